@@ -1,0 +1,40 @@
+"""muster: predict which few of your trained segmentation models, fine-tuned together, will do best on a new dataset.
+
+Importing this does no work: what is named below is loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muster.search.choose import select
+    from muster.search.selection import Selection
+    from muster.tasks import load_ensemble
+
+__all__ = ["Selection", "__version__", "load_ensemble", "select"]
+
+try:
+    __version__ = version("muster")
+except PackageNotFoundError:  # read from a source tree that was never installed
+    __version__ = "unknown"
+
+_HOMES = {
+    "Selection": "muster.search.selection",
+    "load_ensemble": "muster.tasks",
+    "select": "muster.search.choose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'muster' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

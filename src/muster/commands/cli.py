@@ -1,0 +1,90 @@
+"""From a typed function to a command: its signature is the schema, its docstring the help."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from jsonargparse import ArgumentParser
+
+from muster.errors import MusterError
+
+CONFIGURATION = "configuration"
+"""A command's parameter of this name is given the resolved configuration as YAML, to save with the results."""
+
+
+def build_parser(
+    function: Callable[..., Any], prog: str, default_config: Path | None, given: Collection[str] = ()
+) -> ArgumentParser:
+    """The parser of a command.
+
+    Args:
+        function: Typed and documented; its parameters become options.
+        prog: What the user typed to start it.
+        default_config: YAML file with the values that options have when no ``--config`` is given.
+        given: Parameters that the caller fills in: they are no options.
+
+    Returns:
+        A parser that stops at unknown keys and wrong types with the key's path. Options are never abbreviated.
+    """
+    files: list[str | PathLike[str]] = [default_config] if default_config else []
+    parser = ArgumentParser(prog=prog, description=_summary(function), default_config_files=files, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help="YAML file with options; those after it win.")
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, *given})
+    return parser
+
+
+def run(
+    function: Callable[..., int],
+    prog: str,
+    default_config: Path | None = None,
+    arguments: Sequence[str] | None = None,
+    **given: Any,
+) -> int:
+    """Read the command line, run the command, and turn errors that users are meant to read into one message.
+
+    Args:
+        function: The command; returns an exit status.
+        prog: What the user typed to start it.
+        default_config: Used when no ``--config`` is given, not beneath one: mixing two experiments helps nobody.
+        arguments: Command line; that of the process by default.
+        given: Parameters of the command that are no options.
+
+    Returns:
+        Exit status: 0 for success, 2 for an error that the user can mend, 130 after Ctrl-C.
+    """
+    words = _spell_out_flags(function, sys.argv[1:] if arguments is None else arguments)
+    own_config = any(word == "--config" or word.startswith("--config=") for word in words)
+    parser = build_parser(function, prog, None if own_config else default_config, given)
+    parsed = parser.parse_args(words)
+    # The dump is what the user could give as --config to get the same run again.
+    configuration = parser.dump(parsed, skip_none=False)
+    options = parser.instantiate(parsed).as_dict()
+    options.pop("config", None)
+    options = {name: options[name] for name in options if not name.startswith("__")}
+    try:
+        return function(**options, **given, **{CONFIGURATION: configuration})
+    except MusterError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{prog}: stopped. The same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def _spell_out_flags(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
+    """Let ``--list`` alone mean ``--list=true``, for every option that is true or false."""
+    flags = {f"--{name}" for name, kind in get_type_hints(function).items() if kind is bool}
+    following = [*words[1:], ""]
+    return [
+        f"{word}=true" if word in flags and after not in {"true", "false"} else word
+        for word, after in zip(words, following, strict=True)
+    ]
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    """The part of a docstring before its sections."""
+    return (function.__doc__ or "").split("\n    Args:")[0].strip()

@@ -1,0 +1,253 @@
+"""The command behind ``finetune.py``: fine-tune a selected ensemble, or predict with a fine-tuned one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from rich.table import Table
+
+from muster.commands.predict import predict_folder
+from muster.data import cached, channel_statistics, open_dataset
+from muster.errors import ConfigError
+from muster.files import require_writable, whole_file
+from muster.pool import Pool
+from muster.report import (
+    LEARNED_HEAD,
+    PLAIN_MEAN,
+    FinetuneResult,
+    LoggerKind,
+    close_loggers,
+    finetuning_tables,
+    log_tables,
+    make_logger,
+    write_finetuning_report,
+)
+from muster.search.choose import TrainImages, resolve_train_images, usual_image_size
+from muster.search.selection import RECORD, Selection
+from muster.tasks.clock import Clock
+from muster.tasks.finetuning import (
+    ENSEMBLE,
+    TargetData,
+    build_ensemble,
+    evaluate,
+    finetuned_pictures,
+    fit_members,
+    load_members,
+    summarise,
+    target_data,
+    with_baseline,
+    write_results,
+)
+from muster.tasks.fitting import Hardware
+from muster.tasks.progress import TrainingProgress
+from muster.tasks.settings import TrainingSettings
+from muster.tasks.training import EnsembleTraining
+
+SELECTIONS = Path("runs") / "selections"
+FINETUNINGS = Path("runs") / "finetunings"
+SELECTION = "selection"
+FIT = "all members together"
+
+ChooseMembers = Callable[..., Callback]
+"""Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
+
+
+def finetune(
+    selection: Path | None = None,
+    pool: Path | None = None,
+    target: str | None = None,
+    output: Path | None = None,
+    training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
+    hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    size: int = 3,
+    metric: str = "soft_iou_eep",
+    train_images: TrainImages = "auto",
+    image_size: int | None = None,
+    data_root: Path | None = None,
+    logger: LoggerKind = "csv",
+    predict: Path | None = None,
+    ensemble: Path | None = None,
+    choose: ChooseMembers | None = None,
+    configuration: str = "",
+) -> int:
+    """Fine-tune a selected ensemble, learn how to combine it, and report what it reached.
+
+    Without options it takes the newest selection below runs/selections. Given a pool and a target instead, the members
+    are chosen at the start of the fit. Stopped at any moment, the same command goes on from the last checkpoint. With
+    predict, a finished ensemble writes masks and overlays for a folder of images instead.
+
+    Args:
+        selection: Folder of a selection, as select.py wrote it.
+        pool: Choose members of this pool instead.
+        target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
+        output: Folder of the run; by default runs/finetunings/TARGET-POOL, or a folder predictions beside the ensemble.
+        training: How to fine-tune; the images, their statistics and their size are those of the selection.
+        hardware: What to compute on.
+        size: Members of the ensemble, where they are chosen at the start.
+        metric: What to choose them by.
+        train_images: Number of training images of the target, where members are chosen at the start; auto means 150
+            (1000 for COCO and ADE20K), null means all.
+        image_size: Longer side of the images in pixels, likewise; null takes the median of the members' own.
+        data_root: Folder below which the target is looked for.
+        logger: Where training curves go besides history.csv: csv, or wandb as well.
+        predict: Only predict the images of this folder.
+        ensemble: What to predict with; by default the newest run below runs/finetunings.
+        choose: Makes the callback that chooses members.
+        configuration: The resolved configuration, saved as config.yaml.
+
+    Returns:
+        0, or 1 if an image could not be predicted.
+
+    Raises:
+        ConfigError: If options do not go together, or there is no selection yet.
+    """
+    console = Console(quiet=int(os.environ.get("LOCAL_RANK", "0")) > 0)
+    if predict is not None:
+        fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
+        folder = output or fitted / "predictions" / predict.resolve().name
+        return predict_folder(predict, fitted, folder, hardware.resolved_device(), console)
+    if (pool is None) != (target is None) or (selection is not None and target is not None):
+        raise ConfigError("Give either --selection, or --pool and --target together.")
+    if pool is None or target is None:
+        plan = _chosen_before(selection or _newest(SELECTIONS, RECORD, "selection", "select.py"), training, data_root)
+    else:
+        plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
+        plan.options.update(size=size, metric=metric)
+    folder = output or FINETUNINGS / f"{plan.target.dataset.spec.name}-{plan.pool.folder.resolve().name}"
+    require_writable(folder, "output")
+    result = _run(plan, folder, hardware, logger, configuration, console)
+    if result is not None:
+        _print(result, folder, console)
+    return 0
+
+
+@dataclass
+class _Plan:
+    """What is to be fine-tuned, whichever way its members are found.
+
+    Attributes:
+        pool: Where source models come from.
+        target: What to fine-tune on.
+        module: With its members, or to be given some by the callback.
+        chosen: The selection, if it was made before.
+        choose: Makes the callback otherwise.
+        options: For that callback.
+    """
+
+    pool: Pool
+    target: TargetData
+    module: EnsembleTraining
+    chosen: Selection | None = None
+    choose: ChooseMembers | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _chosen_before(folder: Path, training: TrainingSettings, data_root: Path | None) -> _Plan:
+    selection = Selection.load(folder)
+    target = target_data(selection, open_dataset(selection.target_reference, data_root))
+    pool = Pool.open(selection.pool)
+    names = with_baseline(selection)
+    module = EnsembleTraining(training, len(selection.classes))
+    module.set_members(names, load_members(pool, names))
+    return _Plan(pool, target, module, chosen=selection)
+
+
+def _chosen_at_start(
+    pool: Pool,
+    reference: str,
+    data_root: Path | None,
+    training: TrainingSettings,
+    train_images: TrainImages,
+    image_size: int | None,
+    choose: ChooseMembers | None,
+) -> _Plan:
+    """The data are what the selection at the start of the fit will see, and it is told so."""
+    dataset = open_dataset(reference, data_root)
+    count = resolve_train_images(train_images, dataset.spec.name)
+    train = cached(dataset.train.subset(count, training.seed))
+    size = image_size or usual_image_size(pool.eligible_for(dataset.spec.name)[0] or pool.members)
+    target = TargetData(dataset, train, channel_statistics(train), size)
+    options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
+    return _Plan(pool, target, EnsembleTraining(training, dataset.spec.num_classes), choose=choose, options=options)
+
+
+def _run(
+    plan: _Plan, folder: Path, hardware: Hardware, logger: LoggerKind, configuration: str, console: Console
+) -> FinetuneResult | None:
+    """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
+    progress = TrainingProgress(console)
+    clock = Clock(lambda step, loss: _show(progress, step, loss))
+    callbacks: list[Callback] = [clock]
+    if plan.choose is not None:
+        callbacks.append(plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **plan.options))
+    target = plan.target.dataset.spec.name
+    group = f"{plan.pool.folder.resolve().name}-{target}"
+    loggers = make_logger(logger, folder, "muster", group, folder.name, {"configuration": configuration})
+    progress.begin({FIT: plan.module.settings.steps}, f"Fine-tuning for {target} on {len(plan.target.train)} images.")
+    succeeded = False
+    try:
+        depends_on = {"pool": str(plan.pool.folder.resolve()), "options": plan.options}
+        writes = fit_members(plan.module, plan.target, folder, hardware, callbacks, loggers, depends_on)
+        progress.end()
+        result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds) if writes else None
+        succeeded = True
+    finally:
+        progress.end()
+        close_loggers(loggers, succeeded)
+    return result
+
+
+def _show(progress: TrainingProgress, step: int, loss: float) -> None:
+    progress.step(FIT, step, loss)
+    progress.tick()
+
+
+def _conclude(
+    plan: _Plan, folder: Path, hardware: Hardware, loggers: list[Logger], configuration: str, seconds: float
+) -> FinetuneResult:
+    selection = plan.chosen or Selection.load(folder / SELECTION)
+    best = selection.ranking.order(selection.metric)[0]
+    scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
+    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware)
+    confusions = evaluate(plan.module, ensemble, plan.target, hardware)
+    result = summarise(selection, scores, plan.module, ensemble, confusions, plan.target, seconds)
+    pictures = finetuned_pictures(ensemble, plan.target, hardware)
+    write_results(folder, result, plan.module, ensemble)
+    with whole_file(folder / "config.yaml") as partial:
+        partial.write_text(configuration, "utf-8")
+    write_finetuning_report(result, folder / "report.html", pictures, _predict_command(folder))
+    log_tables(loggers, finetuning_tables(result), pictures, result.classes)
+    return result
+
+
+def _predict_command(folder: Path) -> str:
+    return f"python finetune.py --predict FOLDER_OF_IMAGES --ensemble {shlex.quote(str(folder))}"
+
+
+def _print(result: FinetuneResult, folder: Path, console: Console) -> None:
+    table = Table(title=f"mIoU on {result.test_images} test images of {result.target}", title_justify="left", box=None)
+    table.add_column("what")
+    table.add_column("mIoU", justify="right")
+    for name in (LEARNED_HEAD, PLAIN_MEAN, *result.members):
+        what = f"ensemble, {name}" if name in (LEARNED_HEAD, PLAIN_MEAN) else f"member {name}"
+        table.add_row(what, f"{result.mious[name]:.3f}")
+    table.add_row(f"B1, the best single by LEEP: {result.single_best}", f"{result.mious[result.single_best]:.3f}")
+    console.print(table)
+    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Next: {_predict_command(folder)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _newest(parent: Path, marker: str, what: str, script: str) -> Path:
+    """The folder below ``parent`` whose marker file was written last."""
+    found = sorted(parent.glob(f"*/{marker}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError(f"There is no {what} below {parent} yet. Run {script} first, or say which to take.")
+    return parent / found[-1].relative_to(parent).parts[0]

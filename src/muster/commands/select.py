@@ -1,0 +1,167 @@
+"""The command behind ``select.py``: choose an ensemble and write down why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from muster.commands.selection_summary import finetune_command, print_selection
+from muster.data import Dataset, open_dataset
+from muster.files import require_writable, whole_folder
+from muster.pool import Pool
+from muster.probe import ProbeCache, default_cache_folder
+from muster.probe.ranks import rank
+from muster.report import write_selection_report
+from muster.search.choose import SELECTION_METRICS, TrainImages, resolve_device, select
+from muster.search.selection import Selection, require_replaceable
+
+_SELECTIONS = Path("runs") / "selections"
+_GIGABYTE = 1e9
+
+
+def select_ensemble(
+    pool: Path,
+    target: str,
+    output: Path | None = None,
+    size: int = 3,
+    metric: str = "soft_iou_eep",
+    metrics: tuple[str, ...] = SELECTION_METRICS,
+    train_images: TrainImages = "auto",
+    pixels_per_image: int = 1000,
+    image_size: int | None = None,
+    seed: int = 0,
+    data_root: Path | None = None,
+    device: str = "auto",
+    batch_size: int = 16,
+    num_workers: int = 0,
+    cache_dir: Path | None = None,
+    cache_gb: float = 5.0,
+    clear_cache: bool = False,
+    configuration: str = "",
+) -> int:
+    """Choose the few members of a pool that, fine-tuned together, should do best on a dataset.
+
+    Without options it chooses from the built-in pool for the built-in target. Nothing is trained: every member looks
+    once at some training images of the target, and all ensembles are scored from that. What was looked at once is kept
+    in a cache, so another metric or ensemble size takes seconds.
+
+    Args:
+        pool: Folder of the pool, as train.py wrote it.
+        target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
+        output: Folder for the selection; by default runs/selections/TARGET-POOL. An older selection in it is replaced.
+        size: Members of the ensemble.
+        metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep or base.
+        metrics: What to show for comparison.
+        train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
+            null means all.
+        pixels_per_image: Pixels of each image that are compared with the ground truth.
+        image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
+        seed: Of the choice of images and pixels.
+        data_root: Folder below which the target is looked for.
+        device: Where members run: auto, cpu, cuda or cuda:N.
+        batch_size: Most images at a time; lower it if memory is short.
+        num_workers: Processes that read images ahead.
+        cache_dir: Folder of the cache; null means $MUSTER_CACHE, or else ~/.cache/muster/probe.
+        cache_gb: Most that the cache may hold, in gigabytes; 0 switches it off.
+        clear_cache: Only empty the cache.
+        configuration: The resolved configuration, saved as config.yaml.
+
+    Returns:
+        0.
+    """
+    console = Console(quiet=_rank_in_environment() > 0)
+    if clear_cache:
+        _clear(cache_dir or default_cache_folder(), console)
+        return 0
+    runs_on = resolve_device(device)
+    members = Pool.open(pool)
+    dataset = open_dataset(target, data_root)
+    folder = output or _SELECTIONS / f"{dataset.spec.name}-{members.folder.resolve().name}"
+    require_replaceable(folder)
+    require_writable(folder.absolute().parent, "output")
+    with _process_group(runs_on), _progress_bar() as progress:
+        selection = select(
+            members,
+            dataset,
+            size=size,
+            metric=metric,
+            metrics=metrics,
+            train_images=train_images,
+            pixels_per_image=pixels_per_image,
+            image_size=image_size,
+            seed=seed,
+            data_root=data_root,
+            device=runs_on,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            cache_dir=cache_dir,
+            cache_gb=cache_gb,
+            progress=progress,
+        )
+        if rank() == 0:
+            _write(selection, members, dataset, folder, configuration)
+    print_selection(selection, members, folder, console, chosen_size=image_size is None)
+    return 0
+
+
+def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:
+    """Everything at once, so that an interrupted run leaves the folder as it was."""
+    with whole_folder(folder) as partial:
+        selection.save(partial)
+        (partial / "config.yaml").write_text(configuration, "utf-8")
+        write_selection_report(selection, pool, target, partial / "report.html", finetune_command(folder))
+
+
+def _clear(folder: Path, console: Console) -> None:
+    freed = ProbeCache(folder).clear()
+    console.print(f"Emptied the cache {folder}: {freed / _GIGABYTE:.3f} GB.", markup=False, soft_wrap=True)
+
+
+def _rank_in_environment() -> int:
+    """This process's number under torchrun, known before the process group is."""
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def _process_group(device: torch.device) -> Iterator[None]:
+    """Join the other processes that torchrun started, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+class _Bar:
+    """Shows one task after the other."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how far one task is."""
+        if what not in self.tasks:
+            self.tasks[what] = self.progress.add_task(what, total=total)
+        self.progress.update(self.tasks[what], completed=done, total=total)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[_Bar]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    hidden = _rank_in_environment() > 0 or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        yield _Bar(progress)

@@ -1,0 +1,104 @@
+"""The command behind ``train.py``: train, list or verify a pool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from muster.files import require_writable, whole_file
+from muster.pool import Pool
+from muster.report.tracking import LoggerKind
+from muster.tasks.fitting import Hardware
+from muster.tasks.plan import PoolPlan, plan_jobs
+from muster.tasks.pool_training import PoolOutcome, train_pool
+from muster.tasks.progress import TrainingProgress
+from muster.tasks.settings import SourceSettings
+
+
+def train(
+    plan: PoolPlan,
+    output: Path,
+    training: SourceSettings = SourceSettings(),  # noqa: B008 (frozen)
+    hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    data_root: Path | None = None,
+    workers: int | None = None,
+    logger: LoggerKind = "csv",
+    list: bool = False,  # noqa: A002 (it is what one types)
+    verify: bool = False,
+    configuration: str = "",
+) -> int:
+    """Train a pool of source models: every dataset with every architecture.
+
+    Without options it trains the built-in pool of small models on procedural scenes. Stopped at any moment, the same
+    command goes on: finished members are kept, the others continue from their last checkpoint.
+
+    Args:
+        plan: What the pool shall hold.
+        output: Folder of the pool; members appear below its folder members/.
+        training: How to train each member.
+        hardware: What to compute on.
+        data_root: Folder below which the plan's datasets are looked for.
+        workers: Members trained side by side; by default one a GPU, or one a CPU core.
+        logger: Where training curves go besides history.csv of each member: csv, or wandb as well.
+        list: Only show the members that the pool has: name, source mIoU, size.
+        verify: Only check that the files of each member match its card.
+        configuration: The resolved configuration, saved as config.yaml.
+
+    Returns:
+        0, or 1 if a member failed.
+    """
+    console = Console()
+    if list or verify:
+        pool = Pool.open(output)
+        return _list(pool, console) if list else _verify(pool, console)
+    require_writable(output, "output")
+    jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
+    with whole_file(output / "config.yaml") as partial:
+        partial.write_text(configuration, "utf-8")
+    progress = TrainingProgress(console)
+    try:
+        outcome = train_pool(jobs, workers, progress)
+    finally:
+        progress.end()
+    return _conclude(output, outcome, console)
+
+
+def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
+    if outcome.trained or outcome.skipped:
+        _list(Pool.open(output), console)
+    for name, reason in outcome.failed.items():
+        console.print(f"FAILED {name}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if outcome.failed:
+        console.print("The same command tries the failed members again.")
+        return 1
+    console.print(f"Next: python select.py --pool {output} --target ...", markup=False, soft_wrap=True)
+    return 0
+
+
+def _list(pool: Pool, console: Console) -> int:
+    table = Table(title=f"Pool {pool.folder}: {len(pool)} members", title_justify="left", box=None)
+    for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
+        table.add_column(heading, justify="left" if heading in {"member", "domain"} else "right", overflow="fold")
+    for member in pool:
+        card = member.card
+        table.add_row(
+            card.name,
+            card.domain,
+            str(len(card.classes)),
+            str(card.train_images),
+            f"{card.parameters / 1e6:.2f} M",
+            f"{card.test_miou:.3f}",
+            f"{card.majority_miou:.3f}",
+        )
+    console.print(table)
+    return 0
+
+
+def _verify(pool: Pool, console: Console) -> int:
+    problems = [problem for member in pool if (problem := member.problem())]
+    for problem in problems:
+        console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{len(pool) - len(problems)} of {len(pool)} members match their cards.")
+    return 1 if problems else 0

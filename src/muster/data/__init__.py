@@ -1,0 +1,43 @@
+"""Datasets as data: what they are, how their pictures are read, and what a model sees of them."""
+
+from __future__ import annotations
+
+from muster.data.folder import list_pictures, open_folder, split_record
+from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
+from muster.data.opening import open_dataset
+from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data.statistics import ChannelStatistics, SplitCheck, channel_statistics, check_split, class_pixel_counts
+from muster.data.stream import TrainingStream, cached, make_loader
+from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, prepare_image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_CLASSES",
+    "SIDE_MULTIPLE",
+    "VOID",
+    "ChannelStatistics",
+    "Dataset",
+    "DatasetSpec",
+    "PreparedBatch",
+    "PreparedSplit",
+    "Sample",
+    "Split",
+    "SplitCheck",
+    "TrainingStream",
+    "TrainingTransform",
+    "cached",
+    "channel_statistics",
+    "check_split",
+    "class_pixel_counts",
+    "fit_size",
+    "list_pictures",
+    "make_loader",
+    "open_dataset",
+    "open_folder",
+    "prepare_image",
+    "prepared_images",
+    "read_image",
+    "read_mask",
+    "split_record",
+]

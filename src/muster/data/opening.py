@@ -1,0 +1,59 @@
+"""Open a dataset by what people call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from muster.data.folder import open_folder
+from muster.data.spec import Dataset
+from muster.errors import DatasetError, unknown_name
+
+WORLD_PREFIX = "worlds/"
+
+
+def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
+    """Open a built-in world or a dataset folder.
+
+    Args:
+        reference: ``"worlds/NAME"``, or the path of a folder; a relative one is looked for below ``data_root`` first,
+            then below the current folder. (``"./worlds/NAME"`` is a folder.)
+        data_root: Where dataset folders are.
+
+    Returns:
+        The dataset; its ``reference`` opens it again from any folder: a folder's is its absolute path.
+
+    Raises:
+        DatasetError: If there is no such world or folder, with near matches, or if the folder cannot be opened.
+    """
+    # Here, because the worlds are many modules of drawing code that a user of folders does not need.
+    from muster.data.worlds import WORLD_NAMES, open_world
+
+    if reference.startswith(WORLD_PREFIX):
+        name = reference.removeprefix(WORLD_PREFIX)
+        if name not in WORLD_NAMES:
+            raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
+        world: Dataset = open_world(name)
+        return world
+    if not reference.strip():
+        raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
+    path = Path(reference).expanduser()
+    tried = [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
+    found = next((candidate for candidate in tried if candidate.is_dir()), None)
+    if found is None:
+        raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
+    return open_folder(found.absolute())
+
+
+def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> str:
+    paths = list(tried)
+    known = {name: WORLD_PREFIX + name for name in worlds}
+    for path in paths:
+        parent = path.parent
+        if parent.is_dir():
+            known |= {entry.name: str(entry) for entry in parent.iterdir() if (entry / "dataset.yaml").is_file()}
+    close = get_close_matches(paths[0].name, known, n=3)
+    hint = f" Did you mean {' or '.join(known[name] for name in close)}?" if close else ""
+    file = " (It is a file; a folder is expected.)" if any(path.is_file() for path in paths) else ""
+    return f"There is no dataset folder {reference!r}. Tried: {', '.join(map(str, paths))}.{file}{hint}"

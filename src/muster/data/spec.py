@@ -1,0 +1,158 @@
+"""What a dataset is: a description, two splits, and a way to read one picture.
+
+Axis names: ``h`` and ``w`` are the rows and columns of one picture, each picture having its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, overload
+
+import torch
+from torch import Tensor
+
+from muster.errors import DatasetError
+
+VOID = 255
+"""The mask value of pixels that are never scored, sampled or learned."""
+
+MAX_CLASSES = 255
+"""Masks are 8-bit and 255 is void, so a label space has at most this many classes."""
+
+
+class Sample(NamedTuple):
+    """One picture and its ground truth, as stored: not resized, not normalised.
+
+    Attributes:
+        identifier: Name of the picture within its split.
+        image: uint8 ``[3, h, w]``, RGB.
+        mask: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known.
+    """
+
+    identifier: str
+    image: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What one should know of a dataset before using it.
+
+    Attributes:
+        name: Short name; a member trained on it says so on its card.
+        domain: Visual domain, free text.
+        classes: Class names in index order: the label space.
+        source: Where it comes from.
+        licence: Terms of use.
+        citation: What to cite.
+    """
+
+    name: str
+    domain: str
+    classes: tuple[str, ...]
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, void not counted."""
+        return len(self.classes)
+
+
+@dataclass(frozen=True)
+class Split:
+    """An ordered set of pictures of one dataset, read when asked for.
+
+    Attributes:
+        spec: The dataset.
+        name: ``"train"`` or ``"test"``, or what a subset was made from.
+        identifiers: Names of the pictures, in order.
+        read: Reads the picture of one identifier. Must survive pickling (data loader workers).
+    """
+
+    spec: DatasetSpec
+    name: str
+    identifiers: tuple[str, ...]
+    read: Callable[[str], Sample]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.identifiers)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Read one picture after the other."""
+        return map(self.read, self.identifiers)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Split: ...
+    def __getitem__(self, index: int | slice) -> Sample | Split:
+        """Read one picture, or name a run of them."""
+        if isinstance(index, slice):
+            return replace(self, identifiers=self.identifiers[index])
+        return self.read(self.identifiers[index])
+
+    def subset(self, count: int | None, seed: int) -> Split:
+        """The same ``count`` pictures for the same seed, in the order of the whole split.
+
+        Args:
+            count: How many; ``None``, or more than there are, means all.
+            seed: Which ones.
+
+        Returns:
+            A split whose ``identifiers`` say what was picked.
+
+        Raises:
+            DatasetError: If ``count`` is not positive.
+        """
+        if count is not None and count < 1:
+            raise DatasetError(f"Expected at least 1 image of dataset {self.spec.name!r}, but {count} were asked for.")
+        if count is None or count >= len(self):
+            return self
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        kept = sorted(order[:count].tolist())
+        return replace(self, identifiers=tuple(self.identifiers[i] for i in kept))
+
+    def hold_out(self, fraction: float, seed: int) -> tuple[Split, Split]:
+        """Split off a seeded share, e.g. to choose a learning rate without touching the test split.
+
+        Args:
+            fraction: Share held out, at least one picture and never all of them.
+            seed: Which ones.
+
+        Returns:
+            What is kept, and what is held out.
+
+        Raises:
+            DatasetError: If there are fewer than two pictures.
+        """
+        if len(self) < 2:
+            raise DatasetError(
+                f"Expected at least 2 images in split {self.name!r} of dataset {self.spec.name!r} to hold some out, "
+                f"but it has {len(self)}."
+            )
+        count = min(max(1, round(fraction * len(self))), len(self) - 1)
+        held = set(self.subset(count, seed).identifiers)
+        kept = tuple(name for name in self.identifiers if name not in held)
+        rest = tuple(name for name in self.identifiers if name in held)
+        return replace(self, identifiers=kept), replace(self, identifiers=rest)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A described dataset with its training and test pictures.
+
+    Attributes:
+        spec: The description.
+        train: Training images.
+        test: Images on which results are reported.
+        reference: What opens it again, with :func:`muster.data.open_dataset`.
+    """
+
+    spec: DatasetSpec
+    train: Split
+    test: Split
+    reference: str

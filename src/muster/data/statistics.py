@@ -1,0 +1,164 @@
+"""Numbers that need one pass over a split, and a check of every file.
+
+Axis names: ``classes`` runs over the label space, void not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from muster.data.spec import VOID, Split
+from muster.errors import DatasetError
+
+_LEVELS = 256
+_SMALLEST_STD = 1 / 255
+"""One grey level: splits whose pixels are all alike can still be divided by their standard deviation."""
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """Mean and standard deviation of red, green and blue, of pixels scaled to 0..1.
+
+    Attributes:
+        mean: One number per channel.
+        std: One positive number per channel.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse what images cannot be normalised with."""
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise DatasetError(
+                f"Expected 3 means and 3 positive standard deviations, but got mean {self.mean} and std {self.std}."
+            )
+
+
+@dataclass(frozen=True)
+class SplitCheck:
+    """What a look at every file of a split found.
+
+    Attributes:
+        images: How many images the split names.
+        problems: One message per picture that cannot be used.
+        class_pixels: Pixels of each class in the pictures that can be used.
+        void_pixels: Void pixels in them.
+        notes: What is unusual but no fault: classes without a pixel, images that are all void.
+    """
+
+    images: int
+    problems: tuple[str, ...]
+    class_pixels: tuple[int, ...]
+    void_pixels: int
+    notes: tuple[str, ...]
+
+
+def channel_statistics(split: Split) -> ChannelStatistics:
+    """Mean and (population) standard deviation per channel over all pixels of all images, void ones included.
+
+    Pixels are counted by level, so the result does not depend on the order of the images and loses no precision.
+
+    Args:
+        split: At least one image.
+
+    Returns:
+        The statistics; a standard deviation is at least 1/255.
+
+    Raises:
+        DatasetError: If the split is empty or an image cannot be read.
+    """
+    if len(split) == 0:
+        raise DatasetError(f"Split {split.name!r} of dataset {split.spec.name!r} has no image to take statistics of.")
+    histogram = torch.zeros(3, _LEVELS, dtype=torch.int64)
+    for index in range(len(split)):
+        for channel, pixels in enumerate(split[index].image):
+            histogram[channel] += torch.bincount(pixels.flatten(), minlength=_LEVELS)
+    share = histogram.double() / histogram.sum(dim=1, keepdim=True)
+    levels = torch.arange(_LEVELS, dtype=torch.float64) / 255
+    mean = share @ levels
+    variance = (share * (levels - mean[:, None]) ** 2).sum(dim=1)
+    red, green, blue = mean.tolist()
+    red_std, green_std, blue_std = variance.sqrt().clamp(min=_SMALLEST_STD).tolist()
+    return ChannelStatistics((red, green, blue), (red_std, green_std, blue_std))
+
+
+def class_pixel_counts(split: Split, num_classes: int) -> Int64[Tensor, " classes"]:
+    """Number of pixels of each class.
+
+    Args:
+        split: Any split; an empty one has no pixels.
+        num_classes: Size of the label space.
+
+    Returns:
+        int64; void is not counted, and a class that does not occur has 0.
+
+    Raises:
+        DatasetError: If a mask holds a value that is neither below ``num_classes`` nor void.
+    """
+    total = torch.zeros(_LEVELS, dtype=torch.int64)
+    for index in range(len(split)):
+        sample = split[index]
+        counts = torch.bincount(sample.mask.flatten(), minlength=_LEVELS)
+        outside = counts[num_classes:VOID].nonzero().flatten() + num_classes
+        if len(outside):
+            raise DatasetError(
+                f"Mask {sample.identifier!r} of dataset {split.spec.name!r} holds {outside.tolist()}, but there are "
+                f"{num_classes} classes (0 to {num_classes - 1}) and {VOID} for void."
+            )
+        total += counts
+    return total[:num_classes]
+
+
+def check_split(split: Split, progress: Callable[[int, int], None] | None = None) -> SplitCheck:
+    """Read every picture of a split and collect all problems, instead of stopping at the first.
+
+    Args:
+        split: The split.
+        progress: Called after each picture with the number done and the number of all.
+
+    Returns:
+        The problems, and what the readable pictures hold.
+    """
+    problems: list[str] = []
+    all_void: list[str] = []
+    total = torch.zeros(_LEVELS, dtype=torch.int64)
+    for index, identifier in enumerate(split.identifiers):
+        try:
+            mask = split[index].mask
+        except DatasetError as error:
+            problems.append(str(error))
+        else:
+            counts = torch.bincount(mask.flatten(), minlength=_LEVELS)
+            total += counts
+            if counts[VOID] == mask.numel():
+                all_void.append(identifier)
+        if progress is not None:
+            progress(index + 1, len(split))
+    class_pixels = tuple(total[: split.spec.num_classes].tolist())
+    return SplitCheck(
+        images=len(split),
+        problems=tuple(problems),
+        class_pixels=class_pixels,
+        void_pixels=int(total[VOID]),
+        notes=_notes(split, class_pixels, all_void),
+    )
+
+
+def _notes(split: Split, class_pixels: tuple[int, ...], all_void: list[str]) -> tuple[str, ...]:
+    notes = []
+    absent = [name for name, pixels in zip(split.spec.classes, class_pixels, strict=True) if pixels == 0]
+    if absent:
+        notes.append(
+            f"No pixel of {', '.join(absent)} in split {split.name!r} of dataset {split.spec.name!r}. "
+            f"(A mask that stores a class as 255 makes it void.)"
+        )
+    if all_void:
+        shown = ", ".join(all_void[:5]) + (", ..." if len(all_void) > 5 else "")
+        notes.append(f"{len(all_void)} image(s) of dataset {split.spec.name!r} are all void: {shown}.")
+    return tuple(notes)

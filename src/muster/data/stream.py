@@ -1,0 +1,208 @@
+"""The order in which training sees pictures: a list of items, each a pure function of the seed and its number.
+
+A run that stops after any step continues from there exactly, whatever its workers had already read ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from muster.data.spec import Sample, Split
+from muster.data.transforms import TrainingTransform
+from muster.errors import ConfigError, DatasetError
+
+_ORDER, _AUGMENTATION = 0, 1
+"""Keep the two uses of a seed apart."""
+
+
+class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
+    """All training examples of one fit, in order: ``steps * batch_size`` of them.
+
+    Every picture is seen once before any is seen again, in a new order each time, and each time with another
+    augmentation.
+
+    Attributes:
+        split: Where the pictures come from.
+        transform: What is done to each.
+        steps: Number of optimiser steps.
+        batch_size: Examples per step, over all ranks.
+        seed: Decides order and augmentation; the global random state is neither used nor changed.
+    """
+
+    def __init__(self, split: Split, transform: TrainingTransform, steps: int, batch_size: int, seed: int) -> None:
+        """See the class.
+
+        Args:
+            split: At least one picture.
+            transform: Of the split's dataset.
+            steps: At least 1.
+            batch_size: At least 1.
+            seed: Any whole number.
+
+        Raises:
+            ConfigError: If ``steps`` or ``batch_size`` is not positive.
+            DatasetError: If the split is empty.
+        """
+        if steps < 1 or batch_size < 1:
+            raise ConfigError(f"Expected steps and batch_size to be at least 1, but got {steps} and {batch_size}.")
+        if len(split) == 0:
+            raise DatasetError(f"Split {split.name!r} of dataset {split.spec.name!r} has no image to train on.")
+        self.split = split
+        self.transform = transform
+        self.steps = steps
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return self.steps * self.batch_size
+
+    def __getitem__(self, index: int) -> tuple[Float32[Tensor, "3 crop crop"], Int64[Tensor, "crop crop"]]:
+        """Read and transform the picture of one example: normalised image, and mask with void as 255."""
+        sample = self.split[self.picture(index)]
+        return self.transform(sample.image, sample.mask, _generator(self.seed, _AUGMENTATION, index))
+
+    def picture(self, index: int) -> int:
+        """Position within the split of the picture that one example shows.
+
+        Args:
+            index: Number of the example.
+
+        Returns:
+            The position.
+
+        Raises:
+            IndexError: If there is no such example.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Expected an index from 0 to {len(self) - 1}, but got {index}.")
+        epoch, position = divmod(index, len(self.split))
+        return int(_epoch_order(self.seed, epoch, len(self.split))[position])
+
+
+def make_loader(
+    stream: TrainingStream,
+    batch_size: int | None = None,
+    start_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Load the batches of a stream from one step on, or this rank's share of them.
+
+    The loader already knows the ranks: tell Lightning ``use_distributed_sampler=False``.
+
+    Args:
+        stream: The examples.
+        batch_size: Examples per step over all ranks; if given, that of the stream.
+        start_step: Steps already done.
+        rank: Which process this is.
+        world_size: Number of processes; divides the batch size. Together they see what one process would.
+        num_workers: Processes that read ahead; 0 reads in this one.
+        pin_memory: Whether batches are put where a GPU can fetch them quickly.
+
+    Returns:
+        One batch per remaining step: images float32 ``[b, 3, crop, crop]`` and masks int64 ``[b, crop, crop]``.
+
+    Raises:
+        ConfigError: If ``batch_size`` is not the stream's, ``world_size`` does not divide it, or ``rank`` or
+            ``start_step`` is out of range.
+    """
+    if batch_size not in {None, stream.batch_size}:
+        raise ConfigError(f"Expected batch_size {stream.batch_size} (of all ranks together), but got {batch_size}.")
+    if not 0 <= rank < world_size or stream.batch_size % world_size:
+        raise ConfigError(
+            f"Expected a rank below world_size and a batch_size that world_size divides, but got rank {rank}, "
+            f"world_size {world_size} and batch_size {stream.batch_size}."
+        )
+    if not 0 <= start_step <= stream.steps:
+        raise ConfigError(f"Expected start_step from 0 to {stream.steps}, but got {start_step}.")
+    return DataLoader(
+        stream,
+        batch_sampler=_StepSampler(stream.batch_size, start_step, stream.steps, rank, world_size),
+        num_workers=num_workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        generator=torch.Generator().manual_seed(0),  # unused by us; without it a loader draws from the global state
+    )
+
+
+def cached(split: Split, max_bytes: int = 1 << 30) -> Split:
+    """The same split, with each picture kept in memory once it was read.
+
+    Meant for training on small datasets, where decoding costs more than the rest. The tensors that come back are the
+    kept ones: do not change them in place. What is kept is not pickled: each loader worker keeps pictures of its own.
+
+    Args:
+        split: Any split.
+        max_bytes: Pictures are kept until they fill this much; the others are read each time.
+
+    Returns:
+        A split that reads through the cache.
+    """
+    return replace(split, read=_PictureCache(split.read, max_bytes))
+
+
+class _PictureCache:
+    def __init__(self, read: Callable[[str], Sample], max_bytes: int) -> None:
+        self.read = read
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
+        self.kept: dict[str, Sample] = {}
+
+    def __call__(self, identifier: str) -> Sample:
+        sample = self.kept.get(identifier)
+        if sample is None:
+            sample = self.read(identifier)
+            size = sample.image.nbytes + sample.mask.nbytes
+            if self.used_bytes + size <= self.max_bytes:
+                self.kept[identifier] = sample
+                self.used_bytes += size
+        return sample
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"used_bytes": 0, "kept": {}}
+
+
+class _StepSampler(Sampler[list[int]]):
+    """Numbers of the examples of each step that one rank takes."""
+
+    def __init__(self, batch_size: int, start_step: int, steps: int, rank: int, world_size: int) -> None:
+        self.batch_size = batch_size
+        self.start_step = start_step
+        self.steps = steps
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return self.steps - self.start_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.start_step, self.steps):
+            yield list(range(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.world_size))
+
+
+def _generator(seed: int, use: int, number: int) -> np.random.Generator:
+    return np.random.default_rng((seed % 2**64, use, number))  # mixes them well, and takes no negative numbers
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    order: np.ndarray[tuple[int], np.dtype[np.int64]] = _generator(seed, _ORDER, epoch).permutation(length)
+    order.flags.writeable = False
+    return order
+
+
+def _collate(examples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    images, masks = zip(*examples, strict=True)
+    return torch.stack(images), torch.stack(masks)

@@ -1,0 +1,64 @@
+"""Draws one picture of one world. Axis names: ``h`` and ``w`` are the rows and columns of a picture."""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from muster.data.spec import VOID, Sample
+from muster.data.worlds.canvas import Canvas
+from muster.data.worlds.catalogue import WORLDS, Domain
+from muster.data.worlds.dice import Dice
+from muster.errors import DatasetError, unknown_name
+
+
+def read_picture(name: str, identifier: str) -> Sample:
+    """Draw one picture.
+
+    Args:
+        name: A world.
+        identifier: Number of the picture, in digits; the same number gives the same picture.
+
+    Returns:
+        The picture, uint8 ``[3, h, w]``, with its mask, uint8 ``[h, w]``.
+
+    Raises:
+        DatasetError: If there is no such world, or the identifier is not a number.
+    """
+    if name not in WORLDS:
+        raise DatasetError(unknown_name("world", name, WORLDS))
+    if not (identifier.isascii() and identifier.isdigit()):
+        raise DatasetError(
+            f"Expected the number of a picture of world {name!r}, such as '0007', but got {identifier!r}."
+        )
+    world = WORLDS[name]
+    # The world's name is part of the key, so no two worlds show the same scenes.
+    dice = Dice((zlib.crc32(name.encode()) << 24) + int(identifier))
+    domain, style = world.scenes[int(identifier) % len(world.scenes)]
+    canvas = Canvas(dice, style, world.size, domain.fine, domain.palette)
+    domain.draw(canvas)
+    image = canvas.finish()
+    mask = _coarsen(name, int(identifier) % len(world.scenes))[canvas.labels]
+    if world.borders:
+        _void_borders(mask)
+    return Sample(identifier, torch.from_numpy(image), torch.from_numpy(mask))
+
+
+@lru_cache(maxsize=64)
+def _coarsen(name: str, scene: int) -> NDArray[np.uint8]:
+    """From fine class to class of the world, uint8 ``[fine]``."""
+    world = WORLDS[name]
+    domain: Domain = world.scenes[scene][0]
+    index = {fine: code for code, merged in enumerate(world.labels.values()) for fine in merged.split()}
+    return np.array([index.get(fine, VOID) for fine in domain.fine], np.uint8)
+
+
+def _void_borders(mask: NDArray[np.uint8]) -> None:
+    """Make void whatever pixel differs from the one below it or right of it."""
+    down, across = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    mask[:-1][down] = VOID
+    mask[:, :-1][across] = VOID

@@ -1,0 +1,50 @@
+"""The errors that a user of muster is meant to read.
+
+Each says which argument, key or file is at fault, what was expected, what came, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MusterError(Exception):
+    """Base of every error that muster raises on purpose about the user's input or files."""
+
+
+class DatasetError(MusterError):
+    """A dataset, or one of its files, cannot be read as described."""
+
+
+class PoolError(MusterError):
+    """A pool folder, a member or its card is missing, damaged or does not fit."""
+
+
+class PretrainingError(MusterError):
+    """Weights to start from cannot be had or do not fit the architecture."""
+
+
+class SelectionError(MusterError):
+    """A selection cannot be made or read."""
+
+
+class ConfigError(MusterError):
+    """Options that are each valid but do not go together."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """One sentence for a name that is not known, with the nearest known name.
+
+    Args:
+        kind: What the name stands for, e.g. ``"dataset"``.
+        name: What came.
+        known: All valid names.
+
+    Returns:
+        The message, for the caller to raise in an error class of its own.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,220 @@
+"""Files and folders that appear whole or not at all, and records that are read strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from muster.errors import ConfigError, MusterError
+
+PARTIAL = ".partial-"
+"""Prefix of what is still being written; whatever is left with it after a crash may be deleted."""
+
+Record = TypeVar("Record")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it takes the place of ``path`` in one step.
+
+    Args:
+        path: The file to create or replace. Its folder is created.
+
+    Yields:
+        The path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending stays, because some writers choose their format by it.
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.name, dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; on success it takes the place of ``path``.
+
+    An existing folder is moved aside first and deleted last, so at no moment is there half of one.
+
+    Args:
+        path: The folder to create or replace. Its parent is created.
+
+    Yields:
+        The folder to write into.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=path.name, dir=path.parent))
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        if path.exists():
+            old = partial.with_name(partial.name + ".old")
+            path.rename(old)
+            partial.rename(path)
+            shutil.rmtree(old)
+        else:
+            partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what an interrupted :func:`whole_file` or :func:`whole_folder` left in ``folder``."""
+    for left in folder.glob(f"{PARTIAL}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Create a folder and check that files can be made in it, before hours of work go into it.
+
+    Args:
+        folder: Where results will go.
+        option: Name of the option that gave it, for the message.
+
+    Raises:
+        ConfigError: If it cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--{option}: cannot write to {folder} ({error.strerror}). Give a folder that you may write to."
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping of plain values, in its own order, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120), "utf-8")
+
+
+def read_yaml(path: Path, error: type[MusterError]) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Args:
+        path: The file.
+        error: What to raise.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        MusterError: Of class ``error``, if the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise error(f"{path} cannot be read as YAML: {problem}") from problem
+    if not isinstance(content, dict):
+        raise error(f"{path}: expected a YAML mapping, but got {type(content).__name__}.")
+    return content
+
+
+def write_record(path: Path, record: Any, format_version: int) -> None:
+    """Write a dataclass of plain values as YAML, with the version of its format first."""
+    write_yaml(path, {"format_version": format_version, **plain(dataclasses.asdict(record))})
+
+
+def read_record(path: Path, record: type[Record], format_version: int, error: type[MusterError]) -> Record:
+    """Read a dataclass back; unknown keys, missing keys and wrong types are errors.
+
+    Args:
+        path: The YAML file.
+        record: The dataclass.
+        format_version: The version that this code writes and reads.
+        error: What to raise.
+
+    Returns:
+        An instance of ``record``.
+
+    Raises:
+        MusterError: Of class ``error``, naming the file and the key.
+    """
+    content = read_yaml(path, error)
+    found = content.pop("format_version", None)
+    if found != format_version:
+        raise error(
+            f"{path}: expected format_version {format_version}, but got {found!r}. "
+            "It was written by another version of muster; make it anew with this one."
+        )
+    return parse_record(content, record, str(path), error)
+
+
+def parse_record(content: Mapping[str, Any], record: type[Record], where: str, error: type[MusterError]) -> Record:
+    """Turn a mapping of plain values into a dataclass, strictly.
+
+    Args:
+        content: Keys and values.
+        record: The dataclass.
+        where: What to call the mapping in messages, usually its file.
+        error: What to raise.
+
+    Returns:
+        An instance of ``record``.
+
+    Raises:
+        MusterError: Of class ``error``, if a key is unknown, missing, or has a value of a wrong type.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser  # slow to import, and most commands read no record
+
+    fields = dataclasses.fields(record)  # type: ignore[arg-type]
+    names = {field.name for field in fields}
+    required = {f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    if missing := sorted(required - set(content)):
+        raise error(f"{where}: missing key(s) {', '.join(missing)}.")
+    if unknown := sorted(set(map(str, content)) - names):
+        raise error(f"{where}: unknown key(s) {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(record, "record")
+    try:
+        parsed = parser.parse_object({"record": dict(content)})
+    except ArgumentError as problem:
+        said = str(problem).replace('Parser key "record.', 'key "').replace("\n ", "")
+        raise error(f"{where}: {said}") from problem
+    made: Record = parser.instantiate(parsed).record
+    return made
+
+
+def plain(value: Any) -> Any:
+    """The same value in lists, dictionaries, strings and numbers only, as YAML and JSON want them."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value

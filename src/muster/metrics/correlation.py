@@ -1,0 +1,91 @@
+"""How well scores order results: the three correlations that studies report."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from muster.metrics._arrays import Column, NumpyArray, to_column
+
+
+def weighted_kendall(scores: Column, results: Column) -> float:
+    """Weighted Kendall tau, in which the best-ranked items count most; the main figure of a study.
+
+    Args:
+        scores: What was predicted, one number per candidate, larger is better.
+        results: What was reached, likewise.
+
+    Returns:
+        -1..1; NaN where all scores or all results are alike, since then nothing is ordered.
+
+    Raises:
+        ValueError: If the two are not lists of one length, at least 2, of finite numbers.
+
+    Source:
+        Vigna, "A Weighted Correlation Index for Rankings with Ties", WWW 2015, as in ``scipy.stats.weightedtau``
+        with its defaults: additive hyperbolic weights, mean over the rankings by ``scores`` and by ``results``.
+
+    Example:
+        >>> round(weighted_kendall([0.1, 0.2, 0.3], [1.0, 3.0, 2.0]), 4)
+        0.1818
+    """
+    pair = _pair(scores, results)
+    return float(stats.weightedtau(*pair).statistic) if pair else float("nan")
+
+
+def kendall(scores: Column, results: Column) -> float:
+    """Kendall tau-b, which allows for ties.
+
+    Args:
+        scores: What was predicted, one number per candidate.
+        results: What was reached, likewise.
+
+    Returns:
+        -1..1; NaN where all scores or all results are alike.
+
+    Raises:
+        ValueError: If the two are not lists of one length, at least 2, of finite numbers.
+
+    Source:
+        Kendall, "The treatment of ties in ranking problems", Biometrika 1945, as in ``scipy.stats.kendalltau``.
+
+    Example:
+        >>> round(kendall([0.1, 0.2, 0.3], [1.0, 3.0, 2.0]), 4)  # 2 pairs in order, 1 not
+        0.3333
+    """
+    pair = _pair(scores, results)
+    return float(stats.kendalltau(*pair, variant="b").statistic) if pair else float("nan")
+
+
+def pearson(scores: Column, results: Column) -> float:
+    """Pearson's linear correlation.
+
+    Args:
+        scores: What was predicted, one number per candidate.
+        results: What was reached, likewise.
+
+    Returns:
+        -1..1; NaN where all scores or all results are alike.
+
+    Raises:
+        ValueError: If the two are not lists of one length, at least 2, of finite numbers.
+
+    Source:
+        ``scipy.stats.pearsonr``.
+
+    Example:
+        >>> round(pearson([0.0, 1.0, 2.0], [0.0, 2.0, 1.0]), 4)
+        0.5
+    """
+    pair = _pair(scores, results)
+    return float(stats.pearsonr(*pair).statistic) if pair else float("nan")
+
+
+def _pair(scores: object, results: object) -> tuple[NumpyArray, NumpyArray] | None:
+    """Both as float64, checked; ``None`` where one of them is constant, for which no correlation is defined."""
+    left, right = to_column("scores", scores), to_column("results", results)
+    if len(left) != len(right) or len(left) < 2:
+        raise ValueError(
+            f"Expected `scores` and `results` of one length, at least 2, but got {len(left)} and {len(right)}."
+        )
+    return None if np.ptp(left) == 0 or np.ptp(right) == 0 else (left, right)

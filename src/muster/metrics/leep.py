@@ -1,0 +1,34 @@
+"""LEEP: how well one source model predicts the target's labels after counting."""
+
+from __future__ import annotations
+
+from muster.metrics._arrays import Labels, SourceProbabilities
+from muster.metrics._ensemble import members_of
+from muster.metrics.eep import eep
+
+
+def leep(probs: SourceProbabilities, labels: Labels) -> float:
+    """Log expected empirical prediction: mean over pixels of log eep(y_i | x_i).
+
+    Args:
+        probs: Source probabilities, ``[pixels, source_classes]``, between 0 and 1; half precision becomes float32.
+        labels: Target classes, ``[pixels]``, integers from 0; void must have been left out.
+
+    Returns:
+        At most 0; larger is better. Natural log, its argument clamped below at the smallest normal number of the
+        type of ``probs`` (float32 for half precision), so always finite.
+
+    Raises:
+        ValueError: See :func:`muster.metrics.eep`.
+
+    Source:
+        Nguyen et al., "LEEP: A New Measure to Evaluate Transferability of Learned Representations", ICML 2020;
+        Agostinelli et al., CVPR 2022, eq. 2.
+
+    Example:
+        >>> import numpy as np
+        >>> probs = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+        >>> round(leep(probs, np.array([0, 0, 1])), 4)  # (log 1 + log 2/3 + log 2/3) / 3
+        -0.2703
+    """
+    return members_of([eep(probs, labels)], labels).leeps[0]

@@ -1,0 +1,22 @@
+"""Segmentation networks by name, behind one interface."""
+
+from __future__ import annotations
+
+from muster.models.build import build_model, check_architecture, list_architectures
+from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights
+from muster.models.segmenter import SIDE_MULTIPLE, Body, Segmenter, StageMaps
+
+__all__ = [
+    "PRETRAINING_SCHEMES",
+    "SIDE_MULTIPLE",
+    "Body",
+    "Segmenter",
+    "StageMaps",
+    "build_model",
+    "check_architecture",
+    "list_architectures",
+    "load_weights",
+    "predict_probabilities",
+    "upsample_probabilities",
+]

@@ -1,0 +1,113 @@
+"""HRNetV2 of any width, on timm's high-resolution network.
+
+Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import timm
+from jaxtyping import Float
+from timm.models.hrnet import HighResolutionNet
+from torch import Tensor, nn
+
+from muster.errors import PretrainingError
+from muster.models.pretraining import hub_weights
+from muster.models.segmenter import Body, StageMaps
+
+
+class HRNetBody(Body):
+    """Four branches at 1/4, 1/8, 1/16 and 1/32 with N, 2N, 4N and 8N channels, joined to 15 N channels at 1/4.
+
+    Source: HRNetV2, Sun et al. 2019, https://arxiv.org/abs/1904.04514. Like there, the branches are upsampled
+    bilinearly and concatenated; unlike there, one linear classifier follows, without a hidden layer.
+    """
+
+    def __init__(self, network: HighResolutionNet, width: int) -> None:
+        """Take over the parts of timm's network that segmentation needs.
+
+        Args:
+            network: The network, without a classification head.
+            width: N, the channels of its finest branch.
+        """
+        super().__init__(feature_channels=15 * width)
+        self.stem = nn.Sequential(network.conv1, network.bn1, network.act1, network.conv2, network.bn2, network.act2)
+        self.stage1 = network.layer1
+        self.transitions = nn.ModuleList([network.transition1, network.transition2, network.transition3])
+        self.stages = nn.ModuleList([network.stage2, network.stage3, network.stage4])
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+        """Maps of the four stages, which have one, two, three and four branches.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            The stages, first to last, each finest branch first.
+        """
+        outputs: StageMaps = [[self.stage1(self.stem(images))]]
+        for transition, stage in zip(self.transitions, self.stages, strict=True):
+            branches = outputs[-1]
+            # A branch goes on from its own map; a new one starts from the coarsest there is.
+            entering = [step(branches[min(i, len(branches) - 1)]) for i, step in enumerate(transition.children())]
+            outputs.append(list(stage(entering)))
+        return outputs
+
+
+def pretrained_widths() -> tuple[int, ...]:
+    """Widths for which timm has ImageNet weights."""
+    names = (name.split(".")[0].removeprefix("hrnet_w") for name in timm.list_pretrained("hrnet_w*"))
+    return tuple(sorted({int(name) for name in names if name.isdigit()}))
+
+
+def hrnet_body(width: int, imagenet: bool) -> HRNetBody:
+    """Build a body of any width.
+
+    Args:
+        width: N, the channels of the finest branch.
+        imagenet: Whether to fetch ImageNet weights; otherwise weights are drawn from the global generator.
+
+    Returns:
+        The body.
+
+    Raises:
+        PretrainingError: If there are no ImageNet weights for this width, or they cannot be fetched.
+    """
+    if not imagenet:
+        return HRNetBody(HighResolutionNet(_configuration(width), head=""), width)
+    known = pretrained_widths()
+    if width not in known:
+        raise PretrainingError(
+            f"There are no ImageNet weights for 'hrnet_w{width}': timm has them for widths "
+            f"{', '.join(map(str, known))}. Use one of these, or pretraining=none."
+        )
+    with hub_weights(f"timm's ImageNet weights of hrnet_w{width}"):
+        network = timm.create_model(f"hrnet_w{width}", pretrained=True, features_only=True, feature_location="")
+    return HRNetBody(cast("HighResolutionNet", network), width)
+
+
+def _configuration(width: int) -> dict[str, Any]:
+    """What timm calls the configuration of a network of this width; stage sizes as in the paper."""
+    first = {
+        "num_modules": 1,
+        "num_branches": 1,
+        "block_type": "BOTTLENECK",
+        "num_blocks": (4,),
+        "num_channels": (64,),
+        "fuse_method": "SUM",
+    }
+    stages = {f"stage{k}": _stage(width, k, modules) for k, modules in ((2, 1), (3, 4), (4, 3))}
+    return {"stem_width": 64, "stage1": first, **stages}
+
+
+def _stage(width: int, branches: int, modules: int) -> dict[str, Any]:
+    """One stage: each branch has half the resolution and twice the channels of the one before."""
+    return {
+        "num_modules": modules,
+        "num_branches": branches,
+        "block_type": "BASIC",
+        "num_blocks": (4,) * branches,
+        "num_channels": tuple(width * 2**i for i in range(branches)),
+        "fuse_method": "SUM",
+    }

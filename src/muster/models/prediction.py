@@ -1,0 +1,44 @@
+"""What a model says about an image, everywhere in muster: softmax at its own resolution, then interpolation.
+
+Axis names: ``b`` images, ``z`` classes, ``h`` and ``w`` the model's own resolution, ``height`` and ``width`` the
+wanted one.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+from torch.nn import functional
+
+from muster.models.segmenter import Segmenter
+
+
+@torch.no_grad()
+def predict_probabilities(model: Segmenter, images: Float[Tensor, "b 3 height width"]) -> Float32[Tensor, "b z h w"]:
+    """Class probabilities at the model's own resolution.
+
+    Args:
+        model: In evaluation mode.
+        images: Prepared images, on the model's device.
+
+    Returns:
+        Probabilities in float32 whatever the precision of the forward pass.
+    """
+    scores: Tensor = model(images)
+    return scores.float().softmax(dim=1)
+
+
+def upsample_probabilities(
+    probabilities: Float[Tensor, "b z h w"], size: tuple[int, int]
+) -> Float[Tensor, "b z height width"]:
+    """Bilinear interpolation to the size of a mask, pixel centres aligned.
+
+    Args:
+        probabilities: At the model's own resolution.
+        size: Wanted rows and columns.
+
+    Returns:
+        Probabilities of that size; they still sum to 1 over the classes.
+    """
+    return functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)

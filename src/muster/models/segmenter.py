@@ -1,0 +1,204 @@
+"""The one interface of every segmentation network: a body that makes feature maps, and a linear head on the last.
+
+Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels, ``channels`` of the feature map,
+``classes`` that the head tells apart, ``map_height`` and ``map_width`` of the network's own resolution.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from muster.models._graph import trace
+
+SIDE_MULTIPLE = 32
+"""Both sides of an image must be multiples of this, so that every architecture can halve them five times."""
+
+StageMaps: TypeAlias = list[list[Tensor]]
+"""What each stage puts out, first to last; a stage has one map per branch, finest first, all ``[batch, c, h, w]``."""
+
+
+class Body(nn.Module):
+    """Everything before the head. A subclass defines :meth:`forward`.
+
+    Attributes:
+        feature_channels: Channels of the last stage, all branches together.
+        minimum_side: The smallest image side, in pixels, that the architecture can take.
+    """
+
+    def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
+        """Say what comes out and what goes in.
+
+        Args:
+            feature_channels: See the class.
+            minimum_side: See the class.
+        """
+        super().__init__()
+        self.feature_channels = feature_channels
+        self.minimum_side = minimum_side
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+        """Maps of every stage; the branches of the last one, at the size of its finest, are the features.
+
+        Args:
+            images: Normalised images; both sides are multiples of 32.
+
+        Returns:
+            The stages, first to last.
+        """
+        raise NotImplementedError
+
+
+class Segmenter(nn.Module):
+    """A network that scores every class at every place of an image, at its own resolution.
+
+    Parameters that cannot influence the scores (some encoders keep layers that their decoder does not read) are frozen
+    and not counted: distributed training insists that every trainable parameter takes part.
+
+    Attributes:
+        architecture: Name that :func:`muster.models.build_model` takes.
+        num_classes: Number of score maps.
+        feature_channels: Channels of the map that the head reads.
+        depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
+        body: Everything before the head; its weights are named ``body.*``.
+        head: The final classifier, a 1x1 convolution; its weights are named ``head.*``.
+    """
+
+    def __init__(self, architecture: str, body: Body, num_classes: int, seed: int = 0) -> None:
+        """Put a fresh head on a body.
+
+        Args:
+            architecture: Name to carry.
+            body: The network before its head.
+            num_classes: At least 1.
+            seed: Of the head's initial weights.
+        """
+        super().__init__()
+        self.architecture = architecture
+        self.body = body
+        self.feature_channels = body.feature_channels
+        self.head = _linear_head(body.feature_channels, num_classes, seed)
+        body_depth, used = self._trace()
+        self.depth = body_depth + 1
+        self._unused_parameters = 0
+        for parameter in body.parameters():
+            if parameter not in used:
+                parameter.requires_grad_(False)
+                self._unused_parameters += parameter.numel()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the present head tells apart."""
+        return self.head.out_channels
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights and biases that influence the scores, head included."""
+        return sum(parameter.numel() for parameter in self.parameters()) - self._unused_parameters
+
+    def features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels map_height map_width"]:
+        """The map before the final classifier: the last stage, its branches upsampled to the finest and concatenated.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            The map that the head reads, ``channels`` being :attr:`feature_channels`.
+
+        Raises:
+            ValueError: If a side of the images is no multiple of 32 or smaller than the architecture can take.
+        """
+        return _joined(self._stages(images)[-1])
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes map_height map_width"]:
+        """Scores (before softmax) at the network's own resolution.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            One map per class.
+
+        Raises:
+            ValueError: See :meth:`features`.
+        """
+        scores: Tensor = self.head(self.features(images))
+        return scores
+
+    def stage_embeddings(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _"]]:
+        """How each stage sees each image as a whole.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            For each stage, first to last, the spatial mean of its output; branches concatenated, finest first.
+
+        Raises:
+            ValueError: See :meth:`features`.
+        """
+        return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in self._stages(images)]
+
+    def replace_head(self, num_classes: int, seed: int) -> None:
+        """Put a fresh final classifier on the unchanged body, on the same device.
+
+        Args:
+            num_classes: What the new head tells apart; at least 1.
+            seed: Of its initial weights. The global random state is neither read nor changed.
+
+        Raises:
+            ValueError: If ``num_classes`` is not positive.
+        """
+        old = self.head.weight
+        self.head = _linear_head(self.feature_channels, num_classes, seed).to(device=old.device, dtype=old.dtype)
+
+    def _stages(self, images: Tensor) -> StageMaps:
+        """Run the body on images of a size it can take."""
+        height, width = images.shape[-2:]
+        smallest = self.body.minimum_side
+        if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < smallest:
+            raise ValueError(
+                f"Expected images for {self.architecture!r} with sides that are multiples of {SIDE_MULTIPLE} and at "
+                f"least {smallest}, but got {height} x {width}. Resize or crop them."
+            )
+        stages: StageMaps = self.body(images)
+        return stages
+
+    def _trace(self) -> tuple[int, set[Tensor]]:
+        """Depth of the body and the parameters that its features depend on, by one pass over a blank image."""
+        training = self.training
+        self.eval()  # batch statistics must not move, and one image may be a single pixel for a batch norm
+        side = max(64, self.body.minimum_side)
+        with torch.inference_mode(False), torch.enable_grad():
+            found = trace(self.features(torch.zeros(1, 3, side, side)))
+        self.train(training)
+        return found
+
+
+def _joined(branches: list[Tensor]) -> Tensor:
+    """Upsample branches to the size of the first, and concatenate them."""
+    size = branches[0].shape[-2:]
+    rest = [interpolate(maps, size=size, mode="bilinear", align_corners=False) for maps in branches[1:]]
+    return torch.cat([branches[0], *rest], dim=1) if rest else branches[0]
+
+
+def _linear_head(channels: int, num_classes: int, seed: int) -> nn.Conv2d:
+    """A 1x1 convolution with seeded weights, uniform within 1 / sqrt(channels), and zero biases."""
+    if num_classes < 1:
+        raise ValueError(f"Expected a positive number of classes, but got num_classes={num_classes}.")
+    # On a real device the constructor would draw from the global generator.
+    head = nn.Conv2d(channels, num_classes, kernel_size=1, device="meta").to_empty(device="cpu")
+    bound = channels**-0.5
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.zero_()
+        head.weight.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+    return head

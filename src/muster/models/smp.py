@@ -1,0 +1,152 @@
+"""Any architecture of segmentation_models_pytorch (SMP) with any of its encoders, by name.
+
+Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import segmentation_models_pytorch as smp
+import timm
+from jaxtyping import Float
+from segmentation_models_pytorch.base import SegmentationModel
+from torch import Tensor, nn
+
+from muster.errors import ConfigError, PretrainingError, unknown_name
+from muster.models.pretraining import hub_weights
+from muster.models.segmenter import Body, StageMaps
+
+SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
+"""The names before the colon."""
+
+# PAN pools its map, a sixteenth of the image, three times by two.
+_MINIMUM_SIDES = {"pan": 128}
+
+
+class SMPBody(Body):
+    """Encoder and decoder of an SMP network; its own segmentation head, and the upsampling in it, are left out."""
+
+    def __init__(self, network: SegmentationModel, minimum_side: int) -> None:
+        """Take over encoder and decoder.
+
+        Args:
+            network: What SMP built.
+            minimum_side: The smallest image side, in pixels, that it can take.
+        """
+        convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
+        super().__init__(feature_channels=convolutions[0].in_channels, minimum_side=minimum_side)
+        self.encoder = network.encoder
+        self.decoder = network.decoder
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+        """Maps of every encoder stage, then the decoder's.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            One map per stage.
+        """
+        encoded = self.encoder(images)
+        if isinstance(encoded, tuple):  # vision transformers hand over their class tokens beside the maps
+            encoded, tokens = encoded
+            decoded = self.decoder(encoded, tokens)
+        else:
+            decoded = self.decoder(encoded)
+        # SMP counts the image itself as the first map, and puts empty ones where an encoder skips a resolution.
+        stages = [maps for maps in encoded if maps is not images and maps.shape[1] > 0]
+        return [[maps] for maps in (*stages, decoded)]
+
+
+def smp_body(architecture: str, encoder: str, imagenet: bool) -> SMPBody:
+    """Build encoder and decoder.
+
+    Args:
+        architecture: One of :data:`SMP_ARCHITECTURES`.
+        encoder: An SMP encoder, or ``tu-`` and the name of a timm model.
+        imagenet: Whether to fetch the encoder's weights; all others are drawn from the global generator.
+
+    Returns:
+        The body.
+
+    Raises:
+        ConfigError: If a name is not known, or the two do not go together.
+        PretrainingError: If the encoder has no ImageNet weights, or they cannot be fetched.
+    """
+    check_encoder(architecture, encoder)
+    if not imagenet:
+        return _built(architecture, encoder, None)
+    if not _has_imagenet_weights(encoder):
+        raise PretrainingError(
+            f"There are no ImageNet weights for encoder {encoder!r}. Use another encoder, pretraining=none, "
+            "or a local .safetensors file."
+        )
+    with hub_weights(f"the ImageNet weights of encoder {encoder!r}"):
+        return _built(architecture, encoder, True if encoder.startswith("tu-") else "imagenet")
+
+
+def _built(architecture: str, encoder: str, weights: str | bool | None) -> SMPBody:
+    """Let SMP build the network, and put what it refuses in our words."""
+    try:
+        network = smp.create_model(
+            architecture, encoder, encoder_weights=weights, **_any_image_size(architecture, encoder)
+        )
+    except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Architecture {architecture!r} and encoder {encoder!r} do not go together: {str(error).rstrip('.')}. "
+            "Use another encoder, e.g. 'resnet18', or another architecture."
+        ) from error
+    return SMPBody(network, _MINIMUM_SIDES.get(architecture, 32))
+
+
+def _any_image_size(architecture: str, encoder: str) -> dict[str, bool]:
+    """What makes a transformer of timm accept other image sizes than that of its pre-training."""
+    if architecture == "dpt":
+        return {"dynamic_img_size": True}
+    return {"strict_img_size": False} if encoder.startswith("tu-swin") else {}
+
+
+def _native_encoders() -> list[str]:
+    """SMP's own encoders, without the names that SMP has given up in favour of ``tu-``."""
+    return [name for name in smp.encoders.get_encoder_names() if not name.startswith("timm-")]
+
+
+def check_encoder(architecture: str, encoder: str) -> None:
+    """Refuse an encoder that neither SMP nor timm knows, and name those that are spelled alike.
+
+    Args:
+        architecture: One of :data:`SMP_ARCHITECTURES`.
+        encoder: What shall be its encoder.
+
+    Raises:
+        ConfigError: If the encoder is not known, or is not of the kind that the architecture is made for.
+    """
+    if architecture == "dpt" and not encoder.startswith("tu-"):
+        raise ConfigError(
+            f"Architecture 'dpt' needs a vision transformer of timm, e.g. 'dpt:tu-vit_tiny_patch16_224', "
+            f"but got encoder {encoder!r}."
+        )
+    native = _native_encoders()
+    if encoder in native:
+        return
+    name, _, tag = encoder.removeprefix("tu-").partition(".")
+    if encoder.startswith("tu-") and timm.is_model(name):
+        if tag and f"{name}.{tag}" not in timm.list_pretrained(f"{name}.*"):
+            raise ConfigError(unknown_name(f"weights tag of encoder 'tu-{name}'", tag, _tags(name)))
+        return
+    universal = [f"tu-{model}" for model in timm.list_models()]
+    near = get_close_matches(encoder, universal, n=5)
+    raise ConfigError(f"{unknown_name('encoder', encoder, native + near)} So is 'tu-NAME' for any timm model NAME.")
+
+
+def _tags(model: str) -> list[str]:
+    """The sets of weights that timm has for one of its models."""
+    return [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")]
+
+
+def _has_imagenet_weights(encoder: str) -> bool:
+    """Whether a hub has weights for the encoder."""
+    if encoder.startswith("tu-"):
+        return bool(timm.models.is_model_pretrained(encoder.removeprefix("tu-")))
+    return "imagenet" in smp.encoders.encoders[encoder]["pretrained_settings"]

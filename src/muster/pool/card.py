@@ -1,0 +1,87 @@
+"""The card of a pool member: everything one should know before trusting a score."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+
+FORMAT_VERSION = 1
+"""Version of the layout of a member folder."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one trained source model.
+
+    Attributes:
+        name: Name in the pool; the member's folder carries it too.
+        dataset: Name of the source dataset.
+        domain: Its visual domain.
+        classes: Its label space, in the order of the model's outputs.
+        seen_datasets: Every dataset whose labels the model was trained on: it is no candidate for those.
+        architecture: What :func:`muster.models.build_model` builds.
+        pretraining: What training started from.
+        mean: Channel means of the source images, of pixels scaled to 0..1.
+        std: Channel standard deviations, likewise.
+        image_size: Longer side of its input images, in pixels.
+        crop_size: Side of its training crops, in pixels.
+        parameters: Number of parameters.
+        depth: Number of convolutions and linear layers.
+        train_images: Number of source training images.
+        test_images: Number of source test images behind ``test_miou``.
+        test_miou: mIoU on the source test split.
+        test_ious: IoU of each class on the source test split; ``None`` for a class that does not occur there.
+        majority_miou: mIoU of always answering the most frequent class, for comparison.
+        steps: Training steps.
+        batch_size: Images per step, over all devices.
+        learning_rate: Initial rate.
+        schedule: How the rate falls.
+        seed: Of the initial weights, the order of images and the augmentation.
+        training_seconds: Time spent training.
+        precision: Numerical precision of training.
+        licence: Terms of the source data.
+        citation: What to cite for the source data.
+        versions: Software it was made with.
+        checksum: SHA-256 of ``model.safetensors``.
+    """
+
+    name: str
+    dataset: str
+    domain: str
+    classes: tuple[str, ...]
+    seen_datasets: tuple[str, ...]
+    architecture: str
+    pretraining: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+    crop_size: int
+    parameters: int
+    depth: int
+    train_images: int
+    test_images: int
+    test_miou: float
+    test_ious: tuple[float | None, ...]
+    majority_miou: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    seed: int
+    training_seconds: float
+    precision: str
+    licence: str
+    citation: str
+    versions: dict[str, str]
+    checksum: str
+
+    def saw(self, dataset: str) -> bool:
+        """Whether the model was trained on that dataset, whatever the case of its name."""
+        return dataset.casefold() in {seen.casefold() for seen in (self.dataset, *self.seen_datasets)}
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what a result depends on most."""
+    packages = ("muster", "torch", "torchvision", "pytorch-lightning", "timm", "segmentation-models-pytorch")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

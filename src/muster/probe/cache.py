@@ -1,0 +1,172 @@
+"""Members' predictions at probe pixels, kept on disk by content: what was computed once is not computed again.
+
+Nothing is ever invalid in it: a key stands for everything the numbers depend on, so other weights, other images or
+another probe set simply have another key. What was not used for longest goes first when the cache is full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float32
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from muster.data import ChannelStatistics
+from muster.files import PARTIAL, remove_partial, whole_file
+from muster.probe.pixels import ProbeSet
+
+FORMAT_VERSION = 1
+"""Part of every key: raise it when the same inputs are to give other numbers."""
+
+_TENSOR = "probabilities"
+_SUFFIX = ".safetensors"
+_ABANDONED_SECONDS = 3600.0
+"""What is still unfinished after this long was left by a process that died."""
+
+
+def default_cache_folder() -> Path:
+    """``$MUSTER_CACHE``, or else ``~/.cache/muster/probe``."""
+    return Path(os.environ.get("MUSTER_CACHE") or Path.home() / ".cache" / "muster" / "probe").expanduser()
+
+
+def prediction_key(
+    weights: str, architecture: str, probe: ProbeSet, statistics: ChannelStatistics, image_size: int, device: str
+) -> str:
+    """A name for what one member says on one probe set.
+
+    Args:
+        weights: SHA-256 of the member's weights file.
+        architecture: What they are weights of.
+        probe: Which pixels of which images; their labels do not matter.
+        statistics: What the images are normalised with.
+        image_size: At which size they are shown, in pixels.
+        device: Kind of device; kinds round differently.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    facts = {
+        "format_version": FORMAT_VERSION,
+        "weights": weights,
+        "architecture": architecture,
+        "images": probe.content,
+        "sizes": probe.sizes,
+        "starts": probe.starts,
+        "mean": statistics.mean,
+        "std": statistics.std,
+        "image_size": image_size,
+        "precision": "float32",
+        "device": device,
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for places in (probe.rows, probe.columns):
+        key.update(places.contiguous().numpy().tobytes())
+    return key.hexdigest()
+
+
+@dataclass(frozen=True)
+class ProbeCache:
+    """A folder of predictions with a size limit.
+
+    A folder that cannot be used, or a damaged file in it, costs a warning or a repeated computation, never the run.
+
+    Attributes:
+        folder: Where; made when first written to.
+        limit_gb: Most that it may hold, in units of 10^9 bytes. The least recently used predictions go first.
+    """
+
+    folder: Path
+    limit_gb: float = 5.0
+
+    def get(self, key: str, num_pixels: int, num_classes: int) -> Float32[Tensor, "pixels source_classes"] | None:
+        """Look a prediction up, and mark it as used.
+
+        Args:
+            key: See :func:`prediction_key`.
+            num_pixels: Rows that it must have.
+            num_classes: Columns that it must have.
+
+        Returns:
+            The probabilities, or ``None`` if they are not there or damaged; then they are to be computed and put again.
+        """
+        path = self._path(key)
+        try:
+            found = load_file(path)[_TENSOR]
+            os.utime(path)
+        except (OSError, SafetensorError, KeyError):
+            return None
+        fits = found.shape == (num_pixels, num_classes) and found.dtype == torch.float32
+        return found if fits else None
+
+    def put(self, key: str, probabilities: Float32[Tensor, "pixels source_classes"]) -> None:
+        """Keep a prediction, and let others go until the folder is within its limit.
+
+        Args:
+            key: See :func:`prediction_key`.
+            probabilities: What to keep. More than the limit is not kept at all.
+        """
+        if probabilities.nbytes > self.limit_gb * 1e9:
+            return
+        try:
+            with whole_file(self._path(key)) as partial:
+                save_file({_TENSOR: probabilities.contiguous()}, partial)
+            self._shrink()
+        except (OSError, SafetensorError) as problem:
+            warnings.warn(
+                f"Predictions are not kept for the next time: cannot write to the cache {self.folder} ({problem}). "
+                "Name another folder with cache_dir, or switch the cache off with cache_gb 0.",
+                stacklevel=2,
+            )
+
+    def clear(self) -> int:
+        """Delete all that is in it.
+
+        Returns:
+            Number of bytes freed.
+        """
+        freed = 0
+        for path, size, _ in self._entries():
+            path.unlink(missing_ok=True)
+            freed += size
+        remove_partial(self.folder)
+        return freed
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+    def _entries(self) -> list[tuple[Path, int, float]]:
+        """Path, bytes and time of last use of each prediction, the least recently used first."""
+        entries = []
+        for path in self.folder.glob(f"*{_SUFFIX}"):
+            if path.name.startswith(PARTIAL):
+                continue
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # another process let it go just now
+                continue
+            entries.append((path, stat.st_size, stat.st_mtime))
+        return sorted(entries, key=lambda entry: (entry[2], entry[0].name))
+
+    def _shrink(self) -> None:
+        for left in self.folder.glob(f"{PARTIAL}*"):
+            try:
+                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                    left.unlink()
+            except FileNotFoundError:
+                continue
+        entries = self._entries()
+        surplus = sum(size for _, size, _ in entries) - self.limit_gb * 1e9
+        for path, size, _ in entries:
+            if surplus <= 0:
+                break
+            path.unlink(missing_ok=True)
+            surplus -= size

@@ -1,0 +1,130 @@
+"""Which pixels of the target's training images transferability is measured on.
+
+Axis names: ``pixels`` the probe pixels, image after image in the order of the split; ``h`` and ``w`` the rows and
+columns of one mask as stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from muster.data import VOID, Split, class_pixel_counts
+from muster.errors import SelectionError
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSet:
+    """Pixels with their labels, the same for every member.
+
+    Attributes:
+        rows: int64 ``[pixels]``, in coordinates of the mask as stored.
+        columns: int64 ``[pixels]``, likewise.
+        labels: int64 ``[pixels]``, target classes; never void.
+        starts: Where the pixels of each image begin, and the number of all at the end: those of image ``i`` of the
+            split are ``starts[i]`` to ``starts[i + 1]``, none for an image that is all void.
+        sizes: Rows and columns of each image's mask.
+        void_images: Identifiers of the images without a labelled pixel.
+        content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged picture.
+    """
+
+    rows: Int64[Tensor, " pixels"]
+    columns: Int64[Tensor, " pixels"]
+    labels: Int64[Tensor, " pixels"]
+    starts: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    void_images: tuple[str, ...]
+    content: str
+
+    def __len__(self) -> int:
+        """Number of pixels."""
+        return len(self.labels)
+
+    def pixels_of(self, image: int) -> slice:
+        """Place of one image's pixels among all."""
+        return slice(self.starts[image], self.starts[image + 1])
+
+
+def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) -> ProbeSet:
+    """Draw pixels from every image, rare classes as often as frequent ones.
+
+    From each image come ``pixels_per_image`` labelled pixels, with replacement, with probability inversely proportional
+    to the frequency of the pixel's class over the whole split. What is drawn at random depends on the seed and the
+    image's place in the split alone. A class without any pixel is fine; an image that is all void contributes none.
+
+    Args:
+        split: The chosen target training images.
+        pixels_per_image: How many from each image, positive.
+        seed: Not negative.
+
+    Returns:
+        The probe set.
+
+    Raises:
+        SelectionError: If an argument is out of range, the split is empty, or every pixel is void.
+        DatasetError: If a picture cannot be read or a mask holds a value outside the label space.
+
+    Source:
+        Agostinelli et al., "Transferability Metrics for Selecting Source Model Ensembles", CVPR 2022, section 3.2.
+    """
+    if pixels_per_image < 1 or seed < 0:
+        raise SelectionError(
+            f"Expected pixels_per_image of at least 1 and a seed of at least 0, but got {pixels_per_image} and {seed}."
+        )
+    weights = _class_weights(split)
+    drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+    starts, sizes, void_images = [0], [], []
+    content = hashlib.sha256()
+    for place in range(len(split)):
+        identifier, image, mask = split[place]
+        content.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
+        pixels = _draw_pixels(mask, weights, pixels_per_image, np.random.default_rng((seed, place)))
+        drawn.append(pixels)
+        starts.append(starts[-1] + len(pixels[0]))
+        sizes.append((mask.shape[0], mask.shape[1]))
+        if len(pixels[0]) == 0:
+            void_images.append(identifier)
+    rows, columns, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+    return ProbeSet(rows, columns, labels, tuple(starts), tuple(sizes), tuple(void_images), content.hexdigest())
+
+
+def _class_weights(split: Split) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """What each mask value weighs: the inverse frequency of its class, 0 for void."""
+    name = split.spec.name
+    if len(split) == 0:
+        raise SelectionError(f"Dataset {name!r} has no training image to draw probe pixels from.")
+    counts = class_pixel_counts(split, split.spec.num_classes).numpy()
+    if counts.sum() == 0:
+        raise SelectionError(
+            f"All {len(split)} training images used of dataset {name!r} are void: there is no label to compare "
+            f"predictions with. Use more images, or check its masks ({VOID} means void)."
+        )
+    weights = np.zeros(VOID + 1)
+    weights[: len(counts)] = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
+    return weights
+
+
+def _draw_pixels(
+    mask: UInt8[Tensor, "h w"],
+    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
+    count: int,
+    generator: np.random.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, columns and labels of the drawn pixels, all empty if there is none to draw."""
+    flat = mask.numpy().ravel()
+    cumulative = np.cumsum(weights[flat])
+    total = cumulative[-1] if len(cumulative) else 0.0
+    if total == 0:
+        none = torch.empty(0, dtype=torch.int64)
+        return none, none, none
+    # A void pixel adds nothing, so "the first with more than" never is one. The last labelled pixel takes the draw that
+    # rounding pushed up to the total.
+    last = int(np.searchsorted(cumulative, total, side="left"))
+    places = np.minimum(np.searchsorted(cumulative, generator.random(count) * total, side="right"), last)
+    rows, columns = np.divmod(places, mask.shape[1])
+    return torch.from_numpy(rows), torch.from_numpy(columns), torch.from_numpy(flat[places].astype(np.int64))

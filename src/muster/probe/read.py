@@ -1,0 +1,198 @@
+"""What a member says at the probe pixels, without ever making a score map of the image's size.
+
+Axis names: ``pixels`` the probe pixels (of one image, or of all), ``source_classes`` the member's classes, ``h`` and
+``w`` the rows and columns of its own score map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from muster.data import ChannelStatistics, Split, fit_size
+from muster.data.loading import PreparedBatch, PreparedSplit
+from muster.models import Segmenter
+from muster.models.prediction import predict_probabilities
+from muster.probe.pixels import ProbeSet
+from muster.probe.ranks import rank, sum_over_ranks, world_size
+
+_KEPT_BYTES = 1 << 30
+"""Prepared images are kept for the next member if all of them fit into this much memory."""
+
+
+def read_pixels(
+    probabilities: Float[Tensor, "source_classes h w"],
+    rows: Int64[Tensor, " pixels"],
+    columns: Int64[Tensor, " pixels"],
+    size: tuple[int, int],
+) -> Float[Tensor, "pixels source_classes"]:
+    """Interpolate a map bilinearly at some pixels only.
+
+    Args:
+        probabilities: A map of any size.
+        rows: In coordinates of ``size``, on the map's device.
+        columns: Likewise.
+        size: Rows and columns that the map would be brought to.
+
+    Returns:
+        What ``torch.nn.functional.interpolate(..., size, mode="bilinear", align_corners=False)`` has at these pixels.
+    """
+    (upper_left, upper_right, lower_left, lower_right), across, down = read_corners(probabilities, rows, columns, size)
+    upper = upper_left * (1 - across) + upper_right * across
+    lower = lower_left * (1 - across) + lower_right * across
+    return (upper * (1 - down) + lower * down).T.contiguous()
+
+
+def read_corners(
+    maps: Float[Tensor, "source_classes h w"],
+    rows: Int64[Tensor, " pixels"],
+    columns: Int64[Tensor, " pixels"],
+    size: tuple[int, int],
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
+    """The four cells of a map that bilinear interpolation would mix at each pixel, not yet mixed.
+
+    Args:
+        maps: A map of any size.
+        rows: In coordinates of ``size``, on the map's device.
+        columns: Likewise.
+        size: Rows and columns that the map would be brought to.
+
+    Returns:
+        The cells above left, above right, below left and below right, each ``[source_classes, pixels]``; then how far
+        each pixel is from left to right and from top to bottom, ``[pixels]`` in 0..1.
+    """
+    height, width = maps.shape[1:]
+    fused = _is_fused(maps, size)
+    top, bottom, down = _neighbours(rows, height, size[0], fused)
+    left, right, across = _neighbours(columns, width, size[1], fused)
+    flat = maps.flatten(1)
+    corners = tuple(flat[:, row * width + column] for row in (top, bottom) for column in (left, right))
+    return (corners[0], corners[1], corners[2], corners[3]), across, down
+
+
+def _neighbours(places: Tensor, length: int, wanted: int, fused: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells of one axis next to each place, and how far it is from the first to the second."""
+    # Rounded to float32 where torch rounds: on a map of hundreds of cells, more precision would differ by over 1e-6.
+    scale = torch.tensor(length / wanted, dtype=torch.float32, device=places.device)
+    scaled = scale.double() * (places.double() + 0.5)
+    if not fused:
+        scaled = scaled.float()
+    exact = (scaled - 0.5).float().clamp(min=0)
+    first = exact.long().clamp(max=length - 1)
+    return first, (first + 1).clamp(max=length - 1), (exact - first).clamp(0, 1)
+
+
+def _is_fused(maps: Tensor, size: tuple[int, int]) -> bool:
+    """Whether torch's kernel for this case multiplies and subtracts in one rounding (ATen's UpSampleKernel.cpp)."""
+    channels_last = maps.stride(0) == 1 and len(maps) > 3
+    return maps.is_cuda or channels_last or sum(size) <= 128
+
+
+class ProbeReader:
+    """Runs one member after the other over the probe images.
+
+    Images of equal prepared size share a batch, wherever they are in the split. In a distributed run whole batches are
+    dealt out: a batch then holds the same images whatever the number of processes, and the numbers are the same too.
+
+    Attributes:
+        probe: The probe set.
+        statistics: What the images are normalised with.
+        image_size: Longer side at which members see them, in pixels.
+        device: Where members run.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        probe: ProbeSet,
+        statistics: ChannelStatistics,
+        image_size: int,
+        device: torch.device | str = "cpu",
+        batch_size: int = 16,
+        num_workers: int = 0,
+    ) -> None:
+        """Plan the batches; nothing is read yet.
+
+        Args:
+            split: The images that the probe set was drawn from.
+            probe: See the class.
+            statistics: See the class.
+            image_size: See the class.
+            device: See the class.
+            batch_size: Most images at a time.
+            num_workers: Processes that read ahead.
+        """
+        self.probe, self.statistics, self.image_size = probe, statistics, image_size
+        self.device = torch.device(device)
+        self.num_workers = num_workers
+        self._pictures = PreparedSplit(split, statistics, image_size)
+        self._batches, prepared_bytes = _plan(probe, image_size, batch_size)
+        self._keep = prepared_bytes / world_size() <= _KEPT_BYTES
+        self._kept: list[PreparedBatch] | None = None
+
+    def read(
+        self, model: Segmenter, progress: Callable[[int, int], None] | None = None
+    ) -> Float32[Tensor, "pixels source_classes"]:
+        """What a model says at the probe pixels.
+
+        Args:
+            model: In evaluation mode, on :attr:`device`.
+            progress: Called after each batch of this process with how many are done and how many there are.
+
+        Returns:
+            Probabilities on the CPU, the same on every rank. Not checked: a broken model gives NaN.
+        """
+        result = torch.zeros(len(self.probe), model.num_classes)
+        share = self._batches[rank() :: world_size()]
+        with _full_precision(self.device):
+            for done, batch in enumerate(self._prepared(share)):
+                for image, said in self._read_batch(model, batch):
+                    result[self.probe.pixels_of(image)] = said
+                if progress is not None:
+                    progress(done + 1, len(share))
+        return sum_over_ranks(result, self.device)
+
+    def _read_batch(self, model: Segmenter, batch: PreparedBatch) -> Iterator[tuple[int, Tensor]]:
+        maps = predict_probabilities(model, batch.images.to(self.device))
+        for image, probabilities in zip(batch.indices, maps, strict=True):
+            pixels = self.probe.pixels_of(image)
+            rows, columns = (places[pixels].to(self.device) for places in (self.probe.rows, self.probe.columns))
+            yield image, read_pixels(probabilities, rows, columns, self.probe.sizes[image]).cpu()
+
+    def _prepared(self, share: list[list[int]]) -> Iterable[PreparedBatch]:
+        if self._kept is not None:
+            return self._kept
+        loader = DataLoader(self._pictures, batch_sampler=share, num_workers=self.num_workers, collate_fn=_stack)
+        if not self._keep:
+            return loader
+        self._kept = list(loader)
+        return self._kept
+
+
+def _plan(probe: ProbeSet, image_size: int, batch_size: int) -> tuple[list[list[int]], int]:
+    """Batches of images of equal prepared size, and how much memory all of them need."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for image, (height, width) in enumerate(probe.sizes):
+        pixels = probe.pixels_of(image)
+        if pixels.start < pixels.stop:
+            groups.setdefault(fit_size(height, width, image_size), []).append(image)
+    batches = [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
+    values = sum(3 * height * width * len(group) for (height, width), group in groups.items())
+    return batches, values * torch.float32.itemsize
+
+
+def _stack(items: list[tuple[int, Tensor, Tensor]]) -> PreparedBatch:
+    """A batch without its masks: labels are known already."""
+    return PreparedBatch([index for index, _, _ in items], torch.stack([image for _, image, _ in items]), [])
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """No TF32: its error is a thousand times what scores may differ by between machines."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

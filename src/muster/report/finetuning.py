@@ -1,0 +1,246 @@
+"""The report of a fine-tuning: what the ensemble reached, against what, and how well that was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
+from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
+from muster.report.palette import hex_colour
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report.tables import NOTHING, class_table, metric_label, number, result_names
+
+MEMBER_COLOUR = "#8a94a3"
+
+
+@dataclass(frozen=True)
+class _Dot:
+    label: str
+    value: float
+    shape: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class _DotRow:
+    label: str
+    note: str
+    dots: list[_Dot]
+    predicted: float | None
+
+    @property
+    def low(self) -> float:
+        return min(dot.value for dot in self.dots)
+
+    @property
+    def high(self) -> float:
+        return max(dot.value for dot in self.dots)
+
+
+def write_finetuning_report(
+    result: FinetuneResult, path: Path, pictures: Sequence[Picture] = (), command: str | None = None
+) -> Path:
+    """Write one self-contained HTML page about a fine-tuned ensemble.
+
+    Args:
+        result: What was reached.
+        path: The file to write.
+        pictures: A few test images, see :func:`muster.report.make_picture`.
+        command: How to predict with the ensemble, if it is to be shown.
+
+    Returns:
+        ``path``.
+    """
+    context = {
+        "title": f"Fine-tuning for {result.target}",
+        "target": result.target,
+        "headline": _headline(result),
+        "lead": _comparison(result),
+        "figures": _figures(result),
+        "command": command,
+        "test_images": f"{result.test_images:,}",
+        "miou_bars": _miou_bars(result),
+        "strips": strips(pictures),
+        "swatches": legend(result.classes),
+        **_class_context(result),
+        **_scatter_context(result),
+        "head_members": list(result.head_weights),
+        "head_rows": _head_rows(result),
+        **_loss_context(result),
+        "settings": _settings(result),
+        "footer": "muster",
+    }
+    return write_page("finetuning.html", path, context)
+
+
+def _headline(result: FinetuneResult) -> str:
+    images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    return f"The ensemble reaches {number(result.mious[LEARNED_HEAD])} mIoU on {images} of {result.target}."
+
+
+def _comparison(result: FinetuneResult) -> str:
+    """How that compares with the single best member: the sentence says so, whatever the sign."""
+    ensemble, best = result.mious[LEARNED_HEAD], result.mious.get(result.single_best)
+    who = f"{len(result.members)} members: {', '.join(result.members)}."
+    if best is None:
+        return who
+    points = 100 * (ensemble - best)
+    if abs(points) < 0.05:
+        against = "As much as"
+    else:
+        against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+    return f"{against} {result.single_best}, the single best member by LEEP (B1), fine-tuned likewise. {who}"
+
+
+def _figures(result: FinetuneResult) -> list[tuple[str, str, str]]:
+    """The few numbers to be read from afar."""
+    shown = [("learned head", number(result.mious[LEARNED_HEAD]), "mIoU")]
+    if PLAIN_MEAN in result.mious:
+        shown.append(("plain mean", number(result.mious[PLAIN_MEAN]), "mIoU"))
+    if result.single_best in result.mious:
+        shown.append(("best alone (B1)", number(result.mious[result.single_best]), "mIoU"))
+    known = [iou for iou in result.predicted_class_ious or () if iou is not None]
+    if known:
+        shown.append(("predicted", number(sum(known) / len(known)), "mIoU"))
+    return shown
+
+
+def _colour(result: FinetuneResult, name: str) -> str:
+    if name in (LEARNED_HEAD, PLAIN_MEAN):
+        return BLUE
+    return ORANGE if name == result.single_best else MEMBER_COLOUR
+
+
+def _miou_bars(result: FinetuneResult) -> list[Bar]:
+    bars = []
+    for name in result_names(result):
+        note = "" if name in (LEARNED_HEAD, PLAIN_MEAN, *result.members) else "not in the ensemble"
+        bars.append(
+            Bar(
+                name,
+                result.mious[name],
+                number(result.mious[name]),
+                "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
+                strong=name == LEARNED_HEAD,
+                note=note,
+                tag="B1" if name == result.single_best else "",
+            )
+        )
+    return bars
+
+
+def _class_context(result: FinetuneResult) -> dict[str, object]:
+    table = class_table(result)
+    rows = []
+    for label, share, *ious in table.rows:
+        pixels = f"{100 * share:.1f} %" if isinstance(share, float) else ""
+        rows.append(
+            (label, [Cell(pixels, "#fff"), *(heat(iou if isinstance(iou, float) else None, digits=3) for iou in ious)])
+        )
+    return {
+        "class_columns": table.columns[1:],
+        "class_rows": rows,
+        "dot_keys": _dot_keys(result),
+        "dot_rows": [_dot_row(result, index) for index in range(len(result.classes))],
+    }
+
+
+def _shape(result: FinetuneResult, name: str) -> str:
+    if name == LEARNED_HEAD:
+        return "full"
+    if name == PLAIN_MEAN:
+        return "ring"
+    return "diamond" if name == result.single_best else "ring small"
+
+
+def _dot_keys(result: FinetuneResult) -> list[_Dot]:
+    keys = [_Dot("learned head", 0.0, "full", BLUE), _Dot("plain mean", 0.0, "ring", BLUE)]
+    if result.single_best in result.mious:
+        keys.append(_Dot(f"{result.single_best} (B1)", 0.0, "diamond", ORANGE))
+    if any(_shape(result, name) == "ring small" for name in result_names(result)):
+        keys.append(_Dot("the other members", 0.0, "ring", MEMBER_COLOUR))
+    if result.predicted_class_ious is not None:
+        keys.append(_Dot("predicted before fine-tuning", 0.0, "tick", "#1b2430"))
+    return keys
+
+
+def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
+    dots = []
+    for name in reversed(result_names(result)):  # the learned head is drawn last, on top
+        iou = result.class_ious[name][index]
+        if iou is not None:
+            dots.append(_Dot(name, iou, _shape(result, name), _colour(result, name)))
+    share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
+    note = f"{100 * share:.1f} % of the pixels" if dots else "not in the test split"
+    predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
+    return _DotRow(result.classes[index], note, dots, predicted)
+
+
+def _scatter_context(result: FinetuneResult) -> dict[str, object]:
+    nothing: dict[str, object] = {"scatter": None, "scatter_note": ""}
+    if result.predicted_class_ious is None:
+        return nothing
+    pairs = [
+        (index, predicted, reached)
+        for index, (predicted, reached) in enumerate(
+            zip(result.predicted_class_ious, result.class_ious[LEARNED_HEAD], strict=True)
+        )
+        if predicted is not None and reached is not None
+    ]
+    if not pairs:
+        return nothing
+    svg = scatter_figure(
+        [predicted for _, predicted, _ in pairs],
+        [reached for _, _, reached in pairs],
+        [result.classes[index] for index, _, _ in pairs],
+        [hex_colour(index) for index, _, _ in pairs],
+    )
+    above = sum(reached > predicted for _, predicted, reached in pairs)
+    note = f"IoU of each class: before fine-tuning, and with the learned head. {above} of {len(pairs)} came out better."
+    return {"scatter": svg_address(svg), "scatter_note": note}
+
+
+def _head_rows(result: FinetuneResult) -> list[tuple[str, list[tuple[Cell, str]]]]:
+    """Weights around 1, each with its bias; one row per class."""
+    if not result.head_weights:
+        return []
+    offsets = [abs(weight - 1) for weights in result.head_weights.values() for weight in weights]
+    scale = max(*offsets, 0.1)  # a head that learned nothing must not glow
+    rows = []
+    for index, label in enumerate(result.classes):
+        cells = []
+        for member, weights in result.head_weights.items():
+            biases = result.head_biases.get(member)
+            colour = heat(weights[index] - 1, scale).background
+            cells.append((Cell(number(weights[index], 2), colour), _signed(biases[index]) if biases else ""))
+        rows.append((label, cells))
+    return rows
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "") + number(value, 2)
+
+
+def _loss_context(result: FinetuneResult) -> dict[str, object]:
+    courses = {name: course for name, course in result.losses.items() if course}
+    if not courses:
+        return {"loss_plot": None, "loss_keys": []}
+    colours = distinct_colours(list(courses))
+    return {
+        "loss_plot": svg_address(loss_figure(courses, colours)),
+        "loss_keys": [Swatch(name, colour) for name, colour in colours.items()],
+    }
+
+
+def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
+    minutes, seconds = divmod(round(result.seconds), 60)
+    predicted = ", ".join(f"{metric_label(metric)} {number(score)}" for metric, score in result.predicted.items())
+    return [
+        ("training images", f"{result.train_images:,}"),
+        ("test images", f"{result.test_images:,}"),
+        ("steps", f"{result.steps:,}"),
+        ("time", f"{minutes} min {seconds} s"),
+        ("scores before fine-tuning", predicted or NOTHING),
+    ]

@@ -1,0 +1,215 @@
+"""From plain values to one self-contained HTML file: records that the templates draw, and the writer."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from muster.data.spec import VOID
+from muster.files import whole_file
+from muster.metrics._arrays import NumpyArray
+from muster.report.palette import class_colours, confidence_colours, confidence_gradient, hex_colour, label_colours
+from muster.report.records import Picture
+from muster.report.tables import number
+
+PIXELATED_SIDE = 200
+"""Smaller pictures are enlarged pixel by pixel, not blurred."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row of a bar chart.
+
+    Attributes:
+        label: What it is about.
+        fraction: Length, 0..1 of the chart's width; ``None`` draws no bar.
+        text: The value in figures.
+        colour: As ``#rrggbb``.
+        strong: Whether it stands out.
+        note: A few words below the label.
+        tag: A word in a box beside the label.
+        tick: Where on the bar's scale a comparison lies, 0..1.
+    """
+
+    label: str
+    fraction: float | None
+    text: str
+    colour: str
+    strong: bool = False
+    note: str = ""
+    tag: str = ""
+    tick: float | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a heat map: what it says and the colour behind it."""
+
+    text: str
+    background: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One map of a picture.
+
+    Attributes:
+        caption: Whose it is.
+        note: A few words below.
+        source: The image as a data address.
+        kind: ``"image"``, ``"truth"``, ``"prediction"`` or ``"confidence"``.
+    """
+
+    caption: str
+    note: str
+    source: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """All maps of one picture."""
+
+    identifier: str
+    tiles: tuple[Tile, ...]
+    pixelated: bool
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One entry of a colour legend."""
+
+    label: str
+    colour: str
+
+
+def heat(value: float | None, scale: float = 1.0, digits: int = 2) -> Cell:
+    """A cell coloured from white (0) to blue (``scale``), below zero towards orange."""
+    if value is None or np.isnan(value):
+        return Cell(number(None), "#f3f4f6")
+    share = min(abs(value) / scale, 1.0) if scale > 0 else 0.0
+    red, green, blue = (0, 114, 178) if value >= 0 else (230, 129, 0)
+    # Never so strong that dark text on it would be hard to read.
+    return Cell(number(value, digits), f"rgba({red}, {green}, {blue}, {0.62 * share:.3f})")
+
+
+def legend(classes: Sequence[str]) -> list[Swatch]:
+    """The colour of each class."""
+    return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
+
+
+def strips(pictures: Sequence[Picture]) -> list[Strip]:
+    """What the templates draw of pictures: image, truth, every prediction in order, confidence."""
+    return [_strip(picture) for picture in pictures]
+
+
+def _strip(picture: Picture) -> Strip:
+    truth = picture.truth.numpy()
+    known = truth != VOID
+    image = picture.image.permute(1, 2, 0).contiguous().numpy()
+    tiles = [Tile("image", "", jpeg_address(image), "image")]
+    tiles.append(Tile("ground truth", "", png_address(label_colours(picture.truth)), "truth"))
+    for name, prediction in picture.predictions.items():
+        right = (prediction.numpy() == truth)[known].mean() if known.any() else np.nan
+        note = "" if np.isnan(right) else f"{100 * right:.0f} % of pixels right"
+        tiles.append(Tile(name, note, png_address(label_colours(prediction)), "prediction"))
+    confidence = picture.confidence.numpy()[known]
+    note = f"{number(float(confidence.mean()), 2)} on average" if known.any() else ""
+    map_address = png_address(confidence_colours(picture.confidence))
+    tiles.append(Tile("confidence in the truth", note, map_address, "confidence"))
+    return Strip(picture.identifier, tuple(tiles), max(truth.shape) < PIXELATED_SIDE)
+
+
+def jpeg_address(pixels: NumpyArray) -> str:
+    """A photograph, uint8 ``[h, w, 3]``, as a data address; small ones are kept exactly."""
+    if max(pixels.shape[:2]) < PIXELATED_SIDE:
+        return png_address(pixels)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", quality=86)
+    return _address("image/jpeg", file.getvalue())
+
+
+def png_address(pixels: NumpyArray) -> str:
+    """A map of few colours, uint8 ``[h, w, 3]``, as a data address, exactly."""
+    codes = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
+    colours, places = np.unique(codes, return_inverse=True)
+    image = Image.fromarray(pixels)
+    if len(colours) <= 256:  # a palette makes the file a third of the size
+        image = Image.fromarray(places.reshape(codes.shape).astype(np.uint8))
+        image.putpalette(b"".join(int(colour).to_bytes(3) for colour in colours))
+    file = BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return _address("image/png", file.getvalue())
+
+
+def svg_address(svg: str) -> str:
+    """A figure as a data address."""
+    return _address("image/svg+xml", svg.encode())
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("muster.report", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., object]] = {"number": number, "percent": _percent, "score": _score, "soft": _soft}
+    environment.filters.update(filters)
+    environment.globals.update(gradient=confidence_gradient(), void_colour=hex_colour(VOID))
+    return environment
+
+
+def _percent(fraction: float) -> str:
+    """A CSS length, kept inside its box."""
+    return f"{100 * min(max(fraction, 0.0), 1.0):.2f}%"
+
+
+def _score(value: float) -> str:
+    """A score in a table: the fourth digit tells neighbours apart, except where scores are large."""
+    return number(value, 4 if abs(value) < 100 else 0)
+
+
+def _soft(name: str) -> Markup:
+    """A name that may be broken after a full stop, dash, underscore, slash or colon."""
+    parts = re.split(r"(?<=[._/:-])(?=\w)", name)
+    return Markup("<wbr>").join(parts)
+
+
+def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path:
+    """Fill a template and put the page on disk, whole or not at all.
+
+    Args:
+        template: Its file name in this package.
+        path: The file to write.
+        context: What the template asks for.
+
+    Returns:
+        ``path``.
+    """
+    html = _environment().get_template(template).render(**context)
+    with whole_file(path) as partial:
+        partial.write_text(html, "utf-8")
+    return path
+
+
+def distinct_colours(keys: Sequence[str]) -> dict[str, str]:
+    """A colour for each key, in the order in which they first come."""
+    colours = class_colours()
+    return {key: hex_colour(place % len(colours)) for place, key in enumerate(dict.fromkeys(keys))}

@@ -1,0 +1,274 @@
+"""The report of a selection: which ensemble, why, and how far to trust the choice."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.data.spec import Dataset
+from muster.metrics._arrays import NumpyArray
+from muster.pool import Pool
+from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
+from muster.report.palette import hex_colour
+from muster.report.pictures import class_counts, selection_pictures, surveyed
+from muster.report.records import Picture
+from muster.report.standing import agreement, cautions, explained_fraction, label_entropy, occurrence, top_count
+from muster.report.tables import NOTHING, candidate_table, count_label, metric_label, number
+from muster.search.ranking import Ranking
+from muster.search.selection import Selection
+
+SHOWN_CANDIDATES = 20
+_MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#1b2430", "#a67c00", "#56b4e9")
+
+
+@dataclass(frozen=True)
+class _MemberCard:
+    name: str
+    domain: str
+    colour: str
+    single_best: bool
+    miou: float
+    majority: float
+    facts: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Row:
+    place: int
+    members: tuple[str, ...]
+    scores: tuple[float, ...]
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class _Choice:
+    metric: str
+    members: tuple[str, ...]
+    rank: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The order of all candidates under the chosen metric, and what follows from it."""
+
+    order: NumpyArray
+    place: dict[tuple[str, ...], int]
+    often: dict[str, float]
+
+
+def write_selection_report(
+    selection: Selection,
+    pool: Pool,
+    target: Dataset,
+    path: Path,
+    command: str | None = None,
+    pictures: Sequence[Picture] | None = None,
+) -> Path:
+    """Write one self-contained HTML page about a selection.
+
+    The masks of up to 150 of the target's training images are read, to choose pictures and to know how predictable the
+    labels are by themselves.
+
+    Args:
+        selection: The choice and the ranking behind it.
+        pool: The members' cards; its chosen members are run on the pictures.
+        target: The target dataset.
+        path: The file to write, usually ``report.html`` in the selection's folder.
+        command: What to run next; by default ``finetune.py`` on the folder of ``path``.
+        pictures: What to show; by default :func:`muster.report.selection_pictures` makes them.
+
+    Returns:
+        ``path``.
+    """
+    counts = class_counts(surveyed(selection, target), len(selection.classes))
+    if pictures is None:
+        pictures = selection_pictures(selection, pool, target, counts=counts)
+    entropy = label_entropy(counts)
+    context = {
+        "title": f"Selection for {selection.target}",
+        "target": selection.target,
+        "members": selection.members,
+        "lead": _lead(selection),
+        "cautions": cautions(selection.ranking, selection.metric, max(selection.member_scores.values()), entropy),
+        "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
+        "strips": strips(pictures),
+        "swatches": legend(selection.classes),
+        "class_bars": _class_bars(selection),
+        "metric": metric_label(selection.metric),
+        "train_images": selection.train_images,
+        "settings": _settings(selection, pool, entropy),
+        "footer": f"muster {selection.versions.get('muster', '')}".strip(),
+        **_ranking_context(selection, pool, entropy),
+    }
+    return write_page("selection.html", path, context)
+
+
+def _lead(selection: Selection) -> str:
+    metric, total = metric_label(selection.metric), len(selection.ranking)
+    if selection.lead is None:
+        return f"It is the only candidate of {len(selection.members)}; {metric} gives it {number(selection.score)}."
+    return (
+        f"The best of {total:,} candidates by {metric}: {number(selection.score)}, "
+        f"{number(selection.lead, 4)} ahead of the next."
+    )
+
+
+def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[str, object]:
+    """Everything that comes from the ranking of all candidates."""
+    ranking, names = selection.ranking, selection.member_names
+    order = ranking.order(selection.metric)
+    place = {tuple(sorted(selection.names_of(row))): rank for rank, row in enumerate(order.tolist(), start=1)}
+    standing = _Standing(order, place, occurrence(ranking, order, names))
+    domains = distinct_colours([pool[name].card.domain for name in sorted(names)])
+    marks = _marks(selection, standing)
+    scores = ranking.scores[selection.metric][order]
+    return {
+        "candidate_count": f"{len(order):,}",
+        "candidate_total": len(order),
+        "cards": [_card(selection, pool, name, domains, standing) for name in selection.members],
+        "ranking_plot": svg_address(ranking_figure(scores, marks, metric_label(selection.metric))),
+        "marks": marks,
+        "candidates": candidate_table(selection, 1),
+        "rows": _rows(selection, standing),
+        "top_count": top_count(len(order)),
+        "domains": [Swatch(domain, colour) for domain, colour in domains.items()],
+        "member_bars": _member_bars(selection, pool, domains, standing, entropy),
+        "excluded": list(selection.excluded.items()),
+        "choices": _choices(selection, standing) if len(order) > 1 else [],
+        "metrics": [metric_label(metric) for metric in ranking.scores],
+        "agreement": _agreement_rows(ranking),
+    }
+
+
+def _card(selection: Selection, pool: Pool, name: str, domains: dict[str, str], standing: _Standing) -> _MemberCard:
+    card, scores = pool[name].card, selection.member_scores
+    rank = 1 + sum(score > scores[name] for score in scores.values())
+    facts = [
+        ("source dataset", card.dataset),
+        ("source classes", str(len(card.classes))),
+        ("architecture", card.architecture),
+        ("pre-training", card.pretraining),
+        ("parameters", count_label(card.parameters)),
+        ("training images", f"{card.train_images:,}"),
+        ("LEEP on the target", f"{number(scores[name])}, {rank} of {len(scores)}"),
+        (f"in the best {top_count(len(standing.order))}", f"{100 * standing.often[name]:.0f} %"),
+    ]
+    return _MemberCard(
+        name, card.domain, domains[card.domain], name == selection.single_best, card.test_miou, card.majority_miou,
+        facts,
+    )  # fmt: skip
+
+
+def _class_bars(selection: Selection) -> list[Bar]:
+    bars = []
+    for index, (label, iou) in enumerate(zip(selection.classes, selection.class_ious, strict=True)):
+        note = "not among the probe pixels" if iou is None else ""
+        bars.append(Bar(label, iou, number(iou), hex_colour(index), note=note))
+    known = [iou for iou in selection.class_ious if iou is not None]
+    if known:
+        mean = sum(known) / len(known)
+        bars.append(Bar("mean", mean, number(mean), "#5b6675", strong=True))
+    return bars
+
+
+def _marks(selection: Selection, standing: _Standing) -> list[Mark]:
+    """The chosen candidate, what other metrics chose, and the best candidate with B1 in it; equal ones together."""
+    said: dict[tuple[str, ...], list[str]] = {tuple(sorted(selection.members)): ["chosen"]}
+    for metric, members in selection.choices.items():
+        if metric != selection.metric:
+            said.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
+    with_best = next(members for members in standing.place if selection.single_best in members)
+    said.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
+    scores = selection.ranking.scores[selection.metric]
+    marks = []
+    for position, (members, reasons) in enumerate(said.items()):
+        rank = standing.place[members]
+        colour, marker = _MARK_COLOURS[position % len(_MARK_COLOURS)], MARKERS[position % len(MARKERS)]
+        score = float(scores[standing.order[rank - 1]])
+        marks.append(Mark(rank, score, colour, marker, _sentence(reasons)))
+    return marks
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    return text[0].upper() + text[1:]
+
+
+def _rows(selection: Selection, standing: _Standing) -> list[_Row]:
+    chosen = tuple(sorted(selection.members))
+    metrics = [selection.metric, *(name for name in selection.ranking.scores if name != selection.metric)]
+    rows = []
+    for place, row in enumerate(standing.order[:SHOWN_CANDIDATES].tolist(), start=1):
+        members = tuple(sorted(selection.names_of(row)))
+        scores = tuple(float(selection.ranking.scores[metric][row]) for metric in metrics)
+        rows.append(_Row(place, members, scores, members == chosen))
+    return rows
+
+
+def _member_bars(
+    selection: Selection, pool: Pool, domains: dict[str, str], standing: _Standing, entropy: float
+) -> list[tuple[Bar, float]]:
+    scores = selection.member_scores
+    guessing = math.exp(-entropy)
+    # A little air, so that the longest bar does not look like a perfect one.
+    longest = max(*(math.exp(score) for score in scores.values()), guessing) * 1.05
+    bars = []
+    for name in sorted(scores, key=lambda name: (-scores[name], name)):
+        colour = domains[pool[name].card.domain]
+        chosen = name in selection.members
+        bar = Bar(
+            name,
+            math.exp(scores[name]) / longest,
+            number(scores[name]),
+            colour,
+            strong=chosen,
+            tag="chosen" if chosen else ("B1" if name == selection.single_best else ""),
+            tick=guessing / longest,
+        )
+        bars.append((bar, standing.often[name]))
+    return bars
+
+
+def _choices(selection: Selection, standing: _Standing) -> list[_Choice]:
+    chosen = tuple(sorted(selection.members))
+    choices = []
+    for metric, members in selection.choices.items():
+        named = tuple(sorted(members))
+        choices.append(_Choice(metric_label(metric), named, standing.place[named], named == chosen))
+    return choices
+
+
+def _agreement_rows(ranking: Ranking) -> list[tuple[str, list[Cell]]]:
+    if len(ranking.scores) < 2 or len(ranking) < 3:
+        return []
+    table = agreement(ranking)
+    return [
+        (metric_label(metric), [heat(float(value)) for value in row])
+        for metric, row in zip(ranking.scores, table, strict=True)
+    ]
+
+
+def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[str, str]]:
+    probe, best = selection.probe, max(selection.member_scores.values())
+    images = f"{len(selection.train_images):,} training images, {probe.pixels_per_image:,} pixels from each"
+    return [
+        ("target", selection.target_reference),
+        ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
+        ("ensemble size", str(selection.size)),
+        ("metric", metric_label(selection.metric)),
+        ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
+        ("image size", f"{selection.image_size} pixels, longer side"),
+        ("seed", str(probe.seed)),
+        ("entropy of the labels", f"{number(entropy)}, of which the best member explains {_share(best, entropy)}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in selection.versions.items())),
+    ]
+
+
+def _share(best_leep: float, entropy: float) -> str:
+    explained = explained_fraction(best_leep, entropy)
+    return NOTHING if math.isnan(explained) else f"{100 * max(explained, 0):.0f} %"

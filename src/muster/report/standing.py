@@ -1,0 +1,173 @@
+"""What a selection's numbers say beside the choice itself: how sure it is, and whether to trust it.
+
+Axis names: ``images`` are target training images, ``classes`` the target's classes, ``metrics`` ensemble metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Integer
+from scipy.stats import rankdata
+
+from muster.metrics._arrays import NumpyArray
+from muster.search.ranking import Ranking
+
+TOP_FRACTION = 0.01
+"""Members are counted among this share of the candidates, the best ones ..."""
+
+TOP_CANDIDATES = 10
+"""... but among no fewer than this many, so that a small pool says something too."""
+
+ALIKE_FRACTION = 0.02
+"""Scores count as all alike if the best is ahead of the median candidate by less than this share of its own size.
+For a predicted mIoU of 0.5 that is one point."""
+
+EXPLAINED_FRACTION = 0.05
+"""A target counts as unpredictable if the best member explains less than this share of the probe labels' entropy."""
+
+AGREEMENT = 0.3
+"""Metrics count as disagreeing if the chosen one's rank correlation with the others is below this on average."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A reason not to trust a selection.
+
+    Attributes:
+        title: In a few words.
+        text: What was seen and what to do.
+    """
+
+    title: str
+    text: str
+
+
+def label_entropy(counts: Integer[NumpyArray, "images classes"]) -> float:
+    """Entropy of the labels that the probe set draws from these images.
+
+    The probe draws the same number of pixels from every image, a pixel with probability inversely proportional to the
+    frequency of its class; this is the entropy of the expected shares.
+
+    Args:
+        counts: Pixels of each class in each image, void not counted. Images without a label are skipped.
+
+    Returns:
+        Nats; 0 if fewer than two classes occur.
+    """
+    frequency = counts.sum(axis=0)
+    weighted = counts / np.maximum(frequency, 1)
+    total = weighted.sum(axis=1, keepdims=True)
+    labelled = total[:, 0] > 0
+    if not labelled.any():
+        return 0.0
+    shares = (weighted[labelled] / total[labelled]).mean(axis=0)
+    shares = shares[shares > 0]
+    return max(0.0, float(-(shares * np.log(shares)).sum()))
+
+
+def occurrence(ranking: Ranking, order: Integer[NumpyArray, " candidates"], names: Sequence[str]) -> dict[str, float]:
+    """How often each member occurs in the best candidates.
+
+    Args:
+        ranking: All candidates.
+        order: Its rows from best to worst.
+        names: Name of each member that ``ranking.members`` points to.
+
+    Returns:
+        Share of the candidates counted by :func:`top_count` that hold the member, 0..1.
+    """
+    top = ranking.members[order[: top_count(len(ranking))]]
+    shares = (top[:, :, None] == np.arange(len(names))).any(axis=1).mean(axis=0)
+    return dict(zip(names, shares.tolist(), strict=True))
+
+
+def top_count(candidates: int) -> int:
+    """How many candidates count as the best ones."""
+    return min(candidates, max(TOP_CANDIDATES, math.ceil(TOP_FRACTION * candidates)))
+
+
+def agreement(ranking: Ranking) -> Float[NumpyArray, "metrics metrics"]:
+    """Spearman correlation between the metrics over all candidates, ties sharing their mean rank.
+
+    Args:
+        ranking: All candidates.
+
+    Returns:
+        In the order of ``ranking.scores``, -1..1; NaN where a metric scores all candidates the same.
+    """
+    ranks = np.stack([rankdata(values) for values in ranking.scores.values()])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=1))
+    length[length == 0] = np.nan
+    correlation: NumpyArray = np.clip(centred @ centred.T / np.outer(length, length), -1, 1)
+    return correlation
+
+
+def cautions(ranking: Ranking, metric: str, best_leep: float, entropy: float) -> list[Caution]:
+    """Reasons not to trust a selection, by the rules at the top of this module.
+
+    Args:
+        ranking: All candidates.
+        metric: The metric that chose.
+        best_leep: LEEP of the best member.
+        entropy: See :func:`label_entropy`.
+
+    Returns:
+        The cautions, the gravest first; usually none.
+    """
+    found = (_unpredictable(best_leep, entropy), _alike(ranking, metric), _disagreement(ranking, metric))
+    return [caution for caution in found if caution is not None]
+
+
+def explained_fraction(leep: float, entropy: float) -> float:
+    """Share of the probe labels' entropy that a predictor with this LEEP explains; 1 is all, 0 or less is none."""
+    return 1 + leep / entropy if entropy > 0 else math.nan
+
+
+def _unpredictable(best_leep: float, entropy: float) -> Caution | None:
+    if entropy == 0:
+        return Caution(
+            "Only one class was seen",
+            "The target's training images hold a single class, so every member looks perfect. Label more classes.",
+        )
+    explained = explained_fraction(best_leep, entropy)
+    if explained >= EXPLAINED_FRACTION:
+        return None
+    return Caution(
+        "This target looks unpredictable",
+        f"Even the best member explains only {100 * max(explained, 0):.0f} % of the entropy of the target's labels: it "
+        "knows little more than how frequent the classes are. Expect the choice to be no better than chance; a pool "
+        "with sources closer to the target would help.",
+    )
+
+
+def _alike(ranking: Ranking, metric: str) -> Caution | None:
+    scores = ranking.scores[metric]
+    best, median = float(scores.max()), float(np.median(scores))
+    if len(scores) < 2 or best - median >= ALIKE_FRACTION * abs(best):
+        return None
+    return Caution(
+        "The scores are nearly all alike",
+        f"The best of {len(scores):,} candidates scores {best:.4g}, the median one {median:.4g}. Such a small lead "
+        "says little about what fine-tuning will reach: any of the better candidates may do as well.",
+    )
+
+
+def _disagreement(ranking: Ranking, metric: str) -> Caution | None:
+    # BASE never looks at the target, so it is no witness.
+    others = [other for other in ranking.scores if other not in (metric, "base")]
+    if not others or len(ranking) < 3:
+        return None
+    pair = Ranking(ranking.members, {name: ranking.scores[name] for name in (metric, *others)})
+    mean = float(agreement(pair)[0, 1:].mean())
+    if not mean < AGREEMENT:
+        return None
+    return Caution(
+        "The metrics disagree",
+        f"The rank correlation of the chosen metric with the others is {mean:.2f} on average. Look at what each of "
+        "them chose below, and fine-tune more than one ensemble if you can.",
+    )

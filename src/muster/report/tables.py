@@ -1,0 +1,150 @@
+"""The tables of both reports, as they are shown in HTML and sent to a tracker."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from muster.pool import Pool
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
+from muster.search.selection import Selection
+
+Cell = str | int | float | None
+
+NOTHING = "\N{EN DASH}"
+"""What stands where there is no number."""
+
+METRIC_LABELS = {
+    "soft_iou_eep": "SoftIoU-EEP",
+    "iou_eep": "IoU-EEP",
+    "e_leep": "E-LEEP",
+    "ms_leep": "MS-LEEP",
+    "base": "BASE",
+    "leep": "LEEP",
+}
+"""How metrics are called where people read."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows of plain values.
+
+    Attributes:
+        columns: Headings.
+        rows: One value per column; ``None`` where there is nothing to say.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name for people; the name itself where there is no other."""
+    return METRIC_LABELS.get(metric, metric)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people: a true minus sign, and a dash where there is none."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def count_label(count: int) -> str:
+    """A large count for people, e.g. ``1.2 M``."""
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 999.5 * size else f"{count / size:.0f} {unit}"
+    return str(count)
+
+
+def candidate_table(selection: Selection, count: int = 20) -> Table:
+    """The best candidates with the scores of all metrics, best first."""
+    ranking, names = selection.ranking, selection.member_names
+    order = ranking.order(selection.metric)[:count]
+    metrics = [selection.metric, *(metric for metric in ranking.scores if metric != selection.metric)]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            place,
+            " + ".join(sorted(names[i] for i in ranking.members[row])),
+            *(float(ranking.scores[metric][row]) for metric in metrics),
+        )
+        for place, row in enumerate(order.tolist(), start=1)
+    ]
+    return Table(("rank", "members", *map(metric_label, metrics)), rows)
+
+
+def member_table(selection: Selection, pool: Pool) -> Table:
+    """Every eligible member with its LEEP and what its card says, best first."""
+    rows: list[tuple[Cell, ...]] = []
+    for name in sorted(selection.member_scores, key=lambda name: (-selection.member_scores[name], name)):
+        card = pool[name].card
+        rows.append(
+            (
+                name,
+                "yes" if name in selection.members else "",
+                selection.member_scores[name],
+                card.dataset,
+                card.domain,
+                card.architecture,
+                card.test_miou,
+                card.majority_miou,
+                card.parameters,
+                card.train_images,
+            )
+        )
+    columns = ("member", "chosen", "LEEP", "source", "domain", "architecture", "source mIoU", "majority mIoU",
+               "parameters", "training images")  # fmt: skip
+    return Table(columns, rows)
+
+
+def predicted_class_table(selection: Selection) -> Table:
+    """Predicted IoU of each target class; ``None`` for a class that no probe pixel has."""
+    return Table(("class", "predicted IoU"), list(zip(selection.classes, selection.class_ious, strict=True)))
+
+
+def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
+    """All tables of a selection, by name."""
+    return {
+        "candidates": candidate_table(selection, 100),
+        "members": member_table(selection, pool),
+        "predicted_classes": predicted_class_table(selection),
+    }
+
+
+def result_names(result: FinetuneResult) -> list[str]:
+    """Everything that reached a result, in the order in which reports show it."""
+    singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD)]
+    rest = [name for name in singles if name not in (*result.members, result.single_best)]
+    outside = [result.single_best] if result.single_best not in result.members else []
+    known = [LEARNED_HEAD, PLAIN_MEAN, *outside, *result.members, *rest]
+    return [name for name in known if name in result.mious]
+
+
+def miou_table(result: FinetuneResult) -> Table:
+    """What the ensemble, its members and the baseline reached."""
+    rows: list[tuple[Cell, ...]] = [
+        (name, result.mious[name], "B1" if name == result.single_best else "") for name in result_names(result)
+    ]
+    return Table(("who", "mIoU", "baseline"), rows)
+
+
+def class_table(result: FinetuneResult) -> Table:
+    """IoU of each class under everything that reached a result, beside its share of the pixels; the mean is last."""
+    names = result_names(result)
+    total = max(sum(result.class_pixels), 1)
+    rows: list[tuple[Cell, ...]] = []
+    for index, label in enumerate(result.classes):
+        predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
+        reached = (result.class_ious[name][index] for name in names)
+        rows.append((label, result.class_pixels[index] / total, predicted, *reached))
+    expected = [iou for iou in result.predicted_class_ious or () if iou is not None]
+    mean = sum(expected) / len(expected) if expected else None
+    rows.append(("mean", None, mean, *(result.mious[name] for name in names)))
+    return Table(("class", "share of pixels", "predicted", *names), rows)
+
+
+def finetuning_tables(result: FinetuneResult) -> dict[str, Table]:
+    """All tables of a fine-tuning, by name."""
+    return {"miou": miou_table(result), "class_iou": class_table(result)}

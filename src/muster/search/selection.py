@@ -1,0 +1,251 @@
+"""A selection: the ensemble that was chosen for a target, with everything that explains why.
+
+On disk it is a folder: ``selection.yaml`` (:class:`SelectionRecord`) and ``ranking.parquet`` (one row per candidate,
+best first: ``rank``, ``member_1`` to ``member_S``, then one column of scores per metric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from muster.errors import SelectionError
+from muster.files import parse_record, plain, read_record, whole_folder, write_record
+from muster.search.ranking import Ranking
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT_VERSION = 1
+"""Version of the layout of a selection folder."""
+
+RECORD = "selection.yaml"
+RANKING = "ranking.parquet"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How the probe set was made.
+
+    Attributes:
+        train_images: Number of target training images asked for; ``None`` for all.
+        pixels_per_image: Pixels drawn from each.
+        image_size: Longer side at which members saw the images, in pixels.
+        seed: Of the choice of images and pixels.
+    """
+
+    train_images: int | None = 150
+    pixels_per_image: int = 1000
+    image_size: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SelectionRecord:
+    """What ``selection.yaml`` holds: plain values only.
+
+    Attributes:
+        target: Name of the target dataset.
+        target_reference: What :func:`muster.data.open_dataset` takes to open it; an absolute path for a folder.
+        classes: The target's label space.
+        train_images: Identifiers of the target training images that were used.
+        void_images: Those among them without a labelled pixel; they contributed nothing.
+        mean: Channel means of these images, of pixels scaled to 0..1.
+        std: Channel standard deviations, likewise.
+        image_size: Longer side at which members saw the images and are to be fine-tuned, in pixels.
+        pool: The pool's folder, absolute.
+        size: Members per candidate.
+        metric: What the ensemble was chosen by.
+        members: The chosen members, in ascending order of names.
+        score: Their score under ``metric``; larger is better.
+        lead: Their score minus that of the next candidate; ``None`` if there is no other.
+        class_ious: IoU of each target class that the chosen members' EEPs reach on the probe set: SoftIoU-EEP's, or
+            IoU-EEP's if that is the metric. ``None`` for a class without a probe pixel.
+        choices: The best candidate under each metric.
+        single_best: The best single member by LEEP (baseline B1).
+        member_scores: LEEP of every eligible member, in the order of the pool.
+        excluded: The other members of the pool, with the reason why they are no candidates.
+        probe: How the probe set was made.
+        versions: Software it was made with.
+    """
+
+    target: str
+    target_reference: str
+    classes: tuple[str, ...]
+    train_images: tuple[str, ...]
+    void_images: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+    pool: str
+    size: int
+    metric: str
+    members: tuple[str, ...]
+    score: float
+    lead: float | None
+    class_ious: tuple[float | None, ...]
+    choices: dict[str, tuple[str, ...]]
+    single_best: str
+    member_scores: dict[str, float]
+    excluded: dict[str, str]
+    probe: ProbeSettings
+    versions: dict[str, str]
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The eligible members in the order of the pool: what the ranking's indices point into."""
+        return tuple(self.member_scores)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The record in lists, dictionaries, strings and numbers only."""
+        content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+        return content | {"probe": plain(asdict(self.probe))}
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], where: str) -> SelectionRecord:
+        """Read what :meth:`to_mapping` gave.
+
+        Args:
+            content: The mapping.
+            where: What to call it in messages.
+
+        Returns:
+            The record.
+
+        Raises:
+            SelectionError: If a key is unknown, missing, or has a value of a wrong type, or names do not go together.
+        """
+        # A copy, because the parser turns inner lists into tuples in place.
+        return _consistent(parse_record(plain(content), SelectionRecord, where, SelectionError), where)
+
+
+@dataclass(frozen=True)
+class Selection(SelectionRecord):
+    """The chosen ensemble with the ranking of all candidates.
+
+    Attributes:
+        ranking: All candidates with all scores; its indices point into :attr:`member_names`.
+        tables: For each chosen member P(target class | source class), float64 ``[classes, source_classes]``, for
+            pictures of what its EEP says. Not written to disk: empty in a loaded selection.
+    """
+
+    ranking: Ranking
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def names_of(self, candidate: int) -> tuple[str, ...]:
+        """Names of the members of one row of the ranking."""
+        names = self.member_names
+        return tuple(names[int(index)] for index in self.ranking.members[candidate])
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the selection to a folder of its own, whole or not at all.
+
+        Args:
+            folder: Created, or replaced if it holds a selection.
+
+        Returns:
+            The path of ``selection.yaml``.
+
+        Raises:
+            SelectionError: If the folder holds something else, which would be lost.
+        """
+        path = Path(folder)
+        require_replaceable(path)
+        with whole_folder(path) as partial:
+            record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+            self.to_table().to_parquet(partial / RANKING, index=False)
+            write_record(partial / RECORD, record, FORMAT_VERSION)
+        return path / RECORD
+
+    def to_table(self) -> pandas.DataFrame:
+        """The ranking as a table: one row per candidate, best first; see the module's description."""
+        import pandas
+
+        order = self.ranking.order(self.metric)
+        names = np.asarray(self.member_names, dtype=object)[self.ranking.members[order]]
+        columns: dict[str, Any] = {"rank": np.arange(1, len(order) + 1)}
+        columns |= {f"member_{place + 1}": names[:, place] for place in range(self.size)}
+        columns |= {metric: scores[order] for metric, scores in self.ranking.scores.items()}
+        return pandas.DataFrame(columns)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Selection:
+        """Read a selection back.
+
+        Args:
+            folder: What :meth:`save` wrote, or the ``selection.yaml`` in it.
+
+        Returns:
+            The selection, without ``tables``.
+
+        Raises:
+            SelectionError: If a file is missing, unreadable, or does not go with the other.
+        """
+        path = Path(folder)
+        path = path.parent if path.name == RECORD else path
+        if not path.is_dir():
+            raise SelectionError(f"{path} is not a folder. Give the folder that select.py wrote, with {RECORD} in it.")
+        record = read_record(path / RECORD, SelectionRecord, FORMAT_VERSION, SelectionError)
+        record = _consistent(record, str(path / RECORD))
+        return cls(**vars(record), ranking=_read_ranking(path / RANKING, record))
+
+
+def require_replaceable(folder: Path) -> None:
+    """Check that writing a selection to a folder would not delete anything but an older selection.
+
+    Args:
+        folder: It may be missing or empty.
+
+    Raises:
+        SelectionError: If it is a file, or holds files but no selection.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SelectionError(f"A selection is a folder, but {folder} is a file. Give another path.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+        raise SelectionError(
+            f"{folder} holds files but no {RECORD}, and a selection replaces its folder as a whole. "
+            "Give a new folder, or one that holds an older selection."
+        )
+
+
+def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:
+    """Refuse a record whose names point nowhere."""
+    named = {*record.members, record.single_best, *(name for names in record.choices.values() for name in names)}
+    if unknown := sorted(named - set(record.member_scores)):
+        raise SelectionError(f"{where}: {', '.join(unknown)} chosen, but not among member_scores.")
+    if len(set(record.members)) != record.size:
+        raise SelectionError(f"{where}: expected {record.size} different members, but got {', '.join(record.members)}.")
+    if len(record.class_ious) != len(record.classes):
+        raise SelectionError(
+            f"{where}: expected one of class_ious for each of {len(record.classes)} classes, "
+            f"but got {len(record.class_ious)}."
+        )
+    return record
+
+
+def _read_ranking(path: Path, record: SelectionRecord) -> Ranking:
+    """The ranking in the order of rows that :class:`Ranking` promises."""
+    import pandas
+
+    try:
+        table = pandas.read_parquet(path)
+    except FileNotFoundError:
+        raise SelectionError(f"{path} does not exist. Run select.py again.") from None
+    except (OSError, ValueError) as problem:  # pyarrow's errors are of these kinds
+        raise SelectionError(f"{path} cannot be read as Parquet: {problem}. Run select.py again.") from problem
+    places = {name: place for place, name in enumerate(record.member_names)}
+    columns = [f"member_{place + 1}" for place in range(record.size)]
+    metrics = [name for name in table.columns if name not in ("rank", *columns)]
+    try:
+        members = np.array([[places[name] for name in row] for row in table[columns].to_numpy()], dtype=np.int64)
+        rows = np.lexsort(members.T[::-1])
+        ranking = Ranking(members[rows], {name: table[name].to_numpy(dtype=np.float64)[rows] for name in metrics})
+        ranking.order(record.metric)
+    except (KeyError, ValueError) as problem:
+        raise SelectionError(f"{path} does not go with {RECORD}: {problem}. Run select.py again.") from problem
+    return ranking

@@ -1,0 +1,52 @@
+"""A callback that tells how far a fit is, and how long it took in all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+Progress = Callable[[int, float], None]
+"""Called with the number of steps done and the latest loss."""
+
+
+class Clock(Callback):
+    """Tells about once a second how far training is, and adds up the time it took over interruptions."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Start the clock."""
+        self.progress = progress
+        self.told = 0.0
+        self.before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training so far, that before an interruption included."""
+        return self.before + time.monotonic() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        """The time so far, for the checkpoint."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the time in the checkpoint."""
+        self.before = float(state_dict["seconds"])
+        self.started = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,  # noqa: ARG002 (all of these are the hook's)
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Tell, unless that was done within the last second."""
+        now = time.monotonic()
+        if trainer.is_global_zero and (now - self.told > 1 or trainer.global_step == trainer.max_steps):
+            self.told = now
+            self.progress(trainer.global_step, float(outputs["loss"]))

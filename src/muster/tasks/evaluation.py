@@ -1,0 +1,115 @@
+"""Results on a test split: one confusion matrix over the whole split, and what follows from it.
+
+Axis names: ``c`` classes; in a confusion matrix the first is the truth and the second the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from muster.data import VOID, ChannelStatistics, Split, prepared_images
+from muster.models import Segmenter, predict_probabilities, upsample_probabilities
+
+Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]
+"""Prepared images ``[b, 3, h, w]`` and the size of a mask in, class indices ``[b, height, width]`` by name out."""
+
+
+def class_ious(confusion: Int64[Tensor, "c c"]) -> tuple[float | None, ...]:
+    """Intersection over union of each class.
+
+    Args:
+        confusion: Counts of pixels, truth by prediction.
+
+    Returns:
+        Per class a value in 0..1, larger is better; ``None`` for a class that does not occur in the ground truth.
+    """
+    hits = confusion.diagonal().double()
+    union = confusion.sum(dim=0) + confusion.sum(dim=1) - confusion.diagonal()
+    occurs = confusion.sum(dim=1) > 0
+    return tuple(float(h / u) if o else None for h, u, o in zip(hits, union, occurs, strict=True))
+
+
+def mean_iou(confusion: Int64[Tensor, "c c"]) -> float:
+    """Mean of :func:`class_ious` over the classes that occur in the ground truth.
+
+    Raises:
+        ValueError: If no pixel was counted.
+    """
+    values = [value for value in class_ious(confusion) if value is not None]
+    if not values:
+        raise ValueError("mIoU of a split without a labelled pixel is not defined: every pixel is void.")
+    return sum(values) / len(values)
+
+
+def majority_miou(train_counts: Int64[Tensor, " c"], confusion: Int64[Tensor, "c c"]) -> float:
+    """MIoU of always answering the most frequent class of the training images.
+
+    Args:
+        train_counts: Training pixels of each class.
+        confusion: Any confusion matrix over the test split; only its ground truth is read.
+
+    Returns:
+        In 0..1.
+    """
+    truth = confusion.sum(dim=1)
+    constant = torch.zeros_like(confusion)
+    constant[:, int(train_counts.argmax())] = truth
+    return mean_iou(constant)
+
+
+def model_predictor(model: Segmenter) -> Predictor:
+    """Predict with one model; the only name is ``"prediction"``."""
+
+    def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        return {"prediction": upsample_probabilities(predict_probabilities(model, images), size).argmax(dim=1)}
+
+    return predict
+
+
+def confusion_matrices(
+    predict: Predictor,
+    split: Split,
+    statistics: ChannelStatistics,
+    image_size: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+    num_workers: int = 0,
+) -> dict[str, Int64[Tensor, "c c"]]:
+    """Compare predictions with the ground truth on whole images at a single scale.
+
+    Args:
+        predict: Predicts a batch; every mask of the batch is predicted at its stored size.
+        split: The images.
+        statistics: What to normalise with.
+        image_size: Longer side at which the model sees an image, in pixels.
+        device: Where the model is.
+        batch_size: Most images at a time.
+        num_workers: Processes that read ahead.
+
+    Returns:
+        For each name that ``predict`` gives, pixel counts over the whole split, truth by prediction.
+    """
+    metrics: dict[str, MulticlassConfusionMatrix] = {}
+    for batch in prepared_images(split, statistics, image_size, batch_size, num_workers):
+        images = batch.images.to(device)
+        for size, positions in _by_size(batch.masks).items():
+            truth = torch.stack([batch.masks[i] for i in positions]).to(device, torch.int64)
+            for name, labels in predict(images[positions], size).items():
+                if name not in metrics:
+                    metrics[name] = MulticlassConfusionMatrix(
+                        split.spec.num_classes, ignore_index=VOID, validate_args=False
+                    ).to(device)
+                metrics[name].update(labels, truth)
+    return {name: metric.compute().cpu().long() for name, metric in metrics.items()}
+
+
+def _by_size(masks: list[Tensor]) -> dict[tuple[int, int], list[int]]:
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, mask in enumerate(masks):
+        groups.setdefault((mask.shape[0], mask.shape[1]), []).append(index)
+    return groups

@@ -1,0 +1,218 @@
+"""Fine-tune a selection: all members and the baseline in one fit, then the head, then the results."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+
+from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image
+from muster.errors import SelectionError
+from muster.files import plain, write_yaml
+from muster.models import Segmenter, upsample_probabilities
+from muster.pool import Pool, software_versions
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
+from muster.report.pictures import class_counts, shrink
+from muster.search.selection import SelectionRecord
+from muster.tasks.ensemble import Ensemble
+from muster.tasks.evaluation import class_ious, confusion_matrices, mean_iou
+from muster.tasks.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.tasks.head import learn_head
+from muster.tasks.training import EnsembleTraining
+
+WORK = "work"
+ENSEMBLE = "ensemble"
+RESULT = "result.yaml"
+HISTORY = "history.csv"
+
+
+@dataclass(frozen=True)
+class TargetData:
+    """The target as fine-tuning sees it.
+
+    Attributes:
+        dataset: The target.
+        train: The training images used.
+        statistics: What images are normalised with.
+        image_size: Longer side at which members see an image, in pixels.
+    """
+
+    dataset: Dataset
+    train: Split
+    statistics: ChannelStatistics
+    image_size: int
+
+
+def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
+    """The target exactly as the selection saw it: the same images, statistics and size.
+
+    Args:
+        selection: Says which.
+        dataset: The target.
+
+    Returns:
+        The data to fine-tune on.
+
+    Raises:
+        SelectionError: If the dataset is not the one selected for: other classes, or images that are gone.
+    """
+    if selection.classes != dataset.spec.classes:
+        raise SelectionError(
+            f"The selection was made for classes {', '.join(selection.classes)}, but dataset {dataset.spec.name!r} "
+            f"({dataset.reference}) has {', '.join(dataset.spec.classes)}. Run select.py again."
+        )
+    gone = sorted(set(selection.train_images) - set(dataset.train.identifiers))
+    if gone:
+        raise SelectionError(
+            f"{len(gone)} training images of the selection are no longer in dataset {dataset.spec.name!r} "
+            f"({dataset.reference}), e.g. {gone[0]}. Restore them, or run select.py again."
+        )
+    train = cached(replace(dataset.train, identifiers=selection.train_images))
+    return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
+
+
+def fit_members(
+    module: EnsembleTraining,
+    target: TargetData,
+    folder: Path,
+    hardware: Hardware,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    depends_on: Mapping[str, object] | None = None,
+) -> bool:
+    """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
+
+    Args:
+        module: With members, or with a callback that gives it some.
+        target: What to fine-tune on.
+        folder: Of the run; checkpoints go to its folder ``work``.
+        hardware: What to compute on.
+        callbacks: For the Trainer.
+        loggers: For the Trainer.
+        depends_on: What else the result depends on, so that a checkpoint of another run is not taken up.
+
+    Returns:
+        Whether this process is the one that evaluates and writes.
+    """
+    description = {
+        "settings": asdict(module.settings),
+        "images": target.train.identifiers,
+        "statistics": asdict(target.statistics),
+        "image_size": target.image_size,
+        "members": module.names,
+        **(depends_on or {}),
+    }
+    keep_checkpoint_of(folder / WORK, plain(description))
+    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
+    trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
+    module.to(hardware.resolved_device()).eval()
+    return trainer.is_global_zero
+
+
+def load_members(pool: Pool, names: Sequence[str]) -> list[Segmenter]:
+    """Source models by name, weights checked against their cards."""
+    return [pool[name].load_model() for name in names]
+
+
+def with_baseline(selection: SelectionRecord) -> tuple[str, ...]:
+    """The chosen members and, if it is not among them, the single best by LEEP (B1), to be fine-tuned likewise."""
+    return tuple(sorted({*selection.members, selection.single_best}))
+
+
+def build_ensemble(module: EnsembleTraining, names: Sequence[str], target: TargetData, hardware: Hardware) -> Ensemble:
+    """Put fine-tuned members together, and learn their head."""
+    models = [module.members[module.names.index(name)] for name in names]
+    members = [model for model in models if isinstance(model, Segmenter)]
+    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
+    device = hardware.resolved_device()
+    ensemble.to(device).eval()
+    learn_head(ensemble, target.train, module.settings.seed, device)
+    return ensemble
+
+
+def evaluate(module: EnsembleTraining, ensemble: Ensemble, target: TargetData, hardware: Hardware) -> dict[str, Tensor]:
+    """Confusion matrices on the test split, from one pass over it.
+
+    Returns:
+        By name: every fine-tuned member, the plain mean of the ensemble's members, and its learned head.
+    """
+
+    @torch.no_grad()
+    def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        scores = dict(zip(module.names, (member(images).float() for member in module.members), strict=True))
+        alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
+        mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
+        learned = ensemble.combine([scores[name] for name in ensemble.names], size)
+        return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
+
+    test = target.dataset.test
+    return confusion_matrices(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+
+
+def summarise(
+    selection: SelectionRecord,
+    scores: Mapping[str, float],
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    confusions: Mapping[str, Tensor],
+    target: TargetData,
+    seconds: float,
+) -> FinetuneResult:
+    """What a run reached, in plain values."""
+    some = next(iter(confusions.values()))
+    weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
+    return FinetuneResult(
+        target=selection.target,
+        classes=target.dataset.spec.classes,
+        members=ensemble.names,
+        single_best=selection.single_best,
+        train_images=len(target.train),
+        test_images=len(target.dataset.test),
+        steps=module.settings.steps,
+        seconds=round(seconds, 1),
+        mious={name: mean_iou(confusion) for name, confusion in confusions.items()},
+        class_ious={name: class_ious(confusion) for name, confusion in confusions.items()},
+        class_pixels=tuple(int(pixels) for pixels in some.sum(dim=1)),
+        predicted=dict(scores),
+        predicted_class_ious=selection.class_ious,
+        losses={name: module.losses(name) for name in module.names},
+        head_weights=dict(zip(ensemble.names, weights, strict=True)),
+        head_biases=dict(zip(ensemble.names, biases, strict=True)),
+    )
+
+
+def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
+    """Put the ensemble and its results on disk, and delete what was kept for going on."""
+    ensemble.save(folder / ENSEMBLE, result.target, software_versions())
+    pd.DataFrame(module.history).to_csv(folder / HISTORY, index=False)
+    content = asdict(result)
+    content.pop("losses")  # in history.csv
+    write_yaml(folder / RESULT, plain(content))
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
+@torch.no_grad()
+def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[Picture]:
+    """A few test images with what each member and the ensemble say there."""
+    test = target.dataset.test
+    some = test.subset(100, seed=0)
+    places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
+    pictures = []
+    for place in places:
+        sample = shrink(some[place])
+        size = (sample.mask.shape[0], sample.mask.shape[1])
+        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
+        maps = ensemble.member_maps(image.to(hardware.resolved_device()))
+        alone = {
+            name: upsample_probabilities(scores.softmax(dim=1), size)[0]
+            for name, scores in zip(ensemble.names, maps, strict=True)
+        }
+        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
+    return pictures

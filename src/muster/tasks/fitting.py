@@ -1,0 +1,196 @@
+"""One Lightning fit: data, devices, precision, checkpoints, going on after an interruption."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from muster.data import (
+    ChannelStatistics,
+    PreparedSplit,
+    Split,
+    TrainingStream,
+    TrainingTransform,
+    make_loader,
+)
+from muster.errors import PoolError
+from muster.files import read_yaml, write_yaml
+from muster.tasks.settings import TrainingSettings
+from muster.tasks.training import EnsembleTraining
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+CHECKPOINT = "last.ckpt"
+DESCRIPTION = "job.yaml"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What to compute on.
+
+    Attributes:
+        device: ``auto`` takes a GPU if there is one.
+        devices: How many of them work on one fit together (distributed data parallel).
+        precision: ``auto`` is bf16-mixed on a GPU that has it, and 32-true elsewhere.
+        num_workers: Processes that read and augment images for one fit; 0 does it in the training process.
+    """
+
+    device: Device = "auto"
+    devices: int = 1
+    precision: Precision = "auto"
+    num_workers: int = 0
+
+    def resolved_devices(self) -> int:
+        """How many devices of this machine work on a fit: what torchrun started, if it did."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+
+    def resolved_device(self) -> str:
+        """The device type that ``auto`` means here."""
+        if self.device != "auto":
+            return self.device
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def resolved_precision(self) -> str:
+        """The precision that ``auto`` means here."""
+        if self.precision != "auto":
+            return self.precision
+        has_bf16 = self.resolved_device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if has_bf16 else "32-true"
+
+
+class FitData(pl.LightningDataModule):
+    """Random crops of the training images; whole validation images.
+
+    The crops of step t depend on the seed and t alone, so a fit that is taken up again at step t sees what it
+    would have seen.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        statistics: ChannelStatistics,
+        image_size: int,
+        settings: TrainingSettings,
+        num_workers: int = 0,
+        validation: Split | None = None,
+        validate_every: int = 100,
+    ) -> None:
+        """Keep what the loaders are made of.
+
+        Args:
+            train: Training images.
+            statistics: What to normalise with.
+            image_size: Longer side of the images before random rescaling, in pixels.
+            settings: Crops, batches and steps.
+            num_workers: Processes that read and augment; 0 does it in the training process.
+            validation: Images for the validation curve, if it is wanted.
+            validate_every: Steps between two points of it.
+        """
+        super().__init__()
+        self.train, self.statistics, self.image_size, self.settings = train, statistics, image_size, settings
+        self.num_workers, self.validation, self.validate_every = num_workers, validation, validate_every
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """The steps that are left, this process's share of each."""
+        chosen = self.settings
+        transform = TrainingTransform(self.statistics, self.image_size, chosen.crop_size, chosen.scale_range)
+        stream = TrainingStream(self.train, transform, chosen.steps, chosen.batch_size, chosen.seed)
+        trainer = self.trainer
+        assert trainer is not None  # Lightning sets it before it asks for loaders
+        return make_loader(
+            stream, chosen.batch_size, trainer.global_step, trainer.global_rank, trainer.world_size, self.num_workers
+        )
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
+        """Whole images one by one, because each has its own size; this process's share of them."""
+        trainer = self.trainer
+        if self.validation is None or trainer is None:
+            return []
+        share = range(trainer.global_rank, len(self.validation), trainer.world_size)
+        images = PreparedSplit(self.validation, self.statistics, self.image_size, share)
+        # A data loader's type is that of its items, which the collate function makes something else of.
+        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)  # type: ignore[arg-type]
+
+
+def _one_image(items: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    ((_, image, mask),) = items
+    return image[None], mask[None].long()
+
+
+def keep_checkpoint_of(folder: Path, description: dict[str, Any]) -> None:
+    """Delete a checkpoint that was made under another description: going on from it would mix the two.
+
+    Args:
+        folder: Where :func:`fit` keeps its checkpoint; created if it is missing.
+        description: Everything that the result of the fit depends on, in plain values.
+    """
+    record = folder / DESCRIPTION
+    if record.is_file() and read_yaml(record, PoolError) == description:
+        return
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    write_yaml(record, description)
+
+
+def fit(
+    module: EnsembleTraining,
+    data: FitData,
+    folder: Path,
+    hardware: Hardware,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+) -> pl.Trainer:
+    """Train to the last step, from the checkpoint in ``folder`` if there is one.
+
+    Args:
+        module: What to train.
+        data: What to train it on.
+        folder: Where checkpoints go.
+        hardware: What to compute on.
+        callbacks: Of the caller.
+        loggers: Of the caller.
+
+    Returns:
+        The trainer, done.
+    """
+    settings = module.settings
+    checkpoint = folder / CHECKPOINT
+    device, devices = hardware.resolved_device(), hardware.resolved_devices()
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # set by torchrun, like LOCAL_WORLD_SIZE
+    keep = ModelCheckpoint(
+        folder, Path(CHECKPOINT).stem, every_n_train_steps=settings.checkpoint_every, enable_version_counter=False
+    )
+    trainer = pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(device, device),
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        sync_batchnorm=devices * nodes > 1,
+        precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
+        max_steps=settings.steps,
+        max_epochs=-1,
+        val_check_interval=min(data.validate_every, settings.steps),
+        limit_val_batches=1.0 if data.validation is not None else 0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the loaders give each process its share
+        log_every_n_steps=1,  # the module says when
+        callbacks=[keep, *callbacks],
+        logger=list(loggers) or False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+    return trainer

@@ -1,0 +1,132 @@
+"""What a pool shall hold: datasets x architectures x pre-trainings, with exceptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+
+from muster.data import open_dataset
+from muster.errors import ConfigError
+from muster.models import check_architecture
+from muster.report.tracking import LoggerKind
+from muster.tasks.fitting import Hardware
+from muster.tasks.settings import Schedule, SourceSettings
+from muster.tasks.source import MemberJob
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other settings for some members; what is left out stays as it is for all.
+
+    Attributes:
+        members: Names of the members concerned; ``*`` and ``?`` are wildcards.
+        steps: See SourceSettings, as for all that follow.
+        batch_size: Images per step.
+        learning_rate: Initial rate.
+        schedule: How the rate falls.
+        image_size: Longer side of the images, in pixels.
+        crop_size: Side of the crops, in pixels.
+        train_images: Number of training images.
+        seed: Of weights, order and augmentation.
+    """
+
+    members: str
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    schedule: Schedule | None = None
+    image_size: int | None = None
+    crop_size: int | None = None
+    train_images: int | None = None
+    seed: int | None = None
+
+    def apply(self, settings: SourceSettings) -> SourceSettings:
+        """The settings with what this override names put in."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
+        return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """A pool: every dataset with every architecture and every pre-training.
+
+    Attributes:
+        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
+        architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
+        pretrainings: none, imagenet, or the path of a safetensors file.
+        overrides: Other settings for some members; later ones win.
+    """
+
+    datasets: Sequence[str]
+    architectures: Sequence[str]
+    pretrainings: Sequence[str] = ("none",)
+    overrides: Sequence[Override] = ()
+
+
+def member_name(dataset: str, architecture: str, pretraining: str) -> str:
+    """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
+    parts = [dataset, architecture] + ([] if pretraining == "none" else [Path(pretraining).stem])
+    return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts)
+
+
+def plan_jobs(
+    plan: PoolPlan,
+    settings: SourceSettings,
+    pool: Path,
+    hardware: Hardware,
+    data_root: Path | None = None,
+    logger: LoggerKind = "csv",
+) -> list[MemberJob]:
+    """Spell a plan out, and check at the door what can be checked without training.
+
+    Args:
+        plan: What the pool shall hold.
+        settings: For all members that no override names.
+        pool: The pool's folder.
+        hardware: What to compute on.
+        data_root: Folder below which datasets are looked for.
+        logger: Where curves go.
+
+    Returns:
+        One job a member, dataset by dataset.
+
+    Raises:
+        DatasetError: If a dataset cannot be opened.
+        ConfigError: If nothing is planned, two members would have the same name, or an override matches none.
+    """
+    opened = [open_dataset(reference, data_root) for reference in plan.datasets]
+    for architecture in plan.architectures:
+        check_architecture(architecture)
+    jobs = [
+        MemberJob(
+            name, pool, dataset.reference, architecture, pretraining, _settings(name, plan, settings), hardware, logger
+        )
+        for dataset, architecture, pretraining in product(opened, plan.architectures, plan.pretrainings)
+        for name in [member_name(dataset.spec.name, architecture, pretraining)]
+    ]
+    _check(plan, jobs)
+    return jobs
+
+
+def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+    for override in plan.overrides:
+        if fnmatchcase(name, override.members):
+            settings = override.apply(settings)
+    return settings
+
+
+def _check(plan: PoolPlan, jobs: Sequence[MemberJob]) -> None:
+    if not jobs:
+        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training.")
+    names = [job.name for job in jobs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
+    for override in plan.overrides:
+        if not any(fnmatchcase(name, override.members) for name in names):
+            raise ConfigError(
+                f"plan.overrides: no member matches {override.members!r}. The members are: {', '.join(names)}."
+            )

@@ -1,0 +1,297 @@
+"""Train every member of a pool in worker processes, and survive whatever happens to one of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import IO, Any
+
+import torch
+
+from muster.errors import ConfigError, PoolError
+from muster.files import remove_partial, require_writable, write_yaml
+from muster.pool import MEMBERS, Member
+from muster.tasks.fitting import Hardware
+from muster.tasks.progress import TrainingProgress
+from muster.tasks.source import WORK, MemberJob
+from muster.tasks.worker import job_as_text
+
+FAILURES = "failures.yaml"
+LOCK = ".lock"
+LOG = "log.txt"
+
+
+@dataclass
+class PoolOutcome:
+    """How the training of a pool ended.
+
+    Attributes:
+        skipped: Members that were there already.
+        trained: Members that were finished in this run.
+        failed: Members that could not be trained, and why.
+    """
+
+    skipped: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def train_pool(jobs: Sequence[MemberJob], workers: int | None, progress: TrainingProgress) -> PoolOutcome:
+    """Train the members that are not there yet.
+
+    Members finished before are skipped, interrupted ones go on from their last checkpoint, and one that fails is
+    recorded in ``failures.yaml`` while the rest go on.
+
+    Args:
+        jobs: The members, all of one pool.
+        workers: Processes side by side; by default one a GPU, or one a core (see :func:`default_workers`).
+        progress: Shows how far it is.
+
+    Returns:
+        What became of each member.
+
+    Raises:
+        ConfigError: If the pool's folder cannot be written, or another process is at work on it.
+    """
+    pool, hardware = jobs[0].pool, jobs[0].hardware
+    require_writable(pool, "output")
+    with _locked(pool) as lock:
+        for name in (MEMBERS, WORK):
+            (pool / name).mkdir(exist_ok=True)
+            remove_partial(pool / name)
+        outcome = PoolOutcome()
+        waiting = [job for job in jobs if not _finished(job, outcome)]
+        count = min(workers or default_workers(hardware), max(1, len(waiting)))
+        there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
+        progress.begin({job.name: job.settings.steps for job in waiting}, f"Training {len(waiting)} members{there}.")
+        _Crew(waiting, count, hardware, lock, outcome, progress).run()
+        (pool / FAILURES).unlink(missing_ok=True)
+        if outcome.failed:
+            write_yaml(pool / FAILURES, outcome.failed)
+        if not any((pool / WORK).iterdir()):
+            (pool / WORK).rmdir()
+    return outcome
+
+
+def default_workers(hardware: Hardware) -> int:
+    """How many members to train side by side.
+
+    On GPUs one process for each ``devices`` of them. On a CPU one single-threaded process a core: small models
+    leave most of a second thread idle, so two members side by side are done sooner than one after the other.
+    """
+    if hardware.resolved_device() == "cuda":
+        return max(1, torch.cuda.device_count() // hardware.devices)
+    return max(1, len(os.sched_getaffinity(0)) // hardware.devices) if hasattr(os, "sched_getaffinity") else 1
+
+
+@contextmanager
+def _locked(pool: Path) -> Iterator[int]:
+    """Hold the pool for this process and its workers, who inherit the open file and with it the lock.
+
+    So after a kill the next run waits until the last worker of the killed one is gone too.
+    """
+    with (pool / LOCK).open("w") as file:
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ConfigError(
+                        f"--output: another process is training the pool in {pool}. Wait for it, or give another one."
+                    ) from None
+                time.sleep(0.2)
+        yield file.fileno()
+
+
+def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
+    """Whether the member is there; says so if it was trained in another way than is now asked for."""
+    if not job.folder.is_dir():
+        return False
+    try:
+        card = Member.open(job.folder).card
+    except PoolError as error:
+        print(f"{error}\nIt is trained anew.", file=sys.stderr)
+        return False
+    compared = {
+        name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
+    }
+    compared |= {"architecture": job.architecture, "image_size": job.settings.image_size}
+    other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
+    if other:
+        told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
+        print(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", file=sys.stderr)
+    outcome.skipped.append(job.name)
+    return True
+
+
+class _Worker:
+    """One process and the member it is at work on."""
+
+    def __init__(self, index: int, count: int, hardware: Hardware, lock: int, job: MemberJob) -> None:
+        self.job: MemberJob | None = None
+        self.index, self.unread = index, b""
+        distributed = hardware.devices > 1
+        arguments = [self._job_file(job)] if distributed else []
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "muster.tasks.worker", *arguments],
+            stdin=subprocess.DEVNULL if distributed else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=_environment(index, count, hardware),
+            pass_fds=[lock],
+            start_new_session=True,  # Ctrl-C reaches the parent only, which ends its workers itself
+        )
+        self.reusable = not distributed
+        self.start(job)
+
+    @staticmethod
+    def _job_file(job: MemberJob) -> str:
+        job.work.mkdir(parents=True, exist_ok=True)
+        path = job.work / "job.json"
+        path.write_text(job_as_text(job), "utf-8")
+        return str(path)
+
+    def start(self, job: MemberJob) -> None:
+        self.job = job
+        self.log_from = os.fstat(self.log.fileno()).st_size
+        job.work.mkdir(parents=True, exist_ok=True)
+        if self.process.stdin is not None:
+            self.process.stdin.write(job_as_text(job).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def keep_log(self, job: MemberJob) -> Path:
+        """Put what the process printed while it trained a member beside the member's checkpoint."""
+        path = job.work / LOG
+        end = os.fstat(self.log.fileno()).st_size
+        # pread, because the process writes at the place where this file stands
+        path.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
+        return path
+
+    def messages(self) -> list[dict[str, Any]] | None:
+        """What the process said since last time; ``None`` if it is gone."""
+        assert self.process.stdout is not None
+        read = os.read(self.process.stdout.fileno(), 1 << 16)
+        if not read:
+            return None
+        *lines, self.unread = (self.unread + read).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def end(self) -> None:
+        """End the process and whatever it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.log):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _environment(index: int, count: int, hardware: Hardware) -> dict[str, str]:
+    environment = dict(os.environ)
+    if hardware.resolved_device() == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+        mine = [devices[(index * hardware.devices + i) % len(devices)] for i in range(hardware.devices)]
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        environment["OMP_NUM_THREADS"] = str(max(1, cores // (count * hardware.devices)))
+    return environment
+
+
+class _Crew:
+    """The workers of one run: hands out members, listens, replaces workers that died."""
+
+    def __init__(
+        self,
+        jobs: Sequence[MemberJob],
+        count: int,
+        hardware: Hardware,
+        lock: int,
+        outcome: PoolOutcome,
+        progress: TrainingProgress,
+    ) -> None:
+        self.waiting = list(jobs)
+        self.count, self.hardware, self.lock = count, hardware, lock
+        self.outcome, self.progress = outcome, progress
+        self.selector = DefaultSelector()
+        self.workers: list[_Worker] = []
+
+    def run(self) -> None:
+        """Until every member is done or has failed."""
+        try:
+            for index in range(self.count):
+                self._hire(index)
+            while self.workers:
+                for key, _ in self.selector.select(timeout=1.0):
+                    self._listen(key.data)
+                self.progress.tick()
+        finally:
+            for worker in list(self.workers):
+                self._dismiss(worker)
+
+    def _hire(self, index: int) -> None:
+        if self.waiting:
+            worker = _Worker(index, self.count, self.hardware, self.lock, self.waiting.pop(0))
+            self.workers.append(worker)
+            self.selector.register(worker.process.stdout, EVENT_READ, worker)  # type: ignore[arg-type]
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
+        self.selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+        worker.end()
+
+    def _listen(self, worker: _Worker) -> None:
+        messages = worker.messages()
+        if messages is None:
+            self._died(worker)
+        for message in messages or ():
+            if message["event"] == "step":
+                self.progress.step(message["member"], message["step"], message["loss"])
+            elif message["event"] in {"done", "failed"}:
+                self._ended(worker, message)
+
+    def _ended(self, worker: _Worker, message: dict[str, Any]) -> None:
+        job = worker.job
+        assert job is not None  # a worker speaks of its member only
+        worker.job = None
+        if message["event"] == "done":
+            self.outcome.trained.append(job.name)
+            self.progress.done(job.name)
+        else:
+            self._failed(worker, job, message["reason"])
+        if self.waiting and worker.reusable:
+            worker.start(self.waiting.pop(0))
+        else:
+            self._dismiss(worker)
+            self._hire(worker.index)
+
+    def _died(self, worker: _Worker) -> None:
+        """The process is gone without a word: killed, or crashed outside Python."""
+        code = worker.process.wait()
+        if worker.job is not None:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
+            self._failed(worker, worker.job, f"its process {how}{hint}")
+        self._dismiss(worker)
+        self._hire(worker.index)
+
+    def _failed(self, worker: _Worker, job: MemberJob, reason: str) -> None:
+        log = worker.keep_log(job)
+        self.outcome.failed[job.name] = f"{reason} (log: {log})"
+        self.progress.failed(job.name, reason)

@@ -1,0 +1,108 @@
+"""Shows how far the training of a pool is: members done, steps, loss, time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+QUIET_SECONDS = 30.0
+"""Where there is no terminal to redraw on, a line is printed this often."""
+
+
+class TrainingProgress:
+    """A table that is redrawn on a terminal, and now and then a line anywhere else."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Show nothing until :meth:`begin`."""
+        self.console = console or Console()
+        self.steps: dict[str, int] = {}
+        self.at: dict[str, tuple[int, float]] = {}
+        self.finished: list[str] = []
+        self.live: Live | None = None
+        self.started = self.told = time.monotonic()
+        self.resumed_at: dict[str, int] = {}
+
+    def begin(self, steps: Mapping[str, int], headline: str) -> None:
+        """Say what there is to do.
+
+        Args:
+            steps: Training steps of everything that will be trained, by its name.
+            headline: Printed first.
+        """
+        self.steps = dict(steps)
+        self.started = self.told = time.monotonic()
+        self.console.print(headline, markup=False, highlight=False, soft_wrap=True)
+        if self.console.is_terminal and steps:
+            self.live = Live(self._table(), console=self.console, transient=True, refresh_per_second=2)
+            self.live.start()
+
+    def step(self, member: str, step: int, loss: float) -> None:
+        """A member got as far as ``step``."""
+        self.resumed_at.setdefault(member, step if step > 1 and member not in self.at else 0)
+        self.at[member] = (step, loss)
+
+    def done(self, member: str) -> None:
+        """A member is finished."""
+        self._end(member, f"{member}: done")
+
+    def failed(self, member: str, reason: str) -> None:
+        """A member could not be trained."""
+        self._end(member, f"{member}: FAILED: {reason}")
+
+    def tick(self) -> None:
+        """Redraw, or print a line if none was printed for a while."""
+        if self.live is not None:
+            self.live.update(self._table())
+        elif time.monotonic() - self.told > QUIET_SECONDS:
+            self.told = time.monotonic()
+            running = ", ".join(f"{m} {s}/{self.steps[m]} loss {loss:.3f}" for m, (s, loss) in self._running().items())
+            self.console.print(f"{self._summary()}: {running}", soft_wrap=True, highlight=False)
+
+    def end(self) -> None:
+        """Take the table away."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def _end(self, member: str, said: str) -> None:
+        self.finished.append(member)
+        self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {said}", markup=False, highlight=False)
+        if len(self.finished) == len(self.steps):
+            self.end()
+
+    def _running(self) -> dict[str, tuple[int, float]]:
+        return {member: at for member, at in self.at.items() if member not in self.finished}
+
+    def _seconds_left(self) -> float | None:
+        """From the steps taken in this run; members differ in cost, so it is a rough figure."""
+        taken = sum(at - self.resumed_at[member] for member, (at, _) in self.at.items())
+        left = sum(
+            steps - self.at.get(member, (0, 0.0))[0]
+            for member, steps in self.steps.items()
+            if member not in self.finished
+        )
+        return left * (time.monotonic() - self.started) / taken if taken else None
+
+    def _summary(self) -> str:
+        left = self._seconds_left()
+        said = (
+            "estimating"
+            if left is None
+            else f"about {left / 60:.0f} min left"
+            if left > 90
+            else f"about {left:.0f} s left"
+        )
+        done = f"{len(self.finished)} of {len(self.steps)} done, " if len(self.steps) > 1 else ""
+        return done + said
+
+    def _table(self) -> Table:
+        table = Table(title=self._summary(), title_justify="left", box=None)
+        for heading in ("member", "step", "loss"):
+            table.add_column(heading, justify="left" if heading == "member" else "right")
+        for member, (step, loss) in self._running().items():
+            table.add_row(member, f"{step}/{self.steps[member]}", f"{loss:.3f}")
+        return table

@@ -1,0 +1,168 @@
+"""Training of segmentation models: one source model, or all members of an ensemble side by side.
+
+Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from muster.data import VOID
+from muster.errors import MusterError
+from muster.models import Segmenter, upsample_probabilities
+from muster.tasks.evaluation import mean_iou
+from muster.tasks.settings import TrainingSettings
+
+HISTORY_EVERY = 20
+"""Steps between two points of the training curve, and between two looks for a loss that is not finite."""
+
+
+class TrainingDivergedError(MusterError):
+    """A training loss became infinite or NaN."""
+
+
+def segmentation_loss(scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """Cross-entropy of bilinearly upsampled scores, averaged over the pixels that are not void.
+
+    Args:
+        scores: At the model's own resolution, before softmax.
+        masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
+
+    Returns:
+        The mean loss; 0 if every pixel is void, where the plain mean would be NaN.
+    """
+    upsampled = functional.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
+    return total / (masks != VOID).sum().clamp(min=1)
+
+
+class EnsembleTraining(pl.LightningModule):
+    """Members that share no parameter, each with its own loss, trained in one fit.
+
+    The gradient of the sum of the losses is, for each member, the gradient of its own loss, so one fit equals
+    separate fits (A22 4.1). A source model is the case of one member.
+
+    Attributes:
+        settings: How to train.
+        num_classes: Size of the label space.
+        names: Names of the members, in order.
+        members: The models, likewise.
+        history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        num_classes: int,
+        names: Sequence[str] = (),
+        models: Sequence[Segmenter] = (),
+    ) -> None:
+        """Take models as they are; without any, :meth:`set_members` must be called before the fit begins."""
+        super().__init__()
+        self.settings = settings
+        self.num_classes = num_classes
+        self.names: tuple[str, ...] = tuple(names)
+        self.members = nn.ModuleList(models)
+        self.history: list[dict[str, float]] = []
+        self._confusions = nn.ModuleList()
+
+    @property
+    def members_chosen(self) -> bool:
+        """Whether there is anything to train."""
+        return len(self.names) > 0
+
+    def set_members(self, names: Sequence[str], models: Sequence[Segmenter]) -> None:
+        """Take source models as members: everything but the classifier is kept, a new linear head is put on.
+
+        A head depends on the seed and the member's name only, so that a member starts alike in any ensemble.
+
+        Args:
+            names: Names of the members.
+            models: The models, in the same order; they are changed.
+        """
+        for name, model in zip(names, models, strict=True):
+            model.replace_head(self.num_classes, head_seed(self.settings.seed, name))
+        self.names = tuple(names)
+        self.members = nn.ModuleList(models)
+
+    def losses(self, name: str) -> list[tuple[int, float]]:
+        """The training curve of one member, as (step, loss)."""
+        key = f"loss/{name}"
+        return [(int(point["step"]), point[key]) for point in self.history if key in point]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Scores of every member, each at its own resolution."""
+        return [member(images) for member in self.members]
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Sum of the members' losses."""
+        images, masks = batch
+        losses = [segmentation_loss(scores, masks) for scores in self(images)]
+        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
+            self._record(losses)
+        return torch.stack(losses).sum()
+
+    def _record(self, losses: Sequence[Tensor]) -> None:
+        values = {f"loss/{name}": float(loss.detach()) for name, loss in zip(self.names, losses, strict=True)}
+        for name, value in values.items():
+            if not torch.isfinite(torch.tensor(value)):
+                raise TrainingDivergedError(
+                    f"The training loss of {name.removeprefix('loss/')!r} is {value} at step {self.global_step}. "
+                    f"A smaller learning_rate than {self.settings.learning_rate} usually helps."
+                )
+        self.history.append({"step": float(self.global_step), **values})
+        self.log_dict(values)
+
+    def on_validation_start(self) -> None:
+        """Begin the confusion matrices anew."""
+        self._confusions = nn.ModuleList(
+            MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
+        ).to(self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Count on one whole image."""
+        images, masks = batch
+        for scores, metric in zip(self(images), self._confusions, strict=True):
+            confusion = cast("MulticlassConfusionMatrix", metric)
+            probabilities = upsample_probabilities(scores.float().softmax(dim=1), (masks.shape[-2], masks.shape[-1]))
+            confusion.update(probabilities.argmax(dim=1), masks)
+
+    def on_validation_epoch_end(self) -> None:
+        """Add a point to the validation curve."""
+        matrices = [cast("MulticlassConfusionMatrix", metric).compute() for metric in self._confusions]
+        self._confusions = nn.ModuleList()
+        values = {f"miou/{name}": mean_iou(matrix.cpu()) for name, matrix in zip(self.names, matrices, strict=True)}
+        if not self.trainer.sanity_checking:
+            self.history.append({"step": float(self.global_step), **values})
+            self.log_dict(values)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curves, as plain values."""
+        checkpoint["muster_history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the curves up again."""
+        self.history = list(checkpoint["muster_history"])
+
+    def configure_optimizers(self) -> Any:
+        """SGD with momentum over all members, and the schedule of the settings, step by step."""
+        chosen = self.settings
+        optimizer = torch.optim.SGD(
+            self.members.parameters(), chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay
+        )
+        scheduler = LambdaLR(optimizer, chosen.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def head_seed(seed: int, name: str) -> int:
+    """A seed of its own for each member's new head, the same in every run."""
+    return (seed + int.from_bytes(name.encode(), "little")) % (2**63 - 25)

@@ -1,0 +1,89 @@
+"""A process that trains members of a pool, so that a crash costs the member being trained and no other.
+
+``python -m muster.tasks.worker`` reads one job a line from standard input and ends when that is closed, at once and
+in the middle of a step: the parent is gone. ``python -m muster.tasks.worker JOB`` trains the one member that the file
+JOB describes: Lightning starts the other processes of a distributed fit with the same arguments, and those cannot share
+one standard input. Messages to the parent are lines of JSON on standard output; everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main(arguments: list[str]) -> None:
+    """Train what is asked for, one member after the other."""
+    channel = _claim_standard_output()
+    if arguments:
+        work(json.loads(Path(arguments[0]).read_text("utf-8")), channel)
+        return
+    for job in _jobs_from_standard_input():
+        work(job, channel)
+
+
+def work(described: dict[str, Any], channel: TextIO) -> None:
+    """Train one member and tell the parent how it ended.
+
+    Args:
+        described: A :class:`muster.tasks.source.MemberJob` as plain values.
+        channel: Where the parent reads.
+    """
+    from muster.errors import MusterError, PoolError  # slow imports come after the parent may have gone
+    from muster.files import parse_record
+    from muster.tasks.source import MemberJob, train_member
+
+    def tell(**message: Any) -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(json.dumps({"member": described["name"], **message}), file=channel, flush=True)
+
+    try:
+        job = parse_record(described, MemberJob, "job", PoolError)
+        tell(event="started")
+        train_member(job, lambda step, loss: tell(event="step", step=step, loss=loss))
+    except MusterError as error:
+        tell(event="failed", reason=str(error))
+    except Exception as error:  # whatever it is, the other members go on; the log has the traceback
+        import traceback
+
+        traceback.print_exc()
+        tell(event="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+    else:
+        tell(event="done")
+
+
+def job_as_text(job: Any) -> str:
+    """A job as one line that :func:`main` reads."""
+    from muster.files import plain
+
+    return json.dumps(plain(asdict(job)))
+
+
+def _claim_standard_output() -> TextIO:
+    """Keep standard output for messages: whatever else prints, in Python or not, goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _jobs_from_standard_input() -> Any:
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            jobs.put(json.loads(line))
+        os._exit(0)  # standard input is closed: the parent has ended, however it did
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield jobs.get()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,173 @@
+"""`select.py`, as a function and as a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+import yaml
+
+import muster
+from muster.commands.cli import run
+from muster.commands.select import select_ensemble
+from muster.pool import Pool
+from muster.search import Selection
+from tests.helpers import make_member, make_pool
+
+ROOT = Path(__file__).parents[2]
+TARGET = "worlds/attic"
+OPTIONS = ["--target", TARGET, "--train_images", "4", "--pixels_per_image", "50", "--batch_size", "2"]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("with space") / "small"
+    make_pool(folder, 4)
+    make_member(folder, "seer", 8, dataset="attic")
+    return Pool.open(folder)
+
+
+@pytest.fixture
+def arguments(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
+    return ["--pool", str(pool.folder), *OPTIONS]
+
+
+def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MUSTER_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_writes_a_selection_and_says_why(
+    arguments: list[str], pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(select_ensemble, "select.py", None, arguments) == 0
+    said = capsys.readouterr().out
+    folder = Path("runs/selections/attic-small")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.yaml",
+        "ranking.parquet",
+        "report.html",
+        "selection.yaml",
+    ]
+    chosen = Selection.load(folder)
+    expected = muster.select(pool, TARGET, train_images=4, pixels_per_image=50, batch_size=2)
+    assert chosen.to_mapping() == expected.to_mapping()
+    assert f"Next: python finetune.py --selection {folder}" in said
+    assert "Left out: seer (was trained on the target, attic)." in said
+    assert "200 probe pixels of 4 training images, seen at 64 pixels (the median of the members' cards)" in said
+    assert all(name in said for name in chosen.members)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["target"], config["pixels_per_image"], config["metric"]) == (TARGET, 50, "soft_iou_eep")
+    # The saved configuration gives the same run again.
+    before = (folder / "selection.yaml").read_text()
+    assert run(select_ensemble, "select.py", None, ["--config", str(folder / "config.yaml")]) == 0
+    assert (folder / "selection.yaml").read_text() == before
+
+
+def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(select_ensemble, "select.py", None, arguments) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 4
+    capsys.readouterr()
+    assert run(select_ensemble, "select.py", None, [*arguments, "--clear_cache", "true"]) == 0
+    assert "Emptied the cache" in capsys.readouterr().out
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--metric", "soft_iou"], "Did you mean 'soft_iou_eep'?"),
+        (["--size", "5"], "only 4 of the 5"),
+        (["--target", "worlds/attik"], "Did you mean 'attic'?"),
+        (["--pool", "nowhere"], "is not a pool"),
+        (["--output", "occupied"], "holds files but no selection.yaml"),
+        (["--output", "occupied/file/inside"], "output"),
+    ],
+)
+def test_mistakes_are_one_clear_message(
+    arguments: list[str], extra: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("occupied").mkdir()
+    Path("occupied/file").write_text("mine")
+    assert run(select_ensemble, "select.py", None, [*arguments, *extra]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("select.py: error: ")
+    assert message in error
+    assert Path("occupied/file").read_text() == "mine"
+    assert not Path("runs/selections/attic-small").exists()
+
+
+def test_an_interrupted_run_leaves_the_older_selection(
+    arguments: list[str], pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(select_ensemble, "select.py", None, arguments) == 0
+    folder = Path("runs/selections/attic-small")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("muster.commands.select.write_selection_report", interrupted)
+    assert run(select_ensemble, "select.py", None, [*arguments, "--seed", "1"]) == 130
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments_given", "message"),
+    [(["--metrik", "x"], "metrik"), (["--size", "three"], "size"), (["--siz", "3"], "siz")],
+)
+def test_unknown_keys_wrong_types_and_abbreviations_stop(
+    arguments: list[str], arguments_given: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(select_ensemble, "select.py", None, [*arguments, *arguments_given])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_script_shows_its_defaults(tmp_path: Path) -> None:
+    done = start([str(ROOT / "select.py"), "--print_config"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["target"].startswith("worlds/")
+
+
+def test_the_script_gives_way_to_the_standard_module(tmp_path: Path) -> None:
+    code = "import subprocess, selectors, select; print(select.poll, getattr(select, '__file__', 'built in'))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "built-in function poll" in done.stdout
+    assert str(ROOT / "select.py") not in done.stdout
+
+
+def test_torchrun_chooses_like_one_process(pool: Pool, tmp_path: Path) -> None:
+    options = ["--pool", str(pool.folder), *OPTIONS, "--cache_gb", "0", "--output"]
+    alone = start([str(ROOT / "select.py"), *options, "one"], tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    both = start([*torchrun, str(ROOT / "select.py"), *options, "two"], tmp_path)
+    assert both.returncode == 0, both.stderr
+    assert both.stdout.count("Next: python finetune.py") == 1
+    first, second = Selection.load(tmp_path / "one"), Selection.load(tmp_path / "two")
+    assert first.members == second.members
+    for metric, scores in first.ranking.scores.items():
+        assert np.allclose(scores, second.ranking.scores[metric], rtol=0, atol=1e-6)
+    tables = [pandas.read_parquet(tmp_path / name / "ranking.parquet") for name in ("one", "two")]
+    assert tables[0][["member_1", "member_2", "member_3"]].equals(tables[1][["member_1", "member_2", "member_3"]])

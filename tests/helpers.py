@@ -1,0 +1,100 @@
+"""Tiny pools and datasets that several test modules use. The members are not trained: only their numbers matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from muster.data import VOID, Dataset, DatasetSpec, Sample, Split
+from muster.models import build_model
+from muster.pool import Card, Member, Pool, software_versions, write_member
+
+
+def make_member(
+    pool: Path,
+    name: str,
+    seed: int,
+    *,
+    dataset: str = "elsewhere",
+    classes: int = 4,
+    architecture: str = "small_fpn",
+    image_size: int = 64,
+    broken: bool = False,
+) -> Member:
+    """Write a member with seeded random weights and a made-up card below ``pool/members``."""
+    model = build_model(architecture, classes, seed=seed)
+    with torch.no_grad():
+        model.head.weight *= 20 if not broken else float("nan")  # fresh heads hardly tell places apart
+    card = Card(
+        name=name,
+        dataset=dataset,
+        domain="made up",
+        classes=tuple(f"class {i}" for i in range(classes)),
+        seen_datasets=(dataset,),
+        architecture=architecture,
+        pretraining="none",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        image_size=image_size,
+        crop_size=64,
+        parameters=model.num_parameters,
+        depth=model.depth,
+        train_images=100 + seed,
+        test_images=10,
+        test_miou=0.3 + 0.01 * seed,
+        test_ious=(0.3,) * classes,
+        majority_miou=0.1,
+        steps=1,
+        batch_size=1,
+        learning_rate=0.1,
+        schedule="step",
+        seed=seed,
+        training_seconds=1.0,
+        precision="32-true",
+        licence="",
+        citation="",
+        versions=software_versions(),
+        checksum="",
+    )
+    return write_member(pool / "members" / name, model, card, {"nothing": torch.zeros(1)})
+
+
+def make_pool(folder: Path, count: int = 5) -> Pool:
+    """Write ``count`` different members named ``a``, ``b``, ..."""
+    for seed in range(count):
+        make_member(folder, "abcdefghij"[seed], seed, classes=3 + seed % 3)
+    return Pool.open(folder)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Blobs of three classes with a colour each, and noise; pictures differ in size; one may be all void."""
+
+    void: tuple[str, ...]
+    highest: int
+
+    def __call__(self, identifier: str) -> Sample:
+        number = int(identifier)
+        generator = np.random.default_rng(number)
+        height, width = (40, 56) if number % 2 else (48, 33)
+        rows, columns = np.mgrid[:height, :width]
+        mask = (rows * 3 // height + (columns > width * generator.random())) % (self.highest + 1)
+        image = np.stack([mask * 60 + 40, 200 - mask * 50, rows * 3], axis=0) + generator.integers(
+            0, 30, (3, height, width)
+        )
+        mask[:2] = VOID
+        if identifier in self.void:
+            mask[:] = VOID
+        return Sample(identifier, torch.from_numpy(image.astype(np.uint8)), torch.from_numpy(mask.astype(np.uint8)))
+
+
+def make_target(images: int = 6, *, name: str = "tiny", void: tuple[str, ...] = (), highest: int = 2) -> Dataset:
+    """A dataset of three classes; ``highest`` is the largest that occurs, ``void`` names pictures that are all void."""
+    spec = DatasetSpec(name, "made up", ("ground", "wall", "sky"))
+    reader = _Reader(void, highest)
+    train = Split(spec, "train", tuple(f"{i:02}" for i in range(images)), reader)
+    test = Split(spec, "test", ("90", "91"), reader)
+    return Dataset(spec, train, test, f"made-up/{name}")

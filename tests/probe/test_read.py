@@ -1,0 +1,84 @@
+"""Reading predictions at the probe pixels equals upsampling whole maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from muster.data import ChannelStatistics, channel_statistics, prepare_image
+from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.probe import ProbeReader, draw_probe_set, read_pixels
+from muster.probe import read as read_module
+from tests.helpers import make_pool, make_target
+
+SIZES = [
+    ((8, 8), (32, 32)),
+    ((8, 12), (97, 61)),
+    ((1, 1), (5, 7)),
+    ((1, 9), (40, 3)),
+    ((24, 32), (24, 32)),
+    ((30, 40), (7, 11)),
+    ((64, 64), (63, 65)),
+    ((64, 64), (64, 65)),
+    ((128, 96), (721, 540)),
+    ((240, 320), (961, 1281)),
+    ((300, 200), (77, 512)),
+    ((33, 17), (1, 1)),
+]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("num_classes", [1, 7])
+@pytest.mark.parametrize(("map_size", "mask_size"), SIZES)
+def test_equals_interpolating_the_whole_map(
+    map_size: tuple[int, int], mask_size: tuple[int, int], num_classes: int, memory_format: torch.memory_format
+) -> None:
+    generator = torch.Generator().manual_seed(sum(map_size) + sum(mask_size))
+    maps = (4 * torch.randn(1, num_classes + 1, *map_size, generator=generator)).softmax(dim=1)[:, :num_classes]
+    maps = maps.contiguous(memory_format=memory_format)
+    rows = torch.randint(mask_size[0], (500,), generator=generator)
+    columns = torch.randint(mask_size[1], (500,), generator=generator)
+    corners = torch.tensor([0, 0, mask_size[0] - 1, mask_size[0] - 1])
+    rows[:4], columns[:4] = corners, torch.tensor([0, mask_size[1] - 1] * 2)
+    whole = functional.interpolate(maps, size=mask_size, mode="bilinear", align_corners=False)[0]
+    read = read_pixels(maps[0], rows, columns, mask_size)
+    assert read.shape == (500, num_classes)
+    assert (read - whole[:, rows, columns].T).abs().max() <= 1e-6
+
+
+@pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (3, 0), (16, 0), (2, 1)])
+def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size: int, num_workers: int) -> None:
+    split = make_target(5, void=("02",)).train
+    model = make_pool(tmp_path, 1).members[0].load_model()
+    probe, statistics = draw_probe_set(split, 60, seed=1), channel_statistics(split)
+    read = ProbeReader(split, probe, statistics, 64, batch_size=batch_size, num_workers=num_workers).read(model)
+    assert read.shape == (240, 3)
+    for place, (_, image, mask) in enumerate(split):
+        maps = predict_probabilities(model, prepare_image(image, statistics, 64)[None])
+        whole = upsample_probabilities(maps.contiguous(), (mask.shape[0], mask.shape[1]))[0]
+        pixels = probe.pixels_of(place)
+        expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T
+        assert torch.allclose(read[pixels], expected, rtol=0, atol=1e-6)
+    assert read.max() - read.min() > 0.1  # or the comparison would say nothing
+
+
+def test_kept_images_give_the_same_as_images_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = make_target(4).train
+    first, second = make_pool(tmp_path, 2)
+    arguments = (split, draw_probe_set(split, 20), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32)
+    keeping = ProbeReader(*arguments)
+    keeping.read(first.load_model())
+    kept = keeping.read(second.load_model())
+    monkeypatch.setattr(read_module, "_KEPT_BYTES", 0)
+    assert torch.equal(kept, ProbeReader(*arguments).read(second.load_model()))
+
+
+def test_progress_counts_batches(tmp_path: Path) -> None:
+    split = make_target(5).train
+    reader = ProbeReader(split, draw_probe_set(split, 5), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64, batch_size=2)
+    said: list[tuple[int, int]] = []
+    reader.read(make_pool(tmp_path, 1).members[0].load_model(), lambda done, total: said.append((done, total)))
+    assert said == [(1, 3), (2, 3), (3, 3)]  # two pictures of one prepared size, three of another

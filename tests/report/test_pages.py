@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from made_up import (
+    CLASSES,
+    MEMBERS,
+    make_picture_of,
+    make_pool,
+    make_result,
+    make_selection,
+    make_target,
+)
+from markupsafe import escape
+from PIL import Image
+
+from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
+
+
+class Page(HTMLParser):
+    """What a browser would see: texts, addresses, and whether every tag is closed."""
+
+    VOID_TAGS = frozenset({"meta", "img", "br", "wbr", "link", "input", "hr"})
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        self.text = "".join(self.texts)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID_TAGS:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.texts.append(data)
+
+    def check(self) -> None:
+        """Nothing from outside, nothing broken, and small enough to mail."""
+        assert not self.open
+        assert self.addresses
+        assert all(address.startswith("data:") for address in self.addresses)
+        assert not re.search(r"@import|url\(|<link", self.source)
+        assert len(self.source) < 3_000_000
+        for address in self.addresses:
+            kind, content = address.split(";base64,")
+            raw = base64.b64decode(content, validate=True)
+            if kind == "data:image/svg+xml":
+                svg = ElementTree.fromstring(raw)
+                assert svg.tag.endswith("svg")
+            else:
+                Image.open(BytesIO(raw)).load()
+
+
+def selection_page(tmp_path: Path, **options: object) -> Page:
+    selection = make_selection(**options)  # type: ignore[arg-type]
+    names = (*selection.members, "ensemble")
+    pictures = [make_picture_of(names, len(selection.classes), seed) for seed in range(2)]
+    pool = make_pool(selection.member_names)
+    target = make_target(selection.classes)
+    path = write_selection_report(selection, pool, target, tmp_path / "ä b" / "report.html", pictures=pictures)
+    return Page(path)
+
+
+def test_selection_report_is_whole_and_says_every_name(tmp_path: Path) -> None:
+    page = selection_page(tmp_path)
+    page.check()
+    for name in (*CLASSES, *MEMBERS, "target <1>", "bad <one>", "its predictions are NaN & <worse>"):
+        assert name in page.text
+        assert str(escape(name)) in page.source.replace("<wbr>", "")
+    assert "net" not in page.tags, "a member's name became a tag"
+    assert "python finetune.py --selection" in page.text
+    assert f"'{tmp_path / 'ä b'}'" in page.text, "a path with a space must be quoted"
+
+
+def test_selection_report_counts_pictures(tmp_path: Path) -> None:
+    page = selection_page(tmp_path)
+    # Two pictures with image, truth, three members, ensemble and confidence; one plot.
+    assert page.tags.count("img") == 2 * 7 + 1
+
+
+def test_scores_and_order_are_those_of_the_ranking(tmp_path: Path) -> None:
+    page, selection = selection_page(tmp_path), make_selection()
+    order = selection.ranking.order("soft_iou_eep")
+    shown = [float(value) for value in re.findall(r'data-value="(0\.\d+)">0\.', page.source)]
+    assert shown == selection.ranking.scores["soft_iou_eep"][order].tolist()
+
+
+def test_one_candidate(tmp_path: Path) -> None:
+    page = selection_page(tmp_path, names=MEMBERS[:2], size=2)
+    page.check()
+    assert "The only candidate" in page.text
+    assert "nearly all alike" not in page.text
+
+
+def test_one_member_alone(tmp_path: Path) -> None:
+    page = selection_page(tmp_path, size=1)
+    page.check()
+    assert "together" not in page.source.split("</h1>")[0]
+
+
+def test_sixty_classes(tmp_path: Path) -> None:
+    classes = tuple(f"class {index} <{index}>" for index in range(60))
+    page = selection_page(tmp_path, classes=classes)
+    page.check()
+    assert all(name in page.text for name in classes)
+
+
+def test_alike_scores_are_said(tmp_path: Path) -> None:
+    assert "nearly all alike" in selection_page(tmp_path, spread=0.005).text
+    assert "nearly all alike" not in selection_page(tmp_path, spread=0.2).text
+
+
+def test_a_selection_from_disk_has_no_pictures(tmp_path: Path) -> None:
+    selection = make_selection()
+    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "report.html", command="do <this>")
+    page = Page(path)
+    page.check()
+    assert page.tags.count("img") == 1
+    assert "do <this>" in page.text
+
+
+@pytest.mark.parametrize("classes", [CLASSES, tuple(f"<{index}>" for index in range(60))])
+def test_finetuning_report_is_whole_and_says_every_name(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    result = make_result(classes)
+    pictures = [make_picture_of((*result.members, LEARNED_HEAD), len(classes))]
+    page = Page(write_finetuning_report(result, tmp_path / "report.html", pictures, command="predict <x>"))
+    page.check()
+    for name in (*classes, *result.members, "delta", "predict <x>"):
+        assert name in page.text
+    for value in result.mious.values():
+        assert f"{value:.3f}" in page.text
+    assert "not in the test split" in page.text
+    # One picture with image, truth, three members, head and confidence; scatter and losses.
+    assert page.tags.count("img") == 7 + 2
+
+
+def test_finetuning_report_says_when_the_baseline_wins(tmp_path: Path) -> None:
+    result = make_result()
+    result.mious["delta"] = result.mious[LEARNED_HEAD] + 0.123
+    page = Page(write_finetuning_report(result, tmp_path / "report.html"))
+    assert "12.3 points less than delta" in page.text
+
+
+def test_finetuning_report_with_the_least_there_can_be(tmp_path: Path) -> None:
+    full = make_result()
+    values = {name: getattr(full, name) for name in full.__dataclass_fields__}
+    values |= {"predicted_class_ious": None, "losses": {}, "head_weights": {}, "head_biases": {}}
+    page = Page(write_finetuning_report(type(full)(**values), tmp_path / "report.html"))
+    assert not page.open
+    assert not page.addresses
+
+
+def test_pictures_show_what_they_are_given(tmp_path: Path) -> None:
+    from muster.report import label_colours
+
+    selection = make_selection()
+    picture = make_picture_of((*selection.members, "ensemble"), 4)
+    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=[picture])
+    images = [Image.open(BytesIO(base64.b64decode(a.split(",")[1]))) for a in Page(path).addresses if "png" in a[:20]]
+    shown = [np.asarray(image.convert("RGB")) for image in images]
+    assert np.array_equal(shown[0], picture.image.permute(1, 2, 0).numpy())
+    assert np.array_equal(shown[1], label_colours(picture.truth))
+    assert np.array_equal(shown[5], label_colours(picture.predictions["ensemble"]))
