@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,7 +202,7 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(record, "record")
     try:
-        parsed = parser.parse_object({"record": dict(content)})
+        parsed = parser.parse_object({"record": deepcopy(dict(content))})  # it changes lists in place
     except ArgumentError as problem:
         said = str(problem).replace('Parser key "record.', 'key "').replace("\n ", "")
         raise error(f"{where}: {said}") from problem

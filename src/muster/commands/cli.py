@@ -61,7 +61,7 @@ def run(
     parser = build_parser(function, prog, None if own_config else default_config, given)
     parsed = parser.parse_args(words)
     # The dump is what the user could give as --config to get the same run again.
-    configuration = parser.dump(parsed, skip_none=False)
+    configuration = parser.dump(parsed, skip_unset=False)
     options = parser.instantiate(parsed).as_dict()
     options.pop("config", None)
     options = {name: options[name] for name in options if not name.startswith("__")}

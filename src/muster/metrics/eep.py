@@ -64,17 +64,26 @@ def eep(probs: SourceProbabilities, labels: Labels, num_classes: int | None = No
     """
     source = as_probabilities("probs", probs)
     target, count = as_labels(labels, len(source), num_classes, source.device)
-    given_source = _class_given_source(source, target, count)
+    given_source = class_given_source(source, target, count)
     result = torch.empty(len(source), count, dtype=source.dtype, device=source.device)
     for block, into in zip(torch.split(source, _PIXELS_AT_ONCE), torch.split(result, _PIXELS_AT_ONCE), strict=True):
         into.copy_(block.double() @ given_source.T)
     return result if isinstance(probs, Tensor) else result.numpy()
 
 
-def _class_given_source(
+def class_given_source(
     source: Float[Tensor, "pixels source_classes"], labels: Int[Tensor, " pixels"], num_classes: int
 ) -> Float[Tensor, "classes source_classes"]:
-    """P(y | z) in float64; the factor 1/n of joint and marginal cancels."""
+    """Conditional probability of a target class given a source class, by counting.
+
+    Args:
+        source: Probabilities of the source classes, checked.
+        labels: Target classes, checked.
+        num_classes: Number of target classes.
+
+    Returns:
+        P(y | z) in float64, 0 for a source class without mass. (The factor 1/n of joint and marginal cancels.)
+    """
     joint = torch.zeros(num_classes, source.shape[1], dtype=torch.float64, device=source.device)
     for rows, classes in zip(torch.split(source, _PIXELS_AT_ONCE), torch.split(labels, _PIXELS_AT_ONCE), strict=True):
         joint += torch.nn.functional.one_hot(classes, num_classes).double().T @ rows.double()

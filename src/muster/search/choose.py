@@ -21,7 +21,7 @@ from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError, unknown_name
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, class_ious, eep, ms_leep, soft_class_ious
-from muster.metrics.eep import _class_given_source as class_given_source
+from muster.metrics.eep import class_given_source
 from muster.pool import Member, Pool, software_versions
 from muster.probe import (
     ProbeCache,

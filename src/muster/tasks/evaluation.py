@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -60,6 +60,24 @@ def majority_miou(train_counts: Int64[Tensor, " c"], confusion: Int64[Tensor, "c
     constant = torch.zeros_like(confusion)
     constant[:, int(train_counts.argmax())] = truth
     return mean_iou(constant)
+
+
+def confusion_of(
+    labels: Int64[Tensor, "height width"], mask: UInt8[Tensor, "height width"], num_classes: int
+) -> Int64[Tensor, "c c"]:
+    """Count one image.
+
+    Args:
+        labels: What was predicted.
+        mask: Ground truth; void is not counted.
+        num_classes: Size of the label space.
+
+    Returns:
+        Pixels, truth by prediction.
+    """
+    seen = mask != VOID
+    pairs = mask[seen].long() * num_classes + labels[seen]
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def model_predictor(model: Segmenter) -> Predictor:

@@ -1,0 +1,7 @@
+"""Experiments that compare what metrics predict with what fine-tuning reaches."""
+
+from __future__ import annotations
+
+from muster.study.reached import StudyResult, run_study
+
+__all__ = ["StudyResult", "run_study"]

@@ -1,0 +1,88 @@
+"""A study as a page to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from muster.pool import Pool
+from muster.study.reached import RANDOM, SCRATCH, StudyResult
+
+
+def study_as_markdown(result: StudyResult, pool: Pool) -> str:
+    """Tables of what each choice reached, of the members, and of how well the metrics agree with the results.
+
+    Args:
+        result: The study.
+        pool: Its members' cards are shown.
+
+    Returns:
+        Markdown.
+    """
+    least, mean, most = result.spread
+    heading = (
+        f"mIoU on {result.test_images} test images of {result.target}, after fine-tuning on "
+        f"{result.train_images} training images."
+    )
+    spread = (
+        f"Over all {result.ensembles} ensembles of the members fine-tuned here, the plain mean reached "
+        f"{least:.3f} to {most:.3f}, {mean:.3f} on average."
+    )
+    return "\n".join(
+        [
+            heading,
+            "",
+            *_choices(result),
+            "",
+            spread,
+            "",
+            *_correlations(result),
+            "",
+            *_members(result, pool),
+            "",
+        ]
+    )
+
+
+def _choices(result: StudyResult) -> list[str]:
+    rows = [
+        [
+            "a random ensemble" if metric == RANDOM else metric,
+            ", ".join(chosen),
+            f"{result.plain_means[metric]:.3f}",
+            f"{result.learned_heads[metric]:.3f}",
+        ]
+        for metric, chosen in result.choices.items()
+    ]
+    rows.append(["B1 (best single by LEEP)", result.single_best, f"{result.members[result.single_best]:.3f}", ""])
+    rows += [
+        ["from scratch", name.removeprefix(SCRATCH), f"{miou:.3f}", ""]
+        for name, miou in result.members.items()
+        if name.startswith(SCRATCH)
+    ]
+    return _table(["chosen by", "members", "plain mean", "learned head"], rows)
+
+
+def _correlations(result: StudyResult) -> list[str]:
+    names = {"weighted_kendall": "weighted Kendall", "kendall": "Kendall", "pearson": "Pearson"}
+    rows = [[metric, *(f"{values[name]:.2f}" for name in names)] for metric, values in result.correlations.items()]
+    return _table(["metric, against reached mIoU", *names.values()], rows)
+
+
+def _members(result: StudyResult, pool: Pool) -> list[str]:
+    rows = []
+    for member in pool:
+        card, leep, reached = member.card, result.leeps.get(member.name), result.members.get(member.name)
+        rows.append(
+            [
+                member.name,
+                f"{card.test_miou:.3f}",
+                f"{card.majority_miou:.3f}",
+                "saw the target" if leep is None else f"{leep:.3f}",
+                "" if reached is None else f"{reached:.3f}",
+            ]
+        )
+    return _table(["member", "source test mIoU", "majority class", "LEEP on target", "reached, fine-tuned"], rows)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in [headings, ["---"] * len(headings), *rows]]

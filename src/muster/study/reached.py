@@ -1,0 +1,206 @@
+"""What did the choices of each metric reach? Fine-tune the members concerned once, and evaluate every ensemble of them.
+
+The protocol of A22 section 4: each member is fine-tuned by itself, an ensemble is the mean of its members'
+probabilities, so that one pass over the test split gives the result of every candidate.
+
+Axis names: ``s`` members, ``b`` images, ``c`` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from muster.data import Dataset, prepared_images
+from muster.files import plain, whole_file, write_yaml
+from muster.metrics import kendall, pearson, weighted_kendall
+from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
+from muster.pool import Pool
+from muster.report import LEARNED_HEAD
+from muster.search.selection import Selection
+from muster.tasks.evaluation import confusion_of, mean_iou
+from muster.tasks.finetuning import TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
+from muster.tasks.fitting import Hardware
+from muster.tasks.settings import TrainingSettings
+from muster.tasks.training import EnsembleTraining
+
+RANDOM = "random"
+SCRATCH = "scratch-"
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What fine-tuning reached, on the target's test split.
+
+    Attributes:
+        target: Name of the target.
+        train_images: Number of target training images.
+        test_images: Number of target test images.
+        members: mIoU of every member that was fine-tuned, and of the networks trained from scratch.
+        leeps: LEEP of the members, before fine-tuning.
+        choices: For each metric, and at random, the ensemble that it chose.
+        plain_means: For each choice, mIoU of the mean of its members' probabilities.
+        learned_heads: For each choice, mIoU with the learned head.
+        single_best: B1: the best single member by LEEP.
+        spread: Least, mean and greatest mIoU over all ensembles of the members that were fine-tuned.
+        ensembles: How many these are.
+        correlations: For each metric, its agreement with the results over these ensembles.
+    """
+
+    target: str
+    train_images: int
+    test_images: int
+    members: dict[str, float]
+    leeps: dict[str, float]
+    choices: dict[str, tuple[str, ...]]
+    plain_means: dict[str, float]
+    learned_heads: dict[str, float]
+    single_best: str
+    spread: tuple[float, float, float]
+    ensembles: int
+    correlations: dict[str, dict[str, float]]
+
+
+def run_study(
+    selection: Selection,
+    pool: Pool,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    hardware: Hardware,
+    folder: Path,
+    members: Literal["chosen", "all"] = "chosen",
+    scratch: Sequence[str] = (),
+    seed: int = 0,
+) -> StudyResult:
+    """Fine-tune members of a pool once, and compare all their ensembles with what was predicted.
+
+    Args:
+        selection: Scores of all candidates.
+        pool: What was chosen from.
+        dataset: The target.
+        settings: How to fine-tune.
+        hardware: What to compute on.
+        folder: Where checkpoints, ``study.yaml`` and ``ensembles.csv`` go.
+        members: Fine-tune those that any metric chose (and B1, and a random ensemble), or all eligible ones.
+        scratch: Architectures to train on the target from random weights, for comparison.
+        seed: Of the random ensemble.
+
+    Returns:
+        What was reached.
+    """
+    target = target_data(selection, dataset)
+    choices = {**selection.choices, RANDOM: _random_choice(selection, seed)}
+    wanted = {selection.single_best}.union(*choices.values())
+    names = tuple(name for name in selection.member_names if members == "all" or name in wanted)
+    module = _module(pool, names, scratch, target, settings)
+    if not fit_members(module, target, folder, hardware):
+        raise RuntimeError("A study runs in one process.")
+    singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
+    table = _table(selection, ensembles)
+    result = StudyResult(
+        target=selection.target,
+        train_images=len(target.train),
+        test_images=len(dataset.test),
+        members=singles,
+        leeps=selection.member_scores,
+        choices=choices,
+        plain_means={metric: ensembles[chosen] for metric, chosen in choices.items()},
+        learned_heads=_learned_heads(module, choices, target, hardware),
+        single_best=selection.single_best,
+        spread=(table["reached"].min(), table["reached"].mean(), table["reached"].max()),
+        ensembles=len(table),
+        correlations={metric: _correlations(table[metric], table["reached"]) for metric in selection.ranking.scores},
+    )
+    _write(folder, result, table, module)
+    return result
+
+
+def _random_choice(selection: Selection, seed: int) -> tuple[str, ...]:
+    names = np.array(selection.member_names)
+    return tuple(sorted(np.random.default_rng(seed).choice(names, selection.size, replace=False).tolist()))
+
+
+def _module(
+    pool: Pool, names: Sequence[str], scratch: Sequence[str], target: TargetData, settings: TrainingSettings
+) -> EnsembleTraining:
+    num_classes = target.dataset.spec.num_classes
+    fresh = [build_model(architecture, num_classes, seed=settings.seed) for architecture in scratch]
+    module = EnsembleTraining(settings, num_classes)
+    module.set_members(
+        [*names, *(SCRATCH + architecture for architecture in scratch)], [*load_members(pool, names), *fresh]
+    )
+    return module
+
+
+@torch.no_grad()
+def _evaluate_all(
+    module: EnsembleTraining, names: Sequence[str], size: int, target: TargetData, hardware: Hardware
+) -> tuple[dict[str, float], dict[tuple[str, ...], float]]:
+    """Give the mIoU of every fine-tuned model, and of the plain mean of every ``size`` of the named ones."""
+    device, classes = hardware.resolved_device(), target.dataset.spec.num_classes
+    candidates = list(combinations(names, size))
+    confusions: dict[str | tuple[str, ...], Tensor] = {}
+    for batch in prepared_images(target.dataset.test, target.statistics, target.image_size):
+        maps = {
+            name: predict_probabilities(member, batch.images.to(device))
+            for name, member in zip(module.names, module.members, strict=True)
+            if isinstance(member, Segmenter)
+        }
+        for place, mask in enumerate(batch.masks):
+            full = {
+                name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
+                for name, values in maps.items()
+            }
+            for key, total in _sums(full, candidates):
+                counted = confusion_of(total.argmax(dim=0).cpu(), mask, classes)
+                confusions[key] = counted + confusions[key] if key in confusions else counted
+    singles = {name: mean_iou(confusions[name]) for name in module.names}
+    return singles, {candidate: mean_iou(confusions[candidate]) for candidate in candidates}
+
+
+def _sums(
+    full: Mapping[str, Tensor], candidates: Sequence[tuple[str, ...]]
+) -> Iterator[tuple[str | tuple[str, ...], Tensor]]:
+    """Probabilities of every model alone, and summed over every candidate."""
+    yield from full.items()
+    for candidate in candidates:
+        yield candidate, torch.stack([full[name] for name in candidate]).sum(dim=0)
+
+
+def _learned_heads(
+    module: EnsembleTraining, choices: Mapping[str, tuple[str, ...]], target: TargetData, hardware: Hardware
+) -> dict[str, float]:
+    reached: dict[tuple[str, ...], float] = {}
+    for chosen in choices.values():
+        if chosen not in reached:
+            ensemble = build_ensemble(module, chosen, target, hardware)
+            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD])
+    return {metric: reached[chosen] for metric, chosen in choices.items()}
+
+
+def _table(selection: Selection, ensembles: Mapping[tuple[str, ...], float]) -> pd.DataFrame:
+    """One row an evaluated ensemble: members, the score of every metric, and what was reached."""
+    rows = {selection.names_of(row): row for row in range(len(selection.ranking))}
+    places = [rows[names] for names in ensembles]
+    scores = {metric: values[places] for metric, values in selection.ranking.scores.items()}
+    return pd.DataFrame({"members": [" ".join(names) for names in ensembles], **scores, "reached": ensembles.values()})
+
+
+def _correlations(scores: pd.Series[float], reached: pd.Series[float]) -> dict[str, float]:
+    pair = scores.to_numpy(), reached.to_numpy()
+    return {"weighted_kendall": weighted_kendall(*pair), "kendall": kendall(*pair), "pearson": pearson(*pair)}
+
+
+def _write(folder: Path, result: StudyResult, table: pd.DataFrame, module: EnsembleTraining) -> None:
+    write_yaml(folder / "study.yaml", plain(asdict(result)))
+    for name, content in (("ensembles.csv", table), ("history.csv", pd.DataFrame(module.history))):
+        with whole_file(folder / name) as partial:
+            content.to_csv(partial, index=False, float_format="%.6g")
