@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from os import PathLike
 from pathlib import Path
@@ -65,6 +67,7 @@ def run(
     options = parser.instantiate(parsed).as_dict()
     options.pop("config", None)
     options = {name: options[name] for name in options if not name.startswith("__")}
+    _quieten_lightning()
     try:
         return function(**options, **given, **{CONFIGURATION: configuration})
     except MusterError as error:
@@ -73,6 +76,13 @@ def run(
     except KeyboardInterrupt:
         print(f"\n{prog}: stopped. The same command goes on from here.", file=sys.stderr)
         return 130
+
+
+def _quieten_lightning() -> None:
+    """Keep Lightning's banners, tips and warnings about its own use of torch from burying what a command prints."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
+    warnings.filterwarnings("ignore", module=r"torch\.distributed\.")
 
 
 def _spell_out_flags(function: Callable[..., Any], words: Sequence[str]) -> list[str]:

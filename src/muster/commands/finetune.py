@@ -47,14 +47,13 @@ from muster.tasks.finetuning import (
     write_results,
 )
 from muster.tasks.fitting import Hardware
-from muster.tasks.progress import TrainingProgress
+from muster.tasks.progress import fit_progress
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
 SELECTIONS = Path("runs") / "selections"
 FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
-FIT = "all members together"
 
 ChooseMembers = Callable[..., Callback]
 """Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
@@ -183,31 +182,36 @@ def _run(
     plan: _Plan, folder: Path, hardware: Hardware, logger: LoggerKind, configuration: str, console: Console
 ) -> FinetuneResult | None:
     """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
-    progress = TrainingProgress(console)
-    clock = Clock(lambda step, loss: _show(progress, step, loss))
-    callbacks: list[Callback] = [clock]
-    if plan.choose is not None:
-        callbacks.append(plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **plan.options))
     target = plan.target.dataset.spec.name
     group = f"{plan.pool.folder.resolve().name}-{target}"
     loggers = make_logger(logger, folder, "muster", group, folder.name, {"configuration": configuration})
-    progress.begin({FIT: plan.module.settings.steps}, f"Fine-tuning for {target} on {len(plan.target.train)} images.")
-    succeeded = False
+    headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
+    result, succeeded = None, False
     try:
-        depends_on = {"pool": str(plan.pool.folder.resolve()), "options": plan.options}
-        writes = fit_members(plan.module, plan.target, folder, hardware, callbacks, loggers, depends_on)
-        progress.end()
-        result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds) if writes else None
+        with fit_progress(console, plan.module.settings.steps, headline) as progress:
+            clock = Clock(progress)
+            writes = fit_members(
+                plan.module,
+                plan.target,
+                folder,
+                hardware,
+                [clock, *_selecting(plan, folder)],
+                loggers,
+                {"pool": str(plan.pool.folder.resolve()), "options": plan.options},
+            )
+        if writes:
+            result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds)
         succeeded = True
     finally:
-        progress.end()
         close_loggers(loggers, succeeded)
     return result
 
 
-def _show(progress: TrainingProgress, step: int, loss: float) -> None:
-    progress.step(FIT, step, loss)
-    progress.tick()
+def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
+    """The callback that chooses members at the start of the fit, if they are not chosen yet."""
+    if plan.choose is None:
+        return []
+    return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **plan.options)]
 
 
 def _conclude(
@@ -247,7 +251,8 @@ def _print(result: FinetuneResult, folder: Path, console: Console) -> None:
 
 def _newest(parent: Path, marker: str, what: str, script: str) -> Path:
     """The folder below ``parent`` whose marker file was written last."""
-    found = sorted(parent.glob(f"*/{marker}"), key=lambda path: path.stat().st_mtime)
+    # A leading dot is what an interrupted write leaves behind.
+    found = sorted(parent.glob(f"[!.]*/{marker}"), key=lambda path: path.stat().st_mtime)
     if not found:
         raise ConfigError(f"There is no {what} below {parent} yet. Run {script} first, or say which to take.")
     return parent / found[-1].relative_to(parent).parts[0]

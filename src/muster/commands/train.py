@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from muster.files import require_writable, whole_file
+from muster.files import require_writable
 from muster.pool import Pool
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
@@ -49,17 +50,17 @@ def train(
     Returns:
         0, or 1 if a member failed.
     """
-    console = Console()
+    console = Console(quiet=int(os.environ.get("RANK", "0")) > 0)
     if list or verify:
         pool = Pool.open(output)
         return _list(pool, console) if list else _verify(pool, console)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0  # under torchrun: one process is enough to lead the workers
     require_writable(output, "output")
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
-    with whole_file(output / "config.yaml") as partial:
-        partial.write_text(configuration, "utf-8")
     progress = TrainingProgress(console)
     try:
-        outcome = train_pool(jobs, workers, progress)
+        outcome = train_pool(jobs, workers, progress, configuration)
     finally:
         progress.end()
     return _conclude(output, outcome, console)

@@ -16,6 +16,7 @@ from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
 from muster.study.reached import run_study
 from muster.tasks.fitting import Hardware
+from muster.tasks.progress import fit_progress
 from muster.tasks.settings import TrainingSettings
 
 
@@ -48,12 +49,14 @@ def study(
     loaded = Selection.load(selection)
     dataset = open_dataset(loaded.target_reference, data_root)
     pool = Pool.open(loaded.pool)
-    result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed)
+    console = Console()
+    with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
+        result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress)
     text = study_as_markdown(result, pool)
     for name, content in (("config.yaml", configuration), ("study.md", text)):
         with whole_file(output / name) as partial:
             partial.write_text(content, "utf-8")
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -26,6 +26,7 @@ from muster.models import Segmenter, build_model, predict_probabilities, upsampl
 from muster.pool import Pool
 from muster.report import LEARNED_HEAD
 from muster.search.selection import Selection
+from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import confusion_of, mean_iou
 from muster.tasks.finetuning import TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
 from muster.tasks.fitting import Hardware
@@ -79,6 +80,7 @@ def run_study(
     members: Literal["chosen", "all"] = "chosen",
     scratch: Sequence[str] = (),
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> StudyResult:
     """Fine-tune members of a pool once, and compare all their ensembles with what was predicted.
 
@@ -92,6 +94,7 @@ def run_study(
         members: Fine-tune those that any metric chose (and B1, and a random ensemble), or all eligible ones.
         scratch: Architectures to train on the target from random weights, for comparison.
         seed: Of the random ensemble.
+        progress: Told about the course of fine-tuning.
 
     Returns:
         What was reached.
@@ -101,7 +104,7 @@ def run_study(
     wanted = {selection.single_best}.union(*choices.values())
     names = tuple(name for name in selection.member_names if members == "all" or name in wanted)
     module = _module(pool, names, scratch, target, settings)
-    if not fit_members(module, target, folder, hardware):
+    if not fit_members(module, target, folder, hardware, [Clock(progress)] if progress else ()):
         raise RuntimeError("A study runs in one process.")
     singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
     table = _table(selection, ensembles)

@@ -1,4 +1,4 @@
-"""An ensemble of fine-tuned members with its head: predicts an image of any size, and is a folder that opens in one call.
+"""Fine-tuned members with their head: an ensemble that predicts images of any size and opens in one call.
 
 Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns.
 """

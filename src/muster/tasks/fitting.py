@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -23,8 +25,9 @@ from muster.data import (
     TrainingTransform,
     make_loader,
 )
-from muster.errors import PoolError
-from muster.files import read_yaml, write_yaml
+from muster.errors import ConfigError, PoolError
+from muster.files import read_yaml, remove_partial, whole_file, write_yaml
+from muster.tasks.batch_norm import SynchronisedBatchNorm
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
@@ -51,12 +54,30 @@ class Hardware:
     precision: Precision = "auto"
     num_workers: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a number is out of its range.
+        """
+        if self.devices < 1 or self.num_workers < 0:
+            raise ConfigError(
+                f"hardware: expected devices >= 1 and num_workers >= 0, but got {self.devices} and {self.num_workers}."
+            )
+
     def resolved_devices(self) -> int:
         """How many devices of this machine work on a fit: what torchrun started, if it did."""
         return int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
 
     def resolved_device(self) -> str:
-        """The device type that ``auto`` means here."""
+        """The device type that ``auto`` means here.
+
+        Raises:
+            ConfigError: If a device is asked for that is not there.
+        """
+        there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        if self.device in there and not there[self.device]():
+            raise ConfigError(f"hardware.device: this machine has no usable {self.device!r}. Use cpu, or auto.")
         if self.device != "auto":
             return self.device
         if torch.cuda.is_available():
@@ -130,6 +151,25 @@ def _one_image(items: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]
     return image[None], mask[None].long()
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all.
+
+    Lightning's own are first written to the system's temporary folder, and moved: where that is another file system,
+    moving is copying, and a kill in the middle leaves half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What Lightning collected.
+            path: A local path.
+            storage_options: Not used.
+        """
+        with whole_file(Path(path)) as partial:
+            torch.save(checkpoint, partial)
+
+
 def keep_checkpoint_of(folder: Path, description: dict[str, Any]) -> None:
     """Delete a checkpoint that was made under another description: going on from it would mix the two.
 
@@ -164,6 +204,9 @@ def fit(
 
     Returns:
         The trainer, done.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
     checkpoint = folder / CHECKPOINT
@@ -177,7 +220,6 @@ def fit(
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
-        sync_batchnorm=devices * nodes > 1,
         precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
         max_steps=settings.steps,
         max_epochs=-1,
@@ -187,10 +229,18 @@ def fit(
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
         callbacks=[keep, *callbacks],
+        plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+    try:
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        # Lightning makes a silent exit of Ctrl-C, and has the signal ignored from then on.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from stop
     return trainer

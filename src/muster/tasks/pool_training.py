@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import IO, Any
 import torch
 
 from muster.errors import ConfigError, PoolError
-from muster.files import remove_partial, require_writable, write_yaml
+from muster.files import remove_partial, require_writable, whole_file, write_yaml
 from muster.pool import MEMBERS, Member
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import TrainingProgress
@@ -28,8 +29,15 @@ from muster.tasks.source import WORK, MemberJob
 from muster.tasks.worker import job_as_text
 
 FAILURES = "failures.yaml"
+CONFIG = "config.yaml"
 LOCK = ".lock"
 LOG = "log.txt"
+
+PATIENCE = 15.0
+"""Seconds to wait for the workers of a run that was killed, before a pool counts as being trained by another."""
+
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK")
+_TORCHRUN_PREFIXES = ("GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
 
 @dataclass
@@ -47,7 +55,13 @@ class PoolOutcome:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def train_pool(jobs: Sequence[MemberJob], workers: int | None, progress: TrainingProgress) -> PoolOutcome:
+def train_pool(
+    jobs: Sequence[MemberJob],
+    workers: int | None,
+    progress: TrainingProgress,
+    configuration: str = "",
+    patience: float = PATIENCE,
+) -> PoolOutcome:
     """Train the members that are not there yet.
 
     Members finished before are skipped, interrupted ones go on from their last checkpoint, and one that fails is
@@ -57,19 +71,28 @@ def train_pool(jobs: Sequence[MemberJob], workers: int | None, progress: Trainin
         jobs: The members, all of one pool.
         workers: Processes side by side; by default one a GPU, or one a core (see :func:`default_workers`).
         progress: Shows how far it is.
+        configuration: The resolved configuration, saved as config.yaml.
+        patience: Seconds to wait for another process that is at work on the pool.
 
     Returns:
         What became of each member.
 
     Raises:
-        ConfigError: If the pool's folder cannot be written, or another process is at work on it.
+        ConfigError: If the pool's folder cannot be written, another process is at work on it, or ``workers`` is no
+            positive number.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers: expected a positive number, but got {workers}.")
     pool, hardware = jobs[0].pool, jobs[0].hardware
+    hardware.resolved_device()  # refuses what is not there
     require_writable(pool, "output")
-    with _locked(pool) as lock:
-        for name in (MEMBERS, WORK):
-            (pool / name).mkdir(exist_ok=True)
-            remove_partial(pool / name)
+    with _locked(pool, patience) as lock:
+        (pool / MEMBERS).mkdir(exist_ok=True)
+        (pool / WORK).mkdir(exist_ok=True)
+        for folder in (pool, pool / MEMBERS, *(pool / WORK).iterdir()):
+            remove_partial(folder)
+        with whole_file(pool / CONFIG) as partial:
+            partial.write_text(configuration, "utf-8")
         outcome = PoolOutcome()
         waiting = [job for job in jobs if not _finished(job, outcome)]
         count = min(workers or default_workers(hardware), max(1, len(waiting)))
@@ -96,13 +119,13 @@ def default_workers(hardware: Hardware) -> int:
 
 
 @contextmanager
-def _locked(pool: Path) -> Iterator[int]:
+def _locked(pool: Path, patience: float) -> Iterator[int]:
     """Hold the pool for this process and its workers, who inherit the open file and with it the lock.
 
     So after a kill the next run waits until the last worker of the killed one is gone too.
     """
     with (pool / LOCK).open("w") as file:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +156,7 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     if other:
         told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
         print(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", file=sys.stderr)
+    shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
     outcome.skipped.append(job.name)
     return True
 
@@ -148,7 +172,7 @@ class _Worker:
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in end)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "muster.tasks.worker", *arguments],
-            stdin=subprocess.DEVNULL if distributed else subprocess.PIPE,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=_environment(index, count, hardware),
@@ -169,13 +193,15 @@ class _Worker:
         self.job = job
         self.log_from = os.fstat(self.log.fileno()).st_size
         job.work.mkdir(parents=True, exist_ok=True)
-        if self.process.stdin is not None:
-            self.process.stdin.write(job_as_text(job).encode() + b"\n")
-            self.process.stdin.flush()
+        if self.reusable and self.process.stdin is not None:
+            with suppress(BrokenPipeError):  # it has died just now, and will be heard of
+                self.process.stdin.write(job_as_text(job).encode() + b"\n")
+                self.process.stdin.flush()
 
     def keep_log(self, job: MemberJob) -> Path:
         """Put what the process printed while it trained a member beside the member's checkpoint."""
         path = job.work / LOG
+        path.parent.mkdir(parents=True, exist_ok=True)
         end = os.fstat(self.log.fileno()).st_size
         # pread, because the process writes at the place where this file stands
         path.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
@@ -202,7 +228,12 @@ class _Worker:
 
 
 def _environment(index: int, count: int, hardware: Hardware) -> dict[str, str]:
-    environment = dict(os.environ)
+    # A worker is no part of what torchrun started, and Lightning in it must not think so.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _TORCHRUN and not name.startswith(_TORCHRUN_PREFIXES)
+    }
     if hardware.resolved_device() == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
@@ -210,7 +241,7 @@ def _environment(index: int, count: int, hardware: Hardware) -> dict[str, str]:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        environment["OMP_NUM_THREADS"] = str(max(1, cores // (count * hardware.devices)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // (count * hardware.devices))))
     return environment
 
 

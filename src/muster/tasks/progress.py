@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+_FIT = "all members together"
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal to redraw on, a line is printed this often."""
@@ -106,3 +109,28 @@ class TrainingProgress:
         for member, (step, loss) in self._running().items():
             table.add_row(member, f"{step}/{self.steps[member]}", f"{loss:.3f}")
         return table
+
+
+@contextmanager
+def fit_progress(console: Console, steps: int, headline: str) -> Iterator[Callable[[int, float], None]]:
+    """Show how far one fit is.
+
+    Args:
+        console: Where.
+        steps: How many the fit has.
+        headline: Printed first.
+
+    Yields:
+        What to call with the number of steps done and the latest loss.
+    """
+    progress = TrainingProgress(console)
+    progress.begin({_FIT: steps}, headline)
+
+    def step(done: int, loss: float) -> None:
+        progress.step(_FIT, done, loss)
+        progress.tick()
+
+    try:
+        yield step
+    finally:
+        progress.end()

@@ -92,7 +92,8 @@ class EnsembleTraining(pl.LightningModule):
         for name, model in zip(names, models, strict=True):
             model.replace_head(self.num_classes, head_seed(self.settings.seed, name))
         self.names = tuple(names)
-        self.members = nn.ModuleList(models)
+        # A pool hands its models over in evaluation mode, and Lightning leaves the mode as it is.
+        self.members = nn.ModuleList(models).train()
 
     def losses(self, name: str) -> list[tuple[int, float]]:
         """The training curve of one member, as (step, loss)."""

@@ -3,7 +3,7 @@
 ``python -m muster.tasks.worker`` reads one job a line from standard input and ends when that is closed, at once and
 in the middle of a step: the parent is gone. ``python -m muster.tasks.worker JOB`` trains the one member that the file
 JOB describes: Lightning starts the other processes of a distributed fit with the same arguments, and those cannot share
-one standard input. Messages to the parent are lines of JSON on standard output; everything else goes to standard error.
+the jobs of one standard input; that it is closed all of them notice. Messages to the parent are lines of JSON on standard output; everything else goes to standard error.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from typing import Any, TextIO
 def main(arguments: list[str]) -> None:
     """Train what is asked for, one member after the other."""
     channel = _claim_standard_output()
+    jobs = _jobs_from_standard_input()
     if arguments:
-        work(json.loads(Path(arguments[0]).read_text("utf-8")), channel)
-        return
-    for job in _jobs_from_standard_input():
-        work(job, channel)
+        # The others wait for this one if it leaves them; by its exit code Lightning knows that it must end them.
+        sys.exit(0 if work(json.loads(Path(arguments[0]).read_text("utf-8")), channel) else 1)
+    while True:
+        work(jobs.get(), channel)
 
 
-def work(described: dict[str, Any], channel: TextIO) -> None:
+def work(described: dict[str, Any], channel: TextIO) -> bool:
     """Train one member and tell the parent how it ended.
 
     Args:
         described: A :class:`muster.tasks.source.MemberJob` as plain values.
         channel: Where the parent reads.
+
+    Returns:
+        Whether it was trained.
     """
     from muster.errors import MusterError, PoolError  # slow imports come after the parent may have gone
     from muster.files import parse_record
@@ -56,6 +60,8 @@ def work(described: dict[str, Any], channel: TextIO) -> None:
         tell(event="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
     else:
         tell(event="done")
+        return True
+    return False
 
 
 def job_as_text(job: Any) -> str:
@@ -72,7 +78,7 @@ def _claim_standard_output() -> TextIO:
     return channel
 
 
-def _jobs_from_standard_input() -> Any:
+def _jobs_from_standard_input() -> queue.Queue[dict[str, Any]]:
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
@@ -81,8 +87,7 @@ def _jobs_from_standard_input() -> Any:
         os._exit(0)  # standard input is closed: the parent has ended, however it did
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield jobs.get()
+    return jobs
 
 
 if __name__ == "__main__":

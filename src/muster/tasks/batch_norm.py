@@ -1,0 +1,75 @@
+"""Batch normalisation whose statistics are those of the batches of all processes together.
+
+torch's own SyncBatchNorm refuses the CPU, and putting it in place of a layer with a built-in activation (timm has
+such) loses the activation. Here layers stay what they are, and only their way of normalising is exchanged for the
+time of a fit.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from pytorch_lightning.plugins import LayerSync
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class SynchronisedBatchNorm(LayerSync):
+    """For a Trainer's ``plugins``: every batch normalisation layer of the module is synchronised during the fit."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Begin to synchronise the layers of a model."""
+        for layer in _layers(model):
+            layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign]
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Make the layers what they were."""
+        for layer in _layers(model):
+            layer.__dict__.pop("forward", None)
+        return model
+
+
+def _layers(model: nn.Module) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tensor:
+    """What the layer computes, with the mean and variance over all processes."""
+    if not layer.training or not dist.is_initialized():
+        return alone(images)
+    values = images.float()
+    axes = [axis for axis in range(values.ndim) if axis != 1]
+    count = values.new_full((1,), values.numel() / values.shape[1])
+    # The second sum is taken around a mean, as the difference of two large numbers would lose digits.
+    sums = cast("Tensor", all_reduce(torch.cat([values.sum(axes), count])))
+    total = sums[-1].detach()
+    shape = [1, -1] + [1] * (values.ndim - 2)
+    centred = values - (sums[:-1] / total).view(shape)
+    variance = cast("Tensor", all_reduce(centred.square().sum(axes))) / total
+    _update_running(layer, (sums[:-1] / total).detach(), variance.detach(), float(total))
+    normalised = centred * (variance + layer.eps).rsqrt().view(shape)
+    if layer.affine:
+        normalised = normalised * layer.weight.view(shape) + layer.bias.view(shape)
+    normalised = normalised.to(images.dtype)
+    for name in ("drop", "act"):  # of timm's layers
+        if isinstance(after := getattr(layer, name, None), nn.Module):
+            normalised = after(normalised)
+    return normalised
+
+
+@torch.no_grad()
+def _update_running(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: float) -> None:
+    if not layer.track_running_stats:
+        return
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    assert layer.num_batches_tracked is not None
+    layer.num_batches_tracked += 1
+    share = layer.momentum if layer.momentum is not None else 1 / float(layer.num_batches_tracked)
+    layer.running_mean.lerp_(mean, share)
+    layer.running_var.lerp_(variance * count / max(1.0, count - 1), share)
