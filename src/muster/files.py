@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import yaml
 
 from muster.errors import ConfigError, MusterError
@@ -210,6 +212,11 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
     return made
 
 
+def as_file_name(text: str) -> str:
+    """A name that somebody gave, fit to name a file or folder anywhere below this one; letters of any script stay."""
+    return re.sub(r"[^\w.+-]+", "_", text).lstrip(".") or "_"
+
+
 def plain(value: Any) -> Any:
     """The same value in lists, dictionaries, strings and numbers only, as YAML and JSON want them."""
     if isinstance(value, Mapping):
@@ -218,4 +225,4 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value

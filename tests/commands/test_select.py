@@ -159,8 +159,7 @@ def test_the_script_gives_way_to_the_standard_module(tmp_path: Path) -> None:
 
 def test_torchrun_chooses_like_one_process(pool: Pool, tmp_path: Path) -> None:
     options = ["--pool", str(pool.folder), *OPTIONS, "--cache_gb", "0", "--output"]
-    alone = start([str(ROOT / "select.py"), *options, "one"], tmp_path)
-    assert alone.returncode == 0, alone.stderr
+    assert run(select_ensemble, "select.py", None, [*options, str(tmp_path / "one")]) == 0
     torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     both = start([*torchrun, str(ROOT / "select.py"), *options, "two"], tmp_path)
     assert both.returncode == 0, both.stderr

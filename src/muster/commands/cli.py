@@ -61,21 +61,25 @@ def run(
     words = _spell_out_flags(function, sys.argv[1:] if arguments is None else arguments)
     own_config = any(word == "--config" or word.startswith("--config=") for word in words)
     parser = build_parser(function, prog, None if own_config else default_config, given)
-    parsed = parser.parse_args(words)
-    # The dump is what the user could give as --config to get the same run again.
-    configuration = parser.dump(parsed, skip_unset=False)
-    options = parser.instantiate(parsed).as_dict()
-    options.pop("config", None)
-    options = {name: options[name] for name in options if not name.startswith("__")}
     _quieten_lightning()
     try:
-        return function(**options, **given, **{CONFIGURATION: configuration})
+        return function(**_read(parser, words), **given)
     except MusterError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\n{prog}: stopped. The same command goes on from here.", file=sys.stderr)
         return 130
+
+
+def _read(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    """The command's arguments; settings that cannot work are refused while they are made."""
+    parsed = parser.parse_args(words)
+    # The dump is what the user could give as --config to get the same run again.
+    configuration = parser.dump(parsed, skip_unset=False)
+    options = parser.instantiate(parsed).as_dict()
+    options.pop("config", None)
+    return {name: options[name] for name in options if not name.startswith("__")} | {CONFIGURATION: configuration}
 
 
 def _quieten_lightning() -> None:
@@ -88,7 +92,7 @@ def _quieten_lightning() -> None:
 def _spell_out_flags(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
     """Let ``--list`` alone mean ``--list=true``, for every option that is true or false."""
     flags = {f"--{name}" for name, kind in get_type_hints(function).items() if kind is bool}
-    following = [*words[1:], ""]
+    following = [*words[1:], ""][: len(words)]  # none for no words
     return [
         f"{word}=true" if word in flags and after not in {"true", "false"} else word
         for word, after in zip(words, following, strict=True)

@@ -17,7 +17,7 @@ from rich.table import Table
 from muster.commands.predict import predict_folder
 from muster.data import cached, channel_statistics, open_dataset
 from muster.errors import ConfigError
-from muster.files import require_writable, whole_file
+from muster.files import as_file_name, require_writable, whole_file
 from muster.pool import Pool
 from muster.report import (
     LEARNED_HEAD,
@@ -120,7 +120,7 @@ def finetune(
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
-    folder = output or FINETUNINGS / f"{plan.target.dataset.spec.name}-{plan.pool.folder.resolve().name}"
+    folder = output or FINETUNINGS / f"{as_file_name(plan.target.dataset.spec.name)}-{plan.pool.folder.resolve().name}"
     require_writable(folder, "output")
     result = _run(plan, folder, hardware, logger, configuration, console)
     if result is not None:

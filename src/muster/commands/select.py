@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from muster.commands.selection_summary import finetune_command, print_selection
-from muster.data import Dataset, open_dataset
-from muster.files import require_writable, whole_folder
+from muster.data import Dataset, open_dataset, split_record
+from muster.files import as_file_name, require_writable, whole_folder, write_yaml
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.probe.ranks import rank
@@ -83,7 +83,7 @@ def select_ensemble(
     runs_on = resolve_device(device)
     members = Pool.open(pool)
     dataset = open_dataset(target, data_root)
-    folder = output or _SELECTIONS / f"{dataset.spec.name}-{members.folder.resolve().name}"
+    folder = output or _SELECTIONS / f"{as_file_name(dataset.spec.name)}-{members.folder.resolve().name}"
     require_replaceable(folder)
     require_writable(folder.absolute().parent, "output")
     with _process_group(runs_on), _progress_bar() as progress:
@@ -116,6 +116,7 @@ def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, conf
     with whole_folder(folder) as partial:
         selection.save(partial)
         (partial / "config.yaml").write_text(configuration, "utf-8")
+        write_yaml(partial / "splits.yaml", split_record(target))
         write_selection_report(selection, pool, target, partial / "report.html", finetune_command(folder))
 
 

@@ -84,11 +84,11 @@ def prepared_images(
     """
     pictures = PreparedSplit(split, statistics, image_size, indices)
     waiting: list[tuple[int, Tensor, Tensor]] = []
-    for item in DataLoader(pictures, batch_size=None, num_workers=num_workers):
-        if waiting and (len(waiting) == batch_size or item[1].shape != waiting[0][1].shape):
+    for index, image, mask in DataLoader(pictures, batch_size=None, num_workers=num_workers):
+        if waiting and (len(waiting) == batch_size or image.shape != waiting[0][1].shape):
             yield _stack(waiting)
             waiting = []
-        waiting.append(item)
+        waiting.append((index, image, mask))
     if waiting:
         yield _stack(waiting)
 

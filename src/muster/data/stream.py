@@ -112,7 +112,8 @@ def make_loader(
         pin_memory: Whether batches are put where a GPU can fetch them quickly.
 
     Returns:
-        One batch per remaining step: images float32 ``[b, 3, crop, crop]`` and masks int64 ``[b, crop, crop]``.
+        One batch per remaining step: images float32 ``[b, 3, crop, crop]`` and masks int64 ``[b, crop, crop]``. Its
+        length is the number of all steps, those done before included.
 
     Raises:
         ConfigError: If ``batch_size`` is not the stream's, ``world_size`` does not divide it, or ``rank`` or
@@ -185,7 +186,8 @@ class _StepSampler(Sampler[list[int]]):
         self.world_size = world_size
 
     def __len__(self) -> int:
-        return self.steps - self.start_step
+        # Lightning counts the batches before an interruption in, and begins anew when it has had this many in all.
+        return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.start_step, self.steps):

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from muster.errors import PoolError
+from muster.errors import ConfigError, PoolError
 from muster.files import read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model
 from muster.pool.card import FORMAT_VERSION, Card
@@ -79,7 +79,8 @@ class Member:
             The model in evaluation mode.
 
         Raises:
-            PoolError: If the weights do not have the card's checksum or do not fit its architecture.
+            PoolError: If the weights do not have the card's checksum or do not fit its architecture, or if that is not
+                known.
         """
         path = self.folder / WEIGHTS
         found = sha256_of(path)
@@ -88,7 +89,10 @@ class Member:
                 f"Member {self.name!r}: {path} does not match its card. Expected SHA-256 {self.card.checksum[:16]}..., "
                 f"but got {found[:16]}.... The file was damaged or exchanged; restore it, or train the member again."
             )
-        model = build_model(self.card.architecture, len(self.card.classes))
+        try:
+            model = build_model(self.card.architecture, len(self.card.classes))
+        except ConfigError as error:
+            raise PoolError(f"Member {self.name!r}: {self.folder / CARD}: {error}") from error
         try:
             model.load_state_dict(_load_tensors(path, self.name))
         except RuntimeError as error:

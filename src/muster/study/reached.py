@@ -8,6 +8,7 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -28,7 +29,7 @@ from muster.report import LEARNED_HEAD
 from muster.search.selection import Selection
 from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import confusion_of, mean_iou
-from muster.tasks.finetuning import TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
+from muster.tasks.finetuning import WORK, TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
 from muster.tasks.fitting import Hardware
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
@@ -123,6 +124,7 @@ def run_study(
         correlations={metric: _correlations(table[metric], table["reached"]) for metric in selection.ranking.scores},
     )
     _write(folder, result, table, module)
+    shutil.rmtree(folder / WORK)
     return result
 
 

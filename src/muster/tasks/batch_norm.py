@@ -8,13 +8,12 @@ time of a fit.
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from pytorch_lightning.plugins import LayerSync
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -24,7 +23,7 @@ class SynchronisedBatchNorm(LayerSync):
     def apply(self, model: nn.Module) -> nn.Module:
         """Begin to synchronise the layers of a model."""
         for layer in _layers(model):
-            layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign]
+            layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign, arg-type]
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
@@ -45,14 +44,16 @@ def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tenso
     values = images.float()
     axes = [axis for axis in range(values.ndim) if axis != 1]
     count = values.new_full((1,), values.numel() / values.shape[1])
-    # The second sum is taken around a mean, as the difference of two large numbers would lose digits.
-    sums = cast("Tensor", all_reduce(torch.cat([values.sum(axes), count])))
-    total = sums[-1].detach()
     shape = [1, -1] + [1] * (values.ndim - 2)
-    centred = values - (sums[:-1] / total).view(shape)
-    variance = cast("Tensor", all_reduce(centred.square().sum(axes))) / total
-    _update_running(layer, (sums[:-1] / total).detach(), variance.detach(), float(total))
-    normalised = centred * (variance + layer.eps).rsqrt().view(shape)
+    # Around the mean that is expected, as a variance from two large numbers would lose digits.
+    expected = values.new_zeros(values.shape[1]) if layer.running_mean is None else layer.running_mean.clone()
+    shifted = values - expected.view(shape)
+    sums: Tensor = _SumOverRanks.apply(torch.cat([shifted.sum(axes), shifted.square().sum(axes), count]))
+    total, channels = sums[-1].detach(), values.shape[1]
+    mean, square = sums[:channels] / total, sums[channels:-1] / total
+    variance = (square - mean.square()).clamp(min=0)
+    _update_running(layer, (mean + expected).detach(), variance.detach(), float(total))
+    normalised = (shifted - mean.view(shape)) * (variance + layer.eps).rsqrt().view(shape)
     if layer.affine:
         normalised = normalised * layer.weight.view(shape) + layer.bias.view(shape)
     normalised = normalised.to(images.dtype)
@@ -60,6 +61,22 @@ def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tenso
         if isinstance(after := getattr(layer, name, None), nn.Module):
             normalised = after(normalised)
     return normalised
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Every process's result depends on every process's values, so gradients are summed likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 (torch's signature)
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from muster.data import ChannelStatistics, prepare_image
 from muster.errors import MusterError
-from muster.files import read_record, sha256_of, whole_folder, write_record
+from muster.files import as_file_name, read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
 
 FORMAT_VERSION = 1
@@ -162,8 +162,8 @@ class Ensemble(nn.Module):
     def save(self, folder: Path, target: str, versions: dict[str, str]) -> None:
         """Write the ensemble to a folder of its own, whole or not at all."""
         with whole_folder(folder) as partial:
-            for name, member in zip(self.names, self.members, strict=True):
-                _save(member, partial / f"{name}.safetensors")
+            for file, member in zip(_files(self.names), self.members, strict=True):
+                _save(member, partial / file)
             _save(self.head, partial / HEAD)
             files = sorted(path.name for path in partial.glob("*.safetensors"))
             card = EnsembleCard(
@@ -203,9 +203,14 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu") -> Ensem
     models = [build_model(architecture, len(card.classes)) for architecture in card.architectures]
     statistics = ChannelStatistics(card.mean, card.std)
     ensemble = Ensemble(card.members, models, card.classes, statistics, card.image_size)
-    for name, module in [*zip(card.members, models, strict=True), ("head", ensemble.head)]:
-        _load(module, folder / f"{name}.safetensors", card)
+    for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
+        _load(module, folder / file, card)
     return ensemble.to(device).eval()
+
+
+def _files(names: Sequence[str]) -> list[str]:
+    """A file for each member; the number keeps them apart whatever their names are."""
+    return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
 
 
 def _rows_of(maps: Tensor, rows: range, height: int, width: int) -> Tensor:

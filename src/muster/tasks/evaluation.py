@@ -119,8 +119,9 @@ def confusion_matrices(
             truth = torch.stack([batch.masks[i] for i in positions]).to(device, torch.int64)
             for name, labels in predict(images[positions], size).items():
                 if name not in metrics:
+                    # Rank zero evaluates alone: it must not wait for others, although a process group may be up.
                     metrics[name] = MulticlassConfusionMatrix(
-                        split.spec.num_classes, ignore_index=VOID, validate_args=False
+                        split.spec.num_classes, ignore_index=VOID, validate_args=False, sync_on_compute=False
                     ).to(device)
                 metrics[name].update(labels, truth)
     return {name: metric.compute().cpu().long() for name, metric in metrics.items()}

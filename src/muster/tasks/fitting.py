@@ -26,7 +26,7 @@ from muster.data import (
     make_loader,
 )
 from muster.errors import ConfigError, PoolError
-from muster.files import read_yaml, remove_partial, whole_file, write_yaml
+from muster.files import PARTIAL, read_yaml, whole_file, write_yaml
 from muster.tasks.batch_norm import SynchronisedBatchNorm
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
@@ -75,8 +75,8 @@ class Hardware:
         Raises:
             ConfigError: If a device is asked for that is not there.
         """
-        there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        if self.device in there and not there[self.device]():
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not there.get(self.device, True):
             raise ConfigError(f"hardware.device: this machine has no usable {self.device!r}. Use cpu, or auto.")
         if self.device != "auto":
             return self.device
@@ -158,7 +158,12 @@ class WholeCheckpoints(TorchCheckpointIO):
     moving is copying, and a kill in the middle leaves half a file.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ARG002 (Lightning's signature)
+    ) -> None:
         """Write a checkpoint.
 
         Args:
@@ -235,6 +240,8 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    for left in folder.glob(f"{PARTIAL}*{CHECKPOINT}"):  # by a kill while it was written
+        left.unlink(missing_ok=True)
     try:
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
     except SystemExit as stop:

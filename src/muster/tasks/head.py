@@ -5,6 +5,7 @@ Axis names: ``s`` members, ``p`` sampled pixels, ``c`` classes; the four is the 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -37,7 +38,8 @@ def learn_head(
         batch_size: Images at a time.
 
     Returns:
-        The loss before and after; the one after is not larger. (0, 0) if every pixel is void.
+        The loss before and after; the one after is not larger. (0, 0) if every pixel is void. Where the loss before is
+        not finite, the plain mean stays.
     """
     readings, labels = _collect(ensemble, train, seed, device, batch_size)
     if len(labels) == 0:
@@ -46,10 +48,12 @@ def learn_head(
     start = {name: value.clone() for name, value in head.state_dict().items()}
     with torch.no_grad():
         before = float(_loss(head, readings, labels))
+    if not math.isfinite(before):  # a member went astray, and there is nothing to go downhill on
+        return before, before
     _minimise(head, readings, labels)
     with torch.no_grad():
         after = float(_loss(head, readings, labels))
-    if not after <= before:  # a line search that went astray, or NaN: the plain mean stays
+    if not after <= before:  # a line search that went astray: the plain mean stays
         head.load_state_dict(start)
         return before, before
     return before, after

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from muster.data import open_dataset
 from muster.errors import ConfigError
+from muster.files import as_file_name
 from muster.models import check_architecture
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
@@ -70,7 +70,7 @@ class PoolPlan:
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
     """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
     parts = [dataset, architecture] + ([] if pretraining == "none" else [Path(pretraining).stem])
-    return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts)
+    return "-".join(as_file_name(part) for part in parts)
 
 
 def plan_jobs(

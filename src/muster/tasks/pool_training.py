@@ -89,8 +89,8 @@ def train_pool(
     with _locked(pool, patience) as lock:
         (pool / MEMBERS).mkdir(exist_ok=True)
         (pool / WORK).mkdir(exist_ok=True)
-        for folder in (pool, pool / MEMBERS, *(pool / WORK).iterdir()):
-            remove_partial(folder)
+        remove_partial(pool)
+        remove_partial(pool / MEMBERS)
         with whole_file(pool / CONFIG) as partial:
             partial.write_text(configuration, "utf-8")
         outcome = PoolOutcome()

@@ -9,8 +9,17 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from muster.data import ChannelStatistics, Dataset, Split, cached, channel_statistics, class_pixel_counts, open_dataset
-from muster.files import plain
+from muster.data import (
+    ChannelStatistics,
+    Dataset,
+    Split,
+    cached,
+    channel_statistics,
+    class_pixel_counts,
+    open_dataset,
+    split_record,
+)
+from muster.files import as_file_name, plain, write_yaml
 from muster.models import Segmenter, build_model
 from muster.pool import MEMBERS, Card, software_versions, write_member
 from muster.report.tracking import LoggerKind, close_loggers, make_logger
@@ -23,6 +32,9 @@ from muster.tasks.training import EnsembleTraining, TrainingDivergedError
 
 WORK = "work"
 """The folder of a pool below which unfinished members lie."""
+
+SPLITS = "splits"
+"""The folder of a pool that says, dataset by dataset, which images were for training and which for testing."""
 
 LOGS = "logs"
 """The folder of a pool that loggers write to."""
@@ -125,6 +137,7 @@ def _finish(
     card = _card(job, dataset, train, statistics, model, confusion, seconds)
     sample = sample_source(model, train, statistics, image_size, job.settings.seed, device)
     history = pd.DataFrame(module.history)
+    write_yaml(job.pool / SPLITS / f"{as_file_name(dataset.spec.name)}.yaml", split_record(dataset))
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
     shutil.rmtree(job.work)
 

@@ -73,6 +73,6 @@ def draw_labelled_pixels(mask: UInt8[Tensor, "h w"], count: int, seed: int, inde
         Rows and columns, int64 ``[count]``; empty if every pixel is void.
     """
     places = np.flatnonzero(mask.numpy() != VOID)
-    drawn = np.random.default_rng((seed, index)).choice(places, count) if len(places) else places
+    drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
     rows, columns = np.divmod(drawn, mask.shape[1])
     return torch.from_numpy(rows), torch.from_numpy(columns)

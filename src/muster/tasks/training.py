@@ -160,7 +160,8 @@ class EnsembleTraining(pl.LightningModule):
         optimizer = torch.optim.SGD(
             self.members.parameters(), chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay
         )
-        scheduler = LambdaLR(optimizer, chosen.rate_factor)
+        # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
+        scheduler = LambdaLR(optimizer, lambda step: chosen.rate_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

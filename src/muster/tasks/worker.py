@@ -3,7 +3,8 @@
 ``python -m muster.tasks.worker`` reads one job a line from standard input and ends when that is closed, at once and
 in the middle of a step: the parent is gone. ``python -m muster.tasks.worker JOB`` trains the one member that the file
 JOB describes: Lightning starts the other processes of a distributed fit with the same arguments, and those cannot share
-the jobs of one standard input; that it is closed all of them notice. Messages to the parent are lines of JSON on standard output; everything else goes to standard error.
+the jobs of one standard input; but that it is closed, all of them notice. Messages to the parent are lines of JSON on
+standard output; everything else goes to standard error.
 """
 
 from __future__ import annotations

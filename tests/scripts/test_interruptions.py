@@ -1,0 +1,141 @@
+"""Kills at any time, and the same command again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pandas
+import yaml
+
+from muster.pool import Pool
+from tests.scripts.conftest import STEPS, Workplace
+from tests.scripts.processes import TORCHRUN, Script, alive, started
+
+
+def newer_checkpoint(folder: Path) -> object:
+    """A question to ask again and again: has a checkpoint below ``folder`` been written since now?"""
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("**/last.ckpt")}
+
+    def written() -> bool:
+        for path in folder.glob("**/last.ckpt"):
+            try:
+                if path.stat().st_mtime_ns != before.get(path):
+                    return True
+            except FileNotFoundError:
+                continue
+        return False
+
+    return written
+
+
+def first_steps(folder: Path) -> list[int]:
+    """The step at which each fit began to log, fit by fit; -1 if it was interrupted before."""
+    found = []
+    for version in sorted(folder.glob("csv/version_*"), key=lambda path: int(path.name.split("_")[1])):
+        table = version / "metrics.csv"
+        found.append(int(pandas.read_csv(table)["step"].min()) if table.is_file() else -1)
+    return found
+
+
+def workers_gone(processes: list[int], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(map(alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(alive, processes))
+
+
+def interrupt(words: list[str], workplace: Workplace, pool: Path, how: int, wait: float, checkpoint: bool) -> Script:
+    """Start, and send a signal some time after work has begun or after the first new checkpoint."""
+    written = newer_checkpoint(pool)
+    with started(words, workplace.home) as script:
+        begun = (lambda: len(script.children()) == 2) if not checkpoint else written
+        script.wait_until(begun, "the first checkpoint" if checkpoint else "workers were started")
+        time.sleep(wait)
+        workers = script.children()
+        script.process.send_signal(how)
+        script.end({signal.SIGKILL: -signal.SIGKILL, signal.SIGINT: 130}[how])
+        assert workers_gone(workers), "workers outlived the process that had started them"
+    return script
+
+
+def kill_one_worker(words: list[str], workplace: Workplace, pool: Path) -> Script:
+    written = newer_checkpoint(pool)
+    with started(words, workplace.home) as script:
+        script.wait_until(written, "the first checkpoint")
+        os.kill(script.children()[0], signal.SIGKILL)
+        script.end(1)
+    return script
+
+
+def test_a_pool_is_completed_whatever_is_killed(workplace: Workplace, pool: Path) -> None:
+    chance = random.Random(0)
+    killed = workplace.home / "killed"
+    words = workplace.training(killed)
+    # Everything at once, twice: while the workers start, and while they train.
+    interrupt(words, workplace, killed, signal.SIGKILL, chance.uniform(0, 3), checkpoint=False)
+    interrupt(words, workplace, killed, signal.SIGKILL, chance.uniform(0, 0.2), checkpoint=True)
+    interrupted = [path.parent.name for path in (killed / "work").glob("*/last.ckpt")]
+    assert interrupted
+
+    # One worker, while another member cannot be trained: two failures, and the rest goes on.
+    diverging = ["--plan.overrides", "[{members: beta-small_unet, learning_rate: 1.0e+20}]"]
+    script = kill_one_worker([*words, *diverging], workplace, killed)
+    failures = yaml.safe_load((killed / "failures.yaml").read_text())
+    assert len(failures) == 2, script.said()
+    assert "smaller learning_rate" in failures.pop("beta-small_unet")
+    ((victim, reason),) = failures.items()
+    assert "killed by SIGKILL" in reason
+    assert (killed / "work" / victim / "last.ckpt").is_file()
+    assert f"FAILED {victim}" in script.said()
+    assert len(Pool.open(killed)) == 2
+
+    # Ctrl-C, and at last in peace; under torchrun, where the second process has nothing to do.
+    script = interrupt(words, workplace, killed, signal.SIGINT, chance.uniform(0, 0.1), checkpoint=True)
+    assert "The same command goes on from here" in script.said()
+    Script([*TORCHRUN, *words], workplace.home).end()
+
+    members = Pool.open(killed)
+    assert [member.problem() for member in members] == [None] * 4
+    assert {m.name: m.card.checksum for m in members} == {m.name: m.card.checksum for m in Pool.open(pool)}
+    assert sorted(path.name for path in killed.iterdir()) == [".lock", "config.yaml", "logs", "members", "splits"]
+    assert list(killed.rglob(".partial-*")) == []
+    for name in interrupted:
+        starts = first_steps(killed / "logs" / name)
+        assert starts[-1] > 0, f"{name} was trained from the beginning again: {starts}"
+
+
+def test_a_finetuning_that_chooses_its_members_goes_on_with_them(workplace: Workplace, pool: Path) -> None:
+    folder = workplace.home / "chosen at start"
+    options = ["--size", "2", "--pool", str(pool), "--target", str(workplace.target)]
+    words = [*workplace.finetuning(folder), *options]
+    written = newer_checkpoint(folder)
+    with started(words, workplace.home) as script:
+        script.wait_until(written, "the first checkpoint")
+        script.process.send_signal(signal.SIGINT)
+        script.end(130)
+    assert "The same command goes on from here" in script.said()
+    chosen = (folder / "selection" / "selection.yaml").read_bytes()
+
+    written = newer_checkpoint(folder)
+    with started(words, workplace.home) as script:
+        script.wait_until(written, "the next checkpoint")
+        script.process.send_signal(signal.SIGKILL)
+        script.end(-signal.SIGKILL)
+
+    Script(words, workplace.home).end()
+    assert (folder / "selection" / "selection.yaml").read_bytes() == chosen
+    result = yaml.safe_load((folder / "result.yaml").read_text())
+    assert result["members"] == yaml.safe_load(chosen)["members"]
+    starts = first_steps(folder)
+    assert starts[0] <= 0
+    assert starts[-1] > 0, f"it began again: {starts}"
+    history = pandas.read_csv(folder / "history.csv")
+    assert history["step"].tolist() == sorted({*range(0, STEPS, 20), STEPS - 1})
+    assert not (folder / "work").exists()
+    assert [path.name for path in folder.rglob(".partial-*")] == []
+
+

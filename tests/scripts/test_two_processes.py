@@ -1,0 +1,75 @@
+"""Two processes on the CPU that share one fit, started by torchrun or by Lightning, and one that does it alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from muster.commands.cli import run as run_command
+from muster.commands.finetune import finetune
+from muster.commands.train import train
+from muster.pool import Pool
+from tests.scripts.conftest import Workplace
+from tests.scripts.processes import TORCHRUN, run
+
+FEW = ["--training.steps", "4"]
+BOTH = ["--hardware.device", "cpu", "--hardware.devices", "2"]
+
+
+@pytest.fixture(scope="module")
+def alone(workplace: Workplace, selection: Path) -> Path:
+    """A short fine-tuning in this process."""
+    folder = workplace.home / "alone"
+    _, *words = workplace.finetuning(folder)
+    assert run_command(finetune, "finetune.py", None, [*words, "--selection", str(selection), *FEW]) == 0
+    return folder
+
+
+def require_same_weights(one: Path, two: Path) -> None:
+    """Equal but for rounding: gradients and batch statistics must be those of the whole batch."""
+    files = sorted(path.name for path in one.glob("*.safetensors"))
+    assert files == sorted(path.name for path in two.glob("*.safetensors"))
+    for name in files:
+        first, second = load_file(one / name), load_file(two / name)
+        for key, values in first.items():
+            torch.testing.assert_close(second[key], values, rtol=1e-3, atol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
+
+
+def require_same_result(one: Path, two: Path) -> None:
+    require_same_weights(one / "ensemble", two / "ensemble")
+    results = [yaml.safe_load((folder / "result.yaml").read_text()) for folder in (one, two)]
+    assert results[0]["members"] == results[1]["members"]
+    assert results[0]["mious"] == pytest.approx(results[1]["mious"], abs=0.01)
+    assert not (two / "work").exists()
+
+
+def test_torchrun_finetunes_once_and_wandb_stays_offline(workplace: Workplace, selection: Path, alone: Path) -> None:
+    folder = workplace.home / "two by torchrun"
+    words = [*TORCHRUN, *workplace.finetuning(folder), "--selection", selection, *FEW, "--logger", "wandb"]
+    done = run(words, workplace.home)
+    assert done.stdout.count("Next: python finetune.py --predict") == 1
+    require_same_result(alone, folder)
+    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+
+
+def test_finetune_starts_its_second_process_itself(workplace: Workplace, selection: Path, alone: Path) -> None:
+    folder = workplace.home / "two by Lightning"
+    done = run([*workplace.finetuning(folder), "--selection", selection, *FEW, *BOTH], workplace.home)
+    assert done.stdout.count("Next: python finetune.py --predict") == 1
+    require_same_result(alone, folder)
+
+
+def test_a_worker_starts_its_second_process_itself(workplace: Workplace) -> None:
+    plan = ["--plan.datasets", "[alpha]", "--plan.architectures", "[small_fpn]", *FEW]
+    one, two = workplace.home / "one for one member", workplace.home / "two for one member"
+    assert run_command(train, "train.py", None, [*workplace.training(one)[1:], *plan]) == 0
+    run([*workplace.training(two), *plan, *BOTH], workplace.home)
+    (first,), (second,) = Pool.open(one), Pool.open(two)
+    require_same_weights(first.folder, second.folder)
+    assert second.problem() is None
+    assert second.card.test_miou == pytest.approx(first.card.test_miou, abs=0.01)
+    assert not (two / "work").exists()

@@ -1,0 +1,150 @@
+"""One member of a pool, from its dataset to its folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from muster.data import VOID, channel_statistics, class_pixel_counts, open_dataset
+from muster.files import sha256_of
+from muster.models import build_model
+from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool
+from muster.tasks.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
+from muster.tasks.fitting import CHECKPOINT, Hardware
+from muster.tasks.settings import SourceSettings
+from muster.tasks.source import WORK, MemberJob, train_member
+from muster.tasks.source_sample import PIXELS_PER_IMAGE, draw_labelled_pixels, sample_source
+from muster.tasks.training import TrainingDivergedError
+from tests.helpers import make_target
+
+# The work folder of a member holds what the checkpoint was made under, so it is never empty.
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+SETTINGS = SourceSettings(
+    steps=4, batch_size=2, crop_size=32, image_size=48, validation_fraction=0.3, validate_every=2, seed=2
+)
+
+
+def make_job(pool: Path, dataset: Path, settings: SourceSettings = SETTINGS) -> MemberJob:
+    return MemberJob("tiny-small_fpn", pool, str(dataset), "small_fpn", "none", settings, Hardware("cpu"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, dataset_folder: Path) -> Member:
+    pool = tmp_path_factory.mktemp("pool")
+    with pytest.warns(UserWarning, match="is not empty"):
+        train_member(make_job(pool, dataset_folder), lambda step, loss: None)
+    return Pool.open(pool)["tiny-small_fpn"]
+
+
+class TestMember:
+    def test_folder_is_complete_and_work_is_gone(self, trained: Member) -> None:
+        names = sorted(path.name for path in trained.folder.iterdir())
+        assert names == sorted([CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS])
+        assert trained.problem() is None
+        assert list((trained.folder.parents[1] / WORK).iterdir()) == []
+
+    def test_card_says_what_it_is(self, trained: Member, dataset_folder: Path) -> None:
+        card, dataset = trained.card, open_dataset(str(dataset_folder))
+        statistics = channel_statistics(dataset.train)
+        fresh = build_model("small_fpn", 3)
+        expected = {
+            "name": "tiny-small_fpn", "dataset": "tiny", "domain": "made up", "classes": ("ground", "wall", "sky"),
+            "seen_datasets": ("tiny",), "architecture": "small_fpn", "pretraining": "none", "mean": statistics.mean,
+            "std": statistics.std, "image_size": 48, "crop_size": 32, "parameters": fresh.num_parameters,
+            "depth": fresh.depth, "train_images": 6, "test_images": 2, "steps": 4, "batch_size": 2,
+            "learning_rate": 0.05, "schedule": "step", "seed": 2, "precision": "32-true", "licence": "ours",
+            "checksum": sha256_of(trained.folder / WEIGHTS),
+        }  # fmt: skip
+        assert {key: getattr(card, key) for key in expected} == expected
+        assert 0 < card.training_seconds < 60
+        assert card.saw("TINY")
+
+    def test_result_on_the_card_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
+        card, dataset = trained.card, open_dataset(str(dataset_folder))
+        statistics = channel_statistics(dataset.train)
+        predict = model_predictor(trained.load_model())
+        confusion = confusion_matrices(predict, dataset.test, statistics, 48)["prediction"]
+        assert card.test_miou == pytest.approx(mean_iou(confusion), abs=1e-6)
+        assert card.test_ious == pytest.approx(class_ious(confusion), abs=1e-6)
+        assert card.majority_miou == pytest.approx(majority_miou(class_pixel_counts(dataset.train, 3), confusion))
+
+    def test_history_has_both_curves(self, trained: Member) -> None:
+        history = pd.read_csv(trained.folder / HISTORY)
+        loss = history.dropna(subset="loss/tiny-small_fpn")
+        miou = history.dropna(subset="miou/tiny-small_fpn")
+        assert loss["step"].tolist() == [0, 3]
+        assert miou["step"].tolist() == [2, 4]
+        assert miou["miou/tiny-small_fpn"].between(0, 1).all()
+
+    def test_source_sample_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
+        train = open_dataset(str(dataset_folder)).train
+        again = sample_source(trained.load_model(), train, channel_statistics(train), 48, 2)
+        for name, value in trained.load_source_sample().items():
+            assert torch.allclose(value, again[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("seed", [0, -1])
+def test_without_validation_and_with_fewer_images(tmp_path: Path, dataset_folder: Path, seed: int) -> None:
+    settings = replace(SETTINGS, steps=1, validation_fraction=0.0, train_images=3, seed=seed)
+    told: list[tuple[int, float]] = []
+    train_member(make_job(tmp_path, dataset_folder, settings), lambda step, loss: told.append((step, loss)))
+    member = Pool.open(tmp_path)["tiny-small_fpn"]
+    assert (member.card.train_images, member.card.seed) == (3, seed)
+    assert len(member.load_source_sample()["labels"]) == 3 * PIXELS_PER_IMAGE
+    history = pd.read_csv(member.folder / HISTORY)
+    assert list(history) == ["step", "loss/tiny-small_fpn"]
+    assert told == [(1, pytest.approx(history["loss/tiny-small_fpn"][0]))]
+
+
+def test_a_checkpoint_of_a_diverged_training_is_deleted(tmp_path: Path, dataset_folder: Path) -> None:
+    settings = replace(SETTINGS, steps=3, learning_rate=1e30, checkpoint_every=1, validation_fraction=0.0)
+    job = make_job(tmp_path, dataset_folder, settings)
+    there = []
+
+    def progress(step: int, loss: float) -> None:  # noqa: ARG001
+        there.append((job.work / CHECKPOINT).is_file())
+        time.sleep(1.05)  # it is told at most once a second
+
+    with pytest.raises(TrainingDivergedError, match="learning_rate than 1e"):
+        train_member(job, progress)
+    assert any(there)
+    assert not (job.work / CHECKPOINT).exists()
+    assert not job.folder.exists()
+
+
+class TestSourceSample:
+    def test_shapes_and_lengths(self) -> None:
+        split = make_target(5, void=("01",)).train
+        statistics = channel_statistics(split)
+        model = build_model("small_unet", 3, seed=0).eval()
+        first, again = (sample_source(model, split, statistics, 48, 7) for _ in range(2))
+        assert first.keys() == again.keys()
+        assert all(torch.equal(value, again[name]) for name, value in first.items())
+        other = sample_source(model, split, statistics, 48, 8)
+        assert not torch.equal(first["features"], other["features"])
+        pixels = 4 * PIXELS_PER_IMAGE  # one image is all void
+        assert first["features"].shape == (pixels, model.feature_channels)
+        assert (first["labels"].shape, first["labels"].dtype) == ((pixels,), torch.int64)
+        assert set(first["labels"].tolist()) == {0, 1, 2}
+        widths = [stage.shape[1] for stage in model.stage_embeddings(torch.zeros(1, 3, 64, 64))]
+        stages = [first[f"stage_{k}"] for k in range(len(widths))]
+        assert [len(stage) for stage in stages] == widths
+        assert len(first) == 2 + len(widths)
+        for stage in stages:
+            assert 0.1 < float(stage.norm()) <= 1 + 1e-6  # a mean of unit vectors
+
+    def test_pixels_are_drawn_from_labelled_ones(self) -> None:
+        mask = torch.full((9, 7), VOID, dtype=torch.uint8)
+        mask[2, 3], mask[8, 6] = 1, 0
+        rows, columns = draw_labelled_pixels(mask, 50, 0, 3)
+        assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(2, 3), (8, 6)}
+        assert len(rows) == 50
+        draws = [draw_labelled_pixels(mask, 50, seed, index)[0].tolist() for seed in (0, 1) for index in (3, 4)]
+        assert draws[0] == rows.tolist()
+        assert len({tuple(draw) for draw in draws}) == 4
