@@ -63,6 +63,7 @@ def test_writes_a_selection_and_says_why(
         "ranking.parquet",
         "report.html",
         "selection.yaml",
+        "splits.yaml",
     ]
     chosen = Selection.load(folder)
     expected = muster.select(pool, TARGET, train_images=4, pixels_per_image=50, batch_size=2)
@@ -139,12 +140,6 @@ def test_unknown_keys_wrong_types_and_abbreviations_stop(
         run(select_ensemble, "select.py", None, [*arguments, *arguments_given])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_script_shows_its_defaults(tmp_path: Path) -> None:
-    done = start([str(ROOT / "select.py"), "--print_config"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["target"].startswith("worlds/")
 
 
 def test_the_script_gives_way_to_the_standard_module(tmp_path: Path) -> None:

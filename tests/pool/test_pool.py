@@ -36,7 +36,7 @@ def change_card(member: Member, old: str, new: str) -> None:
 class TestMember:
     def test_comes_back_as_it_was_written(self, root: Path) -> None:
         model = build_model("small_unet", 3, seed=5)
-        card = replace(make_member(root, "x", 0).card, name="y", architecture="small_unet", classes=("a", "b", "größer"),
+        card = replace(make_member(root, "x", 0).card, name="y", architecture="small_unet", classes=("a", "b", "größe"),
                        test_ious=(0.5, None, 0.25), learning_rate=1e-05, mean=(0.1, 1 / 3, 0.3))  # fmt: skip
         sample = {"labels": torch.arange(3), "features": torch.rand(3, 2, generator=torch.Generator().manual_seed(0)).T}
         written = write_member(root / "members" / "y", model, card, sample, lambda path: path.write_text("step\n"))

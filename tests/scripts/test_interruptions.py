@@ -137,5 +137,3 @@ def test_a_finetuning_that_chooses_its_members_goes_on_with_them(workplace: Work
     assert history["step"].tolist() == sorted({*range(0, STEPS, 20), STEPS - 1})
     assert not (folder / "work").exists()
     assert [path.name for path in folder.rglob(".partial-*")] == []
-
-

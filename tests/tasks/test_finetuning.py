@@ -95,7 +95,9 @@ class TestTarget:
 
     def test_other_classes_are_refused(self, selection: Selection, target: Dataset) -> None:
         other = replace(selection, classes=("ground", "sky", "wall"))
-        with pytest.raises(SelectionError, match=r"for classes ground, sky, wall, but .*'tiny'.* has ground, wall, sky"):
+        with pytest.raises(
+            SelectionError, match=r"for classes ground, sky, wall, but .*'tiny'.* has ground, wall, sky"
+        ):
             target_data(other, target)
 
     def test_images_that_are_gone_are_named(self, selection: Selection, target: Dataset) -> None:

@@ -107,7 +107,7 @@ def test_a_checkpoint_of_a_diverged_training_is_deleted(tmp_path: Path, dataset_
     job = make_job(tmp_path, dataset_folder, settings)
     there = []
 
-    def progress(step: int, loss: float) -> None:  # noqa: ARG001
+    def progress(step: int, loss: float) -> None:
         there.append((job.work / CHECKPOINT).is_file())
         time.sleep(1.05)  # it is told at most once a second
 

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.console import make_console
 from muster.commands.predict import predict_folder
 from muster.data import cached, channel_statistics, open_dataset
 from muster.errors import ConfigError
@@ -108,7 +109,7 @@ def finetune(
     Raises:
         ConfigError: If options do not go together, or there is no selection yet.
     """
-    console = Console(quiet=int(os.environ.get("LOCAL_RANK", "0")) > 0)
+    console = make_console(quiet=int(os.environ.get("LOCAL_RANK", "0")) > 0)
     if predict is not None:
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or fitted / "predictions" / predict.resolve().name

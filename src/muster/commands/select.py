@@ -12,6 +12,7 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from muster.commands.console import make_console
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, require_writable, whole_folder, write_yaml
@@ -76,7 +77,7 @@ def select_ensemble(
     Returns:
         0.
     """
-    console = Console(quiet=_rank_in_environment() > 0)
+    console = make_console(quiet=_rank_in_environment() > 0)
     if clear_cache:
         _clear(cache_dir or default_cache_folder(), console)
         return 0

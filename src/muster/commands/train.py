@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.console import make_console
 from muster.files import require_writable
 from muster.pool import Pool
 from muster.report.tracking import LoggerKind
@@ -50,7 +51,7 @@ def train(
     Returns:
         0, or 1 if a member failed.
     """
-    console = Console(quiet=int(os.environ.get("RANK", "0")) > 0)
+    console = make_console(quiet=int(os.environ.get("RANK", "0")) > 0)
     if list or verify:
         pool = Pool.open(output)
         return _list(pool, console) if list else _verify(pool, console)
@@ -81,7 +82,8 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
 def _list(pool: Pool, console: Console) -> int:
     table = Table(title=f"Pool {pool.folder}: {len(pool)} members", title_justify="left", box=None)
     for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
-        table.add_column(heading, justify="left" if heading in {"member", "domain"} else "right", overflow="fold")
+        left = heading in {"member", "domain"}
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
     for member in pool:
         card = member.card
         table.add_row(

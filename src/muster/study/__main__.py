@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from muster.commands.cli import run
+from muster.commands.console import make_console
 from muster.data import open_dataset
 from muster.files import require_writable, whole_file
 from muster.pool import Pool
@@ -49,7 +48,7 @@ def study(
     loaded = Selection.load(selection)
     dataset = open_dataset(loaded.target_reference, data_root)
     pool = Pool.open(loaded.pool)
-    console = Console()
+    console = make_console()
     with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
         result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress)
     text = study_as_markdown(result, pool)

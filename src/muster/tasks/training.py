@@ -141,10 +141,21 @@ class EnsembleTraining(pl.LightningModule):
         """Add a point to the validation curve."""
         matrices = [cast("MulticlassConfusionMatrix", metric).compute() for metric in self._confusions]
         self._confusions = nn.ModuleList()
-        values = {f"miou/{name}": mean_iou(matrix.cpu()) for name, matrix in zip(self.names, matrices, strict=True)}
+        counted = zip(self.names, (matrix.cpu() for matrix in matrices), strict=True)
+        # A held-out share without a labelled pixel gives no point, and is no reason to end the training.
+        values = {f"miou/{name}": mean_iou(matrix) for name, matrix in counted if matrix.sum() > 0}
         if not self.trainer.sanity_checking:
             self.history.append({"step": float(self.global_step), **values})
             self.log_dict(values)
+
+    def on_train_end(self) -> None:
+        """Refuse weights that the very last step spoilt: no loss was computed with them."""
+        for name, member in zip(self.names, self.members, strict=True):
+            if not all(bool(value.isfinite().all()) for value in member.state_dict().values()):
+                raise TrainingDivergedError(
+                    f"Weights of {name!r} became infinite or NaN at the last step. "
+                    f"A smaller learning_rate than {self.settings.learning_rate} usually helps."
+                )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the curves, as plain values."""
