@@ -20,7 +20,10 @@ import yaml
 from muster.errors import ConfigError, MusterError
 
 PARTIAL = ".partial-"
-"""Prefix of what is still being written; whatever is left with it after a crash may be deleted."""
+"""Prefix of what is still being written; the number of the writing process follows, so that a crash can be told."""
+
+_OLD = ".old"
+_RANDOM_CHARACTERS = 8  # of the tempfile module
 
 Record = TypeVar("Record")
 
@@ -37,7 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays, because some writers choose their format by it.
-    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.name, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent)
     os.close(handle)
     partial = Path(name)
     try:
@@ -61,12 +64,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
         The folder to write into.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=PARTIAL, suffix=path.name, dir=path.parent))
+    remove_partial(path.parent)
+    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent))
     try:
         yield partial
         partial.chmod(0o777 & ~_umask())
         if path.exists():
-            old = partial.with_name(partial.name + ".old")
+            old = partial.with_name(partial.name + _OLD)
             path.rename(old)
             partial.rename(path)
             shutil.rmtree(old)
@@ -83,12 +87,32 @@ def _umask() -> int:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what an interrupted :func:`whole_file` or :func:`whole_folder` left in ``folder``."""
+    """Delete what a killed :func:`whole_file` or :func:`whole_folder` left in ``folder``.
+
+    What a process that is still alive writes there stays. A folder that was moved aside to be replaced, and never was,
+    is put back.
+    """
     for left in folder.glob(f"{PARTIAL}*"):
-        if left.is_dir():
+        number, _, rest = left.name.removeprefix(PARTIAL).partition("-")
+        if number.isdecimal() and _is_alive(int(number)):
+            continue
+        target = folder / rest[_RANDOM_CHARACTERS:].removesuffix(_OLD)
+        if left.name.endswith(_OLD) and not target.exists():
+            left.rename(target)
+        elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def require_writable(folder: Path, option: str) -> None:

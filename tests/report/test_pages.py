@@ -9,7 +9,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_up import (
+from markupsafe import escape
+from PIL import Image
+
+from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
+from tests.report.made_up import (
     CLASSES,
     MEMBERS,
     make_picture_of,
@@ -18,10 +22,6 @@ from made_up import (
     make_selection,
     make_target,
 )
-from markupsafe import escape
-from PIL import Image
-
-from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
 
 
 class Page(HTMLParser):

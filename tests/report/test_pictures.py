@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from made_up import HEIGHT, WIDTH, make_card, make_selection, make_target, read_sample
 
 from muster.data.spec import VOID, Sample
 from muster.data.statistics import ChannelStatistics
@@ -13,6 +12,7 @@ from muster.data.transforms import prepare_image
 from muster.models import build_model
 from muster.pool import Pool, write_member
 from muster.report import choose_images, class_counts, make_picture, selection_pictures, shrink
+from tests.report.made_up import HEIGHT, WIDTH, make_card, make_selection, make_target, read_sample
 
 
 def test_class_counts_leave_void_out() -> None:

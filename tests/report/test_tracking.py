@@ -4,7 +4,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from made_up import CLASSES, make_picture_of, make_pool, make_result, make_selection
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from muster.errors import ConfigError
@@ -16,6 +15,7 @@ from muster.report import (
     selection_tables,
     tracking_mode,
 )
+from tests.report.made_up import CLASSES, make_picture_of, make_pool, make_result, make_selection
 
 CONFIG = {"rate": 0.1, "members": ("a", "b"), "out": Path("x")}
 

@@ -31,6 +31,7 @@ from muster.tasks.finetuning import (
     evaluate,
     finetuned_pictures,
     fit_members,
+    forget_checkpoint,
     load_members,
     summarise,
     target_data,
@@ -173,7 +174,9 @@ class TestRun:
             assert run.result.mious[name] == mean_iou(confusion)
 
     def test_results_are_on_disk_and_work_is_gone(self, run: Run, target: Dataset) -> None:
-        assert sorted(path.name for path in run.folder.iterdir()) == sorted([ENSEMBLE, HISTORY, RESULT])
+        assert sorted(path.name for path in run.folder.iterdir()) == sorted([ENSEMBLE, HISTORY, RESULT, WORK])
+        forget_checkpoint(run.folder)
+        assert not (run.folder / WORK).exists()
         content = yaml.safe_load((run.folder / RESULT).read_text("utf-8"))
         assert content["mious"] == run.result.mious
         assert content["members"] == list(run.result.members)

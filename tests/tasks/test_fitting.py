@@ -13,7 +13,7 @@ from torch import Tensor
 
 from callbacks.selection import recorded_selection
 from muster.data import Dataset, Split, channel_statistics
-from muster.errors import SelectionError
+from muster.errors import ConfigError, SelectionError
 from muster.models import build_model
 from muster.tasks.fitting import CHECKPOINT, FitData, Hardware, fit, keep_checkpoint_of
 from muster.tasks.settings import TrainingSettings
@@ -113,7 +113,7 @@ def test_objects_in_a_checkpoint_are_refused_and_not_run(target: Dataset, tmp_pa
     content = torch.load(checkpoint, weights_only=True)
     content["callbacks"]["more"] = Evil(trace)
     torch.save(content, checkpoint)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(ConfigError, match=r"last\.ckpt is no checkpoint of tensors and plain values.*Delete it"):
         train(target, tmp_path)
     with pytest.raises(SelectionError, match="Cannot resume"):
         recorded_selection(checkpoint, "EnsembleSelection")

@@ -9,15 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from muster.data import VOID, channel_statistics, class_pixel_counts, open_dataset
+from muster.data import VOID, Split, channel_statistics, class_pixel_counts, open_dataset
 from muster.files import sha256_of
 from muster.models import build_model
-from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool
+from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
 from muster.tasks.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
 from muster.tasks.fitting import CHECKPOINT, Hardware
 from muster.tasks.settings import SourceSettings
-from muster.tasks.source import WORK, MemberJob, train_member
+from muster.tasks.source import SPLITS, WORK, MemberJob, train_member
 from muster.tasks.source_sample import PIXELS_PER_IMAGE, draw_labelled_pixels, sample_source
 from muster.tasks.training import TrainingDivergedError
 from tests.helpers import make_target
@@ -42,6 +43,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, dataset_folder: Path) -> M
     return Pool.open(pool)["tiny-small_fpn"]
 
 
+def kept_images(dataset_folder: Path) -> Split:
+    """What was trained on: the training images without those held out for the validation curve."""
+    return open_dataset(str(dataset_folder)).train.hold_out(0.3, 2)[0]
+
+
 class TestMember:
     def test_folder_is_complete_and_work_is_gone(self, trained: Member) -> None:
         names = sorted(path.name for path in trained.folder.iterdir())
@@ -51,13 +57,14 @@ class TestMember:
 
     def test_card_says_what_it_is(self, trained: Member, dataset_folder: Path) -> None:
         card, dataset = trained.card, open_dataset(str(dataset_folder))
-        statistics = channel_statistics(dataset.train)
+        statistics = channel_statistics(kept_images(dataset_folder))
+        assert len(dataset.train) == 6
         fresh = build_model("small_fpn", 3)
         expected = {
             "name": "tiny-small_fpn", "dataset": "tiny", "domain": "made up", "classes": ("ground", "wall", "sky"),
             "seen_datasets": ("tiny",), "architecture": "small_fpn", "pretraining": "none", "mean": statistics.mean,
             "std": statistics.std, "image_size": 48, "crop_size": 32, "parameters": fresh.num_parameters,
-            "depth": fresh.depth, "train_images": 6, "test_images": 2, "steps": 4, "batch_size": 2,
+            "depth": fresh.depth, "train_images": 4, "test_images": 2, "steps": 4, "batch_size": 2,
             "learning_rate": 0.05, "schedule": "step", "seed": 2, "precision": "32-true", "licence": "ours",
             "checksum": sha256_of(trained.folder / WEIGHTS),
         }  # fmt: skip
@@ -67,12 +74,30 @@ class TestMember:
 
     def test_result_on_the_card_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
         card, dataset = trained.card, open_dataset(str(dataset_folder))
-        statistics = channel_statistics(dataset.train)
+        train = kept_images(dataset_folder)
+        statistics = channel_statistics(train)
         predict = model_predictor(trained.load_model())
         confusion = confusion_matrices(predict, dataset.test, statistics, 48)["prediction"]
         assert card.test_miou == pytest.approx(mean_iou(confusion), abs=1e-6)
         assert card.test_ious == pytest.approx(class_ious(confusion), abs=1e-6)
-        assert card.majority_miou == pytest.approx(majority_miou(class_pixel_counts(dataset.train, 3), confusion))
+        assert card.majority_miou == pytest.approx(majority_miou(class_pixel_counts(train, 3), confusion))
+
+    def test_images_are_written_down(self, trained: Member, dataset_folder: Path) -> None:
+        images = yaml.safe_load((trained.folder.parents[1] / SPLITS / "tiny-small_fpn.yaml").read_text("utf-8"))
+        dataset = open_dataset(str(dataset_folder))
+        assert images["train"] == list(kept_images(dataset_folder).identifiers)
+        assert sorted(images["train"] + images["validation"]) == sorted(dataset.train.identifiers)
+        assert images["test"] == list(dataset.test.identifiers)
+
+    def test_a_member_remembers_what_it_started_from(
+        self, trained: Member, dataset_folder: Path, tmp_path: Path
+    ) -> None:
+        card = replace(trained.card, dataset="elsewhere", seen_datasets=("elsewhere", "further"))
+        started = write_member(tmp_path / "other", trained.load_model(), card, {})
+        job = replace(make_job(tmp_path / "pool", dataset_folder), pretraining=str(started.folder / WEIGHTS))
+        with pytest.warns(UserWarning, match="is not empty"):
+            train_member(job, lambda step, loss: None)
+        assert Pool.open(tmp_path / "pool")["tiny-small_fpn"].card.seen_datasets == ("tiny", "elsewhere", "further")
 
     def test_history_has_both_curves(self, trained: Member) -> None:
         history = pd.read_csv(trained.folder / HISTORY)
@@ -83,7 +108,7 @@ class TestMember:
         assert miou["miou/tiny-small_fpn"].between(0, 1).all()
 
     def test_source_sample_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
-        train = open_dataset(str(dataset_folder)).train
+        train = kept_images(dataset_folder)
         again = sample_source(trained.load_model(), train, channel_statistics(train), 48, 2)
         for name, value in trained.load_source_sample().items():
             assert torch.allclose(value, again[name], atol=1e-5), name

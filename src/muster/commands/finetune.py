@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
@@ -16,9 +17,9 @@ from rich.table import Table
 
 from muster.commands.console import make_console
 from muster.commands.predict import predict_folder
-from muster.data import cached, channel_statistics, open_dataset
+from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.errors import ConfigError
-from muster.files import as_file_name, require_writable, whole_file
+from muster.files import as_file_name, require_writable, whole_file, write_yaml
 from muster.pool import Pool
 from muster.report import (
     LEARNED_HEAD,
@@ -29,7 +30,9 @@ from muster.report import (
     finetuning_tables,
     log_tables,
     make_logger,
+    selection_tables,
     write_finetuning_report,
+    write_selection_report,
 )
 from muster.search.choose import TrainImages, resolve_train_images, usual_image_size
 from muster.search.selection import RECORD, Selection
@@ -41,6 +44,7 @@ from muster.tasks.finetuning import (
     evaluate,
     finetuned_pictures,
     fit_members,
+    forget_checkpoint,
     load_members,
     summarise,
     target_data,
@@ -86,7 +90,7 @@ def finetune(
 
     Args:
         selection: Folder of a selection, as select.py wrote it.
-        pool: Choose members of this pool instead.
+        pool: With target, the pool to choose from; otherwise where the selection's pool lies now, if it was moved.
         target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
         output: Folder of the run; by default runs/finetunings/TARGET-POOL, or a folder predictions beside the ensemble.
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
@@ -114,15 +118,20 @@ def finetune(
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or fitted / "predictions" / predict.resolve().name
         return predict_folder(predict, fitted, folder, hardware.resolved_device(), console)
-    if (pool is None) != (target is None) or (selection is not None and target is not None):
-        raise ConfigError("Give either --selection, or --pool and --target together.")
-    if pool is None or target is None:
-        plan = _chosen_before(selection or _newest(SELECTIONS, RECORD, "selection", "select.py"), training, data_root)
+    if ensemble is not None:
+        raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
+    if target is not None and (pool is None or selection is not None):
+        raise ConfigError("--target goes with --pool, and not with --selection: members are then chosen at the start.")
+    if target is None or pool is None:
+        chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
+        console.print(f"Selection: {chosen}", markup=False, highlight=False, soft_wrap=True)
+        plan = _chosen_before(chosen, pool, training, data_root)
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
     folder = output or FINETUNINGS / f"{as_file_name(plan.target.dataset.spec.name)}-{plan.pool.folder.resolve().name}"
     require_writable(folder, "output")
+    require_usable(plan.target.dataset.test)
     result = _run(plan, folder, hardware, logger, configuration, console)
     if result is not None:
         _print(result, folder, console)
@@ -150,10 +159,10 @@ class _Plan:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def _chosen_before(folder: Path, training: TrainingSettings, data_root: Path | None) -> _Plan:
+def _chosen_before(folder: Path, moved: Path | None, training: TrainingSettings, data_root: Path | None) -> _Plan:
     selection = Selection.load(folder)
     target = target_data(selection, open_dataset(selection.target_reference, data_root))
-    pool = Pool.open(selection.pool)
+    pool = Pool.open(moved or selection.pool)
     names = with_baseline(selection)
     module = EnsembleTraining(training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
@@ -185,7 +194,7 @@ def _run(
     """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
     target = plan.target.dataset.spec.name
     group = f"{plan.pool.folder.resolve().name}-{target}"
-    loggers = make_logger(logger, folder, "muster", group, folder.name, {"configuration": configuration})
+    loggers = make_logger(logger, folder, "muster", group, folder.name, yaml.safe_load(configuration) or {})
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
     result, succeeded = None, False
     try:
@@ -198,7 +207,7 @@ def _run(
                 hardware,
                 [clock, *_selecting(plan, folder)],
                 loggers,
-                {"pool": str(plan.pool.folder.resolve()), "options": plan.options},
+                _depends_on(plan),
             )
         if writes:
             result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds)
@@ -206,6 +215,12 @@ def _run(
     finally:
         close_loggers(loggers, succeeded)
     return result
+
+
+def _depends_on(plan: _Plan) -> dict[str, Any]:
+    """What else the result depends on: the members' weights, or what they are chosen from and how."""
+    candidates = plan.module.names or [member.name for member in plan.pool]
+    return {"weights": {name: plan.pool[name].card.checksum for name in candidates}, "options": plan.options}
 
 
 def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
@@ -226,10 +241,15 @@ def _conclude(
     result = summarise(selection, scores, plan.module, ensemble, confusions, plan.target, seconds)
     pictures = finetuned_pictures(ensemble, plan.target, hardware)
     write_results(folder, result, plan.module, ensemble)
+    if plan.chosen is None:
+        write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")
+        write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     with whole_file(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
     write_finetuning_report(result, folder / "report.html", pictures, _predict_command(folder))
-    log_tables(loggers, finetuning_tables(result), pictures, result.classes)
+    tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
+    log_tables(loggers, tables, pictures, result.classes)
+    forget_checkpoint(folder)
     return result
 
 

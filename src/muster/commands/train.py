@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
+from muster.errors import PoolError
 from muster.files import require_writable
-from muster.pool import Pool
+from muster.pool import Member, Pool, member_folders
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
 from muster.tasks.plan import PoolPlan, plan_jobs
@@ -52,9 +53,10 @@ def train(
         0, or 1 if a member failed.
     """
     console = make_console(quiet=int(os.environ.get("RANK", "0")) > 0)
-    if list or verify:
-        pool = Pool.open(output)
-        return _list(pool, console) if list else _verify(pool, console)
+    if verify:
+        return _verify(output, console)
+    if list:
+        return _list(Pool.open(output), console)
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # under torchrun: one process is enough to lead the workers
     require_writable(output, "output")
@@ -68,10 +70,10 @@ def train(
 
 
 def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
-    if outcome.trained or outcome.skipped:
-        _list(Pool.open(output), console)
     for name, reason in outcome.failed.items():
         console.print(f"FAILED {name}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if outcome.trained or outcome.skipped:
+        _list(Pool.open(output), console)
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
@@ -99,9 +101,18 @@ def _list(pool: Pool, console: Console) -> int:
     return 0
 
 
-def _verify(pool: Pool, console: Console) -> int:
-    problems = [problem for member in pool if (problem := member.problem())]
+def _verify(pool: Path, console: Console) -> int:
+    """Every member by itself: one that cannot even be opened does not keep the others from being checked."""
+    folders = member_folders(pool)
+    problems = [problem for folder in folders if (problem := _problem(folder))]
     for problem in problems:
         console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(pool) - len(problems)} of {len(pool)} members match their cards.")
+    console.print(f"{len(folders) - len(problems)} of {len(folders)} members match their cards.")
     return 1 if problems else 0
+
+
+def _problem(folder: Path) -> str | None:
+    try:
+        return Member.open(folder).problem()
+    except PoolError as error:
+        return str(error)

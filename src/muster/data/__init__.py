@@ -7,7 +7,14 @@ from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import open_dataset
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split
-from muster.data.statistics import ChannelStatistics, SplitCheck, channel_statistics, check_split, class_pixel_counts
+from muster.data.statistics import (
+    ChannelStatistics,
+    SplitCheck,
+    channel_statistics,
+    check_split,
+    class_pixel_counts,
+    require_usable,
+)
 from muster.data.stream import TrainingStream, cached, make_loader
 from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, prepare_image
 
@@ -39,5 +46,6 @@ __all__ = [
     "prepared_images",
     "read_image",
     "read_mask",
+    "require_usable",
     "split_record",
 ]

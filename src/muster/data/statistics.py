@@ -150,6 +150,26 @@ def check_split(split: Split, progress: Callable[[int, int], None] | None = None
     )
 
 
+def require_usable(split: Split) -> None:
+    """Read every picture before hours of work go into what will be measured on them.
+
+    Args:
+        split: Usually the test split, which is read last.
+
+    Raises:
+        DatasetError: If a picture cannot be read, with the first few problems, or if every pixel is void.
+    """
+    found = check_split(split)
+    if found.problems:
+        more = f" (and {len(found.problems) - 3} more)" if len(found.problems) > 3 else ""
+        raise DatasetError(" ".join(found.problems[:3]) + more)
+    if sum(found.class_pixels) == 0:
+        raise DatasetError(
+            f"Every pixel of split {split.name!r} of dataset {split.spec.name!r} is void: nothing can be "
+            "measured on it. Check its masks."
+        )
+
+
 def _notes(split: Split, class_pixels: tuple[int, ...], all_void: list[str]) -> tuple[str, ...]:
     notes = []
     absent = [name for name, pixels in zip(split.spec.classes, class_pixels, strict=True) if pixels == 0]

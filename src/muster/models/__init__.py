@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from muster.models.build import build_model, check_architecture, list_architectures
 from muster.models.prediction import predict_probabilities, upsample_probabilities
-from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights
+from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights, weights_file
 from muster.models.segmenter import SIDE_MULTIPLE, Body, Segmenter, StageMaps
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "load_weights",
     "predict_probabilities",
     "upsample_probabilities",
+    "weights_file",
 ]

@@ -78,7 +78,8 @@ def hub_weights(weights: str) -> Iterator[None]:
 def load_weights(model: Segmenter, path: Path) -> None:
     """Start from a local file, such as the ``model.safetensors`` of a pool member of the same architecture.
 
-    The head is loaded if its size fits; a head of another size, or none, leaves the model's own in place.
+    Only the body is loaded: two datasets with equally many classes do not share their meaning, so a head in the file is
+    left where it is.
 
     Args:
         model: What to load into, in place; untouched if anything is wrong.
@@ -94,18 +95,10 @@ def load_weights(model: Segmenter, path: Path) -> None:
             f"Cannot read the pretraining weights {str(path)!r}: {error}. Is it complete?"
         ) from error
     expected = model.state_dict()
-    if not _head_fits(expected, found):
-        found = {key: tensor for key, tensor in found.items() if not key.startswith(_HEAD)}
-        found |= {key: tensor for key, tensor in expected.items() if key.startswith(_HEAD)}
+    found = {key: tensor for key, tensor in found.items() if not key.startswith(_HEAD)}
+    found |= {key: tensor for key, tensor in expected.items() if key.startswith(_HEAD)}
     _check_keys(model.architecture, path, expected, found)
     model.load_state_dict(found)
-
-
-def _head_fits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> bool:
-    """Whether every tensor of the model's head is there in the same shape."""
-    return all(
-        key in found and found[key].shape == tensor.shape for key, tensor in expected.items() if key.startswith(_HEAD)
-    )
 
 
 def _check_keys(architecture: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from muster.pool.card import FORMAT_VERSION, Card, software_versions
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
-from muster.pool.pool import MEMBERS, Pool
+from muster.pool.pool import MEMBERS, Pool, member_folders
 
 __all__ = [
     "CARD",
@@ -14,6 +14,7 @@ __all__ = [
     "Card",
     "Member",
     "Pool",
+    "member_folders",
     "software_versions",
     "write_member",
 ]

@@ -19,7 +19,8 @@ class Card:
         dataset: Name of the source dataset.
         domain: Its visual domain.
         classes: Its label space, in the order of the model's outputs.
-        seen_datasets: Every dataset whose labels the model was trained on: it is no candidate for those.
+        seen_datasets: Every dataset whose labels the model was trained on, by itself or in the member that it started
+            from: it is no candidate for those.
         architecture: What :func:`muster.models.build_model` builds.
         pretraining: What training started from.
         mean: Channel means of the source images, of pixels scaled to 0..1.
@@ -44,6 +45,8 @@ class Card:
         citation: What to cite for the source data.
         versions: Software it was made with.
         checksum: SHA-256 of ``model.safetensors``.
+        recipe: SHA-256 of everything that was asked for when it was trained, to notice that something else is asked
+            for now; empty for a model trained elsewhere.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Card:
     citation: str
     versions: dict[str, str]
     checksum: str
+    recipe: str = ""
 
     def saw(self, dataset: str) -> bool:
         """Whether the model was trained on that dataset, whatever the case of its name."""

@@ -83,12 +83,7 @@ class Member:
                 known.
         """
         path = self.folder / WEIGHTS
-        found = sha256_of(path)
-        if found != self.card.checksum:
-            raise PoolError(
-                f"Member {self.name!r}: {path} does not match its card. Expected SHA-256 {self.card.checksum[:16]}..., "
-                f"but got {found[:16]}.... The file was damaged or exchanged; restore it, or train the member again."
-            )
+        self.verified_checksum()
         try:
             model = build_model(self.card.architecture, len(self.card.classes))
         except ConfigError as error:
@@ -98,6 +93,24 @@ class Member:
         except RuntimeError as error:
             raise PoolError(f"Member {self.name!r}: {path} does not fit {self.card.architecture!r}: {error}") from error
         return model.to(device).eval()
+
+    def verified_checksum(self) -> str:
+        """SHA-256 of the weights, which is that of the card.
+
+        Raises:
+            PoolError: If it is not, or the weights cannot be read.
+        """
+        path = self.folder / WEIGHTS
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise PoolError(f"Member {self.name!r}: {path} cannot be read ({error.strerror}).") from error
+        if found != self.card.checksum:
+            raise PoolError(
+                f"Member {self.name!r}: {path} does not match its card. Expected SHA-256 {self.card.checksum[:16]}..., "
+                f"but got {found[:16]}.... The file was damaged or exchanged; restore it, or train the member again."
+            )
+        return found
 
     def load_source_sample(self) -> dict[str, Tensor]:
         """The sample of source images as this member sees them, see :mod:`muster.tasks.source_sample`."""

@@ -40,13 +40,7 @@ class Pool:
             PoolError: If there is no such pool, it is empty, a member is incomplete, or two carry the same name.
         """
         root = Path(folder)
-        if not (root / MEMBERS).is_dir():
-            raise PoolError(
-                f"{root} is not a pool: it has no folder {MEMBERS!r}. Give the folder that train.py wrote its pool to."
-            )
-        # A leading dot is what an interrupted write leaves behind, and what file managers hide things with.
-        folders = sorted(path for path in (root / MEMBERS).iterdir() if path.is_dir() and path.name[0] != ".")
-        members = sorted((Member.open(path) for path in folders), key=lambda member: member.name)
+        members = sorted((Member.open(path) for path in member_folders(root)), key=lambda member: member.name)
         if not members:
             raise PoolError(f"Pool {root} has no members yet. Run train.py on it first.")
         _require_distinct(members)
@@ -82,6 +76,26 @@ class Pool:
         """
         barred = {m.name: f"was trained on the target, {dataset}" for m in self.members if m.card.saw(dataset)}
         return tuple(m for m in self.members if m.name not in barred), barred
+
+
+def member_folders(pool: Path) -> list[Path]:
+    """The folders of a pool's members, not opened.
+
+    Args:
+        pool: The pool's folder.
+
+    Returns:
+        Sorted; may be empty.
+
+    Raises:
+        PoolError: If it is no pool.
+    """
+    if not (pool / MEMBERS).is_dir():
+        raise PoolError(
+            f"{pool} is not a pool: it has no folder {MEMBERS!r}. Give the folder that train.py wrote its pool to."
+        )
+    # A leading dot is what an interrupted write leaves behind, and what file managers hide things with.
+    return sorted(path for path in (pool / MEMBERS).iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _require_distinct(members: Sequence[Member]) -> None:

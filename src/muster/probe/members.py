@@ -11,9 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from muster.errors import PoolError
-from muster.files import sha256_of
-from muster.pool import WEIGHTS, Member
+from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.ranks import flag_from_rank_zero, from_rank_zero, rank
 from muster.probe.read import ProbeReader
@@ -42,7 +40,7 @@ def member_probabilities(
         PoolError: If the weights are missing or damaged, even if predictions from before that are in the cache.
     """
     shape = (len(reader.probe), len(member.card.classes))
-    key = _key(member, reader) if cache is not None and rank() == 0 else ""
+    key = "" if cache is None else _key(member, reader)  # on every rank, so that all of them refuse a damaged member
     found = cache.get(key, *shape) if cache is not None and rank() == 0 else None
     if flag_from_rank_zero(found is not None, reader.device):
         return from_rank_zero(torch.empty(shape) if found is None else found, reader.device)
@@ -53,12 +51,12 @@ def member_probabilities(
 
 
 def _key(member: Member, reader: ProbeReader) -> str:
-    """The cache key; it follows the weights on disk, not the card, so exchanged weights are noticed."""
-    path = member.folder / WEIGHTS
-    try:
-        weights = sha256_of(path)
-    except OSError as error:
-        raise PoolError(f"Member {member.name!r}: {path} cannot be read ({error.strerror}).") from error
+    """The cache key, after the weights on disk were compared with the card."""
     return prediction_key(
-        weights, member.card.architecture, reader.probe, reader.statistics, reader.image_size, reader.device.type
+        member.verified_checksum(),
+        member.card.architecture,
+        reader.probe,
+        reader.statistics,
+        reader.image_size,
+        reader.device.type,
     )

@@ -48,6 +48,9 @@ class FinetuneResult:
         losses: For every member, the course of its training loss as (step, loss).
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
+        pool: Folder of the pool that the members came from.
+        metric: What the ensemble was chosen by.
+        seed: Of the fine-tuning.
     """
 
     target: str
@@ -66,6 +69,9 @@ class FinetuneResult:
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     head_weights: dict[str, list[float]] = field(default_factory=dict)
     head_biases: dict[str, list[float]] = field(default_factory=dict)
+    pool: str = ""
+    metric: str = ""
+    seed: int = 0
 
 
 PLAIN_MEAN = "plain mean"

@@ -26,6 +26,8 @@ FORMAT_VERSION = 1
 
 RECORD = "selection.yaml"
 RANKING = "ranking.parquet"
+FILES = frozenset({RECORD, RANKING, "report.html", "config.yaml", "splits.yaml"})
+"""What a folder that a selection may replace can hold."""
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,11 @@ def require_replaceable(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise SelectionError(f"A selection is a folder, but {folder} is a file. Give another path.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if others := sorted(found - FILES):
         raise SelectionError(
-            f"{folder} holds files but no {RECORD}, and a selection replaces its folder as a whole. "
-            "Give a new folder, or one that holds an older selection."
+            f"{folder} holds {others[0]!r}, which is not part of a selection, and a selection replaces its folder as a "
+            "whole. Give a new folder, or one that holds nothing but an older selection."
         )
 
 

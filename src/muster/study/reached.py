@@ -8,6 +8,7 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -200,6 +201,8 @@ def _table(selection: Selection, ensembles: Mapping[tuple[str, ...], float]) -> 
 
 
 def _correlations(scores: pd.Series[float], reached: pd.Series[float]) -> dict[str, float]:
+    if len(reached) < 2:
+        return dict.fromkeys(("weighted_kendall", "kendall", "pearson"), math.nan)
     pair = scores.to_numpy(), reached.to_numpy()
     return {"weighted_kendall": weighted_kendall(*pair), "kendall": kendall(*pair), "pearson": pearson(*pair)}
 

@@ -5,7 +5,7 @@ Axis names: ``c`` classes; in a confusion matrix the first is the truth and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Int64, UInt8
@@ -116,15 +116,27 @@ def confusion_matrices(
     for batch in prepared_images(split, statistics, image_size, batch_size, num_workers):
         images = batch.images.to(device)
         for size, positions in _by_size(batch.masks).items():
-            truth = torch.stack([batch.masks[i] for i in positions]).to(device, torch.int64)
-            for name, labels in predict(images[positions], size).items():
-                if name not in metrics:
-                    # Rank zero evaluates alone: it must not wait for others, although a process group may be up.
-                    metrics[name] = MulticlassConfusionMatrix(
-                        split.spec.num_classes, ignore_index=VOID, validate_args=False, sync_on_compute=False
-                    ).to(device)
-                metrics[name].update(labels, truth)
+            for some in _chunks(positions, size, split.spec.num_classes):
+                truth = torch.stack([batch.masks[i] for i in some]).to(device, torch.int64)
+                for name, labels in predict(images[some], size).items():
+                    if name not in metrics:
+                        # Rank zero evaluates alone: it must not wait for others, although a process group may be up.
+                        metrics[name] = MulticlassConfusionMatrix(
+                            split.spec.num_classes, ignore_index=VOID, validate_args=False, sync_on_compute=False
+                        ).to(device)
+                    metrics[name].update(labels, truth)
     return {name: metric.compute().cpu().long() for name, metric in metrics.items()}
+
+
+NUMBERS_AT_ONCE = 1 << 24
+"""Interpolated probabilities are made for so many numbers at a time: 64 MB a model, whatever the size of the images."""
+
+
+def _chunks(positions: list[int], size: tuple[int, int], num_classes: int) -> Iterator[list[int]]:
+    """As many images at a time as fit."""
+    count = max(1, NUMBERS_AT_ONCE // (size[0] * size[1] * num_classes))
+    for start in range(0, len(positions), count):
+        yield positions[start : start + count]
 
 
 def _by_size(masks: list[Tensor]) -> dict[tuple[int, int], list[int]]:

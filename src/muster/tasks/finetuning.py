@@ -15,7 +15,7 @@ from torch import Tensor
 
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image
 from muster.errors import SelectionError
-from muster.files import plain, write_yaml
+from muster.files import plain, whole_file, write_yaml
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
@@ -185,16 +185,24 @@ def summarise(
         losses={name: module.losses(name) for name in module.names},
         head_weights=dict(zip(ensemble.names, weights, strict=True)),
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
+        pool=selection.pool,
+        metric=selection.metric,
+        seed=module.settings.seed,
     )
 
 
 def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
-    """Put the ensemble and its results on disk, and delete what was kept for going on."""
+    """Put the ensemble and its results on disk."""
     ensemble.save(folder / ENSEMBLE, result.target, software_versions())
-    pd.DataFrame(module.history).to_csv(folder / HISTORY, index=False)
+    with whole_file(folder / HISTORY) as partial:
+        pd.DataFrame(module.history).to_csv(partial, index=False)
     content = asdict(result)
     content.pop("losses")  # in history.csv
     write_yaml(folder / RESULT, plain(content))
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Delete what was kept for going on, once everything else is written."""
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +27,7 @@ from muster.data import (
     TrainingTransform,
     make_loader,
 )
-from muster.errors import ConfigError, PoolError
+from muster.errors import ConfigError
 from muster.files import PARTIAL, read_yaml, whole_file, write_yaml
 from muster.tasks.batch_norm import SynchronisedBatchNorm
 from muster.tasks.settings import TrainingSettings
@@ -127,7 +129,9 @@ class FitData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """The steps that are left, this process's share of each."""
         chosen = self.settings
-        transform = TrainingTransform(self.statistics, self.image_size, chosen.crop_size, chosen.scale_range)
+        transform = TrainingTransform(
+            self.statistics, self.image_size, chosen.crop_for(self.image_size), chosen.scale_range
+        )
         stream = TrainingStream(self.train, transform, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
@@ -183,10 +187,29 @@ def keep_checkpoint_of(folder: Path, description: dict[str, Any]) -> None:
         description: Everything that the result of the fit depends on, in plain values.
     """
     record = folder / DESCRIPTION
-    if record.is_file() and read_yaml(record, PoolError) == description:
-        return
+    with suppress(ConfigError):  # a record that cannot be read describes something else
+        if record.is_file() and read_yaml(record, ConfigError) == description:
+            return
     (folder / CHECKPOINT).unlink(missing_ok=True)
     write_yaml(record, description)
+
+
+def require_plain(checkpoint: Path) -> None:
+    """Check that a checkpoint can be read, and holds tensors and plain values only.
+
+    Args:
+        checkpoint: The file.
+
+    Raises:
+        ConfigError: If it is damaged, or holds an object; that is refused, not run.
+    """
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise ConfigError(
+            f"{checkpoint} is no checkpoint of tensors and plain values ({type(error).__name__}), and is not opened "
+            "otherwise, as that could run code. Delete it to begin anew."
+        ) from error
 
 
 def fit(
@@ -211,6 +234,7 @@ def fit(
         The trainer, done.
 
     Raises:
+        ConfigError: If the checkpoint is damaged or holds objects.
         KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
@@ -240,6 +264,8 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    if checkpoint.is_file():
+        require_plain(checkpoint)
     for left in folder.glob(f"{PARTIAL}*{CHECKPOINT}"):  # by a kill while it was written
         left.unlink(missing_ok=True)
     try:

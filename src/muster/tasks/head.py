@@ -21,14 +21,18 @@ PIXELS_PER_IMAGE = 200
 
 ITERATIONS = 60
 
+PENALTY = 1e-4
+"""Of the squared distance from the plain mean: on images that the members know by heart, biases would grow for ever."""
+
 
 def learn_head(
     ensemble: Ensemble, train: Split, seed: int, device: torch.device | str = "cpu", batch_size: int = 16
 ) -> tuple[float, float]:
     """Fit the head to the target training images, with the members frozen.
 
-    The members look at every image once, whole; cross-entropy of the ensemble's prediction at seeded pixels is then
-    minimised over the head alone, which is exact and takes seconds, as the head never sees a pixel's surroundings.
+    The members look at every image once, whole. Then the cross-entropy of the ensemble's prediction at seeded pixels,
+    with a small penalty on leaving the plain mean, is minimised over the head alone. That takes seconds and loses
+    nothing, as the head never sees a pixel's surroundings.
 
     Args:
         ensemble: Its head is changed.
@@ -77,11 +81,16 @@ def _minimise(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> N
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = _loss(head, readings, labels)
+        loss = _loss(head, readings, labels) + PENALTY * _distance(head)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
+
+
+def _distance(head: EnsembleHead) -> Tensor:
+    """Squared distance of weights and biases from those of the plain mean."""
+    return (head.weights - 1).square().sum() + head.biases.square().sum()
 
 
 def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from pathlib import Path
 from muster.data import open_dataset
 from muster.errors import ConfigError
 from muster.files import as_file_name
-from muster.models import check_architecture
+from muster.models import check_architecture, weights_file
+from muster.pool import WEIGHTS
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
 from muster.tasks.settings import Schedule, SourceSettings
@@ -30,7 +31,13 @@ class Override:
         schedule: How the rate falls.
         image_size: Longer side of the images, in pixels.
         crop_size: Side of the crops, in pixels.
+        scale_range: Least and greatest factor of the random rescaling.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
         train_images: Number of training images.
+        validation_fraction: Share of them held out for the validation curve.
+        validate_every: Steps between two points of it.
+        checkpoint_every: Steps between two checkpoints.
         seed: Of weights, order and augmentation.
     """
 
@@ -41,7 +48,13 @@ class Override:
     schedule: Schedule | None = None
     image_size: int | None = None
     crop_size: int | None = None
+    scale_range: tuple[float, float] | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
     train_images: int | None = None
+    validation_fraction: float | None = None
+    validate_every: int | None = None
+    checkpoint_every: int | None = None
     seed: int | None = None
 
     def apply(self, settings: SourceSettings) -> SourceSettings:
@@ -69,8 +82,13 @@ class PoolPlan:
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
     """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
-    parts = [dataset, architecture] + ([] if pretraining == "none" else [Path(pretraining).stem])
+    parts = [dataset, architecture] + ([] if pretraining == "none" else [_weights_name(Path(pretraining))])
     return "-".join(as_file_name(part) for part in parts)
+
+
+def _weights_name(path: Path) -> str:
+    """The file's name, or that of the member it is of."""
+    return path.resolve().parent.name if path.name == WEIGHTS else path.stem
 
 
 def plan_jobs(
@@ -101,6 +119,8 @@ def plan_jobs(
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
     for architecture in plan.architectures:
         check_architecture(architecture)
+    for pretraining in plan.pretrainings:
+        weights_file(pretraining)
     jobs = [
         MemberJob(
             name, pool, dataset.reference, architecture, pretraining, _settings(name, plan, settings), hardware, logger

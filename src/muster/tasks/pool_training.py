@@ -156,6 +156,8 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     if other:
         told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
         print(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", file=sys.stderr)
+    elif card.recipe and card.recipe != job.recipe_hash:
+        print(f"Kept {job.name}, trained in another way. To train it anew, delete {job.folder}.", file=sys.stderr)
     shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
     outcome.skipped.append(job.name)
     return True
@@ -306,7 +308,7 @@ class _Crew:
             self.progress.done(job.name)
         else:
             self._failed(worker, job, message["reason"])
-        if self.waiting and worker.reusable:
+        if self.waiting and worker.reusable and message.get("sound", True):
             worker.start(self.waiting.pop(0))
         else:
             self._dismiss(worker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from muster.data import SIDE_MULTIPLE
+from muster.data import SIDE_MULTIPLE, fit_size
 from muster.errors import ConfigError
 
 Schedule = Literal["step", "poly"]
@@ -22,7 +22,8 @@ class TrainingSettings:
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9.
         momentum: Of SGD.
         weight_decay: Of SGD.
-        crop_size: Side of the square training crops, in pixels; a multiple of 32.
+        crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
+            images, rounded to one.
         scale_range: Least and greatest factor of the random rescaling.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
         seed: Of weights, order and augmentation.
@@ -34,7 +35,7 @@ class TrainingSettings:
     schedule: Schedule = "step"
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    crop_size: int = 96
+    crop_size: int | None = None
     scale_range: tuple[float, float] = (0.7, 1.5)
     checkpoint_every: int = 100
     seed: int = 0
@@ -46,7 +47,7 @@ class TrainingSettings:
             ConfigError: If a value is out of its range.
         """
         self._require_positive("steps", "batch_size", "learning_rate", "checkpoint_every")
-        if self.crop_size <= 0 or self.crop_size % SIDE_MULTIPLE:
+        if self.crop_size is not None and (self.crop_size <= 0 or self.crop_size % SIDE_MULTIPLE):
             raise ConfigError(f"crop_size: expected a positive multiple of {SIDE_MULTIPLE}, but got {self.crop_size}.")
         low, high = self.scale_range
         if not 0 < low <= high:
@@ -56,6 +57,17 @@ class TrainingSettings:
         for name in names:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: expected a positive number, but got {getattr(self, name)}.")
+
+    def crop_for(self, image_size: int) -> int:
+        """Side of the training crops.
+
+        Args:
+            image_size: Longer side of the images, in pixels.
+
+        Returns:
+            In pixels.
+        """
+        return self.crop_size or fit_size(image_size, image_size, image_size)[0]
 
     def rate_factor(self, step: int) -> float:
         """The learning rate at a step, as a share of the initial rate."""

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from muster.data import (
-    ChannelStatistics,
     Dataset,
     Split,
     cached,
     channel_statistics,
     class_pixel_counts,
     open_dataset,
+    require_usable,
     split_record,
 )
-from muster.files import as_file_name, plain, write_yaml
-from muster.models import Segmenter, build_model
-from muster.pool import MEMBERS, Card, software_versions, write_member
+from muster.files import plain, sha256_of, write_yaml
+from muster.models import Segmenter, build_model, weights_file
+from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
 from muster.report.tracking import LoggerKind, close_loggers, make_logger
 from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
@@ -34,7 +37,7 @@ WORK = "work"
 """The folder of a pool below which unfinished members lie."""
 
 SPLITS = "splits"
-"""The folder of a pool that says, dataset by dataset, which images were for training and which for testing."""
+"""The folder of a pool that says, member by member, which images were used for what."""
 
 LOGS = "logs"
 """The folder of a pool that loggers write to."""
@@ -65,6 +68,19 @@ class MemberJob:
     logger: LoggerKind = "csv"
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """What the member's weights depend on, in plain values, the weights that it starts from included."""
+        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
+        path = weights_file(self.pretraining)
+        mapping: dict[str, Any] = plain(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
+        return mapping
+
+    @property
+    def recipe_hash(self) -> str:
+        """One word for the recipe."""
+        return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
+
+    @property
     def work(self) -> Path:
         """Where the member lies while it is being trained."""
         return self.pool / WORK / self.name
@@ -88,15 +104,14 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     """
     settings = job.settings
     dataset = open_dataset(job.dataset)
-    train = cached(dataset.train.subset(settings.train_images, settings.seed))
+    require_usable(dataset.test)
+    train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     statistics = channel_statistics(train)
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
-    result_depends_on = {key: value for key, value in asdict(job).items() if key not in {"hardware", "logger", "pool"}}
-    keep_checkpoint_of(job.work, plain(result_depends_on))
+    keep_checkpoint_of(job.work, job.recipe)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
-    kept, held = _hold_out(train, settings)
     data = FitData(
-        kept, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
+        train, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
     )
     loggers = make_logger(job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, plain(asdict(job)))
     clock = Clock(progress)
@@ -110,7 +125,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     finally:
         close_loggers(loggers, succeeded)
     if trainer.is_global_zero:
-        _finish(job, dataset, train, statistics, module, clock.seconds)
+        _finish(job, dataset, data, module, clock.seconds)
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -119,51 +134,49 @@ def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | No
     return train.hold_out(settings.validation_fraction, settings.seed)
 
 
-def _finish(
-    job: MemberJob,
-    dataset: Dataset,
-    train: Split,
-    statistics: ChannelStatistics,
-    module: EnsembleTraining,
-    seconds: float,
-) -> None:
+def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTraining, seconds: float) -> None:
     """Evaluate a trained member, write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, Segmenter)
     device = job.hardware.resolved_device()
     model.to(device).eval()
-    image_size = job.settings.image_size
-    confusion = confusion_matrices(model_predictor(model), dataset.test, statistics, image_size, device)["prediction"]
-    card = _card(job, dataset, train, statistics, model, confusion, seconds)
-    sample = sample_source(model, train, statistics, image_size, job.settings.seed, device)
+    statistics, size = data.statistics, data.image_size
+    confusions = confusion_matrices(
+        model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+    )
+    card = _card(job, dataset, data, model, confusions["prediction"], seconds)
+    sample = sample_source(model, data.train, statistics, size, job.settings.seed, device)
     history = pd.DataFrame(module.history)
-    write_yaml(job.pool / SPLITS / f"{as_file_name(dataset.spec.name)}.yaml", split_record(dataset))
+    held = [] if data.validation is None else list(data.validation.identifiers)
+    images = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
+    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", images)
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
     shutil.rmtree(job.work)
 
 
-def _card(
-    job: MemberJob,
-    dataset: Dataset,
-    train: Split,
-    statistics: ChannelStatistics,
-    model: Segmenter,
-    confusion: Tensor,
-    seconds: float,
-) -> Card:
-    spec, settings = dataset.spec, job.settings
+def _seen_datasets(job: MemberJob, dataset: str) -> tuple[str, ...]:
+    """The source, and what the member that training started from had seen: its card lies beside its weights."""
+    path = weights_file(job.pretraining)
+    if path is None or not (path.parent / CARD).is_file():
+        return (dataset,)
+    card = Member.open(path.parent).card
+    return tuple(dict.fromkeys((dataset, card.dataset, *card.seen_datasets)))
+
+
+def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, confusion: Tensor, seconds: float) -> Card:
+    spec, settings, train = dataset.spec, job.settings, data.train
     return Card(
         name=job.name,
         dataset=spec.name,
         domain=spec.domain,
         classes=spec.classes,
-        seen_datasets=(spec.name,),
+        seen_datasets=_seen_datasets(job, spec.name),
         architecture=job.architecture,
         pretraining=job.pretraining,
-        mean=statistics.mean,
-        std=statistics.std,
+        mean=data.statistics.mean,
+        std=data.statistics.std,
         image_size=settings.image_size,
-        crop_size=settings.crop_size,
+        crop_size=settings.crop_for(settings.image_size),
         parameters=model.num_parameters,
         depth=model.depth,
         train_images=len(train),
@@ -182,4 +195,5 @@ def _card(
         citation=spec.citation,
         versions=software_versions(),
         checksum="",  # write_member knows it
+        recipe=job.recipe_hash,
     )

@@ -5,11 +5,13 @@ Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,11 +40,25 @@ def segmentation_loss(scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "
         masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
 
     Returns:
-        The mean loss; 0 if every pixel is void, where the plain mean would be NaN.
+        The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
+        it over the processes is the mean over the pixels of all of them.
     """
     upsampled = functional.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
     total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
-    return total / (masks != VOID).sum().clamp(min=1)
+    return total / _labelled_pixels(masks).clamp(min=1)
+
+
+def _labelled_pixels(masks: Tensor) -> Tensor:
+    """Labelled pixels of the batch; in a distributed fit the mean over the processes.
+
+    There gradients are averaged over the processes, so dividing by each one's own count would weigh pixels by how
+    much padding happened to lie beside them.
+    """
+    count = (masks != VOID).sum().float()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        count /= dist.get_world_size()
+    return count
 
 
 class EnsembleTraining(pl.LightningModule):
@@ -107,10 +123,24 @@ class EnsembleTraining(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
-        losses = [segmentation_loss(scores, masks) for scores in self(images)]
+        losses = []
+        for name, member in zip(self.names, self.members, strict=True):
+            with self._own_randomness(name, member):
+                losses.append(segmentation_loss(member(images), masks))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
+
+    @contextmanager
+    def _own_randomness(self, name: str, member: nn.Module) -> Iterator[None]:
+        """Let dropout draw from the seed, the member and the step, so that any ensemble and any restart draws alike."""
+        if not any("drop" in type(layer).__name__.lower() for layer in member.modules()):
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(head_seed(self.settings.seed + self.global_step * 4099 + self.global_rank, name))
+            yield
 
     def _record(self, losses: Sequence[Tensor]) -> None:
         values = {f"loss/{name}": float(loss.detach()) for name, loss in zip(self.names, losses, strict=True)}

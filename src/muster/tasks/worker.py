@@ -53,12 +53,13 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
         tell(event="started")
         train_member(job, lambda step, loss: tell(event="step", step=step, loss=loss))
     except MusterError as error:
-        tell(event="failed", reason=str(error))
+        tell(event="failed", reason=str(error), sound=True)
     except Exception as error:  # whatever it is, the other members go on; the log has the traceback
         import traceback
 
         traceback.print_exc()
-        tell(event="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        # After an error on a GPU nothing works in this process any more, so it is given no other member.
+        tell(event="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0], sound=False)
     else:
         tell(event="done")
         return True
