@@ -33,6 +33,10 @@ class ConfigError(MusterError):
     """Options that are each valid but do not go together."""
 
 
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """One sentence for a name that is not known, with the nearest known name.
 
@@ -45,6 +49,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
         The message, for the caller to raise in an error class of its own.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    plain = {_plain(each): each for each in names}  # so that SoftIoU-EEP is near soft_iou_eep
+    close = get_close_matches(_plain(name), plain, n=1)
+    hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."

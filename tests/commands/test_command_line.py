@@ -134,13 +134,14 @@ def test_a_faulty_configuration_file_stops_and_names_the_key(
         ),
         ("train", ["--training.steps", "0"], "steps: expected a positive number"),
         ("train", ["--training.crop_size", "50"], "multiple of 32"),
-        ("train", ["--list"], "is not a pool"),
-        ("train", ["--verify"], "is not a pool"),
+        ("train", ["--list"], "There is no pool"),
+        ("train", ["--verify"], "There is no pool"),
         ("finetune", [], "There is no selection below runs/selections yet. Run select.py first"),
         ("finetune", ["--predict", "."], "There is no ensemble below runs/finetunings yet. Run finetune.py first"),
-        ("finetune", ["--pool", "runs/pools/worlds"], "Give either --selection, or --pool and --target together"),
+        ("finetune", ["--target", "worlds/reef"], "--target goes with --pool, and not with --selection"),
+        ("finetune", ["--ensemble", "runs/x"], "--ensemble is what --predict predicts with"),
         ("finetune", ["--selection", "nowhere"], "nowhere"),
-        ("finetune", ["--pool", "nowhere", "--target", "worlds/reef"], "is not a pool"),
+        ("finetune", ["--pool", "nowhere", "--target", "worlds/reef"], "There is no pool"),
     ],
 )
 def test_mistakes_are_one_clear_message_before_any_training(

@@ -95,8 +95,8 @@ def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: 
         (["--metric", "soft_iou"], "Did you mean 'soft_iou_eep'?"),
         (["--size", "5"], "only 4 of the 5"),
         (["--target", "worlds/attik"], "Did you mean 'attic'?"),
-        (["--pool", "nowhere"], "is not a pool"),
-        (["--output", "occupied"], "holds files but no selection.yaml"),
+        (["--pool", "nowhere"], "There is no pool"),
+        (["--output", "occupied"], "which is not part of a selection"),
         (["--output", "occupied/file/inside"], "output"),
     ],
 )

@@ -151,7 +151,7 @@ class TestPool:
         assert f"{member.folder} is incomplete: {' and '.join(gone)} missing" in str(caught.value)
 
     def test_nothing_there(self, root: Path) -> None:
-        with pytest.raises(PoolError, match="is not a pool"):
+        with pytest.raises(PoolError, match="There is no pool"):
             Pool.open(root)
         (root / "members").mkdir(parents=True)
         with pytest.raises(PoolError, match="has no members yet"):

@@ -19,7 +19,11 @@ CONFIGURATION = "configuration"
 
 
 def build_parser(
-    function: Callable[..., Any], prog: str, default_config: Path | None, given: Collection[str] = ()
+    function: Callable[..., Any],
+    prog: str,
+    default_config: Path | None,
+    given: Collection[str] = (),
+    use_default: bool = True,
 ) -> ArgumentParser:
     """The parser of a command.
 
@@ -28,13 +32,15 @@ def build_parser(
         prog: What the user typed to start it.
         default_config: YAML file with the values that options have when no ``--config`` is given.
         given: Parameters that the caller fills in: they are no options.
+        use_default: Whether to take the values of that file.
 
     Returns:
         A parser that stops at unknown keys and wrong types with the key's path. Options are never abbreviated.
     """
-    files: list[str | PathLike[str]] = [default_config] if default_config else []
+    files: list[str | PathLike[str]] = [default_config] if default_config and use_default else []
+    instead = f" Without it: {default_config}." if default_config else ""
     parser = ArgumentParser(prog=prog, description=_summary(function), default_config_files=files, allow_abbrev=False)
-    parser.add_argument("--config", action="config", help="YAML file with options; those after it win.")
+    parser.add_argument("--config", action="config", help=f"YAML file with options; those after it win.{instead}")
     parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, *given})
     return parser
 
@@ -59,8 +65,10 @@ def run(
         Exit status: 0 for success, 2 for an error that the user can mend, 130 after Ctrl-C.
     """
     words = _spell_out_flags(function, sys.argv[1:] if arguments is None else arguments)
-    own_config = any(word == "--config" or word.startswith("--config=") for word in words)
-    parser = build_parser(function, prog, None if own_config else default_config, given)
+    # Without the default's values: the help is about the options, and they would bury it.
+    instead = {"--config", "--help", "-h"}
+    use_default = not any(word in instead or word.startswith("--config=") for word in words)
+    parser = build_parser(function, prog, default_config, given, use_default)
     _quieten_lightning()
     try:
         return function(**_read(parser, words), **given)

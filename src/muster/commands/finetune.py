@@ -92,7 +92,9 @@ def finetune(
         selection: Folder of a selection, as select.py wrote it.
         pool: With target, the pool to choose from; otherwise where the selection's pool lies now, if it was moved.
         target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
-        output: Folder of the run; by default runs/finetunings/TARGET-POOL, or a folder predictions beside the ensemble.
+        output: Folder of the run; by default below runs/finetunings, with the name of the selection's folder, or
+            TARGET-POOL. An older result in it is replaced. With predict, where masks and overlays go; by default a
+            folder predictions in that of the run.
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
         size: Members of the ensemble, where they are chosen at the start.
@@ -129,7 +131,7 @@ def finetune(
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
-    folder = output or FINETUNINGS / f"{as_file_name(plan.target.dataset.spec.name)}-{plan.pool.folder.resolve().name}"
+    folder = output or FINETUNINGS / plan.name
     require_writable(folder, "output")
     require_usable(plan.target.dataset.test)
     result = _run(plan, folder, hardware, logger, configuration, console)
@@ -143,6 +145,7 @@ class _Plan:
     """What is to be fine-tuned, whichever way its members are found.
 
     Attributes:
+        name: What to call the run.
         pool: Where source models come from.
         target: What to fine-tune on.
         module: With its members, or to be given some by the callback.
@@ -151,6 +154,7 @@ class _Plan:
         options: For that callback.
     """
 
+    name: str
     pool: Pool
     target: TargetData
     module: EnsembleTraining
@@ -166,7 +170,7 @@ def _chosen_before(folder: Path, moved: Path | None, training: TrainingSettings,
     names = with_baseline(selection)
     module = EnsembleTraining(training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
-    return _Plan(pool, target, module, chosen=selection)
+    return _Plan(folder.resolve().name, pool, target, module, chosen=selection)
 
 
 def _chosen_at_start(
@@ -185,7 +189,9 @@ def _chosen_at_start(
     size = image_size or usual_image_size(pool.eligible_for(dataset.spec.name)[0] or pool.members)
     target = TargetData(dataset, train, channel_statistics(train), size)
     options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
-    return _Plan(pool, target, EnsembleTraining(training, dataset.spec.num_classes), choose=choose, options=options)
+    name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
+    module = EnsembleTraining(training, dataset.spec.num_classes)
+    return _Plan(name, pool, target, module, choose=choose, options=options)
 
 
 def _run(

@@ -1,6 +1,6 @@
 """Small segmentation networks of three families, quick enough to train on one CPU core.
 
-Each has about a quarter to half a million parameters. Channel counts are multiples of eight, which CPU convolutions
+Each has 0.25 to 0.34 million parameters. Channel counts are multiples of eight, which CPU convolutions
 are fastest with, and every convolution is followed by batch norm, so that a few hundred steps from scratch suffice.
 
 Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.

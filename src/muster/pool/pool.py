@@ -90,6 +90,10 @@ def member_folders(pool: Path) -> list[Path]:
     Raises:
         PoolError: If it is no pool.
     """
+    if not pool.is_dir():
+        beside = sorted(path.name for path in pool.absolute().parent.glob("*/") if (path / MEMBERS).is_dir())
+        there = f" Pools beside it: {', '.join(beside)}." if beside else ""
+        raise PoolError(f"There is no pool {pool}.{there} Give the folder that train.py wrote its pool to.")
     if not (pool / MEMBERS).is_dir():
         raise PoolError(
             f"{pool} is not a pool: it has no folder {MEMBERS!r}. Give the folder that train.py wrote its pool to."

@@ -101,9 +101,6 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, str]]:
         shown.append(("plain mean", number(result.mious[PLAIN_MEAN]), "mIoU"))
     if result.single_best in result.mious:
         shown.append(("best alone (B1)", number(result.mious[result.single_best]), "mIoU"))
-    known = [iou for iou in result.predicted_class_ious or () if iou is not None]
-    if known:
-        shown.append(("predicted", number(sum(known) / len(known)), "mIoU"))
     return shown
 
 

@@ -144,7 +144,16 @@ class Ensemble(nn.Module):
 
         Returns:
             Class indices, of the image's size, on the CPU.
+
+        Raises:
+            ValueError: If the image is of another kind or shape.
         """
+        if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+            raise ValueError(
+                f"Expected image as a torch uint8 tensor [3, height, width], but got {came}. "
+                "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
+            )
         device = self.head.weights.device
         prepared = prepare_image(image, self.statistics, self.image_size)[None].to(device)
         maps = [
