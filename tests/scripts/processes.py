@@ -16,6 +16,10 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalon
 LIMIT = 180.0
 
 
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Script:
     """A Python process of its own process group, with its output in files."""
 
@@ -47,6 +51,8 @@ class Script:
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
+                # A shell lets background jobs ignore Ctrl-C, and a suite that is run as one hands that down.
+                preexec_fn=_heed_ctrl_c,
             )
 
     def said(self) -> str:

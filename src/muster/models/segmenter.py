@@ -13,10 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from muster.data.transforms import SIDE_MULTIPLE
 from muster.models._graph import trace
-
-SIDE_MULTIPLE = 32
-"""Both sides of an image must be multiples of this, so that every architecture can halve them five times."""
 
 StageMaps: TypeAlias = list[list[Tensor]]
 """What each stage puts out, first to last; a stage has one map per branch, finest first, all ``[batch, c, h, w]``."""
