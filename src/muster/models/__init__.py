@@ -5,11 +5,10 @@ from __future__ import annotations
 from muster.models.build import build_model, check_architecture, list_architectures
 from muster.models.prediction import predict_probabilities, upsample_probabilities
 from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights, weights_file
-from muster.models.segmenter import SIDE_MULTIPLE, Body, Segmenter, StageMaps
+from muster.models.segmenter import Body, Segmenter, StageMaps
 
 __all__ = [
     "PRETRAINING_SCHEMES",
-    "SIDE_MULTIPLE",
     "Body",
     "Segmenter",
     "StageMaps",
