@@ -21,6 +21,10 @@ class PoolError(MusterError):
     """A pool folder, a member or its card is missing, damaged or does not fit."""
 
 
+class UnfitMemberError(PoolError):
+    """A member is sound, but cannot take images of the size at hand."""
+
+
 class PretrainingError(MusterError):
     """Weights to start from cannot be had or do not fit the architecture."""
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from muster.errors import UnfitMemberError
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.ranks import flag_from_rank_zero, from_rank_zero, rank
@@ -37,6 +38,7 @@ def member_probabilities(
         Probabilities, on the CPU. Not checked: a broken member gives NaN.
 
     Raises:
+        UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged, even if predictions from before that are in the cache.
     """
     shape = (len(reader.probe), len(member.card.classes))
@@ -44,7 +46,13 @@ def member_probabilities(
     found = cache.get(key, *shape) if cache is not None and rank() == 0 else None
     if flag_from_rank_zero(found is not None, reader.device):
         return from_rank_zero(torch.empty(shape) if found is None else found, reader.device)
-    said = reader.read(member.load_model(reader.device), progress)
+    model = member.load_model(reader.device)
+    if model.body.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
+        raise UnfitMemberError(
+            f"{member.card.architecture} needs images with sides of at least {model.body.minimum_side} pixels, but the "
+            f"target's come down to {reader.smallest_side}. A larger image_size helps."
+        )
+    said = reader.read(model, progress)
     if cache is not None and rank() == 0:
         cache.put(key, said)
     return said

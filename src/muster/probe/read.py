@@ -104,6 +104,7 @@ class ProbeReader:
         statistics: What the images are normalised with.
         image_size: Longer side at which members see them, in pixels.
         device: Where members run.
+        smallest_side: Least number of rows or columns that a member is shown, in pixels.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class ProbeReader:
         self.num_workers = num_workers
         self._pictures = PreparedSplit(split, statistics, image_size)
         self._batches, prepared_bytes = _plan(probe, image_size, batch_size)
+        sides = (fit_size(*size, image_size) for size in probe.sizes)
+        self.smallest_side = min(min(size) for size in sides)
         self._keep = prepared_bytes / world_size() <= _KEPT_BYTES
         self._kept: list[PreparedBatch] | None = None
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
-from muster.errors import ConfigError, SelectionError, unknown_name
+from muster.errors import ConfigError, SelectionError, UnfitMemberError, unknown_name
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, class_ious, eep, ms_leep, soft_class_ious
 from muster.metrics.eep import class_given_source
 from muster.pool import Member, Pool, software_versions
@@ -259,7 +259,12 @@ def _predict(
     for done, member in enumerate(members):
         if progress is not None:
             progress("probing members", done, len(members))
-        said = member_probabilities(member, reader, cache)
+        try:
+            said = member_probabilities(member, reader, cache)
+        except UnfitMemberError as error:
+            broken[member.name] = str(error)
+            warnings.warn(f"Member {member.name!r} is left out: {error}", stacklevel=3)
+            continue
         if not torch.isfinite(said).all():
             broken[member.name] = "its predictions on the target's images are not finite (NaN)"
             warnings.warn(f"Member {member.name!r} is left out: {broken[member.name]}.", stacklevel=3)
