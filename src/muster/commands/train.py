@@ -52,13 +52,14 @@ def train(
     Returns:
         0, or 1 if a member failed.
     """
-    console = make_console(quiet=int(os.environ.get("RANK", "0")) > 0)
+    only_helps = int(os.environ.get("RANK", "0")) > 0  # under torchrun: one process is enough to lead the workers
+    console = make_console(quiet=only_helps)
     if verify:
         return _verify(output, console)
     if list:
         return _list(Pool.open(output), console)
-    if int(os.environ.get("RANK", "0")) > 0:
-        return 0  # under torchrun: one process is enough to lead the workers
+    if only_helps:
+        return 0
     require_writable(output, "output")
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
     progress = TrainingProgress(console)

@@ -28,7 +28,7 @@ from muster.data import (
     make_loader,
 )
 from muster.errors import ConfigError
-from muster.files import PARTIAL, read_yaml, whole_file, write_yaml
+from muster.files import read_yaml, remove_partial, whole_file, write_yaml
 from muster.tasks.batch_norm import SynchronisedBatchNorm
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
@@ -266,8 +266,7 @@ def fit(
     )
     if checkpoint.is_file():
         require_plain(checkpoint)
-    for left in folder.glob(f"{PARTIAL}*{CHECKPOINT}"):  # by a kill while it was written
-        left.unlink(missing_ok=True)
+    remove_partial(folder)  # a kill while a checkpoint was written leaves one
     try:
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
     except SystemExit as stop:
