@@ -111,3 +111,15 @@ def test_numbers_out_of_range_are_errors(pixels: int, seed: int) -> None:
 def test_a_label_outside_the_label_space_is_an_error() -> None:
     with pytest.raises(DatasetError, match=r"'0' of dataset 'by hand' holds \[7\]"):
         draw_probe_set(split_of([[0, 7]]), 5)
+
+
+def test_says_which_image_each_pixel_is_from_and_what_each_image_holds() -> None:
+    split = make_target(4, void=("02",)).train
+    probe = draw_probe_set(split, 30, seed=0)
+    assert probe.image_of_pixel.tolist() == [0] * 30 + [1] * 30 + [3] * 30
+    assert probe.images == (0, 1, 3)
+    for place in range(4):
+        labelled = split[place].mask[split[place].mask < 3]
+        expected = [float((labelled == value).sum()) / max(1, len(labelled)) for value in range(3)]
+        assert probe.class_shares[place].tolist() == pytest.approx(expected)
+    assert probe.class_shares[2].tolist() == [0, 0, 0]

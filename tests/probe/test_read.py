@@ -12,7 +12,7 @@ from muster.data import ChannelStatistics, channel_statistics, prepare_image
 from muster.models.prediction import predict_probabilities, upsample_probabilities
 from muster.probe import ProbeReader, draw_probe_set, read_pixels
 from muster.probe import read as read_module
-from tests.helpers import make_pool, make_target
+from tests.helpers import make_member, make_pool, make_target
 
 SIZES = [
     ((8, 8), (32, 32)),
@@ -82,3 +82,26 @@ def test_progress_counts_batches(tmp_path: Path) -> None:
     said: list[tuple[int, int]] = []
     reader.read(make_pool(tmp_path, 1).members[0].load_model(), lambda done, total: said.append((done, total)))
     assert said == [(1, 3), (2, 3), (3, 3)]  # two pictures of one prepared size, three of another
+
+
+@pytest.mark.parametrize("architecture", ["small_fpn", "hrnet_w2"])
+def test_one_pass_gives_probabilities_features_and_stages(tmp_path: Path, architecture: str) -> None:
+    split = make_target(5, void=("02",)).train
+    model = make_member(tmp_path, "a", 0, architecture=architecture).load_model()
+    probe, statistics = draw_probe_set(split, 60, seed=1), channel_statistics(split)
+    reader = ProbeReader(split, probe, statistics, 64, batch_size=2)
+    reading = reader.read_all(model)
+    assert torch.allclose(reading.probabilities, reader.read(model), atol=1e-6)
+    assert probe.images == (0, 1, 3, 4)
+    assert reading.features.shape == (240, model.feature_channels)
+    for row, place in enumerate(probe.images):
+        prepared = prepare_image(split[place].image, statistics, 64)[None]
+        with torch.no_grad():
+            maps, stages = model.features(prepared), model.stage_embeddings(prepared)
+        pixels = probe.pixels_of(place)
+        whole = functional.interpolate(maps, size=probe.sizes[place], mode="bilinear", align_corners=False)[0]
+        expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T
+        assert torch.allclose(reading.features[pixels], expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+        assert torch.allclose(reading.image_features[row], maps.mean(dim=(2, 3))[0], rtol=1e-4, atol=1e-4)
+        for found, stage in zip(reading.stages, stages, strict=True):
+            assert torch.allclose(found[row], stage[0], rtol=1e-4, atol=1e-4)

@@ -16,11 +16,14 @@ from muster.commands.console import make_console
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, require_writable, whole_folder, write_yaml
+from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.probe.ranks import rank
 from muster.report import write_selection_report
-from muster.search.choose import SELECTION_METRICS, TrainImages, resolve_device, select
+from muster.search.choose import SELECTION_METRICS, Size, TrainImages, resolve_device, select
+from muster.search.finding import SearchName
+from muster.search.predictors import PredictorName
 from muster.search.selection import Selection, require_replaceable
 
 _SELECTIONS = Path("runs") / "selections"
@@ -31,9 +34,16 @@ def select_ensemble(
     pool: Path,
     target: str,
     output: Path | None = None,
-    size: int = 3,
+    size: Size = 3,
     metric: str = "soft_iou_eep",
     metrics: tuple[str, ...] = SELECTION_METRICS,
+    predictor: PredictorName = "counting",
+    search: SearchName = "auto",
+    max_parameters: int | None = None,
+    max_inference_seconds: float | None = None,
+    resamples: int = 100,
+    reference: Path | None = None,
+    hard_fraction: float = DEFAULT_FRACTION,
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -44,6 +54,7 @@ def select_ensemble(
     num_workers: int = 0,
     cache_dir: Path | None = None,
     cache_gb: float = 5.0,
+    memory_gb: float = 4.0,
     clear_cache: bool = False,
     configuration: str = "",
 ) -> int:
@@ -57,9 +68,19 @@ def select_ensemble(
         pool: Folder of the pool, as train.py wrote it.
         target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
         output: Folder for the selection; by default runs/selections/TARGET-POOL. An older selection in it is replaced.
-        size: Members of the ensemble.
-        metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep or base.
-        metrics: What to show for comparison.
+        size: Members of the ensemble; auto proposes a size from what each further member gains and costs.
+        metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep, base, or any metric of docs/metrics.md, also
+            wrapped (logme+pca32+l, leep+haste_cs). Of a metric of single members an ensemble has the sum.
+        metrics: What to show for comparison, any of the same.
+        predictor: What turns a member into a classifier of the target's classes: counting (EEP) or linear (a classifier
+            on its features, fitted on other images than it is read on).
+        search: How to look for candidates: exhaustive, greedy, beam or racing; auto scores all unless they are too
+            many.
+        max_parameters: Most parameters that the members may have together; null for no limit.
+        max_inference_seconds: Most seconds that they may take for one image, as measured here; null for no limit.
+        resamples: Bootstrap samples of the probe images that say how sure the choice is; 0 for none.
+        reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
+        hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
             null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
@@ -71,6 +92,7 @@ def select_ensemble(
         num_workers: Processes that read images ahead.
         cache_dir: Folder of the cache; null means $MUSTER_CACHE, or else ~/.cache/muster/probe.
         cache_gb: Most that the cache may hold, in gigabytes; 0 switches it off.
+        memory_gb: Most that predictions may take in memory, in gigabytes; more is put on disk while the search runs.
         clear_cache: Only empty the cache.
         configuration: The resolved configuration, saved as config.yaml.
 
@@ -94,6 +116,13 @@ def select_ensemble(
             size=size,
             metric=metric,
             metrics=metrics,
+            predictor=predictor,
+            search=search,
+            max_parameters=max_parameters,
+            max_inference_seconds=max_inference_seconds,
+            resamples=resamples,
+            reference=reference,
+            hard_fraction=hard_fraction,
             train_images=train_images,
             pixels_per_image=pixels_per_image,
             image_size=image_size,
@@ -104,6 +133,7 @@ def select_ensemble(
             num_workers=num_workers,
             cache_dir=cache_dir,
             cache_gb=cache_gb,
+            memory_gb=memory_gb,
             progress=progress,
         )
         if rank() == 0:

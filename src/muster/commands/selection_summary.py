@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from muster.metrics import METRICS
 from muster.pool import Pool
+from muster.report.tables import WINS, candidate_table, metric_label, single_score_table
 from muster.search.selection import Selection
 
 RUNNERS_UP = 5
@@ -28,14 +28,25 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     _say(console, _probe_line(selection, chosen_size))
     if selection.void_images:
         _say(console, f"All void, and of no use: {', '.join(selection.void_images)}.")
-    _say(console, f"The chosen {selection.size} of {len(selection.member_names)}, by {_title(selection.metric)}:")
+    _say(console, f"The chosen {selection.size} of {len(selection.member_names)}, by {metric_label(selection.metric)}:")
     console.print(_members_table(selection, pool))
     _say(console, _score_line(selection))
     _say(console, "Predicted IoU by class: " + _classes(selection) + "\n")
+    if selection.sureness is not None:
+        _say(console, selection.sureness.summary + "\n")
+    if selection.sizes:
+        _say(console, selection.size_reason)
+        console.print(_sizes_table(selection))
+        _say(console, "")
     _say(console, "The chosen ensemble and the runners-up:")
     console.print(_ranking_table(selection))
     _say(console, "\nWhat each metric would choose:")
     console.print(_choices_table(selection))
+    if selection.single_scores:
+        _say(console, "\nEvery member alone (larger is better; costs are shown negated):")
+        console.print(_single_scores_table(selection))
+    for name, reason in selection.dropped.items():
+        _say(console, f"Metric left out: {metric_label(name)} ({reason}).")
     for name, reason in selection.excluded.items():
         _say(console, f"Left out: {name} ({reason}).")
     _say(console, f"\nReport: {folder / 'report.html'}")
@@ -80,7 +91,7 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
 
 
 def _score_line(selection: Selection) -> str:
-    score = f"{_title(selection.metric)} {_number(selection.score)}"
+    score = f"{metric_label(selection.metric)} {_number(selection.score)}"
     if selection.lead is None:
         return f"\n{score}; there is no other ensemble of this size."
     return f"\n{score}, {_number(selection.lead)} ahead of the next ensemble out of {len(selection.ranking):,}."
@@ -92,24 +103,43 @@ def _classes(selection: Selection) -> str:
 
 
 def _ranking_table(selection: Selection) -> Table:
-    metrics = tuple(selection.ranking.scores)
-    table = _table("rank", "members", *map(_title, metrics))
-    for place, row in enumerate(selection.ranking.order(selection.metric)[: RUNNERS_UP + 1].tolist()):
-        scores = (_number(float(selection.ranking.scores[metric][row])) for metric in metrics)
-        table.add_row(str(place + 1), ", ".join(selection.names_of(row)), *scores)
+    shown = candidate_table(selection, RUNNERS_UP + 1)
+    table = _table(*shown.columns)
+    order = selection.ranking.order(selection.metric)
+    for row, (place, _, *scores) in zip(order.tolist(), shown.rows, strict=False):
+        cells = (_cell(heading, value) for heading, value in zip(shown.columns[2:], scores, strict=True))
+        table.add_row(str(place), ", ".join(selection.names_of(row)), *cells)
+    return table
+
+
+def _cell(heading: str, value: object) -> str:
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{100 * value:.0f} %" if heading == WINS else _number(value)
+
+
+def _single_scores_table(selection: Selection) -> Table:
+    shown = single_score_table(selection)
+    table = _table(*shown.columns)
+    for row in shown.rows:
+        table.add_row(*(_cell("", value) for value in row))
+    return table
+
+
+def _sizes_table(selection: Selection) -> Table:
+    table = _table("size", "members", metric_label(selection.metric), "cost")
+    for step in selection.sizes:
+        cost = f"{step.cost:,.0f}" if step.cost >= 1 else f"{1000 * step.cost:.1f} ms"
+        table.add_row(str(step.size), ", ".join(step.members), _number(step.score), cost)
     return table
 
 
 def _choices_table(selection: Selection) -> Table:
     table = _table("metric", "members")
     for metric, names in selection.choices.items():
-        table.add_row(_title(metric), ", ".join(names))
+        table.add_row(metric_label(metric), ", ".join(names))
     table.add_row("LEEP, single", selection.single_best)
     return table
-
-
-def _title(metric: str) -> str:
-    return METRICS[metric].title if metric in METRICS else metric
 
 
 def _number(value: float) -> str:

@@ -1,37 +1,107 @@
 """Metrics: pure functions on arrays that say how well source models, or ensembles of them, should transfer.
 
-Tensors on any device or NumPy arrays in, floats out. Larger is better for every one here. Nothing in this package knows
-of files, models or training.
+Tensors on any device or NumPy arrays in, floats out; :data:`METRICS` says what each needs and whether larger is better.
+Nothing in this package knows of files, models or training.
 """
 
 from __future__ import annotations
 
 from muster.metrics.base import base
+from muster.metrics.corrections import depth_correction, reduce_dimensions, standardised_sum
 from muster.metrics.correlation import kendall, pearson, weighted_kendall
+from muster.metrics.dds import dds
+from muster.metrics.depth_and_size import depth_and_size
 from muster.metrics.e_leep import e_leep
 from muster.metrics.eep import eep
+from muster.metrics.gbc import gbc
+from muster.metrics.h_score import h_score
+from muster.metrics.hard_subsets import (
+    hard_images_to_pixels,
+    hard_subset,
+    hard_union,
+    haste,
+    haste_ensemble,
+    haste_ms_leep,
+)
+from muster.metrics.hardness import mahalanobis_hardness, similarity_hardness
 from muster.metrics.iou_eep import class_ious, iou_eep
+from muster.metrics.knn_accuracy import knn_accuracy
 from muster.metrics.leep import leep
+from muster.metrics.linear_predictor import linear_predictor
+from muster.metrics.logistic_accuracy import logistic_accuracy
+from muster.metrics.logme import logme
+from muster.metrics.measure import Measure, parse_measure
 from muster.metrics.ms_leep import ms_leep
+from muster.metrics.n_leep import n_leep
+from muster.metrics.nce import nce
+from muster.metrics.osborn import (
+    OsbornTerms,
+    cohesion,
+    osborn,
+    osborn_domain,
+    osborn_of_candidates,
+    osborn_of_member,
+    osborn_task,
+    pairwise_conditional_entropy,
+)
+from muster.metrics.otce import otce
+from muster.metrics.parc import parc
 from muster.metrics.registry import DEFAULT_METRIC, ENSEMBLE_METRICS, METRICS, Metric, get_metric
+from muster.metrics.rsa import rsa
 from muster.metrics.soft_iou_eep import soft_class_ious, soft_iou_eep
+from muster.metrics.transrate import transrate
 
 __all__ = [
     "DEFAULT_METRIC",
     "ENSEMBLE_METRICS",
     "METRICS",
+    "Measure",
     "Metric",
+    "OsbornTerms",
     "base",
     "class_ious",
+    "cohesion",
+    "dds",
+    "depth_and_size",
+    "depth_correction",
     "e_leep",
     "eep",
+    "gbc",
     "get_metric",
+    "h_score",
+    "hard_images_to_pixels",
+    "hard_subset",
+    "hard_union",
+    "haste",
+    "haste_ensemble",
+    "haste_ms_leep",
     "iou_eep",
     "kendall",
+    "knn_accuracy",
     "leep",
+    "linear_predictor",
+    "logistic_accuracy",
+    "logme",
+    "mahalanobis_hardness",
     "ms_leep",
+    "n_leep",
+    "nce",
+    "osborn",
+    "osborn_domain",
+    "osborn_of_candidates",
+    "osborn_of_member",
+    "osborn_task",
+    "otce",
+    "pairwise_conditional_entropy",
+    "parc",
+    "parse_measure",
     "pearson",
+    "reduce_dimensions",
+    "rsa",
+    "similarity_hardness",
     "soft_class_ious",
     "soft_iou_eep",
+    "standardised_sum",
+    "transrate",
     "weighted_kendall",
 ]

@@ -143,7 +143,24 @@ class Segmenter(nn.Module):
         Raises:
             ValueError: See :meth:`features`.
         """
-        return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in self._stages(images)]
+        return _embeddings(self._stages(images))
+
+    def features_and_embeddings(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
+        """:meth:`features` and :meth:`stage_embeddings` in one pass.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            The map that the head reads, and what each stage makes of each image.
+
+        Raises:
+            ValueError: See :meth:`features`.
+        """
+        stages = self._stages(images)
+        return _joined(stages[-1]), _embeddings(stages)
 
     def replace_head(self, num_classes: int, seed: int) -> None:
         """Put a fresh final classifier on the unchanged body, on the same device.
@@ -179,6 +196,11 @@ class Segmenter(nn.Module):
             found = trace(self.features(torch.zeros(1, 3, side, side)))
         self.train(training)
         return found
+
+
+def _embeddings(stages: StageMaps) -> list[Tensor]:
+    """Spatial means of every stage, its branches concatenated."""
+    return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
 
 
 def _joined(branches: list[Tensor]) -> Tensor:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from muster.probe.cache import ProbeCache, default_cache_folder, prediction_key
-from muster.probe.members import member_probabilities
+from muster.probe.members import keep, look_up, member_key, member_probabilities, member_reading
 from muster.probe.pixels import ProbeSet, draw_probe_set
-from muster.probe.read import ProbeReader, read_corners, read_pixels
+from muster.probe.read import ProbeReader, Reading, read_corners, read_pixels
 
 __all__ = [
     "ProbeCache",
     "ProbeReader",
     "ProbeSet",
+    "Reading",
     "default_cache_folder",
     "draw_probe_set",
+    "keep",
+    "look_up",
+    "member_key",
     "member_probabilities",
+    "member_reading",
     "prediction_key",
     "read_corners",
     "read_pixels",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from muster.data import VOID, Split, class_pixel_counts
@@ -30,6 +30,8 @@ class ProbeSet:
             split are ``starts[i]`` to ``starts[i + 1]``, none for an image that is all void.
         sizes: Rows and columns of each image's mask.
         void_images: Identifiers of the images without a labelled pixel.
+        class_shares: float64 ``[images, classes]``: which part of each image's labelled pixels (all of them, not only
+            the drawn ones) each class has; zeros for an image that is all void.
         content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged picture.
     """
 
@@ -39,6 +41,7 @@ class ProbeSet:
     starts: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
     void_images: tuple[str, ...]
+    class_shares: Float64[Tensor, "images classes"]
     content: str
 
     def __len__(self) -> int:
@@ -48,6 +51,16 @@ class ProbeSet:
     def pixels_of(self, image: int) -> slice:
         """Place of one image's pixels among all."""
         return slice(self.starts[image], self.starts[image + 1])
+
+    @property
+    def image_of_pixel(self) -> Int64[Tensor, " pixels"]:
+        """Which image of the split each pixel is from."""
+        return torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.starts).diff())
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """The images of the split that have pixels in the set, ascending."""
+        return tuple(image for image in range(len(self.sizes)) if self.starts[image] < self.starts[image + 1])
 
 
 def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) -> ProbeSet:
@@ -79,6 +92,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
     weights = _class_weights(split)
     drawn: list[tuple[Tensor, Tensor, Tensor]] = []
     starts, sizes, void_images = [0], [], []
+    shares: list[Tensor] = []
     content = hashlib.sha256()
     for place in range(len(split)):
         identifier, image, mask = split[place]
@@ -87,10 +101,25 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         drawn.append(pixels)
         starts.append(starts[-1] + len(pixels[0]))
         sizes.append((mask.shape[0], mask.shape[1]))
+        shares.append(_class_shares(mask, split.spec.num_classes))
         if len(pixels[0]) == 0:
             void_images.append(identifier)
     rows, columns, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-    return ProbeSet(rows, columns, labels, tuple(starts), tuple(sizes), tuple(void_images), content.hexdigest())
+    return ProbeSet(
+        rows=rows,
+        columns=columns,
+        labels=labels,
+        starts=tuple(starts),
+        sizes=tuple(sizes),
+        void_images=tuple(void_images),
+        class_shares=torch.stack(shares),
+        content=content.hexdigest(),
+    )
+
+
+def _class_shares(mask: UInt8[Tensor, "h w"], num_classes: int) -> Float64[Tensor, " classes"]:
+    counts = torch.bincount(mask.flatten(), minlength=num_classes)[:num_classes].double()
+    return counts / counts.sum().clamp(min=1)
 
 
 def _class_weights(split: Split) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

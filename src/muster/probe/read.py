@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float32, Int64
@@ -93,6 +94,38 @@ def _is_fused(maps: Tensor, size: tuple[int, int]) -> bool:
     return maps.is_cuda or channels_last or sum(size) <= 128
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """All that metrics ask of one member, from one pass; float32 on the CPU.
+
+    Attributes:
+        probabilities: Source probabilities at the probe pixels.
+        features: The map before the final classifier, interpolated at the probe pixels.
+        image_features: Its spatial mean, one row an image of :attr:`ProbeSet.images`.
+        stages: Per stage of the network, first to last, the spatial mean of its output for these images.
+    """
+
+    probabilities: Float32[Tensor, "pixels source_classes"]
+    features: Float32[Tensor, "_ dimensions"]
+    image_features: Float32[Tensor, "images dimensions"]
+    stages: tuple[Float32[Tensor, "images _"], ...]
+
+    @classmethod
+    def of_probabilities(cls, probabilities: Float32[Tensor, "pixels source_classes"]) -> Reading:
+        """A reading of which nothing else is wanted."""
+        nothing = torch.zeros(0, 0)
+        return cls(probabilities, nothing, nothing, ())
+
+    def summed_over_ranks(self, device: torch.device) -> Reading:
+        """Put the shares of all processes together."""
+        return Reading(
+            sum_over_ranks(self.probabilities, device),
+            sum_over_ranks(self.features, device),
+            sum_over_ranks(self.image_features, device),
+            tuple(sum_over_ranks(stage, device) for stage in self.stages),
+        )
+
+
 class ProbeReader:
     """Runs one member after the other over the probe images.
 
@@ -160,12 +193,56 @@ class ProbeReader:
                     progress(done + 1, len(share))
         return sum_over_ranks(result, self.device)
 
+    @torch.no_grad()
+    def read_all(self, model: Segmenter, progress: Callable[[int, int], None] | None = None) -> Reading:
+        """What a model says at the probe pixels, and the features that it says it from.
+
+        Args:
+            model: In evaluation mode, on :attr:`device`.
+            progress: As for :meth:`read`.
+
+        Returns:
+            The reading, the same on every rank. Not checked: a broken model gives NaN.
+        """
+        reading = self._blank_reading(model)
+        rows = {image: row for row, image in enumerate(self.probe.images)}
+        share = self._batches[rank() :: world_size()]
+        with _full_precision(self.device):
+            for done, batch in enumerate(self._prepared(share)):
+                maps, embeddings = model.features_and_embeddings(batch.images.to(self.device))
+                said, maps = model.head(maps).float().softmax(dim=1), maps.float()
+                for place, image in enumerate(batch.indices):
+                    pixels = self.probe.pixels_of(image)
+                    reading.probabilities[pixels] = self._at_pixels(said[place], image)
+                    reading.features[pixels] = self._at_pixels(maps[place], image)
+                places = [rows[image] for image in batch.indices]
+                reading.image_features[places] = maps.mean(dim=(2, 3)).cpu()
+                for stage, embedding in zip(reading.stages, embeddings, strict=True):
+                    stage[places] = embedding.float().cpu()
+                if progress is not None:
+                    progress(done + 1, len(share))
+        return reading.summed_over_ranks(self.device)
+
+    def _blank_reading(self, model: Segmenter) -> Reading:
+        """Zeros, to which every rank adds its share."""
+        pixels, images = len(self.probe), len(self.probe.images)
+        blank = torch.zeros(1, 3, self.smallest_side, self.smallest_side, device=self.device)
+        return Reading(
+            probabilities=torch.zeros(pixels, model.num_classes),
+            features=torch.zeros(pixels, model.feature_channels),
+            image_features=torch.zeros(images, model.feature_channels),
+            stages=tuple(torch.zeros(images, stage.shape[1]) for stage in model.stage_embeddings(blank)),
+        )
+
+    def _at_pixels(self, maps: Float[Tensor, "channels h w"], image: int) -> Float[Tensor, "pixels channels"]:
+        pixels = self.probe.pixels_of(image)
+        rows, columns = (places[pixels].to(self.device) for places in (self.probe.rows, self.probe.columns))
+        return read_pixels(maps, rows, columns, self.probe.sizes[image]).cpu()
+
     def _read_batch(self, model: Segmenter, batch: PreparedBatch) -> Iterator[tuple[int, Tensor]]:
         maps = predict_probabilities(model, batch.images.to(self.device))
         for image, probabilities in zip(batch.indices, maps, strict=True):
-            pixels = self.probe.pixels_of(image)
-            rows, columns = (places[pixels].to(self.device) for places in (self.probe.rows, self.probe.columns))
-            yield image, read_pixels(probabilities, rows, columns, self.probe.sizes[image]).cpu()
+            yield image, self._at_pixels(probabilities, image)
 
     def _prepared(self, share: list[list[int]]) -> Iterable[PreparedBatch]:
         if self._kept is not None:

@@ -17,7 +17,15 @@ from muster.report.palette import hex_colour
 from muster.report.pictures import class_counts, selection_pictures, surveyed
 from muster.report.records import Picture
 from muster.report.standing import agreement, cautions, explained_fraction, label_entropy, occurrence, top_count
-from muster.report.tables import NOTHING, candidate_table, count_label, metric_label, number
+from muster.report.tables import (
+    NOTHING,
+    best_in_resamples,
+    candidate_table,
+    count_label,
+    metric_label,
+    number,
+    single_score_table,
+)
 from muster.search.ranking import Ranking
 from muster.search.selection import Selection
 
@@ -41,6 +49,7 @@ class _Row:
     place: int
     members: tuple[str, ...]
     scores: tuple[float, ...]
+    wins: str | None
     chosen: bool
 
 
@@ -94,6 +103,7 @@ def write_selection_report(
         "target": selection.target,
         "members": selection.members,
         "lead": _lead(selection),
+        "sureness": "" if selection.sureness is None else selection.sureness.summary,
         "cautions": cautions(selection.ranking, selection.metric, max(selection.member_scores.values()), entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(pictures),
@@ -114,7 +124,7 @@ def _lead(selection: Selection) -> str:
         return f"It is the only candidate of {len(selection.members)}; {metric} gives it {number(selection.score)}."
     return (
         f"The best of {total:,} candidates by {metric}: {number(selection.score)}, "
-        f"{number(selection.lead, 4)} ahead of the next."
+        f"{number(selection.lead, 4)} ahead of the next." + (f" {selection.guarantee}" if selection.guarantee else "")
     )
 
 
@@ -139,6 +149,10 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
         "domains": [Swatch(domain, colour) for domain, colour in domains.items()],
         "member_bars": _member_bars(selection, pool, domains, standing, entropy),
         "excluded": list(selection.excluded.items()),
+        "dropped": [(metric_label(name), reason) for name, reason in selection.dropped.items()],
+        "single_scores": single_score_table(selection) if selection.single_scores else None,
+        "sizes": _sizes(selection),
+        "size_reason": selection.size_reason,
         "choices": _choices(selection, standing) if len(order) > 1 else [],
         "metrics": [metric_label(metric) for metric in ranking.scores],
         "agreement": _agreement_rows(ranking),
@@ -202,11 +216,12 @@ def _sentence(parts: Sequence[str]) -> str:
 def _rows(selection: Selection, standing: _Standing) -> list[_Row]:
     chosen = tuple(sorted(selection.members))
     metrics = [selection.metric, *(name for name in selection.ranking.scores if name != selection.metric)]
-    rows = []
+    rows, wins = [], best_in_resamples(selection)
     for place, row in enumerate(standing.order[:SHOWN_CANDIDATES].tolist(), start=1):
         members = tuple(sorted(selection.names_of(row)))
         scores = tuple(float(selection.ranking.scores[metric][row]) for metric in metrics)
-        rows.append(_Row(place, members, scores, members == chosen))
+        share = None if not wins else f"{100 * wins[place]:.0f} %" if place in wins else NOTHING
+        rows.append(_Row(place, members, scores, share, members == chosen))
     return rows
 
 
@@ -243,6 +258,20 @@ def _choices(selection: Selection, standing: _Standing) -> list[_Choice]:
     return choices
 
 
+def _sizes(selection: Selection) -> list[tuple[int, str, str, str, bool]]:
+    """Size, members, score and cost of the best ensemble of each size, and whether it is the chosen size."""
+    return [
+        (
+            step.size,
+            " + ".join(step.members),
+            number(step.score, 4),
+            count_label(round(step.cost)) if step.cost >= 1 else f"{1000 * step.cost:.1f} ms",
+            step.size == selection.size,
+        )
+        for step in selection.sizes
+    ]
+
+
 def _agreement_rows(ranking: Ranking) -> list[tuple[str, list[Cell]]]:
     if len(ranking.scores) < 2 or len(ranking) < 3:
         return []
@@ -261,6 +290,8 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),
+        ("predictor", selection.predictor),
+        ("search", f"{selection.search}, {len(selection.ranking):,} candidates scored"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),
         ("seed", str(probe.seed)),

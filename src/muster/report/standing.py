@@ -119,8 +119,23 @@ def cautions(ranking: Ranking, metric: str, best_leep: float, entropy: float) ->
     Returns:
         The cautions, the gravest first; usually none.
     """
-    found = (_unpredictable(best_leep, entropy), _alike(ranking, metric), _disagreement(ranking, metric))
+    found = (
+        _interrupted(ranking),
+        _unpredictable(best_leep, entropy),
+        _alike(ranking, metric),
+        _disagreement(ranking, metric),
+    )
     return [caution for caution in found if caution is not None]
+
+
+def _interrupted(ranking: Ranking) -> Caution | None:
+    if ranking.fraction >= 1:
+        return None
+    return Caution(
+        "Scoring was interrupted",
+        f"The scores rest on a random {100 * ranking.fraction:.0f} % of the probe pixels. Run select.py again for all; "
+        "what members said is in the cache.",
+    )
 
 
 def explained_fraction(leep: float, entropy: float) -> float:

@@ -5,24 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from muster.metrics import parse_measure
 from muster.pool import Pool
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.search.selection import Selection
 
 Cell = str | int | float | None
 
+WINS = "best in resamples"
+"""Heading of the share of the bootstrap samples in which a candidate is best."""
+
 NOTHING = "\N{EN DASH}"
 """What stands where there is no number."""
-
-METRIC_LABELS = {
-    "soft_iou_eep": "SoftIoU-EEP",
-    "iou_eep": "IoU-EEP",
-    "e_leep": "E-LEEP",
-    "ms_leep": "MS-LEEP",
-    "base": "BASE",
-    "leep": "LEEP",
-}
-"""How metrics are called where people read."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,10 @@ class Table:
 
 def metric_label(metric: str) -> str:
     """A metric's name for people; the name itself where there is no other."""
-    return METRIC_LABELS.get(metric, metric)
+    try:
+        return parse_measure(metric).title
+    except ValueError:  # of a selection that another version made
+        return metric
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -64,15 +61,24 @@ def candidate_table(selection: Selection, count: int = 20) -> Table:
     ranking, names = selection.ranking, selection.member_names
     order = ranking.order(selection.metric)[:count]
     metrics = [selection.metric, *(metric for metric in ranking.scores if metric != selection.metric)]
+    wins = best_in_resamples(selection)
     rows: list[tuple[Cell, ...]] = [
         (
             place,
             " + ".join(sorted(names[i] for i in ranking.members[row])),
             *(float(ranking.scores[metric][row]) for metric in metrics),
+            *([wins.get(place)] if wins else []),
         )
         for place, row in enumerate(order.tolist(), start=1)
     ]
-    return Table(("rank", "members", *map(metric_label, metrics)), rows)
+    return Table(("rank", "members", *map(metric_label, metrics), *([WINS] if wins else [])), rows)
+
+
+def best_in_resamples(selection: Selection) -> dict[int, float]:
+    """By rank from 1: in which share of the bootstrap samples a leading candidate is best; empty if there are none."""
+    if selection.sureness is None:
+        return {}
+    return dict(enumerate(selection.sureness.wins, start=1))
 
 
 def member_table(selection: Selection, pool: Pool) -> Table:
@@ -99,6 +105,16 @@ def member_table(selection: Selection, pool: Pool) -> Table:
     return Table(columns, rows)
 
 
+def single_score_table(selection: Selection) -> Table:
+    """Scores of every eligible member by every metric of single members, costs negated; LEEP first, by which it is."""
+    columns = {"leep": selection.member_scores, **selection.single_scores}
+    rows: list[tuple[Cell, ...]] = [
+        (name, *(scores[name] for scores in columns.values()))
+        for name in sorted(selection.member_scores, key=lambda name: (-selection.member_scores[name], name))
+    ]
+    return Table(("member", *map(metric_label, columns)), rows)
+
+
 def predicted_class_table(selection: Selection) -> Table:
     """Predicted IoU of each target class; ``None`` for a class that no probe pixel has."""
     return Table(("class", "predicted IoU"), list(zip(selection.classes, selection.class_ious, strict=True)))
@@ -110,6 +126,7 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
         "candidates": candidate_table(selection, 100),
         "members": member_table(selection, pool),
         "predicted_classes": predicted_class_table(selection),
+        "members_by_metric": single_score_table(selection),
     }
 
 

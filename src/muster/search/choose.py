@@ -1,4 +1,4 @@
-"""From a pool and a target to a selection: probe, count, score, choose.
+"""From a pool and a target to a selection: probe, predict, score, choose.
 
 Axis names: ``pixels`` the probe pixels, ``classes`` the target's, ``source_classes`` a member's.
 """
@@ -7,50 +7,54 @@ from __future__ import annotations
 
 import os
 import statistics
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
-from muster.errors import ConfigError, SelectionError, UnfitMemberError, unknown_name
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, class_ious, eep, ms_leep, soft_class_ious
-from muster.metrics.eep import class_given_source
+from muster.errors import ConfigError, SelectionError
+from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
+from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
-from muster.probe import (
-    ProbeCache,
-    ProbeReader,
-    default_cache_folder,
-    draw_probe_set,
-    member_probabilities,
-)
-from muster.search.ranking import Ranking
-from muster.search.score import score_base, score_ensembles
+from muster.probe import ProbeCache, ProbeReader, default_cache_folder, draw_probe_set
+from muster.search.collecting import Collector
+from muster.search.finding import AUTO, Budget, Found, SearchName, find
+from muster.search.inputs import require_source_samples
+from muster.search.measuring import Measured, Plan, Progress, measure_members
+from muster.search.panel import Panel
+from muster.search.predictors import Predictor, PredictorName
 from muster.search.selection import ProbeSettings, Selection
+from muster.search.size import require_compares_sizes
+from muster.search.sureness import LEAST_RESAMPLES, how_sure
 
 SELECTION_METRICS: tuple[str, ...] = (*ENSEMBLE_METRICS, "base")
-"""Metrics that an ensemble can be chosen by."""
+"""Metrics that a selection shows unless others are named."""
 
 LARGE_TARGETS = ("coco", "ade20k")
 """Targets of so many classes that 150 images would not show them all (A22 4.1)."""
 
 TrainImages: TypeAlias = int | Literal["auto"] | None
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+Size: TypeAlias = int | Literal["auto"]
 
 
 class SelectOptions(TypedDict, total=False):
     """Options of :func:`select`, for whoever passes them on; their meaning is described there."""
 
-    size: int
+    size: Size
     metric: str
     metrics: Sequence[str]
+    predictor: PredictorName
+    search: SearchName
+    max_parameters: int | None
+    max_inference_seconds: float | None
+    resamples: int
+    reference: Path | None
+    hard_fraction: float
     train_images: TrainImages
     pixels_per_image: int
     image_size: int | None
@@ -61,25 +65,24 @@ class SelectOptions(TypedDict, total=False):
     num_workers: int
     cache_dir: Path | None
     cache_gb: float
+    memory_gb: float
     progress: Progress | None
-
-
-@dataclass(frozen=True)
-class _Predictions:
-    """What counting made of the members that work; keyed by name, in the order of the pool."""
-
-    eeps: dict[str, Tensor]
-    leeps: dict[str, float]
-    tables: dict[str, Tensor]
 
 
 def select(
     pool: Pool | Path | str,
     target: Dataset | str,
     *,
-    size: int = 3,
+    size: Size = 3,
     metric: str = DEFAULT_METRIC,
     metrics: Sequence[str] = SELECTION_METRICS,
+    predictor: PredictorName = "counting",
+    search: SearchName = "auto",
+    max_parameters: int | None = None,
+    max_inference_seconds: float | None = None,
+    resamples: int = 100,
+    reference: Path | None = None,
+    hard_fraction: float = DEFAULT_FRACTION,
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -90,6 +93,7 @@ def select(
     num_workers: int = 0,
     cache_dir: Path | None = None,
     cache_gb: float = 5.0,
+    memory_gb: float = 4.0,
     progress: Progress | None = None,
 ) -> Selection:
     """Choose the ensemble of pool members that should do best on a target after fine-tuning, without fine-tuning any.
@@ -100,9 +104,21 @@ def select(
     Args:
         pool: A pool, or its folder.
         target: A dataset, or what :func:`muster.data.open_dataset` opens.
-        size: Members per ensemble.
-        metric: What to choose by: ``soft_iou_eep``, ``iou_eep``, ``e_leep``, ``ms_leep`` or ``base``.
+        size: Members per ensemble; ``"auto"`` proposes one of up to five from what each further member gains and costs.
+        metric: What to choose by: any of :data:`muster.metrics.METRICS`, with wrappers (see
+            :func:`muster.metrics.parse_measure`). Of a metric of single members an ensemble has the sum.
         metrics: What to rank by besides, for comparison. LEEP of every single member is always computed.
+        predictor: What turns a member into a classifier of the target's classes, for ensemble metrics: ``"counting"``
+            (EEP) or ``"linear"`` (a classifier on its features, fitted on other images than it is read on).
+        search: How to look for candidates: ``"exhaustive"``, ``"greedy"``, ``"beam"`` or ``"racing"``; ``"auto"``
+            scores all of them unless they are too many to list, and then takes ``"beam"``.
+        max_parameters: Most parameters that an ensemble may have, all members together.
+        max_inference_seconds: Most seconds that its members may take for one image, one after the other, as measured
+            here.
+        resamples: Bootstrap samples of the probe images, for how sure the choice is; 0 for none.
+        reference: Folder of a member trained on the target, for ``rsa`` and ``dds``; by default the best such member of
+            the pool.
+        hard_fraction: Which part of the probe set counts as hard, for HASTE.
         train_images: Use a seeded choice of that many target training images. ``"auto"`` means 150, or 1000 for COCO
             and ADE20K; ``None`` means all.
         pixels_per_image: Probe pixels drawn from each image.
@@ -116,19 +132,25 @@ def select(
         cache_dir: Where predictions are kept for the next time; by default ``$MUSTER_CACHE``, or else
             ``~/.cache/muster/probe``.
         cache_gb: Most that the cache may hold, in units of 10^9 bytes; 0 switches it off.
+        memory_gb: Most that the members' predictions may take in memory, likewise; more is put on disk, beside the
+            cache, while the search runs.
         progress: Told how far the work is.
 
     Returns:
         The chosen ensemble with all scores behind it.
 
     Raises:
-        SelectionError: If fewer members than ``size`` remain, with the reasons, or the target has no labelled pixel.
+        SelectionError: If fewer members than ``size`` remain, with the reasons, or the target has no labelled pixel, or
+            nothing fits the budget, or what a metric needs is not there.
         ConfigError: If an option is out of range or names nothing.
         PoolError: If the pool or a member is missing or damaged.
         DatasetError: If the target cannot be read.
     """
-    names = _metric_names(metric, metrics)
-    _require_positive(size=size, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
+    measures = _measures(metric, metrics)
+    chosen_by = next(measure for measure in measures if measure.name == metric)
+    _require_options(size, chosen_by, hard_fraction, resamples)
+    number = None if size == AUTO else size
+    _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
         raise ConfigError(f"seed: expected at least 0, but got {seed}.")
     runs_on = resolve_device(device)
@@ -136,20 +158,33 @@ def select(
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
     dataset = replace(dataset, reference=_absolute(dataset.reference, data_root))
     eligible, excluded = opened.eligible_for(dataset.spec.name)
-    _require_enough(len(eligible), size, excluded, opened, dataset)
+    least = number or 1
+    _require_enough(len(eligible), least, excluded, opened, dataset)
+    require_source_samples(eligible, measures)
+    trained_on_target = _reference(reference, opened, dataset, measures)
     seen_at = image_size or usual_image_size(eligible)
     count = resolve_train_images(train_images, dataset.spec.name)
     split = cached(dataset.train.subset(count, seed))
     probe = draw_probe_set(split, pixels_per_image, seed)
     reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
-    cache = ProbeCache(cache_dir or default_cache_folder(), cache_gb) if cache_gb > 0 else None
-    predictions, broken = _predict(eligible, reader, cache, dataset.spec.num_classes, progress)
-    excluded |= broken
-    _require_enough(len(predictions.eeps), size, excluded, opened, dataset)
-    working = [member for member in eligible if member.name in predictions.eeps]
-    ranking = _rank(working, predictions, probe.labels, size, names, progress)
-    settings = ProbeSettings(count, pixels_per_image, seen_at, seed)
-    return _selection(opened, dataset, split, reader, metric, ranking, predictions, excluded, settings)
+    cache_folder = cache_dir or default_cache_folder()
+    cache = ProbeCache(cache_folder, cache_gb) if cache_gb > 0 else None
+    plan = Plan(measures, chosen_by, hard_fraction)
+    classes = Predictor(predictor, dataset.spec.num_classes)
+    with Collector(
+        probe.labels, dataset.spec.num_classes, len(eligible), memory_gb, cache_folder if cache else None
+    ) as collector:
+        measured = measure_members(eligible, reader, cache, plan, classes, collector.add, trained_on_target, progress)
+        excluded |= measured.broken
+        _require_enough(len(measured.members), least, excluded, opened, dataset)
+        panel = collector.panel()
+        budget = Budget(max_parameters, max_inference_seconds)
+        found = find(panel, measured, plan, size, search, budget, reader, progress)
+        sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress)
+        looked_at = _LookedAt(opened, dataset, split, reader, ProbeSettings(count, pixels_per_image, seen_at, seed))
+        return replace(
+            _selection(looked_at, panel, measured, plan, found, excluded), predictor=predictor, sureness=sureness
+        )
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
@@ -176,13 +211,21 @@ def resolve_device(device: torch.device | str) -> torch.device:
     return wanted
 
 
-def _metric_names(metric: str, metrics: Sequence[str]) -> tuple[str, ...]:
+def _measures(metric: str, metrics: Sequence[str]) -> tuple[Measure, ...]:
     """The metrics to rank by, the one to choose by among them."""
-    wanted = tuple(dict.fromkeys((*metrics, metric)))
-    for name in wanted:
-        if name not in SELECTION_METRICS:
-            raise ConfigError(unknown_name("metric to select by", name, SELECTION_METRICS))
-    return wanted
+    try:
+        return tuple(parse_measure(name) for name in dict.fromkeys((*metrics, metric)))
+    except ValueError as error:
+        raise ConfigError(f"metric: {error}") from error
+
+
+def _require_options(size: Size, chosen_by: Measure, hard_fraction: float, resamples: int) -> None:
+    if size == AUTO:
+        require_compares_sizes(chosen_by.metric.name)
+    if not 0 < hard_fraction <= 1:
+        raise ConfigError(f"hard_fraction: expected more than 0 and at most 1, but got {hard_fraction}.")
+    if resamples != 0 and resamples < LEAST_RESAMPLES:
+        raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {resamples}.")
 
 
 def _require_positive(**options: int | None) -> None:
@@ -243,100 +286,60 @@ def _absolute(reference: str, data_root: Path | None) -> str:
     return reference if found is None else str(found.resolve())
 
 
-def _predict(
-    members: Sequence[Member],
-    reader: ProbeReader,
-    cache: ProbeCache | None,
-    num_classes: int,
-    progress: Progress | None,
-) -> tuple[_Predictions, dict[str, str]]:
-    """Turn every member into a target classifier; those that give no numbers are named instead.
-
-    Only one member's source probabilities are in memory at a time.
-    """
-    predictions, broken = _Predictions({}, {}, {}), {}
-    labels = reader.probe.labels
-    for done, member in enumerate(members):
-        if progress is not None:
-            progress("probing members", done, len(members))
-        try:
-            said = member_probabilities(member, reader, cache)
-        except UnfitMemberError as error:
-            broken[member.name] = str(error)
-            warnings.warn(f"Member {member.name!r} is left out: {error}", stacklevel=3)
-            continue
-        if not torch.isfinite(said).all():
-            broken[member.name] = "its predictions on the target's images are not finite (NaN)"
-            warnings.warn(f"Member {member.name!r} is left out: {broken[member.name]}.", stacklevel=3)
-            continue
-        predictions.eeps[member.name] = eep(said, labels, num_classes)
-        predictions.leeps[member.name] = ms_leep([predictions.eeps[member.name]], labels)
-        predictions.tables[member.name] = class_given_source(said, labels, num_classes)
-    if progress is not None:
-        progress("probing members", len(members), len(members))
-    return predictions, broken
-
-
-def _rank(
-    members: Sequence[Member],
-    predictions: _Predictions,
-    labels: Tensor,
-    size: int,
-    metrics: Sequence[str],
-    progress: Progress | None,
-) -> Ranking:
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("scoring ensembles", done, total)
-
-    counted = [name for name in metrics if name in ENSEMBLE_METRICS]
-    # BASE alone needs the list of candidates too, and the cheapest metric gives it.
-    eeps = list(predictions.eeps.values())
-    ranking = score_ensembles(eeps, labels, size, counted or ["ms_leep"], report)
-    if "base" in metrics:
-        cards = [member.card for member in members]
-        ranking = ranking.with_scores(
-            "base",
-            score_base(
-                [card.test_miou for card in cards],
-                [card.train_images for card in cards],
-                [len(card.classes) for card in cards],
-                ranking.members,
-            ),
+def _reference(folder: Path | None, pool: Pool, target: Dataset, measures: Sequence[Measure]) -> Member | None:
+    """The member trained on the target that some metric compares with, if any does."""
+    asking = [measure.name for measure in measures if "reference" in measure.needs]
+    if not asking:
+        return None
+    if folder is not None:
+        member = Member.open(folder)
+        if not member.card.saw(target.spec.name):
+            raise SelectionError(f"reference: {folder} was trained on {member.card.dataset}, not {target.spec.name}.")
+        return member
+    trained = [member for member in pool if member.card.saw(target.spec.name)]
+    if not trained:
+        raise SelectionError(
+            f"{', '.join(asking)} compare with a model trained on the target, and the pool {pool.folder} has none for "
+            f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
+            "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return Ranking(ranking.members, {name: ranking.scores[name] for name in metrics})
+    return max(trained, key=lambda member: member.card.test_miou)
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """What was chosen from, and for what."""
+
+    pool: Pool
+    target: Dataset
+    split: Split
+    reader: ProbeReader
+    settings: ProbeSettings
 
 
 def _selection(
-    pool: Pool,
-    target: Dataset,
-    split: Split,
-    reader: ProbeReader,
-    metric: str,
-    ranking: Ranking,
-    predictions: _Predictions,
-    excluded: dict[str, str],
-    settings: ProbeSettings,
+    looked_at: _LookedAt, panel: Panel, measured: Measured, plan: Plan, found: Found, excluded: dict[str, str]
 ) -> Selection:
-    names = tuple(predictions.eeps)
+    names, ranking, metric = tuple(measured.leeps), found.ranking, plan.chosen_by.name
+    reader, target = looked_at.reader, looked_at.target
 
     def names_of(row: int) -> tuple[str, ...]:
         return tuple(names[int(index)] for index in ranking.members[row])
 
     order, scores = ranking.order(metric), ranking.scores[metric]
     chosen = names_of(int(order[0]))
-    ious = class_ious if metric == "iou_eep" else soft_class_ious
-    predicted = ious([predictions.eeps[name] for name in chosen], reader.probe.labels)
+    ious = class_ious if plan.chosen_by.metric.name == "iou_eep" else soft_class_ious
+    predicted = ious([panel.predictions(int(index)) for index in ranking.members[order[0]]], reader.probe.labels)
     return Selection(
         target=target.spec.name,
         target_reference=target.reference,
         classes=target.spec.classes,
-        train_images=split.identifiers,
+        train_images=looked_at.split.identifiers,
         void_images=reader.probe.void_images,
         mean=reader.statistics.mean,
         std=reader.statistics.std,
         image_size=reader.image_size,
-        pool=str(pool.folder.resolve()),
+        pool=str(looked_at.pool.folder.resolve()),
         size=ranking.members.shape[1],
         metric=metric,
         members=chosen,
@@ -345,11 +348,17 @@ def _selection(
         class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
         # The first of equals: members are in the order of their names.
-        single_best=max(names, key=predictions.leeps.__getitem__),
-        member_scores=dict(predictions.leeps),
+        single_best=max(names, key=measured.leeps.__getitem__),
+        member_scores=dict(measured.leeps),
         excluded=excluded,
-        probe=settings,
+        probe=looked_at.settings,
         versions=software_versions(),
+        search=found.search,
+        guarantee=found.guarantee,
+        single_scores={n: dict(zip(names, column.tolist(), strict=True)) for n, column in measured.columns.items()},
+        dropped=dict(measured.dropped),
+        sizes=found.sizes,
+        size_reason=found.size_reason,
         ranking=ranking,
-        tables={name: predictions.tables[name] for name in chosen},
+        tables={name: measured.tables[name] for name in chosen},
     )

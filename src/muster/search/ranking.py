@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from muster.errors import unknown_name
 from muster.metrics._arrays import NumpyArray
@@ -22,6 +22,7 @@ class Ranking:
     Attributes:
         members: int64 ``[candidates, size]``, indices into the pool; ascending in a row, rows in lexicographic order.
         scores: Per metric float64 ``[candidates]``, larger is better (a cost is held negated), always finite.
+        fraction: Share of the probe pixels that the scores rest on; less than 1 if scoring was interrupted.
 
     Raises:
         ValueError: If a score has not one entry per candidate, or one that is not finite.
@@ -29,6 +30,7 @@ class Ranking:
 
     members: NumpyArray
     scores: dict[str, NumpyArray]
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what could not be ordered."""
@@ -88,6 +90,20 @@ class Ranking:
             ValueError: If ``values`` has not one finite entry per candidate.
         """
         return replace(self, scores={**self.scores, metric: values})
+
+    def only(self, rows: Bool[NumpyArray, " candidates"]) -> Ranking:
+        """Some of the candidates.
+
+        Args:
+            rows: Whether to keep each.
+
+        Returns:
+            A new ranking with their scores; this one is unchanged.
+
+        Raises:
+            ValueError: If none is kept.
+        """
+        return replace(self, members=self.members[rows], scores={n: s[rows] for n, s in self.scores.items()})
 
     def _places(self, names: Sequence[str]) -> NumpyArray:
         """Place of each member in the order of names."""

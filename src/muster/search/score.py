@@ -1,5 +1,7 @@
-"""Score every candidate ensemble: the plain version, one candidate after the other.
+"""Score every candidate ensemble.
 
+All candidates are scored together: on the processor by :mod:`muster.search._exhaustive`, on other devices by
+:mod:`muster.search._tiles`. A metric that neither knows is computed from its definition, one candidate after the other.
 Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` the members of one candidate.
 """
 
@@ -14,38 +16,67 @@ import torch
 from jaxtyping import Float, Int
 
 from muster.errors import unknown_name
-from muster.metrics._arrays import Column, EnsemblePredictions, Labels, NumpyArray
-from muster.metrics._ensemble import Candidate, members_of
+from muster.metrics._arrays import Array, Column, EnsemblePredictions, Labels, NumpyArray, to_tensor
+from muster.metrics._ensemble import Candidate, Members, members_of
 from muster.metrics.base import base_terms
 from muster.metrics.registry import ENSEMBLE_METRICS, METRICS, Metric
+from muster.search._exhaustive import LARGEST_NUM_CLASSES, score_panel, usable_threads
+from muster.search._tally import FAST_METRICS
+from muster.search._tiles import score_tiles
+from muster.search.panel import InMemoryPanel, Panel
 from muster.search.ranking import Ranking
 
 
+class ScoringInterrupted(KeyboardInterrupt):
+    """Scoring was interrupted (Ctrl-C) when something usable had been computed.
+
+    Attributes:
+        ranking: All candidates, scored on a random sample of the probe pixels; :attr:`Ranking.fraction` says how large.
+    """
+
+    def __init__(self, ranking: Ranking) -> None:
+        super().__init__(f"interrupted after {ranking.fraction:.0%} of the probe pixels")
+        self.ranking = ranking
+
+
 def score_ensembles(
-    eeps: EnsemblePredictions,
+    eeps: EnsemblePredictions | Panel,
     labels: Labels,
     size: int = 3,
     metrics: Sequence[str] = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"),
     progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
 ) -> Ranking:
     """Score every set of ``size`` members.
 
+    Predicted classes are exactly those of the metrics' definition, and so are counts of them. Sums over pixels differ
+    from the definition's by rounding, but not with the number of threads. The first call on a machine compiles the
+    inner loops, which takes some seconds.
+
+    Cost: with M candidates, M * pixels * classes additions and comparisons for the IoU metrics, M * pixels for E-LEEP.
+    Memory beyond that of ``eeps``: one chunk of the panel, and 24 bytes for each candidate and class.
+
     Args:
         eeps: The members' target predictions, ``[members, pixels, classes]``, or a sequence of ``[pixels, classes]`` so
-            that they need not be copied together.
-        labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out.
+            that they need not be copied together; or a panel, of which one chunk at a time is read.
+        labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out. Those of a panel
+            in the panel's own order.
         size: Members per candidate, 1..members.
         metrics: Names among :data:`muster.metrics.ENSEMBLE_METRICS`.
-        progress: Called after each candidate with how many are done and how many there are.
+        progress: Called with how many candidates' worth of work is done and how many candidates there are.
+        threads: How many threads to compute on; by default one for each processor.
 
     Returns:
         All candidates, in lexicographic order, with one score per metric.
 
     Raises:
         ValueError: If ``eeps`` is empty, no array of probabilities, or its members differ in shape.
-        ValueError: If ``labels`` are not integers, not one per pixel, or outside 0..classes-1.
+        ValueError: If ``labels`` are not integers, not one per pixel, or outside 0..classes-1; or not the panel's.
         ValueError: If ``size`` is not between 1 and the number of members.
         ValueError: If ``metrics`` is empty or names an unknown metric.
+        ValueError: If ``threads`` is not positive.
+        ScoringInterrupted: After Ctrl-C, with the scores on the pixels that had been looked at. A second Ctrl-C stops
+            at once.
 
     Example:
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
@@ -54,17 +85,69 @@ def score_ensembles(
         ([[0, 1], [0, 2], [1, 2]], [-0.39, -0.69, -1.13])
     """
     chosen = _metrics(metrics)
-    panel = members_of(eeps, labels)
-    rows = list_candidates(len(panel.predictions), size)
-    scores = {metric.name: np.empty(len(rows), dtype=np.float64) for metric in chosen}
+    if threads is not None and threads < 1:
+        raise ValueError(f"Expected `threads` to be at least 1, but got {threads}.")
+    panel = _panel(eeps, labels)
+    rows = list_candidates(panel.num_members, size)
+    known = FAST_METRICS if panel.num_classes <= LARGEST_NUM_CLASSES else ()
+    fast = [metric.name for metric in chosen if metric.name in known]
+    plain = [metric for metric in chosen if metric.name not in known]
+    report = _Report(progress, len(rows), bool(fast) + bool(plain))
+    scores: dict[str, NumpyArray] = {}
+    if fast and isinstance(panel, InMemoryPanel) and panel.in_memory().labels.device.type != "cpu":
+        scores = score_tiles(panel.in_memory(), rows, fast, report)
+    elif fast:
+        scores, fraction, interrupted = score_panel(panel, rows, fast, threads or usable_threads(), report)
+        if interrupted:
+            raise ScoringInterrupted(Ranking(rows, scores, fraction))
+    if plain:
+        scores |= _score_plainly(panel.in_memory(), rows, plain, report)
+    report.end()
+    return Ranking(rows, {metric.name: scores[metric.name] for metric in chosen})
+
+
+class _Report:
+    """Turns work done into whole candidates, and tells only what is new."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int, stages: int) -> None:
+        """Work adds up to ``total`` candidates in each stage."""
+        self._progress, self._total, self._stages = progress, total, stages
+        self._work, self._told = 0.0, 0
+
+    def __call__(self, work: float) -> None:
+        self._work += work / self._stages
+        self._tell(min(int(self._work), self._total - 1))
+
+    def end(self) -> None:
+        """All is done."""
+        self._tell(self._total)
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None and done > self._told:
+            self._told = done
+            self._progress(done, self._total)
+
+
+def _panel(eeps: Array | Sequence[Array] | Panel, labels: object) -> Panel:
+    if not isinstance(eeps, Panel):
+        return InMemoryPanel(members_of(eeps, labels))
+    if not np.array_equal(to_tensor("labels", labels).cpu().numpy(), eeps.labels):
+        raise ValueError("Expected `labels` to be the panel's own, in its order (`panel.labels`), but got others.")
+    return eeps
+
+
+def _score_plainly(
+    members: Members, rows: NumpyArray, metrics: Sequence[Metric], report: Callable[[float], None]
+) -> dict[str, NumpyArray]:
+    """Scores by definition, one candidate after the other."""
+    scores = {metric.name: np.empty(len(rows), dtype=np.float64) for metric in metrics}
     with _one_thread():
         for done, row in enumerate(rows.tolist()):
-            candidate = Candidate(panel, tuple(row))
-            for metric in chosen:
+            candidate = Candidate(members, tuple(row))
+            for metric in metrics:
                 scores[metric.name][done] = _score(metric, candidate)
-            if progress is not None:
-                progress(done + 1, len(rows))
-    return Ranking(rows, scores)
+            report(1.0)
+    return scores
 
 
 @contextmanager

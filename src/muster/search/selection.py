@@ -48,6 +48,48 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True)
+class Sureness:
+    """How far the choice depends on which images were probed, see :func:`muster.search.bootstrap_leaders`.
+
+    Attributes:
+        lead: Score of the chosen candidate minus that of the best other one.
+        low: Lower end of its interval over bootstrap samples of the probe images.
+        high: Upper end.
+        level: Share of the samples that the interval spans.
+        resamples: Number of samples.
+        images: Number of images that were resampled.
+        wins: In which share of the samples each of the leading candidates is best, in the order of the ranking.
+        summary: The same in words.
+    """
+
+    lead: float
+    low: float
+    high: float
+    level: float
+    resamples: int
+    images: int
+    wins: tuple[float, ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class SizeStep:
+    """The best ensemble of one size.
+
+    Attributes:
+        size: Number of members.
+        members: Their names.
+        score: What the metric gives it.
+        cost: Sum of the members' parameters, or seconds an image if those are limited.
+    """
+
+    size: int
+    members: tuple[str, ...]
+    score: float
+    cost: float
+
+
+@dataclass(frozen=True)
 class SelectionRecord:
     """What ``selection.yaml`` holds: plain values only.
 
@@ -74,6 +116,14 @@ class SelectionRecord:
         excluded: The other members of the pool, with the reason why they are no candidates.
         probe: How the probe set was made.
         versions: Software it was made with.
+        predictor: What turned members into classifiers of the target's classes: ``counting`` or ``linear``.
+        search: How candidates were looked for: ``exhaustive``, ``greedy``, ``beam`` or ``racing``.
+        guarantee: What the search vouches for, in words; empty if every candidate was scored on every pixel.
+        single_scores: For each metric of single members, the score of every member.
+        dropped: Metrics that could not be computed, with the reason.
+        sizes: The best ensemble of each size, if muster chose the size.
+        size_reason: Why it chose that one.
+        sureness: How sure the choice is; ``None`` if that was not asked for or cannot be said.
     """
 
     target: str
@@ -97,6 +147,14 @@ class SelectionRecord:
     excluded: dict[str, str]
     probe: ProbeSettings
     versions: dict[str, str]
+    predictor: str = "counting"
+    search: str = "exhaustive"
+    guarantee: str = ""
+    single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    sizes: tuple[SizeStep, ...] = ()
+    size_reason: str = ""
+    sureness: Sureness | None = None
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -106,7 +164,13 @@ class SelectionRecord:
     def to_mapping(self) -> dict[str, Any]:
         """The record in lists, dictionaries, strings and numbers only."""
         content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
-        return content | {"probe": plain(asdict(self.probe))}
+        inner = {
+            "probe": asdict(self.probe),
+            "sizes": [asdict(step) for step in self.sizes],
+            "sureness": None if self.sureness is None else asdict(self.sureness),
+        }
+        content.update(plain(inner))
+        return content
 
     @staticmethod
     def from_mapping(content: Mapping[str, Any], where: str) -> SelectionRecord:
@@ -136,7 +200,7 @@ class Selection(SelectionRecord):
             pictures of what its EEP says. Not written to disk: empty in a loaded selection.
     """
 
-    ranking: Ranking
+    ranking: Ranking = field(kw_only=True)
     tables: Mapping[str, Tensor] = field(default_factory=dict)
 
     def names_of(self, candidate: int) -> tuple[str, ...]:

@@ -1,0 +1,102 @@
+"""Bootstrap of the leading candidates beside counting every resample's repeated pixels with the plain metrics."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from muster.metrics import METRICS, eep
+from muster.search.confidence import BOOTSTRAP_METRICS, Counted, Fixed, bootstrap_leaders
+
+MEMBERS, CLASSES, SIZE = 10, 23, 3
+
+
+def confidence(
+    pixels: int = 150_000, images: int = 150, candidates: int = 20, resamples: int = 200
+) -> dict[str, float]:
+    """Seconds and memory of 20 candidates of three among ten members, 23 source and target classes, 200 resamples.
+
+    Args:
+        pixels: Probe pixels.
+        images: That they are spread over evenly.
+        candidates: How many are compared.
+        resamples: How many there are. The plain version is timed on one, and multiplied.
+
+    Returns:
+        Per metric the seconds, the plain version's, how many times faster, and processor time, over all threads; and
+        the memory on top of the predictions, at most, in megabytes.
+    """
+    probs, labels, groups, rows = _problem(pixels, images, candidates)
+    counted, fixed = [Counted(p) for p in probs], [Fixed(eep(p, labels, CLASSES)) for p in probs]
+    few = slice(0, 2 * pixels // images)
+    for metric in BOOTSTRAP_METRICS:  # compiles, or loads what was compiled before
+        bootstrap_leaders([Counted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40)
+    result = {}
+    for metric in BOOTSTRAP_METRICS:
+
+        def ours(metric: str = metric) -> object:
+            return bootstrap_leaders(counted, labels, groups, rows, metric, resamples)
+
+        def plain(metric: str = metric) -> object:
+            return _plain_resample(probs, labels, groups, rows, metric)
+
+        (seconds, busy), (plain_seconds, plain_busy) = _seconds(ours), _seconds(plain)
+        result[f"s_{metric}"] = round(seconds, 2)
+        result[f"s_{metric}_plain"] = round(resamples * plain_seconds, 1)
+        result[f"times_faster_{metric}"] = round(resamples * plain_seconds / seconds, 1)
+        result[f"processor_s_{metric}"] = round(busy, 2)
+        result[f"processor_s_{metric}_plain"] = round(resamples * plain_busy, 1)
+    seconds, _ = _seconds(lambda: bootstrap_leaders(fixed, labels, groups, rows, "soft_iou_eep", resamples))
+    result["s_fixed_predictions"] = round(seconds, 2)
+    result["megabytes_of_probabilities"] = round(sum(p.nbytes for p in probs) / 1e6)
+    result["megabytes_on_top"] = round(
+        _megabytes(lambda: bootstrap_leaders(counted, labels, groups, rows, "soft_iou_eep", resamples))
+    )
+    return result
+
+
+def _problem(pixels: int, images: int, candidates: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Members of rising skill, pixels in the order of their images."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, CLASSES, pixels)
+    groups = np.arange(pixels) * images // pixels
+    probs = []
+    for member in range(MEMBERS):
+        said = generator.random((pixels, CLASSES), dtype=np.float32) ** 4
+        said[np.arange(pixels), labels] += 0.3 + 0.02 * member
+        probs.append(said / said.sum(axis=1, keepdims=True))
+    rows = np.array([np.sort(generator.choice(MEMBERS, SIZE, replace=False)) for _ in range(candidates)])
+    return probs, labels, groups, rows
+
+
+def _plain_resample(
+    probs: Sequence[np.ndarray], labels: np.ndarray, groups: np.ndarray, rows: np.ndarray, metric: str
+) -> list[float]:
+    """One resample by the definition: repeat the pixels of its images, count, score one candidate after the other."""
+    images = int(groups[-1]) + 1
+    bounds = np.searchsorted(groups, np.arange(images + 1))
+    drawn = np.random.default_rng(0).integers(0, images, images)
+    pixels = np.concatenate([np.arange(bounds[image], bounds[image + 1]) for image in drawn])
+    eeps = [eep(torch.from_numpy(p[pixels]), torch.from_numpy(labels[pixels]), CLASSES) for p in probs]
+    function = METRICS[metric].function
+    return [function([eeps[member] for member in row], labels[pixels]) for row in rows.tolist()]
+
+
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds that pass, and seconds of processor time over all threads, which a busy machine changes less."""
+    start, busy = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - start, time.process_time() - busy
+
+
+def _megabytes(work: Callable[[], object]) -> float:
+    """Most memory that arrays take on top of what was there before."""
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak / 1e6

@@ -1,0 +1,204 @@
+"""Exact optimal transport between two small samples of feature vectors, and what a coupling says of their classes.
+
+Axis names: ``source_samples`` and ``samples`` are rows of the source's and the target's features, ``dimensions`` the
+entries of a feature vector.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Integer
+from scipy import sparse
+from torch import Tensor
+
+from muster.metrics._arrays import _VOID, NumpyArray, to_tensor
+from muster.metrics._features import as_features
+
+SourceFeatures: TypeAlias = Float[Tensor, "source_samples dimensions"] | Float[NumpyArray, "source_samples dimensions"]
+SourceLabels: TypeAlias = Integer[Tensor, "source_samples"] | Integer[NumpyArray, "source_samples"]
+
+MAX_SAMPLES = 2000
+"""Rows a side above which a subsample is transported: an exact coupling takes more than quadratic time."""
+
+MAX_ITERATIONS = 10_000_000
+"""Pivots after which the solver is believed to be lost; 2000 rows a side take some hundred thousand."""
+
+_OPTIMAL = 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """The rows of one side: which were drawn, and which of them are the same point.
+
+    Attributes:
+        size: How many rows there are.
+        drawn: Indices of the rows looked at, ascending.
+        points: float64 ``[points, dimensions]``, no two alike, in lexicographic order.
+        point_of: The point of each row drawn.
+    """
+
+    size: int
+    drawn: Int[NumpyArray, " drawn"]
+    points: Float[NumpyArray, "points dimensions"]
+    point_of: Int[NumpyArray, " drawn"]
+
+    @property
+    def counts(self) -> Int[NumpyArray, " points"]:
+        """Rows drawn of each point."""
+        return np.bincount(self.point_of, minlength=len(self.points))
+
+    def shares(self, name: str, classes: object) -> Float[NumpyArray, "points classes"]:
+        """Of the rows of each point, the share that has each class."""
+        values = _as_classes(name, classes, self.size)[self.drawn]
+        present, contiguous = np.unique(values, return_inverse=True)
+        table = np.zeros((len(self.points), len(present)))
+        np.add.at(table, (self.point_of, contiguous), 1.0)
+        return table / self.counts[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """An optimal coupling of a source sample and a target sample.
+
+    Equal rows are one point with more mass, and the points are sorted: the order of the rows does not matter, and where
+    equal rows differ in class, their classes are coupled independently of each other.
+
+    Attributes:
+        cost: Sum of mass x squared Euclidean distance.
+        source: The source's side.
+        target: The target's side.
+        plan: ``[source points, target points]``, sparse; sums to 1.
+    """
+
+    cost: float
+    source: _Side
+    target: _Side
+    plan: Any
+
+    def conditional_entropy(self, source_classes: object, classes: object, names: tuple[str, str]) -> float:
+        """Entropy of the target's classes given the source's, under the coupling; natural log.
+
+        Args:
+            source_classes: Integers, one for each row of the source's features that were coupled.
+            classes: Integers, one for each row of the target's.
+            names: What the two arguments are called, for messages.
+
+        Returns:
+            0..log(number of target classes).
+
+        Raises:
+            ValueError: If one of the two is not an integer array of the right length, holds a negative number or void
+                (255).
+        """
+        source = self.source.shares(names[0], source_classes)
+        target = self.target.shares(names[1], classes)
+        joint = source.T @ (self.plan @ target)
+        given = np.broadcast_to(joint.sum(axis=1, keepdims=True), joint.shape)
+        some = joint > 0
+        return float(-(joint[some] * np.log(joint[some] / given[some])).sum()) + 0.0  # no minus zero
+
+
+def couple(
+    source_features: object,
+    features: object,
+    max_samples: int = MAX_SAMPLES,
+    seed: int = 0,
+    max_iterations: int = MAX_ITERATIONS,
+) -> Coupling:
+    """Transport a sample of source features to a sample of target features, every row of a side weighing the same.
+
+    Args:
+        source_features: ``[source_samples, dimensions]``.
+        features: ``[samples, dimensions]``.
+        max_samples: Rows a side; of more, so many are drawn without replacement. Which rows depends on the seed, the
+            number of rows of that side and ``max_samples`` alone, so all members are measured on the same target rows.
+        seed: Of that draw.
+        max_iterations: When the solver gives up.
+
+    Returns:
+        The coupling. Its cost is unique; where several couplings reach it, which one it is depends on the points alone.
+
+    Raises:
+        ValueError: If the features are not finite floating-point arrays of one width, or ``max_samples`` is below 1.
+        ValueError: If the solver has not converged.
+    """
+    if max_samples < 1:
+        raise ValueError(f"Expected `max_samples` to be at least 1, but got {max_samples}.")
+    first = as_features("source_features", source_features)
+    second = as_features("features", features)
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            "Expected `source_features` and `features` to have the same number of dimensions, "
+            f"but got {first.shape[1]} and {second.shape[1]}."
+        )
+    source, target = (_side(values, max_samples, (seed, index)) for index, values in enumerate((first, second)))
+    common = math.lcm(len(source.drawn), len(target.drawn))
+    source_masses, masses = (side.counts * float(common // len(side.drawn)) for side in (source, target))
+    flow = sparse.coo_array(_solve(source_masses, masses, _costs(source.points, target.points), max_iterations))
+    difference = source.points[flow.coords[0]] - target.points[flow.coords[1]]
+    distances = np.einsum("pd,pd->p", difference, difference)
+    return Coupling(float(flow.data @ distances / common), source, target, flow.tocsr() / common)
+
+
+def _side(features: Tensor, max_samples: int, stream: tuple[int, int]) -> _Side:
+    size = len(features)
+    drawn = np.arange(size)
+    if size > max_samples:
+        generator = np.random.default_rng((stream[0] % 2**64, stream[1]))
+        drawn = np.sort(generator.choice(size, max_samples, replace=False))
+    rows = features[torch.from_numpy(drawn).to(features.device)].double().cpu().numpy()
+    points, point_of = np.unique(rows, axis=0, return_inverse=True)
+    return _Side(size, drawn, points, point_of.reshape(-1))
+
+
+def _costs(
+    source: Float[NumpyArray, "source_points dimensions"], target: Float[NumpyArray, "points dimensions"]
+) -> Float[NumpyArray, "source_points points"]:
+    """Squared distances up to a factor, good enough to solve with: the optimal cost is summed from differences."""
+    origin = (source.mean(axis=0) + target.mean(axis=0)) / 2  # products of uncentred rows would lose digits
+    scale = max(float(np.abs(source - origin).max()), float(np.abs(target - origin).max())) or 1.0
+    first, second = (source - origin) / scale, (target - origin) / scale
+    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2.0 * (first @ second.T)
+    costs: NumpyArray = np.maximum(squares, 0.0)
+    return costs
+
+
+def _solve(
+    source_masses: Float[NumpyArray, " source_points"],
+    masses: Float[NumpyArray, " points"],
+    costs: Float[NumpyArray, "source_points points"],
+    max_iterations: int,
+) -> Float[NumpyArray, "source_points points"]:
+    """The optimal flow. Masses are whole numbers, so that of a basic solution has whole numbers too: no round-off."""
+    from ot.lp import emd  # a quarter of a second to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what the status says as well
+        flow, log = emd(source_masses, masses, costs, numItermax=max_iterations, log=True)
+    if log["result_code"] != _OPTIMAL:
+        raise ValueError(
+            f"Expected optimal transport to converge within {max_iterations} iterations, but it did not "
+            f"({log['warning']}). Raise `max_iterations` or lower `max_samples`."
+        )
+    whole: NumpyArray = np.rint(np.maximum(flow, 0.0))
+    return whole
+
+
+def _as_classes(name: str, values: object, count: int) -> Int[NumpyArray, " samples"]:
+    tensor = to_tensor(name, values)
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(f"Expected `{name}` to be integers, but got {tensor.dtype}.")
+    if tensor.shape != (count,):
+        raise ValueError(f"Expected `{name}` to have shape [{count}], but got {list(tensor.shape)}.")
+    classes = tensor.long().cpu().numpy()
+    if (classes == _VOID).any():
+        raise ValueError(f"Expected `{name}` without void, but got {_VOID}. Drop void pixels.")
+    if classes.min() < 0:
+        raise ValueError(f"Expected `{name}` to be at least 0, but got {classes.min()}.")
+    return classes

@@ -1,0 +1,117 @@
+"""A metric as somebody asks for it: its name, and what is to be wrapped around it.
+
+Written ``METRIC+WRAPPER+WRAPPER``: ``parc+pca32+l`` is PARC after a reduction to 32 principal components, with the
+depth of the network added (the best of Bolya et al., NeurIPS 2021); ``leep+haste_cs`` is LEEP on the hardest
+pixels alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from muster.errors import unknown_name
+from muster.metrics.registry import Kind, Metric, get_metric
+
+Hardness: TypeAlias = Literal["images", "pixels"]
+
+_PCA = re.compile(r"pca([1-9][0-9]*)")
+_HARD: dict[str, Hardness] = {"haste_ca": "images", "haste_cs": "pixels"}
+_FEATURES = {"features", "image_features"}
+_ARRAYS = {"probs", "eeps", *_FEATURES}
+_WRAPPERS = ("pcaN", "l", *_HARD)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric with its wrappers.
+
+    Attributes:
+        name: As it was written; names columns of rankings.
+        metric: What is wrapped.
+        dimensions: Number of principal components that features are reduced to first (``+pcaN``; Bolya et al., NeurIPS
+            2021, section 4); ``None`` for all of them.
+        hard: Only the hardest part of the target is looked at (HASTE, section 4): ``"images"`` that resemble the source
+            least (``+haste_ca``, class-agnostic), or ``"pixels"`` far from the mean of their class (``+haste_cs``).
+        with_depth: Scores are standardised over the members, and each one's relative depth is added (``+l``; Bolya et
+            al., eq. 6).
+    """
+
+    name: str
+    metric: Metric
+    dimensions: int | None = None
+    hard: Hardness | None = None
+    with_depth: bool = False
+
+    @property
+    def title(self) -> str:
+        """What to call it in a table."""
+        prefix = {"images": "HASTE(CA)-", "pixels": "HASTE(CS)-", None: ""}[self.hard]
+        pca = "" if self.dimensions is None else f", f={self.dimensions}"
+        return f"{prefix}{self.metric.title}{' + l' if self.with_depth else ''}{pca}"
+
+    @property
+    def kind(self) -> Kind:
+        """What the metric itself is a function of."""
+        return self.metric.kind
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """All that has to be known of a member: see :attr:`muster.metrics.Metric.needs`."""
+        more = {"images": {"source_layers", "target_layers"}, "pixels": {"features", "labels"}, None: set[str]()}
+        return frozenset(self.metric.needs) | more[self.hard]
+
+
+def parse_measure(text: str) -> Measure:
+    """Read a metric as it is written on the command line.
+
+    Args:
+        text: A name of :data:`muster.metrics.METRICS`, then any of ``+pcaN``, ``+l``, ``+haste_ca`` and ``+haste_cs``.
+
+    Returns:
+        What it means.
+
+    Raises:
+        ValueError: If a name is unknown, a wrapper comes twice, or does not go with the metric.
+
+    Example:
+        >>> parse_measure("logme+pca32+l").title
+        'LogME + l, f=32'
+    """
+    name, *wrappers = text.split("+")
+    metric = get_metric(name)
+    dimensions, hard, with_depth = None, None, False
+    for wrapper in wrappers:
+        if (found := _PCA.fullmatch(wrapper)) and dimensions is None:
+            dimensions = int(found[1])
+        elif wrapper in _HARD and hard is None:
+            hard = _HARD[wrapper]
+        elif wrapper == "l" and not with_depth:
+            with_depth = True
+        else:
+            raise ValueError(f"Metric {text!r}: {_objection(wrapper, wrappers)}")
+    measure = Measure(text, metric, dimensions, hard, with_depth)
+    if reason := _misfit(measure):
+        raise ValueError(f"Metric {text!r}: {reason}")
+    return measure
+
+
+def _objection(wrapper: str, wrappers: list[str]) -> str:
+    if wrapper in _HARD or wrapper == "l" or _PCA.fullmatch(wrapper):
+        return f"{'+'.join(wrappers)!r} wraps twice in the same way. Name each kind of wrapper once."
+    return unknown_name("wrapper", wrapper, _WRAPPERS)
+
+
+def _misfit(measure: Measure) -> str:
+    """Why the wrappers do not go with the metric, or nothing."""
+    kind, name, needs = measure.kind, measure.metric.name, set(measure.metric.needs)
+    if measure.dimensions is not None and ("source_features" in needs or not needs & _FEATURES):
+        return f"'+pca' reduces features of the target, which is not what {name!r} is computed from."
+    if measure.with_depth and kind != "member":
+        return f"'+l' adds a member's depth, but {name!r} is no score of single members."
+    if measure.hard is not None and (kind == "candidate" or not needs & _ARRAYS):
+        return f"HASTE needs a metric of probe pixels or images, which {name!r} is not."
+    if measure.hard == "pixels" and "image_features" in needs:
+        return f"{name!r} looks at whole images: use '+haste_ca', which chooses images."
+    return ""

@@ -1,0 +1,142 @@
+"""Beam search: keep the best few sets of every size, then exchange members while that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from muster.search._extension import (
+    LEADERS,
+    Extensions,
+    MemberSet,
+    best_extensions,
+    count_parts,
+    extensions_of,
+    grow,
+)
+from muster.search._listed_sets import exact_scores
+from muster.search._log_bound import e_leep_bound
+from muster.search._workers import Steps, Workers
+from muster.search.greedy import best_sum, check_search, describe_bound
+from muster.search.panel import Panel
+from muster.search.result import SearchInterrupted, SearchResult, best_first
+
+Scored = dict[MemberSet, float]
+
+
+def beam(
+    panel: Panel,
+    size: int,
+    metric: str = "soft_iou_eep",
+    *,
+    width: int = 4,
+    swaps: bool = True,
+    max_rounds: int = 10,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SearchResult:
+    """Extend the best ``width`` sets of each size by every member; then exchange single members of the best sets.
+
+    With ``width=1`` and without swaps this is :func:`muster.search.greedy.greedy`. A round of swaps takes the best sets
+    found so far, ``width`` at most, whose exchanges have not been looked at, and scores all sets that differ from one
+    of them in one member. It ends when no exchange improves the best set, or after ``max_rounds`` rounds.
+
+    Nothing is promised for IoU-EEP and SoftIoU-EEP but that, if ``max_rounds`` sufficed, no exchange of one member
+    improves the set. For E-LEEP ``bound`` is that of :func:`muster.search._log_bound.e_leep_bound`; MS-LEEP is a sum
+    over members, whose best set is known without a search.
+
+    Cost: growing takes about ``width`` times what greedy takes in arithmetic, and as many passes over the predictions;
+    a round of swaps is a pass with ``size`` times as many sets as it looks at.
+
+    Args:
+        panel: What members say on the probe pixels.
+        size: Members of the set, 1..members.
+        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        width: Sets kept of every size.
+        swaps: Whether to exchange members.
+        max_rounds: Most rounds of exchanging.
+        threads: How many threads work; by default one for each processor. The result does not depend on it.
+        progress: Called with how much is done and how much there is at most.
+
+    Returns:
+        The best set with its exact score. Equal scores are decided by the order of the members.
+
+    Raises:
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or ``width``
+            or ``max_rounds`` is not positive.
+        SearchInterrupted: On Ctrl-C, with the best set found so far once there is one of full size.
+
+    Example:
+        >>> import numpy as np
+        >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
+        >>> beam(Panel.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
+        (((0, 1), 1.0), ((0, 2), 0.25), ((1, 2), 0.0))
+    """
+    check_search(panel, size, metric)
+    if width < 1 or max_rounds < 1:
+        raise ValueError(f"Expected `width` and `max_rounds` to be at least 1, but got {width} and {max_rounds}.")
+    with Workers(threads) as workers:
+        if metric == "ms_leep":
+            return best_sum(panel, size, workers)
+        passes = 1 if metric == "e_leep" else count_parts(panel)
+        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(panel.chunks))
+        extensions = extensions_of(panel, metric, size, workers, steps)
+        found: Scored = {}
+        try:
+            for latest in _found(extensions, size, width, max_rounds if swaps else 0):
+                found = latest
+            result = _result(panel, metric, found, extensions, workers, steps)
+        except KeyboardInterrupt as stop:
+            raise _interrupted(panel, metric, size, found, extensions, workers) from stop
+        steps.finish()
+        return result
+
+
+def _found(extensions: Extensions, size: int, width: int, max_rounds: int) -> Iterator[Scored]:
+    """The best sets known after every round, at first of less than full size."""
+    found: Scored = {}
+    for found in grow(extensions, size, width):
+        yield found
+    looked_at: set[MemberSet] = set()
+    for _ in range(max_rounds):
+        before = next(iter(found))
+        centres = [members for members in list(found)[:width] if members not in looked_at]
+        if size == 1 or not centres:
+            return
+        looked_at.update(centres)
+        found = _swapped(extensions, centres, found, max(width, LEADERS))
+        yield found
+        if next(iter(found)) == before:
+            return
+
+
+def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, count: int) -> Scored:
+    """The best sets among those found and all that differ from a centre in one member."""
+    bases = list(dict.fromkeys(tuple(m for m in centre if m != left) for centre in centres for left in centre))
+    near = best_extensions(bases, extensions.scores(bases), count)
+    # A set is scored anew by way of every base; the order of the additions must not make it better than itself.
+    return dict(best_first(near | found, count))
+
+
+def _result(
+    panel: Panel, metric: str, found: Scored, extensions: Extensions, workers: Workers, steps: Steps | None
+) -> SearchResult:
+    leaders = best_first(exact_scores(panel, list(found)[:LEADERS], metric, workers, steps), LEADERS)
+    members, score = leaders[0]
+    if metric != "e_leep":
+        return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
+    bound = max(score, e_leep_bound(panel.truths(), len(members), members, workers))
+    said = describe_bound(score, bound, panel.num_members, len(members))
+    return SearchResult(metric, members, score, bound, said, extensions.evaluated, leaders)
+
+
+def _interrupted(
+    panel: Panel, metric: str, size: int, found: Scored, extensions: Extensions, workers: Workers
+) -> SearchInterrupted:
+    best = next(iter(found), ())
+    if len(best) < size:
+        return SearchInterrupted(None, best)
+    [(members, score)] = exact_scores(panel, [best], metric, workers).items()
+    leader = ((members, score),)
+    return SearchInterrupted(
+        SearchResult(metric, members, score, None, "none: interrupted", extensions.evaluated, leader)
+    )

@@ -1,0 +1,87 @@
+"""Where the members' predictions go as they are made: into memory, or onto disk if they are many.
+
+Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from muster.search.panel import Panel, PanelWriter
+
+_GIGABYTE = 1e9
+_FLOAT32_BYTES = 4
+
+
+class Collector:
+    """Takes the predictions of one member after the other, and makes a panel of them.
+
+    What does not fit into memory goes into a temporary folder, which is gone when the ``with`` block ends.
+    """
+
+    def __init__(
+        self,
+        labels: Int[Tensor, " pixels"],
+        num_classes: int,
+        num_members: int,
+        memory_gb: float,
+        folder: Path | None = None,
+    ) -> None:
+        """Nothing is written before the ``with`` block is entered.
+
+        Args:
+            labels: Target classes of the probe pixels.
+            num_classes: Number of target classes.
+            num_members: How many members will come at most.
+            memory_gb: Most that predictions may take in memory, in units of 10^9 bytes.
+            folder: Where to make the temporary folder; by default where the system puts such.
+        """
+        self._labels, self._num_classes, self._num_members = labels, num_classes, num_members
+        needed = num_members * len(labels) * num_classes * _FLOAT32_BYTES
+        self._on_disk, self._folder = needed > memory_gb * _GIGABYTE, folder
+        self._kept: list[Tensor] = []
+        self._temporary, self._writing = ExitStack(), ExitStack()
+        self._writer: PanelWriter | None = None
+        self._written: Path | None = None
+
+    def __enter__(self) -> Collector:
+        if self._on_disk:
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.TemporaryDirectory(prefix="muster-panel-", dir=self._folder)
+            self._written = Path(self._temporary.enter_context(temporary)) / "panel"
+            writer = PanelWriter(self._written, self._labels, self._num_classes, self._num_members)
+            self._writer = self._writing.enter_context(writer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writing.__exit__(kind, error, trace)
+        finally:
+            self._temporary.__exit__(kind, error, trace)
+
+    def add(self, predictions: Float[Tensor, "pixels classes"]) -> None:
+        """Take what the next member says.
+
+        Raises:
+            SelectionError: If the disk is full.
+        """
+        if self._writer is None:
+            self._kept.append(predictions)
+        else:
+            self._writer.add(predictions)
+
+    def panel(self) -> Panel:
+        """All that was taken; nothing can be added after that."""
+        if self._writer is None or self._written is None:
+            return Panel.of(self._kept, self._labels)
+        self._writing.close()
+        return Panel.open(self._written)

@@ -1,0 +1,239 @@
+"""Greedy forward selection: start with the best member and add, one after the other, the one that helps most.
+
+Axis names: ``members`` are those of the panel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from muster.errors import unknown_name
+from muster.metrics._arrays import NumpyArray
+from muster.search._extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
+from muster.search._listed_sets import exact_scores, member_leeps
+from muster.search._log_bound import e_leep_bound
+from muster.search._workers import Steps, Workers
+from muster.search.panel import Panel
+from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult, best_first
+
+_BATCH = 64
+"""Members whose gains are brought up to date together."""
+
+_ROUNDING = 1e-9
+"""By how much rounding may make a gain that is out of date too small: far more than it can."""
+
+
+def greedy(
+    panel: Panel,
+    size: int,
+    metric: str = "soft_iou_eep",
+    *,
+    lazy: bool = True,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SearchResult:
+    """Build a set of members one by one, each time adding the one with which the metric is largest.
+
+    **MS-LEEP** is a sum over members: the ``size`` members of largest LEEP are the best set, and ``bound`` is their
+    score.
+
+    **E-LEEP.** For a set A let F(A) = mean over pixels i of log(e + sum over s in A of p_s(y_i|x_i)), with e > 0. For
+    A of ``size`` S, E-LEEP(A) = F(A) - log S but for e, which is S times the smallest normal number of the panel's type
+    here (the metric itself clamps the sum there instead). F is monotone and submodular: if A is within B and s in
+    neither, the gain of s at a pixel is log(1 + p_s / (e + sum over A)), which is not negative and not larger for B,
+    whose sum is not smaller; and a mean of such functions is one too. What follows, with O the best set and A_k the
+    first k members that greedy chooses (F(O) <= F(A_k) + sum over O of their gains there, so that the best single gain
+    closes 1/S of the distance at least):
+
+    - F(A_S) - F(A_k) >= (1 - (1 - 1/S)^(S-k)) (F(O) - F(A_k)). For k = 0 that is the well-known share 1 - 1/e, of a
+      distance from F(empty) = log e, about -86 in float32: it allows for a loss of some 30 nats, so it says nothing.
+      For k = 1 no constant is left: E-LEEP(A_S) >= E-LEEP(O) - (1 - 1/S)^(S-1) (E-LEEP(O) + log S - LEEP of the best
+      member).
+    - It does *not* follow that greedy reaches any fixed share of the best E-LEEP, which is negative, nor that
+      E-LEEP grows with every member (F does; the mean over members does not), nor anything for IoU-EEP.
+    - After the search, E-LEEP(O) <= F(A_k) - log S + the S largest gains at A_k, for each k. Gains that are out of date
+      serve too: they were larger.
+    - Each gain lets others be skipped: one that was too small for fewer members cannot have become large enough (lazy
+      evaluation; the same set results).
+
+    The bound after the search is loose, because any member adds about log(1 + 1/k) to F. ``bound`` is the smaller of it
+    and one by convex relaxation, which is usually far smaller: see :func:`muster.search._log_bound.e_leep_bound`.
+
+    **IoU-EEP and SoftIoU-EEP** are neither monotone nor submodular, and nothing is promised. Each round reads all
+    predictions once.
+
+    Args:
+        panel: What members say on the probe pixels.
+        size: Members of the set, 1..members.
+        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        lazy: For E-LEEP: bring gains up to date only where they could matter.
+        threads: How many threads work; by default one for each processor. The result does not depend on it.
+        progress: Called with how much is done and how much there is.
+
+    Returns:
+        The set with its exact score; ``leaders`` are the best that were met in the last round. Equal scores are decided
+        by the order of the members.
+
+    Raises:
+        ValueError: If ``size`` is not between 1 and the number of members, or the metric is none of the four.
+        SearchInterrupted: On Ctrl-C, with the members chosen so far.
+
+    Source:
+        G. Nemhauser, L. Wolsey, M. Fisher, "An Analysis of Approximations for Maximizing Submodular Set Functions I",
+        Mathematical Programming, 1978; M. Minoux, "Accelerated Greedy Algorithms for Maximizing Submodular Set
+        Functions", Optimization Techniques, 1978 (lazy evaluation).
+
+    Example:
+        >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
+        >>> result = greedy(Panel.of(eeps, np.array([0, 1])), size=2, metric="e_leep")
+        >>> result.members, round(result.score, 2), result.bound >= result.score
+        ((0, 1), -0.39, True)
+    """
+    check_search(panel, size, metric)
+    with Workers(threads) as workers:
+        if metric == "ms_leep":
+            return best_sum(panel, size, workers)
+        if metric == "e_leep":
+            return _greedy_log(panel, size, lazy, workers, progress)
+        return _greedy_iou(panel, size, metric, workers, progress)
+
+
+def best_sum(panel: Panel, size: int, workers: Workers) -> SearchResult:
+    """The best set by MS-LEEP: nothing is searched.
+
+    Args:
+        panel: What members say.
+        size: Members of the set.
+        workers: Threads to run on.
+
+    Returns:
+        The members of largest LEEP, with their score as bound.
+    """
+    leeps = member_leeps(panel, workers)
+    order = np.argsort(-leeps, kind="stable")
+    members = tuple(sorted(order[:size].tolist()))
+    score = float(sum(leeps[list(members)].tolist()))
+    guarantee = "the best set: MS-LEEP is a sum over members, and these have the largest terms"
+    return SearchResult("ms_leep", members, score, score, guarantee, panel.num_members, ((members, score),))
+
+
+def check_search(panel: Panel, size: int, metric: str) -> None:
+    """Refuse a search that cannot be made.
+
+    Args:
+        panel: What members say.
+        size: Members of a set.
+        metric: What to search by.
+
+    Raises:
+        ValueError: If ``size`` is not between 1 and the number of members, or the metric is unknown.
+    """
+    if metric not in SEARCH_METRICS:
+        raise ValueError(unknown_name("metric to search by", metric, SEARCH_METRICS))
+    if not 1 <= size <= panel.num_members:
+        raise ValueError(f"Expected `size` between 1 and the {panel.num_members} members there are, but got {size}.")
+
+
+def describe_bound(score: float, bound: float, count: int, size: int) -> str:
+    """What a bound on E-LEEP says, in words.
+
+    Args:
+        score: What was reached.
+        bound: What no set exceeds.
+        count: Members there are.
+        size: Members of a set.
+
+    Returns:
+        A sentence without its full stop.
+    """
+    return f"at most {max(0.0, bound - score):.4f} below the E-LEEP of the best {size} of the {count} members"
+
+
+def _greedy_iou(
+    panel: Panel, size: int, metric: str, workers: Workers, progress: Callable[[int, int], None] | None
+) -> SearchResult:
+    steps = Steps(progress, size * count_parts(panel) + len(panel.chunks))
+    extensions = extensions_of(panel, metric, size, workers, steps)
+    found: dict[MemberSet, float] = {}
+    try:
+        for latest in grow(extensions, size, width=1):
+            found = latest
+        leaders = best_first(exact_scores(panel, list(found), metric, workers, steps), LEADERS)
+    except KeyboardInterrupt as stop:
+        raise SearchInterrupted(None, next(iter(found), ())) from stop
+    steps.finish()
+    members, score = leaders[0]
+    return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
+
+
+def _greedy_log(
+    panel: Panel, size: int, lazy: bool, workers: Workers, progress: Callable[[int, int], None] | None
+) -> SearchResult:
+    steps = Steps(progress, size + 2)
+    search = _LazyLog(LogExtensions(panel, size, workers, steps), size)
+    result: SearchResult | None = None
+    try:
+        for _ in range(size):
+            search.add(np.inf if not lazy else _ROUNDING)
+            steps.step()
+        leaders = best_first(exact_scores(panel, search.leaders, "e_leep", workers), LEADERS)
+        members, score = leaders[0]
+        bound, evaluated = max(score, search.bound), search.extensions.evaluated
+        said = describe_bound(score, bound, panel.num_members, size)
+        result = SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
+        steps.step()
+        bound = max(score, min(bound, e_leep_bound(panel.truths(), size, members, workers)))
+    except KeyboardInterrupt as stop:
+        raise SearchInterrupted(result, search.members) from stop
+    steps.finish()
+    said = describe_bound(score, bound, panel.num_members, size)
+    return SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
+
+
+class _LazyLog:
+    """Greedy search by E-LEEP that keeps gains which are out of date as upper bounds.
+
+    Attributes:
+        members: Chosen so far, ascending.
+        bound: No set of the final size has a higher E-LEEP.
+        leaders: The best sets met in the last round.
+    """
+
+    def __init__(self, extensions: LogExtensions, size: int) -> None:
+        """Nothing is chosen yet."""
+        self.extensions, self._size = extensions, size
+        self._gains = np.full(extensions.num_members, np.inf)
+        self._value = math.log(extensions.offset)
+        self.members: MemberSet = ()
+        self.bound = np.inf
+        self.leaders: list[MemberSet] = []
+
+    def add(self, slack: float) -> None:
+        """Choose one more member; gains less than ``slack`` below the best one, or infinitely many, are made anew."""
+        values = self._evaluate(slack)
+        largest = np.partition(self._gains, -self._size)[-self._size :]
+        self.bound = min(self.bound, self._value + float(largest.sum()) - math.log(self._size))
+        order = np.argsort(-values, kind="stable")
+        known = order[values[order] > -np.inf][:LEADERS]
+        self.leaders = [tuple(sorted((*self.members, member))) for member in known.tolist()]
+        best = int(order[0])
+        self.members = self.leaders[0]
+        self._value = float(values[best])
+        self._gains[list(self.members)] = 0.0
+
+    def _evaluate(self, slack: float) -> Float[NumpyArray, " members"]:
+        """F of the chosen members with each other one, -inf where its gain cannot be the largest."""
+        values = np.full(len(self._gains), -np.inf)
+        order = np.argsort(-self._gains, kind="stable")
+        order = order[~np.isin(order, self.members)]
+        for low in range(0, len(order), _BATCH):
+            batch = order[low : low + _BATCH]
+            if self._gains[batch[0]] < values.max() - self._value - slack:
+                break
+            values[batch] = self.extensions.log_sums(self.members, batch)
+            self._gains[batch] = values[batch] - self._value
+        return values

@@ -1,0 +1,78 @@
+"""Whatever turns a member into a classifier of the target's classes at the probe pixels.
+
+Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+
+from muster.metrics import eep, linear_predictor
+from muster.pool import Member
+from muster.probe import ProbeCache, ProbeReader, keep, look_up, member_key
+from muster.search.inputs import Inputs
+
+PredictorName: TypeAlias = Literal["counting", "linear"]
+
+_LINEAR_VERSION = 1
+"""Part of the cache key: raise it when the linear predictor gives other numbers."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A kind of predictor.
+
+    Attributes:
+        name: ``counting`` translates a member's source classes by counting (:func:`muster.metrics.eep`); ``linear``
+            fits a classifier to its features, read on images that it was not fitted on
+            (:func:`muster.metrics.linear_predictor`).
+        num_classes: Number of target classes.
+    """
+
+    name: PredictorName
+    num_classes: int
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it is made from, by the names of :attr:`muster.metrics.Metric.needs`."""
+        return frozenset({"features", "labels", "groups"} if self.name == "linear" else {"probs", "labels"})
+
+    def kept(self, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
+        """Predictions from an earlier time, if looking them up is cheaper than making them."""
+        if self.name == "counting" or cache is None:
+            return None
+        return look_up(self._key(member, reader), (len(reader.probe), self.num_classes), reader, cache)
+
+    def predict(
+        self, inputs: Inputs, member: Member, reader: ProbeReader, cache: ProbeCache | None
+    ) -> Float[Tensor, "pixels classes"]:
+        """Make predictions, and keep them if that spares work the next time.
+
+        Args:
+            inputs: ``probs``, ``features``, ``labels`` and ``groups`` of the member.
+            member: Whose they are.
+            reader: Knows the probe set.
+            cache: Where predictions are kept, if anywhere.
+
+        Returns:
+            Probabilities of the target's classes, float32.
+        """
+        values = inputs.values
+        said: Tensor
+        if self.name == "counting":
+            said = eep(values["probs"], values["labels"], self.num_classes)
+            return said
+        said = linear_predictor(values["features"], values["labels"], values["groups"], self.num_classes)
+        if cache is not None:
+            keep(self._key(member, reader), said, cache)
+        return said
+
+    def _key(self, member: Member, reader: ProbeReader) -> str:
+        """Unlike a member's probabilities, a fitted classifier depends on the labels and the number of classes."""
+        facts = f"{member_key(member, reader)} {self.name} {_LINEAR_VERSION} {self.num_classes}"
+        return hashlib.sha256(facts.encode() + reader.probe.labels.numpy().tobytes()).hexdigest()

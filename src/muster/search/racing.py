@@ -1,0 +1,201 @@
+"""Racing: score candidates on a growing part of the probe pixels, and drop those that cannot be the best any more.
+
+Axis names: ``candidates`` are sets of ``size`` members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Int
+from scipy.stats import norm
+
+from muster.metrics._arrays import NumpyArray
+from muster.search._extension import LEADERS, MemberSet
+from muster.search._listed_sets import ListedSets, exact_scores, list_sets
+from muster.search._workers import Steps, Workers
+from muster.search.greedy import best_sum, check_search
+from muster.search.panel import Panel
+from muster.search.result import SearchInterrupted, SearchResult, best_first
+from muster.search.score import list_candidates
+
+MOST_BYTES = 2**31
+"""Most that the sums of all candidates may take."""
+
+_LEAST_PIXELS = 30
+"""Pixels of each class that must have been seen before anything is dropped: of fewer, a share is no normal variable."""
+
+
+def racing(
+    panel: Panel,
+    size: int,
+    metric: str = "soft_iou_eep",
+    candidates: Int[NumpyArray, "candidates size"] | None = None,
+    *,
+    confidence: float = 0.95,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SearchResult:
+    """Find the best of many candidates without scoring all of them on all probe pixels.
+
+    All candidates are scored on the first chunk of the panel, those that remain on the first two, four, eight and so
+    on, and what is left at the end on all. After each step but the last a candidate is dropped if its score is below
+    that of the leading candidate by more than z standard errors of that difference. The errors are those of a random
+    sample without replacement; the difference is taken pixel by pixel (of the logarithms for E-LEEP, of the pixels'
+    first-order effects on the mean IoU for IoU-EEP and SoftIoU-EEP), so that what two candidates have in common does
+    not count. z is such that, were the differences normal, the best candidate would fall to any other at any step with
+    a probability of at most 1 - ``confidence``.
+
+    What that means:
+
+    - The confidence is about the probe set at hand: that the candidate which scores best on all its pixels was not
+      dropped. The chance in it is which pixels came first, and the panel dealt them at random whatever image they are
+      from. How far another choice of *images* would give another winner is a different question, on which this says
+      nothing: pixels of an image are alike, so scores on other images vary more than these errors suggest.
+    - It rests on sums of many pixels being normal, and on the first order for ratios: an approximation, poor where few
+      pixels of a class decide. Nothing is dropped before 30 pixels of every class (or all there are) were seen.
+    - Scores of the survivors are exact; those dropped get none.
+
+    MS-LEEP needs no race: it is a sum over members, and all its scores are exact at once.
+
+    Args:
+        panel: What members say on the probe pixels.
+        size: Members of a candidate.
+        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        candidates: Members of each candidate, ``[candidates, size]``, in any order; by default all sets of that size.
+        confidence: With which the best candidate is not dropped, above 0 and below 1.
+        threads: How many threads work; by default one for each processor. The result does not depend on it.
+        progress: Called with how many chunks are done and how many there are.
+
+    Returns:
+        The best of the candidates that remained; ``bound`` is its score if none was dropped, otherwise ``None``.
+
+    Raises:
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four,
+            ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the panel, or there are
+            too many to hold their scores.
+        SearchInterrupted: On Ctrl-C, with the leading candidate, scored on the pixels seen so far.
+
+    Source:
+        O. Maron, A. Moore, "Hoeffding Races: Accelerating Model Selection Search for Classification and Function
+        Approximation", NeurIPS 1993. We bound paired differences, by normal instead of Hoeffding's intervals.
+
+    Example:
+        >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
+        >>> result = racing(Panel.of(eeps, np.array([0, 1])), size=2, metric="iou_eep")
+        >>> result.members, result.score, result.guarantee
+        ((0, 1), 1.0, 'the best of the 3 candidates: all were scored on all pixels')
+    """
+    check_search(panel, size, metric)
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
+    sets = _sets(panel, size, candidates)
+    with Workers(threads) as workers:
+        if metric == "ms_leep":
+            return best_sum(panel, size, workers) if candidates is None else _score_sums(panel, sets, workers)
+        race = _Race(panel, metric, list_sets(panel, sets, metric, workers), confidence)
+        steps = Steps(progress, len(panel.chunks))
+        try:
+            race.run(steps)
+        except KeyboardInterrupt as stop:
+            raise SearchInterrupted(race.result() if race.pixels else None) from stop
+        return race.result()
+
+
+def _sets(panel: Panel, size: int, candidates: NumpyArray | None) -> Int[NumpyArray, "candidates size"]:
+    """The candidates in lexicographic order, each once."""
+    count = math.comb(panel.num_members, size) if candidates is None else len(candidates)
+    needed = count * (2 * panel.num_classes + size) * 8
+    if needed > MOST_BYTES:
+        raise ValueError(
+            f"The scores of {count} candidates in {panel.num_classes} classes would take {needed / 1e9:.1f} GB. Give "
+            "fewer `candidates`, or use `greedy` or `beam`, which do not list them."
+        )
+    if candidates is None:
+        return list_candidates(panel.num_members, size)
+    rows = np.sort(np.asarray(candidates), axis=-1)
+    if rows.ndim != 2 or rows.shape[1] != size or len(rows) == 0 or rows.dtype.kind not in "iu":
+        raise ValueError(
+            f"Expected `candidates` to be integers of shape [candidates, {size}], but got {rows.dtype} of shape "
+            f"{list(rows.shape)}."
+        )
+    if rows.min() < 0 or rows.max() >= panel.num_members or (rows[:, 1:] == rows[:, :-1]).any():
+        raise ValueError(f"Expected `candidates` to be sets of members between 0 and {panel.num_members - 1}.")
+    unique: NumpyArray = np.unique(rows.astype(np.int64), axis=0)
+    return unique
+
+
+def _score_sums(panel: Panel, sets: NumpyArray, workers: Workers) -> SearchResult:
+    """MS-LEEP of every candidate."""
+    scored = exact_scores(panel, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
+    leaders = best_first(scored, LEADERS)
+    members, score = leaders[0]
+    return SearchResult("ms_leep", members, score, score, _complete(len(sets)), len(sets), leaders)
+
+
+def _complete(count: int) -> str:
+    return f"the best of the {count} candidates: all were scored on all pixels"
+
+
+class _Race:
+    """Candidates on the pixels seen so far."""
+
+    def __init__(self, panel: Panel, metric: str, listed: ListedSets, confidence: float) -> None:
+        """Nothing is seen yet."""
+        self._panel, self._metric, self._listed, self._confidence = panel, metric, listed, confidence
+        self._started = len(listed.seen.sets)
+        self._looks = _looks(len(panel.chunks))
+        self._counts = np.zeros(panel.num_classes, dtype=np.int64)
+        self._needed = np.minimum(np.bincount(panel.labels, minlength=panel.num_classes), _LEAST_PIXELS)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels have been seen."""
+        return self._listed.seen.pixels
+
+    def run(self, steps: Steps) -> None:
+        """See all pixels."""
+        for number, chunk in enumerate(self._panel.chunks, start=1):
+            self._listed.add(chunk)
+            self._counts += np.bincount(self._panel.labels[chunk], minlength=self._panel.num_classes)
+            if number in self._looks and (self._counts >= self._needed).all():
+                self._drop(chunk)
+            steps.step()
+
+    def _drop(self, newest: slice) -> None:
+        """Drop what is too far behind; the newest chunk shows how much pixels differ."""
+        scores = self._listed.scores()
+        leader = int(scores.argmax())
+        of_pixel = self._listed.spread(newest, leader)
+        unseen = 1.0 - self.pixels / self._panel.num_pixels
+        errors = np.sqrt(of_pixel / self.pixels * unseen)
+        tests = max(1, (self._started - 1) * len(self._looks))
+        behind = scores[leader] - scores > float(norm.isf((1.0 - self._confidence) / tests)) * errors
+        behind[leader] = False
+        self._listed.keep(~behind)
+
+    def result(self) -> SearchResult:
+        """What the race has come to."""
+        sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
+        leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
+        members, score = leaders[0]
+        bound = score if len(sets) == self._started and self.pixels == self._panel.num_pixels else None
+        return SearchResult(self._metric, members, score, bound, self._guarantee(), self._started, leaders)
+
+    def _guarantee(self) -> str:
+        left, started = len(self._listed.seen.sets), self._started
+        if self.pixels < self._panel.num_pixels:
+            return f"none: interrupted after {self.pixels} of {self._panel.num_pixels} pixels, scores are of these"
+        if left == started:
+            return _complete(started)
+        return (
+            f"with confidence {self._confidence:g} (normal approximation) the best of the {started} candidates on these"
+            f" pixels: the other {started - left} fell too far behind on a random part of them. Other images may differ"
+        )
+
+
+def _looks(num_chunks: int) -> frozenset[int]:
+    """After how many chunks candidates may be dropped: 1, 2, 4, ..., but not after all of them."""
+    return frozenset(2**k for k in range(num_chunks.bit_length()) if 2**k < num_chunks)

@@ -1,0 +1,101 @@
+"""How sure a selection is: the leading candidates on bootstrap samples of the probe images."""
+
+from __future__ import annotations
+
+from muster.probe import ProbeCache, ProbeReader, member_probabilities
+from muster.search.confidence import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_leaders
+from muster.search.confidence import Predictor as Resampled
+from muster.search.finding import Found
+from muster.search.measuring import Measured, Plan, Progress
+from muster.search.panel import Panel
+from muster.search.predictors import Predictor
+from muster.search.selection import Sureness
+
+LEADERS = 10
+"""How many candidates, from the best down, are compared."""
+
+LEAST_RESAMPLES = 40
+"""Fewer leave nothing in the tails of a 95 % interval."""
+
+
+def how_sure(
+    found: Found,
+    panel: Panel,
+    measured: Measured,
+    plan: Plan,
+    predictor: Predictor,
+    reader: ProbeReader,
+    cache: ProbeCache | None,
+    resamples: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Sureness | None:
+    """Resample the probe images, with P(y | z) estimated anew each time, and see whether the choice stays.
+
+    Args:
+        found: All candidates that were scored.
+        panel: What each member says.
+        measured: The members.
+        plan: The metric that was chosen by.
+        predictor: What made the predictions; those of the linear one are kept, being of images held out from its fit.
+        reader: Knows the probe set.
+        cache: Where source probabilities are looked up.
+        resamples: How many; 0 for none.
+        seed: Of the resamples.
+        progress: Told how far the work is.
+
+    Returns:
+        ``None`` if it was not asked for, or if it has no meaning: for metrics that are no plain ensemble metrics, a
+        single candidate, or a single image.
+    """
+    metric, images = plan.chosen_by, len(reader.probe.images)
+    leaders = found.ranking.members[found.ranking.order(metric.name)[:LEADERS]]
+    if resamples == 0 or metric.name not in BOOTSTRAP_METRICS or len(leaders) < 2 or images < 2:
+        return None
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("resampling images", done, total)
+
+    indices = sorted(set(leaders.ravel().tolist()))
+    members = {index: _resampled(index, panel, measured, predictor, reader, cache) for index in indices}
+    confidence = bootstrap_leaders(
+        members,
+        reader.probe.labels,
+        reader.probe.image_of_pixel,
+        leaders,
+        metric.name,
+        resamples,
+        seed,
+        report,
+        num_classes=predictor.num_classes,
+    )
+    return as_record(confidence)
+
+
+def as_record(confidence: Confidence) -> Sureness:
+    """What a selection keeps of it."""
+    lead = confidence.lead_over_best_other
+    return Sureness(
+        lead=lead.value,
+        low=lead.low,
+        high=lead.high,
+        level=confidence.level,
+        resamples=confidence.resamples,
+        images=confidence.images,
+        wins=tuple(confidence.wins.tolist()),
+        summary=confidence.summary,
+    )
+
+
+def _resampled(
+    index: int,
+    panel: Panel,
+    measured: Measured,
+    predictor: Predictor,
+    reader: ProbeReader,
+    cache: ProbeCache | None,
+) -> Resampled:
+    if predictor.name == "linear":
+        return Fixed(panel.predictions(index))
+    return Counted(member_probabilities(measured.members[index], reader, cache))

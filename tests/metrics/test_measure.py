@@ -1,0 +1,52 @@
+"""Metrics with wrappers, as they are written on the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from muster.metrics import METRICS, parse_measure
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_plain_names(name: str) -> None:
+    measure = parse_measure(name)
+    assert (measure.name, measure.metric, measure.title) == (name, METRICS[name], METRICS[name].title)
+    assert (measure.dimensions, measure.hard, measure.with_depth) == (None, None, False)
+    assert measure.needs == set(METRICS[name].needs)
+
+
+def test_wrappers_in_any_order() -> None:
+    for text in ("logme+pca32+haste_cs+l", "logme+l+pca32+haste_cs"):
+        measure = parse_measure(text)
+        assert (measure.dimensions, measure.hard, measure.with_depth) == (32, "pixels", True)
+        assert measure.title == "HASTE(CS)-LogME + l, f=32"
+        assert measure.name == text
+
+
+def test_hardness_needs_what_it_is_measured_on() -> None:
+    assert parse_measure("leep+haste_cs").needs == {"probs", "labels", "features"}
+    assert parse_measure("leep+haste_ca").needs == {"probs", "labels", "source_layers", "target_layers"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("logmee", "Did you mean 'logme'"),
+        ("logme+pcb32", "Unknown wrapper 'pcb32'"),
+        ("logme+pca0", "Unknown wrapper 'pca0'"),
+        ("logme+", "Unknown wrapper ''"),
+        ("logme+l+l", "wraps twice"),
+        ("logme+pca8+pca9", "wraps twice"),
+        ("leep+haste_ca+haste_cs", "wraps twice"),
+        ("leep+pca32", "'\\+pca' reduces features"),
+        ("otce+pca32", "'\\+pca' reduces features"),
+        ("e_leep+l", "no score of single members"),
+        ("osborn+l", "no score of single members"),
+        ("base+haste_ca", "HASTE needs"),
+        ("osborn+haste_ca", "HASTE needs"),
+        ("parc+haste_cs", "use '\\+haste_ca'"),
+    ],
+)
+def test_what_does_not_go_together(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_measure(text)

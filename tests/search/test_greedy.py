@@ -1,0 +1,232 @@
+"""`greedy`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from muster.metrics import METRICS
+from muster.search.greedy import greedy
+from muster.search.panel import Panel, PanelWriter
+from muster.search.result import SEARCH_METRICS, SearchInterrupted
+from tests.search.made_up_members import Numbers, Problem, all_scores, best_of, made_up, score
+
+
+def slow_greedy(problem: Problem, size: int, metric: str) -> tuple[int, ...]:
+    """One candidate after the other, by the metric's own function."""
+    eeps, labels = problem
+    chosen: tuple[int, ...] = ()
+    for _ in range(size):
+        found = [
+            (-score(eeps[sorted((*chosen, member))], labels, metric), member)
+            for member in range(len(eeps))
+            if member not in chosen
+        ]
+        chosen = (*chosen, min(found)[1])
+    return tuple(sorted(chosen))
+
+
+def log_sum(truths: Numbers, members: tuple[int, ...], offset: float) -> float:
+    return float(np.log(offset + truths[list(members)].sum(axis=0)).mean())
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_chooses_what_a_slow_version_chooses(metric: str, dtype: Any) -> None:
+    for seed, size in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 7)]:
+        problem = made_up(seed, dtype=dtype)
+        result = greedy(Panel.of(*problem, chunk_pixels=70), size, metric)
+        assert result.members == slow_greedy(problem, size, metric)
+        assert result.metric == metric
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_are_the_metrics_own(metric: str, dtype: Any) -> None:
+    problem = made_up(5, dtype=dtype)
+    result = greedy(Panel.of(*problem), 3, metric)
+    assert result.score == pytest.approx(
+        METRICS[metric].function(problem[0][list(result.members)], problem[1]), rel=1e-12
+    )
+    expected = all_scores(problem, 3, metric)
+    assert result.leaders[0] == (result.members, result.score)
+    for members, found in result.leaders:
+        assert found == pytest.approx(expected[members], rel=1e-12)
+    assert [found for _, found in result.leaders] == sorted((found for _, found in result.leaders), reverse=True)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_ms_leep_finds_the_best_set(size: int) -> None:
+    for seed in range(5):
+        problem = made_up(seed)
+        result = greedy(Panel.of(*problem), size, "ms_leep")
+        scores = all_scores(problem, size, "ms_leep")
+        assert result.members == best_of(scores)
+        assert result.bound == result.score == pytest.approx(scores[result.members], rel=1e-12)
+        assert result.guarantee.startswith("the best set")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bound_of_e_leep_holds_and_says_something(dtype: Any) -> None:
+    gaps = []
+    for seed in range(6):
+        problem = made_up(seed, members=8, pixels=120, dtype=dtype)
+        for size in (1, 2, 3, 5, 8):
+            result = greedy(Panel.of(*problem), size, "e_leep")
+            best = max(all_scores(problem, size, "e_leep").values())
+            assert result.bound is not None
+            assert result.bound >= best - 1e-12
+            assert result.bound >= result.score
+            gaps.append(result.bound - best)
+            if size in (1, 8):
+                assert result.bound == pytest.approx(best, abs=2e-4)  # one member, or one candidate
+    assert np.mean(gaps) < 0.1
+    assert f"{max(0.0, result.bound - result.score):.4f}" in result.guarantee
+
+
+def test_bound_holds_where_members_give_nothing_to_the_label() -> None:
+    generator = np.random.default_rng(0)
+    for seed in range(5):
+        eeps, labels = made_up(seed, members=6, pixels=40)
+        eeps[generator.random(eeps.shape[:2]) < 0.5] = [0.0, 0.0, 0.0, 1.0]  # the class that does not occur
+        for size in (1, 2, 3):
+            result = greedy(Panel.of(eeps, labels), size, "e_leep")
+            best = max(all_scores((eeps, labels), size, "e_leep").values())
+            assert math.isfinite(result.score)
+            assert result.bound is not None
+            assert result.bound >= best - 1e-9
+
+
+def test_the_bounds_of_the_docstring() -> None:
+    """Monotone, submodular, and what follows for the steps of greedy search, with an offset that is not tiny."""
+    for seed in range(8):
+        eeps, labels = made_up(seed, members=6, pixels=50)
+        truths = eeps[:, np.arange(50), labels]
+        generator = np.random.default_rng(seed)
+        large = tuple(generator.permutation(6)[:4].tolist())
+        small, member = large[:2], next(m for m in range(6) if m not in large)
+        for offset in (1e-300, 1e-3):
+            gains = [
+                log_sum(truths, (*base, member), offset) - log_sum(truths, base, offset) for base in (small, large)
+            ]
+            assert gains[0] >= gains[1] >= 0.0
+        size = 3
+        result = greedy(Panel.of(eeps, labels), size, "e_leep")
+        best = max(all_scores((eeps, labels), size, "e_leep").values())
+        single = max(all_scores((eeps, labels), 1, "e_leep").values())
+        assert result.score >= best - (1 - 1 / size) ** (size - 1) * (best + math.log(size) - single) - 1e-12
+
+
+def test_lazy_equals_plain() -> None:
+    for seed in range(3):
+        panel = Panel.of(*made_up(seed, members=150, pixels=60, dtype=np.float32))
+        lazy, plain = (greedy(panel, 6, "e_leep", lazy=option) for option in (True, False))
+        assert lazy.members == plain.members
+        assert lazy.score == plain.score
+        assert lazy.evaluated < plain.evaluated == sum(150 - k for k in range(6))
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
+    eeps, labels = made_up(0, members=3)
+    panel = Panel.of(np.concatenate([eeps, eeps, eeps]), labels)
+    assert greedy(panel, 1, metric).members == best_of(all_scores((eeps, labels), 1, metric))
+    all_alike = Panel.of(np.stack([eeps[0]] * 5), labels)
+    assert greedy(all_alike, 3, metric).members == (0, 1, 2)
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path) -> None:
+    eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
+    with PanelWriter(tmp_path / "panel", labels, 4, chunk_pixels=200) as writer:
+        for said in eeps:
+            writer.add(said)
+    expected = greedy(Panel.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
+    assert greedy(Panel.open(tmp_path / "panel"), 3, metric, threads=3) == expected
+
+
+def test_parts_of_a_chunk_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = made_up(2, pixels=1200)
+    whole = greedy(Panel.of(*problem), 3, "soft_iou_eep")
+    monkeypatch.setattr("muster.search._extension._READ_BYTES", 1)  # the fewest pixels at a time
+    parts = greedy(Panel.of(*problem), 3, "soft_iou_eep")
+    assert parts.members == whole.members
+    assert parts.score == pytest.approx(whole.score, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+def test_a_perfect_member_is_found(metric: str) -> None:
+    eeps, labels = made_up(3, members=6)
+    eeps[4] = np.eye(4)[labels]
+    result = greedy(Panel.of(eeps, labels), 1, metric)
+    assert result.members == (4,)
+    assert result.score == pytest.approx(0.0 if metric in ("ms_leep", "e_leep") else 1.0)
+
+
+def test_tensors() -> None:
+    eeps, labels = made_up(0, dtype=np.float32)
+    given = Panel.of(torch.from_numpy(eeps), torch.from_numpy(labels))
+    assert greedy(given, 2) == greedy(Panel.of(eeps, labels), 2)
+
+
+@pytest.mark.parametrize("metric", ["e_leep", "iou_eep"])
+def test_progress_goes_to_the_end(metric: str) -> None:
+    calls: list[tuple[int, int]] = []
+    greedy(Panel.of(*made_up(0), chunk_pixels=100), 3, metric, progress=lambda done, all_: calls.append((done, all_)))
+    assert [done for done, _ in calls] == sorted({done for done, _ in calls})
+    assert calls[-1][0] == calls[-1][1]
+    assert len({total for _, total in calls}) == 1
+
+
+@pytest.mark.parametrize("metric", ["e_leep", "soft_iou_eep"])
+def test_interrupted_before_the_set_is_whole(metric: str) -> None:
+    problem = made_up(0)
+    panel = Panel.of(*problem, chunk_pixels=300)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SearchInterrupted) as caught:
+        greedy(panel, 4, metric, progress=stop)
+    assert caught.value.result is None
+    assert len(caught.value.members) in (1, 2)
+    assert set(caught.value.members) <= set(slow_greedy(problem, 2, metric))
+
+
+def test_interrupted_when_only_the_bound_is_missing() -> None:
+    panel = Panel.of(*made_up(0))
+
+    def stop(done: int, total: int) -> None:
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    whole = greedy(panel, 3, "e_leep")
+    with pytest.raises(SearchInterrupted, match="the best of") as caught:
+        greedy(panel, 3, "e_leep", progress=stop)
+    result = caught.value.result
+    assert result is not None
+    assert (result.members, result.score, result.leaders) == (whole.members, whole.score, whole.leaders)
+    assert result.bound is not None
+    assert whole.bound is not None
+    assert result.bound >= whole.bound
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, r"`size` between 1 and the 7 members there are, but got 0"),
+        ({"size": 8}, r"`size` between 1 and the 7 members there are, but got 8"),
+        ({"size": 2, "metric": "iou_epp"}, r"Unknown metric to search by 'iou_epp'. Did you mean 'iou_eep'\?"),
+        ({"size": 2, "threads": 0}, r"`threads` to be at least 1, but got 0"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(greedy)(Panel.of(*made_up(0)), **options)
