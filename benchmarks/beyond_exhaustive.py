@@ -36,7 +36,7 @@ METHODS: dict[str, Search] = {
 
 
 def made_up_members(members: int, labels: Numbers, classes: int, seed: int = 0) -> Iterator[Numbers]:
-    """Predictions of members that know each class more or less well, and are sure of themselves to different degrees.
+    """Predictions of members that know each class more or less well; what is hard for one is hard for all.
 
     Args:
         members: How many.
@@ -48,13 +48,16 @@ def made_up_members(members: int, labels: Numbers, classes: int, seed: int = 0) 
         float32 ``[pixels, classes]``, rows that sum to 1.
     """
     generator = np.random.default_rng(seed)
+    rows, shape = np.arange(len(labels)), (len(labels), classes)
+    ease, likeness = generator.random(len(labels), dtype=np.float32), generator.random(shape, dtype=np.float32)
     for _ in range(members):
-        skill = generator.uniform(0.0, 0.6, classes).astype(np.float32)
-        said = generator.random((len(labels), classes), dtype=np.float32) ** generator.integers(2, 7)
+        skill = generator.uniform(0.0, 1.0, classes).astype(np.float32)
+        known = skill[labels] * ease * generator.random(len(labels), dtype=np.float32)
+        said = likeness * generator.random(shape, dtype=np.float32)
+        np.power(said, np.float32(generator.integers(1, 5)), out=said)
         said /= said.sum(axis=1, keepdims=True)
-        known = skill[labels] * (generator.random(len(labels), dtype=np.float32) < 0.7)
         said *= 1.0 - known[:, None]
-        said[np.arange(len(labels)), labels] += known
+        said[rows, labels] += known
         yield said
 
 

@@ -28,6 +28,10 @@ def test_hardness_needs_what_it_is_measured_on() -> None:
     assert parse_measure("leep+haste_ca").needs == {"probs", "labels", "source_layers", "target_layers"}
 
 
+def test_ms_leep_on_hard_subsets_is_a_sum_over_members() -> None:
+    assert parse_measure("ms_leep+haste_cs").metric.name == "leep"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

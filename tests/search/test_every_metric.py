@@ -48,7 +48,8 @@ def target() -> Dataset:
 
 @pytest.fixture(scope="module")
 def selection(pool: Pool, target: Dataset) -> Selection:
-    wrapped = ("logme+pca8+l", "gbc+haste_cs", "leep+haste_ca", "e_leep+haste_cs", "soft_iou_eep+haste_ca")
+    wrapped = ("logme+pca8+l", "gbc+haste_cs", "leep+haste_ca", "e_leep+haste_cs", "soft_iou_eep+haste_ca",
+               "ms_leep+haste_cs", "leep+haste_cs")  # fmt: skip
     return select(pool, target, metrics=(*METRICS, *wrapped), **OPTIONS)
 
 
@@ -134,6 +135,9 @@ def test_hard_ensembles_are_scored_on_the_union(
         union = metrics.hard_union([hard[name] for name in names])
         expected = metrics.e_leep([eeps[name][union] for name in names], labels[union])
         assert score == pytest.approx(expected, rel=1e-6)
+    sums, singles = selection.ranking.scores["ms_leep+haste_cs"], selection.single_scores["leep+haste_cs"]
+    for row, score in zip(selection.ranking.members, sums, strict=True):
+        assert score == pytest.approx(sum(singles["abcd"[i]] for i in row), rel=1e-12)
 
 
 def test_hard_images_have_one_ranking_per_source(

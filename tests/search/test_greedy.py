@@ -160,6 +160,28 @@ def test_parts_of_a_chunk_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.score == pytest.approx(whole.score, rel=1e-12)
 
 
+@pytest.mark.parametrize("metric", ["iou_eep", "soft_iou_eep"])
+def test_races_find_what_greedy_search_finds(metric: str) -> None:
+    wrong = 0
+    for seed in range(6):
+        problem = made_up(seed, members=12, pixels=6000, dtype=np.float32)
+        exact = greedy(Panel.of(*problem, chunk_pixels=500), 3, metric)
+        raced = greedy(Panel.of(*problem, chunk_pixels=500), 3, metric, confidence=0.95)
+        wrong += raced.members != exact.members
+        assert raced.score == pytest.approx(score(problem[0][list(raced.members)], problem[1], metric), rel=1e-12)
+        assert raced.leaders[0] == (raced.members, raced.score)
+        assert (raced.bound, raced.evaluated) == (None, exact.evaluated)
+        assert raced.guarantee.startswith("none; with confidence 0.95")
+    assert wrong <= 1
+
+
+@pytest.mark.parametrize("metric", SEARCH_METRICS)
+def test_races_on_one_chunk_are_exact(metric: str) -> None:
+    panel = Panel.of(*made_up(0))
+    raced, exact = greedy(panel, 4, metric, confidence=0.5), greedy(panel, 4, metric)
+    assert (raced.members, raced.score, raced.leaders[:2]) == (exact.members, exact.score, exact.leaders[:2])
+
+
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_a_perfect_member_is_found(metric: str) -> None:
     eeps, labels = made_up(3, members=6)
@@ -175,17 +197,18 @@ def test_tensors() -> None:
     assert greedy(given, 2) == greedy(Panel.of(eeps, labels), 2)
 
 
-@pytest.mark.parametrize("metric", ["e_leep", "iou_eep"])
-def test_progress_goes_to_the_end(metric: str) -> None:
+@pytest.mark.parametrize(("metric", "confidence"), [("e_leep", None), ("iou_eep", None), ("iou_eep", 0.9)])
+def test_progress_goes_to_the_end(metric: str, confidence: float | None) -> None:
     calls: list[tuple[int, int]] = []
-    greedy(Panel.of(*made_up(0), chunk_pixels=100), 3, metric, progress=lambda done, all_: calls.append((done, all_)))
+    panel = Panel.of(*made_up(0), chunk_pixels=100)
+    greedy(panel, 3, metric, confidence=confidence, progress=lambda done, total: calls.append((done, total)))
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert calls[-1][0] == calls[-1][1]
     assert len({total for _, total in calls}) == 1
 
 
-@pytest.mark.parametrize("metric", ["e_leep", "soft_iou_eep"])
-def test_interrupted_before_the_set_is_whole(metric: str) -> None:
+@pytest.mark.parametrize(("metric", "confidence"), [("e_leep", None), ("soft_iou_eep", None), ("soft_iou_eep", 0.9)])
+def test_interrupted_before_the_set_is_whole(metric: str, confidence: float | None) -> None:
     problem = made_up(0)
     panel = Panel.of(*problem, chunk_pixels=300)
 
@@ -194,7 +217,7 @@ def test_interrupted_before_the_set_is_whole(metric: str) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(SearchInterrupted) as caught:
-        greedy(panel, 4, metric, progress=stop)
+        greedy(panel, 4, metric, confidence=confidence, progress=stop)
     assert caught.value.result is None
     assert len(caught.value.members) in (1, 2)
     assert set(caught.value.members) <= set(slow_greedy(problem, 2, metric))
@@ -224,6 +247,7 @@ def test_interrupted_when_only_the_bound_is_missing() -> None:
         ({"size": 0}, r"`size` between 1 and the 7 members there are, but got 0"),
         ({"size": 8}, r"`size` between 1 and the 7 members there are, but got 8"),
         ({"size": 2, "metric": "iou_epp"}, r"Unknown metric to search by 'iou_epp'. Did you mean 'iou_eep'\?"),
+        ({"size": 2, "confidence": 1.0}, r"`confidence` above 0 and below 1, but got 1.0"),
         ({"size": 2, "threads": 0}, r"`threads` to be at least 1, but got 0"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from muster.search import _race
 from muster.search import racing as module
 from muster.search._listed_sets import list_sets
 from muster.search._workers import Workers
@@ -94,14 +95,14 @@ def test_rare_classes_are_waited_for(large: Problem) -> None:
     enough = int((seen >= 30).argmax()) + 1  # chunks that show enough of class 3
     assert enough > 4
     sizes: list[int] = []
-    original = module._Race._drop
+    original = _race.Race._drop
 
     def drop(race: Any, newest: slice) -> None:
         sizes.append(race.pixels)
         original(race, newest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module._Race, "_drop", drop)
+        patch.setattr(_race.Race, "_drop", drop)
         racing(panel, 2, "iou_eep")
     assert sizes == [panel.chunks[k - 1].stop for k in (8,) if k >= enough]
 

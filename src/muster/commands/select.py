@@ -97,7 +97,7 @@ def select_ensemble(
         configuration: The resolved configuration, saved as config.yaml.
 
     Returns:
-        0.
+        0; 130 if Ctrl-C came when there was something to choose from already.
     """
     console = make_console(quiet=_rank_in_environment() > 0)
     if clear_cache:
@@ -139,7 +139,7 @@ def select_ensemble(
         if rank() == 0:
             _write(selection, members, dataset, folder, configuration)
     print_selection(selection, members, folder, console, chosen_size=image_size is None)
-    return 0
+    return 0 if selection.fraction == 1 else 130
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:

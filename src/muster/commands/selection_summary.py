@@ -31,6 +31,10 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     _say(console, f"The chosen {selection.size} of {len(selection.member_names)}, by {metric_label(selection.metric)}:")
     console.print(_members_table(selection, pool))
     _say(console, _score_line(selection))
+    if selection.guarantee:
+        _say(console, selection.guarantee)
+    if selection.fraction < 1:
+        _say(console, f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
     _say(console, "Predicted IoU by class: " + _classes(selection) + "\n")
     if selection.sureness is not None:
         _say(console, selection.sureness.summary + "\n")

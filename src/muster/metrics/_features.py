@@ -45,7 +45,8 @@ def as_features(name: str, values: object, least_samples: int = 1) -> Float[Tens
         )
     if tensor.dtype in _HALVES:
         tensor = tensor.float()
-    if not bool(torch.isfinite(tensor).all()):
+    extremes = torch.stack(tensor.aminmax())  # NaN anywhere makes both NaN, and no array of the features' size is made
+    if not bool(torch.isfinite(extremes).all()):
         row = int((~torch.isfinite(tensor)).any(dim=1).nonzero()[0, 0])
         raise ValueError(f"Expected `{name}` to be finite, but row {row} holds NaN or infinity.")
     return tensor

@@ -8,7 +8,7 @@ pixels alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from muster.errors import unknown_name
@@ -29,7 +29,8 @@ class Measure:
 
     Attributes:
         name: As it was written; names columns of rankings.
-        metric: What is wrapped.
+        metric: What is wrapped. For MS-LEEP on hard subsets it is LEEP, each member's on its own (H22 A.2); an ensemble
+            has the sum.
         dimensions: Number of principal components that features are reduced to first (``+pcaN``; Bolya et al., NeurIPS
             2021, section 4); ``None`` for all of them.
         hard: Only the hardest part of the target is looked at (HASTE, section 4): ``"images"`` that resemble the source
@@ -94,6 +95,8 @@ def parse_measure(text: str) -> Measure:
     measure = Measure(text, metric, dimensions, hard, with_depth)
     if reason := _misfit(measure):
         raise ValueError(f"Metric {text!r}: {reason}")
+    if hard is not None and name == "ms_leep":  # each member has a hard subset of its own, and a LEEP on it
+        return replace(measure, metric=get_metric("leep"))
     return measure
 
 

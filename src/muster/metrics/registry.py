@@ -108,7 +108,7 @@ METRICS: dict[str, Metric] = {
         Metric("rsa", "RSA", rsa, _REFERENCE),
         Metric("dds", "DDS", dds, _REFERENCE),
         Metric("knn_accuracy", "1-NN", knn_accuracy, _FEATURES),
-        Metric("logistic_accuracy", "Logistic", logistic_accuracy, _FEATURES, most_pixels=20_000),
+        Metric("logistic_accuracy", "Logistic", logistic_accuracy, _FEATURES),
         Metric("otce", "OTCE", otce, (*_SOURCE, "labels"), larger_is_better=False),
         Metric("osborn", "OSBORN", osborn, (*_SOURCE, "predictions"), "candidate", larger_is_better=False),
         Metric("depth_and_size", "Depth + log size", depth_and_size, ("depth", "source_images", "target_images")),

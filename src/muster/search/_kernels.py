@@ -243,8 +243,9 @@ def _move(histogram, entries, table, at):
         total = _peek(table, at + k)
         for way in range(_WAYS):
             total += _peek(histogram, way * entries + k)
-            _poke(histogram, way * entries + k, 0)
         _poke(table, at + k, total)
+    for i in range(_WAYS * entries):  # not in the loop above: with so many places to write it would not be vectorised
+        _poke(histogram, i, 0)
 
 
 @_compiled

@@ -19,7 +19,7 @@ from muster.search._workers import Workers
 from muster.search.measuring import Measured
 from muster.search.panel import Panel
 from muster.search.ranking import Ranking
-from muster.search.score import list_candidates, score_ensembles
+from muster.search.score import ScoringInterrupted, list_candidates, score_ensembles
 
 Report = Callable[[int, int], None]
 
@@ -37,14 +37,15 @@ def rank_all(
         progress: Called with how much is done and how much there is.
 
     Returns:
-        All candidates, in lexicographic order, one column a metric in the order of ``measures``.
-
-    Raises:
-        ScoringInterrupted: On Ctrl-C, with a ranking by the plain ensemble metrics on a part of the pixels.
+        All candidates, in lexicographic order, one column a metric in the order of ``measures``. After Ctrl-C the plain
+        ensemble metrics rest on a part of the pixels, see :attr:`Ranking.fraction`.
     """
     plain = _plain_names(measures)
     if plain:
-        ranking = score_ensembles(panel, panel.labels, size, plain, progress)
+        try:
+            ranking = score_ensembles(panel, panel.labels, size, plain, progress)
+        except ScoringInterrupted as interrupted:
+            ranking = interrupted.ranking
     else:
         ranking = Ranking(list_candidates(panel.num_members, size), {})
     return with_other_scores(ranking, panel, measured, measures)

@@ -355,6 +355,7 @@ def _selection(
         versions=software_versions(),
         search=found.search,
         guarantee=found.guarantee,
+        fraction=ranking.fraction,
         single_scores={n: dict(zip(names, column.tolist(), strict=True)) for n, column in measured.columns.items()},
         dropped=dict(measured.dropped),
         sizes=found.sizes,

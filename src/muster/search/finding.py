@@ -28,7 +28,7 @@ from muster.search.measuring import Measured, Plan, Progress
 from muster.search.panel import Panel
 from muster.search.racing import racing
 from muster.search.ranking import Ranking
-from muster.search.result import SEARCH_METRICS, SearchResult
+from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult
 from muster.search.selection import SizeStep
 from muster.search.size import propose_size, require_within_budget
 
@@ -110,8 +110,8 @@ def find(
     Raises:
         ConfigError: If the search cannot look for what the plan chooses by, or a budget is not positive.
         SelectionError: If nothing fits the budget.
-        ScoringInterrupted: On Ctrl-C, with the scores on the pixels so far.
-        SearchInterrupted: On Ctrl-C, with the best set so far.
+        KeyboardInterrupt: On Ctrl-C before anything usable was found. Later, what was found is returned; see
+            :attr:`Ranking.fraction`.
     """
     finder = _Finder(panel, measured, plan, search, budget, reader, progress)
     if size != AUTO:
@@ -138,12 +138,20 @@ class _Finder:
                 "",
             )
         else:
-            found = _METHODS[search](
-                self.panel, size, self.plan.chosen_by.name, progress=self._report(f"{search} search")
-            )
+            found = self._search(search, size)
             rows = np.array(sorted(members for members, _ in found.leaders), dtype=np.int64)
             ranking, guarantee = rank_listed(rows, self.panel, self.measured, wanted), _in_words(found)
         return Found(self._within_budget(ranking), search, guarantee)
+
+    def _search(self, search: str, size: int) -> SearchResult:
+        try:
+            return _METHODS[search](
+                self.panel, size, self.plan.chosen_by.name, progress=self._report(f"{search} search")
+            )
+        except SearchInterrupted as interrupted:
+            if interrupted.result is None:
+                raise
+            return interrupted.result
 
     def find_size(self) -> Found:
         """Propose a size from the best ensemble of each."""

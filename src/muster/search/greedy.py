@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +15,9 @@ from jaxtyping import Float
 from muster.errors import unknown_name
 from muster.metrics._arrays import NumpyArray
 from muster.search._extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
-from muster.search._listed_sets import exact_scores, member_leeps
+from muster.search._listed_sets import exact_scores, list_sets, member_leeps
 from muster.search._log_bound import e_leep_bound
+from muster.search._race import Race
 from muster.search._workers import Steps, Workers
 from muster.search.panel import Panel
 from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult, best_first
@@ -33,6 +35,7 @@ def greedy(
     metric: str = "soft_iou_eep",
     *,
     lazy: bool = True,
+    confidence: float | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
@@ -41,16 +44,16 @@ def greedy(
     **MS-LEEP** is a sum over members: the ``size`` members of largest LEEP are the best set, and ``bound`` is their
     score.
 
-    **E-LEEP.** For a set A let F(A) = mean over pixels i of log(e + sum over s in A of p_s(y_i|x_i)), with e > 0. For
-    A of ``size`` S, E-LEEP(A) = F(A) - log S but for e, which is S times the smallest normal number of the panel's type
+    **E-LEEP.** For a set A let F(A) = mean over pixels i of log(d + sum over s in A of p_s(y_i|x_i)), with d > 0. For
+    A of ``size`` S, E-LEEP(A) = F(A) - log S but for d, which is S times the smallest normal number of the panel's type
     here (the metric itself clamps the sum there instead). F is monotone and submodular: if A is within B and s in
-    neither, the gain of s at a pixel is log(1 + p_s / (e + sum over A)), which is not negative and not larger for B,
+    neither, the gain of s at a pixel is log(1 + p_s / (d + sum over A)), which is not negative and not larger for B,
     whose sum is not smaller; and a mean of such functions is one too. What follows, with O the best set and A_k the
     first k members that greedy chooses (F(O) <= F(A_k) + sum over O of their gains there, so that the best single gain
     closes 1/S of the distance at least):
 
     - F(A_S) - F(A_k) >= (1 - (1 - 1/S)^(S-k)) (F(O) - F(A_k)). For k = 0 that is the well-known share 1 - 1/e, of a
-      distance from F(empty) = log e, about -86 in float32: it allows for a loss of some 30 nats, so it says nothing.
+      distance from F(empty) = log d, about -86 in float32: it allows for a loss of some 30 nats, so it says nothing.
       For k = 1 no constant is left: E-LEEP(A_S) >= E-LEEP(O) - (1 - 1/S)^(S-1) (E-LEEP(O) + log S - LEEP of the best
       member).
     - It does *not* follow that greedy reaches any fixed share of the best E-LEEP, which is negative, nor that
@@ -64,13 +67,18 @@ def greedy(
     and one by convex relaxation, which is usually far smaller: see :func:`muster.search._log_bound.e_leep_bound`.
 
     **IoU-EEP and SoftIoU-EEP** are neither monotone nor submodular, and nothing is promised. Each round reads all
-    predictions once.
+    predictions once, which is what takes the time where they are on disk. With a ``confidence`` each round is a race
+    instead (:func:`muster.search.racing.racing`): extensions that fall too far behind on a random part of the pixels
+    are not read to the end. What is lost is that the set may differ from the one that greedy search finds on all
+    pixels, with a probability of at most 1 - ``confidence`` as far as differences of scores are normal; what is
+    reported of it is exact all the same.
 
     Args:
         panel: What members say on the probe pixels.
         size: Members of the set, 1..members.
         metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
         lazy: For E-LEEP: bring gains up to date only where they could matter.
+        confidence: For IoU-EEP and SoftIoU-EEP: with which races may decide, above 0 and below 1; ``None`` for none.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
         progress: Called with how much is done and how much there is.
 
@@ -79,7 +87,8 @@ def greedy(
         by the order of the members.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, or the metric is none of the four.
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or
+            ``confidence`` is out of range.
         SearchInterrupted: On Ctrl-C, with the members chosen so far.
 
     Source:
@@ -93,12 +102,14 @@ def greedy(
         >>> result.members, round(result.score, 2), result.bound >= result.score
         ((0, 1), -0.39, True)
     """
-    check_search(panel, size, metric)
+    check_search(panel, size, metric, confidence)
     with Workers(threads) as workers:
         if metric == "ms_leep":
             return best_sum(panel, size, workers)
         if metric == "e_leep":
             return _greedy_log(panel, size, lazy, workers, progress)
+        if confidence is not None:
+            return _greedy_races(panel, size, metric, confidence, workers, progress)
         return _greedy_iou(panel, size, metric, workers, progress)
 
 
@@ -121,21 +132,25 @@ def best_sum(panel: Panel, size: int, workers: Workers) -> SearchResult:
     return SearchResult("ms_leep", members, score, score, guarantee, panel.num_members, ((members, score),))
 
 
-def check_search(panel: Panel, size: int, metric: str) -> None:
+def check_search(panel: Panel, size: int, metric: str, confidence: float | None = None) -> None:
     """Refuse a search that cannot be made.
 
     Args:
         panel: What members say.
         size: Members of a set.
         metric: What to search by.
+        confidence: Of races, if there are any.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, or the metric is unknown.
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown, or ``confidence`` is
+            not above 0 and below 1.
     """
     if metric not in SEARCH_METRICS:
         raise ValueError(unknown_name("metric to search by", metric, SEARCH_METRICS))
     if not 1 <= size <= panel.num_members:
         raise ValueError(f"Expected `size` between 1 and the {panel.num_members} members there are, but got {size}.")
+    if confidence is not None and not 0.0 < confidence < 1.0:
+        raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
 
 
 def describe_bound(score: float, bound: float, count: int, size: int) -> str:
@@ -168,6 +183,31 @@ def _greedy_iou(
     steps.finish()
     members, score = leaders[0]
     return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
+
+
+def _greedy_races(
+    panel: Panel,
+    size: int,
+    metric: str,
+    confidence: float,
+    workers: Workers,
+    progress: Callable[[int, int], None] | None,
+) -> SearchResult:
+    steps = Steps(progress, size * len(panel.chunks))
+    members: MemberSet = ()
+    evaluated, of_round = 0, 1.0 - (1.0 - confidence) / size
+    try:
+        for _ in range(size):
+            others = [member for member in range(panel.num_members) if member not in members]
+            sets = np.array(sorted(tuple(sorted((*members, member))) for member in others))
+            race = Race(panel, metric, list_sets(panel, sets, metric, workers), of_round)
+            race.run(steps)
+            result = race.result()
+            members, evaluated = result.members, evaluated + len(sets)
+    except KeyboardInterrupt as stop:
+        raise SearchInterrupted(None, members) from stop
+    said = f"none; with confidence {confidence:g} (normal approximation) the set that greedy search finds on all pixels"
+    return replace(result, bound=None, guarantee=said, evaluated=evaluated)
 
 
 def _greedy_log(

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Int
-from scipy.stats import norm
 
 from muster.metrics._arrays import NumpyArray
-from muster.search._extension import LEADERS, MemberSet
-from muster.search._listed_sets import ListedSets, exact_scores, list_sets
+from muster.search._extension import LEADERS
+from muster.search._listed_sets import exact_scores, list_sets
+from muster.search._race import Race, all_scored
 from muster.search._workers import Steps, Workers
 from muster.search.greedy import best_sum, check_search
 from muster.search.panel import Panel
@@ -23,9 +23,6 @@ from muster.search.score import list_candidates
 
 MOST_BYTES = 2**31
 """Most that the sums of all candidates may take."""
-
-_LEAST_PIXELS = 30
-"""Pixels of each class that must have been seen before anything is dropped: of fewer, a share is no normal variable."""
 
 
 def racing(
@@ -88,14 +85,12 @@ def racing(
         >>> result.members, result.score, result.guarantee
         ((0, 1), 1.0, 'the best of the 3 candidates: all were scored on all pixels')
     """
-    check_search(panel, size, metric)
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
+    check_search(panel, size, metric, confidence)
     sets = _sets(panel, size, candidates)
     with Workers(threads) as workers:
         if metric == "ms_leep":
             return best_sum(panel, size, workers) if candidates is None else _score_sums(panel, sets, workers)
-        race = _Race(panel, metric, list_sets(panel, sets, metric, workers), confidence)
+        race = Race(panel, metric, list_sets(panel, sets, metric, workers), confidence)
         steps = Steps(progress, len(panel.chunks))
         try:
             race.run(steps)
@@ -132,70 +127,4 @@ def _score_sums(panel: Panel, sets: NumpyArray, workers: Workers) -> SearchResul
     scored = exact_scores(panel, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
     leaders = best_first(scored, LEADERS)
     members, score = leaders[0]
-    return SearchResult("ms_leep", members, score, score, _complete(len(sets)), len(sets), leaders)
-
-
-def _complete(count: int) -> str:
-    return f"the best of the {count} candidates: all were scored on all pixels"
-
-
-class _Race:
-    """Candidates on the pixels seen so far."""
-
-    def __init__(self, panel: Panel, metric: str, listed: ListedSets, confidence: float) -> None:
-        """Nothing is seen yet."""
-        self._panel, self._metric, self._listed, self._confidence = panel, metric, listed, confidence
-        self._started = len(listed.seen.sets)
-        self._looks = _looks(len(panel.chunks))
-        self._counts = np.zeros(panel.num_classes, dtype=np.int64)
-        self._needed = np.minimum(np.bincount(panel.labels, minlength=panel.num_classes), _LEAST_PIXELS)
-
-    @property
-    def pixels(self) -> int:
-        """How many pixels have been seen."""
-        return self._listed.seen.pixels
-
-    def run(self, steps: Steps) -> None:
-        """See all pixels."""
-        for number, chunk in enumerate(self._panel.chunks, start=1):
-            self._listed.add(chunk)
-            self._counts += np.bincount(self._panel.labels[chunk], minlength=self._panel.num_classes)
-            if number in self._looks and (self._counts >= self._needed).all():
-                self._drop(chunk)
-            steps.step()
-
-    def _drop(self, newest: slice) -> None:
-        """Drop what is too far behind; the newest chunk shows how much pixels differ."""
-        scores = self._listed.scores()
-        leader = int(scores.argmax())
-        of_pixel = self._listed.spread(newest, leader)
-        unseen = 1.0 - self.pixels / self._panel.num_pixels
-        errors = np.sqrt(of_pixel / self.pixels * unseen)
-        tests = max(1, (self._started - 1) * len(self._looks))
-        behind = scores[leader] - scores > float(norm.isf((1.0 - self._confidence) / tests)) * errors
-        behind[leader] = False
-        self._listed.keep(~behind)
-
-    def result(self) -> SearchResult:
-        """What the race has come to."""
-        sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
-        leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
-        members, score = leaders[0]
-        bound = score if len(sets) == self._started and self.pixels == self._panel.num_pixels else None
-        return SearchResult(self._metric, members, score, bound, self._guarantee(), self._started, leaders)
-
-    def _guarantee(self) -> str:
-        left, started = len(self._listed.seen.sets), self._started
-        if self.pixels < self._panel.num_pixels:
-            return f"none: interrupted after {self.pixels} of {self._panel.num_pixels} pixels, scores are of these"
-        if left == started:
-            return _complete(started)
-        return (
-            f"with confidence {self._confidence:g} (normal approximation) the best of the {started} candidates on these"
-            f" pixels: the other {started - left} fell too far behind on a random part of them. Other images may differ"
-        )
-
-
-def _looks(num_chunks: int) -> frozenset[int]:
-    """After how many chunks candidates may be dropped: 1, 2, 4, ..., but not after all of them."""
-    return frozenset(2**k for k in range(num_chunks.bit_length()) if 2**k < num_chunks)
+    return SearchResult("ms_leep", members, score, score, all_scored(len(sets)), len(sets), leaders)

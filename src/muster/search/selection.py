@@ -119,6 +119,7 @@ class SelectionRecord:
         predictor: What turned members into classifiers of the target's classes: ``counting`` or ``linear``.
         search: How candidates were looked for: ``exhaustive``, ``greedy``, ``beam`` or ``racing``.
         guarantee: What the search vouches for, in words; empty if every candidate was scored on every pixel.
+        fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 after Ctrl-C.
         single_scores: For each metric of single members, the score of every member.
         dropped: Metrics that could not be computed, with the reason.
         sizes: The best ensemble of each size, if muster chose the size.
@@ -150,6 +151,7 @@ class SelectionRecord:
     predictor: str = "counting"
     search: str = "exhaustive"
     guarantee: str = ""
+    fraction: float = 1.0
     single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     sizes: tuple[SizeStep, ...] = ()
@@ -311,7 +313,8 @@ def _read_ranking(path: Path, record: SelectionRecord) -> Ranking:
     try:
         members = np.array([[places[name] for name in row] for row in table[columns].to_numpy()], dtype=np.int64)
         rows = np.lexsort(members.T[::-1])
-        ranking = Ranking(members[rows], {name: table[name].to_numpy(dtype=np.float64)[rows] for name in metrics})
+        scores = {name: table[name].to_numpy(dtype=np.float64)[rows] for name in metrics}
+        ranking = Ranking(members[rows], scores, record.fraction)
         ranking.order(record.metric)
     except (KeyError, ValueError) as problem:
         raise SelectionError(f"{path} does not go with {RECORD}: {problem}. Run select.py again.") from problem

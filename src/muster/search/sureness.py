@@ -46,11 +46,17 @@ def how_sure(
 
     Returns:
         ``None`` if it was not asked for, or if it has no meaning: for metrics that are no plain ensemble metrics, a
-        single candidate, or a single image.
+        single candidate, a single image, or scores on a part of the pixels; or if Ctrl-C ended it.
     """
     metric, images = plan.chosen_by, len(reader.probe.images)
     leaders = found.ranking.members[found.ranking.order(metric.name)[:LEADERS]]
-    if resamples == 0 or metric.name not in BOOTSTRAP_METRICS or len(leaders) < 2 or images < 2:
+    if (
+        found.ranking.fraction < 1
+        or resamples == 0
+        or metric.name not in BOOTSTRAP_METRICS
+        or len(leaders) < 2
+        or images < 2
+    ):
         return None
 
     def report(done: int, total: int) -> None:
@@ -59,17 +65,13 @@ def how_sure(
 
     indices = sorted(set(leaders.ravel().tolist()))
     members = {index: _resampled(index, panel, measured, predictor, reader, cache) for index in indices}
-    confidence = bootstrap_leaders(
-        members,
-        reader.probe.labels,
-        reader.probe.image_of_pixel,
-        leaders,
-        metric.name,
-        resamples,
-        seed,
-        report,
-        num_classes=predictor.num_classes,
-    )
+    labels, groups = reader.probe.labels, reader.probe.image_of_pixel
+    try:
+        confidence = bootstrap_leaders(
+            members, labels, groups, leaders, metric.name, resamples, seed, report, num_classes=predictor.num_classes
+        )
+    except KeyboardInterrupt:  # the choice itself is made
+        return None
     return as_record(confidence)
 
 

@@ -1,0 +1,85 @@
+"""A race of listed sets: they are scored on a growing part of the pixels, and dropped when they are too far behind.
+
+Axis names: ``candidates`` are sets of ``size`` members.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from muster.search._extension import LEADERS, MemberSet
+from muster.search._listed_sets import ListedSets
+from muster.search._workers import Steps
+from muster.search.panel import Panel
+from muster.search.result import SearchResult, best_first
+
+_LEAST_PIXELS = 30
+"""Pixels of each class that must have been seen before anything is dropped: of fewer, a share is no normal variable."""
+
+
+class Race:
+    """Candidates on the pixels seen so far."""
+
+    def __init__(self, panel: Panel, metric: str, listed: ListedSets, confidence: float) -> None:
+        """No pixel is seen yet; the best candidate stays with this confidence, which is explained at ``racing``."""
+        self._panel, self._metric, self._listed, self._confidence = panel, metric, listed, confidence
+        self._started = len(listed.seen.sets)
+        self._looks = _looks(len(panel.chunks))
+        self._counts = np.zeros(panel.num_classes, dtype=np.int64)
+        self._needed = np.minimum(np.bincount(panel.labels, minlength=panel.num_classes), _LEAST_PIXELS)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels have been seen."""
+        return self._listed.seen.pixels
+
+    def run(self, steps: Steps) -> None:
+        """See all pixels."""
+        for number, chunk in enumerate(self._panel.chunks, start=1):
+            self._listed.add(chunk)
+            self._counts += np.bincount(self._panel.labels[chunk], minlength=self._panel.num_classes)
+            if number in self._looks and (self._counts >= self._needed).all():
+                self._drop(chunk)
+            steps.step()
+
+    def _drop(self, newest: slice) -> None:
+        """Drop what is too far behind; the newest chunk shows how much pixels differ."""
+        scores = self._listed.scores()
+        leader = int(scores.argmax())
+        of_pixel = self._listed.spread(newest, leader)
+        unseen = 1.0 - self.pixels / self._panel.num_pixels
+        errors = np.sqrt(of_pixel / self.pixels * unseen)
+        tests = max(1, (self._started - 1) * len(self._looks))
+        behind = scores[leader] - scores > float(norm.isf((1.0 - self._confidence) / tests)) * errors
+        behind[leader] = False
+        self._listed.keep(~behind)
+
+    def result(self) -> SearchResult:
+        """What the race has come to."""
+        sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
+        leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
+        members, score = leaders[0]
+        bound = score if len(sets) == self._started and self.pixels == self._panel.num_pixels else None
+        return SearchResult(self._metric, members, score, bound, self._guarantee(), self._started, leaders)
+
+    def _guarantee(self) -> str:
+        left, started = len(self._listed.seen.sets), self._started
+        if self.pixels < self._panel.num_pixels:
+            return f"none: interrupted after {self.pixels} of {self._panel.num_pixels} pixels, scores are of these"
+        if left == started:
+            return all_scored(started)
+        return (
+            f"with confidence {self._confidence:g} (normal approximation) the best of the {started} candidates on these"
+            f" pixels: the other {started - left} fell too far behind on a random part of them. Other images may differ"
+        )
+
+
+def _looks(num_chunks: int) -> frozenset[int]:
+    """After how many chunks candidates may be dropped: 1, 2, 4, ..., but not after all of them."""
+    return frozenset(2**k for k in range(num_chunks.bit_length()) if 2**k < num_chunks)
+
+
+def all_scored(count: int) -> str:
+    """What can be said if no candidate was dropped."""
+    return f"the best of the {count} candidates: all were scored on all pixels"
