@@ -1,4 +1,4 @@
-"""`score_ensembles`, `score_base` and `Ranking`."""
+"""`score_ensembles` and `Ranking`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from muster.search import _exhaustive, _kernels, _tally, score
 from muster.search._tiles import score_tiles
 from muster.search.panel import Panel, PanelWriter, draw_order
 from muster.search.ranking import Ranking
-from muster.search.score import ScoringInterrupted, list_candidates, score_base, score_ensembles
+from muster.search.score import ScoringInterrupted, list_candidates, score_ensembles
 
 Numbers = np.ndarray[Any, Any]
 
@@ -300,13 +300,22 @@ def test_long_preparation_is_announced(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 
 def test_kernels_and_tally_agree_on_the_histogram() -> None:
-    assert _kernels.COUNT_BIT == _tally.COUNT_BIT
+    assert (_kernels.COUNT_BIT, _kernels.COUNT_LIMIT) == (_tally.COUNT_BIT, _tally.COUNT_LIMIT)
+    assert _exhaustive._RUN <= _tally.COUNT_LIMIT
     for size in range(1, 9):
-        scale = _tally.share_scale(size, 256, 10**6)
-        assert 256 * (2**52 + size * 1.02 * scale) < 2**63
-        assert 256 * size * 1.02 * scale <= 2**52
+        scale = _tally.share_scale(size, _tally.COUNT_LIMIT, 10**6)
+        assert _tally.COUNT_LIMIT * (2**52 + size * 1.02 * scale) < 2**63
+        assert _tally.COUNT_LIMIT * size * 1.02 * scale <= 2**52
         assert 10**6 * size * 1.02 * scale < 2**63
-        assert scale >= 2**38  # finer than any sum needs
+        assert scale >= 2**36  # finer than any sum needs
+
+
+def test_entries_are_unpacked_before_they_are_full() -> None:
+    eeps, labels = problem(5, 3 * _tally.COUNT_LIMIT, 2, seed=3)
+    ranking = score_ensembles(eeps, labels)
+    for row, members in enumerate(ranking.members.tolist()):
+        for metric, values in ranking.scores.items():
+            assert values[row] == pytest.approx(METRICS[metric].function(eeps[members], labels), rel=1e-6), metric
 
 
 def test_better_members_rank_higher(pool: Any) -> None:
@@ -362,14 +371,6 @@ def test_candidates_of_every_size() -> None:
     for size in range(1, 6):
         assert list_candidates(5, size).shape == (math.comb(5, size), size)
     assert list_candidates(4, 3).tolist() == [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
-
-
-def test_score_base_worked_by_hand() -> None:
-    # Terms: 0.5 * 10 * 2 = 10, 0.25 * 100 * 4 = 100, 1 * 1 * 3 = 3.
-    miou, images, classes = [0.5, 0.25, 1.0], [10, 100, 1], [2, 4, 3]
-    assert score_base(miou, images, classes, list_candidates(3, 2)).tolist() == [110.0, 13.0, 103.0]
-    with pytest.raises(ValueError, match=r"`members` between 0 and 2, but got 0 to 3"):
-        score_base(miou, images, classes, list_candidates(4, 2))
 
 
 def test_order_breaks_ties_by_row_or_by_name() -> None:

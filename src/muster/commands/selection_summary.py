@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,11 @@ from muster.report.tables import WINS, candidate_table, metric_label, single_sco
 from muster.search.selection import Selection
 
 RUNNERS_UP = 5
+METRICS_BESIDE = 5
+"""How many of them a table has room for beside the names of three members."""
+
+METRICS_IN_A_ROW = 9
+"""How many it has room for beside the name of one."""
 
 
 def print_selection(selection: Selection, pool: Pool, folder: Path, console: Console, chosen_size: bool) -> None:
@@ -42,19 +48,26 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         _say(console, selection.size_reason)
         console.print(_sizes_table(selection))
         _say(console, "")
-    _say(console, "The chosen ensemble and the runners-up:")
-    console.print(_ranking_table(selection))
-    _say(console, "\nWhat each metric would choose:")
-    console.print(_choices_table(selection))
-    if selection.single_scores:
-        _say(console, "\nEvery member alone (larger is better; costs are shown negated):")
-        console.print(_single_scores_table(selection))
+    _print_comparisons(selection, console)
     for name, reason in selection.dropped.items():
         _say(console, f"Metric left out: {metric_label(name)} ({reason}).")
     for name, reason in selection.excluded.items():
         _say(console, f"Left out: {name} ({reason}).")
     _say(console, f"\nReport: {folder / 'report.html'}")
     _say(console, f"Next: {finetune_command(folder)}")
+
+
+def _print_comparisons(selection: Selection, console: Console) -> None:
+    _say(console, "The chosen ensemble and the runners-up:")
+    console.print(_ranking_table(selection))
+    if len(selection.ranking.scores) > METRICS_BESIDE:
+        _say(console, "The other metrics' scores are in the report.")
+    _say(console, "\nWhat each metric would choose:")
+    console.print(_choices_table(selection))
+    if selection.single_scores:
+        _say(console, "\nEvery member alone (larger is better; costs are shown negated):")
+        for table in _single_scores_tables(selection):
+            console.print(table)
 
 
 def finetune_command(folder: Path) -> str:
@@ -107,12 +120,14 @@ def _classes(selection: Selection) -> str:
 
 
 def _ranking_table(selection: Selection) -> Table:
+    """The leading candidates by what was chosen by and a few other metrics; the report has all."""
     shown = candidate_table(selection, RUNNERS_UP + 1)
-    table = _table(*shown.columns)
+    places = [place for place, name in enumerate(shown.columns) if 2 <= place < 2 + METRICS_BESIDE or name == WINS]
+    table = _table("rank", "members", *(shown.columns[place] for place in places))
     order = selection.ranking.order(selection.metric)
-    for row, (place, _, *scores) in zip(order.tolist(), shown.rows, strict=False):
-        cells = (_cell(heading, value) for heading, value in zip(shown.columns[2:], scores, strict=True))
-        table.add_row(str(place), ", ".join(selection.names_of(row)), *cells)
+    for row, cells in zip(order.tolist(), shown.rows, strict=False):
+        scores = (_cell(shown.columns[place], cells[place]) for place in places)
+        table.add_row(str(cells[0]), ", ".join(selection.names_of(row)), *scores)
     return table
 
 
@@ -122,12 +137,15 @@ def _cell(heading: str, value: object) -> str:
     return f"{100 * value:.0f} %" if heading == WINS else _number(value)
 
 
-def _single_scores_table(selection: Selection) -> Table:
+def _single_scores_tables(selection: Selection) -> Iterator[Table]:
+    """Below each other where there are many metrics: side by side they would be too narrow to read."""
     shown = single_score_table(selection)
-    table = _table(*shown.columns)
-    for row in shown.rows:
-        table.add_row(*(_cell("", value) for value in row))
-    return table
+    for first in range(1, len(shown.columns), METRICS_IN_A_ROW):
+        places = (0, *range(first, min(first + METRICS_IN_A_ROW, len(shown.columns))))
+        table = _table(*(shown.columns[place] for place in places))
+        for row in shown.rows:
+            table.add_row(*(_cell("", row[place]) for place in places))
+        yield table
 
 
 def _sizes_table(selection: Selection) -> Table:

@@ -7,7 +7,7 @@ cost the import of model libraries.
 from __future__ import annotations
 
 from muster.search.ranking import Ranking
-from muster.search.score import list_candidates, score_base, score_ensembles
+from muster.search.score import list_candidates, score_ensembles
 from muster.search.selection import ProbeSettings, Selection, SelectionRecord
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "Selection",
     "SelectionRecord",
     "list_candidates",
-    "score_base",
     "score_ensembles",
 ]

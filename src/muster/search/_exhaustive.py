@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 
 from muster.metrics._arrays import NumpyArray
-from muster.search._tally import Tally, share_scale
+from muster.search._tally import COUNT_LIMIT, Tally, share_scale
 from muster.search.panel import Panel
 
 LARGEST_NUM_CLASSES = 32_767
@@ -131,7 +131,7 @@ def score_panel(
         with _deferred_interrupt() as interrupt:
             for first, last in pairwise(bounds):
                 rows = slice(int(heads.rows[first]), int(heads.rows[last]))
-                scale = share_scale(heads.size, _RUN, panel.num_pixels)
+                scale = share_scale(heads.size, COUNT_LIMIT, panel.num_pixels)
                 tally = Tally(candidates[rows], panel.num_members, panel.num_classes, scale, metrics)
                 _Pass(panel, heads, first, last, tally, pool, threads, interrupt, progress).run()
                 fraction = tally.pixels / panel.num_pixels
@@ -185,6 +185,7 @@ class _Pass:
         """What stays the same for all parts."""
         panel = self.panel
         self.tiny = float(np.finfo(panel.dtype).smallest_normal)
+        self.table = np.zeros(self.tally.counts.size, dtype=np.int64)
         self.rows = self.heads.rows[:-1] - self.heads.rows[self.first_head]
         self.tasks = self.heads.tasks(self.first_head, self.last_head, self.threads)
         seconds = _NANOSECONDS[0] + _NANOSECONDS[1] * panel.num_classes * self.tally.wants_marks
@@ -270,7 +271,7 @@ class _Pass:
         problem = (self.heads.size, panel.num_members, panel.num_classes, len(laid.labels))
         _kernels.count_marks(
             laid.data, laid.stride, laid.lane_labels, laid.shares.reshape(-1), first, last, _RUN, problem,
-            self.heads.members, self.rows, task, sums, marks,
+            self.heads.members, self.rows, task, sums, marks, self.table,
             self.tally.counts.reshape(-1), self.tally.totals.reshape(-1),
         )  # fmt: skip
 
@@ -341,7 +342,7 @@ def _compile_marks(panel: Panel) -> None:
     _kernels.lay_out(np.empty((0, 1), panel.dtype), integers, integers, 1.0, numbers, 0, doubles, integers, 0)
     _kernels.count_marks(
         numbers, 0, labels, integers, 0, 0, _RUN, (1, 1, 1, 0), np.zeros((1, 1), np.int64), integers, (0, 0, 0, 0),
-        numbers, marks, np.empty(0, np.int32), integers,
+        numbers, marks, integers, np.empty(0, np.int32), integers,
     )  # fmt: skip
 
 
@@ -361,7 +362,7 @@ def usable_threads() -> int:
 
 def _passes(heads: Heads, num_classes: int, marks: bool) -> list[int]:
     """Where to divide the heads so that the sums of the candidates of each division fit in memory."""
-    entry_bytes = 12 * 2 * num_classes if marks else 16
+    entry_bytes = 20 * 2 * num_classes if marks else 16
     most = max(1, TABLE_BYTES // entry_bytes)
     bounds = [0]
     for head in range(1, len(heads.rows)):

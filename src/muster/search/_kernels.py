@@ -35,6 +35,9 @@ GROUP = 4
 COUNT_BIT = 52
 """A histogram entry holds a count of pixels from this bit on, below it a sum of shares in fixed point."""
 
+COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
+"""Most pixels that such an entry can count."""
+
 _ONE = 1 << COUNT_BIT
 _BELOW = _ONE - 1
 _WAYS = 4  # histograms used in turn, so that an addition need not wait for the one before
@@ -250,7 +253,21 @@ def _move(histogram, entries, table, at):
 
 @_compiled
 @no_type_check
-def unpack(table, first, last, counts, totals):
+def _count_last(
+    marks, marks_at, marks_step, c0, low, high, pixels, num_classes,
+    prefix, shares, shares_stride, start, histogram, table, row,
+):  # fmt: skip
+    """Count the marks of the candidates of one head and b, for each last member from ``low`` to ``high``."""
+    entries = 2 * num_classes
+    for c in range(low, high):
+        at = marks_at + (c - c0) * marks_step
+        _histogram(marks, at, pixels, entries, prefix, shares, c * shares_stride + start, histogram)
+        _move(histogram, entries, table, (row + c) * entries)
+
+
+@_compiled
+@no_type_check
+def _unpack(table, first, last, counts, totals):
     """Add the entries ``first`` to ``last`` of a table to the pixels counted and to the sums of shares; empty them."""
     for i in range(first, last):
         entry = _peek(table, i)
@@ -261,14 +278,31 @@ def unpack(table, first, last, counts, totals):
 
 @_compiled
 @no_type_check
-def count_marks(data, stride, labels, shares, first, last, run, problem, heads, rows, task, sums, marks, table):
-    """Add the pixels ``first`` to ``last`` to the rows of the candidates of one task.
+def _unpack_all(problem, heads, rows, task, table, counts, totals):
+    """Do so for all candidates of one task."""
+    size, num_members, num_classes, _ = problem
+    from_head, to_head, low, high = task
+    entries = 2 * num_classes
+    for h in range(from_head, to_head):
+        lowest, end = _second_last(size, heads, h, high)
+        for b in range(lowest, end):
+            row = rows[h] + _row(lowest, b, num_members) - b - 1
+            _unpack(table, (row + max(low, b + 1)) * entries, (row + high) * entries, counts, totals)
+
+
+@_compiled
+@no_type_check
+def count_marks(
+    data, stride, labels, shares, first, last, run, problem, heads, rows, task, sums, marks, table, counts, totals
+):
+    """Add the pixels ``first`` to ``last`` to what is known of the candidates of one task.
 
     ``problem`` is (size, members, classes, numbers a member has in ``shares``). ``task`` is (heads from, heads to, last
-    member from, last member to), the ends excluded. ``table`` is flat ``[candidates][2 classes]``: pixels predicted
-    wrongly as each class, then pixels of each class predicted right; each entry counts them, and adds up the share
-    that members gave to the labels there. ``run`` pixels are taken at a time: what the last members say of them is to
-    stay in the second-fastest cache. ``sums`` and ``marks`` are space to work in.
+    member from, last member to), the ends excluded. ``counts`` and ``totals`` are flat ``[candidates][2 classes]``:
+    pixels predicted wrongly as each class, then pixels of each class predicted right; and the shares that members gave
+    to the labels there. ``table`` is the same in packed form, empty before and after: most pixels are added there, in
+    one number instead of two. ``run`` pixels are taken at a time: what the last members say of them is to stay in the
+    second-fastest cache. ``sums`` and ``marks`` are space to work in.
     """
     size, num_members, num_classes, shares_stride = problem
     from_head, to_head, low, high = task
@@ -276,8 +310,13 @@ def count_marks(data, stride, labels, shares, first, last, run, problem, heads, 
     step = num_classes * lanes
     histogram = np.zeros(_WAYS * 2 * num_classes, dtype=np.int64)
     prefix = np.empty(run, dtype=np.int64)
+    packed = 0
     for start in range(first, last, run):
         pixels = min(run, last - start)
+        if packed + pixels > COUNT_LIMIT:
+            _unpack_all(problem, heads, rows, task, table, counts, totals)
+            packed = 0
+        packed += pixels
         for h in range(from_head, to_head):
             lowest, end = _second_last(size, heads, h, high)
             for b0 in range(lowest, end, GROUP):
@@ -295,10 +334,11 @@ def count_marks(data, stride, labels, shares, first, last, run, problem, heads, 
                     for i in range(pixels):
                         _poke(prefix, i, _peek(prefix, i) + _ONE)
                     row = rows[h] + _row(lowest, b, num_members) - b - 1
-                    for c in range(max(low, b + 1), high):
-                        marks_at, shares_at = ((c - c0) * GROUP + g) * run, c * shares_stride + start
-                        _histogram(marks, marks_at, pixels, 2 * num_classes, prefix, shares, shares_at, histogram)
-                        _move(histogram, 2 * num_classes, table, (row + c) * 2 * num_classes)
+                    _count_last(
+                        marks, g * run, GROUP * run, c0, max(low, b + 1), high, pixels, num_classes,
+                        prefix, shares, shares_stride, start, histogram, table, row,
+                    )  # fmt: skip
+    _unpack_all(problem, heads, rows, task, table, counts, totals)
 
 
 @_compiled

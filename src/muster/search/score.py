@@ -13,12 +13,11 @@ from itertools import chain, combinations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from muster.errors import unknown_name
-from muster.metrics._arrays import Array, Column, EnsemblePredictions, Labels, NumpyArray, to_tensor
+from muster.metrics._arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
 from muster.metrics._ensemble import Candidate, Members, members_of
-from muster.metrics.base import base_terms
 from muster.metrics.registry import ENSEMBLE_METRICS, METRICS, Metric
 from muster.search._exhaustive import LARGEST_NUM_CLASSES, score_panel, usable_threads
 from muster.search._tally import FAST_METRICS
@@ -163,39 +162,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def score_base(
-    source_miou: Column,
-    train_images: Column,
-    num_classes: Column,
-    members: Int[NumpyArray, "candidates size"],
-) -> Float[NumpyArray, " candidates"]:
-    """BASE of every candidate, from the members' cards; a column for :meth:`Ranking.with_scores`.
-
-    Args:
-        source_miou: Per member of the pool, mIoU on its own source's test split, 0..1.
-        train_images: Per member, training images of its source, positive.
-        num_classes: Per member, classes of its source, positive.
-        members: Indices into the three, as in :attr:`Ranking.members`.
-
-    Returns:
-        float64 ``[candidates]``; larger is better.
-
-    Raises:
-        ValueError: If the three are not of one length or hold a value out of range, or ``members`` points beyond them.
-
-    Example:
-        >>> score_base([0.5, 0.25, 1.0], [100, 8, 1], [10, 2, 3], np.array([[0, 1], [1, 2]])).tolist()
-        [504.0, 7.0]
-    """
-    terms = base_terms(source_miou, train_images, num_classes)
-    if members.min() < 0 or members.max() >= len(terms):
-        raise ValueError(
-            f"Expected `members` between 0 and {len(terms) - 1}, but got {members.min()} to {members.max()}."
-        )
-    total: NumpyArray = terms[members].sum(axis=1)
-    return total
 
 
 def list_candidates(num_members: int, size: int) -> Int[NumpyArray, "candidates size"]:
