@@ -7,6 +7,7 @@ Nothing in this package knows of files, models or training.
 from __future__ import annotations
 
 from muster.metrics.base import base
+from muster.metrics.calibrated_eep import calibrated_eep, cross_validated_eep
 from muster.metrics.corrections import depth_correction, reduce_dimensions, standardised_sum
 from muster.metrics.correlation import kendall, pearson, weighted_kendall
 from muster.metrics.dds import dds
@@ -59,8 +60,10 @@ __all__ = [
     "Metric",
     "OsbornTerms",
     "base",
+    "calibrated_eep",
     "class_ious",
     "cohesion",
+    "cross_validated_eep",
     "dds",
     "depth_and_size",
     "depth_correction",

@@ -7,13 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def products(
-    left: Float[Tensor, "rows dimensions"], right: Float[Tensor, "others dimensions"]
-) -> Float[Tensor, "rows others"]:
-    """Products of each row with each other one, in the type that both have.
+def product(left: Float[Tensor, "rows inner"], right: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
+    """Matrix product in the type that both have.
 
-    On the CPU they are NumPy's, which keeps to float32 whatever ``torch.set_float32_matmul_precision`` allows.
+    On a CPU it is NumPy's: its BLAS takes half the time of torch's on some processors, and keeps to float32 whatever
+    ``torch.set_float32_matmul_precision`` allows.
     """
     if left.device.type == "cpu":
-        return torch.from_numpy(left.numpy() @ right.numpy().T)
-    return left @ right.T
+        return torch.from_numpy(left.numpy() @ right.numpy())
+    return left @ right

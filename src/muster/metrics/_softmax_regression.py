@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from muster.metrics._products import product
+
 _REMEMBERED = 10
 """Steps whose curvature L-BFGS remembers."""
 
@@ -119,13 +121,6 @@ class SoftmaxRegression(LinearModel):
         slopes = product(errors.T, self._features) / count + penalty * weights
         gradient = torch.cat([slopes, errors.sum(dim=0)[:, None] / count], dim=1)
         return loss + 0.5 * penalty * float(weights.square().sum()), gradient
-
-
-def product(left: Float[Tensor, "rows inner"], right: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
-    """Matrix product; on a CPU by NumPy, whose BLAS takes half the time of torch's on some processors."""
-    if left.device.type == "cpu":
-        return torch.from_numpy(left.numpy() @ right.numpy())
-    return left @ right
 
 
 def _search(

@@ -14,7 +14,7 @@ from torch import Tensor
 from muster.metrics._arrays import NumpyArray
 from muster.metrics._features import Features, as_features
 from muster.metrics._linear_algebra import ROWS_AT_ONCE
-from muster.metrics._products import products
+from muster.metrics._products import product
 from muster.metrics._standardise import Standardisation, standardisation_of
 
 _ROUND_OFF = 1e-12
@@ -144,7 +144,7 @@ _Sums: TypeAlias = tuple[list[Tensor], list[Float[Tensor, " samples"]]]
 
 def _by_pairs(first: _Units, second: _Units) -> _Sums:
     """For fewer samples than columns: from the products of all pairs of rows."""
-    pairs = [products(rows, rows) for rows in (torch.cat(list(side.blocks())) for side in (first, second))]
+    pairs = [product(rows, rows.T) for rows in (torch.cat(list(side.blocks())) for side in (first, second))]
     sums = [torch.vdot(pairs[left].ravel(), pairs[right].ravel()) for left, right in ((0, 0), (0, 1), (1, 1))]
     return sums, [side.diagonal() for side in pairs]
 
@@ -155,7 +155,7 @@ def _by_columns(first: _Units, second: _Units) -> _Sums:
     lengths: list[list[Tensor]] = [[], []]
     for rows in zip(first.blocks(), second.blocks(), strict=True):
         for index, (left, right) in enumerate(((0, 0), (0, 1), (1, 1))):
-            totals[index] = totals[index] + products(rows[left].T, rows[right].T)
+            totals[index] = totals[index] + product(rows[left].T, rows[right])
         for side in (0, 1):
             lengths[side].append(rows[side].square().sum(dim=1))
     sums = [total.square().sum() for total in totals if isinstance(total, Tensor)]

@@ -14,7 +14,7 @@ from muster.metrics._credit import accuracy_with_ties
 from muster.metrics._distinct import distinct_rows
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
 from muster.metrics._linear_algebra import ROWS_AT_ONCE, column_means
-from muster.metrics._products import products
+from muster.metrics._products import product
 
 MAX_QUERIES = 5000
 """Samples that are classified; of more, a subsample."""
@@ -140,10 +140,10 @@ class _Points:
     def products_with(self, own: Int[Tensor, " own"], dtype: torch.dtype) -> Float[Tensor, "own points"]:
         """Minus twice the products of some points with all."""
         if dtype == self.screen.dtype:
-            return products(self.screen[own] * -2.0, self.screen)
+            return product(self.screen[own] * -2.0, self.screen.T)
         rows = (self.values[own] - self.center) * (-2.0 * self.scale)
         blocks = torch.split(self.values, ROWS_AT_ONCE)
-        return torch.cat([products(rows, (block - self.center) * self.scale) for block in blocks], dim=1)
+        return torch.cat([product(rows, ((block - self.center) * self.scale).T) for block in blocks], dim=1)
 
     def squared_distances(self, one: Int[Tensor, " pairs"], two: Int[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
         """Between the points of each pair."""

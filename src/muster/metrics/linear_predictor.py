@@ -19,8 +19,10 @@ from torch import Tensor
 from muster.metrics._arrays import Labels, NumpyArray, as_labels
 from muster.metrics._features import as_features
 from muster.metrics._image_halves import Groups, as_groups, split_in_halves
+from muster.metrics._products import product
 from muster.metrics._sharpness import Scores, best_sharpness
-from muster.metrics._softmax_regression import LinearModel, SoftmaxRegression, product
+from muster.metrics._softmax_regression import LinearModel, SoftmaxRegression
+from muster.metrics._threads import one_thread
 
 PixelFeatures: TypeAlias = Float[Tensor, "pixels dimensions"] | Float[NumpyArray, "pixels dimensions"]
 
@@ -106,7 +108,8 @@ def linear_predictor(
         >>> predictions.shape, bool((predictions.argmax(axis=1) == labels).all())
         ((40, 2), True)
     """
-    return cross_fitted(features, labels, groups, num_classes, seed, SoftmaxRegression)
+    with one_thread():
+        return cross_fitted(features, labels, groups, num_classes, seed, SoftmaxRegression)
 
 
 ModelOf: TypeAlias = Callable[[Tensor, Tensor, int], LinearModel]

@@ -7,17 +7,16 @@ Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from muster.errors import unknown_name
 from muster.metrics._arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
 from muster.metrics._ensemble import Candidate, Members, members_of
+from muster.metrics._threads import one_thread
 from muster.metrics.registry import ENSEMBLE_METRICS, METRICS, Metric
 from muster.search._exhaustive import LARGEST_NUM_CLASSES, score_panel, usable_threads
 from muster.search._tally import FAST_METRICS
@@ -140,28 +139,13 @@ def _score_plainly(
 ) -> dict[str, NumpyArray]:
     """Scores by definition, one candidate after the other."""
     scores = {metric.name: np.empty(len(rows), dtype=np.float64) for metric in metrics}
-    with _one_thread():
+    with one_thread():
         for done, row in enumerate(rows.tolist()):
             candidate = Candidate(members, tuple(row))
             for metric in metrics:
                 scores[metric.name][done] = _score(metric, candidate)
             report(1.0)
     return scores
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch's CPU kernels on one thread within the block.
-
-    These kernels last fractions of a millisecond. A second thread hardly helps with them on an idle machine, and makes
-    them ten times slower or worse on a busy one, where each waits for the other to be given a core.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def list_candidates(num_members: int, size: int) -> Int[NumpyArray, "candidates size"]:

@@ -59,13 +59,13 @@ def _choices(result: StudyResult) -> list[str]:
         for name, miou in result.members.items()
         if name.startswith(SCRATCH)
     ]
-    return _table(["chosen by", "members", "plain mean", "learned head"], rows)
+    return markdown_table(["chosen by", "members", "plain mean", "learned head"], rows)
 
 
 def _correlations(result: StudyResult) -> list[str]:
     names = {"weighted_kendall": "weighted Kendall", "kendall": "Kendall", "pearson": "Pearson"}
     rows = [[metric, *(f"{values[name]:.2f}" for name in names)] for metric, values in result.correlations.items()]
-    return _table(["metric, against reached mIoU", *names.values()], rows)
+    return markdown_table(["metric, against reached mIoU", *names.values()], rows)
 
 
 def _members(result: StudyResult, pool: Pool) -> list[str]:
@@ -81,8 +81,10 @@ def _members(result: StudyResult, pool: Pool) -> list[str]:
                 "" if reached is None else f"{reached:.3f}",
             ]
         )
-    return _table(["member", "source test mIoU", "majority class", "LEEP on target", "reached, fine-tuned"], rows)
+    headings = ["member", "source test mIoU", "majority class", "LEEP on target", "reached, fine-tuned"]
+    return markdown_table(headings, rows)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
     return ["| " + " | ".join(cells) + " |" for cells in [headings, ["---"] * len(headings), *rows]]

@@ -1,0 +1,396 @@
+"""``python -m muster.study.predictors``: how well predictors agree with what ensembles reached.
+
+A predictor turns a member into a classifier of the target's classes (see :mod:`muster.search.predictors`). Here each is
+put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
+would have chosen, and how its scores agree with the results.
+
+Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+from rich.console import Console
+from torch import Tensor
+
+from muster.commands.cli import run
+from muster.commands.console import make_console
+from muster.data import cached, channel_statistics
+from muster.errors import ConfigError, SelectionError, UnfitMemberError
+from muster.files import require_writable, whole_file
+from muster.metrics import (
+    ENSEMBLE_METRICS,
+    METRICS,
+    calibrated_eep,
+    cross_validated_eep,
+    eep,
+    kendall,
+    linear_predictor,
+    pearson,
+    weighted_kendall,
+)
+from muster.pool import Member
+from muster.probe import ProbeReader, draw_probe_set, member_reading
+from muster.search import Ranking, score_ensembles
+from muster.search.choose import TrainImages, resolve_device, resolve_train_images, usual_image_size
+from muster.search.collecting import Collector
+from muster.search.inputs import member_inputs, target_inputs
+from muster.study.markdown import markdown_table
+from muster.study.studied import Reached, StudiedTarget, open_reached
+from muster.tasks.progress import QUIET_SECONDS
+
+TABLE, PAGE = "predictors.csv", "predictors.md"
+
+Predict: TypeAlias = Callable[[Mapping[str, Any], int], Tensor]
+"""From ``probs``, ``features``, ``labels`` and ``groups`` of a member, and the number of classes, to predictions."""
+
+
+def _by_image(function: Callable[..., Tensor], source: str = "probs", **options: Any) -> Predict:
+    """A predictor that looks at images other than those it was made from."""
+    return lambda values, classes: function(values[source], values["labels"], values["groups"], classes, **options)
+
+
+PREDICTORS: dict[str, Predict] = {
+    "counting": lambda values, classes: eep(values["probs"], values["labels"], classes),
+    "counting cross-validated": _by_image(cross_validated_eep),
+    "counting calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
+    "counting calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
+    "counting calibrated (prediction) cross-validated": _by_image(
+        calibrated_eep, sharpened="prediction", cross_validated=True
+    ),
+    "counting calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
+    "linear": _by_image(linear_predictor, "features"),
+}
+"""All predictors, in the order in which tables show them."""
+
+_NEEDS = frozenset({"probs", "features", "labels", "groups"})
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How members look at a target; the defaults are those of ``select.py``.
+
+    Attributes:
+        train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
+            null means all.
+        pixels_per_image: Pixels of each image that are compared with the ground truth.
+        image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
+        seed: Of the choice of images and pixels.
+        device: Where members run: auto, cpu, cuda or cuda:N.
+        batch_size: Most images at a time.
+        memory_gb: Most that predictions may take in memory, in gigabytes; more is put on disk.
+    """
+
+    train_images: TrainImages = "auto"
+    pixels_per_image: int = 1000
+    image_size: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int = 16
+    memory_gb: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        for name in ("train_images", "pixels_per_image", "image_size", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ConfigError(f"probe.{name}: expected at least 1, but got {value}.")
+        if self.seed < 0:
+            raise ConfigError(f"probe.seed: expected at least 0, but got {self.seed}.")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one predictor, below one metric, agrees with what was reached.
+
+    Attributes:
+        target: Name of the target.
+        predictor: One of :data:`PREDICTORS`.
+        metric: One of :data:`muster.metrics.ENSEMBLE_METRICS`.
+        weighted_kendall: Over all ensembles; NaN if the scores are all alike, as for the next two.
+        kendall: Likewise.
+        pearson: Likewise.
+        rank: Place of the chosen ensemble by what was reached, 1 for the best.
+        chosen: Its members' names, between spaces.
+        reached: mIoU that it reached.
+        best: mIoU of the best ensemble.
+        mean: Mean mIoU of all ensembles.
+        ensembles: How many there are.
+        seconds: That the predictor took for a member, median over the members; reading the images is not in it.
+    """
+
+    target: str
+    predictor: str
+    metric: str
+    weighted_kendall: float
+    kendall: float
+    pearson: float
+    rank: int
+    chosen: str
+    reached: float
+    best: float
+    mean: float
+    ensembles: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """What was found out about one target.
+
+    Attributes:
+        rows: For each predictor and metric.
+        members: How many members the ensembles are made of.
+        size: Members of one ensemble.
+        differences: For each metric of the study, the largest difference between its scores and counting's here.
+    """
+
+    rows: tuple[Agreement, ...]
+    members: int
+    size: int
+    differences: dict[str, float]
+
+
+def compare_predictors(
+    studied: Reached, options: ProbeOptions, progress: Callable[[str], None] | None = None
+) -> TargetResult:
+    """Score all ensembles of a study with every predictor and ensemble metric.
+
+    Args:
+        studied: The ensembles.
+        options: How members look at the target.
+        progress: Told what is being done.
+
+    Returns:
+        How the scores agree with what was reached.
+
+    Raises:
+        SelectionError: If a member cannot be run on the target's images, or a predictor cannot be made of it.
+    """
+    say = progress or (lambda _: None)
+    reader, classes = _reader(studied, options), studied.dataset.spec.num_classes
+    labels, count = reader.probe.labels, len(studied.members)
+    seconds: dict[str, list[float]] = {name: [] for name in PREDICTORS}
+    with ExitStack() as stack:
+        collectors = {
+            name: stack.enter_context(Collector(labels, classes, count, options.memory_gb / len(PREDICTORS)))
+            for name in PREDICTORS
+        }
+        for done, values in enumerate(_readings(studied.members, reader, say)):
+            for name, predict in PREDICTORS.items():
+                member = studied.members[done].name
+                say(f"member {done + 1} of {count}, {member}: {name}")
+                begin = time.perf_counter()
+                try:
+                    said = predict(values, classes)
+                except ValueError as error:
+                    raise SelectionError(f"Member {member!r}, predictor {name!r}: {error}") from error
+                seconds[name].append(time.perf_counter() - begin)
+                collectors[name].add(said)
+        rankings = {}
+        for name, collector in collectors.items():
+            say(f"scoring ensembles: {name}")
+            panel = collector.panel()
+            ranking = score_ensembles(panel, panel.labels, studied.size, ENSEMBLE_METRICS)
+            rankings[name] = _in_order_of(ranking, studied.rows)
+    return _compared(studied, rankings, {name: statistics.median(taken) for name, taken in seconds.items()})
+
+
+def _reader(studied: Reached, options: ProbeOptions) -> ProbeReader:
+    """What ``select.py`` would read members with."""
+    dataset = studied.dataset
+    split = cached(dataset.train.subset(resolve_train_images(options.train_images, dataset.spec.name), options.seed))
+    return ProbeReader(
+        split,
+        draw_probe_set(split, options.pixels_per_image, options.seed),
+        channel_statistics(split),
+        options.image_size or usual_image_size(studied.eligible),
+        resolve_device(options.device),
+        options.batch_size,
+    )
+
+
+def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """Of one member after the other, what predictors are made from."""
+    shared = target_inputs(reader.probe, len(reader.probe.sizes), None)
+    for done, member in enumerate(members):
+        say(f"member {done + 1} of {len(members)}, {member.name}: looking at {len(reader.probe.images)} images")
+        try:
+            reading = member_reading(member, reader)
+        except UnfitMemberError as error:
+            raise SelectionError(f"Member {member.name!r} cannot look at the target: {error}") from error
+        values = member_inputs(member, reading, shared, _NEEDS).values
+        yield {name: values[name] for name in _NEEDS}
+
+
+def _in_order_of(ranking: Ranking, rows: Sequence[tuple[int, ...]]) -> Ranking:
+    """The scores of some candidates, in the order of ``rows``."""
+    places = {tuple(row): place for place, row in enumerate(ranking.members.tolist())}
+    wanted = [places[row] for row in rows]
+    return Ranking(ranking.members[wanted], {name: values[wanted] for name, values in ranking.scores.items()})
+
+
+def _compared(studied: Reached, rankings: Mapping[str, Ranking], seconds: Mapping[str, float]) -> TargetResult:
+    """Put all rows of a target together."""
+    rows = tuple(
+        _agreement(studied, predictor, metric, ranking, seconds[predictor])
+        for predictor, ranking in rankings.items()
+        for metric in ranking.scores
+    )
+    counted = rankings["counting"].scores
+    differences = {name: float(abs(counted[name] - values).max()) for name, values in studied.scores.items()}
+    return TargetResult(rows, len(studied.members), studied.size, differences)
+
+
+def _agreement(studied: Reached, predictor: str, metric: str, ranking: Ranking, seconds: float) -> Agreement:
+    reached, scores = studied.reached, ranking.scores[metric]
+    chosen = int(ranking.order(metric, [member.name for member in studied.members])[0])
+    return Agreement(
+        target=studied.dataset.spec.name,
+        predictor=predictor,
+        metric=metric,
+        weighted_kendall=weighted_kendall(scores, reached),
+        kendall=kendall(scores, reached),
+        pearson=pearson(scores, reached),
+        rank=1 + int((reached > reached[chosen]).sum()),
+        chosen=" ".join(studied.members[place].name for place in studied.rows[chosen]),
+        reached=float(reached[chosen]),
+        best=float(reached.max()),
+        mean=float(reached.mean()),
+        ensembles=len(reached),
+        seconds=seconds,
+    )
+
+
+def predictors_as_markdown(results: Sequence[TargetResult]) -> str:
+    """A table for every target, and one of the agreement averaged over the targets.
+
+    Args:
+        results: At least one.
+
+    Returns:
+        Markdown.
+    """
+    parts = [line for result in results for line in [*_target_as_markdown(result), ""]]
+    if len(results) > 1:
+        parts += [*_average_as_markdown(results), ""]
+    return "\n".join(parts)
+
+
+def _target_as_markdown(result: TargetResult) -> list[str]:
+    first = result.rows[0]
+    cells = {
+        (row.predictor, row.metric): f"{row.weighted_kendall:.2f} ({row.reached:.3f}, {row.rank})"
+        for row in result.rows
+    }
+    seconds = {row.predictor: f"{row.seconds:.2f}" for row in result.rows}
+    rows = [[name, *(cells[name, metric] for metric in ENSEMBLE_METRICS), seconds[name]] for name in PREDICTORS]
+    same = ", ".join(f"{METRICS[name].title} {value:.1g}" for name, value in result.differences.items())
+    summary = (
+        f"All {first.ensembles} ensembles of {result.size} out of {result.members} members: the best reached "
+        f"{first.best:.3f}, the mean is {first.mean:.3f}. Weighted Kendall tau between scores and what was reached; in "
+        "brackets what the chosen ensemble reached, and its rank."
+    )
+    headings = ["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS), "seconds a member"]
+    check = ["", f"Largest difference of counting's scores from those of the study: {same}."] if same else []
+    return [f"## {first.target}", "", summary, "", *markdown_table(headings, rows), *check]
+
+
+def _average_as_markdown(results: Sequence[TargetResult]) -> list[str]:
+    table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
+    # A target on which a metric ranks nothing leaves the average undefined.
+    means = table.groupby(["predictor", "metric"])["weighted_kendall"].agg(lambda taus: taus.mean(skipna=False))
+    rows = [[name, *(f"{means[name, metric]:.2f}" for metric in ENSEMBLE_METRICS)] for name in PREDICTORS]
+    return [
+        "## On average",
+        "",
+        f"Weighted Kendall tau, mean over {len(results)} targets.",
+        "",
+        *markdown_table(["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS)], rows),
+    ]
+
+
+def compare(
+    targets: tuple[StudiedTarget, ...],
+    output: Path,
+    probe: ProbeOptions = ProbeOptions(),
+    data_root: Path | None = None,
+    configuration: str = "",
+) -> int:
+    """Compare what predictors say of ensembles with what these reached.
+
+    Nothing is trained: members look at the targets once more, and the results come from studies. After each target the
+    tables of all targets so far are written.
+
+    Args:
+        targets: What was studied.
+        output: Folder of the comparison: predictors.csv, predictors.md.
+        probe: How members look at a target.
+        data_root: Folder below which targets are looked for.
+        configuration: The resolved configuration, saved as config.yaml.
+
+    Returns:
+        0; 130 if Ctrl-C came after the first target.
+    """
+    if not targets:
+        raise ConfigError("targets: expected at least one.")
+    resolve_device(probe.device)
+    require_writable(output, "output")
+    opened = [open_reached(studied, data_root) for studied in targets]
+    console, results = make_console(), list[TargetResult]()
+    for place, studied in enumerate(opened):
+        name, begin = studied.dataset.spec.name, time.monotonic()
+        try:
+            with _progress(console, f"{name} ({place + 1} of {len(opened)})") as progress:
+                results.append(compare_predictors(studied, probe, progress))
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            console.print(f"\nStopped. {output} has the targets before {name}.", markup=False, soft_wrap=True)
+            return 130
+        _write(output, results, configuration)
+        console.print(f"{name}: {time.monotonic() - begin:.0f} s", markup=False, highlight=False)
+    console.print(predictors_as_markdown(results), markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+@contextmanager
+def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]]:
+    """A line that is redrawn on a terminal, and now and then a new one anywhere else."""
+    told = time.monotonic()
+
+    def say(what: str) -> None:
+        nonlocal told
+        status.update(f"{headline}: {what}")
+        if not console.is_terminal and time.monotonic() - told > QUIET_SECONDS:
+            told = time.monotonic()
+            console.print(f"{headline}: {what}", markup=False, highlight=False, soft_wrap=True)
+
+    with console.status(headline) as status:
+        yield say
+
+
+def _write(output: Path, results: Sequence[TargetResult], configuration: str) -> None:
+    table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
+    with whole_file(output / TABLE) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+    for name, content in (("config.yaml", configuration), (PAGE, predictors_as_markdown(results))):
+        with whole_file(output / name) as partial:
+            partial.write_text(content, "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(run(compare, "python -m muster.study.predictors"))
