@@ -15,7 +15,7 @@ test: $(STAMP)  ## The whole suite, on the CPU and without a network.
 	$(BIN)/python -m pytest -q
 
 bench: $(STAMP)  ## Speed and memory, each figure beside a plain version measured in the same run.
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --output runs/benchmarks.json
 
 lint: $(STAMP)  ## Style and types.
 	$(BIN)/ruff format --check .

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.timing import cost, megabytes_on_top
 from muster.metrics import METRICS, eep
 from muster.search.confidence import BOOTSTRAP_METRICS, Counted, Fixed, bootstrap_leaders
 
 MEMBERS, CLASSES, SIZE = 10, 23, 3
 
 
-def confidence(
-    pixels: int = 150_000, images: int = 150, candidates: int = 20, resamples: int = 200
-) -> dict[str, float]:
-    """Seconds and memory of 20 candidates of three among ten members, 23 source and target classes, 200 resamples.
+def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, resamples: int = 200) -> dict[str, Any]:
+    """Bootstrap of 20 candidates of three among ten members, 23 source and target classes, 200 resamples.
 
     Args:
         pixels: Probe pixels.
@@ -28,35 +27,30 @@ def confidence(
 
     Returns:
         Per metric the seconds, the plain version's, how many times faster, and processor time, over all threads; and
-        the memory on top of the predictions, at most, in megabytes.
+        the memory on top of the predictions.
     """
     probs, labels, groups, rows = _problem(pixels, images, candidates)
     counted, fixed = [Counted(p) for p in probs], [Fixed(eep(p, labels, CLASSES)) for p in probs]
     few = slice(0, 2 * pixels // images)
-    for metric in BOOTSTRAP_METRICS:  # compiles, or loads what was compiled before
-        bootstrap_leaders([Counted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40)
-    result = {}
+    result: dict[str, Any] = {"megabytes_of_probabilities": round(sum(p.nbytes for p in probs) / 1e6)}
     for metric in BOOTSTRAP_METRICS:
-
-        def ours(metric: str = metric) -> object:
-            return bootstrap_leaders(counted, labels, groups, rows, metric, resamples)
-
-        def plain(metric: str = metric) -> object:
-            return _plain_resample(probs, labels, groups, rows, metric)
-
-        (seconds, busy), (plain_seconds, plain_busy) = _seconds(ours), _seconds(plain)
-        result[f"s_{metric}"] = round(seconds, 2)
-        result[f"s_{metric}_plain"] = round(resamples * plain_seconds, 1)
-        result[f"times_faster_{metric}"] = round(resamples * plain_seconds / seconds, 1)
-        result[f"processor_s_{metric}"] = round(busy, 2)
-        result[f"processor_s_{metric}_plain"] = round(resamples * plain_busy, 1)
-    seconds, _ = _seconds(lambda: bootstrap_leaders(fixed, labels, groups, rows, "soft_iou_eep", resamples))
-    result["s_fixed_predictions"] = round(seconds, 2)
-    result["megabytes_of_probabilities"] = round(sum(p.nbytes for p in probs) / 1e6)
-    result["megabytes_on_top"] = round(
-        _megabytes(lambda: bootstrap_leaders(counted, labels, groups, rows, "soft_iou_eep", resamples))
-    )
-    return result
+        bootstrap_leaders(  # compiles, or loads what was compiled before
+            [Counted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40
+        )
+        spent, _ = cost(partial(bootstrap_leaders, counted, labels, groups, rows, metric, resamples))
+        plain, _ = cost(partial(_plain_resample, probs, labels, groups, rows, metric))
+        result[metric] = {
+            "seconds": round(spent.seconds, 2),
+            "processor_seconds": round(spent.processor_seconds, 2),
+            "plain_seconds_extrapolated": round(resamples * plain.seconds, 1),
+            "plain_processor_seconds_extrapolated": round(resamples * plain.processor_seconds, 1),
+            "times_faster": round(resamples * plain.seconds / spent.seconds, 1),
+        }
+    usual = partial(bootstrap_leaders, counted, labels, groups, rows, "soft_iou_eep", resamples)
+    if (memory := megabytes_on_top(usual)) is not None:
+        result["soft_iou_eep"]["megabytes_on_top"] = round(memory)
+    spent, _ = cost(partial(bootstrap_leaders, fixed, labels, groups, rows, "soft_iou_eep", resamples))
+    return result | {"soft_iou_eep_of_fixed_predictions": {"seconds": round(spent.seconds, 2)}}
 
 
 def _problem(pixels: int, images: int, candidates: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
@@ -84,19 +78,3 @@ def _plain_resample(
     eeps = [eep(torch.from_numpy(p[pixels]), torch.from_numpy(labels[pixels]), CLASSES) for p in probs]
     function = METRICS[metric].function
     return [function([eeps[member] for member in row], labels[pixels]) for row in rows.tolist()]
-
-
-def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds that pass, and seconds of processor time over all threads, which a busy machine changes less."""
-    start, busy = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - start, time.process_time() - busy
-
-
-def _megabytes(work: Callable[[], object]) -> float:
-    """Most memory that arrays take on top of what was there before."""
-    tracemalloc.start()
-    work()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return peak / 1e6

@@ -1,19 +1,9 @@
-"""Exhaustive search beside the plain way: time, ratio, peak memory.
-
-Each measurement runs in a process of its own, so that peaks of memory are its own: ``python -m benchmarks.search NAME``
-prints one as JSON. ``M`` candidates of size 3 out of ``members``.
-"""
+"""Exhaustive search beside the plain way: time, ratio, peak memory. Each in a process of its own."""
 
 from __future__ import annotations
 
-import json
-import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.apart import apart
 from benchmarks.plain_scoring import PlainScorer
+from benchmarks.requirements import MissingRequirementError, scratch_folder
+from benchmarks.timing import cost, peak_megabytes
 from muster.files import write_record
 from muster.metrics import ENSEMBLE_METRICS
 from muster.metrics._arrays import NumpyArray
@@ -41,28 +34,59 @@ from muster.search.score import ScoringInterrupted, score_ensembles
 _THREADS = 2
 
 
-def exhaustive() -> dict[str, Any]:
-    """All four metrics of the 41 664 candidates of three out of 64, 150 000 pixels, 23 classes, float32."""
-    return _apart("exhaustive")
+def exhaustive(
+    members: int = 64, pixels: int = 150_000, classes: int = 23, plain_candidates: int = 200
+) -> dict[str, Any]:
+    """All four metrics of the 41 664 candidates of three out of 64, 150 000 pixels, 23 classes, float32.
+
+    Args:
+        members: Of the pool.
+        pixels: Probe pixels.
+        classes: Of the target.
+        plain_candidates: On which the plain version is timed, one at a time.
+
+    Returns:
+        Seconds of both, those of the plain version extrapolated; their ratio; memory beside that of the predictions.
+    """
+    return apart(measure_exhaustive, members=members, pixels=pixels, classes=classes, plain_candidates=plain_candidates)
 
 
-def streamed() -> dict[str, Any]:
-    """The same with 1 000 000 pixels and 134 classes, the predictions on disk; time extrapolated from a few chunks."""
-    return _apart("streamed")
+def streamed(members: int = 64, pixels: int = 1_000_000, classes: int = 134, chunks: int = 4) -> dict[str, Any]:
+    """The same with 1 000 000 pixels and 134 classes, the predictions on disk; extrapolated from a few chunks.
+
+    Args:
+        members: Of the pool.
+        pixels: Probe pixels.
+        classes: Of the target.
+        chunks: That are written and scored, of 8192 pixels each.
+
+    Returns:
+        Seconds extrapolated to all pixels, and peak memory.
+    """
+    gigabytes = members * min(pixels, chunks * CHUNK_PIXELS) * (classes + 1) * 4 / 1e9
+    with scratch_folder(gigabytes) as folder:
+        return apart(
+            measure_streamed, folder=str(folder), members=members, pixels=pixels, classes=classes, chunks=chunks
+        )
 
 
-def on_gpu() -> dict[str, Any]:
-    """As :func:`exhaustive`, on a GPU if there is one."""
-    return _apart("on_gpu")
+def on_gpu(members: int = 64, pixels: int = 150_000, classes: int = 23) -> dict[str, Any]:
+    """As exhaustive, on a GPU.
 
+    Args:
+        members: Of the pool.
+        pixels: Probe pixels.
+        classes: Of the target.
 
-def _apart(name: str) -> dict[str, Any]:
-    """Run a measurement in a process of its own."""
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.search", name], check=True, stdout=subprocess.PIPE, text=True
-    )
-    result: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    return result
+    Returns:
+        Seconds, and peak memory on the device.
+
+    Raises:
+        MissingRequirementError: If there is none.
+    """
+    if not torch.cuda.is_available():
+        raise MissingRequirementError("there is no GPU")
+    return apart(measure_on_gpu, members=members, pixels=pixels, classes=classes)
 
 
 def made_up(num_members: int, num_pixels: int, num_classes: int, seed: int = 0) -> tuple[NumpyArray, NumpyArray]:
@@ -84,76 +108,80 @@ def made_up(num_members: int, num_pixels: int, num_classes: int, seed: int = 0) 
     return eeps, labels
 
 
-def _measure_exhaustive(members: int = 64, pixels: int = 150_000, classes: int = 23) -> dict[str, Any]:
-    libraries = _peak_megabytes()
+def measure_exhaustive(members: int, pixels: int, classes: int, plain_candidates: int) -> dict[str, Any]:
+    """:func:`exhaustive` in this process."""
+    libraries = peak_megabytes()
     eeps, labels = made_up(members, pixels, classes)
-    first = _seconds(lambda: score_ensembles(eeps[:3, :100], labels[:100], threads=_THREADS))[0]
-    again = _seconds(lambda: score_ensembles(eeps[:3, :100], labels[:100], threads=_THREADS))[0]
-    seconds, ranking = _seconds(lambda: score_ensembles(eeps, labels, threads=_THREADS))
-    peak = _peak_megabytes()
-    plain, worst = _plain(eeps, labels, ranking)
-    parts = {
-        name: round(_seconds(lambda name=name: score_ensembles(eeps, labels, metrics=[name], threads=_THREADS))[0], 2)  # type: ignore[misc]
-        for name in ENSEMBLE_METRICS
-    }
+    few = partial(score_ensembles, eeps[:3, :100], labels[:100], threads=_THREADS)
+    first, again = cost(few)[0].seconds, cost(few)[0].seconds
+    spent, ranking = cost(lambda: score_ensembles(eeps, labels, threads=_THREADS))
+    peak = peak_megabytes()
+    plain, worst = _plain(eeps, labels, ranking, plain_candidates)
     megabytes = eeps.nbytes / 1e6
     return {
         "candidates": len(ranking),
-        "seconds": round(seconds, 2),
-        "seconds_of_each_metric_alone": parts,
+        "seconds": round(spent.seconds, 2),
+        "processor_seconds": round(spent.processor_seconds, 2),
         "seconds_to_load_or_compile_the_loops": round(first - again, 2),
         "plain_milliseconds_per_candidate": round(1000 * plain, 1),
         "plain_seconds_extrapolated": round(plain * len(ranking)),
-        "times_faster": round(plain * len(ranking) / seconds, 1),
+        "times_faster": round(plain * len(ranking) / spent.seconds, 1),
+        "least_times_faster": 25,
         "largest_relative_difference": worst,
+        "most_largest_relative_difference": 1e-5,
         "megabytes_of_predictions": round(megabytes),
         "megabytes_of_libraries": round(libraries),
         "peak_megabytes": round(peak),
         "peak_without_libraries_over_predictions": round((peak - libraries) / megabytes, 2),
-    }
+        "most_peak_without_libraries_over_predictions": 1.5,
+    } | {f"{name}_alone": _alone(eeps, labels, name) for name in ENSEMBLE_METRICS}
 
 
-def _plain(eeps: NumpyArray, labels: NumpyArray, ranking: Ranking, count: int = 200) -> tuple[float, float]:
+def _alone(eeps: NumpyArray, labels: NumpyArray, metric: str) -> dict[str, float]:
+    spent, _ = cost(lambda: score_ensembles(eeps, labels, metrics=[metric], threads=_THREADS))
+    return {"seconds": round(spent.seconds, 2), "processor_seconds": round(spent.processor_seconds, 2)}
+
+
+def _plain(eeps: NumpyArray, labels: NumpyArray, ranking: Ranking, count: int) -> tuple[float, float]:
     """Seconds that the plain version takes for a candidate (the median), and its largest relative difference."""
     torch.set_num_threads(_THREADS)
     plain = PlainScorer(torch.from_numpy(eeps), torch.from_numpy(labels))
     times, worst = [], 0.0
     for row in np.random.default_rng(1).choice(len(ranking), min(count, len(ranking)), replace=False):
-        seconds, scores = _seconds(lambda row=row: plain.score(tuple(ranking.members[row].tolist())))  # type: ignore[misc]
-        times.append(seconds)
+        spent, scores = cost(partial(plain.score, tuple(ranking.members[row].tolist())))
+        times.append(spent.seconds)
         differences = (abs(ranking.scores[name][row] / value - 1) for name, value in scores.items())
         worst = max(worst, *map(float, differences))
     return float(np.median(times)), worst
 
 
-def _measure_streamed(
-    members: int = 64, pixels: int = 1_000_000, classes: int = 134, chunks: int = 4
-) -> dict[str, Any]:
-    libraries = _peak_megabytes()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("MUSTER_BENCH_DIR")) as temporary:
-        _write_first_chunks(Path(temporary), members, pixels, classes, chunks)
-        panel = Panel.open(temporary)
-        times: list[tuple[float, float]] = []
+def measure_streamed(folder: str, members: int, pixels: int, classes: int, chunks: int) -> dict[str, Any]:
+    """:func:`streamed` in this process."""
+    libraries = peak_megabytes()
+    _write_first_chunks(Path(folder), members, pixels, classes, chunks)
+    panel = Panel.open(folder)
+    enough = sum(chunk.stop - chunk.start for chunk in panel.chunks[:chunks]) / pixels
 
-        def stop_in_time(done: int, total: int) -> None:
-            times.append((time.perf_counter(), done / total))
-            if done >= total * panel.chunks[chunks - 1].start / pixels:
-                raise KeyboardInterrupt
+    def stop_in_time(done: int, total: int) -> None:
+        # Told of whole candidates, rounded down.
+        if done + 1 >= total * enough and enough < 1:
+            raise KeyboardInterrupt
 
-        start = time.perf_counter()
-        try:
-            ranking = score_ensembles(panel, panel.labels, progress=stop_in_time, threads=_THREADS)
-        except ScoringInterrupted as interrupted:
-            ranking = interrupted.ranking
-        seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    try:
+        ranking = score_ensembles(panel, panel.labels, progress=stop_in_time, threads=_THREADS)
+    except ScoringInterrupted as interrupted:
+        ranking = interrupted.ranking
+    seconds = time.perf_counter() - start
     return {
         "candidates": len(ranking),
         "gigabytes_of_predictions": round(members * pixels * classes * 4 / 1e9, 1),
         "share_of_the_pixels_scored": round(ranking.fraction, 5),
         "seconds_for_them": round(seconds, 1),
-        "seconds_for_all_extrapolated": round(seconds / ranking.fraction),
+        "seconds_extrapolated": round(seconds / ranking.fraction),
         "megabytes_of_libraries": round(libraries),
-        "peak_megabytes": round(_peak_megabytes()),
+        "peak_megabytes": round(peak_megabytes()),
+        "most_peak_megabytes": 6000,
     }
 
 
@@ -179,31 +207,16 @@ def _write_first_chunks(folder: Path, members: int, pixels: int, classes: int, c
                 file.truncate(4 * numbers)
 
 
-def _measure_on_gpu(members: int = 64, pixels: int = 150_000, classes: int = 23) -> dict[str, Any]:
-    if not torch.cuda.is_available():
-        return {"measured": False, "why": "no GPU"}
+def measure_on_gpu(members: int, pixels: int, classes: int) -> dict[str, Any]:
+    """:func:`on_gpu` in this process."""
     arrays = made_up(members, pixels, classes)
     eeps, labels = (torch.from_numpy(array).cuda() for array in arrays)
     score_ensembles(eeps[:4, :1000], labels[:1000])
-    times = [_seconds(lambda: score_ensembles(eeps, labels))[0] for _ in range(3)]
+    times = [cost(lambda: score_ensembles(eeps, labels))[0].seconds for _ in range(3)]
     return {
-        "measured": True,
         "device": torch.cuda.get_device_name(),
-        "seconds": round(min(times), 2),
+        "seconds": round(float(np.median(times)), 3),
+        "most_seconds": 3.0,
         "peak_megabytes_on_the_device": round(torch.cuda.max_memory_allocated() / 1e6),
+        "peak_megabytes": round(peak_megabytes()),
     }
-
-
-def _seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
-
-
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
-if __name__ == "__main__":
-    measure = {"exhaustive": _measure_exhaustive, "streamed": _measure_streamed, "on_gpu": _measure_on_gpu}
-    print(json.dumps(measure[sys.argv[1]]()))

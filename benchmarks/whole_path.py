@@ -45,8 +45,6 @@ from muster.tasks.fitting import FitData, Hardware, fit
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
-ARCHITECTURE = "hrnet_w18"
-SIDE = 256
 TARGET_CLASSES = 20
 SOURCE_CLASSES = (19, 21, 37, 60, 150)
 BATCH = 16
@@ -60,7 +58,7 @@ _PARTS: dict[str, tuple[tuple[ModuleType | type, str], ...]] = {
 """Functions that the time of a selection is spent in."""
 
 
-def selection(images: int = 30) -> dict[str, Any]:
+def whole_path_selection(images: int = 30, architecture: str = "hrnet_w18", side: int = 256) -> dict[str, Any]:
     """Selecting three of five members with all defaults, beside the same networks run over the same batches.
 
     Of three out of five there are ten candidates, as many as are resampled; a larger pool has more forward passes for
@@ -68,21 +66,23 @@ def selection(images: int = 30) -> dict[str, Any]:
 
     Args:
         images: Of the target. Fewer than the usual 150: what a selection costs once weighs more than it would.
+        architecture: Of the members.
+        side: Of the images.
 
     Returns:
         With the cache and without it: seconds and processor seconds, their ratios to those of the bare forward passes,
         and which share of the selection's time each part has.
     """
-    target = _target(images)
+    target = _target(images, side)
     with tempfile.TemporaryDirectory() as folder:
-        pool = _pool(Path(folder) / "pool")
+        pool = _pool(Path(folder) / "pool", architecture, side)
         models = [member.load_model() for member in pool]
-        batches = _batches(target.train)
+        batches = _batches(target.train, side)
         with torch.no_grad():
             models[0](batches[0])
         once = Stopwatch()
         with once.running():  # loads compiled loops, or compiles them where that has never been done
-            select(_pool(Path(folder) / "small", "small_fpn"), _target(4), cache_gb=0, image_size=32)
+            select(_pool(Path(folder) / "small", "small_fpn", 32), _target(4, 32), cache_gb=0)
         cache = Path(folder) / "cache"
         run = partial(_select_beside_bare, pool, target, models, batches)
         return {
@@ -90,7 +90,7 @@ def selection(images: int = 30) -> dict[str, Any]:
             "images": images,
             "threads": torch.get_num_threads(),
             "seconds_of_a_tiny_selection_before": round(once.total.seconds, 2),
-            "with_cache": run(cache_dir=cache),
+            "with_cache": run(cache_dir=cache) | {"most_ratio": 1.15},  # the defaults, and so the target
             "without_cache": run(cache_gb=0),
         }
 
@@ -114,10 +114,10 @@ def _select_beside_bare(
     ours = now() - start - bare.total
     return {
         "seconds": round(ours.seconds, 2),
-        "seconds_of_bare_passes": round(bare.total.seconds, 2),
+        "plain_seconds": round(bare.total.seconds, 2),
         "ratio": round(ours.seconds / bare.total.seconds, 3),
         "processor_seconds": round(ours.processor_seconds, 2),
-        "processor_seconds_of_bare_passes": round(bare.total.processor_seconds, 2),
+        "plain_processor_seconds": round(bare.total.processor_seconds, 2),
         "processor_ratio": round(ours.processor_seconds / bare.total.processor_seconds, 3),
         "shares": _shares({name: watch.total for name, watch in parts.items()}, ours),
     }
@@ -134,9 +134,7 @@ def _parts_timed() -> Iterator[dict[str, Stopwatch]]:
     with ExitStack() as stack:
         for name, functions in _PARTS.items():
             for owner, function in functions:
-                stack.enter_context(
-                    patch.object(owner, function, _timed(getattr(owner, function), watches[name]))
-                )
+                stack.enter_context(patch.object(owner, function, _timed(getattr(owner, function), watches[name])))
         yield watches
 
 
@@ -149,7 +147,9 @@ def _timed(function: Callable[..., Any], watch: Stopwatch) -> Callable[..., Any]
     return timed
 
 
-def training(steps: int = 12, warm_up: int = 2, batch_size: int = 8) -> dict[str, Any]:
+def whole_path_training(
+    steps: int = 12, warm_up: int = 2, batch_size: int = 8, architecture: str = "hrnet_w18", side: int = 256
+) -> dict[str, Any]:
     """Training one member as ``train.py`` does, beside a bare loop over an equal model and an equal loader.
 
     After each step of ours comes one of the bare loop. Writing a checkpoint is timed apart, and spread over the steps
@@ -159,19 +159,22 @@ def training(steps: int = 12, warm_up: int = 2, batch_size: int = 8) -> dict[str
         steps: Of each side.
         warm_up: The first ones, which do not count.
         batch_size: Crops of each step.
+        architecture: Of the member.
+        side: Of the images.
 
     Returns:
-        Images per second of both, from median times of a step, and their ratio; the same in processor time.
+        Images per second of both, from median times of a step, and their ratio, of which more is better; the same in
+        processor time.
     """
     settings = TrainingSettings(steps=steps, batch_size=batch_size, learning_rate=0.01)
-    target = _target(24)
-    ours, beside = (build_model(ARCHITECTURE, TARGET_CLASSES) for _ in range(2))
+    target = _target(24, side)
+    ours, beside = (build_model(architecture, TARGET_CLASSES) for _ in range(2))
     module = EnsembleTraining(settings, TARGET_CLASSES, ("member",), (ours,))
     statistics_of_channels = channel_statistics(target.train)
-    data = FitData(target.train, statistics_of_channels, SIDE, settings)
+    data = FitData(target.train, statistics_of_channels, side, settings)
     stream = TrainingStream(
         target.train,
-        TrainingTransform(statistics_of_channels, SIDE, settings.crop_for(SIDE), settings.scale_range),
+        TrainingTransform(statistics_of_channels, side, settings.crop_for(side), settings.scale_range),
         steps,
         batch_size,
         settings.seed,
@@ -194,9 +197,7 @@ def training(steps: int = 12, warm_up: int = 2, batch_size: int = 8) -> dict[str
     }
 
 
-def _throughput(
-    ours: list[Cost], bare: list[Cost], checkpoint: Cost, settings: TrainingSettings
-) -> dict[str, float]:
+def _throughput(ours: list[Cost], bare: list[Cost], checkpoint: Cost, settings: TrainingSettings) -> dict[str, float]:
     def rates(of: Callable[[Cost], float]) -> tuple[float, float]:
         step = statistics.median(map(of, ours)) + of(checkpoint) / settings.checkpoint_every
         return settings.batch_size / step, settings.batch_size / statistics.median(map(of, bare))
@@ -208,6 +209,7 @@ def _throughput(
         "images_per_second": round(rate, 3),
         "images_per_second_bare": round(bare_rate, 3),
         "ratio": round(rate / bare_rate, 3),
+        "least_ratio": 0.95,
         "images_per_processor_second": round(busy_rate, 3),
         "images_per_processor_second_bare": round(bare_busy_rate, 3),
         "processor_ratio": round(busy_rate / bare_busy_rate, 3),
@@ -250,12 +252,12 @@ def _bare_steps(model: nn.Module, stream: TrainingStream, settings: TrainingSett
         yield
 
 
-def _target(images: int) -> Dataset:
+def _target(images: int, side: int) -> Dataset:
     """Made-up images of blocks that have a colour each, in memory."""
     generator = np.random.default_rng(0)
     samples = {}
     for number in range(images):
-        mask = np.kron(generator.integers(0, TARGET_CLASSES, (8, 8)), np.ones((SIDE // 8, SIDE // 8)))
+        mask = np.kron(generator.integers(0, TARGET_CLASSES, (8, 8)), np.ones((side // 8, side // 8)))
         image = np.stack([mask * 12, 255 - mask * 12, np.full_like(mask, 100)])
         image = image + generator.integers(-10, 10, image.shape)
         pictures = (torch.from_numpy(values.clip(0, 255).astype(np.uint8)) for values in (image, mask))
@@ -265,14 +267,14 @@ def _target(images: int) -> Dataset:
     return Dataset(spec, train, Split(spec, "test", (), samples.__getitem__), "made-up")
 
 
-def _batches(split: Split) -> list[Tensor]:
+def _batches(split: Split, side: int) -> list[Tensor]:
     """What the networks see of the images."""
     statistics_of_channels = channel_statistics(split)
-    images = torch.stack([prepare_image(split[i].image, statistics_of_channels, SIDE) for i in range(len(split))])
-    return list(images.split(BATCH))
+    images = torch.stack([prepare_image(split[i].image, statistics_of_channels, side) for i in range(len(split))])
+    return list(torch.split(images, BATCH))
 
 
-def _pool(folder: Path, architecture: str = ARCHITECTURE) -> Pool:
+def _pool(folder: Path, architecture: str, side: int) -> Pool:
     """Members with random weights."""
     for number, classes in enumerate(SOURCE_CLASSES):
         model = build_model(architecture, classes, seed=number).eval()
@@ -280,11 +282,11 @@ def _pool(folder: Path, architecture: str = ARCHITECTURE) -> Pool:
             # The scores of an untrained network are far too large, or far too small, for a softmax.
             model.head.weight *= 2 / model(torch.randn(1, 3, 64, 64)).std()
         name = f"member {number}"
-        write_member(folder / MEMBERS / name, model, _card(name, model), {})
+        write_member(folder / MEMBERS / name, model, _card(name, model, side), {})
     return Pool.open(folder)
 
 
-def _card(name: str, model: Segmenter) -> Card:
+def _card(name: str, model: Segmenter, side: int) -> Card:
     classes = tuple(f"class {index}" for index in range(model.num_classes))
     return Card(
         name=name,
@@ -296,8 +298,8 @@ def _card(name: str, model: Segmenter) -> Card:
         pretraining="none",
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
-        image_size=SIDE,
-        crop_size=SIDE,
+        image_size=side,
+        crop_size=side,
         parameters=model.num_parameters,
         depth=model.depth,
         train_images=100,

@@ -1,4 +1,7 @@
-"""Plain ways to compute some of the metrics, in the form in which they are usually written: to time ours against."""
+"""Plain ways to compute some of the metrics, in the form in which they are usually written: to time ours against.
+
+NumPy and SciPy on float64, whole matrices, one loop over classes where there is one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import stats
+from scipy.spatial import distance
 
 Numbers = np.ndarray[Any, Any]
 
@@ -73,3 +78,54 @@ def plain_logme(features: Numbers, labels: Numbers, steps: int = 11, tolerance: 
         evidence += dimensions * math.log(alpha) - np.log(alpha + beta * squares).sum()
         evidences.append((evidence - (dimensions - len(squares)) * math.log(alpha)) / (2 * samples))
     return float(np.mean(evidences))
+
+
+def plain_parc(features: Numbers, annotations: Numbers) -> float:
+    """PARC by whole correlation matrices and SciPy's ranks."""
+    return _spearman(np.corrcoef(_standardised(features)), np.corrcoef(annotations))
+
+
+def plain_rsa(features: Numbers, reference: Numbers) -> float:
+    """The same with a second model's features."""
+    return _spearman(np.corrcoef(_standardised(features)), np.corrcoef(_standardised(reference)))
+
+
+def plain_dds(features: Numbers, reference: Numbers) -> float:
+    """DDS by whole matrices of cosine dissimilarities, centred like the U-statistic."""
+    first, second = (_centred(_cosine_dissimilarities(_standardised(side))) for side in (features, reference))
+    return float(first.ravel() @ second.ravel() / (np.linalg.norm(first) * np.linalg.norm(second)))
+
+
+def plain_nearest_neighbour(features: Numbers, labels: Numbers) -> float:
+    """1-NN by all squared distances at once; of neighbours equally near, the first."""
+    features = features.astype(np.float64)
+    distances = distance.cdist(features, features, "sqeuclidean")
+    np.fill_diagonal(distances, np.inf)
+    return float((labels[distances.argmin(axis=1)] == labels).mean())
+
+
+def _standardised(features: Numbers) -> Numbers:
+    """Mean 0 and variance 1 in each column; a constant column becomes 0."""
+    features = features.astype(np.float64)
+    deviation = features.std(axis=0)
+    return np.asarray((features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0))
+
+
+def _spearman(first: Numbers, second: Numbers) -> float:
+    pairs = np.triu_indices(len(first), k=1)
+    return float(stats.spearmanr(1.0 - first[pairs], 1.0 - second[pairs]).statistic)
+
+
+def _cosine_dissimilarities(rows: Numbers) -> Numbers:
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(1.0 - unit @ unit.T)
+
+
+def _centred(matrix: Numbers) -> Numbers:
+    count = len(matrix)
+    np.fill_diagonal(matrix, 0.0)
+    means = matrix.sum(axis=0) / (count - 2)
+    means -= means.sum() / (2 * (count - 1))
+    matrix = matrix - means[:, None] - means[None, :]
+    np.fill_diagonal(matrix, 0.0)
+    return matrix
