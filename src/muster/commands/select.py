@@ -37,7 +37,7 @@ def select_ensemble(
     size: Size = 3,
     metric: str = "soft_iou_eep",
     metrics: tuple[str, ...] = SELECTION_METRICS,
-    predictor: PredictorName = "counting",
+    predictor: PredictorName = "linear",
     search: SearchName = "auto",
     max_parameters: int | None = None,
     max_inference_seconds: float | None = None,
@@ -72,8 +72,8 @@ def select_ensemble(
         metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep, base, or any metric of docs/metrics.md, also
             wrapped (logme+pca32+l, leep+haste_cs). Of a metric of single members an ensemble has the sum.
         metrics: What to show for comparison, any of the same.
-        predictor: What turns a member into a classifier of the target's classes: counting (EEP) or linear (a classifier
-            on its features, fitted on other images than it is read on).
+        predictor: What turns a member into a classifier of the target's classes: linear (a classifier on its features,
+            fitted on other images than it is read on) or counting (EEP, as in A22; faster).
         search: How to look for candidates: exhaustive, greedy, beam or racing; auto scores all unless they are too
             many.
         max_parameters: Most parameters that the members may have together; null for no limit.

@@ -76,7 +76,7 @@ def select(
     size: Size = 3,
     metric: str = DEFAULT_METRIC,
     metrics: Sequence[str] = SELECTION_METRICS,
-    predictor: PredictorName = "counting",
+    predictor: PredictorName = "linear",
     search: SearchName = "auto",
     max_parameters: int | None = None,
     max_inference_seconds: float | None = None,
@@ -108,8 +108,8 @@ def select(
         metric: What to choose by: any of :data:`muster.metrics.METRICS`, with wrappers (see
             :func:`muster.metrics.parse_measure`). Of a metric of single members an ensemble has the sum.
         metrics: What to rank by besides, for comparison. LEEP of every single member is always computed.
-        predictor: What turns a member into a classifier of the target's classes, for ensemble metrics: ``"counting"``
-            (EEP) or ``"linear"`` (a classifier on its features, fitted on other images than it is read on).
+        predictor: What turns a member into a classifier of the target's classes, for ensemble metrics: ``"linear"`` (a
+            classifier on its features, fitted on other images than it is read on) or ``"counting"`` (EEP, as in A22).
         search: How to look for candidates: ``"exhaustive"``, ``"greedy"``, ``"beam"`` or ``"racing"``; ``"auto"``
             scores all of them unless they are too many to list, and then takes ``"beam"``.
         max_parameters: Most parameters that an ensemble may have, all members together.
