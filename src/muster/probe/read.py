@@ -72,7 +72,8 @@ def read_corners(
     top, bottom, down = _neighbours(rows, height, size[0], fused)
     left, right, across = _neighbours(columns, width, size[1], fused)
     flat = maps.flatten(1)
-    corners = tuple(flat[:, row * width + column] for row in (top, bottom) for column in (left, right))
+    # Indexing with brackets gives the same ten times slower.
+    corners = tuple(flat.index_select(1, row * width + column) for row in (top, bottom) for column in (left, right))
     return (corners[0], corners[1], corners[2], corners[3]), across, down
 
 

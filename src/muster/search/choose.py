@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, TypedDict
 
 import numpy as np
@@ -21,7 +24,7 @@ from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
-from muster.probe import ProbeCache, ProbeReader, default_cache_folder, draw_probe_set
+from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
 from muster.search.finding import AUTO, Budget, Found, SearchName, find
 from muster.search.inputs import require_source_samples
@@ -110,6 +113,7 @@ def select(
         metrics: What to rank by besides, for comparison. LEEP of every single member is always computed.
         predictor: What turns a member into a classifier of the target's classes, for ensemble metrics: ``"linear"`` (a
             classifier on its features, fitted on other images than it is read on) or ``"counting"`` (EEP, as in A22).
+            A single image cannot be split: then counting is used, with a warning.
         search: How to look for candidates: ``"exhaustive"``, ``"greedy"``, ``"beam"`` or ``"racing"``; ``"auto"``
             scores all of them unless they are too many to list, and then takes ``"beam"``.
         max_parameters: Most parameters that an ensemble may have, all members together.
@@ -168,12 +172,17 @@ def select(
     probe = draw_probe_set(split, pixels_per_image, seed)
     reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
     cache_folder = cache_dir or default_cache_folder()
-    cache = ProbeCache(cache_folder, cache_gb) if cache_gb > 0 else None
     plan = Plan(measures, chosen_by, hard_fraction)
+    predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
-    with Collector(
-        probe.labels, dataset.spec.num_classes, len(eligible), memory_gb, cache_folder if cache else None
-    ) as collector:
+    read_twice = predictor == "counting" and resamples > 0
+    with ExitStack() as stack:
+        cache = stack.enter_context(_probe_cache(cache_folder, cache_gb, memory_gb, read_twice))
+        collector = stack.enter_context(
+            Collector(
+                probe.labels, dataset.spec.num_classes, len(eligible), memory_gb, cache_folder if cache_gb > 0 else None
+            )
+        )
         measured = measure_members(eligible, reader, cache, plan, classes, collector.add, trained_on_target, progress)
         excluded |= measured.broken
         _require_enough(len(measured.members), least, excluded, opened, dataset)
@@ -185,6 +194,30 @@ def select(
         return replace(
             _selection(looked_at, panel, measured, plan, found, excluded), predictor=predictor, sureness=sureness
         )
+
+
+def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
+    """The predictor that was asked for, if the probe set allows it."""
+    if predictor == "counting" or len(probe.images) > 1:
+        return predictor
+    warnings.warn(
+        "All probe pixels are from one image, so none is left to check a linear predictor on: counting is used. More "
+        "labelled images would make the choice more reliable.",
+        stacklevel=3,
+    )
+    return "counting"
+
+
+@contextmanager
+def _probe_cache(folder: Path, limit_gb: float, memory_gb: float, read_twice: bool) -> Iterator[ProbeCache | None]:
+    """The cache that was asked for; or one that goes when the work is done, if members would have to be run again."""
+    if limit_gb > 0:
+        yield ProbeCache(folder, limit_gb)
+    elif read_twice:
+        with TemporaryDirectory(prefix="muster-") as temporary:
+            yield ProbeCache(Path(temporary), memory_gb)
+    else:
+        yield None
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
