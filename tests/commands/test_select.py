@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,15 @@ def test_an_interrupted_run_leaves_the_older_selection(
     assert run(select_ensemble, "select.py", None, [*arguments, "--seed", "1"]) == 130
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_an_interrupted_choice_is_written_and_says_so(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    chooser = muster.commands.select.select
+    monkeypatch.setattr(
+        "muster.commands.select.select", lambda *given, **options: replace(chooser(*given, **options), interrupted=True)
+    )
+    assert run(select_ensemble, "select.py", None, arguments) == 130
+    assert Selection.load(Path("runs/selections/attic-small")).interrupted
 
 
 @pytest.mark.parametrize(

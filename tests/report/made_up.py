@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,6 +89,21 @@ def make_selection(
         excluded={"bad <one>": "its predictions are NaN & <worse>"}, probe=ProbeSettings(6, 100, 32, 0),
         versions={"muster": "0.1.0"}, ranking=ranking,
     )  # fmt: skip
+
+
+def listing_only(selection: Selection, count: int, **changes: Any) -> Selection:
+    """The selection with the best few of its candidates, as a search or a limit leaves them.
+
+    Args:
+        selection: What to shorten.
+        count: How many candidates to keep.
+        changes: Other fields to replace.
+    """
+    ranking, names = selection.ranking, selection.member_names
+    kept = ranking.only(np.isin(np.arange(len(ranking)), ranking.order(selection.metric)[:count]))
+    choices = {metric: tuple(names[i] for i in kept.members[kept.order(metric)[0]]) for metric in kept.scores}
+    lead = selection.lead if count > 1 else None
+    return replace(selection, ranking=kept, choices=choices, lead=lead, **changes)
 
 
 def make_picture_of(names: tuple[str, ...], classes: int, seed: int = 0) -> Picture:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -13,9 +14,12 @@ from markupsafe import escape
 from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
+from muster.search import Selection
+from muster.search.selection import SizeStep
 from tests.report.made_up import (
     CLASSES,
     MEMBERS,
+    listing_only,
     make_picture_of,
     make_pool,
     make_result,
@@ -109,8 +113,80 @@ def test_scores_and_order_are_those_of_the_ranking(tmp_path: Path) -> None:
 def test_one_candidate(tmp_path: Path) -> None:
     page = selection_page(tmp_path, names=MEMBERS[:2], size=2)
     page.check()
-    assert "The only candidate" in page.text
+    assert "It is the only candidate of its size; " in page.text
     assert "nearly all alike" not in page.text
+
+
+def page_of(selection: Selection, tmp_path: Path) -> Page:
+    """The page of a selection without pictures."""
+    page = Page(write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=[]))
+    page.check()
+    return page
+
+
+def test_no_listed_candidate_holds_the_best_single_member(tmp_path: Path) -> None:
+    selection = make_selection()
+    absent = next(name for name in MEMBERS if name not in selection.members)
+    page = page_of(listing_only(selection, 1, single_best=absent), tmp_path)
+    assert "(B1) in it" not in page.text
+    assert "(B1) in it" in page_of(listing_only(selection, 1, single_best=selection.members[0]), tmp_path).text
+
+
+def test_the_leaders_of_a_search_are_not_all_candidates(tmp_path: Path) -> None:
+    searched = {"search": "beam", "guarantee": "Not all ensembles were scored."}
+    text = page_of(listing_only(make_selection(spread=0.001), 4, **searched), tmp_path).text
+    assert "the best of the 4 leading candidates that beam search found" in text
+    assert "Scores of the 4 leading candidates that beam search found" in text
+    assert "beam, 4 candidates kept" in text
+    for said_of_all in ("nearly all alike", "Do the metrics agree", "all 4 candidates", "4 candidates scored"):
+        assert said_of_all not in text
+
+
+def test_one_leader_of_a_search_is_not_the_only_candidate(tmp_path: Path) -> None:
+    searched = {"search": "greedy", "guarantee": "Not all ensembles were scored."}
+    text = page_of(listing_only(make_selection(), 1, **searched), tmp_path).text
+    assert "It is the only candidate that greedy search found; " in text
+    assert "Not all ensembles were scored." in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "the only candidate within"), (4, "the 4 candidates within")])
+def test_limits_are_said(tmp_path: Path, count: int, said: str) -> None:
+    assert f"{said} the limits" in page_of(listing_only(make_selection(), count), tmp_path).text
+
+
+def test_an_interrupted_search_is_said(tmp_path: Path) -> None:
+    assert "The search was interrupted" in page_of(replace(make_selection(), interrupted=True), tmp_path).text
+
+
+def test_cost_of_a_size_has_its_unit(tmp_path: Path) -> None:
+    members = make_selection().members
+    sizes = (SizeStep(1, members[:1], 0.4, 0.04), SizeStep(2, members[:2], 0.5, 1.6), SizeStep(3, members, 0.6, 25.0))
+    seconds = page_of(replace(make_selection(), sizes=sizes, cost_unit="seconds"), tmp_path)
+    assert all(f">{cost}</td>" in seconds.source for cost in ("40 ms", "1.6 s", "25.0 s"))
+    sizes = (SizeStep(1, members[:1], 0.4, 340_000.0), SizeStep(3, members, 0.6, 1_020_000.0))
+    parameters = page_of(replace(make_selection(), sizes=sizes, cost_unit="parameters"), tmp_path)
+    assert all(f">{cost}</td>" in parameters.source for cost in ("340 k", "1.02 M"))
+
+
+def test_metrics_left_out_show_without_metrics_of_single_members(tmp_path: Path) -> None:
+    text = page_of(replace(make_selection(), dropped={"logme": "no features"}), tmp_path).text
+    assert "Metrics left out" in text
+    assert "no features" in text
+
+
+@pytest.mark.parametrize(
+    ("predictor", "said"),
+    [
+        ("counting", "on the probe pixels, by the counting predictor (EEP)."),
+        ("linear", "on the probe pixels, by the linear predictor (a classifier fitted on each member"),
+    ],
+)
+def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said: str) -> None:
+    selection = replace(make_selection(), predictor=predictor)
+    assert said in page_of(selection, tmp_path).text
+    pictures = [make_picture_of((*selection.members, "ensemble"), len(selection.classes))]
+    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    assert ("rest on the linear predictor instead" in Page(path).text) == (predictor == "linear")
 
 
 def test_one_member_alone(tmp_path: Path) -> None:

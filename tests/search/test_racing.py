@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 from muster.search import _race
-from muster.search import racing as module
 from muster.search._listed_sets import list_sets
 from muster.search._workers import Workers
 from muster.search.panel import Panel, PanelWriter
@@ -188,7 +188,7 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
 
 
 def test_too_many_candidates_to_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(import_module("muster.search.racing"), "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match=r"35 candidates in 4 classes would take .* `greedy` or `beam`"):
         racing(Panel.of(*made_up(0)), 3)
     assert list(combinations(range(7), 3)) == [tuple(row) for row in list_candidates(7, 3).tolist()]

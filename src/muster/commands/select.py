@@ -76,8 +76,9 @@ def select_ensemble(
             fitted on other images than it is read on) or counting (EEP, as in A22; faster).
         search: How to look for candidates: exhaustive, greedy, beam or racing; auto scores all unless they are too
             many.
-        max_parameters: Most parameters that the members may have together; null for no limit.
+        max_parameters: Most parameters that the members may have together; null for no limit. Needs exhaustive search.
         max_inference_seconds: Most seconds that they may take for one image, as measured here; null for no limit.
+            Needs exhaustive search.
         resamples: Bootstrap samples of the probe images that say how sure the choice is; 0 for none.
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
@@ -139,7 +140,7 @@ def select_ensemble(
         if rank() == 0:
             _write(selection, members, dataset, folder, configuration)
     print_selection(selection, members, folder, console, chosen_size=image_size is None)
-    return 0 if selection.fraction == 1 else 130
+    return 130 if selection.interrupted or selection.fraction < 1 else 0
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:

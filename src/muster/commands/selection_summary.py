@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.pool import Pool
-from muster.report.tables import WINS, candidate_table, metric_label, single_score_table
+from muster.report.listed import listed_label, lists_all
+from muster.report.standing import SEARCH_INTERRUPTED
+from muster.report.tables import WINS, candidate_table, cost_label, metric_label, single_score_table
 from muster.search.selection import Selection
 
 RUNNERS_UP = 5
@@ -41,7 +43,9 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         _say(console, selection.guarantee)
     if selection.fraction < 1:
         _say(console, f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
-    _say(console, "Predicted IoU by class: " + _classes(selection) + "\n")
+    elif selection.interrupted:
+        _say(console, f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
+    _say(console, f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
     if selection.sureness is not None:
         _say(console, selection.sureness.summary + "\n")
     if selection.sizes:
@@ -62,7 +66,8 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
     console.print(_ranking_table(selection))
     if len(selection.ranking.scores) > METRICS_BESIDE:
         _say(console, "The other metrics' scores are in the report.")
-    _say(console, "\nWhat each metric would choose:")
+    among = "" if lists_all(selection) else f" of {listed_label(selection)}"
+    _say(console, f"\nWhat each metric would choose{among}:")
     console.print(_choices_table(selection))
     if selection.single_scores:
         _say(console, "\nEvery member alone (larger is better; costs are shown negated):")
@@ -109,9 +114,10 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
 
 def _score_line(selection: Selection) -> str:
     score = f"{metric_label(selection.metric)} {_number(selection.score)}"
+    listed = listed_label(selection)
     if selection.lead is None:
-        return f"\n{score}; there is no other ensemble of this size."
-    return f"\n{score}, {_number(selection.lead)} ahead of the next ensemble out of {len(selection.ranking):,}."
+        return f"\n{score}: {listed}."
+    return f"\n{score}: the best of {listed}, {_number(selection.lead)} ahead of the next."
 
 
 def _classes(selection: Selection) -> str:
@@ -151,7 +157,7 @@ def _single_scores_tables(selection: Selection) -> Iterator[Table]:
 def _sizes_table(selection: Selection) -> Table:
     table = _table("size", "members", metric_label(selection.metric), "cost")
     for step in selection.sizes:
-        cost = f"{step.cost:,.0f}" if step.cost >= 1 else f"{1000 * step.cost:.1f} ms"
+        cost = cost_label(step.cost, selection.cost_unit)
         table.add_row(str(step.size), ", ".join(step.members), _number(step.score), cost)
     return table
 

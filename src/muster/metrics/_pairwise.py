@@ -141,9 +141,9 @@ def _ranked(reference: Rows, used: Int[NumpyArray, " used"]) -> tuple[_Ranks, In
 
 
 def _related(features: Rows, used: Int[NumpyArray, " used"], ranks: _Ranks, points: Int[NumpyArray, " used"]) -> float:
+    """The correlation of the features' ranks with those given."""
     from muster.metrics import _pair_kernels as kernels
 
-    """The correlation of the features' ranks with those given."""
     rows = _unit_rows(features, used)
     grid = _Grid.of(len(used))
     words = np.empty(len(rows) * (len(rows) - 1) // 2, dtype=np.uint64)

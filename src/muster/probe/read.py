@@ -227,7 +227,8 @@ class ProbeReader:
     def _blank_reading(self, model: Segmenter) -> Reading:
         """Zeros, to which every rank adds its share."""
         pixels, images = len(self.probe), len(self.probe.images)
-        blank = torch.zeros(1, 3, self.smallest_side, self.smallest_side, device=self.device)
+        side = min(self.smallest_side, max(64, model.body.minimum_side))  # what comes out is as wide for any size
+        blank = torch.zeros(1, 3, side, side, device=self.device)
         return Reading(
             probabilities=torch.zeros(pixels, model.num_classes),
             features=torch.zeros(pixels, model.feature_channels),

@@ -12,15 +12,25 @@ from muster.data.spec import Dataset
 from muster.metrics._arrays import NumpyArray
 from muster.pool import Pool
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.listed import listed_label, lists_all
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.pictures import class_counts, selection_pictures, surveyed
 from muster.report.records import Picture
-from muster.report.standing import agreement, cautions, explained_fraction, label_entropy, occurrence, top_count
+from muster.report.standing import (
+    Caution,
+    agreement,
+    cautions,
+    explained_fraction,
+    label_entropy,
+    occurrence,
+    top_count,
+)
 from muster.report.tables import (
     NOTHING,
     best_in_resamples,
     candidate_table,
+    cost_label,
     count_label,
     metric_label,
     number,
@@ -104,10 +114,11 @@ def write_selection_report(
         "members": selection.members,
         "lead": _lead(selection),
         "sureness": "" if selection.sureness is None else selection.sureness.summary,
-        "cautions": cautions(selection.ranking, selection.metric, max(selection.member_scores.values()), entropy),
+        "cautions": _cautions(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(pictures),
         "swatches": legend(selection.classes),
+        "predictor": selection.predictor,
         "class_bars": _class_bars(selection),
         "metric": metric_label(selection.metric),
         "train_images": selection.train_images,
@@ -119,12 +130,22 @@ def write_selection_report(
 
 
 def _lead(selection: Selection) -> str:
-    metric, total = metric_label(selection.metric), len(selection.ranking)
+    metric, listed, score = metric_label(selection.metric), listed_label(selection), number(selection.score)
     if selection.lead is None:
-        return f"It is the only candidate of {len(selection.members)}; {metric} gives it {number(selection.score)}."
-    return (
-        f"The best of {total:,} candidates by {metric}: {number(selection.score)}, "
-        f"{number(selection.lead, 4)} ahead of the next." + (f" {selection.guarantee}" if selection.guarantee else "")
+        said = f"It is {listed}; {metric} gives it {score}."
+    else:
+        said = f"By {metric} the best of {listed}: {score}, {number(selection.lead, 4)} ahead of the next."
+    return f"{said} {selection.guarantee}".rstrip()
+
+
+def _cautions(selection: Selection, entropy: float) -> list[Caution]:
+    return cautions(
+        selection.ranking,
+        selection.metric,
+        max(selection.member_scores.values()),
+        entropy,
+        whole=lists_all(selection),
+        search_interrupted=selection.interrupted,
     )
 
 
@@ -135,11 +156,12 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
     place = {tuple(sorted(selection.names_of(row))): rank for rank, row in enumerate(order.tolist(), start=1)}
     standing = _Standing(order, place, occurrence(ranking, order, names))
     domains = distinct_colours([pool[name].card.domain for name in sorted(names)])
-    marks = _marks(selection, standing)
+    marks, listed = _marks(selection, standing), listed_label(selection)
     scores = ranking.scores[selection.metric][order]
     return {
-        "candidate_count": f"{len(order):,}",
-        "candidate_total": len(order),
+        "listed": listed,
+        "lists_all": lists_all(selection),
+        "ranking_heading": _sentence([listed if len(order) == 1 else f"scores of {listed}"]),
         "cards": [_card(selection, pool, name, domains, standing) for name in selection.members],
         "ranking_plot": svg_address(ranking_figure(scores, marks, metric_label(selection.metric))),
         "marks": marks,
@@ -155,7 +177,7 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
         "size_reason": selection.size_reason,
         "choices": _choices(selection, standing) if len(order) > 1 else [],
         "metrics": [metric_label(metric) for metric in ranking.scores],
-        "agreement": _agreement_rows(ranking),
+        "agreement": _agreement_rows(ranking) if lists_all(selection) else [],
     }
 
 
@@ -196,8 +218,9 @@ def _marks(selection: Selection, standing: _Standing) -> list[Mark]:
     for metric, members in selection.choices.items():
         if metric != selection.metric:
             said.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
-    with_best = next(members for members in standing.place if selection.single_best in members)
-    said.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
+    with_best = next((members for members in standing.place if selection.single_best in members), None)
+    if with_best is not None:
+        said.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
     scores = selection.ranking.scores[selection.metric]
     marks = []
     for position, (members, reasons) in enumerate(said.items()):
@@ -265,7 +288,7 @@ def _sizes(selection: Selection) -> list[tuple[int, str, str, str, bool]]:
             step.size,
             " + ".join(step.members),
             number(step.score, 4),
-            count_label(round(step.cost)) if step.cost >= 1 else f"{1000 * step.cost:.1f} ms",
+            cost_label(step.cost, selection.cost_unit),
             step.size == selection.size,
         )
         for step in selection.sizes
@@ -291,13 +314,17 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),
         ("predictor", selection.predictor),
-        ("search", f"{selection.search}, {len(selection.ranking):,} candidates scored"),
+        ("search", f"{selection.search}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),
         ("seed", str(probe.seed)),
         ("entropy of the labels", f"{number(entropy)}, of which the best member explains {_share(best, entropy)}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in selection.versions.items())),
     ]
+
+
+def _listed_count(selection: Selection) -> str:
+    return f"{len(selection.ranking):,} candidates {'scored' if lists_all(selection) else 'kept'}"
 
 
 def _share(best_leep: float, entropy: float) -> str:

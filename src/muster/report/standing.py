@@ -46,6 +46,13 @@ class Caution:
     text: str
 
 
+SEARCH_INTERRUPTED = Caution(
+    "The search was interrupted",
+    "It gives the best that it had found by then. Run select.py again for the whole search; what members said is "
+    "in the cache.",
+)
+
+
 def label_entropy(counts: Integer[NumpyArray, "images classes"]) -> float:
     """Entropy of the labels that the probe set draws from these images.
 
@@ -107,30 +114,41 @@ def agreement(ranking: Ranking) -> Float[NumpyArray, "metrics metrics"]:
     return correlation
 
 
-def cautions(ranking: Ranking, metric: str, best_leep: float, entropy: float) -> list[Caution]:
+def cautions(
+    ranking: Ranking,
+    metric: str,
+    best_leep: float,
+    entropy: float,
+    *,
+    whole: bool = True,
+    search_interrupted: bool = False,
+) -> list[Caution]:
     """Reasons not to trust a selection, by the rules at the top of this module.
 
     Args:
-        ranking: All candidates.
+        ranking: The candidates.
         metric: The metric that chose.
         best_leep: LEEP of the best member.
         entropy: See :func:`label_entropy`.
+        whole: Whether these are all candidates, and not the leading ones only: those are alike by nature, and which of
+            them is first says nothing about whether metrics agree.
+        search_interrupted: Whether a search was ended before it was through.
 
     Returns:
         The cautions, the gravest first; usually none.
     """
     found = (
-        _interrupted(ranking),
+        _interrupted(ranking, search_interrupted),
         _unpredictable(best_leep, entropy),
-        _alike(ranking, metric),
-        _disagreement(ranking, metric),
+        _alike(ranking, metric) if whole else None,
+        _disagreement(ranking, metric) if whole else None,
     )
     return [caution for caution in found if caution is not None]
 
 
-def _interrupted(ranking: Ranking) -> Caution | None:
+def _interrupted(ranking: Ranking, search_interrupted: bool) -> Caution | None:
     if ranking.fraction >= 1:
-        return None
+        return SEARCH_INTERRUPTED if search_interrupted else None
     return Caution(
         "Scoring was interrupted",
         f"The scores rest on a random {100 * ranking.fraction:.0f} % of the probe pixels. Run select.py again for all; "

@@ -56,6 +56,14 @@ def count_label(count: int) -> str:
     return str(count)
 
 
+def cost_label(cost: float, unit: str) -> str:
+    """A cost for people: ``40 ms`` or ``1.6 s`` if the unit is seconds, else a count of parameters like ``1.2 M``."""
+    if unit != "seconds":
+        return count_label(round(cost))
+    milliseconds = float(f"{1000 * cost:.3g}")
+    return f"{cost:,.1f} s" if milliseconds >= 1000 else f"{milliseconds:g} ms"
+
+
 def candidate_table(selection: Selection, count: int = 20) -> Table:
     """The best candidates with the scores of all metrics, best first."""
     ranking, names = selection.ranking, selection.member_names

@@ -26,13 +26,12 @@ from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
-from muster.search.finding import AUTO, Budget, Found, SearchName, find
+from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
 from muster.search.inputs import require_source_samples
 from muster.search.measuring import Measured, Plan, Progress, measure_members
 from muster.search.panel import Panel
 from muster.search.predictors import Predictor, PredictorName
 from muster.search.selection import ProbeSettings, Selection
-from muster.search.size import require_compares_sizes
 from muster.search.sureness import LEAST_RESAMPLES, how_sure
 
 SELECTION_METRICS: tuple[str, ...] = (*ENSEMBLE_METRICS, "base")
@@ -115,10 +114,11 @@ def select(
             classifier on its features, fitted on other images than it is read on) or ``"counting"`` (EEP, as in A22).
             A single image cannot be split: then counting is used, with a warning.
         search: How to look for candidates: ``"exhaustive"``, ``"greedy"``, ``"beam"`` or ``"racing"``; ``"auto"``
-            scores all of them unless they are too many to list, and then takes ``"beam"``.
-        max_parameters: Most parameters that an ensemble may have, all members together.
+            scores all of them unless they are too many to list, and then takes ``"beam"``, or simply the best members
+            if the metric is a sum over them.
+        max_parameters: Most parameters that an ensemble may have, all members together. Needs exhaustive search.
         max_inference_seconds: Most seconds that its members may take for one image, one after the other, as measured
-            here.
+            here. Needs exhaustive search.
         resamples: Bootstrap samples of the probe images, for how sure the choice is; 0 for none.
         reference: Folder of a member trained on the target, for ``rsa`` and ``dds``; by default the best such member of
             the pool.
@@ -152,7 +152,7 @@ def select(
     """
     measures = _measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
-    _require_options(size, chosen_by, hard_fraction, resamples)
+    _require_options(hard_fraction, resamples)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
@@ -164,6 +164,8 @@ def select(
     eligible, excluded = opened.eligible_for(dataset.spec.name)
     least = number or 1
     _require_enough(len(eligible), least, excluded, opened, dataset)
+    budget = Budget(max_parameters, max_inference_seconds)
+    require_searchable(chosen_by, size, search, budget, len(eligible), dataset.spec.num_classes)
     require_source_samples(eligible, measures)
     trained_on_target = _reference(reference, opened, dataset, measures)
     seen_at = image_size or usual_image_size(eligible)
@@ -187,9 +189,8 @@ def select(
         excluded |= measured.broken
         _require_enough(len(measured.members), least, excluded, opened, dataset)
         panel = collector.panel()
-        budget = Budget(max_parameters, max_inference_seconds)
         found = find(panel, measured, plan, size, search, budget, reader, progress)
-        sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress)
+        sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress, memory_gb)
         looked_at = _LookedAt(opened, dataset, split, reader, ProbeSettings(count, pixels_per_image, seen_at, seed))
         return replace(
             _selection(looked_at, panel, measured, plan, found, excluded), predictor=predictor, sureness=sureness
@@ -252,9 +253,7 @@ def _measures(metric: str, metrics: Sequence[str]) -> tuple[Measure, ...]:
         raise ConfigError(f"metric: {error}") from error
 
 
-def _require_options(size: Size, chosen_by: Measure, hard_fraction: float, resamples: int) -> None:
-    if size == AUTO:
-        require_compares_sizes(chosen_by.metric.name)
+def _require_options(hard_fraction: float, resamples: int) -> None:
     if not 0 < hard_fraction <= 1:
         raise ConfigError(f"hard_fraction: expected more than 0 and at most 1, but got {hard_fraction}.")
     if resamples != 0 and resamples < LEAST_RESAMPLES:
@@ -393,6 +392,8 @@ def _selection(
         dropped=dict(measured.dropped),
         sizes=found.sizes,
         size_reason=found.size_reason,
+        interrupted=found.interrupted,
+        cost_unit=found.cost_unit,
         ranking=ranking,
         tables={name: measured.tables[name] for name in chosen},
     )

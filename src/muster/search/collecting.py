@@ -5,8 +5,11 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from contextlib import ExitStack
+import time
+import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.search.panel import Panel, PanelWriter
+
+_PREFIX = "muster-panel-"
+_STALE_AFTER = 7 * 24 * 60 * 60
+"""Seconds; reading does not make a folder younger, and no search takes a week."""
 
 _GIGABYTE = 1e9
 _FLOAT32_BYTES = 4
@@ -40,7 +47,8 @@ class Collector:
             num_classes: Number of target classes.
             num_members: How many members will come at most.
             memory_gb: Most that predictions may take in memory, in units of 10^9 bytes.
-            folder: Where to make the temporary folder; by default where the system puts such.
+            folder: Where to make the temporary folder; where the system puts such by default, or if nothing can be
+                written there. Those of runs that were killed are removed from there after a week.
         """
         self._labels, self._num_classes, self._num_members = labels, num_classes, num_members
         needed = num_members * len(labels) * num_classes * _FLOAT32_BYTES
@@ -52,10 +60,7 @@ class Collector:
 
     def __enter__(self) -> Collector:
         if self._on_disk:
-            if self._folder is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-            temporary = tempfile.TemporaryDirectory(prefix="muster-panel-", dir=self._folder)
-            self._written = Path(self._temporary.enter_context(temporary)) / "panel"
+            self._written = Path(self._temporary.enter_context(_temporary_folder(self._folder))) / "panel"
             writer = PanelWriter(self._written, self._labels, self._num_classes, self._num_members)
             self._writer = self._writing.enter_context(writer)
         return self
@@ -85,3 +90,25 @@ class Collector:
             return Panel.of(self._kept, self._labels)
         self._writing.close()
         return Panel.open(self._written)
+
+
+def _temporary_folder(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if folder is None:
+        return tempfile.TemporaryDirectory(prefix=_PREFIX)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder)
+    except OSError as problem:
+        elsewhere = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        warnings.warn(f"Predictions go to {elsewhere.name}, because {folder} cannot be used: {problem}", stacklevel=4)
+        return elsewhere
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed runs left behind."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another process may remove it at the same time
+            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+            if newest < time.time() - _STALE_AFTER:
+                shutil.rmtree(left, ignore_errors=True)

@@ -132,7 +132,7 @@ def measure_members(
             reading.probabilities, reader.probe.labels, predictor.num_classes
         )
         work.score(member, inputs)
-        work.compare(inputs, said)
+        work.compare(member, inputs, said)
     if progress is not None:
         progress("probing members", len(members), len(members))
     work.finish()
@@ -163,11 +163,8 @@ class _Work:
 
     def score(self, member: Member, inputs: Inputs) -> None:
         """Compute all scores of one member."""
-        hard: dict[str, Tensor] = {}
-        for measure in self.plan.measures:
-            if measure.hard is not None and measure.hard not in hard:
-                hard[measure.hard] = self._hardest(member, inputs, measure)
-        for kind in self.ensemble_kinds:
+        hard = self._hard_subsets(member, inputs)
+        for kind in self.ensemble_kinds & hard.keys():
             self.masks[kind].append(self._mask(kind, hard[kind], inputs))
         for measure in self.scored:
             if measure.name in self.measured.dropped:
@@ -179,14 +176,20 @@ class _Work:
             else:
                 self.raw[measure.name].append(score)
 
-    def compare(self, inputs: Inputs, said: Tensor) -> None:
+    def compare(self, member: Member, inputs: Inputs, said: Tensor) -> None:
         """Work out OSBORN's terms of one member, if they are asked for."""
-        if not any(measure.kind == "candidate" for measure in self.plan.measures):
+        asking = [m for m in self.plan.measures if m.kind == "candidate" and m.name not in self.measured.dropped]
+        if not asking:
             return
         predicted = first_argmax(said)
         values = inputs.values
-        costs = osborn_of_member(values["source_features"], values["source_labels"], values["features"], predicted)
-        self.measured.osborn.append((costs, predicted.numpy()))
+        try:
+            costs = osborn_of_member(values["source_features"], values["source_labels"], values["features"], predicted)
+        except ValueError as error:
+            for measure in asking:
+                self._drop(measure, f"it cannot be computed for member {member.name!r}: {error}")
+        else:
+            self.measured.osborn.append((costs, predicted.numpy()))
 
     def finish(self) -> None:
         """Turn what came in into columns, larger being better."""
@@ -216,6 +219,18 @@ class _Work:
             raise SelectionError(f"Metric {measure.name!r} cannot be chosen by: {reason} Choose by another metric.")
         self.measured.dropped[measure.name] = reason
         warnings.warn(f"Metric {measure.name!r} is left out: {reason}", stacklevel=5)
+
+    def _hard_subsets(self, member: Member, inputs: Inputs) -> dict[HardKey, Tensor]:
+        """By kind; metrics whose hard subset cannot be found are dropped."""
+        hard: dict[HardKey, Tensor] = {}
+        for measure in self.plan.measures:
+            if measure.hard is None or measure.hard in hard or measure.name in self.measured.dropped:
+                continue
+            try:
+                hard[measure.hard] = self._hardest(member, inputs, measure)
+            except ValueError as error:
+                self._drop(measure, f"what is hard for member {member.name!r} cannot be found: {error}")
+        return hard
 
     def _hardest(self, member: Member, inputs: Inputs, measure: Measure) -> Tensor:
         """The hard subset; images have one ranking per source dataset, that of its first member (by name)."""

@@ -19,7 +19,7 @@ from muster.search.inputs import Inputs
 
 PredictorName: TypeAlias = Literal["counting", "linear"]
 
-_LINEAR_VERSION = 1
+_LINEAR_VERSION = 3
 """Part of the cache key: raise it when the linear predictor gives other numbers."""
 
 

@@ -99,10 +99,24 @@ def racing(
         return race.result()
 
 
+def bytes_needed(count: int, num_classes: int, size: int) -> int:
+    """What a race keeps, which may be :data:`MOST_BYTES`.
+
+    Args:
+        count: Candidates.
+        num_classes: Target classes.
+        size: Members of a candidate.
+
+    Returns:
+        Bytes.
+    """
+    return count * (2 * num_classes + size) * 8
+
+
 def _sets(panel: Panel, size: int, candidates: NumpyArray | None) -> Int[NumpyArray, "candidates size"]:
     """The candidates in lexicographic order, each once."""
     count = math.comb(panel.num_members, size) if candidates is None else len(candidates)
-    needed = count * (2 * panel.num_classes + size) * 8
+    needed = bytes_needed(count, panel.num_classes, size)
     if needed > MOST_BYTES:
         raise ValueError(
             f"The scores of {count} candidates in {panel.num_classes} classes would take {needed / 1e9:.1f} GB. Give "

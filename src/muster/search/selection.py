@@ -80,7 +80,7 @@ class SizeStep:
         size: Number of members.
         members: Their names.
         score: What the metric gives it.
-        cost: Sum of the members' parameters, or seconds an image if those are limited.
+        cost: What its members cost together, in the selection's ``cost_unit``.
     """
 
     size: int
@@ -118,13 +118,15 @@ class SelectionRecord:
         versions: Software it was made with.
         predictor: What turned members into classifiers of the target's classes: ``counting`` or ``linear``.
         search: How candidates were looked for: ``exhaustive``, ``greedy``, ``beam`` or ``racing``.
-        guarantee: What the search vouches for, in words; empty if every candidate was scored on every pixel.
+        guarantee: What the search vouches for, in words; empty if every candidate was scored.
         fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 after Ctrl-C.
         single_scores: For each metric of single members, the score of every member.
         dropped: Metrics that could not be computed, with the reason.
         sizes: The best ensemble of each size, if muster chose the size.
         size_reason: Why it chose that one.
         sureness: How sure the choice is; ``None`` if that was not asked for or cannot be said.
+        interrupted: Whether Ctrl-C ended the search or the scoring early.
+        cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
     """
 
     target: str
@@ -157,6 +159,8 @@ class SelectionRecord:
     sizes: tuple[SizeStep, ...] = ()
     size_reason: str = ""
     sureness: Sureness | None = None
+    interrupted: bool = False
+    cost_unit: str = "parameters"
 
     @property
     def member_names(self) -> tuple[str, ...]:

@@ -47,6 +47,10 @@ Cost: TypeAlias = Literal["parameters", "inference seconds"]
 _WORDS: dict[Cost, str] = {"parameters": "parameters", "inference seconds": "inference time"}
 
 
+class NothingFitsError(SelectionError):
+    """No candidate of some size keeps within the budget; larger ones, which cost more, do not either."""
+
+
 @dataclass(frozen=True)
 class SizeRow:
     """The best candidate of one size.
@@ -105,7 +109,7 @@ def require_compares_sizes(metric: str) -> None:
     """Refuse to compare sizes by a metric whose scale changes with the size.
 
     Args:
-        metric: Its name.
+        metric: Its name, with its wrappers.
 
     Raises:
         ConfigError: If it is not one of :data:`COMPARES_SIZES`, with the reason.
@@ -114,7 +118,8 @@ def require_compares_sizes(metric: str) -> None:
         return
     raise ConfigError(
         f"size: 'auto' compares ensembles of different sizes, but {metric!r} is not the same measure for all of them "
-        "(a sum over members, as MS-LEEP and BASE are, changes with their number, whatever they are worth). Choose by "
+        "(a sum over members, as MS-LEEP and BASE are, changes with their number, whatever they are worth; and the "
+        "more members, the more of the target their hard subsets cover). Choose by "
         f"{', '.join(COMPARES_SIZES[:-1])} or {COMPARES_SIZES[-1]}, or give the size as a number."
     )
 
@@ -221,7 +226,7 @@ def require_within_budget(
         One entry per candidate, not all False.
 
     Raises:
-        SelectionError: If no candidate fits; the message names the cheapest.
+        NothingFitsError: If no candidate fits; the message names the cheapest.
         ConfigError: As :func:`within_budget`.
         ValueError: As :func:`within_budget`.
     """
@@ -235,7 +240,7 @@ def require_within_budget(
     for row in cheapest:
         spent = [_amount(option, total[row]) for option, (total, _) in spending.items()]
         described.append(f"{', '.join(names[int(index)] for index in members[row])} with {' and '.join(spent)}")
-    raise SelectionError(
+    raise NothingFitsError(
         f"No candidate of {_count(members.shape[1])} keeps within {' and '.join(limits)}. Cheapest: "
         f"{'; '.join(described)}. What to do: raise the budget, choose a smaller size, or add smaller members to the "
         "pool."

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+from jaxtyping import Int
+
+from muster.metrics._arrays import NumpyArray
 from muster.probe import ProbeCache, ProbeReader, member_probabilities
 from muster.search.confidence import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_leaders
 from muster.search.confidence import Predictor as Resampled
@@ -14,8 +20,14 @@ from muster.search.selection import Sureness
 LEADERS = 10
 """How many candidates, from the best down, are compared."""
 
+LEAST_LEADERS = 2
+"""How many of them at least, whatever memory there is."""
+
 LEAST_RESAMPLES = 40
 """Fewer leave nothing in the tails of a 95 % interval."""
+
+_FLOAT32_BYTES = 4
+_GIGABYTE = 1e9
 
 
 def how_sure(
@@ -29,6 +41,7 @@ def how_sure(
     resamples: int,
     seed: int = 0,
     progress: Progress | None = None,
+    memory_gb: float = math.inf,
 ) -> Sureness | None:
     """Resample the probe images, with P(y | z) estimated anew each time, and see whether the choice stays.
 
@@ -43,6 +56,8 @@ def how_sure(
         resamples: How many; 0 for none.
         seed: Of the resamples.
         progress: Told how far the work is.
+        memory_gb: Most that the predictions of their members may take, in units of 10^9 bytes: fewer candidates are
+            compared then, two at least.
 
     Returns:
         ``None`` if it was not asked for, or if it has no meaning: for metrics that are no plain ensemble metrics, a
@@ -63,10 +78,12 @@ def how_sure(
         if progress is not None:
             progress("resampling images", done, total)
 
-    indices = sorted(set(leaders.ravel().tolist()))
-    members = {index: _resampled(index, panel, measured, predictor, reader, cache) for index in indices}
     labels, groups = reader.probe.labels, reader.probe.image_of_pixel
+    bytes_of = [len(labels) * count * _FLOAT32_BYTES for count in _num_classes(measured, predictor)]
+    leaders = leaders[: _affordable(leaders, bytes_of, memory_gb)]
+    indices = sorted(set(leaders.ravel().tolist()))
     try:
+        members = {index: _resampled(index, panel, measured, predictor, reader, cache) for index in indices}
         confidence = bootstrap_leaders(
             members, labels, groups, leaders, metric.name, resamples, seed, report, num_classes=predictor.num_classes
         )
@@ -88,6 +105,23 @@ def as_record(confidence: Confidence) -> Sureness:
         wins=tuple(confidence.wins.tolist()),
         summary=confidence.summary,
     )
+
+
+def _num_classes(measured: Measured, predictor: Predictor) -> list[int]:
+    """How many probabilities a pixel has in what is resampled of each member."""
+    if predictor.name == "linear":
+        return [predictor.num_classes] * len(measured.members)
+    return [len(member.card.classes) for member in measured.members]
+
+
+def _affordable(leaders: Int[NumpyArray, "candidates size"], bytes_of: Sequence[int], memory_gb: float) -> int:
+    """How many of the leaders' members fit into memory together; the first two have to."""
+    needed: set[int] = set()
+    for count, row in enumerate(leaders.tolist()):
+        needed.update(row)
+        if count >= LEAST_LEADERS and sum(bytes_of[index] for index in needed) > memory_gb * _GIGABYTE:
+            return count
+    return len(leaders)
 
 
 def _resampled(
