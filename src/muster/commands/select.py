@@ -62,7 +62,7 @@ def select_ensemble(
 
     Without options it chooses from the built-in pool for the built-in target. Nothing is trained: every member looks
     once at some training images of the target, and all ensembles are scored from that. What was looked at once is kept
-    in a cache, so another metric or ensemble size takes seconds.
+    in a cache, so another ensemble metric or size takes seconds; metrics that look at features run the members again.
 
     Args:
         pool: Folder of the pool, as train.py wrote it.
