@@ -57,6 +57,7 @@ def member_reading(
     reader: ProbeReader,
     cache: ProbeCache | None = None,
     progress: Callable[[int, int], None] | None = None,
+    stages: bool = True,
 ) -> Reading:
     """What a member says at the probe pixels, and the features that it says it from.
 
@@ -68,6 +69,7 @@ def member_reading(
         reader: Knows the probe set and the images.
         cache: Where probabilities are kept, if anywhere.
         progress: Called with how many batches are done and how many there are.
+        stages: Whether what each stage of the network makes of an image is wanted too.
 
     Returns:
         The reading. Not checked: a broken member gives NaN.
@@ -76,7 +78,7 @@ def member_reading(
         UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged.
     """
-    reading = reader.read_all(_load(member, reader), progress)
+    reading = reader.read_all(_load(member, reader), progress, stages)
     if cache is not None:
         keep(member_key(member, reader), reading.probabilities, cache)
     return reading

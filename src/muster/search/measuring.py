@@ -142,7 +142,7 @@ def measure_members(
 def _read(member: Member, reader: ProbeReader, cache: ProbeCache | None, needs: frozenset[str]) -> Reading:
     """Run a member, or look up what it said; only as much as is needed."""
     if needs & NEED_READING:
-        reading = member_reading(member, reader, cache)
+        reading = member_reading(member, reader, cache, stages="target_layers" in needs)
     else:
         reading = Reading.of_probabilities(member_probabilities(member, reader, cache))
     if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
