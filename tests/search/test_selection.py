@@ -312,7 +312,8 @@ def test_two_processes_choose_like_one(pool: Pool, target: Dataset, tmp_path: Pa
     assert cached_is_same
     assert tuple(record["members"]) == alone.members
     for metric, scores in alone.ranking.scores.items():
-        assert np.allclose(ranking[metric], scores, rtol=0, atol=1e-6)
+        # Batches are made up otherwise, and rounding in features moves what trials in float32 settle on.
+        assert np.allclose(ranking[metric], scores, rtol=0, atol=1e-5)
 
 
 def test_importing_muster_loads_no_library() -> None:

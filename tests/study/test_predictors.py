@@ -67,8 +67,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def selection(pool: Path, target: str) -> Selection:
     return select(
-        pool, target, size=2, train_images=IMAGES, pixels_per_image=PIXELS, cache_gb=0.0, resamples=0, device="cpu"
-    )
+        pool, target, size=2, train_images=IMAGES, pixels_per_image=PIXELS, cache_gb=0.0, resamples=0, device="cpu",
+        predictor="counting",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

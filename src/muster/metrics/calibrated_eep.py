@@ -147,7 +147,7 @@ def calibrated_eep(
     if sharpened == "source":
         source = _sharpen(source, _best_on_source(source, target, count, right))
     halves = _count_halves(source, target, count, right)
-    factor = 1.0
+    factor = None
     if sharpened == "prediction":
         factor, _ = best_sharpness([half.scores(target) for half in halves])
     everywhere = torch.ones_like(right)
@@ -183,9 +183,9 @@ class _Counted:
         """What there is to sharpen, with the true classes."""
         return Scores.of_known(self._beyond_shares(), self.log_shares, labels[self.read])
 
-    def sharpened(self, factor: float) -> Float[Tensor, "read classes"]:
-        """The predictions with their logarithms beyond the shares multiplied."""
-        if factor == 1.0:
+    def sharpened(self, factor: float | None) -> Float[Tensor, "read classes"]:
+        """The predictions with their logarithms beyond the shares multiplied, if by anything."""
+        if factor is None:
             return self.predictions
         return torch.add(self.log_shares, self._beyond_shares(), alpha=factor).softmax(dim=1)
 
