@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from muster.metrics import eep
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set, member_probabilities
 from muster.search.beam import beam
+from muster.search.choose import usual_image_size
 from muster.search.greedy import greedy
 from muster.search.panel import Panel, PanelWriter
 from muster.search.racing import racing
@@ -146,8 +146,7 @@ def predictions_on(pool: Path, target: str, images: int = 40, pixels: int = 500)
     members, _ = Pool.open(pool).eligible_for(dataset.spec.name)
     split = cached(dataset.train.subset(images, 0))
     probe = draw_probe_set(split, pixels, 0)
-    seen_at = statistics.median_low(member.card.image_size for member in members)
-    reader = ProbeReader(split, probe, channel_statistics(split), seen_at, torch.device("cpu"), 8, 0)
+    reader = ProbeReader(split, probe, channel_statistics(split), usual_image_size(members), torch.device("cpu"), 8, 0)
     said = [eep(member_probabilities(member, reader), probe.labels, dataset.spec.num_classes) for member in members]
     return torch.stack(said).numpy(), probe.labels.numpy()
 

@@ -19,7 +19,7 @@ import torch
 from muster.errors import SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, Metric
 from muster.metrics._ensemble import Candidate, members_of
-from muster.search import _exhaustive, _kernels, _tally, score
+from muster.search import _compiling, _exhaustive, _kernels, _tally, score
 from muster.search._tiles import score_tiles
 from muster.search.panel import Panel, PanelWriter, draw_order
 from muster.search.ranking import Ranking
@@ -293,7 +293,7 @@ def test_trouble_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_long_preparation_is_announced(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(_exhaustive, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(_compiling, "_PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(_exhaustive, "_compile_products", lambda _: time.sleep(0.3))
     score_ensembles(*problem(4, 20, 3), metrics=["e_leep"])
     assert "Preparing the scoring loops" in caplog.text

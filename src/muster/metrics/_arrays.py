@@ -101,6 +101,25 @@ def as_probabilities(name: str, values: object) -> Tensor:
     return tensor
 
 
+def as_integers(name: str, values: object) -> Integer[Tensor, ...]:
+    """Take integers of any shape.
+
+    Args:
+        name: For messages.
+        values: A tensor or an array.
+
+    Returns:
+        A tensor of the type that they came in.
+
+    Raises:
+        ValueError: If they are no integers.
+    """
+    tensor = to_tensor(name, values)
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(f"Expected `{name}` to be integers, but got {tensor.dtype}.")
+    return tensor
+
+
 def as_labels(labels: object, num_pixels: int, num_classes: int | None, device: torch.device) -> tuple[Tensor, int]:
     """Check labels against the probabilities that they go with.
 
@@ -117,9 +136,7 @@ def as_labels(labels: object, num_pixels: int, num_classes: int | None, device: 
         ValueError: If ``labels`` is not an integer array of length ``num_pixels``, or a label is outside
             0..num_classes-1, or void (255) is among them while ``num_classes`` is not given.
     """
-    tensor = to_tensor("labels", labels)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"Expected `labels` to be integers, but got {tensor.dtype}.")
+    tensor = as_integers("labels", labels)
     if tensor.shape != (num_pixels,):
         raise ValueError(f"Expected `labels` to have shape [{num_pixels}], but got {list(tensor.shape)}.")
     tensor = tensor.to(device=device, dtype=torch.int64)

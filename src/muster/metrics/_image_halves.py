@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray, to_tensor
+from muster.metrics._arrays import NumpyArray, as_integers
 
 Groups: TypeAlias = Integer[Tensor, "pixels"] | Integer[NumpyArray, "pixels"]
 
@@ -30,9 +29,7 @@ def as_groups(groups: object, num_pixels: int) -> Int[NumpyArray, " pixels"]:
     Raises:
         ValueError: If ``groups`` are not integers, not one per pixel, or all alike.
     """
-    tensor = to_tensor("groups", groups)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"Expected `groups` to be integers, but got {tensor.dtype}.")
+    tensor = as_integers("groups", groups)
     if tensor.shape != (num_pixels,):
         raise ValueError(f"Expected `groups` to have shape [{num_pixels}], but got {list(tensor.shape)}.")
     values, contiguous = np.unique(tensor.cpu().numpy(), return_inverse=True)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Integer
 from scipy import sparse
 from torch import Tensor
 
-from muster.metrics._arrays import _VOID, NumpyArray, to_tensor
+from muster.metrics._arrays import _VOID, NumpyArray, as_integers
 from muster.metrics._features import as_features
 
 SourceFeatures: TypeAlias = Float[Tensor, "source_samples dimensions"] | Float[NumpyArray, "source_samples dimensions"]
@@ -191,9 +191,7 @@ def _solve(
 
 
 def _as_classes(name: str, values: object, count: int) -> Int[NumpyArray, " samples"]:
-    tensor = to_tensor(name, values)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"Expected `{name}` to be integers, but got {tensor.dtype}.")
+    tensor = as_integers(name, values)
     if tensor.shape != (count,):
         raise ValueError(f"Expected `{name}` to have shape [{count}], but got {list(tensor.shape)}.")
     classes = tensor.long().cpu().numpy()

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import Array, Labels, NumpyArray, to_tensor
+from muster.metrics._arrays import Array, Labels, NumpyArray, as_integers, to_tensor
 from muster.metrics.leep import leep
 
 Hardness: TypeAlias = Float[Tensor, "samples"] | Float[NumpyArray, "samples"]
@@ -215,9 +215,7 @@ def haste_ms_leep(subsets: Sequence[Array], probs: Sequence[Array], labels: Labe
 
 
 def _as_indices(name: str, values: object) -> Int[Tensor, " entries"]:
-    tensor = to_tensor(name, values)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"Expected `{name}` to be integers, but got {tensor.dtype}.")
+    tensor = as_integers(name, values)
     if tensor.ndim != 1 or len(tensor) == 0:
         raise ValueError(f"Expected `{name}` to be a non-empty list of integers, but got shape {list(tensor.shape)}.")
     if int(tensor.min()) < 0:

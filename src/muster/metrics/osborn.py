@@ -10,11 +10,10 @@ from itertools import combinations, permutations
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import Array, Column, NumpyArray, to_column, to_tensor
+from muster.metrics._arrays import Array, Column, NumpyArray, as_integers, to_column, to_tensor
 from muster.metrics._features import Features, SampleLabels
 from muster.metrics._transport import MAX_ITERATIONS, MAX_SAMPLES, SourceFeatures, SourceLabels, couple
 from muster.metrics.corrections import standardised_sum
@@ -272,9 +271,7 @@ def _conditional_entropy(joint: Integer[NumpyArray, "classes given"]) -> float:
 
 
 def _as_predictions(predictions: object, num_classes: int | None) -> tuple[Integer[NumpyArray, "members pixels"], int]:
-    tensor = to_tensor("predictions", predictions)
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f"Expected `predictions` to be integers, but got {tensor.dtype}.")
+    tensor = as_integers("predictions", predictions)
     if tensor.ndim != 2 or tensor.numel() == 0:
         raise ValueError(
             f"Expected `predictions` to have 2 axes (members, pixels), none empty, but got shape {list(tensor.shape)}."

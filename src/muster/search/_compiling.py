@@ -1,4 +1,4 @@
-"""Loads the loops of :mod:`muster.search._extension_kernels` when they are first needed, and says if that is slow.
+"""Loads compiled loops when they are first needed, and says if that is slow.
 
 Numba takes most of a second to import, and compiles a loop at its first call on a machine.
 """
@@ -6,6 +6,8 @@ Numba takes most of a second to import, and compiles a loop at its first call on
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Timer
 from types import ModuleType
 
@@ -18,8 +20,19 @@ _log = logging.getLogger(__name__)
 _ready: set[tuple[str, str]] = set()
 
 
+@contextmanager
+def told_if_slow(message: str) -> Iterator[None]:
+    """Log a message if the block takes longer than loading loops from disk would."""
+    timer = Timer(_PATIENCE_SECONDS, _log.warning, (message,))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def kernels(dtype: np.dtype[np.floating], *names: str) -> ModuleType:
-    """The inner loops.
+    """The inner loops of :mod:`muster.search._extension_kernels`.
 
     Args:
         dtype: Of the predictions that they will run on.
@@ -33,15 +46,11 @@ def kernels(dtype: np.dtype[np.floating], *names: str) -> ModuleType:
     missing = [name for name in names if (name, dtype.name) not in _ready]
     if missing:
         said = "Compiling the search loops for this processor. This happens once; they are kept on disk."
-        timer = Timer(_PATIENCE_SECONDS, _log.warning, (said,))
-        timer.start()
-        try:
+        with told_if_slow(said):
             calls = _smallest_calls(dtype)
             for name in missing:
                 getattr(_extension_kernels, name)(*calls[name])
                 _ready.add((name, dtype.name))
-        finally:
-            timer.cancel()
     return _extension_kernels
 
 

@@ -7,7 +7,6 @@ was computed up to there can be used. Inside a chunk groups of pixels are shuffl
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -21,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from muster.metrics._arrays import NumpyArray
+from muster.search._compiling import told_if_slow
 from muster.search._tally import COUNT_LIMIT, Tally, share_scale
 from muster.search.panel import Panel
 
@@ -37,9 +37,6 @@ _PART_SECONDS = 1.0
 _NANOSECONDS = (0.8, 0.07)  # a pixel of a candidate takes; a class of it takes; roughly, to divide the work
 _TASKS = 16  # a thread gets, so that threads end together
 _LARGEST_TINY = 1e-38  # eight factors of this size still make a double
-_PATIENCE_SECONDS = 2.0  # before the user is told what is being waited for
-
-_log = logging.getLogger(__name__)
 
 Task = tuple[int, int, int, int]
 """Heads from, to; last member from, to; the ends excluded."""
@@ -327,10 +324,10 @@ def _compile(panel: Panel, metrics: Sequence[str], pool: ThreadPoolExecutor) -> 
     kinds = {"ms_leep": None, "e_leep": _compile_products}
     needed = dict.fromkeys(kinds.get(metric, _compile_marks) for metric in metrics)
     compiling = [pool.submit(kind, panel) for kind in needed if kind is not None]
-    if wait(compiling, timeout=_PATIENCE_SECONDS).not_done:
-        _log.warning("Preparing the scoring loops; the first time on a machine they are compiled, which takes a while.")
-    for future in compiling:
-        future.result()
+    said = "Preparing the scoring loops; the first time on a machine they are compiled, which takes a while."
+    with told_if_slow(said):
+        for future in compiling:
+            future.result()
 
 
 def _compile_marks(panel: Panel) -> None:

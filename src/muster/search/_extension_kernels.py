@@ -163,15 +163,11 @@ def sum_logs(truths, base, members, offset, together, totals):
 @no_type_check
 def add_set_logs(truths, sets, least, together, totals):
     """Add to each set's total the sum over pixels of the log of its members' sum, at least ``least``."""
-    pixels, size = truths.shape[1], sets.shape[1]
+    pixels = truths.shape[1]
     sums = np.empty(pixels)
     for candidate in range(len(sets)):
-        members = sets[candidate]
-        if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
-            sums[:] = 0.0
-            for place in range(size - 1):
-                sums += truths[members[place]]
-        last, total = truths[members[-1]], 0.0
+        _sum_truths_but_last(truths, sets, candidate, sums)
+        last, total = truths[sets[candidate, -1]], 0.0
         for low in range(0, pixels, together):
             product = 1.0
             for pixel in range(low, min(low + together, pixels)):
@@ -184,15 +180,11 @@ def add_set_logs(truths, sets, least, together, totals):
 @no_type_check
 def add_log_moments(truths, sets, least, reference, moments):
     """Add sum and sum of squares over pixels of that log less the reference ``[pixels]``, ``[candidates, 2]``."""
-    pixels, size = truths.shape[1], sets.shape[1]
+    pixels = truths.shape[1]
     sums = np.empty(pixels)
     for candidate in range(len(sets)):
-        members = sets[candidate]
-        if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
-            sums[:] = 0.0
-            for place in range(size - 1):
-                sums += truths[members[place]]
-        last, first, second = truths[members[-1]], 0.0, 0.0
+        _sum_truths_but_last(truths, sets, candidate, sums)
+        last, first, second = truths[sets[candidate, -1]], 0.0, 0.0
         for pixel in range(pixels):
             change = math.log(max(sums[pixel] + last[pixel], least)) - reference[pixel]
             first += change
@@ -242,6 +234,18 @@ def _sum_but_last(block, labels, members, low, high, sums, truth):
                 row[pixel] += added[pixel]
         for pixel in range(pixels):
             truth[pixel] += said[labels[low + pixel], low + pixel]
+
+
+@_compiled
+@no_type_check
+def _sum_truths_but_last(truths, sets, candidate, sums):
+    """Sum of all members of a set but the last; ``sums`` may hold it already, from the set before."""
+    members = sets[candidate]
+    if candidate > 0 and _same_but_last(members, sets[candidate - 1]):
+        return
+    sums[:] = 0.0
+    for place in range(len(members) - 1):
+        sums += truths[members[place]]
 
 
 @_compiled

@@ -16,13 +16,11 @@ from muster.metrics import Measure, osborn_of_candidates, pairwise_conditional_e
 from muster.metrics._arrays import NumpyArray
 from muster.metrics._ensemble import Candidate, Members
 from muster.search._listed_sets import exact_scores
-from muster.search._workers import Workers
+from muster.search._workers import Report, Workers
 from muster.search.measuring import Measured
 from muster.search.panel import Panel
 from muster.search.ranking import Ranking
 from muster.search.score import ScoringInterrupted, list_candidates, score_ensembles
-
-Report = Callable[[int, int], None]
 
 INTERRUPTED = "Ctrl-C came before it was computed for every candidate."
 """Why a metric can be missing."""

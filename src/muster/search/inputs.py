@@ -16,7 +16,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from muster.errors import PoolError, SelectionError
-from muster.metrics import Measure, hard_subset, mahalanobis_hardness, reduce_dimensions, similarity_hardness
+from muster.metrics import (
+    Measure,
+    hard_images_to_pixels,
+    hard_subset,
+    mahalanobis_hardness,
+    reduce_dimensions,
+    similarity_hardness,
+)
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
 
@@ -54,7 +61,9 @@ class Inputs:
         Raises:
             ValueError: If the metric cannot be computed from these arrays.
         """
-        inputs = self
+        # Only what the metric asks for is cut and reduced below, and what says which pixels are meant.
+        wanted = {*measure.metric.needs, "labels", "groups"}
+        inputs = replace(self, values={name: value for name, value in self.values.items() if name in wanted})
         if hard is not None:
             inputs = inputs.of_pixels(hard) if measure.hard == "pixels" else inputs.of_images(hard)
         if measure.metric.most_pixels is not None:
@@ -91,8 +100,8 @@ class Inputs:
             for name, value in self.values.items()
             if name in _OF_IMAGES
         }
-        pixels = pixels_of_images(images, self.values["groups"])
-        return replace(self.of_pixels(pixels), values={**self.of_pixels(pixels).values, **chosen})
+        of_pixels = self.of_pixels(hard_images_to_pixels(images, self.values["groups"]))
+        return replace(of_pixels, values={**of_pixels.values, **chosen})
 
     def thinned(self, pixels: int) -> Inputs:
         """The same for a seeded choice of at most so many pixels."""
@@ -107,19 +116,6 @@ class Inputs:
         names = {"features", "image_features"} & set(self.values)
         reduced = {n: reduce_dimensions(self.values[n], min(dimensions, *self.values[n].shape)) for n in names}
         return replace(self, values={**self.values, **reduced})
-
-
-def pixels_of_images(images: Int[Tensor, " chosen"], groups: Int[Tensor, " pixels"]) -> Int[Tensor, " pixels_of_them"]:
-    """Indices of the pixels that are from some of the images.
-
-    Args:
-        images: Rows among the probe images.
-        groups: Row that each pixel is from.
-
-    Returns:
-        Ascending indices of pixels.
-    """
-    return torch.isin(groups, images).nonzero().flatten()
 
 
 def target_inputs(probe: ProbeSet, target_images: int, reference: Reading | None) -> dict[str, Any]:

@@ -15,13 +15,20 @@ import torch
 from torch import Tensor
 
 from muster.errors import SelectionError, UnfitMemberError
-from muster.metrics import Measure, depth_correction, leep, osborn_of_member, standardised_sum
+from muster.metrics import (
+    Measure,
+    depth_correction,
+    hard_images_to_pixels,
+    leep,
+    osborn_of_member,
+    standardised_sum,
+)
 from muster.metrics._arrays import NumpyArray
 from muster.metrics._ensemble import first_argmax
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
-from muster.search.inputs import NEED_READING, Inputs, member_inputs, pixels_of_images, target_inputs
+from muster.search.inputs import NEED_READING, Inputs, member_inputs, target_inputs
 from muster.search.predictors import Predictor
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -241,7 +248,7 @@ class _Work:
         return self.hard_images[member.card.dataset]
 
     def _mask(self, kind: HardKey, hardest: Tensor, inputs: Inputs) -> NumpyArray:
-        pixels = pixels_of_images(hardest, inputs.values["groups"]) if kind == "images" else hardest
+        pixels = hard_images_to_pixels(hardest, inputs.values["groups"]) if kind == "images" else hardest
         mask = np.zeros(len(inputs.values["labels"]), dtype=bool)
         mask[pixels.numpy()] = True
         return mask

@@ -52,7 +52,7 @@ def score_ensembles(
     inner loops, which takes some seconds.
 
     Cost: with M candidates, M * pixels * classes additions and comparisons for the IoU metrics, M * pixels for E-LEEP.
-    Memory beyond that of ``eeps``: one chunk of the panel, and 24 bytes for each candidate and class.
+    Memory beyond that of ``eeps``: one chunk of the panel, and 40 bytes for each candidate and class.
 
     Args:
         eeps: The members' target predictions, ``[members, pixels, classes]``, or a sequence of ``[pixels, classes]`` so

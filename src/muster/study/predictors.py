@@ -229,7 +229,7 @@ def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str
     for done, member in enumerate(members):
         say(f"member {done + 1} of {len(members)}, {member.name}: looking at {len(reader.probe.images)} images")
         try:
-            reading = member_reading(member, reader)
+            reading = member_reading(member, reader, stages=False)
         except UnfitMemberError as error:
             raise SelectionError(f"Member {member.name!r} cannot look at the target: {error}") from error
         values = member_inputs(member, reading, shared, _NEEDS).values
