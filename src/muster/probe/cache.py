@@ -24,7 +24,7 @@ from muster.data import ChannelStatistics
 from muster.files import PARTIAL, remove_partial, whole_file
 from muster.probe.pixels import ProbeSet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Part of every key: raise it when the same inputs are to give other numbers."""
 
 _TENSOR = "probabilities"
