@@ -1,33 +1,52 @@
-# Every target sets up .venv by itself when it is missing or older than setup.cfg.
+# Every target sets up .venv by itself when it is missing or older than setup.cfg: the package alone for the demo,
+# and what tests and lint need besides for those.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+CORE := $(VENV)/.installed
+EXTRAS := $(VENV)/.installed-extras
+OLDEST := .venv-oldest
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# Test files are dealt to as many processes as there are cores; each computes on one thread.
+PYTEST := -m pytest -q --numprocesses auto --dist loadfile
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-all test-oldest bench lint clean
 
-demo: $(STAMP)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
+demo: $(CORE)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
 	$(BIN)/python train.py
 	$(BIN)/python select.py
 	$(BIN)/python finetune.py
 
-test: $(STAMP)  ## The whole suite, on the CPU and without a network.
-	$(BIN)/python -m pytest -q
+test: $(EXTRAS)  ## The suite, on the CPU and without a network.
+	$(BIN)/python $(PYTEST)
 
-bench: $(STAMP)  ## Speed and memory, each figure beside a plain version measured in the same run.
+test-all: $(EXTRAS)  ## The same with the tests marked slow.
+	$(BIN)/python $(PYTEST) -m "slow or not slow"
+
+test-oldest: $(EXTRAS)  ## The suite with the oldest releases that setup.cfg allows, in an environment of its own.
+	$(BIN)/python $(INSTALL) uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct --editable '.[test]'
+	$(OLDEST)/bin/python $(PYTEST)
+
+bench: $(EXTRAS)  ## Speed and memory, each figure beside a plain version measured in the same run.
 	$(BIN)/python -m benchmarks --output runs/benchmarks.json
 
-lint: $(STAMP)  ## Style and types.
+lint: $(EXTRAS)  ## Style and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-clean:  ## Remove the environment; data, pools and results below runs/ stay.
-	rm -rf $(VENV)
+clean:  ## Remove the environments; data, pools and results below runs/ stay.
+	rm -rf $(VENV) $(OLDEST)
 
-$(STAMP): setup.cfg pyproject.toml
+$(CORE): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "muster needs Python 3.11 or newer; say which with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	$(BIN)/python $(INSTALL) --editable .
+	@touch $@
+
+$(EXTRAS): $(CORE)
+	$(BIN)/python $(INSTALL) --editable '.[test,lint]'
 	@touch $@

@@ -114,11 +114,11 @@ def _checkpoint_to_resume(trainer: pl.Trainer) -> Path | None:
     """The checkpoint that this fit continues from, if any."""
     path = trainer.ckpt_path
     # Lightning sets `trainer.ckpt_path` only after the setup hooks (unless the user did), and may still show that of an
-    # earlier fit. Until then the path is nowhere but in the call under way, so it is looked up there; should that
-    # change, `load_state_dict` refuses a fit that chose other members than its checkpoint has.
+    # earlier fit. Until then the path is an argument of a call to the Trainer that is under way, so it is looked up
+    # there; where it cannot be, `load_state_dict` refuses a fit that chose other members than its checkpoint has.
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code is pl.Trainer._run.__code__:
+        if frame.f_locals.get("self") is trainer and "ckpt_path" in frame.f_locals:
             path = frame.f_locals["ckpt_path"]
             break
         frame = frame.f_back
