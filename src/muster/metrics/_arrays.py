@@ -101,7 +101,7 @@ def as_probabilities(name: str, values: object) -> Tensor:
     return tensor
 
 
-def as_integers(name: str, values: object) -> Integer[Tensor, ...]:
+def as_integers(name: str, values: object) -> Integer[Tensor, "..."]:
     """Take integers of any shape.
 
     Args:
