@@ -70,8 +70,8 @@ def cheapest_flow(
     usual, largest = _usual_cost(flow, costs), float(costs[flow > 0].max())
     if largest > _FARTHEST**2 * usual:
         raise ValueError(
-            f"Expected features within one scale, but a point would move {np.sqrt(largest / usual):.0e} times as far as "
-            "is usual, and float64 cannot tell where it is cheapest. Leave out such outliers, or clip the features."
+            f"Expected features within one scale, but a point would move {np.sqrt(largest / usual):.0e} times as far "
+            "as is usual, and float64 cannot tell where it is cheapest. Leave such outliers out, or clip the features."
         )
     return flow
 

@@ -7,6 +7,7 @@ entries of a feature vector.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -143,10 +144,11 @@ def couple(
     difference = source.points[flow.coords[0]] - target.points[flow.coords[1]]
     with np.errstate(over="ignore"):
         cost = float(np.einsum("pd,pd->p", difference, difference) @ (flow.data / common))
-    if not math.isfinite(cost):
+    if not math.isfinite(cost) or (cost < sys.float_info.min and difference.any()):
+        wrong = "more than 1e308. Divide" if cost > 1.0 else "less than 1e-307. Multiply"
         raise ValueError(
-            "Expected features whose squared distances float64 can hold, but the transport costs more than 1e308. "
-            "Divide the features by a constant."
+            "Expected features whose squared distances float64 can hold, but the transport costs "
+            f"{wrong} the features by a constant."
         )
     return Coupling(cost, source, target, flow.tocsr() / common)
 

@@ -51,8 +51,8 @@ def otce(
 
     Source:
         Tan et al., "OTCE: A Transferability Metric for Cross-Domain Cross-Task Representations", CVPR 2021. Exact
-        transport, proven by its dual variables also beside far outliers, as in the authors' code; that stops after 100 000 pivots with a warning, which is too early for 2000
-        rows a side.
+        transport, as in the authors' code, which stops after 100 000 pivots with a warning (too early for 2000 rows a
+        side); here the plan is proven by its dual variables, also beside far outliers.
 
     Note:
         O(rows^2 x dimensions) time and O(rows^2) memory for the distances, and a network simplex whose time grows
