@@ -11,10 +11,7 @@ from torch import Tensor
 from muster.metrics._arrays import Array, Column, NumpyArray, to_column
 from muster.metrics._features import Features, as_features
 from muster.metrics._pca import principal_components
-
-_ROUND_OFF = 1e-12
-"""Spread, relative to the largest number, below which numbers count as alike: standardised, round-off would look like
-a ranking."""
+from muster.metrics._ties import all_tie
 
 
 @overload
@@ -132,10 +129,11 @@ def standardised_sum(*columns: Column) -> Float[NumpyArray, " entries"]:
 
 def _standardised(name: str, values: object) -> Float[NumpyArray, " entries"]:
     column = to_column(name, values)
-    largest = float(np.abs(column).max())
-    if float(np.ptp(column)) <= _ROUND_OFF * largest:
+    if all_tie(column):  # standardised, round-off would look like a ranking
         return np.zeros(len(column))
-    scaled = np.ldexp(column, -int(np.frexp(largest)[1]))  # squares of very large or small numbers leave the range
+    scaled = np.ldexp(
+        column, -int(np.frexp(np.abs(column).max())[1])
+    )  # squares of very large or small numbers leave the range
     centred = scaled - scaled.mean()
     standardised: NumpyArray = centred / np.sqrt(np.mean(centred**2))
     return standardised

@@ -22,6 +22,7 @@ from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
+from muster.metrics._ties import first_best
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
@@ -376,11 +377,11 @@ def _selection(
         metric=metric,
         members=chosen,
         score=float(scores[order[0]]),
-        lead=float(scores[order[0]] - scores[order[1]]) if len(order) > 1 else None,
+        lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
         class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
         # The first of equals: members are in the order of their names.
-        single_best=max(names, key=measured.leeps.__getitem__),
+        single_best=names[first_best(np.array([measured.leeps[name] for name in names]))],
         member_scores=dict(measured.leeps),
         excluded=excluded,
         probe=looked_at.settings,
