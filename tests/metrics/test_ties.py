@@ -79,4 +79,4 @@ def test_sums_and_sizes_do_not_order_by_rounding() -> None:
     assert standardised_sum([0.3, THIRD]).tolist() == [0.0, 0.0]
     assert depth_correction([0.3, THIRD], [10, 20]).tolist() == [0.2, 0.4]
     best = [[0], [0, 1], [0, 1, 2]]
-    assert propose_size(best, [0.3, THIRD, 0.3], [1, 1, 1], "soft_iou_eep", least_gain=0).size == 1
+    assert propose_size(best, [0.3, THIRD, 0.3], [1, 1, 1], "soft_iou_eep", least_gain=0.0).size == 1
