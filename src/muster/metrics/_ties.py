@@ -12,6 +12,8 @@ more. Two numbers of a group may then be farther apart, if others lie between th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -32,8 +34,11 @@ def largest_tie(values: Float[NumpyArray, ...]) -> float:
     Returns:
         A difference, at least 0.
     """
-    finite = np.abs(values[np.isfinite(values)])
-    return TIE * float(finite.max()) if finite.size else 0.0
+    low, high = float(values.min()), float(values.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return TIE * max(abs(low), abs(high))
+    finite = values[np.isfinite(values)]
+    return largest_tie(finite) if finite.size else 0.0
 
 
 def best_first_order(values: Numbers) -> Int[NumpyArray, " entries"]:
@@ -49,11 +54,20 @@ def best_first_order(values: Numbers) -> Int[NumpyArray, " entries"]:
         >>> best_first_order(np.array([0.3, 0.1 + 0.2, 0.5])).tolist()  # 0.1 + 0.2 is above 0.3, by rounding
         [2, 0, 1]
     """
-    order = np.argsort(-values, kind="stable")
-    parted = _parted(-values[order], largest_tie(values))
-    if parted.all():
+    order = np.argsort(-values, kind="stable")  # exact equals are in order already
+    if not len(order):
         return order
-    return order[np.lexsort((order, np.cumsum(parted)))]
+    with np.errstate(invalid="ignore", over="ignore"):
+        falls = values[order[:-1]] - values[order[1:]]
+    parted = falls > largest_tie(values)
+    uneven = (falls > 0) & ~parted
+    if uneven.any():
+        group = np.concatenate([[0], np.cumsum(parted)])
+        mixed = np.zeros(group[-1] + 1, dtype=bool)
+        mixed[group[1:][uneven]] = True
+        places = np.flatnonzero(mixed[group])
+        order[places] = order[places][np.lexsort((order[places], group[places]))]
+    return order
 
 
 def tie_levels(values: Numbers) -> Int[NumpyArray, " entries"]:
@@ -69,9 +83,12 @@ def tie_levels(values: Numbers) -> Int[NumpyArray, " entries"]:
         >>> tie_levels(np.array([0.3, 0.1 + 0.2, 0.5])).tolist()
         [0, 0, 1]
     """
-    order = np.argsort(values, kind="stable")
-    levels = np.empty(len(values), dtype=np.int64)
-    levels[order] = np.cumsum(_parted(values[order], largest_tie(values))) - 1
+    levels = np.zeros(len(values), dtype=np.int64)
+    if len(values):
+        order = np.argsort(values, kind="stable")
+        with np.errstate(invalid="ignore", over="ignore"):
+            parted = np.diff(values[order]) > largest_tie(values)
+        levels[order[1:]] = np.cumsum(parted)
     return levels
 
 
@@ -97,9 +114,3 @@ def all_tie(values: Numbers) -> bool:
         True also for a single one.
     """
     return float(values.max() / 2 - values.min() / 2) <= largest_tie(values) / 2  # halves do not overflow
-
-
-def _parted(ascending: NumpyArray, tie: float) -> NumpyArray:
-    """Where a group begins; the first one does."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.concatenate([np.ones(min(len(ascending), 1), bool), np.diff(ascending) > tie])

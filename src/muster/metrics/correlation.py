@@ -5,6 +5,7 @@ Numbers that differ by no more than 10^-9 of the largest are equal, so that roun
 
 from __future__ import annotations
 
+import numpy as np
 from scipy import stats
 
 from muster.metrics._arrays import Column, NumpyArray, to_column
@@ -81,7 +82,13 @@ def pearson(scores: Column, results: Column) -> float:
         0.5
     """
     pair = _pair(scores, results)
-    return float(stats.pearsonr(*pair).statistic) if pair else float("nan")
+    return float(stats.pearsonr(*map(_in_range, pair)).statistic) if pair else float("nan")
+
+
+def _in_range(column: NumpyArray) -> NumpyArray:
+    """The column divided by a power of two, so that sums and squares stay within float64."""
+    scaled: NumpyArray = np.ldexp(column, -int(np.frexp(np.abs(column).max())[1]))
+    return scaled
 
 
 def _pair(scores: object, results: object) -> tuple[NumpyArray, NumpyArray] | None:
