@@ -34,7 +34,7 @@ def weighted_kendall(scores: Column, results: Column) -> float:
         0.1818
     """
     pair = _pair(scores, results)
-    return float(stats.weightedtau(*map(tie_levels, pair)).statistic) if pair else float("nan")
+    return float(stats.weightedtau(tie_levels(pair[0]), tie_levels(pair[1])).statistic) if pair else float("nan")
 
 
 def kendall(scores: Column, results: Column) -> float:
@@ -58,7 +58,11 @@ def kendall(scores: Column, results: Column) -> float:
         0.3333
     """
     pair = _pair(scores, results)
-    return float(stats.kendalltau(*map(tie_levels, pair), variant="b").statistic) if pair else float("nan")
+    return (
+        float(stats.kendalltau(tie_levels(pair[0]), tie_levels(pair[1]), variant="b").statistic)
+        if pair
+        else float("nan")
+    )
 
 
 def pearson(scores: Column, results: Column) -> float:
@@ -82,7 +86,7 @@ def pearson(scores: Column, results: Column) -> float:
         0.5
     """
     pair = _pair(scores, results)
-    return float(stats.pearsonr(*map(_in_range, pair)).statistic) if pair else float("nan")
+    return float(stats.pearsonr(_in_range(pair[0]), _in_range(pair[1])).statistic) if pair else float("nan")
 
 
 def _in_range(column: NumpyArray) -> NumpyArray:
