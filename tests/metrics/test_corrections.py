@@ -15,25 +15,25 @@ from muster.metrics.corrections import depth_correction, reduce_dimensions, stan
 Numbers = np.ndarray[Any, Any]
 
 
-def slow_standardised(column: list[float]) -> list[float]:
+def slow_standardised(column: list[float], lost: int = 0) -> list[float]:
     mean = math.fsum(column) / len(column)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in column) / len(column))
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in column) / (len(column) - lost))
     return [(value - mean) / deviation for value in column]
 
 
 def test_depth_correction_agrees_with_slow_version() -> None:
     generator = np.random.default_rng(0)
     scores, depths = generator.normal(size=9).tolist(), generator.integers(8, 152, 9).tolist()
-    expected = [s + d / max(depths) for s, d in zip(slow_standardised(scores), depths, strict=True)]
+    expected = [s + d / 50 for s, d in zip(slow_standardised(scores, 1), depths, strict=True)]
     np.testing.assert_allclose(depth_correction(scores, depths), expected, rtol=1e-9)
-    expected = [s + d / 200 for s, d in zip(slow_standardised(scores), depths, strict=True)]
+    expected = [s + d / 200 for s, d in zip(slow_standardised(scores, 1), depths, strict=True)]
     np.testing.assert_allclose(depth_correction(torch.tensor(scores), np.array(depths), 200), expected, rtol=1e-6)
 
 
 def test_depth_correction_by_hand() -> None:
-    # Mean 3, deviation sqrt(8/3): scores 1, 3, 5 become -sqrt(3/2), 0, sqrt(3/2).
-    corrected = depth_correction([1.0, 3.0, 5.0], [50, 25, 10], deepest=50)
-    np.testing.assert_allclose(corrected, [1 - math.sqrt(1.5), 0.5, 0.2 + math.sqrt(1.5)], rtol=1e-14)
+    # Mean 3, deviation 2 (over n - 1): scores 1, 3, 5 become -1, 0, 1.
+    np.testing.assert_allclose(depth_correction([1.0, 3.0, 5.0], [50, 25, 10]), [0.0, 0.5, 1.2], rtol=1e-14)
+    np.testing.assert_allclose(depth_correction([1.0, 3.0, 5.0], [50, 25, 10], l_max=25), [1, 1, 1.4], rtol=1e-14)
 
 
 def test_depth_correction_ignores_unit_of_scores() -> None:
@@ -47,12 +47,12 @@ def test_depth_correction_ignores_unit_of_scores() -> None:
 
 
 def test_scores_all_alike_leave_the_depth() -> None:
-    assert depth_correction([0.1] * 3, [10, 20, 40]).tolist() == [0.25, 0.5, 1.0]
-    assert depth_correction([0.0] * 2, [10, 20]).tolist() == [0.5, 1.0]
-    assert depth_correction([-3.0], [10]).tolist() == [1.0]
+    assert depth_correction([0.1] * 3, [10, 20, 40]).tolist() == [0.2, 0.4, 0.8]
+    assert depth_correction([0.0] * 2, [10, 20]).tolist() == [0.2, 0.4]
+    assert depth_correction([-3.0], [10]).tolist() == [0.2]
     alike = np.nextafter([0.1, 0.1, 0.1], [0.1, 0.1, 1.0])  # round-off is no ranking
     assert alike.max() > alike.min()
-    assert depth_correction(alike, [10, 20, 40]).tolist() == [0.25, 0.5, 1.0]
+    assert depth_correction(alike, [10, 20, 40]).tolist() == [0.2, 0.4, 0.8]
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_scores_all_alike_leave_the_depth() -> None:
         (([1.0, 2.0], [3.0]), "one entry per member, but got 2 and 1"),
         (([1.0, math.nan], [3, 4]), r"`scores\[1\]` is nan"),
         (([1.0, 2.0], [3, 0]), "`depths` to be positive, but got 0"),
-        (([1.0, 2.0], [3, 4], 3.5), "`deepest` to be finite and at least 4, but got 3.5"),
-        (([1.0, 2.0], [3, 4], math.inf), "`deepest` to be finite"),
+        (([1.0, 2.0], [3, 4], 0), "`l_max` to be positive and finite, but got 0"),
+        (([1.0, 2.0], [3, 4], math.inf), "`l_max` to be positive and finite"),
         (([], []), "non-empty"),
     ],
 )

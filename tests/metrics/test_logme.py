@@ -161,6 +161,57 @@ def test_small_directions_beside_a_huge_one() -> None:
     assert logme(features, target) == pytest.approx(precise_evidence(features, target), rel=1e-7)
 
 
+SMALL = np.array([[0.1, 1.0], [0.3, 2.0], [-0.2, 1.0], [0.7, 2.0], [-0.5, 1.2], [0.4, 2.1]])
+
+
+def precise_logme(features: Numbers, labels: Numbers) -> float:
+    return float(np.mean([precise_evidence(features, (labels == label) * 1.0) for label in np.unique(labels)]))
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(1e7, None), (1e8, -2.118), (3e8, -2.210), (1e9, -2.310), (1e12, None), (1e20, None), (1e60, None)],
+)
+def test_one_channel_far_larger_than_the_others(factor: float, expected: float | None) -> None:
+    features, labels = SMALL * np.array([factor, 1.0]), np.tile([0, 1], 3)
+    exact = precise_logme(features, labels)
+    assert expected is None or exact == pytest.approx(expected, abs=5e-4)
+    assert logme(features, labels) == pytest.approx(exact, rel=1e-9)
+    if factor < 1e30:
+        single = features.astype(np.float32)
+        assert logme(single, labels) == pytest.approx(precise_logme(single.astype(float), labels), rel=1e-9)
+
+
+def test_one_channel_far_larger_of_more_dimensions_than_samples() -> None:
+    generator = np.random.default_rng(0)
+    features, target = generator.normal(size=(5, 9)), generator.normal(size=5)
+    features[:, 2] *= 1e9
+    features[:, 5] *= 1e-5
+    with mpmath.workdps(60):  # as precise_evidence, by the samples' own matrix
+        rows = mpmath.matrix(features.tolist())
+        values, vectors = mpmath.eigsy(rows * rows.T)
+        along = [(vectors[:, i].T * mpmath.matrix(target.tolist()))[0] ** 2 for i in range(5)]
+        ratio = mpmath.mpf(1)
+        for _ in range(3000):
+            learned = [value / (value + ratio) for value in values]
+            residual = sum(a * (1 - p) ** 2 for a, p in zip(along, learned, strict=True))
+            norm = sum(a * p * (1 - p) for a, p in zip(along, learned, strict=True)) / ratio
+            ratio = sum(learned) / (5 - sum(learned)) * residual / norm
+        misfit = sum(a * ratio / (value + ratio) for a, value in zip(along, values, strict=True)) / 5
+        volume = sum(mpmath.log(1 + value / ratio) for value in values) / 5
+        expected = float((-mpmath.log(2 * mpmath.pi * misfit) - 1 - volume) / 2)
+    assert logme(features, target) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [-1000, -500, -260, -100, 100, 260, 500, 990])
+def test_a_common_scale_leaves_no_trace(exponent: int) -> None:
+    labels = np.tile([0, 1], 3)
+    assert logme(np.ldexp(SMALL, exponent), labels) == pytest.approx(logme(SMALL, labels), rel=1e-12)
+    targets = np.ldexp(SMALL[:, :1] + 0.5, exponent)  # a density in other units
+    moved = logme(SMALL, SMALL[:, :1] + 0.5) - exponent * math.log(2)
+    assert logme(SMALL, targets) == pytest.approx(moved, rel=1e-12)
+
+
 def test_perfect_source_is_above_useless_one() -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2, 3], 50)

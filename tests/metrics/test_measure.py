@@ -32,6 +32,12 @@ def test_ms_leep_on_hard_subsets_is_a_sum_over_members() -> None:
     assert parse_measure("ms_leep+haste_cs").metric.name == "leep"
 
 
+def test_gbc_on_hard_subsets_is_spherical() -> None:
+    assert parse_measure("gbc+haste_ca").metric.name == parse_measure("gbc_spherical+haste_cs").metric.name
+    assert parse_measure("gbc+haste_ca").title == "HASTE(CA)-GBC (spherical)"
+    assert parse_measure("gbc+pca64").metric.name == "gbc"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections import defaultdict
+from fractions import Fraction
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
 
-from muster.metrics import _transport
+from muster.metrics import _optimal_flow, _transport
 from muster.metrics._transport import couple
+from muster.metrics.osborn import osborn_domain
 from muster.metrics.otce import otce
 
 Numbers = np.ndarray[Any, Any]
@@ -182,6 +185,62 @@ def test_seeded_subsample() -> None:
     assert otce(source, source_labels, target, labels, max_samples=60) == otce(source, source_labels, target, labels)
 
 
+def exact_cost(source: Numbers, target: Numbers) -> Fraction:
+    """Least cost of so few rows that every assignment can be tried, without any rounding."""
+    squares = [
+        [sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(f, g, strict=True)) for g in target] for f in source
+    ]
+    rows = range(len(source))
+    return min(sum(squares[i][order[i]] for i in rows) for order in permutations(rows)) / len(source)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-150, 1e-78, 1e-3, 1e78, 1e144])
+def test_a_far_point_on_both_sides_hides_nothing(scale: float) -> None:
+    near = np.array([[0.0], [1.0], [2.0], [1e9]]) * scale
+    other, labels = near + 0.1 * scale, np.arange(4)
+    domain, task = otce(near, labels, other, labels)
+    assert domain == pytest.approx(float(exact_cost(near, other)), rel=1e-9)
+    assert task == 0.0
+    assert osborn_domain(near, other) == domain
+
+
+@pytest.mark.parametrize("far", [1e3, 1e7, 1e10])
+@pytest.mark.parametrize("together", [True, False])
+def test_far_points_among_many(far: float, together: bool) -> None:
+    generator = np.random.default_rng(5)
+    source, target = generator.normal(size=(41, 3)), generator.normal(size=(41, 3))
+    source[3] *= far
+    target[7] = source[3] + target[7] if together else target[7] * far
+    labels = np.arange(41)
+    distances = slow_distances(source, target)
+    domain, task = otce(source, labels, target, labels)
+    assert domain == pytest.approx(float((assignment(distances) * distances).sum()), rel=1e-12)
+    assert task == 0.0  # every row has one partner
+
+
+def test_far_points_beside_unequal_numbers_of_rows() -> None:
+    generator = np.random.default_rng(6)
+    source, target = generator.normal(size=(9, 2)), generator.normal(size=(12, 2))
+    source[2] *= 1e5
+    target[4] = -source[2]
+    distances = slow_distances(source, target)
+    source_labels, labels = np.arange(9) % 3, np.arange(12) % 4
+    plan = assignment(np.kron(distances, np.ones((4, 3))))  # every row as often as makes both sides 36
+    plan = plan.reshape(9, 4, 12, 3).sum(axis=(1, 3))
+    domain, task = otce(source, source_labels, target, labels)
+    assert domain == pytest.approx(float((plan * distances).sum()), rel=1e-12)
+    assert task == pytest.approx(slow_entropy(plan, source_labels, labels), rel=1e-9)
+
+
+def test_what_float64_cannot_tell_is_an_error() -> None:
+    source, source_labels, target, labels = problem(30, 30)
+    target[0] += 1e20  # from so far all others are equally far
+    with pytest.raises(ValueError, match=r"within one scale.*Leave such outliers out"):
+        otce(source, source_labels, target, labels)
+    with pytest.raises(ValueError, match="squared distances float64 can hold"):
+        otce(source * 1e160, source_labels, source * -1e160, source_labels)
+
+
 def test_without_convergence() -> None:
     source, source_labels, target, labels = problem(60, 60)
     with pytest.raises(ValueError, match=r"converge within 5 iterations.*Raise `max_iterations`"):
@@ -215,4 +274,4 @@ def test_bad_input(change: dict[str, Any], message: str) -> None:
 
 
 def test_solver_is_imported_late() -> None:
-    assert not {"ot", "emd"} & set(vars(_transport))
+    assert not {"ot", "emd", "cdist"} & (set(vars(_transport)) | set(vars(_optimal_flow)))

@@ -50,7 +50,7 @@ def target() -> Dataset:
 @pytest.fixture(scope="module")
 def selection(pool: Pool, target: Dataset) -> Selection:
     wrapped = ("logme+pca8+l", "gbc+haste_cs", "leep+haste_ca", "e_leep+haste_cs", "soft_iou_eep+haste_ca",
-               "ms_leep+haste_cs", "leep+haste_cs")  # fmt: skip
+               "ms_leep+haste_cs", "leep+haste_cs", "rsa+pca3", "dds+pca2")  # fmt: skip
     return select(pool, target, metrics=(*METRICS, *wrapped), **OPTIONS)
 
 
@@ -94,12 +94,17 @@ def test_single_scores_are_the_functions_own(
             "parc": metrics.parc(reading.image_features, shares),
             "rsa": metrics.rsa(reading.image_features, readings["z"].image_features),
             "dds": metrics.dds(reading.image_features, readings["z"].image_features),
+            "knn_shares": metrics.knn_shares(reading.image_features, shares),
             "depth_and_size": metrics.depth_and_size(pool[name].card.depth, pool[name].card.train_images, 6),
         }
         for metric, value in expected.items():
             assert selection.single_scores[metric][name] == pytest.approx(value, rel=1e-6), metric
+        for metric, function, dimensions in (("rsa+pca3", metrics.rsa, 3), ("dds+pca2", metrics.dds, 2)):
+            both = (reading.image_features, readings["z"].image_features)
+            value = function(*(metrics.reduce_dimensions(side, dimensions) for side in both))
+            assert selection.single_scores[metric][name] == pytest.approx(value, rel=1e-6), metric
         hard = metrics.hard_subset(metrics.mahalanobis_hardness(reading.features, labels))
-        gbc = metrics.gbc(reading.features[hard], labels[hard])
+        gbc = metrics.gbc(reading.features[hard], labels[hard], covariance="spherical")
         assert selection.single_scores["gbc+haste_cs"][name] == pytest.approx(gbc, rel=1e-6)
         assert {"stage_0", "features", "labels"} <= set(sample)
 
@@ -123,6 +128,14 @@ def test_depth_is_added_to_standardised_scores(
     plain = [metrics.logme(metrics.reduce_dimensions(readings[n].features, 8), labels) for n in "abcd"]
     expected = depth_correction(plain, [pool[name].card.depth for name in "abcd"])
     assert list(selection.single_scores["logme+pca8+l"].values()) == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_depth_that_counts_as_one_is_an_option(pool: Pool, target: Dataset, selection: Selection) -> None:
+    chosen = select(pool, target, metric="depth_and_size+l", metrics=(), l_max=10.0, **OPTIONS)
+    depths = [pool[name].card.depth for name in "abcd"]
+    plain = list(selection.single_scores["depth_and_size"].values())
+    expected = depth_correction(plain, depths, l_max=10.0).tolist()
+    assert list(chosen.single_scores["depth_and_size+l"].values()) == pytest.approx(expected, rel=1e-12)
 
 
 def test_hard_ensembles_are_scored_on_the_union(
@@ -287,6 +300,8 @@ def test_a_metric_that_cannot_be_computed_is_left_out_or_refused(target: Dataset
         ({"metric": "soft"}, "metric: Unknown metric 'soft'"),
         ({"metrics": ("logme+pca",)}, "Unknown wrapper 'pca'"),
         ({"hard_fraction": 0.0}, "hard_fraction"),
+        ({"l_max": 0.0}, "l_max: expected a positive number of layers, but got 0.0"),
+        ({"l_max": float("inf")}, "l_max: expected a positive number"),
         ({"resamples": 3}, "resamples: expected 0 or at least"),
         ({"search": "greedy", "metric": "logme"}, "search: 'greedy' can choose by"),
         ({"max_parameters": 0}, "max_parameters: expected a positive number"),

@@ -16,6 +16,7 @@ from muster.commands.console import make_console
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, require_writable, whole_folder, write_yaml
+from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
@@ -44,6 +45,7 @@ def select_ensemble(
     resamples: int = 100,
     reference: Path | None = None,
     hard_fraction: float = DEFAULT_FRACTION,
+    l_max: float = DEFAULT_L_MAX,
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -82,6 +84,7 @@ def select_ensemble(
         resamples: Bootstrap samples of the probe images that say how sure the choice is; 0 for none.
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
+        l_max: Layers of a network that add 1 to its score, for metrics with +l.
         train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
             null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
@@ -124,6 +127,7 @@ def select_ensemble(
             resamples=resamples,
             reference=reference,
             hard_fraction=hard_fraction,
+            l_max=l_max,
             train_images=train_images,
             pixels_per_image=pixels_per_image,
             image_size=image_size,

@@ -27,6 +27,7 @@ from muster.metrics.hard_subsets import (
 from muster.metrics.hardness import mahalanobis_hardness, similarity_hardness
 from muster.metrics.iou_eep import class_ious, iou_eep
 from muster.metrics.knn_accuracy import knn_accuracy
+from muster.metrics.knn_shares import knn_shares
 from muster.metrics.leep import leep
 from muster.metrics.linear_predictor import linear_predictor
 from muster.metrics.logistic_accuracy import logistic_accuracy
@@ -81,6 +82,7 @@ __all__ = [
     "iou_eep",
     "kendall",
     "knn_accuracy",
+    "knn_shares",
     "leep",
     "linear_predictor",
     "logistic_accuracy",

@@ -41,6 +41,9 @@ _HALVES = (torch.float16, torch.bfloat16)
 _VOID = 255
 """Void of every mask. Metrics know only arrays, so this is a guard against forgetting to drop it, not a label."""
 
+_MOST_CLASSES = 2**16
+"""What a 16-bit mask can hold. A larger label is a mistake (an identity, a colour), and asks for as many columns."""
+
 _ROUNDING = 1e-2
 """How far above 1 a probability may lie: half precision after interpolation does."""
 
@@ -56,10 +59,11 @@ def to_tensor(name: str, values: object) -> Tensor:
         The tensor, on the device of ``values``.
 
     Raises:
-        ValueError: If ``values`` is neither a tensor nor a NumPy array of numbers.
+        ValueError: If ``values`` is neither a tensor nor a NumPy array of numbers, or entries of it are masked.
     """
     if isinstance(values, Tensor):
         return values.detach()
+    values = without_mask(name, values)
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         came = f"a NumPy array of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__
         raise ValueError(f"Expected `{name}` to be a tensor or a NumPy array of numbers, but got {came}.")
@@ -69,6 +73,30 @@ def to_tensor(name: str, values: object) -> Tensor:
     if native.dtype.itemsize > np.dtype(np.float64).itemsize:
         raise ValueError(f"Expected `{name}` in half, single or double precision, but got {values.dtype}.")
     return torch.from_numpy(native if native.flags.writeable else native.copy())  # torch warns of read-only memory
+
+
+def without_mask(name: str, values: object) -> object:
+    """Refuse masked entries: what lies below a mask is no number to compute with.
+
+    Args:
+        name: The argument's name, for messages.
+        values: Anything.
+
+    Returns:
+        ``values``; the plain array of a masked one of which nothing is masked.
+
+    Raises:
+        ValueError: If entries are masked.
+    """
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    masked = int(np.ma.getmaskarray(values).sum())
+    if masked:
+        raise ValueError(
+            f"Expected `{name}` without masked entries, but got {masked} of {values.size} masked. Leave their pixels "
+            "or samples out of all arguments, or fill them (`numpy.ma.filled`)."
+        )
+    return values.data
 
 
 def as_probabilities(name: str, values: object) -> Tensor:
@@ -120,13 +148,36 @@ def as_integers(name: str, values: object) -> Integer[Tensor, "..."]:
     return tensor
 
 
+def as_class_numbers(labels: object, num_pixels: int, device: torch.device) -> Tensor:
+    """Check labels of any numbering.
+
+    Args:
+        labels: Integer, one per pixel.
+        num_pixels: How many there must be.
+        device: Where to have them.
+
+    Returns:
+        int64, at least 0.
+
+    Raises:
+        ValueError: If ``labels`` is not an integer array of length ``num_pixels``, or one is negative or void (255).
+    """
+    tensor, low, high = _label_range(labels, num_pixels, device)
+    if bool((tensor == _VOID).any()):
+        raise ValueError(f"Expected `labels` without void, but got {_VOID}. Drop void pixels.")
+    if low < 0:
+        raise ValueError(f"Expected `labels` between 0 and {max(high, 0)}, but got {low} to {high}.")
+    return tensor
+
+
 def as_labels(labels: object, num_pixels: int, num_classes: int | None, device: torch.device) -> tuple[Tensor, int]:
     """Check labels against the probabilities that they go with.
 
     Args:
         labels: Integer, one per pixel.
         num_pixels: How many there must be.
-        num_classes: Number of target classes; ``None`` means one more than the largest label.
+        num_classes: Number of target classes; ``None`` means one more than the largest label, and that the function at
+            hand has an argument of this name which was not given.
         device: Where the probabilities are.
 
     Returns:
@@ -134,20 +185,32 @@ def as_labels(labels: object, num_pixels: int, num_classes: int | None, device: 
 
     Raises:
         ValueError: If ``labels`` is not an integer array of length ``num_pixels``, or a label is outside
-            0..num_classes-1, or void (255) is among them while ``num_classes`` is not given.
+            0..num_classes-1. If ``num_classes`` is not given: if void (255) is among them, or a label is so large that
+            it is hardly a class.
     """
+    tensor, low, high = _label_range(labels, num_pixels, device)
+    if num_classes is None and bool((tensor == _VOID).any()):
+        raise ValueError(f"Expected `labels` without void, but got {_VOID}. Drop void pixels, or give `num_classes`.")
+    if num_classes is None and high >= _MOST_CLASSES:
+        raise ValueError(
+            f"Expected `labels` below {_MOST_CLASSES}, but got {high}: predictions have a column for each class up to "
+            "it. Number the classes from 0 on, or give `num_classes` if there are so many."
+        )
+    count = high + 1 if num_classes is None else int(num_classes)
+    if low < 0 or high >= count:
+        hint = f" Drop void pixels ({_VOID}) first." if high == _VOID else ""
+        raise ValueError(f"Expected `labels` between 0 and {count - 1}, but got {low} to {high}.{hint}")
+    return tensor, count
+
+
+def _label_range(labels: object, num_pixels: int, device: torch.device) -> tuple[Tensor, int, int]:
+    """Labels as int64, and the smallest and the largest."""
     tensor = as_integers("labels", labels)
     if tensor.shape != (num_pixels,):
         raise ValueError(f"Expected `labels` to have shape [{num_pixels}], but got {list(tensor.shape)}.")
     tensor = tensor.to(device=device, dtype=torch.int64)
     low, high = (int(bound) for bound in tensor.aminmax())
-    if num_classes is None and bool((tensor == _VOID).any()):
-        raise ValueError("Expected `labels` without void, but got 255. Drop void pixels, or give `num_classes`.")
-    count = high + 1 if num_classes is None else int(num_classes)
-    if low < 0 or high >= count:
-        hint = " Drop void pixels (255) first." if high == _VOID else ""
-        raise ValueError(f"Expected `labels` between 0 and {count - 1}, but got {low} to {high}.{hint}")
-    return tensor, count
+    return tensor, low, high
 
 
 def as_members(eeps: Array | Sequence[Array]) -> list[Tensor]:
@@ -192,7 +255,8 @@ def to_column(name: str, values: object) -> Float[NumpyArray, " entries"]:
     Raises:
         ValueError: If ``values`` has not one axis, is empty, or holds a number that is not finite.
     """
-    column = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+    plain = values.detach().cpu() if isinstance(values, Tensor) else without_mask(name, values)
+    column = np.asarray(plain, dtype=np.float64)
     if column.ndim != 1 or column.size == 0:
         raise ValueError(f"Expected `{name}` to be a non-empty list of numbers, but got shape {list(column.shape)}.")
     wrong = ~np.isfinite(column)

@@ -12,10 +12,14 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import _HALVES, _PRECISIONS, NumpyArray, as_labels, to_tensor
+from muster.metrics._arrays import _HALVES, _PRECISIONS, NumpyArray, as_class_numbers, to_tensor
 
 Features: TypeAlias = Float[Tensor, "samples dimensions"] | Float[NumpyArray, "samples dimensions"]
 SampleLabels: TypeAlias = Integer[Tensor, "samples"] | Integer[NumpyArray, "samples"]
+
+
+_LARGEST = 1e301
+"""Beyond, differences and sums of a few million samples leave the range of float64."""
 
 
 def as_features(name: str, values: object, least_samples: int = 1) -> Float[Tensor, "samples dimensions"]:
@@ -31,7 +35,7 @@ def as_features(name: str, values: object, least_samples: int = 1) -> Float[Tens
 
     Raises:
         ValueError: If ``values`` is not a floating-point array, has not two axes, has too few rows or no column, or
-            holds a number that is not finite.
+            holds a number that is not finite or beyond 1e301.
     """
     tensor = to_tensor(name, values)
     if tensor.dtype not in _PRECISIONS:
@@ -49,6 +53,12 @@ def as_features(name: str, values: object, least_samples: int = 1) -> Float[Tens
     if not bool(torch.isfinite(extremes).all()):
         row = int((~torch.isfinite(tensor)).any(dim=1).nonzero()[0, 0])
         raise ValueError(f"Expected `{name}` to be finite, but row {row} holds NaN or infinity.")
+    largest = float(extremes.abs().max())
+    if largest > _LARGEST:
+        raise ValueError(
+            f"Expected `{name}` between -1e301 and 1e301, so that float64 can hold sums and differences, but got "
+            f"{largest:g}. Divide them by a constant."
+        )
     return tensor
 
 
@@ -68,6 +78,6 @@ def as_present_classes(
     Raises:
         ValueError: If ``labels`` are not integers, not one per sample, negative, or void (255) is among them.
     """
-    checked, _ = as_labels(labels, num_samples, None, device)
+    checked = as_class_numbers(labels, num_samples, device)
     _, contiguous, counts = torch.unique(checked, return_inverse=True, return_counts=True)
     return contiguous, counts

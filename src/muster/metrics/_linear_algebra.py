@@ -5,6 +5,7 @@ Axis names as in :mod:`muster.metrics._features`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -18,6 +19,41 @@ ROWS_TO_FACTOR = 8_192
 """The same where each block costs a factorisation: many more than the features have dimensions."""
 
 EPSILON = torch.finfo(torch.float64).eps
+
+
+_SAFE_EXPONENT = 150
+"""Features between 2^-150 and 2^150, so all that float32 holds, have fourth powers that float64 can add up."""
+
+
+def scale_exponent(features: Tensor) -> int:
+    """The power of two by which to divide features whose squares could leave the range of float64.
+
+    Args:
+        features: Finite, not empty.
+
+    Returns:
+        An exponent that brings the largest entry to about 1; 0 for ordinary features, which stay as they are, and for
+        zeros. Division by a power of two is exact, so a metric that does not depend on scale stays the same.
+    """
+    largest = max(abs(float(bound)) for bound in features.aminmax())
+    exponent = math.frexp(largest)[1]
+    return exponent if abs(exponent) > _SAFE_EXPONENT else 0
+
+
+def divided(features: Tensor, exponent: int) -> Tensor:
+    """Features in units of a power of two, float64; themselves if it is the zeroth.
+
+    Args:
+        features: Of any shape.
+        exponent: From :func:`scale_exponent`.
+
+    Returns:
+        A copy, or ``features``.
+    """
+    if exponent == 0:
+        return features
+    half = exponent // 2  # the whole factor need not be a number that float64 holds
+    return features.double() * 2.0**-half * 2.0 ** (half - exponent)
 
 
 def row_blocks(
@@ -94,3 +130,48 @@ def triangular_factor(blocks: Iterable[Tensor]) -> Float[Tensor, "rank columns"]
         factor = torch.linalg.qr(stacked, mode="r").R
     assert factor is not None
     return factor
+
+
+_ILL_SCALED = 1e-6
+"""Singular values this far below the largest lose digits in a common decomposition."""
+
+
+def scaled_svd(
+    matrix: Float[Tensor, "rows columns"], rounding: float
+) -> tuple[Float[Tensor, "rows rank"], Float[Tensor, " rank"]]:
+    """Left singular vectors and singular values, to their own rounding however unlike the columns' scales are.
+
+    Args:
+        matrix: float64.
+        rounding: A direction is empty if it is so small beside the largest once all columns have length 1.
+
+    Returns:
+        Vectors, and singular values in descending order, exactly 0 for empty directions.
+    """
+    left, singular, _ = torch.linalg.svd(matrix, full_matrices=False)
+    if bool(singular[-1] > _ILL_SCALED * singular[0]):
+        return left, singular
+    lengths = torch.linalg.vector_norm(matrix, dim=0)
+    alike = torch.linalg.svdvals(matrix / lengths.where(lengths > 0.0, 1.0))
+    rank = int((alike > rounding * alike[0]).sum())
+    if rank and bool(singular[rank - 1] <= _ILL_SCALED * singular[0]):
+        left, singular = _jacobi(matrix)
+    singular = singular.where(torch.arange(len(singular), device=singular.device) < rank, 0.0)
+    return left, singular
+
+
+def _jacobi(matrix: Float[Tensor, "rows columns"]) -> tuple[Float[Tensor, "rows rank"], Float[Tensor, " rank"]]:
+    """One-sided Jacobi rotations: scaling a column does not cost the others their digits.
+
+    Drmac and Veselic, "New Fast and Accurate Jacobi SVD Algorithm", SIAM J. Matrix Anal. Appl. 2008, as in LAPACK.
+    """
+    from scipy.linalg.lapack import dgejsv
+
+    rows = matrix.cpu().numpy()
+    wide = rows.shape[0] < rows.shape[1]
+    values, left, right, work, _, status = dgejsv(rows.T if wide else rows, joba=2, jobu=0, jobv=0, jobr=0)
+    if status != 0:
+        raise ValueError(f"Expected a decomposition of `features` to converge, but it did not (LAPACK says {status}).")
+    singular = torch.from_numpy(values * (work[0] / work[1]))
+    vectors = torch.from_numpy(right if wide else left[:, : len(values)])
+    return vectors.to(matrix.device), singular.to(matrix.device)

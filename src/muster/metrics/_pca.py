@@ -6,7 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.metrics._linear_algebra import EPSILON, ROWS_AT_ONCE, column_means, gram, row_blocks
+from muster.metrics._linear_algebra import (
+    EPSILON,
+    ROWS_AT_ONCE,
+    column_means,
+    divided,
+    gram,
+    row_blocks,
+    scale_exponent,
+)
 
 _SLACK = 1e-12
 """Relative rounding that must not decide whether a share of the variance is reached."""
@@ -51,6 +59,8 @@ def principal_components(
         raise ValueError(f"Expected `dimensions` to be at least 1, but got {dimensions}.")
     if variance is not None and not 0.0 < variance <= 1.0:
         raise ValueError(f"Expected `variance` to be a share above 0 and at most 1, but got {variance}.")
+    exponent = scale_exponent(features)
+    features = divided(features, exponent)
     center = column_means(features)
     scatter, directions = _directions(features, center)
     keep = len(scatter) if dimensions is None else min(dimensions, len(scatter))
@@ -61,7 +71,7 @@ def principal_components(
     result = directions.new_empty(len(features), keep)
     for block, into in zip(row_blocks(features, center), torch.split(result, ROWS_AT_ONCE), strict=True):
         torch.mm(block, directions, out=into)
-    return result
+    return divided(result, -exponent)
 
 
 def _directions(

@@ -7,7 +7,7 @@ entries of a feature vector.
 from __future__ import annotations
 
 import math
-import warnings
+import sys
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from muster.metrics._arrays import _VOID, NumpyArray, as_integers
 from muster.metrics._features import as_features
+from muster.metrics._optimal_flow import cheapest_flow
 
 SourceFeatures: TypeAlias = Float[Tensor, "source_samples dimensions"] | Float[NumpyArray, "source_samples dimensions"]
 SourceLabels: TypeAlias = Integer[Tensor, "source_samples"] | Integer[NumpyArray, "source_samples"]
@@ -28,8 +29,6 @@ MAX_SAMPLES = 2000
 
 MAX_ITERATIONS = 10_000_000
 """Pivots after which the solver is believed to be lost; 2000 rows a side take some hundred thousand."""
-
-_OPTIMAL = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,8 @@ def couple(
 
     Raises:
         ValueError: If the features are not finite floating-point arrays of one width, or ``max_samples`` is below 1.
-        ValueError: If the solver has not converged.
+        ValueError: If the solver has not converged, or its coupling is not proven optimal.
+        ValueError: If features lie so far apart that float64 cannot hold the cost or tell which coupling is optimal.
     """
     if max_samples < 1:
         raise ValueError(f"Expected `max_samples` to be at least 1, but got {max_samples}.")
@@ -140,10 +140,17 @@ def couple(
     source, target = (_side(values, max_samples, (seed, index)) for index, values in enumerate((first, second)))
     common = math.lcm(len(source.drawn), len(target.drawn))
     source_masses, masses = (side.counts * float(common // len(side.drawn)) for side in (source, target))
-    flow = sparse.coo_array(_solve(source_masses, masses, _costs(source.points, target.points), max_iterations))
+    flow = sparse.coo_array(cheapest_flow(source.points, target.points, source_masses, masses, max_iterations))
     difference = source.points[flow.coords[0]] - target.points[flow.coords[1]]
-    distances = np.einsum("pd,pd->p", difference, difference)
-    return Coupling(float(flow.data @ distances / common), source, target, flow.tocsr() / common)
+    with np.errstate(over="ignore"):
+        cost = float(np.einsum("pd,pd->p", difference, difference) @ (flow.data / common))
+    if not math.isfinite(cost) or (cost < sys.float_info.min and difference.any()):
+        wrong = "more than 1e308. Divide" if cost > 1.0 else "less than 1e-307. Multiply"
+        raise ValueError(
+            "Expected features whose squared distances float64 can hold, but the transport costs "
+            f"{wrong} the features by a constant."
+        )
+    return Coupling(cost, source, target, flow.tocsr() / common)
 
 
 def _side(features: Tensor, max_samples: int, stream: tuple[int, int]) -> _Side:
@@ -155,39 +162,6 @@ def _side(features: Tensor, max_samples: int, stream: tuple[int, int]) -> _Side:
     rows = features[torch.from_numpy(drawn).to(features.device)].double().cpu().numpy()
     points, point_of = np.unique(rows, axis=0, return_inverse=True)
     return _Side(size, drawn, points, point_of.reshape(-1))
-
-
-def _costs(
-    source: Float[NumpyArray, "source_points dimensions"], target: Float[NumpyArray, "points dimensions"]
-) -> Float[NumpyArray, "source_points points"]:
-    """Squared distances up to a factor, good enough to solve with: the optimal cost is summed from differences."""
-    origin = (source.mean(axis=0) + target.mean(axis=0)) / 2  # products of uncentred rows would lose digits
-    scale = max(float(np.abs(source - origin).max()), float(np.abs(target - origin).max())) or 1.0
-    first, second = (source - origin) / scale, (target - origin) / scale
-    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2.0 * (first @ second.T)
-    costs: NumpyArray = np.maximum(squares, 0.0)
-    return costs
-
-
-def _solve(
-    source_masses: Float[NumpyArray, " source_points"],
-    masses: Float[NumpyArray, " points"],
-    costs: Float[NumpyArray, "source_points points"],
-    max_iterations: int,
-) -> Float[NumpyArray, "source_points points"]:
-    """The optimal flow. Masses are whole numbers, so that of a basic solution has whole numbers too: no round-off."""
-    from ot.lp import emd  # a quarter of a second to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of what the status says as well
-        flow, log = emd(source_masses, masses, costs, numItermax=max_iterations, log=True)
-    if log["result_code"] != _OPTIMAL:
-        raise ValueError(
-            f"Expected optimal transport to converge within {max_iterations} iterations, but it did not "
-            f"({log['warning']}). Raise `max_iterations` or lower `max_samples`."
-        )
-    whole: NumpyArray = np.rint(np.maximum(flow, 0.0))
-    return whole
 
 
 def _as_classes(name: str, values: object, count: int) -> Int[NumpyArray, " samples"]:

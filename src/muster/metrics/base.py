@@ -53,7 +53,11 @@ def base_terms(source_miou: object, train_images: object, num_classes: object) -
             "Expected `source_miou`, `train_images` and `num_classes` to have one entry per member, "
             f"but got {len(miou)}, {len(images)} and {len(classes)}."
         )
-    terms: NumpyArray = miou * images * classes
+    with np.errstate(over="ignore"):
+        terms: NumpyArray = miou * images * classes
+    if not np.isfinite(terms).all():
+        index = int((~np.isfinite(terms)).argmax())
+        raise ValueError(f"Expected products that float64 can hold, but that of entry {index} is {terms[index]}.")
     return terms
 
 

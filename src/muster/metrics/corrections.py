@@ -11,10 +11,7 @@ from torch import Tensor
 from muster.metrics._arrays import Array, Column, NumpyArray, to_column
 from muster.metrics._features import Features, as_features
 from muster.metrics._pca import principal_components
-
-_ROUND_OFF = 1e-12
-"""Spread, relative to the largest number, below which numbers count as alike: standardised, round-off would look like
-a ranking."""
+from muster.metrics._ties import all_tie
 
 
 @overload
@@ -59,37 +56,41 @@ def reduce_dimensions(features: Features, dimensions: int) -> Array:
     return reduced if isinstance(features, Tensor) else reduced.numpy()
 
 
+DEFAULT_L_MAX = 50.0
+"""Layers that count as depth 1 unless told otherwise, as in Bolya et al."""
+
+
 def depth_correction(
-    scores: Column, depths: Column, deepest: float | int | None = None
+    scores: Column, depths: Column, l_max: float | int = DEFAULT_L_MAX
 ) -> Float[NumpyArray, " members"]:
     """Add how deep a network is to what a metric says of it ("+l"): deep ones change more in fine-tuning.
 
-    Scores are standardised over the members (mean 0, standard deviation 1), and depth / deepest is added.
+    Scores are standardised over the members (mean 0, standard deviation 1, over n - 1), and depth / l_max is added.
 
     Args:
         scores: A metric, one number per member, larger is better; negate a cost first.
         depths: Layers of each member, positive.
-        deepest: What counts as depth 1, at least the largest of ``depths``; by default that. (Bolya et al. take 50.)
+        l_max: Layers that add 1; positive. Deeper networks than that add more.
 
     Returns:
         float64 ``[members]``; larger is better. Scores that are all alike (also up to round-off, and so a single one)
         contribute 0: what remains is the depth.
 
     Raises:
-        ValueError: If the two are not lists of one length of finite numbers, or a depth is not positive or is above
-            ``deepest``.
+        ValueError: If the two are not lists of one length of finite numbers, or a depth or ``l_max`` is not positive
+            and finite.
 
     Source:
-        Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", NeurIPS 2021, eq. 6. There
-        the mean and the deviation are over all pairs of source and target; here only one target is known, so they are
-        over its members. The deviation is that of the members themselves (over n); the authors' code divides by n - 1.
+        Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", NeurIPS 2021, eq. 6, with
+        l_max = 50 "for our experiments". There the mean and the deviation are over all pairs of source and target; here
+        only one target is known, so they are over its members. Over n - 1, as in the authors' code.
 
     Example:
         >>> depth_correction([0.2, 0.4], [18, 50]).round(4).tolist()
-        [-0.64, 2.0]
+        [-0.3471, 1.7071]
     """
     layers = to_column("depths", depths)
-    standardised = _standardised("scores", scores)
+    standardised = _standardised("scores", scores, 1)
     if len(layers) != len(standardised):
         raise ValueError(
             f"Expected `scores` and `depths` to have one entry per member, but got {len(standardised)} and "
@@ -97,10 +98,9 @@ def depth_correction(
         )
     if not (layers > 0).all():
         raise ValueError(f"Expected `depths` to be positive, but got {layers.min():g}.")
-    most = float(layers.max()) if deepest is None else float(deepest)
-    if not layers.max() <= most < np.inf:
-        raise ValueError(f"Expected `deepest` to be finite and at least {layers.max():g}, but got {most:g}.")
-    return standardised + layers / most
+    if not 0 < l_max < np.inf:
+        raise ValueError(f"Expected `l_max` to be positive and finite, but got {l_max:g}.")
+    return standardised + layers / l_max
 
 
 def standardised_sum(*columns: Column) -> Float[NumpyArray, " entries"]:
@@ -130,12 +130,14 @@ def standardised_sum(*columns: Column) -> Float[NumpyArray, " entries"]:
     return total
 
 
-def _standardised(name: str, values: object) -> Float[NumpyArray, " entries"]:
+def _standardised(name: str, values: object, lost: int = 0) -> Float[NumpyArray, " entries"]:
+    """Mean 0 and standard deviation 1, over n less what is ``lost``; 0 throughout where all entries tie."""
     column = to_column(name, values)
-    largest = float(np.abs(column).max())
-    if float(np.ptp(column)) <= _ROUND_OFF * largest:
+    if all_tie(column):  # standardised, round-off would look like a ranking
         return np.zeros(len(column))
-    scaled = np.ldexp(column, -int(np.frexp(largest)[1]))  # squares of very large or small numbers leave the range
+    scaled = np.ldexp(
+        column, -int(np.frexp(np.abs(column).max())[1])
+    )  # squares of very large or small numbers leave the range
     centred = scaled - scaled.mean()
-    standardised: NumpyArray = centred / np.sqrt(np.mean(centred**2))
+    standardised: NumpyArray = centred / np.sqrt(np.sum(centred**2) / (len(column) - lost))
     return standardised

@@ -1,4 +1,7 @@
-"""How well scores order results: the three correlations that studies report."""
+"""How well scores order results: the three correlations that studies report.
+
+Numbers that differ by no more than 10^-9 of the largest are equal, so that rounding orders nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from muster.metrics._arrays import Column, NumpyArray, to_column
+from muster.metrics._ties import all_tie, tie_levels
 
 
 def weighted_kendall(scores: Column, results: Column) -> float:
@@ -30,7 +34,7 @@ def weighted_kendall(scores: Column, results: Column) -> float:
         0.1818
     """
     pair = _pair(scores, results)
-    return float(stats.weightedtau(*pair).statistic) if pair else float("nan")
+    return float(stats.weightedtau(tie_levels(pair[0]), tie_levels(pair[1])).statistic) if pair else float("nan")
 
 
 def kendall(scores: Column, results: Column) -> float:
@@ -54,7 +58,11 @@ def kendall(scores: Column, results: Column) -> float:
         0.3333
     """
     pair = _pair(scores, results)
-    return float(stats.kendalltau(*pair, variant="b").statistic) if pair else float("nan")
+    return (
+        float(stats.kendalltau(tie_levels(pair[0]), tie_levels(pair[1]), variant="b").statistic)
+        if pair
+        else float("nan")
+    )
 
 
 def pearson(scores: Column, results: Column) -> float:
@@ -78,14 +86,23 @@ def pearson(scores: Column, results: Column) -> float:
         0.5
     """
     pair = _pair(scores, results)
-    return float(stats.pearsonr(*pair).statistic) if pair else float("nan")
+    return float(stats.pearsonr(_in_range(pair[0]), _in_range(pair[1])).statistic) if pair else float("nan")
+
+
+def _in_range(column: NumpyArray) -> NumpyArray:
+    """The column divided by a power of two, so that sums and squares stay within float64."""
+    scaled: NumpyArray = np.ldexp(column, -int(np.frexp(np.abs(column).max())[1]))
+    return scaled
 
 
 def _pair(scores: object, results: object) -> tuple[NumpyArray, NumpyArray] | None:
-    """Both as float64, checked; ``None`` where one of them is constant, for which no correlation is defined."""
+    """Both as float64, checked; ``None`` where one of them is constant, for which no correlation is defined.
+
+    Round-off is no difference, see :mod:`muster.metrics._ties`.
+    """
     left, right = to_column("scores", scores), to_column("results", results)
     if len(left) != len(right) or len(left) < 2:
         raise ValueError(
             f"Expected `scores` and `results` of one length, at least 2, but got {len(left)} and {len(right)}."
         )
-    return None if np.ptp(left) == 0 or np.ptp(right) == 0 else (left, right)
+    return None if all_tie(left) or all_tie(right) else (left, right)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Literal, TypeAlias
 
 import torch
@@ -9,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
-from muster.metrics._linear_algebra import ROWS_AT_ONCE, class_sums, row_blocks
+from muster.metrics._linear_algebra import ROWS_AT_ONCE, class_sums, divided, row_blocks, scale_exponent
 
 Covariance: TypeAlias = Literal["diagonal", "spherical"]
 
@@ -61,8 +63,9 @@ def gbc(features: Features, labels: SampleLabels, covariance: Covariance = "diag
         raise ValueError(f"Expected `covariance` to be 'diagonal' or 'spherical', but got {covariance!r}.")
     values = as_features("features", features)
     classes, counts = as_present_classes(labels, len(values), values.device)
-    means, variances = _class_moments(values, classes, counts)
-    variances = variances.clamp(min=_FLOOR)
+    exponent = max(scale_exponent(values), 0)  # what is far too small has the floor for its variance anyway
+    means, variances = _class_moments(divided(values, exponent), classes, counts)
+    variances = variances.clamp(min=max(math.ldexp(_FLOOR, -2 * exponent), sys.float_info.min))
     if covariance == "spherical":
         variances = variances.mean(dim=1, keepdim=True).expand_as(variances)
     overlap = 0.0
@@ -90,5 +93,5 @@ def _distances(
     others = slice(first + 1, None)
     mean_variance = (variances[first] + variances[others]) / 2.0
     apart = (means[first] - means[others]).square() / mean_variance
-    unlike = torch.log(mean_variance.square() / (variances[first] * variances[others]))
+    unlike = torch.log((mean_variance / variances[first]) * (mean_variance / variances[others]))
     return apart.sum(dim=1) / 8.0 + unlike.sum(dim=1) / 4.0

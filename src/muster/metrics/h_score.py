@@ -9,7 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
-from muster.metrics._linear_algebra import EPSILON, ROWS_TO_FACTOR, column_means, row_blocks, triangular_factor
+from muster.metrics._linear_algebra import (
+    EPSILON,
+    ROWS_TO_FACTOR,
+    column_means,
+    divided,
+    row_blocks,
+    scale_exponent,
+    triangular_factor,
+)
 
 
 def h_score(features: Features, labels: SampleLabels, shrinkage: bool = False) -> float:
@@ -87,8 +95,10 @@ def _rotated(features: Tensor, classes: Int[Tensor, " samples"], counts: Int[Ten
 
 def _plain(features: Tensor, classes: Int[Tensor, " samples"], counts: Int[Tensor, " classes"]) -> float:
     rotated = _rotated(features, classes, counts)
-    norms = torch.linalg.vector_norm(rotated.features, dim=0)
-    left, singular, _ = torch.linalg.svd(rotated.features / norms.where(norms > 0, 1.0), full_matrices=False)
+    largest = rotated.features.abs().amax(dim=0)
+    columns = rotated.features / largest.where(largest > 0, 1.0)  # whatever their scales, squares stay in range
+    norms = torch.linalg.vector_norm(columns, dim=0)
+    left, singular, _ = torch.linalg.svd(columns / norms.where(norms > 0, 1.0), full_matrices=False)
     in_span = singular > max(features.shape) * EPSILON * singular[0]
     return float((left[:, in_span].T @ rotated.classes).square().sum())
 
@@ -96,10 +106,11 @@ def _plain(features: Tensor, classes: Int[Tensor, " samples"], counts: Int[Tenso
 def _shrunk(features: Tensor, classes: Int[Tensor, " samples"], counts: Int[Tensor, " classes"]) -> float:
     samples, dimensions = features.shape
     rotated = _rotated(features, classes, counts)
-    left, singular, _ = torch.linalg.svd(rotated.features, full_matrices=False)
+    exponent = scale_exponent(rotated.features)
+    left, singular, _ = torch.linalg.svd(divided(rotated.features, exponent), full_matrices=False)
     variances = torch.zeros(dimensions, dtype=torch.float64, device=features.device)
     variances[: len(singular)] = singular.square() / samples
-    amount = _ledoit_wolf(features, variances)
+    amount = _ledoit_wolf(features, variances, exponent)
     shrunk = (1.0 - amount) * variances + amount * variances.mean()
     if not bool(shrunk.min() > dimensions * EPSILON * shrunk.max()):
         raise ValueError(
@@ -111,13 +122,16 @@ def _shrunk(features: Tensor, classes: Int[Tensor, " samples"], counts: Int[Tens
     return float((1.0 - amount) * (between / shrunk[: len(between)]).sum())
 
 
-def _ledoit_wolf(features: Float[Tensor, "samples dimensions"], variances: Float[Tensor, " dimensions"]) -> float:
-    """Shrinkage of Ledoit and Wolf, 0..1, from the eigenvalues of the covariance over n.
+def _ledoit_wolf(
+    features: Float[Tensor, "samples dimensions"], variances: Float[Tensor, " dimensions"], exponent: int
+) -> float:
+    """Shrinkage of Ledoit and Wolf, 0..1, from the eigenvalues of the covariance over n, both in one scale.
 
     Both distances are from the covariance: of the multiple of the unit matrix, and (estimated) of the truth.
     """
     center = column_means(features)
-    fourth = sum(float(rows.square().sum(dim=1).square().sum()) for rows in row_blocks(features, center))
+    blocks = (divided(rows, exponent) for rows in row_blocks(features, center))
+    fourth = sum(float(rows.square().sum(dim=1).square().sum()) for rows in blocks)
     samples = len(features)
     from_target = float((variances - variances.mean()).square().sum())
     from_truth = max(0.0, fourth / samples - float(variances.square().sum())) / samples

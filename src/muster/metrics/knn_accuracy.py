@@ -19,7 +19,7 @@ from muster.metrics._products import product
 MAX_QUERIES = 5000
 """Samples that are classified; of more, a subsample."""
 
-_TIE = 1e-12
+EQUALLY_NEAR = 1e-12
 """Relative difference of squared distances, in float64, up to which neighbours are equally near."""
 
 _NUMBERS_AT_ONCE = 2**21
@@ -171,7 +171,7 @@ def _votes(points: _Points, own: Int[Tensor, " own"], k: int) -> Float[Tensor, "
     enough = heard - before[row] >= lacking[seeking][row]
     farthest = torch.full(seeking.shape, math.inf, dtype=torch.float64, device=row.device)
     farthest.scatter_reduce_(0, row[enough], distances[enough], "amin")
-    voting = distances <= farthest[row] * (1.0 + _TIE)
+    voting = distances <= farthest[row] * (1.0 + EQUALLY_NEAR)
     return votes.index_add(0, seeking[row[voting]], points.classes[other[voting]].double())
 
 
@@ -195,7 +195,7 @@ def _may_be_near(
     Approach to Probabilistic Rounding Error Analysis", SIAM J. Sci. Comput. 2019); 16 more are for everything else.
     """
     machine = torch.finfo(dtype)
-    slack = (8.0 * math.sqrt(points.values.shape[1]) + 16.0) * machine.eps / 2.0 + 2.0 * _TIE
+    slack = (8.0 * math.sqrt(points.values.shape[1]) + 16.0) * machine.eps / 2.0 + 2.0 * EQUALLY_NEAR
     squares = points.squares.to(dtype)
     least = points.products_with(own, dtype)
     least += squares * (1.0 + slack)

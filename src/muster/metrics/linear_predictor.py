@@ -46,6 +46,9 @@ mean log-likelihoods on real features by 0.002 at most, and agreement with what 
 _TRIAL_TOLERANCE = 1e-5
 """On the objective: trials are in float32, which cannot tell less apart."""
 
+_SAFE_EXPONENT = 100
+"""Between 2^-100 and 2^100 float32 holds weights of a column, and float64 the squares of one."""
+
 _PIXELS_AT_ONCE = 8_192
 
 
@@ -113,7 +116,7 @@ def linear_predictor(
         >>> predictions.shape, bool((predictions.argmax(axis=1) == labels).all())
         ((40, 2), True)
     """
-    values = as_features("features", features)
+    values = _even(as_features("features", features))
     device = values.device
     target, count = as_labels(labels, len(values), num_classes, device)
     images, classes = as_groups(groups, len(values)), target.cpu().numpy()
@@ -178,6 +181,18 @@ class _Classifier:
         """Probabilities."""
         # Centred first: a large mean times the weights would round away what differs between pixels.
         return product(features - self.centre, self.weights).add_(self.offsets).softmax(dim=1)
+
+
+def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels dimensions"]:
+    """The features, columns of an extreme scale divided by a power of two: neither squares nor weights overflow."""
+    low, high = torch.aminmax(features, dim=0)
+    exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
+    extreme = exponents.abs() > _SAFE_EXPONENT
+    if not bool(extreme.any()):
+        return features
+    half = torch.where(extreme, exponents, 0).double() / 2  # the whole factor need not be a number that float64 holds
+    factors = torch.exp2(-half.floor()), torch.exp2(-half.ceil())
+    return (features.double() * factors[0] * factors[1]).to(features.dtype)
 
 
 def _draw(half: Bool[NumpyArray, " pixels"], generator: np.random.Generator) -> Int[NumpyArray, " drawn"]:

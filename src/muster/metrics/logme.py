@@ -9,11 +9,22 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import expit
 from torch import Tensor
 
 from muster.metrics._arrays import NumpyArray, to_tensor
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
-from muster.metrics._linear_algebra import EPSILON, ROWS_AT_ONCE, ROWS_TO_FACTOR, gram, row_blocks, triangular_factor
+from muster.metrics._linear_algebra import (
+    EPSILON,
+    ROWS_AT_ONCE,
+    ROWS_TO_FACTOR,
+    divided,
+    gram,
+    row_blocks,
+    scale_exponent,
+    scaled_svd,
+    triangular_factor,
+)
 
 Targets: TypeAlias = (
     SampleLabels
@@ -71,13 +82,30 @@ def logme(features: Features, labels: Targets) -> float:
     """
     values = as_features("features", features)
     targets = _as_targets(labels, values)
-    if len(values) > values.shape[1]:
-        spectrum = _spectrum_of_gram(values, targets)
-        found = _balance(spectrum)
-        if _is_exact_enough(spectrum, found):
-            return float(_evidence(spectrum, found).mean())
-    spectrum = _spectrum_of_factor(values, targets)
-    return float(_evidence(spectrum, _balance(spectrum)).mean())
+    exponent, exponents = scale_exponent(values), _target_exponents(targets)
+    values, targets = divided(values, exponent), targets * torch.exp2(-exponents)
+    log_start = -2.0 * exponent * _LOG_2  # of alpha / beta = 1, in units of the features at hand
+    found = _by_gram(values, targets, log_start) if len(values) > values.shape[1] else None
+    if found is None:
+        spectrum = _spectrum_of_factor(values, targets)
+        found = _evidence(spectrum, _balance(spectrum, log_start).log_t)
+    return float((found - _LOG_2 * _numbers(exponents)).mean())
+
+
+_LOG_2 = math.log(2.0)
+
+
+def _by_gram(features: Tensor, targets: Tensor, log_start: float) -> _Numbers | None:
+    """The evidence of each target on the quick path; ``None`` where its rounding could matter."""
+    spectrum = _spectrum_of_gram(features, targets)
+    balance = _balance(spectrum, log_start)
+    return _evidence(spectrum, balance.log_t) if _is_exact_enough(spectrum, balance) else None
+
+
+def _target_exponents(targets: Float[Tensor, "samples targets"]) -> Float[Tensor, " targets"]:
+    """Powers of two that bring targets whose squares could leave float64 to about 1; 0 for ordinary ones."""
+    exponents = torch.frexp(targets.abs().amax(dim=0)).exponent.double()
+    return torch.where(exponents.abs() > 150, exponents, 0.0)
 
 
 def _as_targets(labels: object, features: Float[Tensor, "samples dimensions"]) -> Float[Tensor, "samples targets"]:
@@ -106,18 +134,23 @@ class _Spectrum:
     """Features and targets in the basis in which the features' samples-by-samples Gram matrix is diagonal.
 
     Attributes:
-        eigenvalues: ``[m]``, m the smaller of samples and dimensions, ascending or descending, at least 0.
+        log_eigenvalues: ``[m]``, m the smaller of samples and dimensions, in any order; -inf for an eigenvalue of 0.
         energies: ``[m, targets]``, squared coordinates of the targets along these directions.
         outside: ``[targets]``, what the targets have in no direction that the features reach.
         totals: ``[targets]``, squared norms of the targets.
         samples: Number of samples.
     """
 
-    eigenvalues: _Numbers
+    log_eigenvalues: _Numbers
     energies: _Numbers
     outside: _Numbers
     totals: _Numbers
     samples: int
+
+    @property
+    def log_positive(self) -> _Numbers:
+        """Logs of the eigenvalues above 0."""
+        return self.log_eigenvalues[np.isfinite(self.log_eigenvalues)]
 
 
 def _spectrum_of_gram(features: Tensor, targets: Tensor) -> _Spectrum:
@@ -133,9 +166,8 @@ def _spectrum_of_gram(features: Tensor, targets: Tensor) -> _Spectrum:
     energies = (vectors.T @ with_targets).square() / eigenvalues.clamp(min=floor)[:, None]
     totals = targets.square().sum(dim=0)
     outside = (totals - energies.sum(dim=0)).clamp(min=0.0)
-    return _Spectrum(
-        _numbers(eigenvalues.clamp(min=0.0)), _numbers(energies), _numbers(outside), _numbers(totals), len(features)
-    )
+    logs = eigenvalues.clamp(min=0.0).log()
+    return _Spectrum(_numbers(logs), _numbers(energies), _numbers(outside), _numbers(totals), len(features))
 
 
 def _spectrum_of_factor(features: Tensor, targets: Tensor) -> _Spectrum:
@@ -144,16 +176,16 @@ def _spectrum_of_factor(features: Tensor, targets: Tensor) -> _Spectrum:
     pairs = zip(row_blocks(features, rows=ROWS_TO_FACTOR), torch.split(targets, ROWS_TO_FACTOR), strict=True)
     factor = triangular_factor(torch.cat(pair, dim=1) for pair in pairs)
     size = min(samples, dimensions)
-    left, singular, _ = torch.linalg.svd(factor[:size, :dimensions], full_matrices=False)
+    rounding = max(samples, dimensions) * EPSILON
+    left, singular = scaled_svd(factor[:size, :dimensions], rounding)
     energies = (left.T @ factor[:size, dimensions:]).square()
     outside = factor[size:, dimensions:].square().sum(dim=0)
     totals = targets.square().sum(dim=0)
-    rounding = max(samples, dimensions) * EPSILON
-    empty = singular <= rounding * singular[0]
+    empty = singular == 0.0
     outside = outside + energies[empty].sum(dim=0)
-    energies, eigenvalues = energies.masked_fill(empty[:, None], 0.0), singular.square().masked_fill(empty, 0.0)
+    energies, logs = energies.masked_fill(empty[:, None], 0.0), 2.0 * singular.log()
     outside = outside.masked_fill(outside <= rounding**2 * totals, 0.0)
-    return _Spectrum(_numbers(eigenvalues), _numbers(energies), _numbers(outside), _numbers(totals), samples)
+    return _Spectrum(_numbers(logs), _numbers(energies), _numbers(outside), _numbers(totals), samples)
 
 
 def _numbers(tensor: Tensor) -> _Numbers:
@@ -166,7 +198,7 @@ class _Step:
     """One step of the fixed-point iteration, for several targets at once; t stands for alpha / beta.
 
     Attributes:
-        weights: Squared norm of the mean weights, ``[targets]``.
+        weights: t times the squared norm of the mean weights, ``[targets]``.
         residuals: Squared norm of what they leave of the targets, ``[targets]``.
         change: Log of the next t minus log of this one, ``[targets]``.
     """
@@ -177,16 +209,15 @@ class _Step:
 
 
 def _step(spectrum: _Spectrum, log_t: _Numbers, chosen: Any = slice(None)) -> _Step:
-    t = np.exp(log_t)
-    eigenvalues, energies = spectrum.eigenvalues[:, None], spectrum.energies[:, chosen]
-    inverse = 1.0 / (eigenvalues + t)
-    effective = (eigenvalues * inverse).sum(axis=0)  # gamma, the number of weights that the data determine
-    free = spectrum.samples - len(eigenvalues) + t * inverse.sum(axis=0)  # n - gamma, without cancellation
-    shares = energies * inverse * inverse
-    weights = (eigenvalues * shares).sum(axis=0)
-    residuals = spectrum.outside[chosen] + t * t * shares.sum(axis=0)
+    # By logs alone, so that no scale of the features leaves the range of float64.
+    ratios, energies = spectrum.log_eigenvalues[:, None] - log_t, spectrum.energies[:, chosen]
+    learned, left = expit(ratios), expit(-ratios)  # eigenvalue / (eigenvalue + t), and t / (eigenvalue + t)
+    effective = learned.sum(axis=0)  # gamma, the number of weights that the data determine
+    free = spectrum.samples - len(ratios) + left.sum(axis=0)  # n - gamma, without cancellation
+    weights = (energies * learned * left).sum(axis=0)
+    residuals = spectrum.outside[chosen] + (energies * left * left).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.log(effective / free) + np.log(residuals / weights) - log_t
+        change = np.log(effective / free) + np.log(residuals / weights)
     return _Step(weights, residuals, change)
 
 
@@ -200,30 +231,46 @@ _FAR = math.log(1e14)
 """How far log t may lie outside the logs of the eigenvalues; beyond, the evidence no longer changes."""
 
 
-def _balance(spectrum: _Spectrum) -> _Numbers:
-    """Log of alpha / beta for each target, where the iteration from 1 converges: -inf and inf where it runs away.
+@dataclass(frozen=True, eq=False)
+class _Balance:
+    """Where the iteration has led.
+
+    Attributes:
+        log_t: Log of alpha / beta for each target; -inf and inf where it runs away.
+        lowest: The smallest value that any of them had on the way.
+    """
+
+    log_t: _Numbers
+    lowest: float
+
+
+def _balance(spectrum: _Spectrum, log_start: float) -> _Balance:
+    """Where the iteration converges.
 
     alpha and beta follow from their ratio t, so the iteration is one in t alone. It converges linearly, now and then
     very slowly; after enough steps to have settled near one fixed point, that one is found by bisection.
     """
-    positive = spectrum.eigenvalues[spectrum.eigenvalues > 0.0]
-    explained = (spectrum.eigenvalues[:, None] * spectrum.energies).sum(axis=0) > 0.0
-    log_t = np.where(explained, 0.0, np.inf)
-    if not len(positive):
-        return log_t
-    least, most = math.log(positive.min()) - _FAR, math.log(positive.max()) + _FAR
+    logs = spectrum.log_positive
+    explained = (spectrum.energies[np.isfinite(spectrum.log_eigenvalues)] > 0.0).any(axis=0)
+    log_t = np.where(explained, log_start, np.inf)
+    if not len(logs):
+        return _Balance(np.full_like(log_t, np.inf), math.inf)
+    least, most = float(logs.min()) - _FAR, float(logs.max()) + _FAR
     active = np.flatnonzero(explained)
+    log_t[active] = min(max(log_start, least), most)  # farther out, a step in either direction is the same
+    lowest = math.inf
     for _ in range(_STEPS):
+        if not len(active):
+            return _Balance(log_t, lowest)
+        lowest = min(lowest, float(log_t[active].min()))
         change = _step(spectrum, log_t[active], active).change
         log_t[active] += change
         log_t[log_t > most] = np.inf
         log_t[(log_t < least) & (spectrum.outside == 0.0)] = -np.inf
         active = active[(np.abs(change) > _SETTLED) & np.isfinite(log_t[active])]
-        if not len(active):
-            return log_t
     for target in active:
         log_t[target] = _nearest_fixed_point(spectrum, int(target), float(log_t[target]), least, most)
-    return log_t
+    return _Balance(log_t, min(lowest, float(log_t.min())))
 
 
 def _nearest_fixed_point(spectrum: _Spectrum, target: int, start: float, least: float, most: float) -> float:
@@ -248,14 +295,24 @@ def _nearest_fixed_point(spectrum: _Spectrum, target: int, start: float, least: 
     return (near + far) / 2.0
 
 
-def _is_exact_enough(spectrum: _Spectrum, log_t: _Numbers) -> bool:
+def _is_exact_enough(spectrum: _Spectrum, balance: _Balance) -> bool:
     """Whether the rounding of a Gram matrix, about 2^-52 of its largest eigenvalue, is far below what matters here."""
-    if bool((log_t == -np.inf).any()) or not spectrum.eigenvalues.max() > 0.0:
+    log_t, logs = balance.log_t, spectrum.log_positive
+    if not len(logs) or bool((log_t == -np.inf).any()):
         return False
-    finite = np.where(np.isfinite(log_t), log_t, math.log(spectrum.eigenvalues.max()))
-    small = np.exp(finite) < 1e8 * EPSILON * spectrum.eigenvalues.max()
+    rounding = float(logs.max()) + math.log(EPSILON)
+    # Where t once was below what rounding blurs, the iteration may have gone astray, to infinity above all.
+    blurred = bool((spectrum.log_eigenvalues < rounding + _LEEWAY).any())
+    if blurred and balance.lowest < rounding + _LEEWAY:
+        return False
+    finite = np.where(np.isfinite(log_t), log_t, float(logs.max()))
+    small = finite < rounding + 2.0 * _LEEWAY
     cancelled = _step(spectrum, finite).residuals < 1e-7 * spectrum.totals
     return not bool((small | cancelled).any())
+
+
+_LEEWAY = math.log(1e4)
+"""Log of how far above rounding a number has to be to be good to some digits; twice that, to eight of them."""
 
 
 def _evidence(spectrum: _Spectrum, log_t: _Numbers) -> _Numbers:
@@ -267,16 +324,15 @@ def _evidence(spectrum: _Spectrum, log_t: _Numbers) -> _Numbers:
 
 
 def _evidence_of(spectrum: _Spectrum, target: int, log_t: float) -> float:
-    eigenvalues, samples = spectrum.eigenvalues, spectrum.samples
+    logs, samples = spectrum.log_positive, spectrum.samples
     if log_t == math.inf:
         misfit, volume = float(spectrum.totals[target]), 0.0
     else:
         if log_t == -math.inf:
-            positive = eigenvalues[eigenvalues > 0.0]
-            if len(positive) < samples:
+            if len(logs) < samples:
                 return math.inf
-            log_t = math.log(positive.min()) - _FAR
+            log_t = float(logs.min()) - _FAR
         step = _step(spectrum, np.array([log_t]), np.array([target]))
-        misfit = float(step.residuals[0] + math.exp(log_t) * step.weights[0])
-        volume = float(np.log1p(eigenvalues / math.exp(log_t)).sum()) / samples
+        misfit = float(step.residuals[0] + step.weights[0])
+        volume = float(np.logaddexp(0.0, logs - log_t).sum()) / samples
     return (math.log(samples / misfit) - math.log(2.0 * math.pi) - 1.0 - volume) / 2.0

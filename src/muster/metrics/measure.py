@@ -29,10 +29,10 @@ class Measure:
 
     Attributes:
         name: As it was written; names columns of rankings.
-        metric: What is wrapped. For MS-LEEP on hard subsets it is LEEP, each member's on its own (H22 A.2); an ensemble
-            has the sum.
+        metric: What is wrapped. For MS-LEEP on hard subsets it is LEEP, each member's on its own (H22 A.2), of which an
+            ensemble has the sum; for GBC on hard subsets the spherical one, as in H22.
         dimensions: Number of principal components that features are reduced to first (``+pcaN``; Bolya et al., NeurIPS
-            2021, section 4); ``None`` for all of them.
+            2021, section 4), those of a reference too; ``None`` for all of them.
         hard: Only the hardest part of the target is looked at (HASTE, section 4): ``"images"`` that resemble the source
             least (``+haste_ca``, class-agnostic), or ``"pixels"`` far from the mean of their class (``+haste_cs``).
         with_depth: Scores are standardised over the members, and each one's relative depth is added (``+l``; Bolya et
@@ -95,6 +95,8 @@ def parse_measure(text: str) -> Measure:
     measure = Measure(text, metric, dimensions, hard, with_depth)
     if reason := _misfit(measure):
         raise ValueError(f"Metric {text!r}: {reason}")
+    if hard is not None and name == "gbc":  # H22 A.2: so in all its experiments
+        return replace(measure, metric=get_metric("gbc_spherical"))
     if hard is not None and name == "ms_leep":  # each member has a hard subset of its own, and a LEEP on it
         return replace(measure, metric=get_metric("leep"))
     return measure

@@ -12,6 +12,9 @@ from muster.metrics.leep import leep
 _COMPONENTS_PER_CLASS = 5
 _VARIANCE = 0.8
 
+_LARGEST = 1e100
+"""Far beyond what the regularisation bears, and far below what float64 can square."""
+
 
 def n_leep(features: Features, labels: SampleLabels, seed: int = 0) -> float:
     """N-LEEP: LEEP of the posterior probabilities of a mixture of Gaussians that was fitted to the features.
@@ -62,6 +65,11 @@ def n_leep(features: Features, labels: SampleLabels, seed: int = 0) -> float:
             f"component of the mixture, but got {len(values)} of {len(counts)} classes."
         )
     points = principal_components(values, variance=_VARIANCE).cpu().numpy()
+    if points.size and float(np.abs(points).max()) > _LARGEST:
+        raise ValueError(
+            "Expected `features` of a scale at which the mixture's regularisation is not lost, but got principal "
+            f"components up to {np.abs(points).max():g}. Divide the features by a constant."
+        )
     targets = classes.cpu().numpy()
     if points.shape[1] == 0:
         return leep(np.ones((len(points), 1)), targets)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from muster.metrics._arrays import Labels, SourceProbabilities, as_labels, as_probabilities
+from muster.metrics._arrays import Labels, SourceProbabilities, as_probabilities
 from muster.metrics._ensemble import first_argmax
+from muster.metrics._features import as_present_classes
 
 
 def nce(probs: SourceProbabilities, labels: Labels) -> float:
@@ -40,7 +41,8 @@ def nce(probs: SourceProbabilities, labels: Labels) -> float:
         -0.4621
     """
     source = as_probabilities("probs", probs)
-    target, num_classes = as_labels(labels, len(source), None, source.device)
+    target, counts = as_present_classes(labels, len(source), source.device)
+    num_classes = len(counts)
     predicted = first_argmax(source)
     cells = predicted * num_classes + target
     joint = torch.bincount(cells, minlength=source.shape[1] * num_classes).view(-1, num_classes).double()

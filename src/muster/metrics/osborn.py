@@ -18,6 +18,9 @@ from muster.metrics._features import Features, SampleLabels
 from muster.metrics._transport import MAX_ITERATIONS, MAX_SAMPLES, SourceFeatures, SourceLabels, couple
 from muster.metrics.corrections import standardised_sum
 
+_MANY_CLASSES = 1024
+"""Beyond, predictions are first numbered anew: classes that nobody predicts would fill a table of pairs."""
+
 ClassPredictions: TypeAlias = Integer[Tensor, "members pixels"] | Integer[NumpyArray, "members pixels"]
 
 
@@ -281,6 +284,9 @@ def _as_predictions(predictions: object, num_classes: int | None) -> tuple[Integ
     classes = high + 1 if num_classes is None else num_classes
     if low < 0 or high >= classes:
         raise ValueError(f"Expected `predictions` between 0 and {classes - 1}, but got {low} to {high}.")
+    if classes > _MANY_CLASSES:
+        present, contiguous = np.unique(rows, return_inverse=True)
+        return contiguous.reshape(rows.shape), len(present)
     return rows, classes
 
 

@@ -45,12 +45,14 @@ def otce(
     Raises:
         ValueError: If features are not finite floating-point arrays of one width, or are empty.
         ValueError: If labels are not integers, not one per row, negative, or void (255) is among them.
-        ValueError: If the transport did not converge within ``max_iterations``.
+        ValueError: If the transport did not converge within ``max_iterations``, or is not proven to be optimal.
+        ValueError: If a point would move 10^12 times as far as is usual (float64 cannot tell where to), or the cost
+            leaves the range of float64.
 
     Source:
         Tan et al., "OTCE: A Transferability Metric for Cross-Domain Cross-Task Representations", CVPR 2021. Exact
-        transport, as in the authors' code; that stops after 100 000 pivots with a warning, which is too early for 2000
-        rows a side.
+        transport, as in the authors' code, which stops after 100 000 pivots with a warning (too early for 2000 rows a
+        side); here the plan is proven by its dual variables, also beside far outliers.
 
     Note:
         O(rows^2 x dimensions) time and O(rows^2) memory for the distances, and a network simplex whose time grows

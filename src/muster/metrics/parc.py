@@ -56,7 +56,8 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
 
     Source:
         Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", NeurIPS 2021, eq. 7 and 8;
-        annotations of segmentation as in section 5. The authors' scores are 100 times as large.
+        annotations of segmentation as in section 5. That features are standardised first is not in eq. 7, but in the
+        authors' code, whose scores are 100 times as large.
 
     Example:
         >>> import numpy as np

@@ -22,6 +22,7 @@ from muster.metrics.gbc import gbc
 from muster.metrics.h_score import h_score
 from muster.metrics.iou_eep import iou_eep, iou_eep_of
 from muster.metrics.knn_accuracy import knn_accuracy
+from muster.metrics.knn_shares import knn_shares
 from muster.metrics.leep import leep
 from muster.metrics.logistic_accuracy import logistic_accuracy
 from muster.metrics.logme import logme
@@ -108,6 +109,7 @@ METRICS: dict[str, Metric] = {
         Metric("rsa", "RSA", rsa, _REFERENCE),
         Metric("dds", "DDS", dds, _REFERENCE),
         Metric("knn_accuracy", "1-NN", knn_accuracy, _FEATURES),
+        Metric("knn_shares", "1-NN (images)", knn_shares, ("image_features", "annotations")),
         Metric("logistic_accuracy", "Logistic", logistic_accuracy, _FEATURES),
         Metric("otce", "OTCE", otce, (*_SOURCE, "labels"), larger_is_better=False),
         Metric("osborn", "OSBORN", osborn, (*_SOURCE, "predictions"), "candidate", larger_is_better=False),

@@ -47,7 +47,8 @@ def rsa(
 
     Source:
         Dwivedi and Roig, "Representation Similarity Analysis for Efficient Task Taxonomy & Transfer Learning", CVPR
-        2019, section 3; the standardisation is that of Bolya et al., NeurIPS 2021, section 3.2.
+        2019, section 3. That columns are standardised first is in neither that paper nor Bolya et al., NeurIPS 2021;
+        the authors' code of the latter does so.
 
     Example:
         >>> import numpy as np

@@ -114,7 +114,8 @@ def score_panel(
         progress: Told how many candidates' worth of work was done since it was last told.
 
     Returns:
-        Scores per metric; the share of the pixels that they rest on; and whether the work was interrupted (Ctrl-C).
+        Scores per metric; the share of the pixels that they rest on; and whether the work was interrupted (Ctrl-C). A
+        soft IoU is NaN where its sums are too small for fixed point, see :meth:`Tally.is_coarse`.
 
     Raises:
         KeyboardInterrupt: If nothing that all candidates share was computed before it, or at the second one.
@@ -136,6 +137,8 @@ def score_panel(
                     raise KeyboardInterrupt
                 for metric in metrics:
                     scores[metric][rows] = tally.score(metric)
+                if "soft_iou_eep" in metrics and not interrupt.wanted:
+                    scores["soft_iou_eep"][rows][tally.is_coarse()] = np.nan
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return scores, fraction, interrupt.wanted

@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import largest_tie
 from muster.search._compiling import kernels
 from muster.search._workers import Steps, Workers
 from muster.search.panel import Panel
+from muster.search.result import best_first
 
 MemberSet = tuple[int, ...]
 """Indices of members, ascending."""
@@ -204,11 +206,11 @@ def best_extensions(
     needed = min(count * (len(bases[0]) + 1), flat.size)
     least = np.partition(flat, flat.size - needed)[flat.size - needed]
     found: dict[MemberSet, float] = {}
-    for place in np.flatnonzero((flat >= least) & (flat > -np.inf)):
+    for place in np.flatnonzero((flat >= least - largest_tie(flat)) & (flat > -np.inf)):
         base, member = divmod(int(place), scores.shape[1])
         members = tuple(sorted((*bases[base], member)))
         found[members] = max(float(flat[place]), found.get(members, -np.inf))
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count])
+    return dict(best_first(found, count))
 
 
 def mean_ious(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+from muster.metrics._ties import largest_tie
 from muster.search._extension import LEADERS, MemberSet
 from muster.search._listed_sets import ListedSets
 from muster.search._workers import Steps
@@ -51,7 +52,8 @@ class Race:
         unseen = 1.0 - self.pixels / self._panel.num_pixels
         errors = np.sqrt(of_pixel / self.pixels * unseen)
         tests = max(1, (self._started - 1) * len(self._looks))
-        behind = scores[leader] - scores > float(norm.isf((1.0 - self._confidence) / tests)) * errors
+        allowed = float(norm.isf((1.0 - self._confidence) / tests)) * errors + largest_tie(scores)
+        behind = scores[leader] - scores > allowed
         behind[leader] = False
         self._listed.keep(~behind)
 

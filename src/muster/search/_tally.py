@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from muster.metrics._arrays import NumpyArray
 
@@ -26,6 +26,7 @@ COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
 
 _LARGEST = 1.02  # a probability after rounding
 _ROWS_AT_ONCE = 4096
+_COARSE = 1e-8  # part of the sum in a class that rounding may be
 
 
 def share_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
@@ -154,6 +155,21 @@ class Tally:
             shares[:, self.label_counts == 0] = np.nan
             scores[rows] = np.nanmean(shares, axis=1)
         return scores
+
+    def is_coarse(self) -> Bool[NumpyArray, " candidates"]:
+        """Where fixed point is too coarse for the soft IoU: what was added to some class is hardly above rounding.
+
+        That cannot be where rows sum to 1, since a right pixel then adds one part in ``num_classes`` at least, and a
+        wrong one half.
+        """
+        coarse = np.zeros(len(self.candidates), dtype=bool)
+        present = self.label_counts > 0
+        rounding = self.label_counts[present] / self.scale
+        for start in range(0, len(coarse), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            _, whole = self._soft_ious(rows)
+            coarse[rows] = (whole[:, present] * _COARSE < rounding).any(axis=1)
+        return coarse
 
     def _ious(self, rows: slice) -> tuple[NumpyArray, NumpyArray]:
         wrong, right = np.split(self.counts[rows], 2, axis=1)

@@ -50,7 +50,8 @@ def score_tiles(
         tile_numbers: Most pixels times candidates at a time.
 
     Returns:
-        float64 ``[candidates]`` per metric.
+        float64 ``[candidates]`` per metric. A soft IoU is NaN where its sums are too small for fixed point, see
+        :meth:`Tally.is_coarse`.
     """
     num_members, num_pixels, size = len(members.predictions), len(members.labels), candidates.shape[1]
     most = min(tile_numbers // num_members, block_numbers // (num_members * members.num_classes))
@@ -73,6 +74,8 @@ def score_tiles(
     if tally.wants_marks:
         tally.counts[:], tally.totals[:] = counts.cpu().numpy(), totals.cpu().numpy()
     scores = {metric: tally.score(metric) for metric in metrics if metric != "e_leep"}
+    if "soft_iou_eep" in scores:
+        scores["soft_iou_eep"][tally.is_coarse()] = np.nan
     return {**scores, "e_leep": logs.cpu().numpy() / num_pixels - math.log(size)}
 
 

@@ -5,6 +5,7 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's, ``source_clas
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import warnings
@@ -22,6 +23,8 @@ from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
+from muster.metrics._ties import first_best
+from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
@@ -57,6 +60,7 @@ class SelectOptions(TypedDict, total=False):
     resamples: int
     reference: Path | None
     hard_fraction: float
+    l_max: float
     train_images: TrainImages
     pixels_per_image: int
     image_size: int | None
@@ -85,6 +89,7 @@ def select(
     resamples: int = 100,
     reference: Path | None = None,
     hard_fraction: float = DEFAULT_FRACTION,
+    l_max: float = DEFAULT_L_MAX,
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -123,6 +128,7 @@ def select(
         reference: Folder of a member trained on the target, for ``rsa`` and ``dds``; by default the best such member of
             the pool.
         hard_fraction: Which part of the probe set counts as hard, for HASTE.
+        l_max: Layers of a network that add 1 to its score, for metrics with ``+l``.
         train_images: Use a seeded choice of that many target training images. ``"auto"`` means 150, or 1000 for COCO
             and ADE20K; ``None`` means all.
         pixels_per_image: Probe pixels drawn from each image.
@@ -152,7 +158,7 @@ def select(
     """
     measures = _measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
-    _require_options(hard_fraction, resamples)
+    _require_options(hard_fraction, l_max, resamples)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
@@ -174,7 +180,7 @@ def select(
     probe = draw_probe_set(split, pixels_per_image, seed)
     reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
     cache_folder = cache_dir or default_cache_folder()
-    plan = Plan(measures, chosen_by, hard_fraction)
+    plan = Plan(measures, chosen_by, hard_fraction, l_max)
     predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
     read_twice = predictor == "counting" and resamples > 0
@@ -253,9 +259,11 @@ def _measures(metric: str, metrics: Sequence[str]) -> tuple[Measure, ...]:
         raise ConfigError(f"metric: {error}") from error
 
 
-def _require_options(hard_fraction: float, resamples: int) -> None:
+def _require_options(hard_fraction: float, l_max: float, resamples: int) -> None:
     if not 0 < hard_fraction <= 1:
         raise ConfigError(f"hard_fraction: expected more than 0 and at most 1, but got {hard_fraction}.")
+    if not 0 < l_max < math.inf:
+        raise ConfigError(f"l_max: expected a positive number of layers, but got {l_max}.")
     if resamples != 0 and resamples < LEAST_RESAMPLES:
         raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {resamples}.")
 
@@ -376,11 +384,11 @@ def _selection(
         metric=metric,
         members=chosen,
         score=float(scores[order[0]]),
-        lead=float(scores[order[0]] - scores[order[1]]) if len(order) > 1 else None,
+        lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
         class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
         # The first of equals: members are in the order of their names.
-        single_best=max(names, key=measured.leeps.__getitem__),
+        single_best=names[first_best(np.array([measured.leeps[name] for name in names]))],
         member_scores=dict(measured.leeps),
         excluded=excluded,
         probe=looked_at.settings,

@@ -29,13 +29,11 @@ from muster.metrics._arrays import (
     as_probabilities,
     to_tensor,
 )
+from muster.metrics._ties import largest_tie
 from muster.search._resampling import Problem, resampled_scores
 
 BOOTSTRAP_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that :func:`bootstrap_leaders` can resample."""
-
-TIE = 1e-9
-"""Scores closer than this are a tie, won by the candidate that comes first: rounding must not decide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +116,7 @@ class Confidence:
     def wins(self) -> Float[NumpyArray, " candidates"]:
         """Share of the resamples in which each candidate is best; the first of those that tie. Sums to 1."""
         best = self.resampled.max(axis=1, keepdims=True)
-        winners = (self.resampled >= best - TIE).argmax(axis=1)
+        winners = (self.resampled >= best - largest_tie(self.resampled)).argmax(axis=1)
         shares: NumpyArray = np.bincount(winners, minlength=len(self.scores)) / self.resamples
         return shares
 

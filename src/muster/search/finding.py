@@ -19,6 +19,7 @@ from jaxtyping import Float
 from muster.errors import ConfigError
 from muster.metrics import Measure
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import best_first_order
 from muster.probe import ProbeReader
 from muster.probe.ranks import from_rank_zero
 from muster.probe.timing import inference_seconds
@@ -255,7 +256,7 @@ class _Finder:
     def _best_sums(self, size: int) -> tuple[list[tuple[int, ...]], str]:
         """The members of largest score, and sets that differ from them in one."""
         name = self.plan.chosen_by.name
-        order = np.argsort(-self.measured.columns[name], kind="stable").tolist()
+        order = best_first_order(self.measured.columns[name]).tolist()
         best, next_best = order[:size], order[size : size + MOST_LEADERS - 1]
         rows = [tuple(sorted(best))]
         rows += [tuple(sorted((*best[:out], *best[out + 1 :], other))) for other in next_best for out in range(size)]

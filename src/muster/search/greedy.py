@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from muster.errors import unknown_name
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import best_first_order
 from muster.search._extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
 from muster.search._listed_sets import exact_scores, list_sets, member_leeps
 from muster.search._log_bound import e_leep_bound
@@ -25,8 +26,8 @@ from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult
 _BATCH = 64
 """Members whose gains are brought up to date together."""
 
-_ROUNDING = 1e-9
-"""By how much rounding may make a gain that is out of date too small: far more than it can."""
+_ROUNDING = 1e-6
+"""By how much a gain that is out of date may be too small, for rounding or because it ties: far more than it can."""
 
 
 def greedy(
@@ -125,7 +126,7 @@ def best_sum(panel: Panel, size: int, workers: Workers) -> SearchResult:
         The members of largest LEEP, with their score as bound.
     """
     leeps = member_leeps(panel, workers)
-    order = np.argsort(-leeps, kind="stable")
+    order = best_first_order(leeps)
     members = tuple(sorted(order[:size].tolist()))
     score = float(sum(leeps[list(members)].tolist()))
     guarantee = "the best set: MS-LEEP is a sum over members, and these have the largest terms"
@@ -257,7 +258,7 @@ class _LazyLog:
         values = self._evaluate(slack)
         largest = np.partition(self._gains, -self._size)[-self._size :]
         self.bound = min(self.bound, self._value + float(largest.sum()) - math.log(self._size))
-        order = np.argsort(-values, kind="stable")
+        order = best_first_order(values)
         known = order[values[order] > -np.inf][:LEADERS]
         self.leaders = [tuple(sorted((*self.members, member))) for member in known.tolist()]
         best = int(order[0])

@@ -112,8 +112,11 @@ class Inputs:
         return self.of_pixels(torch.from_numpy(chosen))
 
     def reduced(self, dimensions: int) -> Inputs:
-        """The same with features reduced to their principal components; fewer dimensions than asked for all stay."""
-        names = {"features", "image_features"} & set(self.values)
+        """The same with features reduced to their principal components; fewer dimensions than asked for all stay.
+
+        A metric that compares two sets of features has both reduced, each by itself.
+        """
+        names = {"features", "image_features", "reference"} & set(self.values)
         reduced = {n: reduce_dimensions(self.values[n], min(dimensions, *self.values[n].shape)) for n in names}
         return replace(self, values={**self.values, **reduced})
 

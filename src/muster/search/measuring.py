@@ -25,6 +25,7 @@ from muster.metrics import (
 )
 from muster.metrics._arrays import NumpyArray
 from muster.metrics._ensemble import first_argmax
+from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
@@ -46,11 +47,13 @@ class Plan:
         measures: All metrics, of whatever kind.
         chosen_by: The one to choose by; that it cannot be computed is an error, for the others a warning.
         hard_fraction: Which part of the probe set HASTE looks at, 0..1.
+        l_max: Layers that add 1 to a score with ``+l``.
     """
 
     measures: tuple[Measure, ...]
     chosen_by: Measure
     hard_fraction: float
+    l_max: float = DEFAULT_L_MAX
 
     @property
     def needs(self) -> frozenset[str]:
@@ -219,7 +222,8 @@ class _Work:
             raise ValueError("it is not finite for every member")
         if not measure.with_depth:
             return column
-        return np.asarray(depth_correction(column, [member.card.depth for member in self.measured.members]))
+        depths = [member.card.depth for member in self.measured.members]
+        return np.asarray(depth_correction(column, depths, self.plan.l_max))
 
     def _drop(self, measure: Measure, reason: str) -> None:
         if measure == self.plan.chosen_by:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from muster.errors import unknown_name
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import best_first_order, tie_levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Ranking:
         return len(self.members)
 
     def order(self, metric: str, names: Sequence[str] | None = None) -> Int[NumpyArray, " candidates"]:
-        """Candidates from best to worst.
+        """Candidates from best to worst. Scores that differ by round-off tie, see :mod:`muster.metrics._ties`.
 
         Args:
             metric: Which scores to order by.
@@ -72,9 +73,9 @@ class Ranking:
         if metric not in self.scores:
             raise ValueError(unknown_name("metric of this ranking", metric, self.scores))
         if names is None:
-            return np.argsort(-self.scores[metric], kind="stable")
+            return best_first_order(self.scores[metric])
         columns = np.sort(self._places(names)[self.members], axis=1).T
-        return np.lexsort((*columns[::-1], -self.scores[metric]))  # the last key counts most
+        return np.lexsort((*columns[::-1], -tie_levels(self.scores[metric])))  # the last key counts most
 
     def with_scores(self, metric: str, values: Float[NumpyArray, " candidates"]) -> Ranking:
         """The same candidates with the scores of one more metric.

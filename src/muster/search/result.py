@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from muster.metrics._ties import best_first_order
+
 SEARCH_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that :func:`muster.search.greedy.greedy`, ``beam`` and ``racing`` can search by."""
 
@@ -59,10 +63,12 @@ def best_first(scored: dict[tuple[int, ...], float], count: int) -> tuple[Leader
         count: How many to return at most.
 
     Returns:
-        From best to worst; equal scores in lexicographic order of the members.
+        From best to worst; equal scores (also up to round-off) in lexicographic order of the members.
 
     Example:
         >>> best_first({(1, 2): 0.5, (0, 2): 0.5, (0, 1): 0.25}, 2)
         (((0, 2), 0.5), ((1, 2), 0.5))
     """
-    return tuple(sorted(scored.items(), key=lambda item: (-item[1], item[0]))[:count])
+    sets = sorted(scored)
+    order = best_first_order(np.array([scored[members] for members in sets]))[:count]
+    return tuple((sets[place], scored[sets[place]]) for place in order.tolist())

@@ -48,8 +48,9 @@ def score_ensembles(
     """Score every set of ``size`` members.
 
     Predicted classes are exactly those of the metrics' definition, and so are counts of them. Sums over pixels differ
-    from the definition's by rounding, but not with the number of threads. The first call on a machine compiles the
-    inner loops, which takes some seconds.
+    from the definition's by rounding, but not with the number of threads. Rows need not sum to 1: where what they give
+    is too little for fixed point, a candidate is scored by the definition itself. The first call on a machine compiles
+    the inner loops, which takes some seconds.
 
     Cost: with M candidates, M * pixels * classes additions and comparisons for the IoU metrics, M * pixels for E-LEEP.
     Memory beyond that of ``eeps``: one chunk of the panel, and 40 bytes for each candidate and class.
@@ -100,6 +101,9 @@ def score_ensembles(
             raise ScoringInterrupted(Ranking(rows, scores, fraction))
     if plain:
         scores |= _score_plainly(panel.in_memory(), rows, plain, report)
+    if "soft_iou_eep" in scores and (coarse := np.isnan(scores["soft_iou_eep"])).any():
+        by_definition = _score_plainly(panel.in_memory(), rows[coarse], [METRICS["soft_iou_eep"]], lambda _: None)
+        scores["soft_iou_eep"][coarse] = by_definition["soft_iou_eep"]
     report.end()
     return Ranking(rows, {metric.name: scores[metric.name] for metric in chosen})
 

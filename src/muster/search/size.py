@@ -34,6 +34,7 @@ from jaxtyping import Bool, Int
 
 from muster.errors import ConfigError, SelectionError
 from muster.metrics._arrays import Column, NumpyArray, to_column
+from muster.metrics._ties import first_best
 
 COMPARES_SIZES = ("e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that mean the same for every size of an ensemble."""
@@ -164,7 +165,7 @@ def propose_size(
     rows = _rows(members, to_column("scores", scores), _positive("costs", costs))
     price = least_gain * abs(rows[0].score) / rows[0].cost
     # The first of equals is the smallest.
-    chosen = max(rows, key=lambda row: row.score - price * row.cost)
+    chosen = rows[first_best(np.array([row.score - price * row.cost for row in rows]))]
     reason = _reason(rows, chosen, cost, least_gain)
     return SizeProposal(chosen.size, rows, metric, cost, least_gain, reason)
 
