@@ -328,12 +328,14 @@ class TestReading:
         (folder / "train/images/a.png").unlink()
         Image.fromarray(stored).save(folder / "train/images/a.jpg", exif=exif, quality=95)
         train = open_folder(folder).train
-        expect_error(lambda: train[0], "16 x 24", "24 x 16", "EXIF")
+        assert train[0].image.shape == (3, 16, 24)  # the mask is of the size as stored: it was drawn on that
         Image.new("L", (16, 24)).save(folder / "train/masks/a.png")
         image = train[0].image.float()
         assert image.shape == (3, 24, 16)
         assert image[:, :11].mean() < 5
         assert image[:, 13:].mean() > 195
+        Image.new("L", (17, 24)).save(folder / "train/masks/a.png")
+        expect_error(lambda: train[0], "16 x 24", "17 x 24")
 
 
 class TestModes:

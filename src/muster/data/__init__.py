@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muster.data.folder import open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from muster.data.labels import judge_labels
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import open_dataset
 from muster.data.pairing import list_pictures, unreadable_pictures
@@ -39,6 +40,7 @@ __all__ = [
     "check_split",
     "class_pixel_counts",
     "fit_size",
+    "judge_labels",
     "list_pictures",
     "make_loader",
     "open_dataset",

@@ -120,20 +120,27 @@ def _files_of(folder: Path, suffixes: Iterable[str], whose: str) -> Iterator[Pat
     endings = frozenset(suffixes)
     try:
         with os.scandir(folder) as entries:
-            found = sorted(
-                (entry.name, entry.is_file())
-                for entry in entries
-                if not entry.name.startswith(".") and not entry.is_dir() and Path(entry.name).suffix.lower() in endings
-            )
+            named = [entry for entry in entries if Path(entry.name).suffix.lower() in endings]
+            found = sorted((entry.name, _is_file(entry)) for entry in named if not entry.name.startswith("."))
     except OSError as error:
         raise DatasetError(f"Expected a folder {folder}{whose}, but it cannot be listed: {error.strerror}.") from error
     for name, regular in found:
+        if regular is None:
+            continue
         if not regular:
             kind = special_kind(folder / name) or "a link that leads nowhere"
             raise DatasetError(
                 f"{folder / name}{whose} is {kind}, but a picture file is expected. Replace or remove it."
             )
         yield folder / name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool | None:
+    """Whether it is a regular file; ``None`` for a folder."""
+    try:
+        return None if entry.is_dir() else entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _few(files: Iterable[Path]) -> str:
