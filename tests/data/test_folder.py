@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from muster.data.folder import open_folder, split_record
 from muster.data.images import read_image, read_mask
@@ -365,6 +366,21 @@ class TestModes:
     def test_alpha_is_dropped_not_blended(self, tmp_path: Path) -> None:
         Image.new("RGBA", (4, 3), (10, 20, 30, 0)).save(tmp_path / "a.png")
         assert read_image(tmp_path / "a.png")[:, 0, 0].tolist() == [10, 20, 30]
+
+    def test_views_for_other_devices_and_smaller_copies_are_no_further_pictures(self, tmp_path: Path) -> None:
+        image, small = Image.new("RGB", (64, 48), (9, 9, 9)), Image.new("RGB", (16, 12))
+        image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[small])
+        with AppendingTiffWriter(str(tmp_path / "a.tif"), new=True) as pages:
+            image.save(pages, "TIFF")
+            pages.newFrame()
+            small.save(pages, "TIFF", tiffinfo={254: 1})
+        for name in ("a.jpg", "a.tif"):
+            assert read_image(tmp_path / name).shape == (3, 48, 64)
+
+    @pytest.mark.parametrize("mode", ["LA", "RGBA"])
+    def test_marked_alpha_of_a_tiff_is_left_out(self, tmp_path: Path, mode: str) -> None:
+        Image.new("RGBA", (4, 3), (10, 10, 10, 0)).convert(mode).save(tmp_path / "a.tif")
+        assert read_image(tmp_path / "a.tif")[:, 0, 0].tolist() == [10, 10, 10]
 
     def test_palette_with_transparency(self, tmp_path: Path) -> None:
         image = Image.fromarray(np.ones((3, 4), np.uint8)).convert("P")

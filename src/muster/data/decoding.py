@@ -174,7 +174,10 @@ def _look_at(image: Image.Image, file: BinaryIO, what: str) -> Opened:
     # Further views of an MPO are for other devices, and the pages of a TIFF were counted before.
     if frames > 1 and image.format not in {"MPO", "TIFF"}:
         raise _several(what, frames, "frames")
-    tag = image.getexif().get(TAG)  # before the pixels: a TIFF is turned, and the tag gone, when it is decoded
+    # Before the pixels: a TIFF is turned, and the tag gone, when it is decoded. A PNG would be decoded for what may
+    # follow its pixels, so that is looked for here.
+    sooner = image.format == "PNG" and not _png_tells_more_later(file)
+    tag = (Image.Image.getexif(image) if sooner else image.getexif()).get(TAG)
     known = tag if isinstance(tag, int) and 1 <= tag <= 8 else None
     return Opened(image, bits, known, _stored_size(image, known))
 
@@ -183,6 +186,20 @@ def _stored_size(image: Image.Image, tag: int | None) -> tuple[int, int]:
     width, height = image.size
     # A TIFF tells its upright size before it is decoded.
     return (width, height) if image.format == "TIFF" and (tag or 1) > 4 else (height, width)
+
+
+def _png_tells_more_later(file: BinaryIO) -> bool:
+    """Whether a chunk that may hold an orientation follows the pixels."""
+    place = file.tell()
+    at, pixels = 8, False
+    while True:
+        file.seek(at)
+        start = file.read(8)
+        if len(start) < 8 or (pixels and start[4:] in {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}):
+            file.seek(place)
+            return len(start) == 8
+        pixels |= start[4:] == b"IDAT"
+        at += int.from_bytes(start[:4], "big") + 12
 
 
 def _png_bits(file: BinaryIO) -> int:
