@@ -9,8 +9,9 @@ import errno
 import os
 import stat
 from collections.abc import Hashable
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
@@ -52,7 +53,7 @@ def special_kind(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading.
 
     Args:
@@ -85,31 +86,34 @@ class RepeatedKeyError(yaml.YAMLError):
     """A YAML mapping names a key twice, of which one would be lost."""
 
 
-class _NoRepeatedKeys:
-    """Mixed into a YAML loader: looks at the keys of every mapping before merged ones are added."""
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[misc]
-        seen: dict[Hashable, yaml.Node] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
-                continue
-            value = self.construct_object(key)  # type: ignore[attr-defined]  # so that 255 and 0xff are one key
-            if value in seen:
-                first, again = seen[value].start_mark.line + 1, key.start_mark.line + 1
-                raise RepeatedKeyError(
-                    f"the key {key.value!r} is there twice (lines {first} and {again}): remove one of them"
-                )
-            seen[value] = key
-        return node
-
-
-class _StrictLoader(_NoRepeatedKeys, yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """Plain values."""
 
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        return _refuse_repeated_keys(self, super().compose_mapping_node(anchor))
 
-class _StrictTextLoader(_NoRepeatedKeys, yaml.BaseLoader):
+
+class _StrictTextLoader(yaml.BaseLoader):
     """Every value is text: to other loaders 0001 is a number."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        return _refuse_repeated_keys(self, super().compose_mapping_node(anchor))
+
+
+def _refuse_repeated_keys(loader: yaml.SafeLoader | yaml.BaseLoader, node: yaml.MappingNode) -> yaml.MappingNode:
+    """Look at the keys of a mapping before merged ones, which it may give another value, are added."""
+    seen: dict[Hashable, yaml.Node] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+            continue
+        value = loader.construct_object(key)  # so that 255 and 0xff are one key
+        if value in seen:
+            first, again = seen[value].start_mark.line + 1, key.start_mark.line + 1
+            raise RepeatedKeyError(
+                f"the key {key.value!r} is there twice (lines {first} and {again}): remove one of them"
+            )
+        seen[value] = key
+    return node
 
 
 def parse_yaml(text: str, as_text: bool = False) -> Any:

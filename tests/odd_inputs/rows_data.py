@@ -226,6 +226,7 @@ DESCRIPTION = [
         ("'orientation'", "apply", "ignore", "'upright'"),
     ),
     Case("no probe images", selecting(fine, probe_images=0), ("'probe_images'", "at least 1", "0 (int)")),
+    Case("two probe images", selecting(fine, probe_images=2), ("100 probe pixels of 2 training images",), status=0),
     Case(
         "a description nested too deeply",
         selecting(append("dataset.yaml", "notes: " + "[" * 3000)),
@@ -629,6 +630,18 @@ def _spoilt_selection(spoil: Spoil) -> Commands:
     return command
 
 
+def _sampled(bench: Bench) -> Sequence[str]:
+    bench.dataset()
+    for member in sorted((bench.pool() / "members").iterdir()):
+        pipe("source_sample.safetensors")(member)
+    return bench.selecting("--metrics", "[otce]", pool="pool")
+
+
+def _fifo_ensemble(bench: Bench) -> Sequence[str]:
+    pipe("ensemble/head.safetensors")(bench.ensemble())
+    return bench.predicting(str(bench.dataset() / "train/images"), ensemble="run")
+
+
 def _predicted(spoil: Spoil, name: str) -> Commands:
     def command(bench: Bench) -> Sequence[str]:
         folder = bench.home / "photos"
@@ -642,6 +655,11 @@ def _predicted(spoil: Spoil, name: str) -> Commands:
 
 
 OTHER_FILES = [
+    Case(
+        "a target of 300 letters", lambda bench: bench.selecting(target=LONG), ("There is no dataset folder", LONG[:99])
+    ),
+    Case("a source sample that is a named pipe", _sampled, ("source_sample.safetensors",)),
+    Case("weights of an ensemble that are a named pipe", _fifo_ensemble, ("head.safetensors", "a named pipe")),
     Case(
         "a key twice in a configuration", lambda bench: _config(bench, "size: 2\nsize: 3\n"), ("'size' is there twice",)
     ),

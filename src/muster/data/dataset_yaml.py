@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ def read_description(folder: Path) -> Description:
 
 
 def _parse(path: Path) -> dict[Any, Any]:
-    if not path.is_symlink() and not path.exists():
+    if not os.path.lexists(path):
         raise DatasetError(_missing_file(path))
     content = read_yaml_file(path, DatasetError)
     if not isinstance(content, dict):
