@@ -104,6 +104,12 @@ def test_image_and_mask_lie_alike(
         open_dataset(str(folder)).train[0]
 
 
+def test_a_mask_that_is_turned_alone(folder: Path, tools: Any) -> None:
+    Image.fromarray(tools.make_picture(1)[1]).save(folder / "train/masks/a.png", exif=exif(3))
+    with pytest.raises(DatasetError, match=r"masks/a\.png .* EXIF orientation \(3\) and .*images/a\.png .*has none"):
+        open_dataset(str(folder)).train[0]
+
+
 def test_a_mask_with_an_orientation_of_its_own(folder: Path, tools: Any) -> None:
     image, mask = tools.make_picture(3)
     for part, pixels in (("images", image), ("masks", mask)):

@@ -156,10 +156,12 @@ class FolderReader:
         size = (stored.values.shape[0], stored.values.shape[1])
         as_stored = masks_lie_as_stored(header.tag, stored.tag, header.size, size, self.orientation)
         if as_stored is None:
-            turned, other = (image_file, mask_file) if header.tag not in {None, UPRIGHT} else (mask_file, image_file)
+            of_image = header.tag not in {None, UPRIGHT}
+            turned, other = (image_file, mask_file) if of_image else (mask_file, image_file)
             raise DatasetError(
-                f"{turned} of dataset {self.spec.name!r} has an EXIF orientation ({header.tag or stored.tag}) and "
-                f"{other} has none, and their sizes do not tell which belongs to which. Say it in dataset.yaml: "
+                f"{turned} of dataset {self.spec.name!r} has an EXIF orientation "
+                f"({header.tag if of_image else stored.tag}) and {other} has none, and their sizes do "
+                "not tell which belongs to which. Say it in dataset.yaml: "
                 "'orientation: apply' if masks were drawn on the upright images, as viewers show them (the usual "
                 "case), or 'orientation: ignore' if they were drawn on the pixels as stored."
             )

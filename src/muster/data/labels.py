@@ -49,7 +49,8 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
 def _absent_classes(split: Split, absent: Sequence[int]) -> str:
     names = _some([split.spec.classes[index] for index in absent])
     void = split.spec.ignore_index
-    why = f" (ignore_index: {void} makes class {split.spec.classes[void]} void.)" if void in absent else ""
+    named = void is not None and void in absent
+    why = f" (ignore_index: {void} makes class {split.spec.classes[void or 0]} void.)" if named else ""
     return (
         f"No labelled pixel of {len(absent)} class(es) in the {len(split)} images read of split {split.name!r} of "
         f"dataset {split.spec.name!r}: {names}. No result says anything about them.{why}"

@@ -84,7 +84,8 @@ class MaskValues:
         if strange.any():
             wrong = [f"'#{code:06x}'" for code in np.unique(codes[strange]).tolist()]
             raise self._unknown(mask, dataset, wrong, int(strange.sum()))
-        return np.array([self.meaning[code] for code in known.tolist()], np.uint8)[places]
+        table: Pixels = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
+        return table[places]
 
     def _unknown(self, mask: Path, dataset: str, wrong: list[str], pixels: int) -> DatasetError:
         values = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
