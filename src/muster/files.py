@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from muster.errors import ConfigError, MusterError
+from muster.user_files import open_regular, read_yaml_file
 
 PARTIAL = ".partial-"
 """Prefix of what is still being written; the number of the writing process follows, so that a crash can be told."""
@@ -137,7 +138,7 @@ def require_writable(folder: Path, option: str) -> None:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -158,14 +159,9 @@ def read_yaml(path: Path, error: type[MusterError]) -> dict[str, Any]:
         The mapping.
 
     Raises:
-        MusterError: Of class ``error``, if the file is missing, is not YAML, or is not a mapping.
+        MusterError: Of class ``error``, if the file is missing, is not YAML, names a key twice, or is not a mapping.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise error(f"{path} cannot be read as YAML: {problem}") from problem
+    content = read_yaml_file(path, error)
     if not isinstance(content, dict):
         raise error(f"{path}: expected a YAML mapping, but got {type(content).__name__}.")
     return content

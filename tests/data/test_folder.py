@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from muster.data.folder import open_folder, split_record
 from muster.data.images import read_image, read_mask
@@ -210,6 +211,13 @@ class TestDescription:
             ({"classes": [f"class {index}" for index in range(256)]}, ["'classes'", "at most 255", "256"]),
             ({"name": None}, ["'name'", "text", "nothing"]),
             ({"name": "a/b"}, ["'name'", "slashes", "'a/b'"]),
+            ({"name": "é" * 61}, ["'name'", "at most 120 bytes", "122"]),
+            ({"name": "a\tb"}, ["'name'", "control characters", "U+0009"]),
+            ({"domain": "a\nb"}, ["'domain'", "U+000A"]),
+            ({"classes": ["only"]}, ["'classes'", "at least two", "'only'"]),
+            ({"classes": ["a", "b\x7f"]}, ["'classes[1]'", "U+007F"]),
+            ({"orientation": ["apply"]}, ["'orientation'", "apply", "ignore"]),
+            ({"probe_images": 1.5}, ["'probe_images'", "1.5 (float)"]),
             ({"domain": 7}, ["'domain'", "7 (int)"]),
             ({"citation": ["x"]}, ["'citation'", "list"]),
             ({"source_commit": 1234}, ["'source_commit'", "1234 (int)"]),
@@ -328,12 +336,14 @@ class TestReading:
         (folder / "train/images/a.png").unlink()
         Image.fromarray(stored).save(folder / "train/images/a.jpg", exif=exif, quality=95)
         train = open_folder(folder).train
-        expect_error(lambda: train[0], "16 x 24", "24 x 16", "EXIF")
+        assert train[0].image.shape == (3, 16, 24)  # the mask is of the size as stored: it was drawn on that
         Image.new("L", (16, 24)).save(folder / "train/masks/a.png")
         image = train[0].image.float()
         assert image.shape == (3, 24, 16)
         assert image[:, :11].mean() < 5
         assert image[:, 13:].mean() > 195
+        Image.new("L", (17, 24)).save(folder / "train/masks/a.png")
+        expect_error(lambda: train[0], "16 x 24", "17 x 24")
 
 
 class TestModes:
@@ -363,6 +373,21 @@ class TestModes:
     def test_alpha_is_dropped_not_blended(self, tmp_path: Path) -> None:
         Image.new("RGBA", (4, 3), (10, 20, 30, 0)).save(tmp_path / "a.png")
         assert read_image(tmp_path / "a.png")[:, 0, 0].tolist() == [10, 20, 30]
+
+    def test_views_for_other_devices_and_smaller_copies_are_no_further_pictures(self, tmp_path: Path) -> None:
+        image, small = Image.new("RGB", (64, 48), (9, 9, 9)), Image.new("RGB", (16, 12))
+        image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[small])
+        with AppendingTiffWriter(str(tmp_path / "a.tif"), new=True) as pages:
+            image.save(pages, "TIFF")
+            pages.newFrame()
+            small.save(pages, "TIFF", tiffinfo={254: 1})
+        for name in ("a.jpg", "a.tif"):
+            assert read_image(tmp_path / name).shape == (3, 48, 64)
+
+    @pytest.mark.parametrize("mode", ["LA", "RGBA"])
+    def test_marked_alpha_of_a_tiff_is_left_out(self, tmp_path: Path, mode: str) -> None:
+        Image.new("RGBA", (4, 3), (10, 10, 10, 0)).convert(mode).save(tmp_path / "a.tif")
+        assert read_image(tmp_path / "a.tif")[:, 0, 0].tolist() == [10, 10, 10]
 
     def test_palette_with_transparency(self, tmp_path: Path) -> None:
         image = Image.fromarray(np.ones((3, 4), np.uint8)).convert("P")

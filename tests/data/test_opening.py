@@ -44,6 +44,11 @@ def test_a_file_is_not_a_folder(folder: Path) -> None:
         open_dataset("dataset.yaml", folder)
 
 
+def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="There is no dataset folder 'nnn"):
+        open_dataset("n" * 300, tmp_path)
+
+
 def test_nothing() -> None:
     with pytest.raises(DatasetError, match="got nothing"):
         open_dataset(" ")

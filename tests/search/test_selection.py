@@ -198,7 +198,8 @@ def test_another_metric_chooses_by_itself(pool: Pool, target: Dataset, selection
 
 
 def test_a_class_without_pixels_has_no_predicted_iou(pool: Pool) -> None:
-    chosen = select(pool, make_target(4, highest=1), **OPTIONS)
+    with pytest.warns(UserWarning, match=r"1 class\(es\) in the 4 images .*: sky"):
+        chosen = select(pool, make_target(4, highest=1), **OPTIONS)
     assert chosen.class_ious[2] is None
     assert None not in chosen.class_ious[:2]
 
@@ -236,9 +237,19 @@ def test_images_are_a_seeded_choice(pool: Pool, target: Dataset) -> None:
     assert first.train_images != other.train_images
 
 
-@pytest.mark.parametrize(("name", "count"), [("COCO", 1000), ("ade20k", 1000), ("camvid", 150)])
-def test_large_targets_use_more_images(pool: Pool, name: str, count: int) -> None:
-    assert select(pool, make_target(2, name=name), **OPTIONS).probe.train_images == count
+@pytest.mark.parametrize(("described", "count"), [({"probe_images": 1000}, 1000), ({"probe_images": 3}, 3), ({}, 150)])
+def test_the_description_says_how_many_images_to_use(pool: Pool, described: dict[str, int], count: int) -> None:
+    target = make_target(4, name="coco")
+    spec = replace(target.spec, **described)
+    target = replace(target, spec=spec, train=replace(target.train, spec=spec))
+    chosen = select(pool, target, **OPTIONS)
+    assert chosen.probe.train_images == count
+    assert len(chosen.train_images) == min(count, 4)
+
+
+def test_labels_of_one_class_leave_nothing_to_choose_by(pool: Pool) -> None:
+    with pytest.raises(DatasetError, match=r"one class only, ground.*Without a labelled pixel: wall, sky"):
+        select(pool, make_target(4, highest=0), **OPTIONS)
 
 
 def test_image_size_is_the_median_of_the_cards(tmp_path: Path, target: Dataset) -> None:

@@ -10,12 +10,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ArgumentParser, get_loader, set_loader
 
-from muster.errors import MusterError
+from muster.errors import ConfigError, MusterError
+from muster.user_files import parse_yaml, special_kind
 
 CONFIGURATION = "configuration"
 """A command's parameter of this name is given the resolved configuration as YAML, to save with the results."""
+
+_STRICT = "strict_yaml"
+"""Our way of reading YAML, among those of the parser."""
 
 
 def build_parser(
@@ -39,7 +44,14 @@ def build_parser(
     """
     files: list[str | PathLike[str]] = [default_config] if default_config and use_default else []
     instead = f" Without it: {default_config}." if default_config else ""
-    parser = ArgumentParser(prog=prog, description=_summary(function), default_config_files=files, allow_abbrev=False)
+    set_loader(_STRICT, _load_strictly, (yaml.YAMLError,))
+    parser = ArgumentParser(
+        prog=prog,
+        description=_summary(function),
+        default_config_files=files,
+        allow_abbrev=False,
+        parser_mode=_STRICT,
+    )
     parser.add_argument("--config", action="config", help=f"YAML file with options; those after it win.{instead}")
     parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, *given})
     return parser
@@ -71,6 +83,7 @@ def run(
     parser = build_parser(function, prog, default_config, given, use_default)
     _quieten_lightning()
     try:
+        _refuse_special_files(words)
         return function(**_read(parser, words), **given)
     except MusterError as error:
         print(f"{prog}: error: {error}", file=sys.stderr)
@@ -78,6 +91,27 @@ def run(
     except KeyboardInterrupt:
         print(f"\n{prog}: stopped. The same command goes on from here.", file=sys.stderr)
         return 130
+
+
+def _load_strictly(text: str) -> Any:
+    """As usual, but a key that is there twice is an error."""
+    if ":" in text:  # otherwise it is no mapping
+        parse_yaml(text)
+    return get_loader("yaml")(text)
+
+
+def _refuse_special_files(words: Sequence[str]) -> None:
+    """No option takes a pipe or a device: to open one may wait for ever.
+
+    Raises:
+        ConfigError: Naming the option and what is there.
+    """
+    for option, word in zip(["", *words], words, strict=False):
+        name, _, value = word.rpartition("=")
+        kind = special_kind(Path(value))
+        if kind is not None:
+            named = name or (option if option.startswith("-") else "the command line")
+            raise ConfigError(f"{named}: {value} is {kind}. Give a regular file or a folder.")
 
 
 def _read(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:

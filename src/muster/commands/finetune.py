@@ -99,8 +99,8 @@ def finetune(
         hardware: What to compute on.
         size: Members of the ensemble, where they are chosen at the start.
         metric: What to choose them by.
-        train_images: Number of training images of the target, where members are chosen at the start; auto means 150
-            (1000 for COCO and ADE20K), null means all.
+        train_images: Number of training images of the target, where members are chosen at the start; auto means
+            what its dataset.yaml says (probe_images), or 150; null means all.
         image_size: Longer side of the images in pixels, likewise; null takes the median of the members' own.
         data_root: Folder below which the target is looked for.
         logger: Where training curves go besides history.csv: csv, or wandb as well.
@@ -134,6 +134,7 @@ def finetune(
     folder = output or FINETUNINGS / plan.name
     require_writable(folder, "output")
     require_usable(plan.target.dataset.test)
+    require_usable(plan.target.train)
     result = _run(plan, folder, hardware, logger, configuration, console)
     if result is not None:
         _print(result, folder, console)
@@ -184,7 +185,7 @@ def _chosen_at_start(
 ) -> _Plan:
     """The data are what the selection at the start of the fit will see, and it is told so."""
     dataset = open_dataset(reference, data_root)
-    count = resolve_train_images(train_images, dataset.spec.name)
+    count = resolve_train_images(train_images, dataset.spec.probe_images)
     train = cached(dataset.train.subset(count, training.seed))
     size = image_size or usual_image_size(pool.eligible_for(dataset.spec.name)[0] or pool.members)
     target = TargetData(dataset, train, channel_statistics(train), size)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from muster.data import IMAGE_SUFFIXES, list_pictures, read_image
+from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
 from muster.errors import DatasetError
 from muster.files import require_writable, whole_file
 from muster.report import mask_image, overlay
@@ -39,7 +39,8 @@ def predict_folder(images: Path, ensemble: Path, output: Path, device: str, cons
         raise DatasetError(f"--predict: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     require_writable(output, "output")
     loaded = load_ensemble(ensemble, device)
-    problems = []
+    problems = [f"{path} is of a kind that is not read. Convert it to PNG." for path in unreadable_pictures(images)]
+    done = 0
     for stem, path in pictures.items():
         try:
             image = read_image(path)
@@ -51,10 +52,11 @@ def predict_folder(images: Path, ensemble: Path, output: Path, device: str, cons
             mask_image(mask).save(partial)
         with whole_file(output / "overlays" / f"{stem}.jpg") as partial:
             overlay(image, mask).save(partial, quality=92)
+        done += 1
     with whole_file(output / "classes.txt") as partial:
         partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
     console.print(
-        f"Predicted {len(pictures) - len(problems)} of {len(pictures)} images: masks and overlays are in {output}.",
+        f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.",
         markup=False,
         soft_wrap=True,
     )

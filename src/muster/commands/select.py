@@ -85,8 +85,8 @@ def select_ensemble(
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
-        train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
-            null means all.
+        train_images: Number of training images of the target to look at; auto means what its
+            dataset.yaml says (probe_images), or 150; null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
         image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
         seed: Of the choice of images and pixels.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from muster.data.folder import list_pictures, open_folder, split_record
+from muster.data.folder import open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from muster.data.labels import judge_labels
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import open_dataset
+from muster.data.pairing import list_pictures, unreadable_pictures
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split
 from muster.data.statistics import (
     ChannelStatistics,
@@ -38,6 +40,7 @@ __all__ = [
     "check_split",
     "class_pixel_counts",
     "fit_size",
+    "judge_labels",
     "list_pictures",
     "make_loader",
     "open_dataset",
@@ -48,4 +51,5 @@ __all__ = [
     "read_mask",
     "require_usable",
     "split_record",
+    "unreadable_pictures",
 ]

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from reprlib import Repr
+from typing import Any, cast
 
-import yaml
-
-from muster.data.spec import MAX_CLASSES, VOID, DatasetSpec
+from muster.data.mask_values import MaskValues, parse_mask_values
+from muster.data.orientation import ORIENTATIONS, Orientation
+from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, VOID, DatasetSpec
 from muster.errors import DatasetError, unknown_name
+from muster.user_files import read_yaml_file
 
 DESCRIPTION_FILE = "dataset.yaml"
 """Name of the description within a dataset folder."""
 
 REQUIRED_KEYS = ("name", "domain", "classes")
-OPTIONAL_KEYS = ("source", "source_commit", "licence", "citation", "ignore_index", "counts", "notes")
+OPTIONAL_KEYS = (
+    "source",
+    "source_commit",
+    "licence",
+    "citation",
+    "ignore_index",
+    "mask_values",
+    "orientation",
+    "probe_images",
+    "counts",
+    "notes",
+)
 COUNTED = ("train", "val", "test")
 """Keys of ``counts``."""
+
+MAX_NAME_BYTES = 120
+"""Of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux and macOS allow
+for the name of a file."""
+
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+_TURNS_TEXT = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+"""Marks that show what follows in another order than it is written."""
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 
 _EXAMPLE = "name: mydata\ndomain: garden photos\nclasses: [background, flower]\n"
 
@@ -30,13 +56,15 @@ class Description:
 
     Attributes:
         spec: What the dataset is.
-        ignore_index: Stored mask value that means void.
+        masks: What the values stored in masks mean.
+        orientation: How masks lie where images have an EXIF orientation, if the file says so.
         counts: How many pictures each split is said to have; may be empty.
         path: The file, for messages.
     """
 
     spec: DatasetSpec
-    ignore_index: int
+    masks: MaskValues
+    orientation: Orientation | None
     counts: Mapping[str, int]
     path: Path
 
@@ -64,20 +92,26 @@ def read_description(folder: Path) -> Description:
         raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed:\n{_EXAMPLE}")
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
     text = {key: _text(path, key, values.get(key, "")) for key in ("domain", "source", "licence", "citation")}
+    _printable(path, "domain", text["domain"])
     _text(path, "source_commit", values.get("source_commit", ""))
     _notes(path, values.get("notes", []))
-    spec = DatasetSpec(_name(path, values["name"]), classes=_classes(path, values["classes"]), **text)
-    ignore_index = _ignore_index(path, values.get("ignore_index", VOID))
-    return Description(spec, ignore_index, _counts(path, values.get("counts", {})), path)
+    classes = _classes(path, values["classes"])
+    masks = _masks(path, values, classes, "mask_values" in content)
+    spec = DatasetSpec(
+        _name(path, values["name"]),
+        classes=classes,
+        probe_images=_probe_images(path, values.get("probe_images", PROBE_IMAGES)),
+        ignore_index=masks.ignore_index,
+        **text,
+    )
+    orientation = _orientation(path, values.get("orientation"))
+    return Description(spec, masks, orientation, _counts(path, values.get("counts", {})), path)
 
 
 def _parse(path: Path) -> dict[Any, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DatasetError(_missing_file(path)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path} cannot be read as YAML in UTF-8: {error}") from error
+    if not os.path.lexists(path):
+        raise DatasetError(_missing_file(path))
+    content = read_yaml_file(path, DatasetError)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected keys with values, but got {_show(content)}. For example:\n{_EXAMPLE}")
     return content
@@ -93,7 +127,7 @@ def _missing_file(path: Path) -> str:
 
 
 def _show(value: object) -> str:
-    return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+    return "nothing" if value is None else f"{_SHORT.repr(value)} ({type(value).__name__})"
 
 
 def _wrong(path: Path, key: str, expected: str, value: object) -> DatasetError:
@@ -108,21 +142,41 @@ def _text(path: Path, key: str, value: object) -> str:
 
 def _name(path: Path, value: object) -> str:
     # The name becomes part of the names of members and of their folders.
-    name = _text(path, "name", value)
-    if not name.strip() or name.startswith(".") or any(letter in name for letter in "/\\\0\n"):
+    name = _printable(path, "name", _text(path, "name", value))
+    if not name.strip() or name.startswith(".") or "/" in name or "\\" in name:
         raise _wrong(path, "name", "a short name without slashes that does not start with a dot", value)
+    size = len(name.encode())
+    if size > MAX_NAME_BYTES:
+        raise _wrong(
+            path, "name", f"at most {MAX_NAME_BYTES} bytes in UTF-8 (folders are named by it; this has {size})", value
+        )
     return name
+
+
+def _printable(path: Path, key: str, text: str) -> str:
+    """Refuse what a terminal would obey instead of showing, or no file name can hold."""
+    wrong = [letter for letter in text if unicodedata.category(letter) in _UNPRINTABLE or letter in _TURNS_TEXT]
+    if wrong:
+        code = f"U+{ord(wrong[0]):04X}"
+        raise _wrong(path, key, f"text on one line without control characters (here: {code})", text)
+    return text
 
 
 def _classes(path: Path, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise _wrong(path, "classes", "a list of class names in index order", value)
-    names = tuple(_text(path, f"classes[{index}]", name) for index, name in enumerate(value))
+    keys = [f"classes[{index}]" for index in range(len(value))]
+    names = tuple(_printable(path, key, _text(path, key, name)) for key, name in zip(keys, value, strict=True))
     repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DatasetError(f"{path}: key 'classes': each name may occur once, but these are repeated: {repeated}.")
     if any(not name.strip() for name in names):
         raise DatasetError(f"{path}: key 'classes': a class name is empty.")
+    if len(names) < 2:
+        raise DatasetError(
+            f"{path}: key 'classes': expected at least two classes, but got only {names[0]!r}: with one there is "
+            "nothing to tell apart. Name the rest as well, e.g. background."
+        )
     if len(names) > MAX_CLASSES:
         raise DatasetError(f"{path}: key 'classes': at most {MAX_CLASSES} are possible, but there are {len(names)}.")
     return names
@@ -132,9 +186,29 @@ def _whole_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _ignore_index(path: Path, value: object) -> int:
-    if not isinstance(value, int) or not _whole_number(value) or not 0 <= value <= 255:
-        raise _wrong(path, "ignore_index", "a mask value from 0 to 255", value)
+def _masks(path: Path, values: Mapping[Any, Any], classes: tuple[str, ...], named: bool) -> MaskValues:
+    ignore_index = values.get("ignore_index")
+    if ignore_index is not None and (not _whole_number(ignore_index) or not 0 <= ignore_index <= 255):
+        raise _wrong(path, "ignore_index", "a mask value from 0 to 255", ignore_index)
+    if named:  # even without a value: unquoted colours are comments, and would be lost
+        return parse_mask_values(values.get("mask_values"), classes, ignore_index, f"{path}: key 'mask_values'")
+    return MaskValues.of_indices(classes, VOID if ignore_index is None else ignore_index)
+
+
+def _orientation(path: Path, value: object) -> Orientation | None:
+    if value is not None and value not in ORIENTATIONS:
+        raise _wrong(
+            path,
+            "orientation",
+            "apply (masks were drawn on the upright images) or ignore (on the images as stored)",
+            value,
+        )
+    return cast("Orientation | None", value)
+
+
+def _probe_images(path: Path, value: object) -> int:
+    if not isinstance(value, int) or not _whole_number(value) or value < 1:
+        raise _wrong(path, "probe_images", "a number of training images, at least 1", value)
     return value
 
 

@@ -28,26 +28,25 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import torch
-import yaml
 from jaxtyping import UInt8
 from torch import Tensor
 
 from muster.data.dataset_yaml import Description, read_description
-from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_image, read_mask
-from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
+from muster.data.mask_values import MaskValues
+from muster.data.orientation import UPRIGHT, Orientation, masks_lie_as_stored, turn_upright
+from muster.data.pairing import SHOWN, Files, pair_up
+from muster.data.spec import Dataset, DatasetSpec, Sample, Split
 from muster.errors import DatasetError
+from muster.user_files import read_yaml_file
 
 SPLITS_FILE = "splits.yaml"
 TEST_FRACTION = 0.2
 """Share of the pictures that become the test split of a folder without splits."""
 
 _SPLIT_SEED = 0
-_SHOWN = 5
-"""How many names a message lists before it only counts."""
-
-Files = dict[str, tuple[Path, Path]]
-"""Identifier of each picture -> its image and its mask."""
 
 
 def open_folder(path: Path, reference: str | None = None) -> Dataset:
@@ -89,52 +88,20 @@ def split_record(dataset: Dataset) -> dict[str, list[str]]:
     return {"train": list(dataset.train.identifiers), "test": list(dataset.test.identifiers)}
 
 
-def list_pictures(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, dataset: str = "") -> dict[str, Path]:
-    """Find the pictures that lie directly in a folder; hidden files and files of other kinds are passed over.
-
-    Args:
-        folder: Where to look.
-        suffixes: File name endings in lower case; any case matches.
-        dataset: Name of the dataset, for the message of an error.
-
-    Returns:
-        Stem (in Unicode normal form C, so that names from different systems match) -> file, in order of the stems.
-
-    Raises:
-        DatasetError: If the folder cannot be listed, or two pictures have the same stem.
-    """
-    whose = f" of dataset {dataset!r}" if dataset else ""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
-    except OSError as error:
-        raise DatasetError(f"Expected a folder {folder}{whose}, but it cannot be listed: {error.strerror}.") from error
-    found: dict[str, Path] = {}
-    for name in names:
-        file = folder / name
-        stem = unicodedata.normalize("NFC", file.stem)
-        if file.suffix.lower() not in suffixes:
-            continue
-        if stem in found:
-            raise DatasetError(
-                f"Expected one picture per stem in {folder}{whose}, but got {found[stem].name!r} and {name!r}."
-            )
-        found[stem] = file
-    return dict(sorted(found.items()))
-
-
 @dataclass(frozen=True, eq=False)
 class FolderReader:
     """Reads the pictures of one split.
 
     Attributes:
         spec: The dataset.
-        ignore_index: Stored mask value that means void.
+        masks: What the values stored in masks mean.
+        orientation: How masks lie where images have an EXIF orientation, if that is known.
         files: Image and mask of each identifier.
     """
 
     spec: DatasetSpec
-    ignore_index: int
+    masks: MaskValues
+    orientation: Orientation | None
     files: Mapping[str, tuple[Path, Path]]
 
     def __call__(self, identifier: str) -> Sample:
@@ -144,63 +111,91 @@ class FolderReader:
             identifier: Its stem.
 
         Returns:
-            The picture; void is :data:`VOID` whatever value the file uses.
+            The picture; void is :data:`muster.data.VOID` whatever value the file uses.
 
         Raises:
-            DatasetError: If a file is missing or damaged, if image and mask differ in size, or if the mask holds a
-                value that is neither a class nor void.
+            DatasetError: If a file is missing or damaged, if image and mask differ in size, if it is not clear how the
+                mask lies on the image, or if the mask holds a value that is neither a class nor void.
         """
+        mask, as_stored = self._mask(identifier)
+        image = read_image(self.files[identifier][0], self.spec.name, as_stored)
+        return Sample(identifier, image, mask)
+
+    def mask(self, identifier: str) -> UInt8[Tensor, "h w"]:
+        """The mask alone, checked in the same way; of the image only the header is read.
+
+        Args:
+            identifier: Stem of the picture.
+
+        Returns:
+            uint8, class indices and void.
+
+        Raises:
+            DatasetError: As for the whole picture, but for damaged pixels of the image.
+        """
+        return self._mask(identifier)[0]
+
+    def _mask(self, identifier: str) -> tuple[UInt8[Tensor, "h w"], bool]:
+        """The mask, and whether the image goes with it as stored, not upright."""
         if identifier not in self.files:
             raise DatasetError(f"Dataset {self.spec.name!r}: {_unknown_picture(identifier, self.files)}")
         image_file, mask_file = self.files[identifier]
-        image = read_image(image_file, self.spec.name)
-        mask = read_mask(mask_file, self.spec.name)
-        if image.shape[1:] != mask.shape:
-            raise DatasetError(self._size_message(image_file, mask_file, image, mask))
-        self._check_values(mask_file, mask)
-        if self.ignore_index != VOID:
-            mask[mask == self.ignore_index] = VOID
-        return Sample(identifier, image, mask)
+        header = read_header(image_file, self.spec.name)
+        stored = read_stored_mask(mask_file, self.spec.name, self.masks.colours)
+        as_stored = self._lies_as_stored(image_file, mask_file, header, stored)
+        values, size = stored.values, header.size
+        if not as_stored:
+            values = turn_upright(values, stored.tag or UPRIGHT)
+            size = size[::-1] if (header.tag or UPRIGHT) > 4 else size
+        if values.shape[:2] != size:
+            raise DatasetError(self._size_message(image_file, mask_file, size, values.shape[:2]))
+        indices = self.masks.to_indices(values, mask_file, self.spec.name)
+        return torch.from_numpy(np.ascontiguousarray(indices)), as_stored
+
+    def _lies_as_stored(self, image_file: Path, mask_file: Path, header: Header, stored: StoredMask) -> bool:
+        size = (stored.values.shape[0], stored.values.shape[1])
+        as_stored = masks_lie_as_stored(header.tag, stored.tag, header.size, size, self.orientation)
+        if as_stored is None:
+            of_image = header.tag not in {None, UPRIGHT}
+            turned, other = (image_file, mask_file) if of_image else (mask_file, image_file)
+            raise DatasetError(
+                f"{turned} of dataset {self.spec.name!r} has an EXIF orientation "
+                f"({header.tag if of_image else stored.tag}) and {other} has none, and their sizes do "
+                "not tell which belongs to which. Say it in dataset.yaml: "
+                "'orientation: apply' if masks were drawn on the upright images, as viewers show them (the usual "
+                "case), or 'orientation: ignore' if they were drawn on the pixels as stored."
+            )
+        return as_stored
 
     def _size_message(
-        self, image_file: Path, mask_file: Path, image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "y x"]
+        self, image_file: Path, mask_file: Path, image_size: tuple[int, ...], mask_size: tuple[int, ...]
     ) -> str:
-        height, width = image.shape[1:]
-        turned = " Was the image rotated by its EXIF tag, and the mask not?" if mask.shape == (width, height) else ""
+        (height, width), (rows, columns) = image_size, mask_size
+        turned = (
+            " Was one of them turned, by its EXIF orientation or otherwise?" if mask_size == (width, height) else ""
+        )
         return (
             f"Expected image and mask of dataset {self.spec.name!r} to have the same size, but {image_file} is "
-            f"{width} x {height} and {mask_file} is {mask.shape[1]} x {mask.shape[0]} (width x height).{turned}"
+            f"{width} x {height} and {mask_file} is {columns} x {rows} (width x height).{turned}"
         )
-
-    def _check_values(self, mask_file: Path, mask: UInt8[Tensor, "h w"]) -> None:
-        counts = torch.bincount(mask.flatten(), minlength=256)
-        counts[: self.spec.num_classes] = 0
-        counts[self.ignore_index] = 0
-        wrong = counts.nonzero().flatten().tolist()
-        if wrong:
-            values = ", ".join(str(value) for value in wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
-            raise DatasetError(
-                f"Mask {mask_file} of dataset {self.spec.name!r} holds the value(s) {values} ({int(counts.sum())} "
-                f"pixels), but the dataset has {self.spec.num_classes} classes (0 to {self.spec.num_classes - 1}) and "
-                f"{self.ignore_index} for void. Correct the mask, or classes and ignore_index in dataset.yaml."
-            )
 
 
 def _make_split(description: Description, name: str, files: Files) -> Split:
-    reader = FolderReader(description.spec, description.ignore_index, files)
-    return Split(description.spec, name, tuple(files), reader)
+    reader = FolderReader(description.spec, description.masks, description.orientation, files)
+    return Split(description.spec, name, tuple(files), reader, reader.mask)
 
 
 def _find_splits(root: Path, dataset: str) -> tuple[Files, Files, str]:
     """Files of the training and of the test split, and what the folder calls the latter."""
     divided = (root / "train").is_dir()
     whole = (root / "images").is_dir()
-    if divided and (whole or (root / SPLITS_FILE).exists()):
+    named = os.path.lexists(root / SPLITS_FILE)  # a link to nothing is a fault, and no reason to divide otherwise
+    if divided and (whole or named):
         other = "images/" if whole else SPLITS_FILE
         raise DatasetError(f"{root} has both train/ and {other}, so its splits are not clear. Move one of them away.")
     if whole:
-        files = _pair_up(root, dataset)
-        names = _read_splits(root / SPLITS_FILE, files) if (root / SPLITS_FILE).exists() else _divide(root, files)
+        files = pair_up(root, dataset)
+        names = _read_splits(root / SPLITS_FILE, files) if named else _divide(root, files)
         train, test = ({name: files[name] for name in part} for part in names)
         return train, test, "test"
     test_name = next((name for name in ("test", "val") if (root / name).is_dir()), None)
@@ -212,34 +207,7 @@ def _find_splits(root: Path, dataset: str) -> tuple[Files, Files, str]:
         )
     if test_name == "test" and (root / "val").is_dir():
         warnings.warn(f"{root} has test/ and val/: test/ is the test split, val/ is not used.", stacklevel=3)
-    return _pair_up(root / "train", dataset), _pair_up(root / test_name, dataset), test_name
-
-
-def _pair_up(folder: Path, dataset: str) -> Files:
-    images = list_pictures(folder / "images", dataset=dataset)
-    masks = list_pictures(folder / "masks", MASK_SUFFIXES, dataset)
-    lossy = list_pictures(folder / "masks", IMAGE_SUFFIXES - MASK_SUFFIXES, dataset)
-    if lossy:
-        raise DatasetError(f"Masks of dataset {dataset!r} must be PNG files, but there is {_few(lossy.values())}.")
-    if not images and not masks:
-        deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
-        hint = " Pictures in sub-folders are not read: put them directly into images/." if deeper else ""
-        raise DatasetError(f"Dataset {dataset!r} has an empty split: no images in {folder / 'images'}.{hint}")
-    for kind, other, alone in (
-        ("image", "mask", [images[stem] for stem in images if stem not in masks]),
-        ("mask", "image", [masks[stem] for stem in masks if stem not in images]),
-    ):
-        if alone:
-            raise DatasetError(
-                f"Dataset {dataset!r}: {len(alone)} {kind}(s) in {folder} without {other} of the same stem: "
-                f"{_few(alone)}."
-            )
-    return {stem: (images[stem], masks[stem]) for stem in images}
-
-
-def _few(files: Iterable[Path]) -> str:
-    names = [f"{file.parent.name}/{file.name}" for file in files]
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return pair_up(root / "train", dataset), pair_up(root / test_name, dataset), test_name
 
 
 def _divide(root: Path, files: Files) -> tuple[list[str], list[str]]:
@@ -253,18 +221,14 @@ def _divide(root: Path, files: Files) -> tuple[list[str], list[str]]:
 
 def _read_splits(path: Path, files: Files) -> tuple[list[str], list[str]]:
     """The splits that a ``splits.yaml`` names, by stem or by image file name; pictures not named are left out."""
-    try:
-        # BaseLoader leaves every name as text (to other loaders 0001 is a number) and makes no objects of any kind.
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path} cannot be read as YAML in UTF-8: {error}") from error
+    content = read_yaml_file(path, DatasetError, as_text=True)
     if not isinstance(content, dict) or set(content) != {"train", "test"}:
         raise DatasetError(f"{path}: expected the keys 'train' and 'test', each with a list of picture names.")
     known = {stem: stem for stem in files} | {image.name: stem for stem, (image, _) in files.items()}
     train, test = (_named_pictures(path, key, content[key], known) for key in ("train", "test"))
     shared = sorted(set(train) & set(test))
     if shared:
-        raise DatasetError(f"{path}: {len(shared)} picture(s) are in both splits: {', '.join(shared[:_SHOWN])}.")
+        raise DatasetError(f"{path}: {len(shared)} picture(s) are in both splits: {', '.join(shared[:SHOWN])}.")
     return train, test
 
 

@@ -1,51 +1,95 @@
 """Decode one image or one mask file, or say what is wrong with it.
 
-Axis names: ``h`` and ``w`` are the rows and columns of the picture, after any rotation that its EXIF tag asks for.
+Axis names: ``h`` and ``w`` are the rows and columns of the picture: of images after any rotation that their EXIF tag
+asks for, of masks as stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from muster.data.decoding import Opened, decode
+from muster.data.orientation import UPRIGHT, Pixels, lay_back, turn_upright
 from muster.errors import DatasetError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """File name endings of images, in lower case; any case is accepted."""
 
 MASK_SUFFIXES = frozenset({".png"})
-"""File name endings of masks: lossless ones, because a class index must come back as it was stored."""
+"""File name endings of masks: a class index must come back as it was stored."""
 
-_BITS_PER_SAMPLE = 258
-"""The TIFF tag of that name."""
+_ALPHA_BANDS = {"LA", "La", "PA", "RGBA", "RGBa"}
+_OPAQUE = 255
+_LOSSY = "That format changes values: export the masks again as PNG, since a converted copy keeps the wrong ones."
+_ADVICE = {"JPEG": _LOSSY, "MPO": _LOSSY, "WEBP": _LOSSY}
 
 
-def read_image(path: Path, dataset: str = "") -> UInt8[Tensor, "3 h w"]:
+class Header(NamedTuple):
+    """What is known of an image without decoding it.
+
+    Attributes:
+        tag: EXIF orientation; ``None`` if there is none.
+        size: Rows and columns as stored.
+    """
+
+    tag: int | None
+    size: tuple[int, int]
+
+
+class StoredMask(NamedTuple):
+    """A mask as its file holds it.
+
+    Attributes:
+        values: ``[h, w]`` indices, or ``[h, w, 3]`` colours.
+        tag: EXIF orientation; ``None`` if there is none.
+    """
+
+    values: Pixels
+    tag: int | None
+
+
+def read_image(path: Path, dataset: str = "", as_stored: bool = False) -> UInt8[Tensor, "3 h w"]:
     """Read an image as RGB.
 
-    Grey, palette and CMYK images are converted, an alpha channel is dropped, the rotation that an EXIF tag asks for is
-    applied, and of several frames the first is read.
+    Grey, palette and CMYK images are converted, an alpha channel is left out (not blended in), and the rotation that an
+    EXIF tag asks for is applied.
+
+    Args:
+        path: The file.
+        dataset: Name of its dataset, for the message of an error.
+        as_stored: Leave the picture as it lies, whatever its EXIF tag asks for.
+
+    Returns:
+        uint8, RGB.
+
+    Raises:
+        DatasetError: If the file is missing, damaged, no regular file, or has more than 8 bits per band, bands that are
+            neither colours nor alpha, or several frames.
+    """
+    pixels = decode(path, _describe("Image", path, dataset), lambda opened: _image_pixels(opened, as_stored))
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read_header(path: Path, dataset: str = "") -> Header:
+    """Look at an image without decoding its pixels.
 
     Args:
         path: The file.
         dataset: Name of its dataset, for the message of an error.
 
     Returns:
-        uint8, RGB.
+        Its size and orientation.
 
     Raises:
-        DatasetError: If the file is missing, damaged, or has more than 8 bits per channel.
+        DatasetError: As :func:`read_image`, but for damaged pixels.
     """
-    what = _describe("Image", path, dataset)
-    pixels = _decode(path, what, lambda file: _image_pixels(file, what))
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return decode(path, _describe("Image", path, dataset), lambda opened: Header(opened.tag, opened.size))
 
 
 def read_mask(path: Path, dataset: str = "") -> UInt8[Tensor, "h w"]:
@@ -62,67 +106,78 @@ def read_mask(path: Path, dataset: str = "") -> UInt8[Tensor, "h w"]:
         uint8, whatever indices the file holds: the caller knows which of them are classes.
 
     Raises:
-        DatasetError: If the file is missing, damaged, in colours, or has more than 8 bits per pixel.
+        DatasetError: If the file is missing, damaged, no regular file, no PNG, in colours, or has more than 8 bits per
+            pixel.
+    """
+    return torch.from_numpy(read_stored_mask(path, dataset).values)
+
+
+def read_stored_mask(path: Path, dataset: str = "", colours: bool = False) -> StoredMask:
+    """Read a mask and its EXIF orientation, without turning it.
+
+    Args:
+        path: The file.
+        dataset: Name of its dataset, for the message of an error.
+        colours: Read the colours that one sees instead of indices.
+
+    Returns:
+        The mask.
+
+    Raises:
+        DatasetError: As :func:`read_mask`; or, with colours, if some of its pixels are transparent.
     """
     what = _describe("Mask", path, dataset)
-    return torch.from_numpy(_decode(path, what, lambda file: _mask_pixels(file, what)))
+    return decode(path, what, lambda opened: _mask_pixels(opened, what, colours))
 
 
 def _describe(kind: str, path: Path, dataset: str) -> str:
     return f"{kind} {path}" + (f" of dataset {dataset!r}" if dataset else "")
 
 
-def _decode(
-    path: Path, what: str, pixels: Callable[[BinaryIO], np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    try:
-        with path.open("rb") as file:
-            return pixels(file)
-    except DatasetError:
-        raise
-    except FileNotFoundError as error:
-        raise DatasetError(f"{what} is missing.") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # a decoder meets damaged bytes with anything from OSError to struct.error or IndexError
-        raise DatasetError(f"{what} cannot be read: {error or type(error).__name__}. Replace or remove it.") from error
+def _image_pixels(opened: Opened, as_stored: bool) -> Pixels:
+    image, tag = opened.image, opened.tag or UPRIGHT
+    image.load()
+    # Straight to RGB warns about a palette with transparency; premultiplied alpha cannot be left out.
+    through = {"P": "RGBA", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}.get(image.mode)
+    pixels = np.array((image.convert(through) if through else image).convert("RGB"))
+    if image.format == "TIFF":  # is upright already
+        return np.ascontiguousarray(lay_back(pixels, tag)) if as_stored else pixels
+    return pixels if as_stored or tag == UPRIGHT else np.ascontiguousarray(turn_upright(pixels, tag))
 
 
-def _image_pixels(file: BinaryIO, what: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    bits = _png_bits(file)
-    with Image.open(file) as image:
-        _refuse_deep(image, bits, what)
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in {"P", "PA"}:
-            upright = upright.convert("RGBA")  # straight to RGB warns about a palette with transparency
-        return np.array(upright.convert("RGB"))
+def _mask_pixels(opened: Opened, what: str, colours: bool) -> StoredMask:
+    image = opened.image
+    if image.format != "PNG":
+        raise DatasetError(
+            f"{what} is a {image.format} file inside, whatever its name, but masks must be PNG files, so that every "
+            f"value comes back as it was stored. {_ADVICE.get(str(image.format), 'Convert it to PNG.')}"
+        )
+    return StoredMask(_colours(opened, what) if colours else _indices(opened, what), opened.tag)
 
 
-def _mask_pixels(file: BinaryIO, what: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    bits = _png_bits(file)
-    with Image.open(file) as image:
-        _refuse_deep(image, bits, what)
-        if image.mode not in {"1", "L", "P"}:
+def _indices(opened: Opened, what: str) -> Pixels:
+    image = opened.image
+    if image.mode not in {"1", "L", "P"}:
+        raise DatasetError(
+            f"{what} is in colours (mode {image.mode}), but a mask of class indices is expected: one 8-bit channel "
+            "(grey or palette) that holds the index of the class of each pixel. Convert the colours to indices, or say "
+            "in dataset.yaml what they mean: mask_values: {'#000000': CLASS, '#ff0000': CLASS}"
+        )
+    pixels: Pixels = np.array(image).astype(np.uint8)
+    if image.mode == "L" and opened.bits in {2, 4}:
+        pixels //= 255 // (2**opened.bits - 1)  # the decoder stretches few-bit grey to 0..255; the index is meant
+    return pixels
+
+
+def _colours(opened: Opened, what: str) -> Pixels:
+    image = opened.image
+    if image.mode in _ALPHA_BANDS or "transparency" in image.info:
+        pixels: Pixels = np.array(image.convert("RGBA"))
+        transparent = int((pixels[..., 3] != _OPAQUE).sum())
+        if transparent:
             raise DatasetError(
-                f"{what} is in colours (mode {image.mode}), but a mask of class indices is expected: one 8-bit channel "
-                f"(grey or palette) that holds the index of the class of each pixel. Convert the colours to indices."
+                f"{what}: {transparent} pixels are transparent, so their colour is not clear. Save it without an alpha "
+                "channel, in the colours that mask_values in dataset.yaml names."
             )
-        pixels = np.array(image).astype(np.uint8)
-        if image.mode == "L" and bits in {2, 4}:
-            pixels //= 255 // (2**bits - 1)  # the decoder stretches few-bit grey to 0..255; the stored index is meant
-        return pixels
-
-
-def _png_bits(file: BinaryIO) -> int:
-    """Bits per sample if it is a PNG, otherwise 0; a PNG of 16 bits in colours is otherwise cut to 8 without a word."""
-    header = file.read(25)
-    file.seek(0)
-    return header[24] if len(header) == 25 and header[1:4] == b"PNG" else 0
-
-
-def _refuse_deep(image: Image.Image, png_bits: int, what: str) -> None:
-    tags = getattr(image, "tag_v2", {})
-    bits = max(png_bits, *np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 0)).tolist())
-    if bits > 8 or image.mode.startswith(("I", "F")):
-        depth = f"{bits}-bit" if bits > 8 else f"not 8-bit (mode {image.mode})"
-        raise DatasetError(f"{what} is {depth}, but 8 bits per channel are expected. Convert it to 8 bits.")
+        return np.ascontiguousarray(pixels[..., :3])
+    return np.array(image.convert("RGB"))

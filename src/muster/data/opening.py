@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -40,7 +42,8 @@ def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
     path = Path(reference).expanduser()
     tried = [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
-    found = next((candidate for candidate in tried if candidate.is_dir()), None)
+    # Unlike the methods of Path, these answer no to a name that is too long, or that one may not look at.
+    found = next((candidate for candidate in tried if os.path.isdir(candidate)), None)  # noqa: PTH112
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
     return open_folder(found.absolute())
@@ -51,9 +54,9 @@ def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> 
     known = {name: WORLD_PREFIX + name for name in worlds}
     for path in paths:
         parent = path.parent
-        if parent.is_dir():
+        with suppress(OSError):  # e.g. a folder that one may not look into
             known |= {entry.name: str(entry) for entry in parent.iterdir() if (entry / "dataset.yaml").is_file()}
     close = get_close_matches(paths[0].name, known, n=3)
     hint = f" Did you mean {' or '.join(known[name] for name in close)}?" if close else ""
-    file = " (It is a file; a folder is expected.)" if any(path.is_file() for path in paths) else ""
+    file = " (It is a file; a folder is expected.)" if any(map(os.path.isfile, paths)) else ""
     return f"There is no dataset folder {reference!r}. Tried: {', '.join(map(str, paths))}.{file}{hint}"

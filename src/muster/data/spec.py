@@ -17,6 +17,9 @@ from muster.errors import DatasetError
 VOID = 255
 """The mask value of pixels that are never scored, sampled or learned."""
 
+PROBE_IMAGES = 150
+"""Target training images that a selection looks at, unless the dataset's description says otherwise (A22 4.1)."""
+
 MAX_CLASSES = 255
 """Masks are 8-bit and 255 is void, so a label space has at most this many classes."""
 
@@ -46,6 +49,8 @@ class DatasetSpec:
         source: Where it comes from.
         licence: Terms of use.
         citation: What to cite.
+        probe_images: How many of its training images a selection looks at, where nobody says otherwise.
+        ignore_index: Stored mask value that means void; ``None`` where ``mask_values`` say what each value means.
     """
 
     name: str
@@ -54,6 +59,8 @@ class DatasetSpec:
     source: str = ""
     licence: str = ""
     citation: str = ""
+    probe_images: int = PROBE_IMAGES
+    ignore_index: int | None = VOID
 
     @property
     def num_classes(self) -> int:
@@ -70,12 +77,14 @@ class Split:
         name: ``"train"`` or ``"test"``, or what a subset was made from.
         identifiers: Names of the pictures, in order.
         read: Reads the picture of one identifier. Must survive pickling (data loader workers).
+        read_mask: Reads the mask alone, if that takes less time; likewise.
     """
 
     spec: DatasetSpec
     name: str
     identifiers: tuple[str, ...]
     read: Callable[[str], Sample]
+    read_mask: Callable[[str], Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -94,6 +103,11 @@ class Split:
         if isinstance(index, slice):
             return replace(self, identifiers=self.identifiers[index])
         return self.read(self.identifiers[index])
+
+    def mask(self, index: int) -> Tensor:
+        """The mask of one picture: uint8 ``[h, w]``, class indices and :data:`VOID`."""
+        identifier = self.identifiers[index]
+        return self.read(identifier).mask if self.read_mask is None else self.read_mask(identifier)
 
     def subset(self, count: int | None, seed: int) -> Split:
         """The same ``count`` pictures for the same seed, in the order of the whole split.

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from muster.data.labels import judge_labels
 from muster.data.spec import VOID, Split
 from muster.errors import DatasetError
 
@@ -103,24 +104,26 @@ def class_pixel_counts(split: Split, num_classes: int) -> Int64[Tensor, " classe
     """
     total = torch.zeros(_LEVELS, dtype=torch.int64)
     for index in range(len(split)):
-        sample = split[index]
-        counts = torch.bincount(sample.mask.flatten(), minlength=_LEVELS)
+        counts = torch.bincount(split.mask(index).flatten(), minlength=_LEVELS)
         outside = counts[num_classes:VOID].nonzero().flatten() + num_classes
         if len(outside):
             raise DatasetError(
-                f"Mask {sample.identifier!r} of dataset {split.spec.name!r} holds {outside.tolist()}, but there are "
-                f"{num_classes} classes (0 to {num_classes - 1}) and {VOID} for void."
+                f"Mask {split.identifiers[index]!r} of dataset {split.spec.name!r} holds {outside.tolist()}, but there "
+                f"are {num_classes} classes (0 to {num_classes - 1}) and {VOID} for void."
             )
         total += counts
     return total[:num_classes]
 
 
-def check_split(split: Split, progress: Callable[[int, int], None] | None = None) -> SplitCheck:
+def check_split(
+    split: Split, progress: Callable[[int, int], None] | None = None, masks_only: bool = False
+) -> SplitCheck:
     """Read every picture of a split and collect all problems, instead of stopping at the first.
 
     Args:
         split: The split.
         progress: Called after each picture with the number done and the number of all.
+        masks_only: Whether the pixels of the images may be left unread, where that takes less time.
 
     Returns:
         The problems, and what the readable pictures hold.
@@ -130,7 +133,7 @@ def check_split(split: Split, progress: Callable[[int, int], None] | None = None
     total = torch.zeros(_LEVELS, dtype=torch.int64)
     for index, identifier in enumerate(split.identifiers):
         try:
-            mask = split[index].mask
+            mask = split.mask(index) if masks_only else split[index].mask
         except DatasetError as error:
             problems.append(str(error))
         else:
@@ -150,24 +153,25 @@ def check_split(split: Split, progress: Callable[[int, int], None] | None = None
     )
 
 
-def require_usable(split: Split) -> None:
-    """Read every picture before hours of work go into what will be measured on them.
+def require_usable(split: Split, masks_only: bool = False) -> None:
+    """Read every picture before hours of work go into it, or into what will be measured on it.
 
     Args:
-        split: Usually the test split, which is read last.
+        split: Any split that a command reads.
+        masks_only: See :func:`check_split`.
 
     Raises:
-        DatasetError: If a picture cannot be read, with the first few problems, or if every pixel is void.
+        DatasetError: If a picture cannot be read, with the first few problems, or if fewer than two classes have a
+            labelled pixel.
+
+    Warns:
+        UserWarning: If a class has none.
     """
-    found = check_split(split)
+    found = check_split(split, masks_only=masks_only)
     if found.problems:
         more = f" (and {len(found.problems) - 3} more)" if len(found.problems) > 3 else ""
         raise DatasetError(" ".join(found.problems[:3]) + more)
-    if sum(found.class_pixels) == 0:
-        raise DatasetError(
-            f"Every pixel of split {split.name!r} of dataset {split.spec.name!r} is void: nothing can be "
-            "measured on it. Check its masks."
-        )
+    judge_labels(split, found.class_pixels)
 
 
 def _notes(split: Split, class_pixels: tuple[int, ...], all_void: list[str]) -> tuple[str, ...]:

@@ -151,7 +151,9 @@ def cached(split: Split, max_bytes: int = 1 << 30) -> Split:
     Returns:
         A split that reads through the cache.
     """
-    return replace(split, read=_PictureCache(split.read, max_bytes))
+    cache = _PictureCache(split.read, max_bytes)
+    # A mask alone is read only when there is no room: otherwise its picture will be asked for, and is kept at once.
+    return replace(split, read=cache, read_mask=None if split.read_mask is None else _MaskOf(cache, split.read_mask))
 
 
 class _PictureCache:
@@ -160,6 +162,7 @@ class _PictureCache:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.kept: dict[str, Sample] = {}
+        self.full = False
 
     def __call__(self, identifier: str) -> Sample:
         sample = self.kept.get(identifier)
@@ -169,10 +172,25 @@ class _PictureCache:
             if self.used_bytes + size <= self.max_bytes:
                 self.kept[identifier] = sample
                 self.used_bytes += size
+            else:
+                self.full = True
         return sample
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"used_bytes": 0, "kept": {}}
+        return self.__dict__ | {"used_bytes": 0, "kept": {}, "full": False}
+
+
+class _MaskOf:
+    """Masks from the cache; from their files alone once it is full."""
+
+    def __init__(self, cache: _PictureCache, alone: Callable[[str], Tensor]) -> None:
+        self.cache = cache
+        self.alone = alone
+
+    def __call__(self, identifier: str) -> Tensor:
+        if self.cache.full and identifier not in self.cache.kept:
+            return self.alone(identifier)
+        return self.cache(identifier).mask
 
 
 class _StepSampler(Sampler[list[int]]):

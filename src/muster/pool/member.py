@@ -15,6 +15,7 @@ from muster.errors import ConfigError, PoolError
 from muster.files import read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model
 from muster.pool.card import FORMAT_VERSION, Card
+from muster.user_files import require_regular
 
 WEIGHTS = "model.safetensors"
 CARD = "card.yaml"
@@ -119,6 +120,7 @@ class Member:
 
 def _load_tensors(path: Path, member: str) -> dict[str, Tensor]:
     try:
+        require_regular(path)
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise PoolError(f"Member {member!r}: {path} cannot be read as safetensors: {error}") from error

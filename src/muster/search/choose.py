@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias, TypedDict
 import numpy as np
 import torch
 
-from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
+from muster.data import Dataset, Split, cached, channel_statistics, judge_labels, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
@@ -39,9 +39,6 @@ from muster.search.sureness import LEAST_RESAMPLES, how_sure
 
 SELECTION_METRICS: tuple[str, ...] = (*ENSEMBLE_METRICS, "base")
 """Metrics that a selection shows unless others are named."""
-
-LARGE_TARGETS = ("coco", "ade20k")
-"""Targets of so many classes that 150 images would not show them all (A22 4.1)."""
 
 TrainImages: TypeAlias = int | Literal["auto"] | None
 Size: TypeAlias = int | Literal["auto"]
@@ -129,8 +126,8 @@ def select(
             the pool.
         hard_fraction: Which part of the probe set counts as hard, for HASTE.
         l_max: Layers of a network that add 1 to its score, for metrics with ``+l``.
-        train_images: Use a seeded choice of that many target training images. ``"auto"`` means 150, or 1000 for COCO
-            and ADE20K; ``None`` means all.
+        train_images: Use a seeded choice of that many target training images. ``"auto"`` means what its
+            description says (``spec.probe_images``, 150 by default); ``None`` means all.
         pixels_per_image: Probe pixels drawn from each image.
         image_size: Longer side at which members see the images, in pixels; it should be that of the fine-tuning. By
             default the median of the image sizes on the cards of the eligible members.
@@ -154,7 +151,10 @@ def select(
             nothing fits the budget, or what a metric needs is not there.
         ConfigError: If an option is out of range or names nothing.
         PoolError: If the pool or a member is missing or damaged.
-        DatasetError: If the target cannot be read.
+        DatasetError: If the target cannot be read, or only one class has labelled pixels in the images looked at.
+
+    Warns:
+        UserWarning: If a class has none.
     """
     measures = _measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
@@ -175,9 +175,10 @@ def select(
     require_source_samples(eligible, measures)
     trained_on_target = _reference(reference, opened, dataset, measures)
     seen_at = image_size or usual_image_size(eligible)
-    count = resolve_train_images(train_images, dataset.spec.name)
+    count = resolve_train_images(train_images, dataset.spec.probe_images)
     split = cached(dataset.train.subset(count, seed))
     probe = draw_probe_set(split, pixels_per_image, seed)
+    judge_labels(split, (probe.class_shares > 0).sum(dim=0).tolist())
     reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
     cache_folder = cache_dir or default_cache_folder()
     plan = Plan(measures, chosen_by, hard_fraction, l_max)
@@ -286,12 +287,12 @@ def usual_image_size(members: Sequence[Member]) -> int:
     return statistics.median_low(member.card.image_size for member in members)
 
 
-def resolve_train_images(wanted: TrainImages, target: str) -> int | None:
+def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:
     """How many target training images an option means.
 
     Args:
         wanted: A number, ``"auto"``, or ``None`` for all.
-        target: Name of the target dataset.
+        usual: What the target's description says (:attr:`muster.data.DatasetSpec.probe_images`).
 
     Returns:
         The number, or ``None`` for all.
@@ -300,7 +301,7 @@ def resolve_train_images(wanted: TrainImages, target: str) -> int | None:
         ConfigError: If the number is not positive.
     """
     if wanted == "auto":
-        return 1000 if target.casefold() in LARGE_TARGETS else 150
+        return usual
     _require_positive(train_images=wanted)
     return wanted
 

@@ -80,8 +80,8 @@ class ProbeOptions:
     """How members look at a target; the defaults are those of ``select.py``.
 
     Attributes:
-        train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
-            null means all.
+        train_images: Number of training images of the target to look at; auto means what its dataset.yaml
+            says (probe_images), or 150; null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
         image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
         seed: Of the choice of images and pixels.
@@ -212,7 +212,9 @@ def compare_predictors(
 def _reader(studied: Reached, options: ProbeOptions) -> ProbeReader:
     """What ``select.py`` would read members with."""
     dataset = studied.dataset
-    split = cached(dataset.train.subset(resolve_train_images(options.train_images, dataset.spec.name), options.seed))
+    split = cached(
+        dataset.train.subset(resolve_train_images(options.train_images, dataset.spec.probe_images), options.seed)
+    )
     return ProbeReader(
         split,
         draw_probe_set(split, options.pixels_per_image, options.seed),

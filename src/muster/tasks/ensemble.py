@@ -20,6 +20,7 @@ from muster.data import ChannelStatistics, prepare_image
 from muster.errors import MusterError
 from muster.files import as_file_name, read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
+from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
 CARD = "ensemble.yaml"
@@ -239,6 +240,7 @@ def _save(module: nn.Module, path: Path) -> None:
 
 def _load(module: nn.Module, path: Path, card: EnsembleCard) -> None:
     try:
+        require_regular(path)
         tensors = load_file(path)
         if sha256_of(path) != card.checksums.get(path.name):
             raise EnsembleError(f"{path} does not match its card: it was damaged or exchanged. Fine-tune again.")

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 
-from muster.data import open_dataset
+from muster.data import Dataset, open_dataset, require_usable
+from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.files import as_file_name
 from muster.models import check_architecture, weights_file
@@ -113,7 +114,8 @@ def plan_jobs(
         One job a member, dataset by dataset.
 
     Raises:
-        DatasetError: If a dataset cannot be opened.
+        DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
+            pixels.
         ConfigError: If nothing is planned, two members would have the same name, or an override matches none.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
@@ -129,7 +131,22 @@ def plan_jobs(
         for name in [member_name(dataset.spec.name, architecture, pretraining)]
     ]
     _check(plan, jobs)
+    _check_data(opened, jobs)
     return jobs
+
+
+def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
+    """Look at all masks that members yet to be trained need, each once; images are read in full where they are used.
+
+    The built-in worlds are known to be sound, and are drawn anew for each look.
+    """
+    for dataset in datasets:
+        waiting = [job for job in jobs if job.dataset == dataset.reference and not job.folder.is_dir()]
+        if not waiting or dataset.reference.startswith(WORLD_PREFIX):
+            continue
+        for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
+            require_usable(dataset.train.subset(count, seed), masks_only=True)
+        require_usable(dataset.test, masks_only=True)
 
 
 def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:

@@ -106,6 +106,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     dataset = open_dataset(job.dataset)
     require_usable(dataset.test)
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
+    require_usable(train, masks_only=True)
     statistics = channel_statistics(train)
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
     keep_checkpoint_of(job.work, job.recipe)

@@ -1,0 +1,158 @@
+"""Find the pictures of a folder, and put images and masks of the same stem together; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
+from muster.errors import DatasetError
+from muster.user_files import special_kind
+
+# fmt: off
+OTHER_SUFFIXES = frozenset({
+    ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".jpe", ".jfif", ".pgm", ".ppm", ".pnm", ".pbm",
+    ".tga", ".psd", ".exr", ".hdr", ".ico", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".apng", ".dib", ".npy",
+    ".npz", ".mat",
+})
+# fmt: on
+"""Endings of picture files that are not read: to pass over them in silence would lose pictures."""
+
+SHOWN = 5
+"""How many names a message lists before it only counts."""
+
+Files = dict[str, tuple[Path, Path]]
+"""Identifier of each picture -> its image and its mask."""
+
+
+def list_pictures(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, dataset: str = "") -> dict[str, Path]:
+    """Find the pictures that lie directly in a folder; hidden files and files of other kinds are passed over.
+
+    Args:
+        folder: Where to look.
+        suffixes: File name endings in lower case; any case matches.
+        dataset: Name of the dataset, for the message of an error.
+
+    Returns:
+        Stem (in Unicode normal form C, so that names from different systems match) -> file, in order of the stems.
+
+    Raises:
+        DatasetError: If the folder cannot be listed, two pictures have the same stem, or one of them is no regular file
+            or a link that leads nowhere.
+    """
+    whose = _whose(dataset)
+    found: dict[str, Path] = {}
+    for file in _files_of(folder, suffixes, whose):
+        stem = _stem(file)
+        if stem in found:
+            raise DatasetError(
+                f"Expected one picture per stem in {folder}{whose}, but got {found[stem].name!r} and {file.name!r}."
+            )
+        found[stem] = file
+    return dict(sorted(found.items()))
+
+
+def unreadable_pictures(folder: Path) -> list[Path]:
+    """Pictures of kinds that are not read, e.g. GIF; in order of their names.
+
+    Args:
+        folder: Where to look.
+
+    Returns:
+        The files.
+
+    Raises:
+        DatasetError: As :func:`list_pictures`.
+    """
+    return list(_files_of(folder, OTHER_SUFFIXES, ""))
+
+
+def pair_up(folder: Path, dataset: str) -> Files:
+    """The pictures of ``images/`` and ``masks/`` in a folder.
+
+    Args:
+        folder: It holds those two.
+        dataset: Name of the dataset, for the message of an error.
+
+    Returns:
+        Image and mask by stem, in order of the stems.
+
+    Raises:
+        DatasetError: If there are none, if an image or a mask is alone, or if one is of a kind that is not read.
+    """
+    images = list_pictures(folder / "images", dataset=dataset)
+    masks = list_pictures(folder / "masks", MASK_SUFFIXES, dataset)
+    others = list(_files_of(folder / "masks", (IMAGE_SUFFIXES | OTHER_SUFFIXES) - MASK_SUFFIXES, _whose(dataset)))
+    if others:
+        raise DatasetError(f"Masks of dataset {dataset!r} must be PNG files, but there is {_few(others)}.")
+    unread = unreadable_pictures(folder / "images")
+    if unread:
+        raise DatasetError(
+            f"Dataset {dataset!r}: {len(unread)} image(s) in {folder} are of a kind that is not read: {_few(unread)}. "
+            f"Convert them to one of {', '.join(sorted(IMAGE_SUFFIXES))}, or move them away."
+        )
+    if not images and not masks:
+        deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
+        hint = " Pictures in sub-folders are not read: put them directly into images/." if deeper else ""
+        raise DatasetError(f"Dataset {dataset!r} has an empty split: no images in {folder / 'images'}.{hint}")
+    for kind, other, these, those in (("image", "mask", images, masks), ("mask", "image", masks, images)):
+        alone = [these[stem] for stem in these if stem not in those]
+        if alone:
+            raise DatasetError(
+                f"Dataset {dataset!r}: {len(alone)} {kind}(s) in {folder} without {other} of the same stem: "
+                f"{_few(alone)}.{_nearly(alone, those)}"
+            )
+    return {stem: (images[stem], masks[stem]) for stem in images}
+
+
+def _whose(dataset: str) -> str:
+    return f" of dataset {dataset!r}" if dataset else ""
+
+
+def _stem(file: Path) -> str:
+    return unicodedata.normalize("NFC", file.stem)
+
+
+def _files_of(folder: Path, suffixes: Iterable[str], whose: str) -> Iterator[Path]:
+    """Files of some kinds, in order of their names."""
+    endings = frozenset(suffixes)
+    try:
+        with os.scandir(folder) as entries:
+            named = [entry for entry in entries if Path(entry.name).suffix.lower() in endings]
+            found = sorted((entry.name, _is_file(entry)) for entry in named if not entry.name.startswith("."))
+    except OSError as error:
+        raise DatasetError(f"Expected a folder {folder}{whose}, but it cannot be listed: {error.strerror}.") from error
+    for name, regular in found:
+        if regular is None:
+            continue
+        if not regular:
+            kind = special_kind(folder / name) or "a link that leads nowhere"
+            raise DatasetError(
+                f"{folder / name}{whose} is {kind}, but a picture file is expected. Replace or remove it."
+            )
+        yield folder / name
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool | None:
+    """Whether it is a regular file; ``None`` for a folder."""
+    try:
+        return None if entry.is_dir() else entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
+def _few(files: Iterable[Path]) -> str:
+    names = [f"{file.parent.name}/{file.name}" for file in files]
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _nearly(alone: Iterable[Path], others: dict[str, Path]) -> str:
+    """A hint, if a name differs in capital letters alone."""
+    plain = {stem.casefold(): file for stem, file in others.items()}
+    for file in alone:
+        other = plain.get(_stem(file).casefold())
+        if other is not None:
+            return f" ({file.name} and {other.name} differ in capital letters: they must be the same.)"
+    return ""
