@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from muster.data import VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data import VOID, ContentSketch, Dataset, DatasetSpec, Sample, Split
+from muster.data.content import prefix_of_text
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
 
@@ -58,6 +59,7 @@ def make_member(
         citation="",
         versions=software_versions(),
         checksum="",
+        contents=(ContentSketch.of(dataset, map(prefix_of_text, (f"{dataset} {i}" for i in range(100 + seed)))),),
     )
     return write_member(pool / "members" / name, model, card, {"nothing": torch.zeros(1)})
 

@@ -13,7 +13,7 @@ from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
-from tests.helpers import make_member
+from tests.helpers import make_member, make_target
 
 
 @pytest.fixture
@@ -162,6 +162,6 @@ class TestPool:
         make_member(root, "b", 1, dataset="camvid2")
         seer = make_member(root, "c", 2)
         write_member(seer.folder, seer.load_model(), replace(seer.card, seen_datasets=("elsewhere", "CAMVID")), {})
-        candidates, barred = Pool.open(root).eligible_for("camVid")
+        candidates, barred = Pool.open(root).eligible_for(make_target(name="camVid"))
         assert [member.name for member in candidates] == ["b"]
         assert barred == dict.fromkeys("ac", "was trained on the target, camVid")

@@ -186,7 +186,7 @@ def _chosen_at_start(
     dataset = open_dataset(reference, data_root)
     count = resolve_train_images(train_images, dataset.spec.name)
     train = cached(dataset.train.subset(count, training.seed))
-    size = image_size or usual_image_size(pool.eligible_for(dataset.spec.name)[0] or pool.members)
+    size = image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
     target = TargetData(dataset, train, channel_statistics(train), size)
     options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.data.content import ContentSketch, content_prefixes, warn_of_shared_images
 from muster.data.folder import list_pictures, open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
@@ -24,6 +25,7 @@ __all__ = [
     "SIDE_MULTIPLE",
     "VOID",
     "ChannelStatistics",
+    "ContentSketch",
     "Dataset",
     "DatasetSpec",
     "PreparedBatch",
@@ -37,6 +39,7 @@ __all__ = [
     "channel_statistics",
     "check_split",
     "class_pixel_counts",
+    "content_prefixes",
     "fit_size",
     "list_pictures",
     "make_loader",
@@ -48,4 +51,5 @@ __all__ = [
     "read_mask",
     "require_usable",
     "split_record",
+    "warn_of_shared_images",
 ]

@@ -33,6 +33,7 @@ import yaml
 from jaxtyping import UInt8
 from torch import Tensor
 
+from muster.data.content import FileContents
 from muster.data.dataset_yaml import Description, read_description
 from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_image, read_mask
 from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
@@ -188,7 +189,8 @@ class FolderReader:
 
 def _make_split(description: Description, name: str, files: Files) -> Split:
     reader = FolderReader(description.spec, description.ignore_index, files)
-    return Split(description.spec, name, tuple(files), reader)
+    content = FileContents({identifier: image for identifier, (image, _) in files.items()})
+    return Split(description.spec, name, tuple(files), reader, content)
 
 
 def _find_splits(root: Path, dataset: str) -> tuple[Files, Files, str]:

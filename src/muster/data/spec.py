@@ -70,12 +70,15 @@ class Split:
         name: ``"train"`` or ``"test"``, or what a subset was made from.
         identifiers: Names of the pictures, in order.
         read: Reads the picture of one identifier. Must survive pickling (data loader workers).
+        content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
+            known, and then datasets are told apart by their names.
     """
 
     spec: DatasetSpec
     name: str
     identifiers: tuple[str, ...]
     read: Callable[[str], Sample]
+    content: Callable[[str], str] | None = None
 
     def __len__(self) -> int:
         """Number of pictures."""

@@ -3,6 +3,7 @@
 from muster.pool.card import FORMAT_VERSION, Card, software_versions
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
 from muster.pool.pool import MEMBERS, Pool, member_folders
+from muster.pool.seen import TargetContent, reason_to_bar
 
 __all__ = [
     "CARD",
@@ -14,7 +15,9 @@ __all__ = [
     "Card",
     "Member",
     "Pool",
+    "TargetContent",
     "member_folders",
+    "reason_to_bar",
     "software_versions",
     "write_member",
 ]

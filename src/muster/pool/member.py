@@ -58,7 +58,11 @@ class Member:
                 f"Member folder {folder} is incomplete: {' and '.join(missing)} missing. "
                 "Delete the folder, or run train.py on this pool again, which trains the member anew."
             )
-        return cls(folder, read_record(folder / CARD, Card, FORMAT_VERSION, PoolError))
+        card = read_record(folder / CARD, Card, FORMAT_VERSION, PoolError)
+        for sketch in card.contents:
+            if problem := sketch.problem():
+                raise PoolError(f"{folder / CARD}: contents of {sketch.dataset!r}: {problem}.")
+        return cls(folder, card)
 
     def problem(self) -> str | None:
         """What is wrong with the member's files, or ``None``: checksum, weights, source sample."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from muster.data import Dataset
 from muster.errors import PoolError, unknown_name
 from muster.pool.member import Member
+from muster.pool.seen import candidates
 
 MEMBERS = "members"
 """The folder of a pool below which its members lie."""
@@ -65,17 +67,16 @@ class Pool:
                 return member
         raise PoolError(f"Pool {self.folder}: " + unknown_name("member", name, (m.name for m in self.members)))
 
-    def eligible_for(self, dataset: str) -> tuple[tuple[Member, ...], dict[str, str]]:
-        """Members that never saw a dataset.
+    def eligible_for(self, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
+        """Members that never saw a dataset, see :func:`muster.pool.seen.candidates`.
 
         Args:
-            dataset: Name of the target dataset.
+            dataset: The target dataset.
 
         Returns:
             The candidates, and for every other member the reason why it is none.
         """
-        barred = {m.name: f"was trained on the target, {dataset}" for m in self.members if m.card.saw(dataset)}
-        return tuple(m for m in self.members if m.name not in barred), barred
+        return candidates(self.members, dataset)
 
 
 def member_folders(pool: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
-from muster.pool import Member, Pool, software_versions
+from muster.pool import Member, Pool, TargetContent, reason_to_bar, software_versions
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
 from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
@@ -161,7 +161,7 @@ def select(
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
     dataset = replace(dataset, reference=_absolute(dataset.reference, data_root))
-    eligible, excluded = opened.eligible_for(dataset.spec.name)
+    eligible, excluded = opened.eligible_for(dataset)
     least = number or 1
     _require_enough(len(eligible), least, excluded, opened, dataset)
     budget = Budget(max_parameters, max_inference_seconds)
@@ -325,10 +325,11 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, measures: Seque
         return None
     if folder is not None:
         member = Member.open(folder)
-        if not member.card.saw(target.spec.name):
+        if reason_to_bar(member.card, TargetContent(target)) is None:
             raise SelectionError(f"reference: {folder} was trained on {member.card.dataset}, not {target.spec.name}.")
         return member
-    trained = [member for member in pool if member.card.saw(target.spec.name)]
+    content = TargetContent(target)
+    trained = [member for member in pool if reason_to_bar(member.card, content) is not None]
     if not trained:
         raise SelectionError(
             f"{', '.join(asking)} compare with a model trained on the target, and the pool {pool.folder} has none for "

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 
-from muster.data import open_dataset
+from muster.data import open_dataset, warn_of_shared_images
 from muster.errors import ConfigError
 from muster.files import as_file_name
 from muster.models import check_architecture, weights_file
@@ -113,10 +113,12 @@ def plan_jobs(
         One job a member, dataset by dataset.
 
     Raises:
-        DatasetError: If a dataset cannot be opened.
+        DatasetError: If a dataset cannot be opened or read.
         ConfigError: If nothing is planned, two members would have the same name, or an override matches none.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
+    for dataset in opened:
+        warn_of_shared_images(dataset)
     for architecture in plan.architectures:
         check_architecture(architecture)
     for pretraining in plan.pretrainings:

@@ -13,11 +13,13 @@ import pandas as pd
 from torch import Tensor
 
 from muster.data import (
+    ContentSketch,
     Dataset,
     Split,
     cached,
     channel_statistics,
     class_pixel_counts,
+    content_prefixes,
     open_dataset,
     require_usable,
     split_record,
@@ -154,23 +156,24 @@ def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTra
     shutil.rmtree(job.work)
 
 
-def _seen_datasets(job: MemberJob, dataset: str) -> tuple[str, ...]:
+def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
+    source = ContentSketch.of(train.spec.name, content_prefixes(train))
     path = weights_file(job.pretraining)
     if path is None or not (path.parent / CARD).is_file():
-        return (dataset,)
-    card = Member.open(path.parent).card
-    return tuple(dict.fromkeys((dataset, card.dataset, *card.seen_datasets)))
+        return (source,)
+    return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
 
 
 def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, confusion: Tensor, seconds: float) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
+    seen = _seen(job, train)
     return Card(
         name=job.name,
         dataset=spec.name,
         domain=spec.domain,
         classes=spec.classes,
-        seen_datasets=_seen_datasets(job, spec.name),
+        seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
         architecture=job.architecture,
         pretraining=job.pretraining,
         mean=data.statistics.mean,
@@ -196,4 +199,5 @@ def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, con
         versions=software_versions(),
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
+        contents=seen,
     )
