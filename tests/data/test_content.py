@@ -34,7 +34,7 @@ class TestPrefixes:
         expected = tuple(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files)
         assert content_prefixes(train) == expected
         assert content_prefixes(cached(train).subset(2, seed=0)) == content_prefixes(train.subset(2, seed=0))
-        again = pickle.loads(pickle.dumps(train))  # noqa: S301 (our own)
+        again = pickle.loads(pickle.dumps(train))
         assert content_prefixes(again) == expected
 
     def test_of_many_files_come_in_order(self, tmp_path: Path) -> None:
@@ -56,7 +56,9 @@ class TestPrefixes:
 
     def test_of_worlds_are_all_different_and_stay_the_same(self) -> None:
         worlds = [open_dataset(f"worlds/{name}") for name in WORLD_NAMES]
-        found = [prefix for world in worlds for split in (world.train, world.test) for prefix in content_prefixes(split)]
+        found = [
+            prefix for world in worlds for split in (world.train, world.test) for prefix in content_prefixes(split)
+        ]
         assert len(set(found)) == len(found)
         assert content_prefixes(open_dataset("worlds/attic").train[:2]) == ("1cf9053da45f43c3", "8597f7ed7f541c93")
 

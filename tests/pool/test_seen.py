@@ -168,7 +168,9 @@ def test_a_sketch_that_makes_no_sense_is_an_error_of_the_card(tmp_path: Path) ->
     add(tmp_path, "a", sketch("office", range(3)))
     path = tmp_path / "members" / "a" / CARD
     path.write_text(path.read_text("utf-8").replace("images: 3\n", "images: 4\n"), "utf-8")
-    with pytest.raises(PoolError, match=r"members/a/card\.yaml: contents of 'office': expected 4 prefixes for 4 images"):
+    with pytest.raises(
+        PoolError, match=r"members/a/card\.yaml: contents of 'office': expected 4 prefixes for 4 images"
+    ):
         Pool.open(tmp_path)
 
 

@@ -1,8 +1,8 @@
 """Which pictures two sets have in common, told by the bytes of the files and not by the names.
 
-A picture's *content prefix* is the first 64 bits of the SHA-256 of its image file, as 16 hexadecimal digits. Equal files
-have equal prefixes whatever they are called; two different files share one with a probability of 2^-64. A copy that was
-encoded anew (another format, quality or size) has other bytes and is *not* found.
+A picture's *content prefix* is the first 64 bits of the SHA-256 of its image file, as 16 hexadecimal digits. Equal
+files have equal prefixes whatever they are called; two different files share one with a probability of 2^-64. A copy
+that was encoded anew (another format, quality or size) has other bytes and is *not* found.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class ContentSketch:
     """What is remembered of the images of a dataset: how many there are, and the smallest of their prefixes.
 
     The smallest prefixes are a random sample of the images, but the same one wherever the images are the same: two sets
-    with images in common have them in common in their sketches too, where two independent samples would miss each other.
+    with images in common have some in common in their sketches too, where independent samples would miss each other.
 
     Attributes:
         dataset: Name of the dataset.
@@ -171,8 +171,9 @@ def warn_of_shared_images(dataset: Dataset) -> None:
     if shared:
         test, train = shared[0]
         warnings.warn(
-            f"Dataset {dataset.spec.name!r} ({dataset.reference}): {len(shared)} of the {len(dataset.test)} test images "
-            f"are also training images, byte for byte, e.g. {test!r} of the test split and {train!r} of the training "
-            "split. What is measured on the test split will look better than it is. Take them out of one of the splits.",
+            f"Dataset {dataset.spec.name!r} ({dataset.reference}): {len(shared)} of the {len(dataset.test)} test "
+            f"images are also training images, byte for byte, e.g. {test!r} of the test split and {train!r} of the "
+            "training split. What is measured on the test split will look better than it is. Take them out of one of "
+            "the splits.",
             stacklevel=2,
         )

@@ -140,9 +140,9 @@ def _overlap(seen: ContentSketch, target: TargetContent) -> str:
         )
     if target.is_called(seen.dataset):
         return (
-            f"trained on another dataset that is called {seen.dataset} as well. It shares no image file with the target, "
-            "so they stay candidates. (Copies that were encoded anew are not found: if it is the same data, move these "
-            "members out of the pool.)"
+            f"trained on another dataset that is called {seen.dataset} as well. It shares no image file with the "
+            "target, so they stay candidates. (Copies that were encoded anew are not found: if it is the same data, "
+            "move these members out of the pool.)"
         )
     return ""
 
