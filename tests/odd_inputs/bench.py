@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,12 @@ def start(script: str, *words: str) -> int:
     function, config, given = _COMMANDS[script]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
+        warnings.showwarning = _show  # pytest's keeps them for its summary
         return run(function, script, ROOT / "configs" / config, words, **given)
+
+
+def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr)
 
 
 def write_dataset(folder: Path, images: int = 4, tests: int = 2, size: int = 64, **description: object) -> Path:
@@ -107,7 +113,7 @@ class Bench:
 
     def training(self, *more: str, datasets: str = "[tiny]", output: str = "new_pool") -> list[str]:
         """``train.py`` for one small member a dataset, five steps on the CPU."""
-        plan = ["--plan", f"{{datasets: {datasets}, architectures: [small_fpn]}}", "--output", output]
+        plan = ["--plan", f"{{datasets: {datasets}, architectures: [small_fpn], overrides: []}}", "--output", output]
         quick = ["--training.steps", "5", "--training.image_size", "64", "--training.crop_size", "64"]
         return ["train.py", *plan, *quick, "--training.batch_size", "2", "--hardware.device", "cpu", *more]
 

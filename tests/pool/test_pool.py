@@ -126,7 +126,6 @@ class TestPool:
     def test_is_sorted_by_name_and_found_by_name(self, root: Path) -> None:
         for seed, name in enumerate("cab"):
             make_member(root, name, seed)
-        (root / "members" / "notes.txt").touch()
         pool = Pool.open(str(root))
         assert [member.name for member in pool] == ["a", "b", "c"]
         assert (len(pool), pool["c"].card.seed) == (3, 0)
@@ -148,7 +147,8 @@ class TestPool:
             (member.folder / name).unlink()
         with pytest.raises(PoolError, match="is incomplete") as caught:
             Pool.open(root)
-        assert f"{member.folder} is incomplete: {' and '.join(gone)} missing" in str(caught.value)
+        told = " and ".join(f"{name} is missing" for name in gone)
+        assert f"{member.folder} is incomplete: {told}" in str(caught.value)
 
     def test_nothing_there(self, root: Path) -> None:
         with pytest.raises(PoolError, match="There is no pool"):
