@@ -20,7 +20,7 @@ from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 
 PASSED_OVER = "Passed over in"
-IN_WORDS = "Put back what belongs there, or move the folder to a place outside the pool"
+IN_WORDS = "Put back what belongs there, readable to you, or move the folder to a place outside the pool"
 
 
 def _selecting(spoil: Callable[[Path], object]) -> Callable[[Bench], Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,30 @@ class TestPool:
             Pool.open(root)
         told = " and ".join(f"{name} is missing" for name in gone)
         assert f"{member.folder} is incomplete: {told}" in str(caught.value)
+
+    def test_what_may_not_be_looked_into_is_named(self, root: Path, member: Member) -> None:
+        other = make_member(root, "c", 2)
+        for folder, told in ((other.folder, "members/c is incomplete"), (root / "members", "cannot be looked into")):
+            folder.chmod(0)
+            try:
+                if os.access(folder, os.R_OK):
+                    pytest.skip("this user may look into everything")
+                with pytest.raises(PoolError, match=f"{told}.*Permission denied"):
+                    Pool.open(root)
+            finally:
+                folder.chmod(0o755)
+        assert len(Pool.open(root)) == 2
+
+    @pytest.mark.parametrize("made", ["file", "link", "nothing"])
+    def test_what_is_no_folder_of_a_member(self, tmp_path: Path, made: str) -> None:
+        path = tmp_path / "member"
+        if made == "file":
+            path.touch()
+        elif made == "link":
+            path.symlink_to("/nowhere/at all")
+        told = {"file": "a file", "link": "a link to /nowhere/at all, which is not there", "nothing": "missing"}[made]
+        with pytest.raises(PoolError, match=f"member is not the folder of a member: it is {told}"):
+            Member.open(path)
 
     def test_nothing_there(self, root: Path) -> None:
         with pytest.raises(PoolError, match="There is no pool"):

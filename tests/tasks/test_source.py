@@ -20,6 +20,7 @@ from muster.data import (
     content_prefixes,
     open_dataset,
 )
+from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
@@ -110,6 +111,15 @@ class TestMember:
         assert made.seen_datasets == ("tiny", "elsewhere", "further")
         # Of the two that the other card only names, nothing is known but the names.
         assert made.contents == (*trained.card.contents, *(ContentSketch(n, 0, "") for n in ("elsewhere", "further")))
+
+    def test_a_card_beside_the_first_weights_is_read_before_training(
+        self, trained: Member, tmp_path: Path, dataset_folder: Path
+    ) -> None:
+        started = write_member(tmp_path / "other", trained.load_model(), trained.card, {})
+        (started.folder / CARD).write_text("a card of another program")
+        job = replace(make_job(tmp_path / "pool", dataset_folder), pretraining=str(started.folder / WEIGHTS))
+        with pytest.raises(PoolError, match=r"other/card\.yaml"):
+            train_member(job, lambda step, loss: pytest.fail("training has begun"))
 
     def test_history_has_both_curves(self, trained: Member) -> None:
         history = pd.read_csv(trained.folder / HISTORY)

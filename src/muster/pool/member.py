@@ -54,14 +54,16 @@ class Member:
             The member.
 
         Raises:
-            PoolError: If a file is missing or the card is not valid.
+            PoolError: If it is no folder, a file is missing, or the card is not valid.
         """
+        if (fault := fault_of(folder)) != "a folder":
+            raise PoolError(f"{folder} is not the folder of a member: it is {fault or 'a file'}.")
         faults = {name: fault for name in (CARD, WEIGHTS) if (fault := fault_of(folder / name))}
         if faults:
             told = " and ".join(f"{name} is {fault}" for name, fault in faults.items())
             raise PoolError(
-                f"Member folder {folder} is incomplete: {told}. Put back what belongs there, or move the folder to a "
-                "place outside the pool; train.py then trains the member anew."
+                f"Member folder {folder} is incomplete: {told}. Put back what belongs there, readable to you, or move "
+                "the folder to a place outside the pool; train.py then trains the member anew."
             )
         card = read_record(folder / CARD, Card, FORMAT_VERSION, PoolError)
         for sketch in card.contents:

@@ -108,6 +108,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     dataset = open_dataset(job.dataset)
     require_usable(dataset.test)
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
+    seen = _seen(job, train)
     statistics = channel_statistics(train)
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
     keep_checkpoint_of(job.work, job.recipe)
@@ -127,7 +128,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     finally:
         close_loggers(loggers, succeeded)
     if trainer.is_global_zero:
-        _finish(job, dataset, data, module, clock.seconds)
+        _finish(job, dataset, seen, data, module, clock.seconds)
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -136,7 +137,14 @@ def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | No
     return train.hold_out(settings.validation_fraction, settings.seed)
 
 
-def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTraining, seconds: float) -> None:
+def _finish(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    module: EnsembleTraining,
+    seconds: float,
+) -> None:
     """Evaluate a trained member, write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, Segmenter)
@@ -146,7 +154,7 @@ def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTra
     confusions = confusion_matrices(
         model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
     )
-    card = _card(job, dataset, data, model, confusions["prediction"], seconds)
+    card = _card(job, dataset, seen, data, model, confusions["prediction"], seconds)
     sample = sample_source(model, data.train, statistics, size, job.settings.seed, device)
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
@@ -165,9 +173,16 @@ def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
 
 
-def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, confusion: Tensor, seconds: float) -> Card:
+def _card(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    model: Segmenter,
+    confusion: Tensor,
+    seconds: float,
+) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
-    seen = _seen(job, train)
     return Card(
         name=job.name,
         dataset=spec.name,
