@@ -143,7 +143,7 @@ def _few(size: int) -> tuple[Numbers, Numbers]:
 def predictions_on(pool: Path, target: str, images: int = 40, pixels: int = 500) -> tuple[Numbers, Numbers]:
     """EEPs of a pool's members on a target, and the labels."""
     dataset = open_dataset(target)
-    members, _ = Pool.open(pool).eligible_for(dataset.spec.name)
+    members, _ = Pool.open(pool).eligible_for(dataset)
     split = cached(dataset.train.subset(images, 0))
     probe = draw_probe_set(split, pixels, 0)
     reader = ProbeReader(split, probe, channel_statistics(split), usual_image_size(members), torch.device("cpu"), 8, 0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from muster.data import VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data import VOID, ContentSketch, Dataset, DatasetSpec, Sample, Split, content_prefixes
+from muster.data.content import prefix_of_text
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
 
@@ -23,8 +24,17 @@ def make_member(
     architecture: str = "small_fpn",
     image_size: int = 64,
     broken: bool = False,
+    trained_on: Dataset | None = None,
 ) -> Member:
-    """Write a member with seeded random weights and a made-up card below ``pool/members``."""
+    """Write a member with seeded random weights and a made-up card below ``pool/members``.
+
+    Its training images are made up too, or those of the dataset that it is ``trained_on``.
+    """
+    if trained_on is None:
+        content = ContentSketch.of(dataset, [prefix_of_text(f"{dataset} {number}") for number in range(100 + seed)])
+    else:
+        dataset = trained_on.spec.name
+        content = ContentSketch.of(dataset, content_prefixes(trained_on.train))
     model = build_model(architecture, classes, seed=seed)
     with torch.no_grad():
         model.head.weight *= 20 if not broken else float("nan")  # fresh heads hardly tell places apart
@@ -58,6 +68,7 @@ def make_member(
         citation="",
         versions=software_versions(),
         checksum="",
+        contents=(content,),
     )
     return write_member(pool / "members" / name, model, card, {"nothing": torch.zeros(1)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,28 @@ def saved(tmp_path: Path) -> Path:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_the_umask_decides_who_reads_what_appears(tmp_path: Path, mask: int) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2775)  # what is made below belongs to the folder's group
+    before = os.umask(mask)
+    try:
+        (shared / "ordinary").mkdir()
+        with whole_folder(shared / "a") as partial:
+            (partial / "deeper").mkdir(mode=0o700)
+            for path in (partial / "private", partial / "deeper" / "private"):
+                path.touch(mode=0o600)
+        with whole_file(shared / "b") as partial:
+            partial.touch()
+    finally:
+        os.umask(before)
+    found = {path.relative_to(shared).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in shared.rglob("*")}
+    file, folder = 0o666 & ~mask, found.pop("ordinary")
+    assert folder & 0o777 == 0o777 & ~mask
+    assert found == {"a": folder, "a/deeper": folder, "a/deeper/private": file, "a/private": file, "b": file}
 
 
 def test_a_file_appears_with_its_content_and_ordinary_rights(tmp_path: Path) -> None:

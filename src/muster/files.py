@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        partial.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
+        _respect_umask(partial)  # mkstemp makes files that only their owner reads
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -69,7 +70,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent))
     try:
         yield partial
-        partial.chmod(0o777 & ~_umask())
+        # mkdtemp makes folders, and some libraries make files, that only their owner reads.
+        _respect_umask(partial, *partial.rglob("*"))
         if path.exists():
             old = partial.with_name(partial.name + _OLD)
             path.rename(old)
@@ -85,6 +87,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _respect_umask(*paths: Path) -> None:
+    """Give files and folders the modes that any program's new ones have here: the user's umask says who may read."""
+    mask = _umask()
+    for path in paths:
+        if path.is_dir():
+            # The bit that hands a folder's group on to what is made in it comes from the parent, and stays.
+            path.chmod((path.stat().st_mode & stat.S_ISGID) | (0o777 & ~mask))
+        else:
+            path.chmod(0o666 & ~mask)
 
 
 def remove_partial(folder: Path) -> None:

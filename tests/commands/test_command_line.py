@@ -138,7 +138,11 @@ def test_a_faulty_configuration_file_stops_and_names_the_key(
         ("train", ["--verify"], "There is no pool"),
         ("finetune", [], "There is no selection below runs/selections yet. Run select.py first"),
         ("finetune", ["--predict", "."], "There is no ensemble below runs/finetunings yet. Run finetune.py first"),
-        ("finetune", ["--target", "worlds/reef"], "--target goes with --pool, and not with --selection"),
+        (
+            "finetune",
+            ["--target", "worlds/reef"],
+            "--target goes with --pool, and members are then chosen at the start; or with --selection",
+        ),
         ("finetune", ["--ensemble", "runs/x"], "--ensemble is what --predict predicts with"),
         ("finetune", ["--selection", "nowhere"], "nowhere"),
         ("finetune", ["--pool", "nowhere", "--target", "worlds/reef"], "There is no pool"),

@@ -16,6 +16,7 @@ import yaml
 import muster
 from muster.commands.cli import run
 from muster.commands.select import select_ensemble
+from muster.data import open_dataset
 from muster.pool import Pool
 from muster.search import Selection
 from tests.helpers import make_member, make_pool
@@ -29,7 +30,7 @@ OPTIONS = ["--target", TARGET, "--train_images", "4", "--pixels_per_image", "50"
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     folder = tmp_path_factory.mktemp("with space") / "small"
     make_pool(folder, 4)
-    make_member(folder, "seer", 8, dataset="attic")
+    make_member(folder, "seer", 8, trained_on=open_dataset("worlds/attic"))
     return Pool.open(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
-from tests.helpers import make_member
+from tests.helpers import make_member, make_target
 
 
 @pytest.fixture
@@ -126,7 +127,6 @@ class TestPool:
     def test_is_sorted_by_name_and_found_by_name(self, root: Path) -> None:
         for seed, name in enumerate("cab"):
             make_member(root, name, seed)
-        (root / "members" / "notes.txt").touch()
         pool = Pool.open(str(root))
         assert [member.name for member in pool] == ["a", "b", "c"]
         assert (len(pool), pool["c"].card.seed) == (3, 0)
@@ -148,7 +148,32 @@ class TestPool:
             (member.folder / name).unlink()
         with pytest.raises(PoolError, match="is incomplete") as caught:
             Pool.open(root)
-        assert f"{member.folder} is incomplete: {' and '.join(gone)} missing" in str(caught.value)
+        told = " and ".join(f"{name} is missing" for name in gone)
+        assert f"{member.folder} is incomplete: {told}" in str(caught.value)
+
+    def test_what_may_not_be_looked_into_is_named(self, root: Path, member: Member) -> None:
+        other = make_member(root, "c", 2)
+        for folder, told in ((other.folder, "members/c is incomplete"), (root / "members", "cannot be looked into")):
+            folder.chmod(0)
+            try:
+                if os.access(folder, os.R_OK):
+                    pytest.skip("this user may look into everything")
+                with pytest.raises(PoolError, match=f"{told}.*Permission denied"):
+                    Pool.open(root)
+            finally:
+                folder.chmod(0o755)
+        assert len(Pool.open(root)) == 2
+
+    @pytest.mark.parametrize("made", ["file", "link", "nothing"])
+    def test_what_is_no_folder_of_a_member(self, tmp_path: Path, made: str) -> None:
+        path = tmp_path / "member"
+        if made == "file":
+            path.touch()
+        elif made == "link":
+            path.symlink_to("/nowhere/at all")
+        told = {"file": "a file", "link": "a link to /nowhere/at all, which is not there", "nothing": "missing"}[made]
+        with pytest.raises(PoolError, match=f"member is not the folder of a member: it is {told}"):
+            Member.open(path)
 
     def test_nothing_there(self, root: Path) -> None:
         with pytest.raises(PoolError, match="There is no pool"):
@@ -162,6 +187,6 @@ class TestPool:
         make_member(root, "b", 1, dataset="camvid2")
         seer = make_member(root, "c", 2)
         write_member(seer.folder, seer.load_model(), replace(seer.card, seen_datasets=("elsewhere", "CAMVID")), {})
-        candidates, barred = Pool.open(root).eligible_for("camVid")
+        candidates, barred = Pool.open(root).eligible_for(make_target(name="camVid"))
         assert [member.name for member in candidates] == ["b"]
         assert barred == dict.fromkeys("ac", "was trained on the target, camVid")

@@ -55,11 +55,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pool(tmp_path_factory: pytest.TempPathFactory, target: str) -> Path:
     """Four candidates, a member that saw the target, and one that the study left out."""
     folder = tmp_path_factory.mktemp("a pool")
     make_pool(folder, 4)
-    make_member(folder, "seer", 8, dataset="tiny")
+    make_member(folder, "seer", 8, trained_on=open_dataset(target))
     make_member(folder, "unused", 9)
     return folder
 

@@ -11,7 +11,16 @@ import pytest
 import torch
 import yaml
 
-from muster.data import VOID, Split, channel_statistics, class_pixel_counts, open_dataset
+from muster.data import (
+    VOID,
+    ContentSketch,
+    Split,
+    channel_statistics,
+    class_pixel_counts,
+    content_prefixes,
+    open_dataset,
+)
+from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
@@ -70,7 +79,8 @@ class TestMember:
         }  # fmt: skip
         assert {key: getattr(card, key) for key in expected} == expected
         assert 0 < card.training_seconds < 60
-        assert card.saw("TINY")
+        assert card.contents == (ContentSketch.of("tiny", content_prefixes(kept_images(dataset_folder))),)
+        assert card.contents[0].images == 4
 
     def test_result_on_the_card_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
         card, dataset = trained.card, open_dataset(str(dataset_folder))
@@ -97,7 +107,19 @@ class TestMember:
         job = replace(make_job(tmp_path / "pool", dataset_folder), pretraining=str(started.folder / WEIGHTS))
         with pytest.warns(UserWarning, match="is not empty"):
             train_member(job, lambda step, loss: None)
-        assert Pool.open(tmp_path / "pool")["tiny-small_fpn"].card.seen_datasets == ("tiny", "elsewhere", "further")
+        made = Pool.open(tmp_path / "pool")["tiny-small_fpn"].card
+        assert made.seen_datasets == ("tiny", "elsewhere", "further")
+        # Of the two that the other card only names, nothing is known but the names.
+        assert made.contents == (*trained.card.contents, *(ContentSketch(n, 0, "") for n in ("elsewhere", "further")))
+
+    def test_a_card_beside_the_first_weights_is_read_before_training(
+        self, trained: Member, tmp_path: Path, dataset_folder: Path
+    ) -> None:
+        started = write_member(tmp_path / "other", trained.load_model(), trained.card, {})
+        (started.folder / CARD).write_text("a card of another program")
+        job = replace(make_job(tmp_path / "pool", dataset_folder), pretraining=str(started.folder / WEIGHTS))
+        with pytest.raises(PoolError, match=r"other/card\.yaml"):
+            train_member(job, lambda step, loss: pytest.fail("training has begun"))
 
     def test_history_has_both_curves(self, trained: Member) -> None:
         history = pd.read_csv(trained.folder / HISTORY)

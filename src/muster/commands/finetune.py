@@ -35,6 +35,7 @@ from muster.report import (
     write_selection_report,
 )
 from muster.search.choose import TrainImages, resolve_train_images, usual_image_size
+from muster.search.reopening import open_pool, open_target, warn_if_from_before
 from muster.search.selection import RECORD, Selection
 from muster.tasks.clock import Clock
 from muster.tasks.finetuning import (
@@ -91,7 +92,8 @@ def finetune(
     Args:
         selection: Folder of a selection, as select.py wrote it.
         pool: With target, the pool to choose from; otherwise where the selection's pool lies now, if it was moved.
-        target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
+        target: With pool, the dataset to choose for: worlds/NAME, or the folder of a dataset. With selection, where its
+            dataset lies now, if it was moved.
         output: Folder of the run; by default below runs/finetunings, with the name of the selection's folder, or
             TARGET-POOL. An older result in it is replaced. With predict, where masks and overlays go; by default a
             folder predictions in that of the run.
@@ -102,7 +104,7 @@ def finetune(
         train_images: Number of training images of the target, where members are chosen at the start; auto means
             what its dataset.yaml says (probe_images), or 150; null means all.
         image_size: Longer side of the images in pixels, likewise; null takes the median of the members' own.
-        data_root: Folder below which the target is looked for.
+        data_root: Folder below which the target is looked for first.
         logger: Where training curves go besides history.csv: csv, or wandb as well.
         predict: Only predict the images of this folder.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
@@ -122,12 +124,15 @@ def finetune(
         return predict_folder(predict, fitted, folder, hardware.resolved_device(), console)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
-    if target is not None and (pool is None or selection is not None):
-        raise ConfigError("--target goes with --pool, and not with --selection: members are then chosen at the start.")
-    if target is None or pool is None:
+    if target is not None and pool is None and selection is None:
+        raise ConfigError(
+            "--target goes with --pool, and members are then chosen at the start; or with --selection, and then says "
+            "where its data lie now."
+        )
+    if selection is not None or target is None or pool is None:
         chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
         console.print(f"Selection: {chosen}", markup=False, highlight=False, soft_wrap=True)
-        plan = _chosen_before(chosen, pool, training, data_root)
+        plan = _chosen_before(chosen, pool, target, training, data_root)
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
@@ -153,6 +158,7 @@ class _Plan:
         chosen: The selection, if it was made before.
         choose: Makes the callback otherwise.
         options: For that callback.
+        data_root: Likewise; where the target is looked for, which the result does not depend on.
     """
 
     name: str
@@ -162,13 +168,17 @@ class _Plan:
     chosen: Selection | None = None
     choose: ChooseMembers | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    data_root: Path | None = None
 
 
-def _chosen_before(folder: Path, moved: Path | None, training: TrainingSettings, data_root: Path | None) -> _Plan:
+def _chosen_before(
+    folder: Path, pool_now: Path | None, target_now: str | None, training: TrainingSettings, data_root: Path | None
+) -> _Plan:
     selection = Selection.load(folder)
-    target = target_data(selection, open_dataset(selection.target_reference, data_root))
-    pool = Pool.open(moved or selection.pool)
+    warn_if_from_before(selection, folder)
+    target = target_data(selection, open_target(selection, target_now, data_root))
     names = with_baseline(selection)
+    pool = open_pool(selection, names, pool_now)
     module = EnsembleTraining(training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
     return _Plan(folder.resolve().name, pool, target, module, chosen=selection)
@@ -187,12 +197,12 @@ def _chosen_at_start(
     dataset = open_dataset(reference, data_root)
     count = resolve_train_images(train_images, dataset.spec.probe_images)
     train = cached(dataset.train.subset(count, training.seed))
-    size = image_size or usual_image_size(pool.eligible_for(dataset.spec.name)[0] or pool.members)
+    size = image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
     target = TargetData(dataset, train, channel_statistics(train), size)
     options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
-    return _Plan(name, pool, target, module, choose=choose, options=options)
+    return _Plan(name, pool, target, module, choose=choose, options=options, data_root=data_root)
 
 
 def _run(
@@ -234,7 +244,8 @@ def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
     """The callback that chooses members at the start of the fit, if they are not chosen yet."""
     if plan.choose is None:
         return []
-    return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **plan.options)]
+    options = {**plan.options, "data_root": plan.data_root}
+    return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **options)]
 
 
 def _conclude(

@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
-from muster.errors import PoolError
 from muster.files import require_writable
-from muster.pool import Member, Pool, member_folders
+from muster.pool import Pool, verify_pool
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
 from muster.tasks.plan import PoolPlan, plan_jobs
@@ -46,7 +45,7 @@ def train(
         workers: Members trained side by side; by default one a GPU, or one a CPU core.
         logger: Where training curves go besides history.csv of each member: csv, or wandb as well.
         list: Only show the members that the pool has: name, source mIoU, size.
-        verify: Only check that the files of each member match its card.
+        verify: Only check each member: files, weights, card, name.
         configuration: The resolved configuration, saved as config.yaml.
 
     Returns:
@@ -103,17 +102,10 @@ def _list(pool: Pool, console: Console) -> int:
 
 
 def _verify(pool: Path, console: Console) -> int:
-    """Every member by itself: one that cannot even be opened does not keep the others from being checked."""
-    folders = member_folders(pool)
-    problems = [problem for folder in folders if (problem := _problem(folder))]
-    for problem in problems:
+    found = verify_pool(pool)
+    for problem in found.problems:
         console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{len(folders) - len(problems)} of {len(folders)} members match their cards.")
-    return 1 if problems else 0
-
-
-def _problem(folder: Path) -> str | None:
-    try:
-        return Member.open(folder).problem()
-    except PoolError as error:
-        return str(error)
+    if found.told:
+        console.print(found.told, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{found.sound} of {found.members} members match their cards.")
+    return 1 if found.problems else 0

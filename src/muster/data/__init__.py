@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.data.content import ContentSketch, content_prefixes, warn_of_shared_images
 from muster.data.folder import open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
@@ -26,6 +27,7 @@ __all__ = [
     "SIDE_MULTIPLE",
     "VOID",
     "ChannelStatistics",
+    "ContentSketch",
     "Dataset",
     "DatasetSpec",
     "PreparedBatch",
@@ -39,6 +41,7 @@ __all__ = [
     "channel_statistics",
     "check_split",
     "class_pixel_counts",
+    "content_prefixes",
     "fit_size",
     "judge_labels",
     "list_pictures",
@@ -52,4 +55,5 @@ __all__ = [
     "require_usable",
     "split_record",
     "unreadable_pictures",
+    "warn_of_shared_images",
 ]

@@ -33,6 +33,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from muster.data.content import FileContents
 from muster.data.dataset_yaml import Description, read_description
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.mask_values import MaskValues
@@ -182,7 +183,8 @@ class FolderReader:
 
 def _make_split(description: Description, name: str, files: Files) -> Split:
     reader = FolderReader(description.spec, description.masks, description.orientation, files)
-    return Split(description.spec, name, tuple(files), reader, reader.mask)
+    content = FileContents({identifier: image for identifier, (image, _) in files.items()})
+    return Split(description.spec, name, tuple(files), reader, reader.mask, content)
 
 
 def _find_splits(root: Path, dataset: str) -> tuple[Files, Files, str]:

@@ -78,6 +78,8 @@ class Split:
         identifiers: Names of the pictures, in order.
         read: Reads the picture of one identifier. Must survive pickling (data loader workers).
         read_mask: Reads the mask alone, if that takes less time; likewise.
+        content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
+            known, and then datasets are told apart by their names.
     """
 
     spec: DatasetSpec
@@ -85,6 +87,7 @@ class Split:
     identifiers: tuple[str, ...]
     read: Callable[[str], Sample]
     read_mask: Callable[[str], Tensor] | None = None
+    content: Callable[[str], str] | None = None
 
     def __len__(self) -> int:
         """Number of pictures."""

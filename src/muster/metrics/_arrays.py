@@ -129,7 +129,7 @@ def as_probabilities(name: str, values: object) -> Tensor:
     return tensor
 
 
-def as_integers(name: str, values: object) -> Integer[Tensor, "..."]:
+def as_integers(name: str, values: object) -> Integer[Tensor, "..."]:  # noqa: UP037 (older jaxtyping wants text)
     """Take integers of any shape.
 
     Args:

@@ -1,8 +1,10 @@
 """Trained source models on disk: one folder a member, with a card that says all about it."""
 
 from muster.pool.card import FORMAT_VERSION, Card, software_versions
+from muster.pool.listing import MEMBERS
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
-from muster.pool.pool import MEMBERS, Pool, member_folders
+from muster.pool.pool import Pool, Verification, verify_pool
+from muster.pool.seen import TargetContent, reason_to_bar
 
 __all__ = [
     "CARD",
@@ -14,7 +16,10 @@ __all__ = [
     "Card",
     "Member",
     "Pool",
-    "member_folders",
+    "TargetContent",
+    "Verification",
+    "reason_to_bar",
     "software_versions",
+    "verify_pool",
     "write_member",
 ]

@@ -6,6 +6,8 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from muster.data import ContentSketch
+
 FORMAT_VERSION = 1
 """Version of the layout of a member folder."""
 
@@ -47,6 +49,8 @@ class Card:
         checksum: SHA-256 of ``model.safetensors``.
         recipe: SHA-256 of everything that was asked for when it was trained, to notice that something else is asked
             for now; empty for a model trained elsewhere.
+        contents: What is remembered of the training images of every seen dataset, its own first. Cards from before have
+            none; what they saw is told by the names in ``seen_datasets``.
     """
 
     name: str
@@ -79,10 +83,14 @@ class Card:
     versions: dict[str, str]
     checksum: str
     recipe: str = ""
+    contents: tuple[ContentSketch, ...] = ()
 
-    def saw(self, dataset: str) -> bool:
-        """Whether the model was trained on that dataset, whatever the case of its name."""
-        return dataset.casefold() in {seen.casefold() for seen in (self.dataset, *self.seen_datasets)}
+    @property
+    def seen(self) -> tuple[ContentSketch, ...]:
+        """What is known of every dataset that the model was trained on; of some there may be nothing but the name."""
+        known = {sketch.dataset.casefold() for sketch in self.contents}
+        names = dict.fromkeys((self.dataset, *self.seen_datasets))
+        return *self.contents, *(ContentSketch(name, 0, "") for name in names if name.casefold() not in known)
 
 
 def software_versions() -> dict[str, str]:

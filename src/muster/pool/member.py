@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,23 +55,40 @@ class Member:
             The member.
 
         Raises:
-            PoolError: If a file is missing or the card is not valid.
+            PoolError: If it is no folder, a file is missing, or the card is not valid.
         """
-        missing = [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]
-        if missing:
+        if (fault := fault_of(folder)) != "a folder":
+            raise PoolError(f"{folder} is not the folder of a member: it is {fault or 'a file'}.")
+        faults = {name: fault for name in (CARD, WEIGHTS) if (fault := fault_of(folder / name))}
+        if faults:
+            told = " and ".join(f"{name} is {fault}" for name, fault in faults.items())
             raise PoolError(
-                f"Member folder {folder} is incomplete: {' and '.join(missing)} missing. "
-                "Delete the folder, or run train.py on this pool again, which trains the member anew."
+                f"Member folder {folder} is incomplete: {told}. Put back what belongs there, readable to you, or move "
+                "the folder to a place outside the pool; train.py then trains the member anew."
             )
-        return cls(folder, read_record(folder / CARD, Card, FORMAT_VERSION, PoolError))
+        card = read_record(folder / CARD, Card, FORMAT_VERSION, PoolError)
+        for sketch in card.contents:
+            if problem := sketch.problem():
+                raise PoolError(f"{folder / CARD}: contents of {sketch.dataset!r}: {problem}.")
+        return cls(folder, card)
 
     def problem(self) -> str | None:
-        """What is wrong with the member's files, or ``None``: checksum, weights, source sample."""
+        """What is wrong with the member's files, or ``None``: card, checksum, weights, source sample."""
         try:
-            self.load_model()
-            self.load_source_sample()
+            model = self.load_model()
+            sample = self.load_source_sample()
         except PoolError as error:
             return str(error)
+        if spoilt := _not_finite(vars(self.card)):
+            return f"Member {self.name!r}: {self.folder / CARD}: {', '.join(spoilt)} should be a finite number."
+        for file, tensors in ((WEIGHTS, model.state_dict()), (SOURCE_SAMPLE, sample)):
+            bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+            if bad:
+                return (
+                    f"Member {self.name!r}: {self.folder / file} holds NaN or infinity in {len(bad)} of "
+                    f"{len(tensors)} tensors, e.g. {bad[0]}: its training failed. Move the folder to a place outside "
+                    "the pool, and train the member again."
+                )
         return None
 
     def load_model(self, device: torch.device | str = "cpu") -> Segmenter:
@@ -116,6 +137,39 @@ class Member:
     def load_source_sample(self) -> dict[str, Tensor]:
         """The sample of source images as this member sees them, see :mod:`muster.tasks.source_sample`."""
         return _load_tensors(self.folder / SOURCE_SAMPLE, self.name)
+
+
+def _not_finite(values: Mapping[str, object]) -> list[str]:
+    """Names of the values that are, or hold, NaN or infinity."""
+
+    def is_finite(value: object) -> bool:
+        if isinstance(value, tuple):
+            return all(map(is_finite, value))
+        return not isinstance(value, float) or math.isfinite(value)
+
+    return [name for name, value in values.items() if not is_finite(value)]
+
+
+def fault_of(path: Path) -> str | None:
+    """What is wrong with something that should be a regular file, in words.
+
+    Args:
+        path: Where it should be.
+
+    Returns:
+        For instance ``"missing"`` or ``"a link to X, which is not there"``; ``None`` for a regular file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if os.path.islink(path):  # noqa: PTH114 (pathlib raises where the name is too long)
+            loops = error.errno == errno.ELOOP
+            return "a link in a loop of links" if loops else f"a link to {path.readlink()}, which is not there"
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        return "missing" if gone else f"not to be looked at ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
 
 
 def _load_tensors(path: Path, member: str) -> dict[str, Tensor]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from muster.data import Dataset
 from muster.errors import PoolError, unknown_name
+from muster.pool.listing import Listing, list_members
 from muster.pool.member import Member
-
-MEMBERS = "members"
-"""The folder of a pool below which its members lie."""
+from muster.pool.seen import candidates
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,16 @@ class Pool:
 
         Raises:
             PoolError: If there is no such pool, it is empty, a member is incomplete, or two carry the same name.
+
+        Warns:
+            UserWarning: If something else lies among the members; it is passed over.
         """
         root = Path(folder)
-        members = sorted((Member.open(path) for path in member_folders(root)), key=lambda member: member.name)
-        if not members:
-            raise PoolError(f"Pool {root} has no members yet. Run train.py on it first.")
+        listing = list_members(root)
+        _require_some(root, listing)
+        if told := listing.told():
+            warnings.warn(told, stacklevel=2)
+        members = sorted(map(Member.open, listing.members), key=lambda member: member.name)
         _require_distinct(members)
         return cls(root, tuple(members))
 
@@ -65,41 +71,96 @@ class Pool:
                 return member
         raise PoolError(f"Pool {self.folder}: " + unknown_name("member", name, (m.name for m in self.members)))
 
-    def eligible_for(self, dataset: str) -> tuple[tuple[Member, ...], dict[str, str]]:
-        """Members that never saw a dataset.
+    def eligible_for(self, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
+        """Members that never saw a dataset, see :func:`muster.pool.seen.candidates`.
 
         Args:
-            dataset: Name of the target dataset.
+            dataset: The target dataset.
 
         Returns:
             The candidates, and for every other member the reason why it is none.
         """
-        barred = {m.name: f"was trained on the target, {dataset}" for m in self.members if m.card.saw(dataset)}
-        return tuple(m for m in self.members if m.name not in barred), barred
+        return candidates(self.members, dataset)
 
 
-def member_folders(pool: Path) -> list[Path]:
-    """The folders of a pool's members, not opened.
+@dataclass(frozen=True)
+class Verification:
+    """What was found wrong with a pool.
+
+    Attributes:
+        members: How many members there are, or claim to be.
+        sound: How many of them match their cards.
+        problems: What is wrong, one sentence or more for each.
+        told: What else is to be said of the pool; may be empty.
+    """
+
+    members: int
+    sound: int
+    problems: tuple[str, ...]
+    told: str
+
+
+def verify_pool(pool: Path) -> Verification:
+    """Check every member by itself: one that cannot even be opened does not keep the others from being checked.
 
     Args:
         pool: The pool's folder.
 
     Returns:
-        Sorted; may be empty.
+        What was found.
 
     Raises:
-        PoolError: If it is no pool.
+        PoolError: If it is no pool, or has no members.
     """
-    if not pool.is_dir():
-        beside = sorted(path.name for path in pool.absolute().parent.glob("*/") if (path / MEMBERS).is_dir())
-        there = f" Pools beside it: {', '.join(beside)}." if beside else ""
-        raise PoolError(f"There is no pool {pool}.{there} Give the folder that train.py wrote its pool to.")
-    if not (pool / MEMBERS).is_dir():
-        raise PoolError(
-            f"{pool} is not a pool: it has no folder {MEMBERS!r}. Give the folder that train.py wrote its pool to."
+    listing = list_members(pool)
+    _require_some(pool, listing)
+    problems = [f"{path} is {what}: if a member was there, it is missing." for path, what in listing.lost.items()]
+    opened: dict[str, list[Path]] = {}
+    sound = 0
+    for folder in listing.members:
+        name, found = _verify(folder)
+        problems += found
+        sound += not found
+        if name is not None:
+            opened.setdefault(name, []).append(folder)
+    for name, folders in opened.items():
+        if len(folders) > 1:
+            problems.append(
+                f"{len(folders)} members are named {name!r}: {', '.join(map(str, folders))}. Move all but one of them "
+                "to a place outside the pool, or give them other names, on the card and of the folder."
+            )
+    strays = replace(listing, lost={}).told()
+    return Verification(len(listing.members), sound, tuple(problems), strays)
+
+
+def _verify(folder: Path) -> tuple[str | None, list[str]]:
+    """The name of a member, if it can be opened, and what is wrong with it."""
+    try:
+        member = Member.open(folder)
+    except PoolError as error:
+        return None, [str(error)]
+    problems = [] if (problem := member.problem()) is None else [problem]
+    if member.name != folder.name:
+        problems.append(
+            f"Member {member.name!r} lies in a folder of another name, {folder}: train.py would not find it, and train "
+            f"it a second time. Rename the folder to {member.name!r}, or change the name on its card."
         )
-    # A leading dot is what an interrupted write leaves behind, and what file managers hide things with.
-    return sorted(path for path in (pool / MEMBERS).iterdir() if path.is_dir() and path.name[0] != ".")
+    return member.name, problems
+
+
+def _require_some(pool: Path, listing: Listing) -> None:
+    """Refuse a pool without members.
+
+    Args:
+        pool: Its folder.
+        listing: What lies in it.
+
+    Raises:
+        PoolError: If no entry is a member, or claims to be.
+    """
+    if not listing.members:
+        also = f" {listing.told()}" if listing.told() else ""
+        raise PoolError(f"Pool {pool} has no members yet. Run train.py on it first.{also}")
 
 
 def _require_distinct(members: Sequence[Member]) -> None:

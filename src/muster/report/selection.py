@@ -309,7 +309,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
     probe, best = selection.probe, max(selection.member_scores.values())
     images = f"{len(selection.train_images):,} training images, {probe.pixels_per_image:,} pixels from each"
     return [
-        ("target", selection.target_reference),
+        ("target", str(Path(selection.data_root) / selection.target_reference)),
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),

@@ -215,7 +215,7 @@ def best_extensions(
 
 def mean_ious(
     totals: Float[NumpyArray, "... 2 classes"], present: Bool[NumpyArray, " classes"]
-) -> Float[NumpyArray, "..."]:
+) -> Float[NumpyArray, "..."]:  # noqa: UP037 (older jaxtyping wants text)
     """Mean over the present classes of hits / (hits + misses), 0 where both are 0."""
     hits, misses = totals[..., 0, :][..., present], totals[..., 1, :][..., present]
     whole = hits + misses

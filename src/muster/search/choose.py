@@ -19,14 +19,22 @@ from typing import Literal, TypeAlias, TypedDict
 import numpy as np
 import torch
 
-from muster.data import Dataset, Split, cached, channel_statistics, judge_labels, open_dataset
-from muster.data.opening import WORLD_PREFIX
+from muster.data import (
+    Dataset,
+    Split,
+    cached,
+    channel_statistics,
+    content_prefixes,
+    judge_labels,
+    open_dataset,
+    warn_of_shared_images,
+)
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics._ties import first_best
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
-from muster.pool import Member, Pool, software_versions
+from muster.pool import Member, Pool, TargetContent, reason_to_bar, software_versions
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
 from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
@@ -34,6 +42,7 @@ from muster.search.inputs import require_source_samples
 from muster.search.measuring import Measured, Plan, Progress, measure_members
 from muster.search.panel import Panel
 from muster.search.predictors import Predictor, PredictorName
+from muster.search.reopening import portable_reference
 from muster.search.selection import ProbeSettings, Selection
 from muster.search.sureness import LEAST_RESAMPLES, how_sure
 
@@ -166,8 +175,8 @@ def select(
     runs_on = resolve_device(device)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
-    dataset = replace(dataset, reference=_absolute(dataset.reference, data_root))
-    eligible, excluded = opened.eligible_for(dataset.spec.name)
+    warn_of_shared_images(dataset)
+    eligible, excluded = opened.eligible_for(dataset)
     least = number or 1
     _require_enough(len(eligible), least, excluded, opened, dataset)
     budget = Budget(max_parameters, max_inference_seconds)
@@ -198,7 +207,8 @@ def select(
         panel = collector.panel()
         found = find(panel, measured, plan, size, search, budget, reader, progress)
         sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress, memory_gb)
-        looked_at = _LookedAt(opened, dataset, split, reader, ProbeSettings(count, pixels_per_image, seen_at, seed))
+        settings = ProbeSettings(count, pixels_per_image, seen_at, seed)
+        looked_at = _LookedAt(opened, dataset, split, reader, settings, data_root)
         return replace(
             _selection(looked_at, panel, measured, plan, found, excluded), predictor=predictor, sureness=sureness
         )
@@ -317,16 +327,6 @@ def _require_enough(found: int, size: int, excluded: dict[str, str], pool: Pool,
     )
 
 
-def _absolute(reference: str, data_root: Path | None) -> str:
-    """A reference that opens the same dataset whatever the current folder is."""
-    if reference.startswith(WORLD_PREFIX):
-        return reference
-    path = Path(reference).expanduser()
-    tried = [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
-    found = next((candidate for candidate in tried if candidate.is_dir()), None)
-    return reference if found is None else str(found.resolve())
-
-
 def _reference(folder: Path | None, pool: Pool, target: Dataset, measures: Sequence[Measure]) -> Member | None:
     """The member trained on the target that some metric compares with, if any does."""
     asking = [measure.name for measure in measures if "reference" in measure.needs]
@@ -334,10 +334,11 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, measures: Seque
         return None
     if folder is not None:
         member = Member.open(folder)
-        if not member.card.saw(target.spec.name):
+        if reason_to_bar(member.card, TargetContent(target)) is None:
             raise SelectionError(f"reference: {folder} was trained on {member.card.dataset}, not {target.spec.name}.")
         return member
-    trained = [member for member in pool if member.card.saw(target.spec.name)]
+    content = TargetContent(target)
+    trained = [member for member in pool if reason_to_bar(member.card, content) is not None]
     if not trained:
         raise SelectionError(
             f"{', '.join(asking)} compare with a model trained on the target, and the pool {pool.folder} has none for "
@@ -356,6 +357,7 @@ class _LookedAt:
     split: Split
     reader: ProbeReader
     settings: ProbeSettings
+    data_root: Path | None
 
 
 def _selection(
@@ -363,6 +365,7 @@ def _selection(
 ) -> Selection:
     names, ranking, metric = tuple(measured.leeps), found.ranking, plan.chosen_by.name
     reader, target = looked_at.reader, looked_at.target
+    reference, data_root = portable_reference(target.reference, looked_at.data_root)
 
     def names_of(row: int) -> tuple[str, ...]:
         return tuple(names[int(index)] for index in ranking.members[row])
@@ -373,7 +376,7 @@ def _selection(
     predicted = ious([panel.predictions(int(index)) for index in ranking.members[order[0]]], reader.probe.labels)
     return Selection(
         target=target.spec.name,
-        target_reference=target.reference,
+        target_reference=reference,
         classes=target.spec.classes,
         train_images=looked_at.split.identifiers,
         void_images=reader.probe.void_images,
@@ -403,6 +406,9 @@ def _selection(
         size_reason=found.size_reason,
         interrupted=found.interrupted,
         cost_unit=found.cost_unit,
+        data_root=data_root,
+        train_contents=content_prefixes(looked_at.split),
+        checksums={name: looked_at.pool[name].card.checksum for name in names},
         ranking=ranking,
         tables={name: measured.tables[name] for name in chosen},
     )

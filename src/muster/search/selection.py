@@ -95,7 +95,8 @@ class SelectionRecord:
 
     Attributes:
         target: Name of the target dataset.
-        target_reference: What :func:`muster.data.open_dataset` takes to open it; an absolute path for a folder.
+        target_reference: What :func:`muster.data.open_dataset` takes to open it: worlds/NAME, or a folder's path,
+            relative to ``data_root`` if it lies below that and absolute otherwise.
         classes: The target's label space.
         train_images: Identifiers of the target training images that were used.
         void_images: Those among them without a labelled pixel; they contributed nothing.
@@ -127,6 +128,10 @@ class SelectionRecord:
         sureness: How sure the choice is; ``None`` if that was not asked for or cannot be said.
         interrupted: Whether Ctrl-C ended the search or the scoring early.
         cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
+        data_root: Absolute path of the folder that ``target_reference`` is relative to; empty if it is not relative.
+        train_contents: Content prefix of each of ``train_images``, see :mod:`muster.data.content`; none if the target
+            does not know them, or the selection is from before they were written down.
+        checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
     """
 
     target: str
@@ -161,6 +166,9 @@ class SelectionRecord:
     sureness: Sureness | None = None
     interrupted: bool = False
     cost_unit: str = "parameters"
+    data_root: str = ""
+    train_contents: tuple[str, ...] = ()
+    checksums: dict[str, str] = field(default_factory=dict)
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -293,6 +301,11 @@ def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:
         raise SelectionError(f"{where}: {', '.join(unknown)} chosen, but not among member_scores.")
     if len(set(record.members)) != record.size:
         raise SelectionError(f"{where}: expected {record.size} different members, but got {', '.join(record.members)}.")
+    if record.train_contents and len(record.train_contents) != len(record.train_images):
+        raise SelectionError(
+            f"{where}: expected one of train_contents for each of {len(record.train_images)} train_images, "
+            f"but got {len(record.train_contents)}."
+        )
     if len(record.class_ious) != len(record.classes):
         raise SelectionError(
             f"{where}: expected one of class_ious for each of {len(record.classes)} classes, "

@@ -8,9 +8,8 @@ from typing import Literal
 
 from muster.commands.cli import run
 from muster.commands.console import make_console
-from muster.data import open_dataset
 from muster.files import require_writable, whole_file
-from muster.pool import Pool
+from muster.search.reopening import open_pool, open_target, warn_if_from_before
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
 from muster.study.reached import run_study
@@ -26,6 +25,8 @@ def study(
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     members: Literal["chosen", "all"] = "chosen",
     scratch: tuple[str, ...] = (),
+    pool: Path | None = None,
+    target: str | None = None,
     data_root: Path | None = None,
     configuration: str = "",
 ) -> int:
@@ -38,7 +39,9 @@ def study(
         hardware: What to compute on.
         members: Fine-tune what any metric chose, B1 and a random ensemble; or all eligible members.
         scratch: Architectures to train on the target from random weights, for comparison.
-        data_root: Folder below which the target is looked for.
+        pool: Where the selection's pool lies now, if it was moved.
+        target: Where its dataset lies now, if it was moved.
+        data_root: Folder below which the dataset is looked for first.
         configuration: The resolved configuration, saved as config.yaml.
 
     Returns:
@@ -46,12 +49,15 @@ def study(
     """
     require_writable(output, "output")
     loaded = Selection.load(selection)
-    dataset = open_dataset(loaded.target_reference, data_root)
-    pool = Pool.open(loaded.pool)
+    warn_if_from_before(loaded, selection)
+    dataset = open_target(loaded, target, data_root)
+    opened = open_pool(loaded, loaded.member_names, pool)
     console = make_console()
     with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
-        result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress)
-    text = study_as_markdown(result, pool)
+        result = run_study(
+            loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress
+        )
+    text = study_as_markdown(result, opened)
     for name, content in (("config.yaml", configuration), ("study.md", text)):
         with whole_file(output / name) as partial:
             partial.write_text(content, "utf-8")

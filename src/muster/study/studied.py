@@ -80,7 +80,7 @@ def open_reached(studied: StudiedTarget, data_root: Path | None = None) -> Reach
     table = _read_table(path)
     names = [tuple(str(text).split()) for text in table["members"]]
     _require_ensembles(path, names)
-    eligible, barred = pool.eligible_for(dataset.spec.name)
+    eligible, barred = pool.eligible_for(dataset)
     wanted = {name for row in names for name in row}
     if unknown := sorted(wanted - {member.name for member in pool}):
         raise ConfigError(

@@ -13,13 +13,13 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image
-from muster.errors import SelectionError
+from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
 from muster.files import plain, whole_file, write_yaml
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
 from muster.report.pictures import class_counts, shrink
+from muster.search.reopening import require_same_data
 from muster.search.selection import SelectionRecord
 from muster.tasks.ensemble import Ensemble
 from muster.tasks.evaluation import class_ious, confusion_matrices, mean_iou
@@ -61,19 +61,10 @@ def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
         The data to fine-tune on.
 
     Raises:
-        SelectionError: If the dataset is not the one selected for: other classes, or images that are gone.
+        SelectionError: If the dataset is not the one selected for: other classes, or images that are gone or others.
     """
-    if selection.classes != dataset.spec.classes:
-        raise SelectionError(
-            f"The selection was made for classes {', '.join(selection.classes)}, but dataset {dataset.spec.name!r} "
-            f"({dataset.reference}) has {', '.join(dataset.spec.classes)}. Run select.py again."
-        )
-    gone = sorted(set(selection.train_images) - set(dataset.train.identifiers))
-    if gone:
-        raise SelectionError(
-            f"{len(gone)} training images of the selection are no longer in dataset {dataset.spec.name!r} "
-            f"({dataset.reference}), e.g. {gone[0]}. Restore them, or run select.py again."
-        )
+    require_same_data(selection, dataset)
+    warn_of_shared_images(dataset)
     train = cached(replace(dataset.train, identifiers=selection.train_images))
     return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 
-from muster.data import Dataset, open_dataset, require_usable
+from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.files import as_file_name
@@ -119,6 +119,8 @@ def plan_jobs(
         ConfigError: If nothing is planned, two members would have the same name, or an override matches none.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
+    for dataset in opened:
+        warn_of_shared_images(dataset)
     for architecture in plan.architectures:
         check_architecture(architecture)
     for pretraining in plan.pretrainings:

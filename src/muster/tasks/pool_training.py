@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count as numbers
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
@@ -31,6 +32,9 @@ from muster.tasks.worker import job_as_text
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
 LOCK = ".lock"
+SET_ASIDE = "set_aside"
+"""The folder of a pool for what lay in the place of a member and was none."""
+
 LOG = "log.txt"
 
 PATIENCE = 15.0
@@ -141,12 +145,13 @@ def _locked(pool: Path, patience: float) -> Iterator[int]:
 
 def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     """Whether the member is there; says so if it was trained in another way than is now asked for."""
-    if not job.folder.is_dir():
+    if not os.path.lexists(job.folder):
         return False
     try:
         card = Member.open(job.folder).card
     except PoolError as error:
-        print(f"{error}\nIt is trained anew.", file=sys.stderr)
+        kept = _set_aside(job.folder, job.pool / SET_ASIDE)
+        print(f"{error}\nIt is trained anew; what was there is now in {kept}.", file=sys.stderr)
         return False
     compared = {
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
@@ -161,6 +166,14 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
     outcome.skipped.append(job.name)
     return True
+
+
+def _set_aside(path: Path, folder: Path) -> Path:
+    """Move something out of the way, whatever it is: nobody knows what it is worth."""
+    folder.mkdir(exist_ok=True)
+    target = next(to for i in numbers(1) if not os.path.lexists(to := folder / f"{path.name}-{i}"))
+    shutil.move(path, target)
+    return target
 
 
 class _Worker:

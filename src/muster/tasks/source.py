@@ -13,11 +13,13 @@ import pandas as pd
 from torch import Tensor
 
 from muster.data import (
+    ContentSketch,
     Dataset,
     Split,
     cached,
     channel_statistics,
     class_pixel_counts,
+    content_prefixes,
     open_dataset,
     require_usable,
     split_record,
@@ -107,6 +109,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     require_usable(dataset.test)
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
+    seen = _seen(job, train)
     statistics = channel_statistics(train)
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
     keep_checkpoint_of(job.work, job.recipe)
@@ -126,7 +129,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     finally:
         close_loggers(loggers, succeeded)
     if trainer.is_global_zero:
-        _finish(job, dataset, data, module, clock.seconds)
+        _finish(job, dataset, seen, data, module, clock.seconds)
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -135,7 +138,14 @@ def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | No
     return train.hold_out(settings.validation_fraction, settings.seed)
 
 
-def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTraining, seconds: float) -> None:
+def _finish(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    module: EnsembleTraining,
+    seconds: float,
+) -> None:
     """Evaluate a trained member, write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, Segmenter)
@@ -145,7 +155,7 @@ def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTra
     confusions = confusion_matrices(
         model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
     )
-    card = _card(job, dataset, data, model, confusions["prediction"], seconds)
+    card = _card(job, dataset, seen, data, model, confusions["prediction"], seconds)
     sample = sample_source(model, data.train, statistics, size, job.settings.seed, device)
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
@@ -155,23 +165,31 @@ def _finish(job: MemberJob, dataset: Dataset, data: FitData, module: EnsembleTra
     shutil.rmtree(job.work)
 
 
-def _seen_datasets(job: MemberJob, dataset: str) -> tuple[str, ...]:
+def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
+    source = ContentSketch.of(train.spec.name, content_prefixes(train))
     path = weights_file(job.pretraining)
     if path is None or not (path.parent / CARD).is_file():
-        return (dataset,)
-    card = Member.open(path.parent).card
-    return tuple(dict.fromkeys((dataset, card.dataset, *card.seen_datasets)))
+        return (source,)
+    return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
 
 
-def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, confusion: Tensor, seconds: float) -> Card:
+def _card(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    model: Segmenter,
+    confusion: Tensor,
+    seconds: float,
+) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
     return Card(
         name=job.name,
         dataset=spec.name,
         domain=spec.domain,
         classes=spec.classes,
-        seen_datasets=_seen_datasets(job, spec.name),
+        seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
         architecture=job.architecture,
         pretraining=job.pretraining,
         mean=data.statistics.mean,
@@ -197,4 +215,5 @@ def _card(job: MemberJob, dataset: Dataset, data: FitData, model: Segmenter, con
         versions=software_versions(),
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
+        contents=seen,
     )

@@ -1,0 +1,163 @@
+"""Which members have seen a target, told by the content of its images where it is known, and by names elsewhere.
+
+A member is no candidate if it was trained on the target itself; a smaller overlap is told, and the user judges.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from muster.data import ContentSketch, Dataset, content_prefixes
+from muster.pool.card import Card
+from muster.pool.member import Member
+
+SAME_FRACTION = 0.5
+"""A member counts as trained on the target if at least this share of its training images are the target's. (Chosen: a
+part of the target, or the target with other splits, comes close to 1, and sources of one origin are far below.)"""
+
+
+@dataclass(frozen=True)
+class TargetContent:
+    """The images of a target.
+
+    Attributes:
+        dataset: The target.
+    """
+
+    dataset: Dataset
+
+    @property
+    def known(self) -> bool:
+        """Whether images can be compared at all."""
+        return self.dataset.train.content is not None and self.dataset.test.content is not None
+
+    @cached_property
+    def train(self) -> frozenset[str]:
+        """Content prefixes of the training images."""
+        return frozenset(content_prefixes(self.dataset.train))
+
+    @cached_property
+    def test(self) -> frozenset[str]:
+        """Content prefixes of the test images."""
+        return frozenset(content_prefixes(self.dataset.test))
+
+    @cached_property
+    def both(self) -> frozenset[str]:
+        """Content prefixes of all images."""
+        return self.train | self.test
+
+    def is_called(self, name: str) -> bool:
+        """Whether a dataset of that name has the target's name, whatever the case of the letters."""
+        return name.casefold() == self.dataset.spec.name.casefold()
+
+
+def reason_to_bar(card: Card, target: TargetContent) -> str | None:
+    """Why a model is no candidate for a target.
+
+    Args:
+        card: Says what the model was trained on.
+        target: The target.
+
+    Returns:
+        ``"was trained on the target"`` in more words, or ``None`` for a candidate.
+    """
+    reasons = (_reason(seen, card, target) for seen in card.seen)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _reason(seen: ContentSketch, card: Card, target: TargetContent) -> str | None:
+    name = target.dataset.spec.name
+    if not target.known or not seen.images:
+        return f"was trained on the target, {name}" if target.is_called(seen.dataset) else None
+    shared = seen.shared_with(target.both)
+    if shared and target.is_called(seen.dataset):
+        return f"was trained on the target, {name}"
+    # Where few of very many source images make up a whole target, the labels decide: other ones make another task.
+    same_classes = seen.dataset == card.dataset and card.classes == target.dataset.spec.classes
+    whole = same_classes and seen.shared_with(target.train) >= SAME_FRACTION * len(target.train)
+    if shared and (whole or shared >= SAME_FRACTION * seen.images):
+        return (
+            f"was trained on the target, {name}, under the name {seen.dataset}: {_count(seen, shared)} of its "
+            f"{seen.images:,} training images are images of {name}"
+        )
+    return None
+
+
+def candidates(members: Sequence[Member], dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
+    """Tell the members that never saw a target from the others.
+
+    Args:
+        members: All of a pool.
+        dataset: The target.
+
+    Returns:
+        The candidates, and for every other member the reason why it is none.
+
+    Raises:
+        DatasetError: If an image of the target cannot be read.
+
+    Warns:
+        UserWarning: Which candidates have seen images of the target, have a source of the same name, or have a card
+            that does not say which images it was trained on.
+    """
+    target = TargetContent(dataset)
+    reasons = {member.name: reason_to_bar(member.card, target) for member in members}
+    barred = {name: reason for name, reason in reasons.items() if reason is not None}
+    kept = tuple(member for member in members if member.name not in barred)
+    if target.known:
+        _warn(kept, target)
+        _warn_of_old_cards(members, target)
+    return kept, barred
+
+
+def _warn(members: Sequence[Member], target: TargetContent) -> None:
+    """One warning for all members that the same is to be said of: a pool has several for each source."""
+    names: dict[str, list[str]] = {}
+    for member in members:
+        for seen in member.card.seen:
+            if seen.images and (told := _overlap(seen, target)):
+                names.setdefault(told, []).append(member.name)
+    for told, concerned in names.items():
+        warnings.warn(f"{', '.join(concerned)}: {told}", stacklevel=4)
+
+
+def _overlap(seen: ContentSketch, target: TargetContent) -> str:
+    """What to say of a candidate that has seen something of the target; nothing of most."""
+    name = target.dataset.spec.name
+    tested, trained = seen.shared_with(target.test), seen.shared_with(target.train)
+    if tested:
+        return (
+            f"trained on {_count(seen, tested)} of the {len(target.test):,} test images of {name} (in {seen.dataset}). "
+            "What an ensemble with them reaches on the test split will look better than it is."
+        )
+    if trained:
+        return (
+            f"trained on {_count(seen, trained)} of the {len(target.train):,} training images of {name} (in "
+            f"{seen.dataset}), with the labels of that dataset. Their scores may be higher than they deserve."
+        )
+    if target.is_called(seen.dataset):
+        return (
+            f"trained on another dataset that is called {seen.dataset} as well. It shares no image file with the "
+            "target, so they stay candidates. (Copies that were encoded anew are not found: if it is the same data, "
+            "move these members out of the pool.)"
+        )
+    return ""
+
+
+def _count(seen: ContentSketch, shared: int) -> str:
+    return f"{shared:,}" if seen.is_exact else f"about {shared:,}"
+
+
+def _warn_of_old_cards(members: Sequence[Member], target: TargetContent) -> None:
+    old = [member.name for member in members if any(not seen.images for seen in member.card.seen)]
+    if old:
+        shown = ", ".join(old[:5]) + (f" and {len(old) - 5} more" if len(old) > 5 else "")
+        warnings.warn(
+            f"The card(s) of {shown} do not say which images the model was trained on, as cards from before. Whether "
+            f"they have seen {target.dataset.spec.name} is told by the name of the dataset alone. Train them again to "
+            "have the images compared.",
+            stacklevel=4,
+        )
