@@ -63,6 +63,13 @@ class TestOpening:
             (folder / "train" / name).write_bytes(b"\0")
         assert len(open_folder(folder).train) == 3
 
+    def test_a_raw_file_beside_an_image_is_passed_over(self, folder: Path) -> None:
+        for name in ("images/a.NEF", "masks/a.npy"):
+            (folder / "train" / name).write_bytes(b"\0")
+        assert len(open_folder(folder).train) == 3
+        (folder / "train/images/d.NEF").write_bytes(b"\0")
+        expect_error(lambda: open_folder(folder), "1 image(s)", "a kind that is not read", "images/d.NEF")
+
     def test_decomposed_letters_match_composed_ones(self, folder: Path) -> None:
         mask = folder / "train/masks/c é.png"
         mask.rename(mask.with_name("c e\u0301.png"))

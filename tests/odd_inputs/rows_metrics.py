@@ -75,6 +75,11 @@ CASES = [
         ("l_max: expected a positive number of layers, but got 0",),
     ),
     Case(
+        "a depth that no metric looks at",
+        lambda bench: _stock(bench, "--l_max", "30"),
+        ("l_max: 30 has no effect, since no metric is asked for with '+l'",),
+    ),
+    Case(
         "a depth so small that only depth counts",
         lambda bench: _stock(bench, "--metric", "depth_and_size+l", "--l_max", "0.01"),
         ("Depth + log size + l",),

@@ -302,6 +302,7 @@ def test_a_metric_that_cannot_be_computed_is_left_out_or_refused(target: Dataset
         ({"hard_fraction": 0.0}, "hard_fraction"),
         ({"l_max": 0.0}, "l_max: expected a positive number of layers, but got 0.0"),
         ({"l_max": float("inf")}, "l_max: expected a positive number"),
+        ({"l_max": 30.0}, "l_max: 30 has no effect"),
         ({"resamples": 3}, "resamples: expected 0 or at least"),
         ({"search": "greedy", "metric": "logme"}, "search: 'greedy' can choose by"),
         ({"max_parameters": 0}, "max_parameters: expected a positive number"),

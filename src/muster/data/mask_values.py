@@ -84,8 +84,9 @@ class MaskValues:
         if strange.any():
             wrong = [f"'#{code:06x}'" for code in np.unique(codes[strange]).tolist()]
             raise self._unknown(mask, dataset, wrong, int(strange.sum()))
-        table: Pixels = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
-        return table[places]
+        table = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
+        indices: Pixels = table[places]
+        return indices
 
     def _unknown(self, mask: Path, dataset: str, wrong: list[str], pixels: int) -> DatasetError:
         values = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")

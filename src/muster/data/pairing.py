@@ -84,10 +84,12 @@ def pair_up(folder: Path, dataset: str) -> Files:
     """
     images = list_pictures(folder / "images", dataset=dataset)
     masks = list_pictures(folder / "masks", MASK_SUFFIXES, dataset)
-    others = list(_files_of(folder / "masks", (IMAGE_SUFFIXES | OTHER_SUFFIXES) - MASK_SUFFIXES, _whose(dataset)))
+    others = list(_files_of(folder / "masks", IMAGE_SUFFIXES - MASK_SUFFIXES, _whose(dataset)))
+    others += [file for file in unreadable_pictures(folder / "masks") if _stem(file) not in masks]
     if others:
         raise DatasetError(f"Masks of dataset {dataset!r} must be PNG files, but there is {_few(others)}.")
-    unread = unreadable_pictures(folder / "images")
+    # One of the same name as an image that is read is something beside it, e.g. the raw file it was made from.
+    unread = [file for file in unreadable_pictures(folder / "images") if _stem(file) not in images]
     if unread:
         raise DatasetError(
             f"Dataset {dataset!r}: {len(unread)} image(s) in {folder} are of a kind that is not read: {_few(unread)}. "

@@ -167,7 +167,8 @@ def select(
     """
     measures = _measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
-    _require_options(hard_fraction, l_max, resamples)
+    _require_options(hard_fraction, resamples)
+    _require_l_max(l_max, measures)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
@@ -270,13 +271,21 @@ def _measures(metric: str, metrics: Sequence[str]) -> tuple[Measure, ...]:
         raise ConfigError(f"metric: {error}") from error
 
 
-def _require_options(hard_fraction: float, l_max: float, resamples: int) -> None:
+def _require_options(hard_fraction: float, resamples: int) -> None:
     if not 0 < hard_fraction <= 1:
         raise ConfigError(f"hard_fraction: expected more than 0 and at most 1, but got {hard_fraction}.")
-    if not 0 < l_max < math.inf:
-        raise ConfigError(f"l_max: expected a positive number of layers, but got {l_max}.")
     if resamples != 0 and resamples < LEAST_RESAMPLES:
         raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {resamples}.")
+
+
+def _require_l_max(l_max: float, measures: Sequence[Measure]) -> None:
+    if not 0 < l_max < math.inf:
+        raise ConfigError(f"l_max: expected a positive number of layers, but got {l_max}.")
+    if l_max != DEFAULT_L_MAX and not any(measure.with_depth for measure in measures):
+        raise ConfigError(
+            f"l_max: {l_max:g} has no effect, since no metric is asked for with '+l'. Leave it out, or ask for one "
+            "(parc+l)."
+        )
 
 
 def _require_positive(**options: int | None) -> None:
