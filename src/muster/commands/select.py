@@ -23,6 +23,8 @@ from muster.probe.ranks import rank
 from muster.report import write_selection_report
 from muster.search.choose import SELECTION_METRICS, Size, TrainImages, resolve_device, select
 from muster.search.finding import SearchName
+from muster.search.hard import HardnessModel
+from muster.search.measuring import HardEep
 from muster.search.predictors import PredictorName
 from muster.search.selection import Selection, require_replaceable
 
@@ -44,6 +46,8 @@ def select_ensemble(
     resamples: int = 100,
     reference: Path | None = None,
     hard_fraction: float = DEFAULT_FRACTION,
+    hardness_model: HardnessModel = (),
+    hard_eep: HardEep = "recount",
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -82,6 +86,10 @@ def select_ensemble(
         resamples: Bootstrap samples of the probe images that say how sure the choice is; 0 for none.
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
+        hardness_model: What says which part that is for all members of one source dataset: names of members (each for
+            its own source) or of architectures; by default the source's member of the most common architecture.
+        hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the counting predictor: recount counts EEPs anew
+            on the union of the members' hard subsets (H22), whole keeps those of the whole probe set.
         train_images: Number of training images of the target to look at; auto means 150 (1000 for COCO and ADE20K),
             null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
@@ -124,6 +132,8 @@ def select_ensemble(
             resamples=resamples,
             reference=reference,
             hard_fraction=hard_fraction,
+            hardness_model=hardness_model,
+            hard_eep=hard_eep,
             train_images=train_images,
             pixels_per_image=pixels_per_image,
             image_size=image_size,

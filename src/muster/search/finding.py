@@ -92,6 +92,11 @@ class Found:
     cost_unit: str = "parameters"
     interrupted: bool = False
 
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether all candidates that are allowed were scored."""
+        return self.search == "exhaustive" and not self.guarantee
+
 
 def require_searchable(
     chosen_by: Measure,
