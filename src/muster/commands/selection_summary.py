@@ -58,12 +58,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(_sizes_table(selection))
         _say(console, "")
     _print_comparisons(selection, console)
-    if hard := hard_label(selection):
-        _say(console, hard)
-    for name, reason in selection.dropped.items():
-        _say(console, f"Metric left out: {metric_label(name)} ({reason}).")
-    for name, reason in selection.excluded.items():
-        _say(console, f"Left out: {name} ({reason}).")
+    for note in _notes(selection):
+        _say(console, note)
     _say(console, f"\nReport: {folder / 'report.html'}")
     _say(console, f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder)}")
 
@@ -84,6 +80,16 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
         )
         for table in _single_scores_tables(selection):
             console.print(table)
+
+
+def _notes(selection: Selection) -> Iterator[str]:
+    """How hard subsets were found, and what was left out."""
+    if selection.hardness_models:
+        yield hard_label(selection)
+    for name, reason in selection.dropped.items():
+        yield f"Metric left out: {metric_label(name)} ({reason})."
+    for name, reason in selection.excluded.items():
+        yield f"Left out: {name} ({reason})."
 
 
 def _heading(selection: Selection, claims: bool) -> str:

@@ -78,8 +78,8 @@ def parse_measure(text: str) -> Measure:
     """Read a metric as it is written on the command line.
 
     Args:
-        text: A name of :data:`muster.metrics.METRICS`, then any of ``+pcaN``, ``+l``, and ``+haste_ca`` or ``+haste_cs``
-            or one of these with a bucket, as in ``+haste_ca_2of5``.
+        text: A name of :data:`muster.metrics.METRICS`, then any of ``+pcaN``, ``+l``, and ``+haste_ca`` or
+            ``+haste_cs``, also with a bucket, as in ``+haste_ca_2of5``.
 
     Returns:
         What it means.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from muster.metrics import cross_validated_eep, iou_eep
@@ -33,7 +33,7 @@ RESAMPLES = 1000
 """Bootstrap samples of the images; a mean over images takes no time."""
 
 _NOTHING = 1e-6
-"""Of a log-likelihood: less than this above guessing is rounding of probabilities in float32."""
+"""Differences of probabilities, features (relative) and log-likelihoods that are rounding in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +90,21 @@ def says_nothing(said: Float[Tensor, "pixels classes"], labels: Int[Tensor, " pi
     """
     if bool((labels == labels[0]).all()):
         return False
-    is_first = (said == said[0]).all(dim=1)
-    others = said[~is_first]
-    constant = len(others) == 0 or bool((others == others[0]).all())
+    others = said[~_like(said, said[0])]
+    constant = len(others) == 0 or bool(_like(others, others[0]).all())
     return constant and honest.leep <= guessing_leep(labels) + _NOTHING
+
+
+def is_constant(features: Float[Tensor, "pixels dimensions"]) -> bool:
+    """Whether features are the same at every pixel, up to rounding in their interpolation; ``False`` for one pixel."""
+    if len(features) < 2:
+        return False
+    low, high = features.amin(dim=0), features.amax(dim=0)
+    return bool((high - low <= _NOTHING * torch.maximum(low.abs(), high.abs())).all())
+
+
+def _like(rows: Float[Tensor, "pixels classes"], row: Float[Tensor, " classes"]) -> Bool[Tensor, " pixels"]:
+    return (rows - row).abs().amax(dim=1) <= _NOTHING
 
 
 def guessing_leep(labels: Int[Tensor, " pixels"]) -> float:

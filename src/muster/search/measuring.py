@@ -29,7 +29,7 @@ from muster.metrics._ensemble import first_argmax
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
-from muster.search.guessing import Honest, honest_scores, says_nothing
+from muster.search.guessing import Honest, honest_scores, is_constant, says_nothing
 from muster.search.hard import HardnessModel, HardSubsets, hardness_models
 from muster.search.inputs import NEED_READING, Inputs, member_inputs, target_inputs
 from muster.search.predictors import Predictor, leep_of
@@ -41,6 +41,10 @@ HardEep: TypeAlias = Literal["recount", "whole"]
 """What an ensemble's EEPs are on the union of hard subsets: counted anew on it, or those of the whole probe set."""
 
 Score: TypeAlias = float | tuple[float, ...]
+
+_DEAD = (
+    "it says the same at every probe pixel, whatever the image (are its weights all zero, or its features constant?)"
+)
 
 
 @dataclass(frozen=True)
@@ -201,10 +205,7 @@ class _Work:
         inputs = inputs.with_prediction(said)
         honest = honest_scores(inputs, predictor)
         if says_nothing(said, labels, honest):
-            raise UnfitMemberError(
-                "it says the same at every probe pixel, whatever the image (are its weights all zero, or its features "
-                "constant?)"
-            )
+            raise UnfitMemberError(_DEAD)
         found = self._scores(member, inputs)
         self._note(member, found)
         self.measured.leeps[member.name] = leep_of(said, labels)
@@ -237,12 +238,12 @@ class _Work:
             reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
         if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
             raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
+        if is_constant(reading.features):
+            raise UnfitMemberError(_DEAD)
         return reading
 
     def _read_hardness_model(self, member: Member) -> Inputs:
         reading = self._read(member, self.plan.needs)
-        if len(reading.features) and bool((reading.features == reading.features[0]).all()):
-            raise UnfitMemberError("its features are the same at every probe pixel")
         return member_inputs(member, reading, self.measured.shared, self.plan.needs)
 
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
