@@ -90,6 +90,12 @@ def test_guessing_by_hand() -> None:
     assert compare_with_guessing({}, labels) is None
 
 
+def test_members_of_whom_nothing_can_be_learned_are_not_called_dead(pool: Pool) -> None:
+    # The linear predictor says the shares of the classes everywhere if held-out images gain by nothing else.
+    chosen = select(pool, noisy(make_target(6), 80), metric="logme", metrics=(), **OPTIONS)
+    assert not chosen.excluded
+
+
 def make_dead(pool: Path, name: str, seed: int) -> None:
     """A member all of whose weights are zero, as after a training that collapsed."""
     member = make_member(pool, name, seed, classes=3)

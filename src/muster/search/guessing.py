@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.metrics import cross_validated_eep, iou_eep
@@ -32,8 +32,8 @@ LEVEL = 0.95
 RESAMPLES = 1000
 """Bootstrap samples of the images; a mean over images takes no time."""
 
-_NOTHING = 1e-6
-"""Differences of probabilities, features (relative) and log-likelihoods that are rounding in float32."""
+_ROUNDING = 1e-6
+"""Relative differences between pixels that are rounding in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,34 +77,12 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
     return Honest(sums / pixels, pixels, iou_eep([said], labels))
 
 
-def says_nothing(said: Float[Tensor, "pixels classes"], labels: Int[Tensor, " pixels"], honest: Honest) -> bool:
-    """Whether a member gives the same prediction everywhere, as one with constant features does.
-
-    Args:
-        said: Its predictions. A cross-validated predictor has one constant for each half of the images.
-        labels: The true classes.
-        honest: How it does.
-
-    Returns:
-        ``False`` if there is only one pixel or one class, which nothing can be told from.
-    """
-    if bool((labels == labels[0]).all()):
+def is_constant(values: Float[Tensor, "pixels dimensions"]) -> bool:
+    """Whether rows are the same at every pixel, up to rounding in their interpolation; ``False`` for less than two."""
+    if len(values) < 2:
         return False
-    others = said[~_like(said, said[0])]
-    constant = len(others) == 0 or bool(_like(others, others[0]).all())
-    return constant and honest.leep <= guessing_leep(labels) + _NOTHING
-
-
-def is_constant(features: Float[Tensor, "pixels dimensions"]) -> bool:
-    """Whether features are the same at every pixel, up to rounding in their interpolation; ``False`` for one pixel."""
-    if len(features) < 2:
-        return False
-    low, high = features.amin(dim=0), features.amax(dim=0)
-    return bool((high - low <= _NOTHING * torch.maximum(low.abs(), high.abs())).all())
-
-
-def _like(rows: Float[Tensor, "pixels classes"], row: Float[Tensor, " classes"]) -> Bool[Tensor, " pixels"]:
-    return (rows - row).abs().amax(dim=1) <= _NOTHING
+    low, high = values.amin(dim=0), values.amax(dim=0)
+    return bool((high - low <= _ROUNDING * torch.maximum(low.abs(), high.abs())).all())
 
 
 def guessing_leep(labels: Int[Tensor, " pixels"]) -> float:

@@ -29,7 +29,7 @@ from muster.metrics._ensemble import first_argmax
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
-from muster.search.guessing import Honest, honest_scores, is_constant, says_nothing
+from muster.search.guessing import Honest, honest_scores, is_constant
 from muster.search.hard import HardnessModel, HardSubsets, hardness_models
 from muster.search.inputs import NEED_READING, Inputs, member_inputs, target_inputs
 from muster.search.predictors import Predictor, leep_of
@@ -203,13 +203,10 @@ class _Work:
         except ValueError as error:
             raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
         inputs = inputs.with_prediction(said)
-        honest = honest_scores(inputs, predictor)
-        if says_nothing(said, labels, honest):
-            raise UnfitMemberError(_DEAD)
         found = self._scores(member, inputs)
         self._note(member, found)
         self.measured.leeps[member.name] = leep_of(said, labels)
-        self.measured.honest[member.name] = honest
+        self.measured.honest[member.name] = honest_scores(inputs, predictor)
         self.measured.tables[member.name] = class_given_source(reading.probabilities, labels, predictor.num_classes)
         return said
 
@@ -238,7 +235,8 @@ class _Work:
             reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
         if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
             raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
-        if is_constant(reading.features):
+        # Features may say something that a head of zeros does not.
+        if is_constant(reading.features) or (self.predictor.name == "counting" and is_constant(reading.probabilities)):
             raise UnfitMemberError(_DEAD)
         return reading
 

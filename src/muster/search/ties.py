@@ -53,6 +53,6 @@ def require_choice(
     raise SelectionError(
         f"Nothing can be chosen: all {f'{len(scores):,} ' if lists_all else ''}candidates have the same score by "
         f"{parse_measure(metric).title}, {scores[0]:.6g}, and the first by name would be no choice. Choose by another "
-        "metric (--metric), or look at why the members are alike: copies of one model, or a target on which all of "
-        "them predict the same."
+        "metric (--metric), or look at why the members are alike: copies of one model, or a target of which none of "
+        "them knows more than how frequent its classes are."
     )
