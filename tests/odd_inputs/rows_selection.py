@@ -212,6 +212,11 @@ CASES = [
         ("hard_eep: 'whole' is about EEPs, and the linear predictor makes none",),
     ),
     Case(
+        "EEPs to be kept where no ensemble is scored on hard subsets",
+        hard("--hard_eep", "whole", "--predictor", "counting"),
+        ("hard_eep: no ensemble metric looks at a hard subset, so it has no effect",),
+    ),
+    Case(
         "EEPs that are kept on hard subsets",
         hard("--hard_eep", "whole", "--predictor", "counting", metrics="e_leep+haste_cs"),
         ("with the EEPs of the whole probe set",),

@@ -17,7 +17,7 @@ from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.probe import ProbeReader, Reading, draw_probe_set
 from muster.report.hard import hard_label
-from muster.search import Selection
+from muster.search import Selection, candidates
 from muster.search.choose import select
 from muster.search.hard import hardness_models
 from muster.tasks.source_sample import sample_source
@@ -89,6 +89,19 @@ def test_ms_leep_is_the_sum_of_the_leeps_beside_it(
         assert selection.single_best == max(shown, key=shown.__getitem__)
 
 
+@pytest.mark.parametrize("options", [{"search": "greedy"}, {"memory_gb": 0.0, "cache_gb": 1.0}])
+@pytest.mark.parametrize("predictor", ["counting", "linear"])
+def test_ms_leep_is_that_sum_however_it_is_computed(
+    pool: Pool, target: Dataset, tmp_path: Path, options: dict[str, Any], predictor: Any
+) -> None:
+    chosen = select(
+        pool, target, **{**OPTIONS, "metrics": (), "metric": "ms_leep", "predictor": predictor, "cache_dir": tmp_path}
+        | options,
+    )  # fmt: skip
+    for row, score in enumerate(chosen.ranking.scores["ms_leep"]):
+        assert abs(score - sum(chosen.member_scores[name] for name in chosen.names_of(row))) < 1e-9
+
+
 def test_one_model_says_what_is_hard_for_all_members_of_a_source(
     counted: Selection, readings: dict[str, Reading], target: Dataset
 ) -> None:
@@ -155,6 +168,21 @@ def test_eeps_are_counted_anew_on_every_union(
         assert counted.ranking.scores["e_leep+haste_cs"][row] == pytest.approx(anew, rel=1e-6)
         assert whole.ranking.scores["e_leep+haste_cs"][row] == pytest.approx(kept, rel=1e-6)
         assert anew != pytest.approx(kept, rel=1e-4)
+
+
+def test_eeps_are_counted_once_a_union(pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, count = list[int](), candidates.eep
+
+    def counting(probs: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+        pixels.append(len(labels))
+        return count(probs, labels, num_classes)
+
+    monkeypatch.setattr(candidates, "eep", counting)
+    select(pool, target, predictor="counting", metrics=("e_leep+haste_cs",), **OPTIONS)
+    # Pairs of east: 2 members; pairs of west: 3; pairs of both: all 5.
+    assert len(pixels) == 2 + 3 + 5
+    assert len(set(pixels)) == 2  # a quarter of the pixels each, and the union
+    assert pixels.count(max(pixels)) == 5
 
 
 def test_the_linear_predictor_is_read_on_the_union_as_it_is(

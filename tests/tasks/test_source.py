@@ -152,6 +152,11 @@ def test_a_checkpoint_of_a_diverged_training_is_deleted(tmp_path: Path, dataset_
 
 
 class TestSourceSample:
+    def test_members_from_before_the_option_are_known_again(self, tmp_path: Path, dataset_folder: Path) -> None:
+        usual, few = (make_job(tmp_path, dataset_folder, replace(SETTINGS, sample_images=n)) for n in (None, 3))
+        assert "sample_images" not in usual.recipe["settings"]
+        assert few.recipe["settings"]["sample_images"] == 3
+
     def test_shapes_and_lengths(self) -> None:
         split = make_target(5, void=("01",)).train
         statistics = channel_statistics(split)

@@ -23,8 +23,7 @@ from muster.probe.ranks import rank
 from muster.report import write_selection_report
 from muster.search.choose import SELECTION_METRICS, Size, TrainImages, resolve_device, select
 from muster.search.finding import SearchName
-from muster.search.hard import HardnessModel
-from muster.search.measuring import HardEep
+from muster.search.hard import HardEep, HardnessModel
 from muster.search.predictors import PredictorName
 from muster.search.selection import Selection, require_replaceable
 

@@ -28,9 +28,9 @@ from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder
 from muster.search.collecting import Collector
 from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
 from muster.search.guessing import compare_with_guessing
-from muster.search.hard import HardnessModel, hardness_models
+from muster.search.hard import HardEep, HardnessModel, hardness_models, require_hard_options
 from muster.search.inputs import require_source_samples
-from muster.search.measuring import HardEep, Measured, Plan, Progress, measure_members
+from muster.search.measuring import Measured, Plan, Progress, measure_members
 from muster.search.panel import Panel
 from muster.search.predictors import Predictor, PredictorName
 from muster.search.selection import ProbeSettings, Selection
@@ -168,7 +168,7 @@ def select(
     measures = _measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
     _require_options(hard_fraction, resamples)
-    _require_hard(measures, predictor, hardness_model, hard_eep)
+    require_hard_options(measures, predictor == "counting", hardness_model, hard_eep)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
@@ -193,8 +193,10 @@ def select(
     cache_folder = cache_dir or default_cache_folder()
     predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
-    plan = _plan(measures, metric, classes, hard_fraction, hardness_model, hard_eep)
-    read_twice = predictor == "counting" and (resamples > 0 or _reads_hard(plan) == "recount")
+    measures = tuple(classes.measured_by(measure) for measure in measures)
+    chosen_by = next(measure for measure in measures if measure.name == metric)
+    plan = Plan(measures, chosen_by, hard_fraction, hardness_model, hard_eep)
+    read_twice = predictor == "counting" and (resamples > 0 or plan.counts_anew)
     with ExitStack() as stack:
         cache = stack.enter_context(_probe_cache(cache_folder, cache_gb, memory_gb, read_twice))
         collector = stack.enter_context(
@@ -215,42 +217,15 @@ def select(
             predictor=predictor,
             sureness=sureness,
             guessing=compare_with_guessing(measured.honest, probe.labels, seed),
-            hard_eep=_reads_hard(plan) if predictor == "counting" else _reads_hard(plan) and "held out",
+            hard_eep=_hard_eep(plan, predictor),
         )
 
 
-def _plan(
-    measures: Sequence[Measure],
-    metric: str,
-    predictor: Predictor,
-    hard_fraction: float,
-    hardness_model: HardnessModel,
-    hard_eep: HardEep,
-) -> Plan:
-    """The metrics as they are computed with this predictor."""
-    own = {measure.name: predictor.measured_by(measure) for measure in measures}
-    return Plan(tuple(own.values()), own[metric], hard_fraction, hardness_model, hard_eep)
-
-
-def _reads_hard(plan: Plan) -> str:
-    """What ensemble metrics on hard subsets read by counting; empty if there is no such metric."""
-    return plan.hard_eep if any(m.kind == "ensemble" and m.hard is not None for m in plan.measures) else ""
-
-
-def _require_hard(
-    measures: Sequence[Measure], predictor: PredictorName, hardness_model: HardnessModel, hard_eep: HardEep
-) -> None:
-    """Refuse options about hard subsets that nothing asks for."""
-    if hardness_model and not any(measure.hard is not None for measure in measures):
-        raise ConfigError(
-            "hardness_model: no metric looks at a hard subset, so it has no effect. Name one with +haste_ca or "
-            "+haste_cs, or leave the option out."
-        )
-    if hard_eep == "whole" and predictor == "linear":
-        raise ConfigError(
-            "hard_eep: 'whole' is about EEPs, and the linear predictor makes none: its predictions are always read as "
-            "they are. Use predictor 'counting', or leave the option out."
-        )
+def _hard_eep(plan: Plan, predictor: PredictorName) -> str:
+    """What ensemble metrics read on hard subsets, see :class:`SelectionRecord`."""
+    if not plan.has_hard_ensembles:
+        return ""
+    return plan.hard_eep if predictor == "counting" else "held out"
 
 
 def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,42 @@ from muster.search.inputs import Inputs
 
 HardnessModel: TypeAlias = tuple[str, ...] | str
 """Names of members or of architectures."""
+
+
+HardEep: TypeAlias = Literal["recount", "whole"]
+"""What an ensemble's EEPs are on the union of hard subsets: counted anew on it, or those of the whole probe set."""
+
+
+def require_hard_options(
+    measures: Sequence[Measure], is_counting: bool, hardness_model: HardnessModel, hard_eep: HardEep
+) -> None:
+    """Refuse options about hard subsets that have no effect.
+
+    Args:
+        measures: All metrics.
+        is_counting: Whether the predictor counts.
+        hardness_model: See :func:`hardness_models`.
+        hard_eep: See :data:`HardEep`.
+
+    Raises:
+        ConfigError: If no metric looks at a hard subset, or no EEP is counted.
+    """
+    hard = [measure for measure in measures if measure.hard is not None]
+    if hardness_model and not hard:
+        raise ConfigError(
+            "hardness_model: no metric looks at a hard subset, so it has no effect. Name one with +haste_ca or "
+            "+haste_cs, or leave the option out."
+        )
+    if hard_eep == "whole" and not is_counting:
+        raise ConfigError(
+            "hard_eep: 'whole' is about EEPs, and the linear predictor makes none: its predictions are always read as "
+            "they are. Use predictor 'counting', or leave the option out."
+        )
+    if hard_eep == "whole" and not any(measure.kind == "ensemble" for measure in hard):
+        raise ConfigError(
+            "hard_eep: no ensemble metric looks at a hard subset, so it has no effect. Name one, like e_leep+haste_cs, "
+            "or leave the option out."
+        )
 
 
 def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dict[str, list[Member]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -30,15 +30,12 @@ from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
 from muster.search.guessing import Honest, honest_scores, is_constant
-from muster.search.hard import HardnessModel, HardSubsets, hardness_models
+from muster.search.hard import HardEep, HardnessModel, HardSubsets, hardness_models
 from muster.search.inputs import NEED_READING, Inputs, member_inputs, target_inputs
 from muster.search.predictors import Predictor, leep_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
-
-HardEep: TypeAlias = Literal["recount", "whole"]
-"""What an ensemble's EEPs are on the union of hard subsets: counted anew on it, or those of the whole probe set."""
 
 Score: TypeAlias = float | tuple[float, ...]
 
@@ -70,6 +67,16 @@ class Plan:
     def needs(self) -> frozenset[str]:
         """All that some metric asks for."""
         return frozenset().union(*(measure.needs for measure in self.measures))
+
+    @property
+    def has_hard_ensembles(self) -> bool:
+        """Whether an ensemble metric looks at hard subsets."""
+        return any(measure.kind == "ensemble" and measure.hard is not None for measure in self.measures)
+
+    @property
+    def counts_anew(self) -> bool:
+        """Whether EEPs are counted anew on unions of hard subsets, if they are counted at all."""
+        return self.has_hard_ensembles and self.hard_eep == "recount"
 
 
 @dataclass(eq=False)
@@ -143,7 +150,7 @@ def measure_members(
     """
     compared_with = None if reference is None else member_reading(reference, reader)
     measured = Measured(shared=target_inputs(reader.probe, len(reader.probe.sizes), compared_with))
-    if predictor.name == "counting" and plan.hard_eep == "recount":
+    if predictor.name == "counting" and plan.counts_anew:
         measured.source_probabilities = lambda place: member_probabilities(measured.members[place], reader, cache)
     work = _Work(plan, measured, members, reader, cache, predictor)
     for done, member in enumerate(members):
@@ -214,15 +221,15 @@ class _Work:
         """Turn what came in into columns, larger being better."""
         chosen_by = self.plan.chosen_by
         if self.unscored and not self.measured.members:
-            raise SelectionError(
-                f"Metric {chosen_by.name!r} cannot be chosen by: {self.unscored[0]} Choose by another metric."
-            )
+            raise _cannot_choose(chosen_by, self.unscored[0])
         for measure in self.asked:
             if measure.kind != "member" or measure.name in self.measured.dropped or not self.measured.members:
                 continue
             try:
                 self.measured.columns[measure.name] = self._column(measure)
             except ValueError as error:
+                if measure.name == chosen_by.name:
+                    raise _cannot_choose(measure, str(error)) from error
                 self._drop(measure, str(error))
         self.measured.hard |= {subset: np.stack(masks) for subset, masks in self.masks.items()}
         self.measured.hardness_models |= self.hard.models
@@ -305,3 +312,7 @@ class _Work:
         mask = np.zeros(len(inputs.values["labels"]), dtype=bool)
         mask[pixels.numpy()] = True
         return mask
+
+
+def _cannot_choose(measure: Measure, reason: str) -> SelectionError:
+    return SelectionError(f"Metric {measure.name!r} cannot be chosen by: {reason} Choose by another metric.")
