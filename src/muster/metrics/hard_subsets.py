@@ -59,7 +59,11 @@ def hard_subset(hardness: Hardness, fraction: float | int = DEFAULT_FRACTION) ->
     return chosen if isinstance(hardness, Tensor) else chosen.numpy()
 
 
-def hard_buckets(hardness: Hardness, buckets: int) -> list[Array]:
+@overload
+def hard_buckets(hardness: Float[Tensor, " samples"], buckets: int) -> list[Tensor]: ...
+@overload
+def hard_buckets(hardness: Float[NumpyArray, " samples"], buckets: int) -> list[NumpyArray]: ...
+def hard_buckets(hardness: Hardness, buckets: int) -> list[Tensor] | list[NumpyArray]:
     """Samples dealt into buckets of equal size, from the hardest bucket to the easiest.
 
     Args:
@@ -117,6 +121,10 @@ def hard_union(subsets: Sequence[Array]) -> Array:
     return union if isinstance(subsets[0], Tensor) else union.numpy()
 
 
+@overload
+def hard_images_to_pixels(images: Indices, groups: Tensor) -> Tensor: ...
+@overload
+def hard_images_to_pixels(images: Indices, groups: NumpyArray) -> NumpyArray: ...
 def hard_images_to_pixels(images: Indices, groups: Array) -> Array:
     """Probe pixels of hard images: where hardness is per image and a metric per pixel.
 

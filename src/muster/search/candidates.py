@@ -264,4 +264,4 @@ def _by_union(
     for row, subsets in enumerate(np.sort(subset_of[candidates], axis=1).tolist()):
         rows_of.setdefault(tuple(dict.fromkeys(subsets)), []).append(row)
     for subsets_together, rows in rows_of.items():
-        yield rows, hard[list(subsets_together)].any(axis=0).nonzero()[0]
+        yield rows, np.flatnonzero(hard[list(subsets_together)].any(axis=0))

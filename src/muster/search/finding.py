@@ -22,8 +22,9 @@ from muster.metrics._arrays import NumpyArray
 from muster.probe import ProbeReader
 from muster.probe.ranks import from_rank_zero
 from muster.probe.timing import inference_seconds
+from muster.search._workers import Report
 from muster.search.beam import beam
-from muster.search.candidates import Report, rank_all, rank_listed, with_other_scores
+from muster.search.candidates import rank_all, rank_listed, with_other_scores
 from muster.search.greedy import greedy
 from muster.search.measuring import Measured, Plan, Progress
 from muster.search.panel import Panel
