@@ -37,7 +37,8 @@ def test_hardness_needs_what_it_is_measured_on() -> None:
 
 
 def test_ms_leep_on_hard_subsets_is_a_sum_over_members() -> None:
-    assert parse_measure("ms_leep+haste_cs").metric.name == "leep"
+    measure = parse_measure("ms_leep+haste_cs")
+    assert (measure.metric.name, measure.title) == ("leep", "HASTE(CS)-MS-LEEP")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from muster.data import Dataset, Sample, channel_statistics
 from muster.errors import SelectionError
 from muster.metrics import METRICS
-from muster.pool import Pool
+from muster.pool import Pool, write_member
 from muster.report.standing import no_better_than_guessing
 from muster.search import Ranking, Selection
 from muster.search.choose import select
@@ -103,8 +103,6 @@ def make_dead(pool: Path, name: str, seed: int) -> None:
     with torch.no_grad():
         for value in model.state_dict().values():
             value.zero_()
-    from muster.pool import write_member
-
     write_member(member.folder, model, member.card, {"nothing": torch.zeros(1)})
 
 

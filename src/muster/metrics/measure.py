@@ -55,7 +55,8 @@ class Measure:
         bucket = "" if self.bucket is None else f" {self.bucket[0]}/{self.bucket[1]}"
         prefix = {"images": f"HASTE(CA{bucket})-", "pixels": f"HASTE(CS{bucket})-", None: ""}[self.hard]
         pca = "" if self.dimensions is None else f", f={self.dimensions}"
-        return f"{prefix}{self.metric.title}{' + l' if self.with_depth else ''}{pca}"
+        title = get_metric(self.name.split("+")[0]).title  # MS-LEEP on hard subsets, too, although LEEP is computed
+        return f"{prefix}{title}{' + l' if self.with_depth else ''}{pca}"
 
     @property
     def hard_subset(self) -> str:
