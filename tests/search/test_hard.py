@@ -119,6 +119,8 @@ def test_one_model_says_what_is_hard_for_all_members_of_a_source(
     [
         ("d", {"east": "b", "west": "d"}),
         (("a", "e"), {"east": "a", "west": "e"}),
+        ("a, e", {"east": "a", "west": "e"}),
+        ("", {"east": "b", "west": "c"}),
         ("small_unet", {"east": "a", "west": "d"}),
     ],
 )

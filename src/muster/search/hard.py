@@ -19,7 +19,7 @@ from muster.pool import Member
 from muster.search.inputs import Inputs
 
 HardnessModel: TypeAlias = tuple[str, ...] | str
-"""Names of members or of architectures."""
+"""Names of members or of architectures, in a list or between commas."""
 
 
 HardEep: TypeAlias = Literal["recount", "whole"]
@@ -84,7 +84,7 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
     for member in order:
         models.setdefault(member.card.dataset, []).append(member)
     claimed: dict[str, str] = {}
-    for name in (named,) if isinstance(named, str) else named:
+    for name in _names(named):
         for source, chosen in _named(name, order).items():
             if claimed.setdefault(source, name) != name:
                 raise ConfigError(
@@ -93,6 +93,12 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
                 )
             models[source] = chosen
     return models
+
+
+def _names(named: HardnessModel) -> Sequence[str]:
+    if not isinstance(named, str):
+        return named
+    return [name.strip() for name in named.split(",")] if named else ()
 
 
 def _named(name: str, members: Sequence[Member]) -> dict[str, list[Member]]:
