@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from muster.commands.select import select_ensemble
 from muster.data import open_dataset
 from muster.pool import Pool
 from muster.search import Selection
+from muster.search.choose import SelectOptions
 from tests.helpers import make_member, make_pool
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,15 @@ def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def test_every_option_reaches_the_function_the_command_and_the_callback() -> None:
+    given = {"pool", "target"}
+    by_function = set(inspect.signature(muster.select).parameters) - given
+    by_command = set(inspect.signature(select_ensemble).parameters) - given
+    assert set(SelectOptions.__annotations__) == by_function
+    assert by_function - by_command == {"progress"}
+    assert by_command - by_function == {"output", "clear_cache", "configuration"}
 
 
 def test_writes_a_selection_and_says_why(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from muster.commands.selection_summary import print_selection
 from muster.search import Selection
-from muster.search.selection import SizeStep
+from muster.search.selection import Guessing, SizeStep
 from tests.report.made_up import listing_only, make_pool, make_selection
 
 SEARCHED = {"search": "beam", "guarantee": "Not all ensembles were scored."}
@@ -55,3 +55,45 @@ def test_cost_of_a_size_has_its_unit(cost: float, unit: str, shown: str) -> None
     selection = make_selection()
     step = SizeStep(3, selection.members, 0.5, cost)
     assert shown in said(replace(selection, sizes=(step,), cost_unit=unit))
+
+
+GUESSING = Guessing(-2.42, 0.02, "delta", -2.4, 0.03, -2.45, -2.36, 0.95, ())
+
+
+def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed() -> None:
+    shown = said(replace(make_selection(), guessing=GUESSING))
+    assert shown.startswith("No member of this pool does better on target <1> than guessing by class frequency")
+    assert "delta, has a LEEP of -2.400" in shown
+    assert "(95 % interval over the images -2.450 to -2.360), guessing -2.420" in shown
+    assert "explains 1 % of the entropy" in shown
+    assert "The first 3 of 5 by SoftIoU-EEP, no recommendation:" in shown
+    assert "To fine-tune them all the same: python finetune.py" in shown
+    for better in (None, replace(GUESSING, better=("delta",))):
+        claimed = said(replace(make_selection(), guessing=better))
+        assert "guessing" not in claimed
+        assert "The chosen 3 of 5, by SoftIoU-EEP:" in claimed
+        assert "Next: python finetune.py" in claimed
+
+
+def test_equals_are_said_to_be_level() -> None:
+    selection = make_selection()
+    best = selection.ranking.order("soft_iou_eep")[:3]
+    level = selection.ranking.scores["soft_iou_eep"].copy()
+    level[best] = level[best].max()
+    ranking = selection.ranking.with_scores("soft_iou_eep", level)
+    assert "level with 2 others; these are the first by name." in said(replace(selection, ranking=ranking, lead=0.0))
+    assert "level with" not in said(selection)
+
+
+def test_says_which_predictor_leep_and_b1_rest_on() -> None:
+    scores = make_selection().member_scores
+    shown = said(replace(make_selection(), predictor="linear", single_scores={"leep": scores}))
+    assert "LEEP, single (B1, linear predictor)" in shown
+    assert "LEEP by the linear predictor" in shown
+
+
+def test_says_how_hard_subsets_were_found() -> None:
+    assert "What is hard" not in said(make_selection())
+    shown = said(replace(make_selection(), hardness_models={"source0": "delta"}, hard_eep="whole"))
+    assert "What is hard was said by delta for members of source0." in shown
+    assert "with the EEPs of the whole probe set" in shown

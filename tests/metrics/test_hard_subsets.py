@@ -13,6 +13,7 @@ import torch
 from muster.metrics import e_leep, eep, iou_eep, leep, soft_iou_eep
 from muster.metrics.hard_subsets import (
     DEFAULT_FRACTION,
+    hard_buckets,
     hard_images_to_pixels,
     hard_subset,
     hard_union,
@@ -73,6 +74,23 @@ def test_bad_hardness(hardness: Any, fraction: float, message: str) -> None:
         inspect.unwrap(hard_subset)(hardness, fraction)
 
 
+@pytest.mark.parametrize("buckets", [1, 2, 3, 7, 40])
+def test_buckets_are_cut_from_hard_to_easy(buckets: int) -> None:
+    hardness = np.random.default_rng(1).integers(0, 8, 40) / 8
+    order = sorted(range(40), key=lambda i: (-hardness[i], i))
+    found = hard_buckets(hardness, buckets)
+    assert [index for bucket in found for index in sorted(bucket.tolist(), key=order.index)] == order
+    assert all(bucket.tolist() == sorted(bucket.tolist()) for bucket in found)
+    sizes = [len(bucket) for bucket in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+    on_torch = hard_buckets(torch.from_numpy(hardness), buckets)
+    assert all(isinstance(bucket, torch.Tensor) for bucket in on_torch)
+    assert [bucket.tolist() for bucket in on_torch] == [bucket.tolist() for bucket in found]
+    if buckets == 2:
+        assert found[0].tolist() == hard_subset(hardness, 0.5).tolist()
+
+
 def test_union() -> None:
     generator = np.random.default_rng(0)
     subsets = [generator.choice(50, 10, replace=False) for _ in range(4)]
@@ -97,6 +115,9 @@ def test_pixels_of_images() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: hard_buckets(np.zeros(3), 4), "`buckets` between 1 and the 3 samples there are, but got 4"),
+        (lambda: hard_buckets(np.zeros(3), 0), "but got 0"),
+        (lambda: hard_buckets(np.array([np.nan]), 1), r"`hardness\[0\]` is nan"),
         (lambda: inspect.unwrap(hard_union)([]), "at least one subset"),
         (lambda: inspect.unwrap(hard_union)([np.array([1]), np.array([], dtype=int)]), r"`subsets\[1\]`.*non-empty"),
         (lambda: inspect.unwrap(hard_union)([np.array([1.0])]), r"`subsets\[0\]` to be integers"),
@@ -148,13 +169,17 @@ def test_ensemble_metric_averages_over_the_union(problem: Any) -> None:
         assert found != metric(problem.eeps, problem.labels)
 
 
-def test_predictors_stay_those_of_the_whole_probe_set(problem: Any) -> None:
-    # What distinguishes an ensemble of one member from the single-model metric on the same subset.
+def test_predictions_are_read_as_they_come(problem: Any) -> None:
+    # EEPs of the whole probe set stay; counted on the union alone, an ensemble of one has the single-model metric.
     subset = np.array([0, 1, 2, 3, 30, 60])
     whole = eep(problem.probs, problem.labels, 6)
     kept = haste_ensemble(e_leep, [subset], [whole], problem.labels)
     assert kept == pytest.approx(float(np.log(whole[subset, problem.labels[subset]]).mean()), rel=1e-12)
-    assert kept != pytest.approx(haste(leep, subset, problem.probs, problem.labels), abs=1e-3)
+    anew = whole.copy()
+    anew[subset] = eep(problem.probs[subset], problem.labels[subset], 6)
+    single = haste(leep, subset, problem.probs, problem.labels)
+    assert kept != pytest.approx(single, abs=1e-3)
+    assert haste_ensemble(e_leep, [subset], [anew], problem.labels) == pytest.approx(single, rel=1e-9)
 
 
 def test_ms_leep_is_a_sum_over_own_subsets(problem: Any) -> None:

@@ -23,13 +23,22 @@ def test_wrappers_in_any_order() -> None:
         assert measure.name == text
 
 
+def test_buckets_have_a_name_of_their_own() -> None:
+    measure = parse_measure("e_leep+haste_ca_2of5")
+    assert (measure.hard, measure.bucket, measure.hard_subset) == ("images", (2, 5), "images 2 5")
+    assert measure.title == "HASTE(CA 2/5)-E-LEEP"
+    assert parse_measure("e_leep+haste_ca").hard_subset == "images"
+    assert parse_measure("e_leep").hard_subset == ""
+
+
 def test_hardness_needs_what_it_is_measured_on() -> None:
     assert parse_measure("leep+haste_cs").needs == {"probs", "labels", "features"}
     assert parse_measure("leep+haste_ca").needs == {"probs", "labels", "source_layers", "target_layers"}
 
 
 def test_ms_leep_on_hard_subsets_is_a_sum_over_members() -> None:
-    assert parse_measure("ms_leep+haste_cs").metric.name == "leep"
+    measure = parse_measure("ms_leep+haste_cs")
+    assert (measure.metric.name, measure.title) == ("leep", "HASTE(CS)-MS-LEEP")
 
 
 def test_gbc_on_hard_subsets_is_spherical() -> None:
@@ -48,6 +57,9 @@ def test_gbc_on_hard_subsets_is_spherical() -> None:
         ("logme+l+l", "wraps twice"),
         ("logme+pca8+pca9", "wraps twice"),
         ("leep+haste_ca+haste_cs", "wraps twice"),
+        ("leep+haste_ca_2of5+haste_ca", "wraps twice"),
+        ("leep+haste_ca_3of2", "asks for bucket 3 of 2"),
+        ("leep+haste_ca_0of2", "Unknown wrapper"),
         ("leep+pca32", "'\\+pca' reduces features"),
         ("otce+pca32", "'\\+pca' reduces features"),
         ("e_leep+l", "no score of single members"),

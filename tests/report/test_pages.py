@@ -15,7 +15,7 @@ from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
 from muster.search import Selection
-from muster.search.selection import SizeStep
+from muster.search.selection import Guessing, SizeStep
 from tests.report.made_up import (
     CLASSES,
     MEMBERS,
@@ -187,6 +187,28 @@ def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said:
     pictures = [make_picture_of((*selection.members, "ensemble"), len(selection.classes))]
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
     assert ("rest on the linear predictor instead" in Page(path).text) == (predictor == "linear")
+
+
+def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed(tmp_path: Path) -> None:
+    guessing = Guessing(-2.42, 0.02, "delta", -2.4, 0.03, -2.45, -2.36, 0.95, ())
+    page = page_of(replace(make_selection(), guessing=guessing), tmp_path)
+    page.check()
+    header = page.source.split("</header>")[0]
+    assert "No member of the pool does better on target &lt;1&gt; than guessing." in header
+    assert "LEEP of -2.400" in header
+    assert "Fine-tune <span" not in page.source
+    assert "To fine-tune them all the same" in header
+    assert "looks unpredictable" not in page.source  # said once
+    claimed = page_of(replace(make_selection(), guessing=replace(guessing, better=("delta",))), tmp_path).source
+    assert "Fine-tune <span" in claimed
+    assert "than guessing" not in claimed
+
+
+def test_says_how_hard_subsets_were_found(tmp_path: Path) -> None:
+    selection = replace(make_selection(), hardness_models={"source0": "delta"}, hard_eep="recount")
+    text = page_of(selection, tmp_path).text
+    assert "What is hard was said by delta for members of source0." in text
+    assert "EEPs were counted anew" in text
 
 
 def test_one_member_alone(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def readings(pool: Pool, target: Dataset) -> dict[str, Reading]:
     return {member.name: reader.read_all(member.load_model()) for member in pool}
 
 
+def linear_predictions(readings: dict[str, Reading], target: Dataset) -> dict[str, torch.Tensor]:
+    probe = draw_probe_set(target.train, 60, 0)
+    groups = probe.image_of_pixel
+    return {n: metrics.linear_predictor(readings[n].features, probe.labels, groups, 3) for n in "abcd"}
+
+
 def test_every_metric_ranks_every_candidate(selection: Selection) -> None:
     assert not selection.dropped
     assert len(selection.ranking) == 6
@@ -86,7 +92,7 @@ def test_single_scores_are_the_functions_own(
     for name in "abcd":
         reading, sample = readings[name], pool[name].load_source_sample()
         expected = {
-            "leep": metrics.leep(reading.probabilities, labels),
+            "leep": metrics.ms_leep([linear_predictions(readings, target)[name]], labels),
             "nce": metrics.nce(reading.probabilities, labels),
             "h_score_shrinkage": metrics.h_score(reading.features, labels, shrinkage=True),
             "gbc_spherical": metrics.gbc(reading.features, labels, covariance="spherical"),
@@ -103,7 +109,8 @@ def test_single_scores_are_the_functions_own(
             both = (reading.image_features, readings["z"].image_features)
             value = function(*(metrics.reduce_dimensions(side, dimensions) for side in both))
             assert selection.single_scores[metric][name] == pytest.approx(value, rel=1e-6), metric
-        hard = metrics.hard_subset(metrics.mahalanobis_hardness(reading.features, labels))
+        judge = readings["d" if name == "d" else "a"]  # small_fpn is the most common architecture
+        hard = metrics.hard_subset(metrics.mahalanobis_hardness(judge.features, labels))
         gbc = metrics.gbc(reading.features[hard], labels[hard], covariance="spherical")
         assert selection.single_scores["gbc+haste_cs"][name] == pytest.approx(gbc, rel=1e-6)
         assert {"stage_0", "features", "labels"} <= set(sample)
@@ -142,9 +149,12 @@ def test_hard_ensembles_are_scored_on_the_union(
     selection: Selection, readings: dict[str, Reading], target: Dataset
 ) -> None:
     labels = draw_probe_set(target.train, 60, 0).labels
-    groups = draw_probe_set(target.train, 60, 0).image_of_pixel
-    said = {name: metrics.linear_predictor(readings[name].features, labels, groups, 3) for name in "abcd"}
-    hard = {n: metrics.hard_subset(metrics.mahalanobis_hardness(readings[n].features, labels)) for n in "abcd"}
+    said = linear_predictions(readings, target)
+    judges = dict.fromkeys("abc", "a") | {"d": "d"}
+    hard = {
+        name: metrics.hard_subset(metrics.mahalanobis_hardness(readings[judge].features, labels))
+        for name, judge in judges.items()
+    }
     for row, score in zip(selection.ranking.members, selection.ranking.scores["e_leep+haste_cs"], strict=True):
         names = ["abcd"[i] for i in row]
         union = metrics.hard_union([hard[name] for name in names])
@@ -166,11 +176,14 @@ def test_hard_images_have_one_ranking_per_source(
         source = [sample[f"stage_{k}"] for k in range(len(readings[name].stages))]
         return metrics.hard_subset(metrics.similarity_hardness(source, list(readings[name].stages)))
 
+    said = linear_predictions(readings, target)
     for name in "abcd":
         images = hardest("d" if name == "d" else "a")
         pixels = torch.isin(rows, images)
-        expected = metrics.leep(readings[name].probabilities[pixels], probe.labels[pixels])
-        assert selection.single_scores["leep+haste_ca"][name] == pytest.approx(expected, rel=1e-6)
+        expected = metrics.ms_leep([said[name][pixels]], probe.labels[pixels])
+        assert selection.single_scores["leep+haste_ca"][name] == pytest.approx(expected, rel=1e-5)
+    assert selection.hardness_models == {"elsewhere": "a", "somewhere": "d"}
+    assert selection.hard_eep == "held out"
 
 
 def test_single_models_are_ranked_by_any_metric(pool: Pool, target: Dataset) -> None:

@@ -18,11 +18,10 @@ from muster.errors import ConfigError, SelectionError
 from muster.metrics import osborn_of_candidates, pairwise_conditional_entropy
 from muster.metrics.measure import parse_measure
 from muster.pool import Pool
-from muster.search import Panel, Selection, candidates, finding, measuring, sureness
+from muster.search import Panel, Selection, candidates, finding, hard, measuring, sureness
 from muster.search.choose import select
 from muster.search.collecting import Collector
 from muster.search.finding import Budget, require_searchable
-from muster.search.inputs import Inputs
 from muster.search.measuring import Measured
 from muster.search.ranking import Ranking
 from muster.search.result import SearchInterrupted, SearchResult
@@ -254,7 +253,11 @@ def test_fewer_leaders_are_compared_where_memory_is_short(
 
 @pytest.mark.parametrize(
     ("where", "name", "metric"),
-    [(measuring, "osborn_of_member", "osborn"), (Inputs, "hardest", HARD[0]), (Inputs, "hardest", "leep+haste_cs")],
+    [
+        (measuring, "osborn_of_member", "osborn"),
+        (hard, "mahalanobis_hardness", HARD[0]),
+        (hard, "mahalanobis_hardness", "leep+haste_cs"),
+    ],
 )
 def test_what_fails_for_a_member_is_left_out(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch, where: object, name: str, metric: str
@@ -296,7 +299,7 @@ def test_hard_subsets_are_read_once_and_progress_is_told(
         return predictions(self, member)
 
     monkeypatch.setattr(Panel, "predictions", counted)
-    select(pool, target, metrics=HARD, progress=lambda *what: said.append(what), **OPTIONS)
+    select(pool, target, metrics=HARD, hard_eep="whole", progress=lambda *what: said.append(what), **OPTIONS)
     assert read[:4] == [0, 1, 2, 3]
     assert len(read) == 4 + 2  # and the chosen ones
     assert [done for what, done, _ in said if what == "scoring hard subsets"] == list(range(1, 13))

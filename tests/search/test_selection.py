@@ -61,7 +61,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
     assert selection.lead == pytest.approx(soft[best] - soft[second])
     assert selection.lead > 1e-6
     leeps = [leep(probabilities, probe.labels) for probabilities in said]
-    assert list(selection.member_scores.values()) == pytest.approx(leeps, abs=1e-6)
+    assert list(selection.member_scores.values()) == pytest.approx(leeps, abs=1e-9)
     assert selection.single_best == "abcde"[int(np.argmax(leeps))]
     ious = soft_class_ious([eeps[i] for i in rows[best]], probe.labels)
     assert selection.class_ious == pytest.approx(ious.tolist(), abs=1e-6)
@@ -183,8 +183,20 @@ def test_members_without_finite_predictions_are_left_out(tmp_path: Path, target:
 def test_ties_go_to_the_first_names(tmp_path: Path, target: Dataset) -> None:
     for name in ("z", "m", "b", "k"):
         make_member(tmp_path, name, seed=1)
-    chosen = select(tmp_path, target, **OPTIONS)
-    assert (chosen.members, chosen.single_best, chosen.lead) == (("b", "k", "m"), "b", 0.0)
+    make_member(tmp_path, "a", seed=2)
+    chosen = select(tmp_path, target, **OPTIONS, metric="ms_leep")
+    scores = chosen.member_scores
+    assert scores["b"] == scores["k"] == scores["m"] == scores["z"] != scores["a"]
+    expected = ("b", "k", "m") if scores["b"] > scores["a"] else ("a", "b", "k")
+    assert (chosen.members, chosen.lead) == (expected, 0.0)
+
+
+def test_copies_of_one_member_leave_nothing_to_choose(tmp_path: Path, target: Dataset) -> None:
+    for name in ("z", "m", "b", "k"):
+        make_member(tmp_path, name, seed=1)
+    for metric in ("soft_iou_eep", "ms_leep", "logme"):
+        with pytest.raises(SelectionError, match=r"Nothing can be chosen: all 4 candidates have the same score"):
+            select(tmp_path, target, **OPTIONS, metric=metric, metrics=())
 
 
 def test_another_metric_chooses_by_itself(pool: Pool, target: Dataset, selection: Selection) -> None:

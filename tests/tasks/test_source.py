@@ -10,16 +10,20 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from torch.nn import functional
 
 from muster.data import (
     VOID,
     ContentSketch,
+    DatasetSpec,
+    Sample,
     Split,
     channel_statistics,
     class_pixel_counts,
     content_prefixes,
     open_dataset,
 )
+from muster.data.transforms import prepare_image
 from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
@@ -28,7 +32,13 @@ from muster.tasks.evaluation import class_ious, confusion_matrices, majority_mio
 from muster.tasks.fitting import CHECKPOINT, Hardware
 from muster.tasks.settings import SourceSettings
 from muster.tasks.source import SPLITS, WORK, MemberJob, train_member
-from muster.tasks.source_sample import PIXELS_PER_IMAGE, draw_labelled_pixels, sample_source
+from muster.tasks.source_sample import (
+    PIXELS_PER_IMAGE,
+    draw_balanced,
+    draw_labelled_pixels,
+    number_of_images,
+    sample_source,
+)
 from muster.tasks.training import TrainingDivergedError
 from tests.helpers import make_target
 
@@ -166,6 +176,11 @@ def test_a_checkpoint_of_a_diverged_training_is_deleted(tmp_path: Path, dataset_
 
 
 class TestSourceSample:
+    def test_members_from_before_the_option_are_known_again(self, tmp_path: Path, dataset_folder: Path) -> None:
+        usual, few = (make_job(tmp_path, dataset_folder, replace(SETTINGS, sample_images=n)) for n in (None, 3))
+        assert "sample_images" not in usual.recipe["settings"]
+        assert few.recipe["settings"]["sample_images"] == 3
+
     def test_shapes_and_lengths(self) -> None:
         split = make_target(5, void=("01",)).train
         statistics = channel_statistics(split)
@@ -185,6 +200,43 @@ class TestSourceSample:
         assert len(first) == 2 + len(widths)
         for stage in stages:
             assert 0.1 < float(stage.norm()) <= 1 + 1e-6  # a mean of unit vectors
+
+    @pytest.mark.parametrize(("available", "taken"), [(7, 7), (1000, 1000), (1001, 101), (20_000, 2000)])
+    def test_all_images_up_to_1000_and_a_tenth_of_more(self, available: int, taken: int) -> None:
+        assert number_of_images(available) == taken
+
+    def test_embeddings_are_averaged_over_all_images_or_as_many_as_asked_for(self) -> None:
+        split = make_target(130).train
+        statistics = channel_statistics(split)
+        model = build_model("small_fpn", 3, seed=0).eval()
+        everything = sample_source(model, split, statistics, 48, 7)
+        expected = [
+            functional.normalize(stage, dim=1)
+            for sample in split
+            for stage in model.stage_embeddings(prepare_image(sample.image, statistics, 48)[None])[:1]
+        ]
+        assert torch.allclose(everything["stage_0"], torch.cat(expected).mean(dim=0), atol=1e-5)
+        few = sample_source(model, split, statistics, 48, 7, images=5)
+        assert not torch.allclose(few["stage_0"], everything["stage_0"], atol=1e-6)
+        assert torch.equal(few["features"], everything["features"])
+
+    def test_rare_classes_come_up_as_well_as_frequent_ones(self) -> None:
+        spec = DatasetSpec("uneven", "made up", ("often", "seldom"))
+
+        def read(identifier: str) -> Sample:
+            place = int(identifier)
+            mask = torch.full((4, 4), VOID if place >= 190 else int(place >= 180), dtype=torch.uint8)
+            return Sample(identifier, torch.zeros(3, 4, 4, dtype=torch.uint8), mask)
+
+        split = Split(spec, "train", tuple(f"{place:03}" for place in range(200)), read)
+        drawn = [draw_balanced(split, 10, seed).identifiers for seed in range(20)]
+        seldom = [sum(180 <= int(name) < 190 for name in names) for names in drawn]
+        assert 3 <= sum(seldom) / 20 <= 5.5  # half of the first draws; without replacement fewer of the last
+        assert all(int(name) < 190 for names in drawn for name in names)  # void images say nothing
+        assert drawn[0] == draw_balanced(split, 10, 0).identifiers != drawn[1]
+        assert all(list(names) == sorted(names) and len(set(names)) == 10 for names in drawn)
+        assert len(draw_balanced(split, 195, 0)) == 190
+        assert draw_balanced(split, 200, 0) is split
 
     def test_pixels_are_drawn_from_labelled_ones(self) -> None:
         mask = torch.full((9, 7), VOID, dtype=torch.uint8)

@@ -24,6 +24,7 @@ from muster.probe.ranks import rank
 from muster.report import write_selection_report
 from muster.search.choose import SELECTION_METRICS, Size, TrainImages, resolve_device, select
 from muster.search.finding import SearchName
+from muster.search.hard import HardEep, HardnessModel
 from muster.search.predictors import PredictorName
 from muster.search.selection import Selection, require_replaceable
 
@@ -46,6 +47,8 @@ def select_ensemble(
     reference: Path | None = None,
     hard_fraction: float = DEFAULT_FRACTION,
     l_max: float = DEFAULT_L_MAX,
+    hardness_model: HardnessModel = (),
+    hard_eep: HardEep = "recount",
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -84,6 +87,10 @@ def select_ensemble(
         resamples: Bootstrap samples of the probe images that say how sure the choice is; 0 for none.
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes one of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
+        hardness_model: What says which part that is for all members of one source dataset: names of members (each for
+            its own source) or of architectures; by default the source's member of the most common architecture.
+        hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the counting predictor: recount counts EEPs anew
+            on the union of the members' hard subsets (H22), whole keeps those of the whole probe set.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
         train_images: Number of training images of the target to look at; auto means what its
             dataset.yaml says (probe_images), or 150; null means all.
@@ -128,6 +135,8 @@ def select_ensemble(
             reference=reference,
             hard_fraction=hard_fraction,
             l_max=l_max,
+            hardness_model=hardness_model,
+            hard_eep=hard_eep,
             train_images=train_images,
             pixels_per_image=pixels_per_image,
             image_size=image_size,

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.pool import Pool
+from muster.report.hard import hard_label
 from muster.report.listed import listed_label, lists_all
-from muster.report.standing import SEARCH_INTERRUPTED
+from muster.report.standing import SEARCH_INTERRUPTED, no_better_than_guessing
 from muster.report.tables import WINS, candidate_table, cost_label, metric_label, single_score_table
 from muster.search.selection import Selection
+from muster.search.ties import tied_with_best
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5
@@ -33,10 +35,13 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console: Where to print.
         chosen_size: Whether muster chose the image size, and should say so.
     """
+    verdict = no_better_than_guessing(selection.guessing, selection.target)
+    if verdict:
+        _say(console, verdict + "\n")
     _say(console, _probe_line(selection, chosen_size))
     if selection.void_images:
         _say(console, f"All void, and of no use: {', '.join(selection.void_images)}.")
-    _say(console, f"The chosen {selection.size} of {len(selection.member_names)}, by {metric_label(selection.metric)}:")
+    _say(console, _heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
     _say(console, _score_line(selection))
     if selection.guarantee:
@@ -53,12 +58,10 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(_sizes_table(selection))
         _say(console, "")
     _print_comparisons(selection, console)
-    for name, reason in selection.dropped.items():
-        _say(console, f"Metric left out: {metric_label(name)} ({reason}).")
-    for name, reason in selection.excluded.items():
-        _say(console, f"Left out: {name} ({reason}).")
+    for note in _notes(selection):
+        _say(console, note)
     _say(console, f"\nReport: {folder / 'report.html'}")
-    _say(console, f"Next: {finetune_command(folder)}")
+    _say(console, f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder)}")
 
 
 def _print_comparisons(selection: Selection, console: Console) -> None:
@@ -70,9 +73,29 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
     _say(console, f"\nWhat each metric would choose{among}:")
     console.print(_choices_table(selection))
     if selection.single_scores:
-        _say(console, "\nEvery member alone (larger is better; costs are shown negated):")
+        _say(
+            console,
+            f"\nEvery member alone, LEEP by the {selection.predictor} predictor (larger is better; costs are shown "
+            "negated):",
+        )
         for table in _single_scores_tables(selection):
             console.print(table)
+
+
+def _notes(selection: Selection) -> Iterator[str]:
+    """How hard subsets were found, and what was left out."""
+    if selection.hardness_models:
+        yield hard_label(selection)
+    for name, reason in selection.dropped.items():
+        yield f"Metric left out: {metric_label(name)} ({reason})."
+    for name, reason in selection.excluded.items():
+        yield f"Left out: {name} ({reason})."
+
+
+def _heading(selection: Selection, claims: bool) -> str:
+    which = f"{selection.size} of {len(selection.member_names)}"
+    metric = metric_label(selection.metric)
+    return f"The chosen {which}, by {metric}:" if claims else f"The first {which} by {metric}, no recommendation:"
 
 
 def finetune_command(folder: Path) -> str:
@@ -117,6 +140,10 @@ def _score_line(selection: Selection) -> str:
     listed = listed_label(selection)
     if selection.lead is None:
         return f"\n{score}: {listed}."
+    tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
+    if tied:
+        others = "1 other" if tied == 1 else f"{tied:,} others"
+        return f"\n{score}: the best of {listed}, level with {others}; these are the first by name."
     return f"\n{score}: the best of {listed}, {_number(selection.lead)} ahead of the next."
 
 
@@ -166,7 +193,7 @@ def _choices_table(selection: Selection) -> Table:
     table = _table("metric", "members")
     for metric, names in selection.choices.items():
         table.add_row(metric_label(metric), ", ".join(names))
-    table.add_row("LEEP, single", selection.single_best)
+    table.add_row(f"LEEP, single (B1, {selection.predictor} predictor)", selection.single_best)
     return table
 
 

@@ -17,6 +17,7 @@ from muster.metrics.eep import eep
 from muster.metrics.gbc import gbc
 from muster.metrics.h_score import h_score
 from muster.metrics.hard_subsets import (
+    hard_buckets,
     hard_images_to_pixels,
     hard_subset,
     hard_union,
@@ -73,6 +74,7 @@ __all__ = [
     "gbc",
     "get_metric",
     "h_score",
+    "hard_buckets",
     "hard_images_to_pixels",
     "hard_subset",
     "hard_union",

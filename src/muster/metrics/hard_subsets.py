@@ -51,17 +51,47 @@ def hard_subset(hardness: Hardness, fraction: float | int = DEFAULT_FRACTION) ->
         >>> hard_subset(np.array([0.5, 2.0, 1.0, 2.0]), 0.5).tolist()
         [1, 3]
     """
-    tensor = to_tensor("hardness", hardness)
-    if tensor.ndim != 1 or len(tensor) == 0:
-        raise ValueError(f"Expected `hardness` to be a non-empty list of numbers, but got shape {list(tensor.shape)}.")
-    if not bool(torch.isfinite(tensor).all()):
-        index = int((~torch.isfinite(tensor)).nonzero()[0, 0])
-        raise ValueError(f"Expected `hardness` to be finite, but `hardness[{index}]` is {float(tensor[index])}.")
+    tensor = _as_hardness(hardness)
     if not 0.0 < fraction <= 1.0:
         raise ValueError(f"Expected `fraction` to be above 0 and at most 1, but got {fraction}.")
     count = max(1, math.ceil(round(fraction * len(tensor), 9)))
     chosen = tensor.argsort(descending=True, stable=True)[:count].sort().values
     return chosen if isinstance(hardness, Tensor) else chosen.numpy()
+
+
+@overload
+def hard_buckets(hardness: Float[Tensor, " samples"], buckets: int) -> list[Tensor]: ...
+@overload
+def hard_buckets(hardness: Float[NumpyArray, " samples"], buckets: int) -> list[NumpyArray]: ...
+def hard_buckets(hardness: Hardness, buckets: int) -> list[Tensor] | list[NumpyArray]:
+    """Samples dealt into buckets of equal size, from the hardest bucket to the easiest.
+
+    Args:
+        hardness: One number per sample, ``[samples]``, finite, larger is harder.
+        buckets: How many buckets, from 1 to the number of samples.
+
+    Returns:
+        For each bucket, int64 indices of its samples, ascending; every sample is in one bucket, and the sizes differ by
+        one at most, the harder buckets being the larger ones. Equally hard samples go by index, the lower one first. Of
+        the kind that ``hardness`` is.
+
+    Raises:
+        ValueError: If ``hardness`` is not a non-empty list of finite numbers, or ``buckets`` is out of range.
+
+    Source:
+        "Towards Estimating Transferability using Hard Subsets" (HASTE), 2022, section 5.6 and figure 4, right.
+
+    Example:
+        >>> import numpy as np
+        >>> [bucket.tolist() for bucket in hard_buckets(np.array([0.5, 2.0, 1.0, 2.0, 0.1]), 2)]
+        [[1, 2, 3], [0, 4]]
+    """
+    tensor = _as_hardness(hardness)
+    if not 1 <= buckets <= len(tensor):
+        raise ValueError(f"Expected `buckets` between 1 and the {len(tensor)} samples there are, but got {buckets}.")
+    order = tensor.argsort(descending=True, stable=True)
+    chosen = [bucket.sort().values for bucket in torch.tensor_split(order, buckets)]
+    return chosen if isinstance(hardness, Tensor) else [bucket.numpy() for bucket in chosen]
 
 
 def hard_union(subsets: Sequence[Array]) -> Array:
@@ -91,6 +121,10 @@ def hard_union(subsets: Sequence[Array]) -> Array:
     return union if isinstance(subsets[0], Tensor) else union.numpy()
 
 
+@overload
+def hard_images_to_pixels(images: Indices, groups: Tensor) -> Tensor: ...
+@overload
+def hard_images_to_pixels(images: Indices, groups: NumpyArray) -> NumpyArray: ...
 def hard_images_to_pixels(images: Indices, groups: Array) -> Array:
     """Probe pixels of hard images: where hardness is per image and a metric per pixel.
 
@@ -150,7 +184,9 @@ def haste_ensemble(
 ) -> float:
     """An ensemble metric averaged over the union of the members' hard subsets.
 
-    The members' predictors stay those of the whole probe set; only what is averaged over is the union.
+    Predictions are taken as they come and only read on the union. To work the metric out afresh there, as HASTE eq. 5
+    has it, give EEPs that were counted on the union alone: ``eep(probs[union], labels[union])``, with
+    :func:`hard_union`. Predictions of images that a predictor was not fitted on are read as they are.
 
     Args:
         metric: :func:`muster.metrics.e_leep`, :func:`muster.metrics.iou_eep` or :func:`muster.metrics.soft_iou_eep`.
@@ -212,6 +248,16 @@ def haste_ms_leep(subsets: Sequence[Array], probs: Sequence[Array], labels: Labe
             f"Expected one of `subsets` per member, at least one, but got {len(subsets)} for {len(probs)} members."
         )
     return sum(haste(leep, subset, member, labels) for subset, member in zip(subsets, probs, strict=True))
+
+
+def _as_hardness(hardness: object) -> Float[Tensor, " samples"]:
+    tensor = to_tensor("hardness", hardness)
+    if tensor.ndim != 1 or len(tensor) == 0:
+        raise ValueError(f"Expected `hardness` to be a non-empty list of numbers, but got shape {list(tensor.shape)}.")
+    if not bool(torch.isfinite(tensor).all()):
+        index = int((~torch.isfinite(tensor)).nonzero()[0, 0])
+        raise ValueError(f"Expected `hardness` to be finite, but `hardness[{index}]` is {float(tensor[index])}.")
+    return tensor
 
 
 def _as_indices(name: str, values: object) -> Int[Tensor, " entries"]:

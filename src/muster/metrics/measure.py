@@ -2,7 +2,7 @@
 
 Written ``METRIC+WRAPPER+WRAPPER``: ``parc+pca32+l`` is PARC after a reduction to 32 principal components, with the
 depth of the network added (the best of Bolya et al., NeurIPS 2021); ``leep+haste_cs`` is LEEP on the hardest
-pixels alone.
+pixels alone, ``leep+haste_cs_2of5`` LEEP on the second of five buckets of pixels, from hard to easy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ Hardness: TypeAlias = Literal["images", "pixels"]
 
 _PCA = re.compile(r"pca([1-9][0-9]*)")
 _HARD: dict[str, Hardness] = {"haste_ca": "images", "haste_cs": "pixels"}
+_BUCKET = re.compile(r"(haste_ca|haste_cs)_([1-9][0-9]*)of([1-9][0-9]*)")
 _FEATURES = {"features", "image_features"}
 _ARRAYS = {"probs", "eeps", *_FEATURES}
-_WRAPPERS = ("pcaN", "l", *_HARD)
+_WRAPPERS = ("pcaN", "l", *_HARD, *(f"{name}_KofN" for name in _HARD))
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Measure:
             2021, section 4), those of a reference too; ``None`` for all of them.
         hard: Only the hardest part of the target is looked at (HASTE, section 4): ``"images"`` that resemble the source
             least (``+haste_ca``, class-agnostic), or ``"pixels"`` far from the mean of their class (``+haste_cs``).
+        bucket: (k, n) for the k-th of n equal buckets from hard to easy (``+haste_ca_KofN``, ``+haste_cs_KofN``; HASTE,
+            section 5.6); ``None`` for the hardest part alone.
         with_depth: Scores are standardised over the members, and each one's relative depth is added (``+l``; Bolya et
             al., eq. 6).
     """
@@ -44,13 +47,21 @@ class Measure:
     dimensions: int | None = None
     hard: Hardness | None = None
     with_depth: bool = False
+    bucket: tuple[int, int] | None = None
 
     @property
     def title(self) -> str:
         """What to call it in a table."""
-        prefix = {"images": "HASTE(CA)-", "pixels": "HASTE(CS)-", None: ""}[self.hard]
+        bucket = "" if self.bucket is None else f" {self.bucket[0]}/{self.bucket[1]}"
+        prefix = {"images": f"HASTE(CA{bucket})-", "pixels": f"HASTE(CS{bucket})-", None: ""}[self.hard]
         pca = "" if self.dimensions is None else f", f={self.dimensions}"
-        return f"{prefix}{self.metric.title}{' + l' if self.with_depth else ''}{pca}"
+        title = get_metric(self.name.split("+")[0]).title  # MS-LEEP on hard subsets, too, although LEEP is computed
+        return f"{prefix}{title}{' + l' if self.with_depth else ''}{pca}"
+
+    @property
+    def hard_subset(self) -> str:
+        """A name for the part of the target that is looked at; empty for all of it."""
+        return " ".join(map(str, (self.hard or "", *(self.bucket or ())))).strip()
 
     @property
     def kind(self) -> Kind:
@@ -68,7 +79,8 @@ def parse_measure(text: str) -> Measure:
     """Read a metric as it is written on the command line.
 
     Args:
-        text: A name of :data:`muster.metrics.METRICS`, then any of ``+pcaN``, ``+l``, ``+haste_ca`` and ``+haste_cs``.
+        text: A name of :data:`muster.metrics.METRICS`, then any of ``+pcaN``, ``+l``, and ``+haste_ca`` or
+            ``+haste_cs``, also with a bucket, as in ``+haste_ca_2of5``.
 
     Returns:
         What it means.
@@ -82,17 +94,19 @@ def parse_measure(text: str) -> Measure:
     """
     name, *wrappers = text.split("+")
     metric = get_metric(name)
-    dimensions, hard, with_depth = None, None, False
+    dimensions, hard, bucket, with_depth = None, None, None, False
     for wrapper in wrappers:
         if (found := _PCA.fullmatch(wrapper)) and dimensions is None:
             dimensions = int(found[1])
         elif wrapper in _HARD and hard is None:
             hard = _HARD[wrapper]
+        elif (found := _BUCKET.fullmatch(wrapper)) and hard is None and int(found[2]) <= int(found[3]):
+            hard, bucket = _HARD[found[1]], (int(found[2]), int(found[3]))
         elif wrapper == "l" and not with_depth:
             with_depth = True
         else:
             raise ValueError(f"Metric {text!r}: {_objection(wrapper, wrappers)}")
-    measure = Measure(text, metric, dimensions, hard, with_depth)
+    measure = Measure(text, metric, dimensions, hard, with_depth, bucket)
     if reason := _misfit(measure):
         raise ValueError(f"Metric {text!r}: {reason}")
     if hard is not None and name == "gbc":  # H22 A.2: so in all its experiments
@@ -103,7 +117,10 @@ def parse_measure(text: str) -> Measure:
 
 
 def _objection(wrapper: str, wrappers: list[str]) -> str:
-    if wrapper in _HARD or wrapper == "l" or _PCA.fullmatch(wrapper):
+    bucket = _BUCKET.fullmatch(wrapper)
+    if bucket and int(bucket[2]) > int(bucket[3]):
+        return f"{wrapper!r} asks for bucket {bucket[2]} of {bucket[3]}. Buckets count from 1, the hardest."
+    if wrapper in _HARD or wrapper == "l" or bucket or _PCA.fullmatch(wrapper):
         return f"{'+'.join(wrappers)!r} wraps twice in the same way. Name each kind of wrapper once."
     return unknown_name("wrapper", wrapper, _WRAPPERS)
 

@@ -12,6 +12,7 @@ from muster.data.spec import Dataset
 from muster.metrics._arrays import NumpyArray
 from muster.pool import Pool
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.hard import hard_label
 from muster.report.listed import listed_label, lists_all
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
@@ -23,6 +24,7 @@ from muster.report.standing import (
     cautions,
     explained_fraction,
     label_entropy,
+    no_better_than_guessing,
     occurrence,
     top_count,
 )
@@ -38,6 +40,7 @@ from muster.report.tables import (
 )
 from muster.search.ranking import Ranking
 from muster.search.selection import Selection
+from muster.search.ties import tied_with_best
 
 SHOWN_CANDIDATES = 20
 _MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#1b2430", "#a67c00", "#56b4e9")
@@ -113,6 +116,7 @@ def write_selection_report(
         "target": selection.target,
         "members": selection.members,
         "lead": _lead(selection),
+        "verdict": no_better_than_guessing(selection.guessing, selection.target),
         "sureness": "" if selection.sureness is None else selection.sureness.summary,
         "cautions": _cautions(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
@@ -131,8 +135,12 @@ def write_selection_report(
 
 def _lead(selection: Selection) -> str:
     metric, listed, score = metric_label(selection.metric), listed_label(selection), number(selection.score)
+    tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
     if selection.lead is None:
         said = f"It is {listed}; {metric} gives it {score}."
+    elif tied:
+        others = "1 other" if tied == 1 else f"{tied:,} others"
+        said = f"By {metric} the best of {listed}: {score}, level with {others}; these are the first by name."
     else:
         said = f"By {metric} the best of {listed}: {score}, {number(selection.lead, 4)} ahead of the next."
     return f"{said} {selection.guarantee}".rstrip()
@@ -146,6 +154,7 @@ def _cautions(selection: Selection, entropy: float) -> list[Caution]:
         entropy,
         whole=lists_all(selection),
         search_interrupted=selection.interrupted,
+        is_guessing=selection.guessing is not None and not selection.guessing.better,
     )
 
 
@@ -313,7 +322,8 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),
-        ("predictor", selection.predictor),
+        ("predictor", f"{selection.predictor}; LEEP, MS-LEEP and B1 rest on it too"),
+        *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
         ("search", f"{selection.search}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),

@@ -14,7 +14,9 @@ from jaxtyping import Float, Integer
 from scipy.stats import rankdata
 
 from muster.metrics._arrays import NumpyArray
+from muster.search.guessing import LEAST_EXPLAINED
 from muster.search.ranking import Ranking
+from muster.search.selection import Guessing
 
 TOP_FRACTION = 0.01
 """Members are counted among this share of the candidates, the best ones ..."""
@@ -26,7 +28,7 @@ ALIKE_FRACTION = 0.02
 """Scores count as all alike if the best is ahead of the median candidate by less than this share of its own size.
 For a predicted mIoU of 0.5 that is one point."""
 
-EXPLAINED_FRACTION = 0.05
+EXPLAINED_FRACTION = LEAST_EXPLAINED
 """A target counts as unpredictable if the best member explains less than this share of the probe labels' entropy."""
 
 AGREEMENT = 0.3
@@ -51,6 +53,31 @@ SEARCH_INTERRUPTED = Caution(
     "It gives the best that it had found by then. Run select.py again for the whole search; what members said is "
     "in the cache.",
 )
+
+
+def no_better_than_guessing(guessing: Guessing | None, target: str) -> str:
+    """Why a selection is no recommendation: no member does better than guessing.
+
+    Args:
+        guessing: How the members compare with it.
+        target: Name of the target.
+
+    Returns:
+        In words; empty if some member is better, or if nothing is known of it.
+    """
+    if guessing is None or guessing.better:
+        return ""
+    explained = f"{100 * max(guessing.explained, 0):.0f} %"
+    return (
+        f"No member of this pool does better on {target} than guessing by class frequency, so nothing here says which "
+        f"ensemble to fine-tune. The best of them, {guessing.best}, has a LEEP of {guessing.best_leep:.3f} on images "
+        f"that its predictor was not made from ({100 * guessing.level:g} % interval over the images {guessing.low:.3f} "
+        f"to {guessing.high:.3f}), guessing {guessing.leep:.3f}: that explains {explained} of the entropy of the "
+        f"labels. Its mean IoU there is {guessing.best_iou:.3f}, that of always naming the most frequent class "
+        f"{guessing.iou:.3f}. Better means at least {100 * LEAST_EXPLAINED:.0f} % explained, an interval above "
+        "guessing, and a larger mean IoU. More labelled images, a larger image_size, or sources that are closer to the "
+        "target could help."
+    )
 
 
 def label_entropy(counts: Integer[NumpyArray, "images classes"]) -> float:
@@ -122,6 +149,7 @@ def cautions(
     *,
     whole: bool = True,
     search_interrupted: bool = False,
+    is_guessing: bool = False,
 ) -> list[Caution]:
     """Reasons not to trust a selection, by the rules at the top of this module.
 
@@ -133,13 +161,14 @@ def cautions(
         whole: Whether these are all candidates, and not the leading ones only: those are alike by nature, and which of
             them is first says nothing about whether metrics agree.
         search_interrupted: Whether a search was ended before it was through.
+        is_guessing: Whether it is said already that no member does better than guessing.
 
     Returns:
         The cautions, the gravest first; usually none.
     """
     found = (
         _interrupted(ranking, search_interrupted),
-        _unpredictable(best_leep, entropy),
+        None if is_guessing else _unpredictable(best_leep, entropy),
         _alike(ranking, metric) if whole else None,
         _disagreement(ranking, metric) if whole else None,
     )

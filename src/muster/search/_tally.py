@@ -121,7 +121,8 @@ class Tally:
         self.pixels += len(labels)
         self.label_counts += np.bincount(labels, minlength=self.num_classes)
         if "ms_leep" in self.metrics:
-            self.member_logs += np.log(np.maximum(truths, tiny)).sum(axis=1)
+            # In float64, so that a sum of members' scores is the score of their sum to the last digits.
+            self.member_logs += np.log(np.maximum(truths, tiny), dtype=np.float64).sum(axis=1)
         if shares is not None:
             order = np.argsort(labels, kind="stable")
             present, starts = np.unique(labels[order], return_index=True)

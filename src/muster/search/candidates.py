@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from muster.metrics import Measure, osborn_of_candidates, pairwise_conditional_entropy
+from muster.metrics import Measure, eep, osborn_of_candidates, pairwise_conditional_entropy
 from muster.metrics._arrays import NumpyArray
 from muster.metrics._ensemble import Candidate, Members
 from muster.search._listed_sets import exact_scores
@@ -161,12 +163,13 @@ def _hard_columns(
     if not measures:
         return
     used, places = _in_use(candidates)
-    kinds = {kind: measured.hard[kind][used] for kind in sorted({str(measure.hard) for measure in measures})}
-    pixels = np.any([hard.any(axis=0) for hard in kinds.values()], axis=0).nonzero()[0]
-    said = [panel.predictions(index)[torch.from_numpy(pixels)] for index in used]
+    subsets = {name: measured.hard[name][used] for name in sorted({measure.hard_subset for measure in measures})}
+    pixels = np.any([hard.any(axis=0) for hard in subsets.values()], axis=0).nonzero()[0]
     given = np.empty_like(panel.labels)
     given[panel.order] = panel.labels
-    members = Members(said, torch.from_numpy(given[pixels]), panel.num_classes)
+    predictions = HardPredictions(
+        torch.from_numpy(given[pixels]), panel.num_classes, *_hard_rows(used, torch.from_numpy(pixels), panel, measured)
+    )
     total = len(measures) * len(candidates)
     for place, measure in enumerate(measures):
 
@@ -174,22 +177,59 @@ def _hard_columns(
             if progress is not None:
                 progress(before + done, total)
 
-        yield measure.name, score_hard(measure, places, members, kinds[str(measure.hard)][:, pixels], report)
+        yield measure.name, score_hard(measure, places, predictions, subsets[measure.hard_subset][:, pixels], report)
+
+
+def _hard_rows(
+    used: Sequence[int], pixels: Int[Tensor, " pixels"], panel: Panel, measured: Measured
+) -> tuple[list[Tensor], bool]:
+    """Of each member what is needed at hard pixels, and whether EEPs are to be counted from it."""
+    if measured.source_probabilities is not None:
+        return [measured.source_probabilities(index)[pixels] for index in used], True
+    return [panel.predictions(index)[pixels] for index in used], False
+
+
+@dataclass(frozen=True, eq=False)
+class HardPredictions:
+    """What members say at the pixels that are hard for some of them.
+
+    Attributes:
+        labels: True classes of these pixels.
+        num_classes: Number of target classes.
+        rows: For each member ``[pixels, classes]``, target predictions; or probabilities of its own classes.
+        counts: Whether they are the latter, to be counted anew on every union of hard subsets.
+    """
+
+    labels: Int[Tensor, " pixels"]
+    num_classes: int
+    rows: Sequence[Tensor]
+    counts: bool
+
+    def on(self, union: Int[Tensor, " union"], used: Sequence[int]) -> Members:
+        """Target predictions of some members on some of the pixels."""
+        labels = self.labels[union]
+        rows = [self.rows[index][union] for index in used]
+        if self.counts:
+            rows = [eep(row, labels, self.num_classes) for row in rows]
+        return Members(rows, labels, self.num_classes)
 
 
 def score_hard(
     measure: Measure,
     candidates: Int[NumpyArray, "candidates size"],
-    members: Members,
+    predictions: HardPredictions,
     hard: Bool[NumpyArray, "members pixels"],
     report: Callable[[int], None] | None = None,
 ) -> Float[NumpyArray, " candidates"]:
-    """An ensemble metric averaged over the union of the members' hard subsets, EEPs being those of the whole probe set.
+    """An ensemble metric on the union of its members' hard subsets.
+
+    Members of one source share a hard subset, so there are far fewer unions than candidates: EEPs are counted once a
+    union.
 
     Args:
         measure: The metric.
-        candidates: Indices into ``members``.
-        members: What each says, in the order of ``hard``.
+        candidates: Indices into the members, ascending in a row.
+        predictions: What members say, in the order of ``hard``.
         hard: Whether each pixel is in the hard subset of each member.
         report: Called with how many candidates are done.
 
@@ -197,16 +237,31 @@ def score_hard(
         float64 ``[candidates]``, larger is better.
 
     Source:
-        "Towards Estimating Transferability using Hard Subsets" (HASTE), anonymous submission, 2022, appendix A.2.
+        "Towards Estimating Transferability using Hard Subsets" (HASTE), anonymous submission, 2022, eq. 5 and appendix
+        A.2.
     """
     of_candidate = measure.metric.of_candidate
     assert of_candidate is not None  # the registry's kind says so
-    values = np.empty(len(candidates))
-    for place, row in enumerate(candidates.tolist()):
-        union = torch.from_numpy(hard[row].any(axis=0).nonzero()[0]).to(members.labels.device)
-        rows = [members.predictions[index][union] for index in row]
-        part = Members(rows, members.labels[union], members.num_classes)
-        values[place] = of_candidate(Candidate(part, tuple(range(len(row)))))
-        if report is not None:
-            report(place + 1)
+    values, done = np.empty(len(candidates)), 0
+    for rows, union in _by_union(candidates, hard):
+        used, local = np.unique(candidates[rows], return_inverse=True)
+        members = predictions.on(torch.from_numpy(union), used.tolist())
+        for row, indices in zip(rows, local.reshape(len(rows), -1).tolist(), strict=True):
+            values[row] = of_candidate(Candidate(members, tuple(indices)))
+            done += 1
+            if report is not None:
+                report(done)
     return values
+
+
+def _by_union(
+    candidates: Int[NumpyArray, "candidates size"], hard: Bool[NumpyArray, "members pixels"]
+) -> Iterator[tuple[list[int], Int[NumpyArray, " union"]]]:
+    """Candidates whose hard subsets have the same union, and that union."""
+    known: dict[bytes, int] = {}
+    subset_of = np.array([known.setdefault(mask.tobytes(), member) for member, mask in enumerate(hard)])
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, subsets in enumerate(np.sort(subset_of[candidates], axis=1).tolist()):
+        rows_of.setdefault(tuple(dict.fromkeys(subsets)), []).append(row)
+    for subsets_together, rows in rows_of.items():
+        yield rows, np.flatnonzero(hard[list(subsets_together)].any(axis=0))

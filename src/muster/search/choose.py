@@ -38,6 +38,8 @@ from muster.pool import Member, Pool, TargetContent, reason_to_bar, software_ver
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
 from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
+from muster.search.guessing import compare_with_guessing
+from muster.search.hard import HardEep, HardnessModel, hardness_models, require_hard_options
 from muster.search.inputs import require_source_samples
 from muster.search.measuring import Measured, Plan, Progress, measure_members
 from muster.search.panel import Panel
@@ -45,6 +47,7 @@ from muster.search.predictors import Predictor, PredictorName
 from muster.search.reopening import portable_reference
 from muster.search.selection import ProbeSettings, Selection
 from muster.search.sureness import LEAST_RESAMPLES, how_sure
+from muster.search.ties import require_choice
 
 SELECTION_METRICS: tuple[str, ...] = (*ENSEMBLE_METRICS, "base")
 """Metrics that a selection shows unless others are named."""
@@ -67,6 +70,8 @@ class SelectOptions(TypedDict, total=False):
     reference: Path | None
     hard_fraction: float
     l_max: float
+    hardness_model: HardnessModel
+    hard_eep: HardEep
     train_images: TrainImages
     pixels_per_image: int
     image_size: int | None
@@ -96,6 +101,8 @@ def select(
     reference: Path | None = None,
     hard_fraction: float = DEFAULT_FRACTION,
     l_max: float = DEFAULT_L_MAX,
+    hardness_model: HardnessModel = (),
+    hard_eep: HardEep = "recount",
     train_images: TrainImages = "auto",
     pixels_per_image: int = 1000,
     image_size: int | None = None,
@@ -120,7 +127,8 @@ def select(
         size: Members per ensemble; ``"auto"`` proposes one of up to five from what each further member gains and costs.
         metric: What to choose by: any of :data:`muster.metrics.METRICS`, with wrappers (see
             :func:`muster.metrics.parse_measure`). Of a metric of single members an ensemble has the sum.
-        metrics: What to rank by besides, for comparison. LEEP of every single member is always computed.
+        metrics: What to rank by besides, for comparison. LEEP of every single member is always computed, of what the
+            predictor makes of it: MS-LEEP is the sum of these.
         predictor: What turns a member into a classifier of the target's classes, for ensemble metrics: ``"linear"`` (a
             classifier on its features, fitted on other images than it is read on) or ``"counting"`` (EEP, as in A22).
             A single image cannot be split: then counting is used, with a warning.
@@ -134,6 +142,13 @@ def select(
         reference: Folder of a member trained on the target, for ``rsa`` and ``dds``; by default the best such member of
             the pool.
         hard_fraction: Which part of the probe set counts as hard, for HASTE.
+        hardness_model: What says for all members of one source dataset which part that is: names of members, each for
+            its own source, or of architectures, for all sources that have them. By default the source's member of the
+            architecture that is the most common one among the candidates.
+        hard_eep: For ensemble metrics on hard subsets with the ``counting`` predictor: ``"recount"`` counts EEPs anew
+            on the union of the members' hard subsets, as HASTE recomputes every metric; ``"whole"`` keeps those of the
+            whole probe set. (The linear predictor is never fitted anew: its predictions are of images that it was not
+            fitted on, and are read on the hard subset as they are.)
         l_max: Layers of a network that add 1 to its score, for metrics with ``+l``.
         train_images: Use a seeded choice of that many target training images. ``"auto"`` means what its
             description says (``spec.probe_images``, 150 by default); ``None`` means all.
@@ -157,7 +172,7 @@ def select(
 
     Raises:
         SelectionError: If fewer members than ``size`` remain, with the reasons, or the target has no labelled pixel, or
-            nothing fits the budget, or what a metric needs is not there.
+            nothing fits the budget, or what a metric needs is not there, or all candidates tie.
         ConfigError: If an option is out of range or names nothing.
         PoolError: If the pool or a member is missing or damaged.
         DatasetError: If the target cannot be read, or only one class has labelled pixels in the images looked at.
@@ -169,6 +184,7 @@ def select(
     chosen_by = next(measure for measure in measures if measure.name == metric)
     _require_options(hard_fraction, resamples)
     _require_l_max(l_max, measures)
+    require_hard_options(measures, predictor == "counting", hardness_model, hard_eep)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     if seed < 0:
@@ -183,6 +199,7 @@ def select(
     budget = Budget(max_parameters, max_inference_seconds)
     require_searchable(chosen_by, size, search, budget, len(eligible), dataset.spec.num_classes)
     require_source_samples(eligible, measures)
+    hardness_models(eligible, hardness_model)
     trained_on_target = _reference(reference, opened, dataset, measures)
     seen_at = image_size or usual_image_size(eligible)
     count = resolve_train_images(train_images, dataset.spec.probe_images)
@@ -191,10 +208,12 @@ def select(
     judge_labels(split, (probe.class_shares > 0).sum(dim=0).tolist())
     reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
     cache_folder = cache_dir or default_cache_folder()
-    plan = Plan(measures, chosen_by, hard_fraction, l_max)
     predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
-    read_twice = predictor == "counting" and resamples > 0
+    measures = tuple(classes.measured_by(measure) for measure in measures)
+    chosen_by = next(measure for measure in measures if measure.name == metric)
+    plan = Plan(measures, chosen_by, hard_fraction, l_max, hardness_model, hard_eep)
+    read_twice = predictor == "counting" and (resamples > 0 or plan.counts_anew)
     with ExitStack() as stack:
         cache = stack.enter_context(_probe_cache(cache_folder, cache_gb, memory_gb, read_twice))
         collector = stack.enter_context(
@@ -207,12 +226,24 @@ def select(
         _require_enough(len(measured.members), least, excluded, opened, dataset)
         panel = collector.panel()
         found = find(panel, measured, plan, size, search, budget, reader, progress)
+        require_choice(found.ranking, plan.chosen_by.name, measured.columns, lists_all=found.is_exhaustive)
         sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress, memory_gb)
         settings = ProbeSettings(count, pixels_per_image, seen_at, seed)
         looked_at = _LookedAt(opened, dataset, split, reader, settings, data_root)
         return replace(
-            _selection(looked_at, panel, measured, plan, found, excluded), predictor=predictor, sureness=sureness
+            _selection(looked_at, panel, measured, plan, found, excluded),
+            predictor=predictor,
+            sureness=sureness,
+            guessing=compare_with_guessing(measured.honest, probe.labels, seed),
+            hard_eep=_hard_eep(plan, predictor),
         )
+
+
+def _hard_eep(plan: Plan, predictor: PredictorName) -> str:
+    """What ensemble metrics read on hard subsets, see :class:`SelectionRecord`."""
+    if not plan.has_hard_ensembles:
+        return ""
+    return plan.hard_eep if predictor == "counting" else "held out"
 
 
 def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
@@ -400,6 +431,7 @@ def _selection(
         lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
         class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
+        hardness_models=dict(measured.hardness_models),
         # The first of equals: members are in the order of their names.
         single_best=names[first_best(np.array([measured.leeps[name] for name in names]))],
         member_scores=dict(measured.leeps),

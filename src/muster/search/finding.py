@@ -23,8 +23,9 @@ from muster.metrics._ties import best_first_order
 from muster.probe import ProbeReader
 from muster.probe.ranks import from_rank_zero
 from muster.probe.timing import inference_seconds
+from muster.search._workers import Report
 from muster.search.beam import beam
-from muster.search.candidates import Report, rank_all, rank_listed, with_other_scores
+from muster.search.candidates import rank_all, rank_listed, with_other_scores
 from muster.search.greedy import greedy
 from muster.search.measuring import Measured, Plan, Progress
 from muster.search.panel import Panel
@@ -92,6 +93,11 @@ class Found:
     size_reason: str = ""
     cost_unit: str = "parameters"
     interrupted: bool = False
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether all candidates that are allowed were scored."""
+        return self.search == "exhaustive" and not self.guarantee
 
 
 def require_searchable(

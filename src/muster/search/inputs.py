@@ -12,22 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.errors import PoolError, SelectionError
 from muster.metrics import (
     Measure,
     hard_images_to_pixels,
-    hard_subset,
-    mahalanobis_hardness,
     reduce_dimensions,
-    similarity_hardness,
 )
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
 
-_OF_PIXELS = frozenset({"probs", "labels", "features", "groups"})
+_OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction"})
 _OF_IMAGES = frozenset({"image_features", "annotations", "reference", "target_layers"})
 NEED_READING = frozenset({"features", "image_features", "target_layers"})
 """What takes more of a member than its probabilities."""
@@ -43,7 +40,8 @@ class Inputs:
 
     Attributes:
         values: By the names of :attr:`muster.metrics.Metric.needs`; ``groups`` is the row among ``images`` that each
-            pixel is from, ``source_layers`` and ``target_layers`` are one array per stage of the network.
+            pixel is from, ``source_layers`` and ``target_layers`` are one array per stage of the network,
+            ``prediction`` is what the predictor makes of the member, once it is known.
     """
 
     values: Mapping[str, Any]
@@ -73,21 +71,9 @@ class Inputs:
         value: float | tuple[float, ...] = measure.metric.function(*(inputs.values[n] for n in measure.metric.needs))
         return value
 
-    def hardest(self, measure: Measure, fraction: float) -> Int[Tensor, " hardest"]:
-        """Which pixels or images are hardest for this member.
-
-        Args:
-            measure: Its ``hard`` says which kind.
-            fraction: Which part of them, 0..1.
-
-        Returns:
-            Ascending indices of pixels or of images.
-        """
-        if measure.hard == "pixels":
-            hardness = mahalanobis_hardness(self.values["features"], self.values["labels"])
-        else:
-            hardness = similarity_hardness(self.values["source_layers"], self.values["target_layers"])
-        return torch.as_tensor(hard_subset(hardness, fraction))
+    def with_prediction(self, prediction: Float[Tensor, "pixels classes"]) -> Inputs:
+        """The same with what the predictor makes of the member."""
+        return replace(self, values={**self.values, "prediction": prediction})
 
     def of_pixels(self, pixels: Int[Tensor, " chosen"]) -> Inputs:
         """The same for some of the pixels; what is known of images stays."""

@@ -1,17 +1,19 @@
 """What every member turns into: a classifier of the target's classes, and its scores by metrics of single members.
 
-Axis names: ``members`` are those that can be candidates, ``pixels`` the probe pixels, ``classes`` the target's.
+Axis names: ``members`` are those that can be candidates, ``pixels`` the probe pixels, ``images`` those that they lie
+in, ``classes`` the target's.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from muster.errors import SelectionError, UnfitMemberError
@@ -19,7 +21,6 @@ from muster.metrics import (
     Measure,
     depth_correction,
     hard_images_to_pixels,
-    leep,
     osborn_of_member,
     standardised_sum,
 )
@@ -29,14 +30,19 @@ from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
+from muster.search.guessing import Honest, honest_scores, is_constant
+from muster.search.hard import HardEep, HardnessModel, HardSubsets, hardness_models
 from muster.search.inputs import NEED_READING, Inputs, member_inputs, target_inputs
-from muster.search.predictors import Predictor
+from muster.search.predictors import Predictor, leep_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
-HardKey: TypeAlias = str
-"""``images`` or ``pixels``: by which kind of hardness a member's hard subset was found."""
+Score: TypeAlias = float | tuple[float, ...]
+
+_DEAD = (
+    "it says the same at every probe pixel, whatever the image (are its weights all zero, or its features constant?)"
+)
 
 
 @dataclass(frozen=True)
@@ -45,20 +51,35 @@ class Plan:
 
     Attributes:
         measures: All metrics, of whatever kind.
-        chosen_by: The one to choose by; that it cannot be computed is an error, for the others a warning.
+        chosen_by: The one to choose by: a member without a score is no candidate, and that no member has one is an
+            error. Another metric that lacks a member's score is left out, with a warning.
         hard_fraction: Which part of the probe set HASTE looks at, 0..1.
         l_max: Layers that add 1 to a score with ``+l``.
+        hardness_model: What says which part that is, see :func:`muster.search.hard.hardness_models`.
+        hard_eep: Whether an ensemble's EEPs are counted anew on the union of its hard subsets (HASTE eq. 5).
     """
 
     measures: tuple[Measure, ...]
     chosen_by: Measure
     hard_fraction: float
     l_max: float = DEFAULT_L_MAX
+    hardness_model: HardnessModel = ()
+    hard_eep: HardEep = "recount"
 
     @property
     def needs(self) -> frozenset[str]:
         """All that some metric asks for."""
         return frozenset().union(*(measure.needs for measure in self.measures))
+
+    @property
+    def has_hard_ensembles(self) -> bool:
+        """Whether an ensemble metric looks at hard subsets."""
+        return any(measure.kind == "ensemble" and measure.hard is not None for measure in self.measures)
+
+    @property
+    def counts_anew(self) -> bool:
+        """Whether EEPs are counted anew on unions of hard subsets, if they are counted at all."""
+        return self.has_hard_ensembles and self.hard_eep == "recount"
 
 
 @dataclass(eq=False)
@@ -67,10 +88,15 @@ class Measured:
 
     Attributes:
         members: Those that work.
-        leeps: LEEP of each, by counting whatever the predictor.
+        leeps: LEEP of each, of what the predictor makes of it: MS-LEEP is a sum of these.
+        honest: How each does on images that its predictor was not made from.
         tables: P(target class | source class) of each.
         columns: For each metric of single members, by its name: one score a member, larger is better.
-        hard: For each kind of hardness that ensembles ask for, bool ``[members, pixels]``: the hard subsets.
+        hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.Measure.hard_subset`: bool
+            ``[members, pixels]``.
+        hardness_models: By source dataset, the member that said what is hard, where that was asked for.
+        source_probabilities: Looks up what a member says of its own classes, by its place; ``None`` where predictions
+            stay the same on every part of the probe set.
         broken: Members that give no numbers, with the reason.
         osborn: If OSBORN is asked for: domain and task cost of each member, and the class that each predicts at
             each pixel.
@@ -80,9 +106,12 @@ class Measured:
 
     members: list[Member] = field(default_factory=list)
     leeps: dict[str, float] = field(default_factory=dict)
+    honest: dict[str, Honest] = field(default_factory=dict)
     tables: dict[str, Tensor] = field(default_factory=dict)
     columns: dict[str, NumpyArray] = field(default_factory=dict)
-    hard: dict[HardKey, NumpyArray] = field(default_factory=dict)
+    hard: dict[str, NumpyArray] = field(default_factory=dict)
+    hardness_models: dict[str, str] = field(default_factory=dict)
+    source_probabilities: Callable[[int], Tensor] | None = None
     osborn: list[tuple[tuple[float, float], NumpyArray]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -101,7 +130,8 @@ def measure_members(
 ) -> Measured:
     """Look at every member once; those that give no numbers are named instead.
 
-    Only one member's readings are in memory at a time.
+    Only one member's readings are in memory at a time. With metrics on hard subsets the hardness model of a source is
+    looked at twice if it is not the first of its members.
 
     Args:
         members: The candidates, in the order of the pool.
@@ -117,142 +147,176 @@ def measure_members(
         All but the predictions.
 
     Raises:
-        SelectionError: If the metric to choose by cannot be computed.
+        ConfigError: If ``plan.hardness_model`` names nothing.
+        SelectionError: If the metric to choose by cannot be computed for any member.
         PoolError: If the weights of a member are missing or damaged.
     """
     compared_with = None if reference is None else member_reading(reference, reader)
     measured = Measured(shared=target_inputs(reader.probe, len(reader.probe.sizes), compared_with))
-    work = _Work(plan, measured)
+    if predictor.name == "counting" and plan.counts_anew:
+        measured.source_probabilities = lambda place: member_probabilities(measured.members[place], reader, cache)
+    work = _Work(plan, measured, members, reader, cache, predictor)
     for done, member in enumerate(members):
         if progress is not None:
             progress("probing members", done, len(members))
         try:
-            kept = predictor.kept(member, reader, cache)
-            reading = _read(member, reader, cache, plan.needs | (set() if kept is not None else predictor.needs))
+            said = work.look_at(member)
         except UnfitMemberError as error:
             measured.broken[member.name] = str(error)
-            warnings.warn(f"Member {member.name!r} is left out: {error}", stacklevel=3)
-            continue
-        inputs = member_inputs(member, reading, measured.shared, plan.needs)
-        said = predictor.predict(inputs, member, reader, cache) if kept is None else kept
-        keep(said)
-        measured.members.append(member)
-        measured.leeps[member.name] = leep(reading.probabilities, reader.probe.labels)
-        measured.tables[member.name] = class_given_source(
-            reading.probabilities, reader.probe.labels, predictor.num_classes
-        )
-        work.score(member, inputs)
-        work.compare(member, inputs, said)
+        else:
+            keep(said)
     if progress is not None:
         progress("probing members", len(members), len(members))
     work.finish()
+    for name, reason in measured.broken.items():
+        warnings.warn(f"Member {name!r} is left out: {reason}", stacklevel=3)
     return measured
-
-
-def _read(member: Member, reader: ProbeReader, cache: ProbeCache | None, needs: frozenset[str]) -> Reading:
-    """Run a member, or look up what it said; only as much as is needed."""
-    if needs & NEED_READING:
-        reading = member_reading(member, reader, cache, stages="target_layers" in needs)
-    else:
-        reading = Reading.of_probabilities(member_probabilities(member, reader, cache))
-    if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
-        raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
-    return reading
 
 
 class _Work:
     """Scores of single members as they come in."""
 
-    def __init__(self, plan: Plan, measured: Measured) -> None:
-        self.plan, self.measured = plan, measured
-        self.scored = [m for m in plan.measures if m.kind == "member"]
-        self.ensemble_kinds = {m.hard for m in plan.measures if m.kind == "ensemble" and m.hard is not None}
-        self.raw: dict[str, list[float | tuple[float, ...]]] = {measure.name: [] for measure in self.scored}
-        self.masks: dict[HardKey, list[NumpyArray]] = {kind: [] for kind in self.ensemble_kinds}
-        self.hard_images: dict[str, Tensor] = {}
+    def __init__(
+        self,
+        plan: Plan,
+        measured: Measured,
+        members: Sequence[Member],
+        reader: ProbeReader,
+        cache: ProbeCache | None,
+        predictor: Predictor,
+    ) -> None:
+        self.plan, self.measured, self.reader, self.cache, self.predictor = plan, measured, reader, cache, predictor
+        # The one to choose by comes first: a member that has no score by it is not worth the others.
+        asked = (plan.chosen_by, *(m for m in plan.measures if m.name != plan.chosen_by.name))
+        self.asked = [m for m in asked if m.kind != "ensemble" or m.hard is not None]
+        self.raw: dict[str, list[Score]] = {m.name: [] for m in self.asked if m.kind == "member"}
+        self.masks: dict[str, list[NumpyArray]] = {}
+        self.unscored: list[str] = []
+        models = hardness_models(members, plan.hardness_model)
+        self.hard = HardSubsets(plan.measures, plan.hard_fraction, models, self._read_hardness_model)
 
-    def score(self, member: Member, inputs: Inputs) -> None:
-        """Compute all scores of one member."""
-        hard = self._hard_subsets(member, inputs)
-        for kind in self.ensemble_kinds & hard.keys():
-            self.masks[kind].append(self._mask(kind, hard[kind], inputs))
-        for measure in self.scored:
-            if measure.name in self.measured.dropped:
-                continue
-            try:
-                score = inputs.score(measure, None if measure.hard is None else hard[measure.hard])
-            except ValueError as error:
-                self._drop(measure, f"it cannot be computed for member {member.name!r}: {error}")
-            else:
-                self.raw[measure.name].append(score)
+    def look_at(self, member: Member) -> Float[Tensor, "pixels classes"]:
+        """Compute all that is wanted of one member.
 
-    def compare(self, member: Member, inputs: Inputs, said: Tensor) -> None:
-        """Work out OSBORN's terms of one member, if they are asked for."""
-        asking = [m for m in self.plan.measures if m.kind == "candidate" and m.name not in self.measured.dropped]
-        if not asking:
-            return
-        predicted = first_argmax(said)
-        values = inputs.values
+        Returns:
+            Its predictions.
+
+        Raises:
+            UnfitMemberError: If it gives no numbers; then nothing was noted.
+        """
+        labels, predictor = self.reader.probe.labels, self.predictor
+        kept = predictor.kept(member, self.reader, self.cache)
+        reading = self._read(member, self.plan.needs | (set() if kept is not None else predictor.needs))
+        inputs = member_inputs(member, reading, self.measured.shared, self.plan.needs)
         try:
-            costs = osborn_of_member(values["source_features"], values["source_labels"], values["features"], predicted)
+            said = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else kept
         except ValueError as error:
-            for measure in asking:
-                self._drop(measure, f"it cannot be computed for member {member.name!r}: {error}")
-        else:
-            self.measured.osborn.append((costs, predicted.numpy()))
+            raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
+        inputs = inputs.with_prediction(said)
+        found = self._scores(member, inputs)
+        self._note(member, found)
+        self.measured.leeps[member.name] = leep_of(said, labels)
+        self.measured.honest[member.name] = honest_scores(inputs, predictor)
+        self.measured.tables[member.name] = class_given_source(reading.probabilities, labels, predictor.num_classes)
+        return said
 
     def finish(self) -> None:
         """Turn what came in into columns, larger being better."""
-        for measure in self.scored:
-            if measure.name in self.measured.dropped or not self.measured.members:
+        chosen_by = self.plan.chosen_by
+        if self.unscored and not self.measured.members:
+            raise _cannot_choose(chosen_by, self.unscored[0])
+        for measure in self.asked:
+            if measure.kind != "member" or measure.name in self.measured.dropped or not self.measured.members:
                 continue
             try:
                 self.measured.columns[measure.name] = self._column(measure)
             except ValueError as error:
+                if measure.name == chosen_by.name:
+                    raise _cannot_choose(measure, str(error)) from error
                 self._drop(measure, str(error))
-        self.measured.hard |= {kind: np.stack(masks) for kind, masks in self.masks.items() if masks}
+        self.measured.hard |= {subset: np.stack(masks) for subset, masks in self.masks.items()}
+        self.measured.hardness_models |= self.hard.models
+
+    def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
+        """Run a member, or look up what it said; only as much as is needed."""
+        if needs & NEED_READING:
+            reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
+        else:
+            reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
+        if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
+            raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
+        # Features may say something that a head of zeros does not.
+        if is_constant(reading.features) or (self.predictor.name == "counting" and is_constant(reading.probabilities)):
+            raise UnfitMemberError(_DEAD)
+        return reading
+
+    def _read_hardness_model(self, member: Member) -> Inputs:
+        reading = self._read(member, self.plan.needs)
+        return member_inputs(member, reading, self.measured.shared, self.plan.needs)
+
+    def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
+        """By metric: a score, what OSBORN compares, or which pixels are hard; metrics without any are dropped."""
+        found: dict[str, Any] = {}
+        for measure in self.asked:
+            if measure.name in self.measured.dropped:
+                continue
+            try:
+                found[measure.name] = self._score(measure, member, inputs)
+            except ValueError as error:
+                if measure.name == self.plan.chosen_by.name:
+                    self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}")
+                    raise UnfitMemberError(f"it has no score by {measure.name}, which is chosen by: {error}") from error
+                self._drop(measure, f"it cannot be computed for member {member.name!r}: {error}")
+        return found
+
+    def _score(self, measure: Measure, member: Member, inputs: Inputs) -> Score | NumpyArray | tuple[Any, NumpyArray]:
+        hard = None if measure.hard is None else self.hard.of(measure, member, inputs)
+        if measure.kind == "ensemble":
+            assert hard is not None  # others are scored together, later
+            return self._mask(measure, hard, inputs)
+        values = inputs.values
+        if measure.kind == "candidate":
+            predicted = first_argmax(values["prediction"])
+            source = values["source_features"], values["source_labels"]
+            return osborn_of_member(*source, values["features"], predicted), predicted.numpy()
+        score = inputs.score(measure, hard)
+        if not np.isfinite(score).all():
+            raise ValueError(f"its score is {score}.")
+        return score
+
+    def _note(self, member: Member, found: Mapping[str, Any]) -> None:
+        """Add a member that works, all of it at once."""
+        self.measured.members.append(member)
+        for name in self.raw.keys() & found.keys():
+            self.raw[name].append(found[name])
+        asked = {measure.name: measure for measure in self.asked}
+        masks = {asked[name].hard_subset: found[name] for name in found if asked[name].kind == "ensemble"}
+        for subset, mask in masks.items():
+            self.masks.setdefault(subset, []).append(mask)
+        compared = [found[name] for name in found if asked[name].kind == "candidate"]
+        self.measured.osborn += compared[:1]
 
     def _column(self, measure: Measure) -> NumpyArray:
-        raw = self.raw[measure.name]
-        parts = np.array(raw, dtype=np.float64)
+        parts = np.array(self.raw[measure.name], dtype=np.float64)
         # A metric of two parts in different units is their sum, each in units of its spread over the members.
         column = standardised_sum(*parts.T) if parts.ndim == 2 else parts
         column = column if measure.metric.larger_is_better else -column
-        if not np.isfinite(column).all():
-            raise ValueError("it is not finite for every member")
         if not measure.with_depth:
             return column
         depths = [member.card.depth for member in self.measured.members]
         return np.asarray(depth_correction(column, depths, self.plan.l_max))
 
     def _drop(self, measure: Measure, reason: str) -> None:
-        if measure == self.plan.chosen_by:
-            raise SelectionError(f"Metric {measure.name!r} cannot be chosen by: {reason} Choose by another metric.")
         self.measured.dropped[measure.name] = reason
         warnings.warn(f"Metric {measure.name!r} is left out: {reason}", stacklevel=5)
 
-    def _hard_subsets(self, member: Member, inputs: Inputs) -> dict[HardKey, Tensor]:
-        """By kind; metrics whose hard subset cannot be found are dropped."""
-        hard: dict[HardKey, Tensor] = {}
-        for measure in self.plan.measures:
-            if measure.hard is None or measure.hard in hard or measure.name in self.measured.dropped:
-                continue
-            try:
-                hard[measure.hard] = self._hardest(member, inputs, measure)
-            except ValueError as error:
-                self._drop(measure, f"what is hard for member {member.name!r} cannot be found: {error}")
-        return hard
-
-    def _hardest(self, member: Member, inputs: Inputs, measure: Measure) -> Tensor:
-        """The hard subset; images have one ranking per source dataset, that of its first member (by name)."""
-        if measure.hard == "pixels":
-            return inputs.hardest(measure, self.plan.hard_fraction)
-        if member.card.dataset not in self.hard_images:
-            self.hard_images[member.card.dataset] = inputs.hardest(measure, self.plan.hard_fraction)
-        return self.hard_images[member.card.dataset]
-
-    def _mask(self, kind: HardKey, hardest: Tensor, inputs: Inputs) -> NumpyArray:
-        pixels = hard_images_to_pixels(hardest, inputs.values["groups"]) if kind == "images" else hardest
+    def _mask(self, measure: Measure, hardest: Tensor, inputs: Inputs) -> NumpyArray:
+        is_image = measure.hard == "images"
+        pixels = hard_images_to_pixels(hardest, inputs.values["groups"]) if is_image else hardest
         mask = np.zeros(len(inputs.values["labels"]), dtype=bool)
         mask[pixels.numpy()] = True
         return mask
+
+
+def _cannot_choose(measure: Measure, reason: str) -> SelectionError:
+    return SelectionError(f"Metric {measure.name!r} cannot be chosen by: {reason} Choose by another metric.")

@@ -6,13 +6,13 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.metrics import eep, linear_predictor
+from muster.metrics import Measure, eep, linear_predictor, ms_leep
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, keep, look_up, member_key
 from muster.search.inputs import Inputs
@@ -41,6 +41,18 @@ class Predictor:
     def needs(self) -> frozenset[str]:
         """What it is made from, by the names of :attr:`muster.metrics.Metric.needs`."""
         return frozenset({"features", "labels", "groups"} if self.name == "linear" else {"probs", "labels"})
+
+    def measured_by(self, measure: Measure) -> Measure:
+        """The metric as it is computed with this predictor: LEEP is a score of the predictions.
+
+        Scores shown side by side share one predictor, and MS-LEEP is the sum of the members' LEEPs. With ``counting``
+        LEEP is the papers', counted anew on a hard subset; the linear predictor's predictions are read there as they
+        are.
+        """
+        if self.name == "counting" or measure.metric.name != "leep":
+            return measure
+        metric = replace(measure.metric, function=leep_of, needs=("prediction", "labels"))
+        return replace(measure, metric=metric)
 
     def kept(self, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
         """Predictions from an earlier time, if looking them up is cheaper than making them."""
@@ -76,3 +88,16 @@ class Predictor:
         """Unlike a member's probabilities, a fitted classifier depends on the labels and the number of classes."""
         facts = f"{member_key(member, reader)} {self.name} {_LINEAR_VERSION} {self.num_classes}"
         return hashlib.sha256(facts.encode() + reader.probe.labels.numpy().tobytes()).hexdigest()
+
+
+def leep_of(prediction: Float[Tensor, "pixels classes"], labels: Int[Tensor, " pixels"]) -> float:
+    """LEEP of target predictions, whatever made them: mean over pixels of log p(y_i | x_i).
+
+    Args:
+        prediction: Probabilities of the target's classes.
+        labels: The true ones.
+
+    Returns:
+        At most 0; larger is better.
+    """
+    return ms_leep([prediction], labels)

@@ -90,6 +90,38 @@ class SizeStep:
 
 
 @dataclass(frozen=True)
+class Guessing:
+    """How members compare with guessing by class frequency, see :func:`muster.search.guessing.compare_with_guessing`.
+
+    Attributes:
+        leep: LEEP of guessing: minus the entropy of the probe labels.
+        iou: Mean IoU of always naming the most frequent class.
+        best: The member that does best.
+        best_leep: Its LEEP on images that its predictor was not made from.
+        best_iou: Its mean IoU on these.
+        low: Lower end of the interval of that LEEP over bootstrap samples of the probe images.
+        high: Upper end.
+        level: Share of the samples that the interval spans.
+        better: The members that do better than guessing.
+    """
+
+    leep: float
+    iou: float
+    best: str
+    best_leep: float
+    best_iou: float
+    low: float
+    high: float
+    level: float
+    better: tuple[str, ...]
+
+    @property
+    def explained(self) -> float:
+        """Share of the entropy of the probe labels that the best member explains; 1 is all, 0 or less is none."""
+        return 1 - self.best_leep / self.leep
+
+
+@dataclass(frozen=True)
 class SelectionRecord:
     """What ``selection.yaml`` holds: plain values only.
 
@@ -112,8 +144,8 @@ class SelectionRecord:
         class_ious: IoU of each target class that the chosen members' EEPs reach on the probe set: SoftIoU-EEP's, or
             IoU-EEP's if that is the metric. ``None`` for a class without a probe pixel.
         choices: The best candidate under each metric.
-        single_best: The best single member by LEEP (baseline B1).
-        member_scores: LEEP of every eligible member, in the order of the pool.
+        single_best: The best single member by LEEP of what the predictor makes of it (baseline B1).
+        member_scores: That LEEP of every eligible member, in the order of the pool; MS-LEEP is a sum of these.
         excluded: The other members of the pool, with the reason why they are no candidates.
         probe: How the probe set was made.
         versions: Software it was made with.
@@ -132,6 +164,11 @@ class SelectionRecord:
         train_contents: Content prefix of each of ``train_images``, see :mod:`muster.data.content`; none if the target
             does not know them, or the selection is from before they were written down.
         checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
+        guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
+        hardness_models: For metrics on hard subsets: by source dataset, the member that said what is hard.
+        hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
+            of the hard subsets; ``whole``: those of the whole probe set; ``held out``: the linear predictor's
+            predictions, each of an image that it was not fitted on. Empty if there was no such metric.
     """
 
     target: str
@@ -169,6 +206,9 @@ class SelectionRecord:
     data_root: str = ""
     train_contents: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
+    guessing: Guessing | None = None
+    hardness_models: dict[str, str] = field(default_factory=dict)
+    hard_eep: str = ""
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -182,6 +222,7 @@ class SelectionRecord:
             "probe": asdict(self.probe),
             "sizes": [asdict(step) for step in self.sizes],
             "sureness": None if self.sureness is None else asdict(self.sureness),
+            "guessing": None if self.guessing is None else asdict(self.guessing),
         }
         content.update(plain(inner))
         return content

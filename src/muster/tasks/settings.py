@@ -85,12 +85,15 @@ class SourceSettings(TrainingSettings):
         train_images: Use a seeded choice of that many training images; null uses all.
         validation_fraction: Share of the training images held out to draw the validation curve; 0 for none.
         validate_every: Steps between two points of the validation curve.
+        sample_images: Training images whose mean embedding is kept with the member, for what is hard (HASTE), drawn
+            with weights that balance the classes; null takes all up to 1000, and of more a tenth.
     """
 
     image_size: int = 128
     train_images: int | None = None
     validation_fraction: float = 0.0
     validate_every: int = 100
+    sample_images: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -100,5 +103,7 @@ class SourceSettings(TrainingSettings):
         """
         super().__post_init__()
         self._require_positive("image_size", "validate_every")
+        if self.sample_images is not None:
+            self._require_positive("sample_images")
         if not 0 <= self.validation_fraction < 1:
             raise ConfigError(f"validation_fraction: expected 0 <= x < 1, but got {self.validation_fraction}.")

@@ -73,6 +73,8 @@ class MemberJob:
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
         asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
+        if self.settings.sample_images is None:  # so that members trained before there was the option are known again
+            del asked["settings"]["sample_images"]
         path = weights_file(self.pretraining)
         mapping: dict[str, Any] = plain(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
@@ -156,7 +158,7 @@ def _finish(
         model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
     )
     card = _card(job, dataset, seen, data, model, confusions["prediction"], seconds)
-    sample = sample_source(model, data.train, statistics, size, job.settings.seed, device)
+    sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, job.settings.sample_images)
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
     images = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}

@@ -6,6 +6,8 @@ features and labels of a few thousand pixels.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -16,7 +18,11 @@ from muster.data import VOID, ChannelStatistics, Split, prepared_images
 from muster.models import Segmenter
 from muster.probe import read_pixels
 
-IMAGES = 100
+MOST_IMAGES = 1000
+"""Embeddings are averaged over all images up to so many, and beyond that over a tenth: "Towards Estimating
+Transferability using Hard Subsets" (HASTE), 2022, appendix A.2, took a tenth of ImageNet."""
+
+PIXEL_IMAGES = 100
 PIXELS_PER_IMAGE = 40
 
 
@@ -28,8 +34,9 @@ def sample_source(
     image_size: int,
     seed: int,
     device: torch.device | str = "cpu",
+    images: int | None = None,
 ) -> dict[str, Tensor]:
-    """Look at a seeded choice of training images with the finished model.
+    """Look at training images with the finished model.
 
     Args:
         model: In evaluation mode, on ``device``.
@@ -38,26 +45,80 @@ def sample_source(
         image_size: Longer side at which the model sees an image, in pixels.
         seed: Which images and pixels.
         device: Where the model is.
+        images: How many images embeddings are averaged over, see :func:`draw_balanced`; by default all up to 1000, and
+            of more a tenth.
 
     Returns:
         ``stage_K`` float32 ``[c_K]``: the mean over images of the unit-length spatial mean of stage K;
-        ``features`` float32 ``[pixels, d]``: the map before the classifier at labelled pixels drawn uniformly;
+        ``features`` float32 ``[pixels, d]``: the map before the classifier at labelled pixels drawn uniformly from a
+        seeded choice of at most 100 images;
         ``labels`` int64 ``[pixels]``: their source classes.
     """
-    chosen = train.subset(IMAGES, seed)
-    stages: list[list[Tensor]] = []
+    chosen = draw_balanced(train, number_of_images(len(train)) if images is None else images, seed)
+    stages = [
+        [functional.normalize(stage.float(), dim=1).cpu() for stage in model.stage_embeddings(batch.images.to(device))]
+        for batch in prepared_images(chosen, statistics, image_size)
+    ]
+    means = {f"stage_{k}": torch.cat(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
+    features, labels = _sample_pixels(model, train.subset(PIXEL_IMAGES, seed), statistics, image_size, seed, device)
+    return {**means, "features": features, "labels": labels}
+
+
+def number_of_images(available: int) -> int:
+    """How many images embeddings are averaged over: all up to 1000, and of more a tenth, rounded up."""
+    return available if available <= MOST_IMAGES else -(-available // 10)
+
+
+def draw_balanced(split: Split, count: int, seed: int) -> Split:
+    """A seeded choice of images in which rare classes come up as well as frequent ones.
+
+    Images are drawn without replacement, each with a probability that is proportional to the sum, over the classes that
+    it shows, of one over the number of images that show the class. So every class has the same weight, as if the same
+    number of images were drawn for each.
+
+    Args:
+        split: The images; masks are read only if some have to be left out.
+        count: How many, at least 1.
+        seed: Which ones.
+
+    Returns:
+        That many images, or all there are, in the order of the split; fewer if the others are all void.
+
+    Source:
+        HASTE, 2022, appendix A.2, draws uniformly from each class of ImageNet. An image of a segmentation dataset shows
+        several classes: the weights are our reading.
+    """
+    if count >= len(split):
+        return split
+    shown = np.stack([np.bincount(s.mask.numpy().ravel(), minlength=VOID + 1)[:VOID] > 0 for s in split])
+    images_with = shown.sum(axis=0)
+    weights = shown @ np.divide(1.0, images_with, out=np.zeros(len(images_with)), where=images_with > 0)
+    if not weights.any():
+        return split.subset(count, seed)
+    labelled = int((weights > 0).sum())
+    generator = np.random.default_rng(seed % 2**64)
+    drawn = generator.choice(len(split), min(count, labelled), replace=False, p=weights / weights.sum())
+    return replace(split, identifiers=tuple(split.identifiers[index] for index in np.sort(drawn).tolist()))
+
+
+def _sample_pixels(
+    model: Segmenter,
+    chosen: Split,
+    statistics: ChannelStatistics,
+    image_size: int,
+    seed: int,
+    device: torch.device | str,
+) -> tuple[Tensor, Tensor]:
+    """Features and labels of pixels of these images."""
     features, labels = [], []
     for batch in prepared_images(chosen, statistics, image_size):
-        images = batch.images.to(device)
-        stages.append([functional.normalize(stage.float(), dim=1).cpu() for stage in model.stage_embeddings(images)])
-        maps = model.features(images).float()
+        maps = model.features(batch.images.to(device)).float()
         for index, mask, values in zip(batch.indices, batch.masks, maps, strict=True):
             rows, columns = draw_labelled_pixels(mask, PIXELS_PER_IMAGE, seed, index)
             size = (mask.shape[0], mask.shape[1])
             features.append(read_pixels(values, rows.to(device), columns.to(device), size).cpu())
             labels.append(mask[rows, columns].long())
-    means = {f"stage_{k}": torch.cat(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
-    return {**means, "features": torch.cat(features), "labels": torch.cat(labels)}
+    return torch.cat(features), torch.cat(labels)
 
 
 def draw_labelled_pixels(mask: UInt8[Tensor, "h w"], count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:

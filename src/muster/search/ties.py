@@ -1,0 +1,58 @@
+"""Candidates that tie: between equals a metric chooses nothing.
+
+Axis names: ``candidates`` are sets of members, ``members`` pool models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jaxtyping import Bool, Float
+
+from muster.errors import SelectionError
+from muster.metrics import parse_measure
+from muster.metrics._arrays import NumpyArray
+from muster.search.ranking import Ranking
+
+TIE = 1e-9
+"""Scores whose difference is below this share of the larger one (of 1, where that is smaller) are a tie: rounding must
+not decide."""
+
+
+def tied_with_best(scores: Float[NumpyArray, " candidates"]) -> Bool[NumpyArray, " candidates"]:
+    """Which scores are as large as the largest, up to rounding; larger is better.
+
+    Example:
+        >>> import numpy as np
+        >>> tied_with_best(np.array([0.1 + 0.2, 0.3, 0.2])).tolist()
+        [True, True, False]
+    """
+    best = scores.max()
+    tied: NumpyArray = scores >= best - TIE * max(1.0, abs(float(best)))
+    return tied
+
+
+def require_choice(
+    ranking: Ranking, metric: str, columns: Mapping[str, Float[NumpyArray, " members"]], *, lists_all: bool
+) -> None:
+    """Refuse to choose if all candidates tie.
+
+    Args:
+        ranking: The candidates.
+        metric: The metric to choose by.
+        columns: For each metric of single members, one score a member: if these tie, so do all sums over them.
+        lists_all: Whether these are all candidates; of the leading ones alone nothing can be said about the others.
+
+    Raises:
+        SelectionError: If all candidates tie.
+    """
+    scores = ranking.scores[metric]
+    all_tie = lists_all and bool(tied_with_best(scores).all())
+    if len(scores) < 2 or not (all_tie or (metric in columns and bool(tied_with_best(columns[metric]).all()))):
+        return
+    raise SelectionError(
+        f"Nothing can be chosen: all {f'{len(scores):,} ' if lists_all else ''}candidates have the same score by "
+        f"{parse_measure(metric).title}, {scores[0]:.6g}, and the first by name would be no choice. Choose by another "
+        "metric (--metric), or look at why the members are alike: copies of one model, or a target of which none of "
+        "them knows more than how frequent its classes are."
+    )
