@@ -395,6 +395,21 @@ MOVED = [
         result=_require_moved,
     ),
     Case(
+        "a selection, its dataset and its pool that were all moved",
+        lambda bench: _selected(
+            bench,
+            "--target",
+            str(bench.dataset("renamed")),
+            "--pool",
+            str(bench.pool("moved")),
+            target_reference="/far/away/tiny",
+            pool="/far/away/pool",
+        ),
+        ("mIoU on 2 test images of tiny",),
+        status=0,
+        result=_require_moved,
+    ),
+    Case(
         "a moved dataset in which an image was exchanged",
         lambda bench: bench.finetuning("--target", str(_exchange_image(bench.dataset()))),
         ("1 of the 4 training images that the selection looked at have another content", "e.g. 2.", "select.py again"),
