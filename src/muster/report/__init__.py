@@ -5,7 +5,7 @@ from __future__ import annotations
 from muster.report.finetuning import write_finetuning_report
 from muster.report.palette import class_colours, label_colours, mask_image, overlay
 from muster.report.pictures import choose_images, class_counts, make_picture, selection_pictures, shrink
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
 from muster.report.selection import write_selection_report
 from muster.report.tables import Table, finetuning_tables, metric_label, selection_tables
 from muster.report.tracking import LoggerKind, close_loggers, log_tables, make_logger, tracking_mode
@@ -13,6 +13,8 @@ from muster.report.tracking import LoggerKind, close_loggers, log_tables, make_l
 __all__ = [
     "LEARNED_HEAD",
     "PLAIN_MEAN",
+    "Cost",
+    "Difference",
     "FinetuneResult",
     "LoggerKind",
     "Picture",

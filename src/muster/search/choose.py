@@ -21,6 +21,7 @@ import torch
 from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
+from muster.machine import device_label, now
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
@@ -394,6 +395,8 @@ def _selection(
         size_reason=found.size_reason,
         interrupted=found.interrupted,
         cost_unit=found.cost_unit,
+        device=device_label(reader.device),
+        date=now(),
         ranking=ranking,
         tables={name: measured.tables[name] for name in chosen},
     )

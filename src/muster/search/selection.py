@@ -127,6 +127,8 @@ class SelectionRecord:
         sureness: How sure the choice is; ``None`` if that was not asked for or cannot be said.
         interrupted: Whether Ctrl-C ended the search or the scoring early.
         cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
+        device: What members ran on.
+        date: When it was made, ISO 8601.
     """
 
     target: str
@@ -161,6 +163,8 @@ class SelectionRecord:
     sureness: Sureness | None = None
     interrupted: bool = False
     cost_unit: str = "parameters"
+    device: str = ""
+    date: str = ""
 
     @property
     def member_names(self) -> tuple[str, ...]:

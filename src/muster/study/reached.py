@@ -190,7 +190,7 @@ def _learned_heads(
     for chosen in choices.values():
         if chosen not in reached:
             ensemble = build_ensemble(module, chosen, target, hardware)
-            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD])
+            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD].confusion)
     return {metric: reached[chosen] for metric, chosen in choices.items()}
 
 
