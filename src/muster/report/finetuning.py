@@ -104,7 +104,7 @@ def _measured(result: FinetuneResult) -> str:
     return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
 
 
-def _figures(result: FinetuneResult) -> list[tuple[str, str, str]]:
+def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     """The few numbers to be read from afar, each with its interval and what it costs."""
     labels = {LEARNED_HEAD: "learned head", PLAIN_MEAN: "plain mean", result.single_best: "best alone (B1)"}
     return [
@@ -114,9 +114,10 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, str]]:
     ]
 
 
-def _beside(result: FinetuneResult, name: str) -> str:
+def _beside(result: FinetuneResult, name: str) -> list[str]:
+    """The lines below an mIoU."""
     interval, cost = interval_text(result.miou_intervals.get(name)), result.costs.get(name)
-    return ", ".join(["mIoU", *([interval] if interval else []), *([cost_text(cost)] if cost else [])])
+    return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
 
 
 def _colour(result: FinetuneResult, name: str) -> str:
