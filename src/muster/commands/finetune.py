@@ -27,6 +27,7 @@ from muster.report import (
     finetuning_tables,
     log_tables,
     make_logger,
+    picture_sheet,
     selection_tables,
     write_finetuning_report,
     write_selection_report,
@@ -56,6 +57,7 @@ from muster.tasks.training import EnsembleTraining
 SELECTIONS = Path("runs") / "selections"
 FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
+PICTURES = "pictures.png"
 
 ChooseMembers = Callable[..., Callback]
 """Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
@@ -253,6 +255,8 @@ def _conclude(
     with whole_file(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
     write_finetuning_report(result, folder / "report.html", pictures, predict_command(folder))
+    with whole_file(folder / PICTURES) as partial:
+        partial.write_bytes(picture_sheet(pictures, result.classes))
     tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
     log_tables(loggers, tables, pictures, result.classes)
     forget_checkpoint(folder)

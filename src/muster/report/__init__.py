@@ -7,6 +7,7 @@ from muster.report.palette import class_colours, label_colours, mask_image, over
 from muster.report.pictures import choose_images, class_counts, make_picture, selection_pictures, shrink
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
 from muster.report.selection import write_selection_report
+from muster.report.sheet import picture_sheet
 from muster.report.tables import Table, finetuning_tables, metric_label, selection_tables
 from muster.report.tracking import LoggerKind, close_loggers, log_tables, make_logger, tracking_mode
 
@@ -31,6 +32,7 @@ __all__ = [
     "mask_image",
     "metric_label",
     "overlay",
+    "picture_sheet",
     "selection_pictures",
     "selection_tables",
     "shrink",
