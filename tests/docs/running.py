@@ -39,7 +39,13 @@ COMMANDS: dict[str, Command] = {
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
 
-CODE_REDUCED = {"steps=200": "steps=2"}
+_FEW_PIXELS = "train_images=40, pixels_per_image=50"
+CODE_REDUCED = {
+    "steps=200": "steps=2",
+    "subset(150, ": "subset(40, ",
+    '("runs/pools/worlds", "worlds/harbour_drive")': f'("runs/pools/worlds", "worlds/harbour_drive", {_FEW_PIXELS})',
+    'folder="runs/selections/mine"': f'folder="runs/selections/mine", {_FEW_PIXELS}',
+}
 """What is replaced in Python blocks; each must be found."""
 
 
@@ -59,10 +65,10 @@ def reduced(script: str, words: list[str]) -> list[str]:
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
     if script == "select.py":
-        return ["--train_images", "40", "--pixels_per_image", "50"]
+        return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "20"]
     if script == "finetune.py":
         return [] if "--predict" in words else ["--training.steps", "2"]
-    return ["--training.steps", "2"]
+    return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
 
 
 def split_command(command: str) -> tuple[str, list[str]]:

@@ -21,7 +21,7 @@ import torch
 from muster.data import Dataset, Split, cached, channel_statistics, open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, SelectionError
-from muster.machine import device_label, now
+from muster.machine import device_label
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, software_versions
@@ -396,7 +396,6 @@ def _selection(
         interrupted=found.interrupted,
         cost_unit=found.cost_unit,
         device=device_label(reader.device),
-        date=now(),
         ranking=ranking,
         tables={name: measured.tables[name] for name in chosen},
     )
