@@ -54,7 +54,7 @@ def largest_confusions(
     shares = _shares(counts)
     np.fill_diagonal(shares, 0)
     order = np.argsort(-shares, axis=None, kind="stable")[:count]
-    pairs = (np.unravel_index(int(place), shares.shape) for place in order)
+    pairs = (divmod(int(place), len(classes)) for place in order)
     total = max(int(counts.sum()), 1)
     return [
         Confusion(classes[t], classes[p], float(shares[t, p]), float(counts[t, p] / total))
