@@ -65,7 +65,7 @@ def reduced(script: str, words: list[str]) -> list[str]:
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
     if script == "select.py":
-        return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "20"]
+        return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "40"]
     if script == "finetune.py":
         return [] if "--predict" in words else ["--training.steps", "2"]
     return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
