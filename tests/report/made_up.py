@@ -12,7 +12,7 @@ import torch
 
 from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
 from muster.pool import Card, Member, Pool
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
 from muster.search import ProbeSettings, Ranking, Selection
 
 CLASSES = ('sky <b>"&amp;"</b>', "Straße & Gehweg", "$tree$", "木")
@@ -123,6 +123,10 @@ def make_result(classes: tuple[str, ...] = CLASSES, members: tuple[str, ...] = M
         for place, key in enumerate(keys)
     }
     mious = {key: float(np.mean(values[1:])) for key, values in ious.items()}  # type: ignore[arg-type]
+    single = {name: Cost(1, 1_234_567, 0.0123) for name in (*members, "delta")}
+    together = Cost(len(members), 1_234_567 * len(members), 0.0123 * len(members))
+    confusion = np.random.default_rng(0).integers(1, 50, (len(classes), len(classes)))
+    confusion[0] = 0
     return FinetuneResult(
         target="target <1>", classes=classes, members=members, single_best="delta", train_images=6, test_images=4,
         steps=10, seconds=75.0, mious=mious, class_ious=ious, class_pixels=(0, *(10,) * (len(classes) - 1)),
@@ -130,4 +134,14 @@ def make_result(classes: tuple[str, ...] = CLASSES, members: tuple[str, ...] = M
         losses={name: [(0, 2.0), (5, 1.0), (9, 0.5)] for name in members},
         head_weights={name: [1.0] * len(classes) for name in members},
         head_biases={name: [0.0] * len(classes) for name in members},
+        learning_rate=0.02, batch_size=16, schedule="step", image_size=96, precision="32-true",
+        device="cpu (made up, 2 threads)", date="2026-01-31T12:34:56+00:00", versions={"muster": "0.1.0", "torch": "2"},
+        resumed_at_steps=(4,), costs=single | {PLAIN_MEAN: together, LEARNED_HEAD: together},
+        cost_measured="median of 5 forward passes <here>",
+        miou_intervals={key: (value - 0.05, value + 0.04) for key, value in mious.items()},
+        differences_to_single_best={
+            key: Difference(value - mious["delta"], value - mious["delta"] - 0.01, value - mious["delta"] + 0.02)
+            for key, value in mious.items() if key != "delta"
+        },
+        resamples=1000, confusion=tuple(tuple(row) for row in confusion.tolist()),
     )  # fmt: skip

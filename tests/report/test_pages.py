@@ -253,6 +253,57 @@ def test_finetuning_report_is_whole_and_says_every_name(tmp_path: Path, classes:
     assert page.tags.count("img") == 7 + 2
 
 
+def test_finetuning_report_says_how_the_result_came_about(tmp_path: Path) -> None:
+    text = Page(write_finetuning_report(make_result(), tmp_path / "report.html")).text
+    for told in ("0.02, schedule step", "16 images", "96 pixels, longer side", "cpu (made up, 2 threads)", "32-true",
+                 "2026-01-31 12:34 UTC", "muster 0.1.0, torch 2", "Resumed from step 4 of 10.",
+                 "Time for an image: median of 5 forward passes <here>."):  # fmt: skip
+        assert told in text
+
+
+def test_every_miou_of_the_finetuning_report_has_interval_and_cost(tmp_path: Path) -> None:
+    result = make_result()
+    text = Page(write_finetuning_report(result, tmp_path / "report.html")).text
+    for low, high in result.miou_intervals.values():
+        assert f"{low:.3f} to {high:.3f}" in text
+    assert text.count("1 model, 1.23 M parameters, 12.3 ms an image") >= 4
+    assert text.count("3 models, 3.7 M parameters, 36.9 ms an image") >= 2
+    assert "3.0 times the parameters and 3.0 times the time" in text
+    assert "1,000 bootstrap samples of the 4 test images" in text
+
+
+@pytest.mark.parametrize(
+    ("classes", "tabled"), [(2, True), (14, True), (15, True), (40, True), (41, False), (150, False)]
+)
+def test_confusions_can_be_read_for_few_and_many_classes(tmp_path: Path, classes: int, tabled: bool) -> None:
+    page = Page(write_finetuning_report(make_result(tuple(f"c<{i}>" for i in range(classes))), tmp_path / "r.html"))
+    page.check()
+    assert "What is taken for what" in page.text
+    assert ("A row is a true class" in page.text) == tabled
+    assert (f"A table of {classes} classes is in confusion.csv" in page.text) != tabled
+    assert "The largest confusions" in page.text
+
+
+def test_finetuning_report_of_an_older_record(tmp_path: Path) -> None:
+    full = make_result()
+    new = ("learning_rate", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions",
+           "resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best", "resamples",
+           "confusion")  # fmt: skip
+    older = {name: getattr(full, name) for name in full.__dataclass_fields__ if name not in new}
+    page = Page(write_finetuning_report(type(full)(**older), tmp_path / "report.html"))
+    page.check()
+    assert "What is taken for what" not in page.text
+    assert "Resumed" not in page.text
+    assert "No interval can be given" in page.text
+
+
+def test_selection_report_says_when_and_where(tmp_path: Path) -> None:
+    text = page_of(replace(make_selection(), device="cpu (made up)", date="2026-01-31T12:34:56+00:00"), tmp_path).text
+    assert "cpu (made up)" in text
+    assert "2026-01-31 12:34 UTC" in text
+    assert "UTC" not in page_of(make_selection(), tmp_path).text  # one made before it was noted
+
+
 def test_finetuning_report_says_when_the_baseline_wins(tmp_path: Path) -> None:
     result = make_result()
     result.mious["delta"] = result.mious[LEARNED_HEAD] + 0.123

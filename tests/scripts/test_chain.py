@@ -49,6 +49,9 @@ def test_finetune_writes_an_ensemble_and_a_report(selection: Path, finetuned: Pa
     assert tuple(result["members"]) == chosen.members
     assert set(result["mious"]) == {*chosen.members, chosen.single_best, "plain mean", "learned head"}
     assert result["mious"]["learned head"] > 0.5  # stripes of three colours are easy
+    assert result["resumed_at_steps"] == []
+    assert (result["learning_rate"], result["batch_size"], result["seed"]) == (0.01, 4, 0)
+    assert set(result["costs"]) == set(result["miou_intervals"]) == set(result["mious"])
     assert "<html" in (finetuned / "report.html").read_text()
     assert (finetuned / "ensemble" / "ensemble.yaml").is_file()
     assert not (finetuned / "work").exists()

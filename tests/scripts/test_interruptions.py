@@ -130,6 +130,10 @@ def test_a_finetuning_that_chooses_its_members_goes_on_with_them(workplace: Work
     assert (folder / "selection" / "selection.yaml").read_bytes() == chosen
     result = yaml.safe_load((folder / "result.yaml").read_text())
     assert result["members"] == yaml.safe_load(chosen)["members"]
+    resumed = result["resumed_at_steps"]
+    assert 1 <= len(resumed) <= 2, "one that had done its last step when it was killed has nothing to go on with"
+    assert all(0 < step < STEPS for step in resumed)
+    assert "Resumed from step" in (folder / "report.html").read_text("utf-8")
     starts = first_steps(folder)
     assert starts[0] <= 0
     assert starts[-1] > 0, f"it began again: {starts}"

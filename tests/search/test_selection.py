@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+import yaml
 
 import muster
 from muster.data import Dataset, channel_statistics
@@ -84,13 +86,16 @@ def test_says_what_it_looked_at(pool: Pool, selection: Selection) -> None:
     assert (selection.image_size, selection.probe.train_images) == (64, 150)
     assert selection.pool == str(pool.folder.resolve())
     assert set(selection.choices) == set(SELECTION_METRICS)
+    assert selection.device.startswith("cpu (")
 
 
 def test_comes_back_from_disk(selection: Selection, tmp_path: Path) -> None:
     folder = tmp_path / "élu"
     selection.save(folder)
     loaded = Selection.load(folder)
-    assert loaded.to_mapping() == selection.to_mapping()
+    assert selection.date == ""
+    assert datetime.now(UTC) - datetime.fromisoformat(loaded.date) < timedelta(minutes=10)
+    assert loaded.to_mapping() == replace(selection, date=loaded.date).to_mapping()
     assert loaded.ranking.members.tolist() == selection.ranking.members.tolist()
     assert {n: s.tolist() for n, s in loaded.ranking.scores.items()} == {
         n: s.tolist() for n, s in selection.ranking.scores.items()
@@ -101,6 +106,14 @@ def test_comes_back_from_disk(selection: Selection, tmp_path: Path) -> None:
     assert table["soft_iou_eep"].is_monotonic_decreasing
     selection.save(folder)  # an older selection is replaced
     assert sorted(path.name for path in folder.iterdir()) == ["ranking.parquet", "selection.yaml"]
+
+
+def test_one_written_before_device_and_date_were_noted_is_read(selection: Selection, tmp_path: Path) -> None:
+    path = selection.save(tmp_path / "older")
+    content = yaml.safe_load(path.read_text("utf-8"))
+    path.write_text(yaml.safe_dump({key: content[key] for key in content if key not in ("device", "date")}), "utf-8")
+    loaded = Selection.load(path)
+    assert (loaded.members, loaded.device, loaded.date) == (selection.members, "", "")
 
 
 def test_a_mapping_round_trip_holds_plain_values_only(selection: Selection) -> None:

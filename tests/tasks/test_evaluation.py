@@ -13,6 +13,7 @@ from muster.tasks.evaluation import (
     class_ious,
     confusion_matrices,
     confusion_of,
+    count_split,
     majority_miou,
     mean_iou,
     model_predictor,
@@ -78,6 +79,24 @@ def test_a_split_of_differing_sizes_equals_image_by_image(model: Segmenter, batc
     # One pixel at a tie may fall either way when images share a batch.
     assert np.abs(found["prediction"].numpy() - expected).sum() <= 2
     assert int(found["prediction"].sum()) == int(expected.sum())
+
+
+def test_counts_of_single_images_are_those_of_the_split(model: Segmenter) -> None:
+    split = make_target(7, void=("02",)).train
+    statistics = channel_statistics(split)
+    counts = count_split(model_predictor(model), split, statistics, 48, batch_size=3)["prediction"]
+    hits, truth, predicted = counts.by_image.long().sum(dim=0)
+    assert torch.equal(hits, counts.confusion.diagonal())
+    assert torch.equal(truth, counts.confusion.sum(dim=1))
+    assert torch.equal(predicted, counts.confusion.sum(dim=0))
+    for place, sample in enumerate(split):  # in the order of the split, although batches are made by size
+        pixels = torch.bincount(sample.mask[sample.mask != VOID].long(), minlength=3)
+        assert counts.by_image[place, 1].tolist() == pixels.tolist()
+
+
+def test_one_class_is_counted_as_a_matrix() -> None:
+    labels = torch.zeros(2, 3, dtype=torch.int64)
+    assert confusion_of(labels, torch.zeros(2, 3, dtype=torch.uint8), 1).tolist() == [[6]]
 
 
 def test_every_name_is_counted_on_its_own(target_split: Split) -> None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from torch import Tensor
 
 import muster
 from muster.data import ChannelStatistics, Dataset
-from muster.errors import SelectionError
+from muster.errors import ConfigError, SelectionError
+from muster.files import parse_record
 from muster.models import Segmenter
-from muster.pool import Pool
+from muster.pool import Pool, software_versions
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.search import Selection
 from muster.search.choose import select
+from muster.tasks.clock import Clock
 from muster.tasks.ensemble import Ensemble
 from muster.tasks.evaluation import confusion_matrices, mean_iou, model_predictor
 from muster.tasks.finetuning import (
+    CONFUSION,
     ENSEMBLE,
     HISTORY,
     RESULT,
@@ -71,9 +77,10 @@ class Run:
         assert fit_members(self.module, self.target, folder, hardware)
         self.checkpointed = (folder / WORK / CHECKPOINT).is_file()
         self.ensemble = build_ensemble(self.module, selection.members, self.target, hardware)
-        self.confusions = evaluate(self.module, self.ensemble, self.target, hardware)
+        self.counts = evaluate(self.module, self.ensemble, self.target, hardware)
+        scores = {"soft_iou_eep": selection.score}
         self.result: FinetuneResult = summarise(
-            selection, {"soft_iou_eep": selection.score}, self.module, self.ensemble, self.confusions, self.target, 1.26
+            selection, scores, self.module, self.ensemble, self.counts, self.target, hardware, 1.26, [2]
         )
         write_results(folder, self.result, self.module, self.ensemble)
 
@@ -126,6 +133,53 @@ class TestRun:
         assert (result.train_images, result.test_images, result.steps, result.seconds) == (6, 2, 4, 1.3)
         assert result.predicted == {"soft_iou_eep": selection.score}
 
+    def test_result_says_how_it_came_about(self, run: Run) -> None:
+        result = run.result
+        assert (result.learning_rate, result.batch_size, result.schedule, result.seed) == (0.05, 2, "step", 1)
+        assert (result.image_size, result.precision) == (run.target.image_size, "32-true")
+        assert result.versions == software_versions()
+        assert result.device.startswith("cpu (")
+        assert datetime.now(UTC) - datetime.fromisoformat(result.date) < timedelta(minutes=10)
+        assert result.resumed_at_steps == (2,)
+
+    def test_every_miou_has_its_interval_and_its_cost(self, run: Run, selection: Selection) -> None:
+        result = run.result
+        assert list(result.miou_intervals) == list(result.mious)
+        assert set(result.costs) == set(result.mious)
+        for name, (low, high) in result.miou_intervals.items():
+            assert 0 <= low <= high <= 1, name
+        members = {name: result.costs[name] for name in run.module.names}
+        for name, model in zip(run.module.names, run.module.members, strict=True):
+            assert members[name].parameters == sum(values.numel() for values in model.parameters())
+            assert members[name].models == 1
+            assert members[name].seconds_per_image > 0
+        mean, head = result.costs[PLAIN_MEAN], result.costs[LEARNED_HEAD]
+        assert mean.models == head.models == 2
+        assert mean.parameters == sum(members[name].parameters for name in selection.members)
+        assert head.parameters == mean.parameters + 2 * 2 * 3
+        assert head.seconds_per_image == sum(members[name].seconds_per_image for name in selection.members)
+        assert "forward passes of one image of" in result.cost_measured
+
+    def test_differences_are_to_the_baseline(self, run: Run, selection: Selection) -> None:
+        result = run.result
+        best = selection.single_best
+        assert set(result.differences_to_single_best) == set(result.mious) - {best}
+        for name, difference in result.differences_to_single_best.items():
+            assert difference.miou == pytest.approx(result.mious[name] - result.mious[best])
+            assert difference.low is not None
+            assert difference.high is not None
+
+    def test_a_record_reads_back_and_so_does_one_from_before(self, run: Run) -> None:
+        content = yaml.safe_load((run.folder / RESULT).read_text("utf-8"))
+        again = parse_record(content, FinetuneResult, RESULT, ConfigError)
+        assert again == replace(run.result, losses={}, confusion=())
+        new = {"learning_rate", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions"}
+        new |= {"resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best"}
+        new |= {"interval_level", "resamples"}
+        assert new <= set(content)
+        old = {key: value for key, value in content.items() if key not in new}
+        assert parse_record(old, FinetuneResult, RESULT, ConfigError).mious == run.result.mious
+
     def test_class_pixels_are_those_of_the_ground_truth(self, run: Run, target: Dataset) -> None:
         counts = torch.stack([torch.bincount(sample.mask.flatten(), minlength=256) for sample in target.test]).sum(0)
         assert list(run.result.class_pixels) == counts[:3].tolist()
@@ -168,15 +222,21 @@ class TestRun:
             data.image_size,
         )
         expected[PLAIN_MEAN] = combined(plain)
-        assert expected.keys() == run.confusions.keys()
-        for name, confusion in run.confusions.items():
-            assert (confusion - expected[name]).abs().sum() <= 2, name  # a pixel at a tie may fall either way
-            assert run.result.mious[name] == mean_iou(confusion)
+        assert expected.keys() == run.counts.keys()
+        for name, counts in run.counts.items():
+            assert (counts.confusion - expected[name]).abs().sum() <= 2, name  # a pixel at a tie may fall either way
+            assert run.result.mious[name] == mean_iou(counts.confusion)
 
     def test_results_are_on_disk_and_work_is_gone(self, run: Run, target: Dataset) -> None:
-        assert sorted(path.name for path in run.folder.iterdir()) == sorted([ENSEMBLE, HISTORY, RESULT, WORK])
+        assert sorted(path.name for path in run.folder.iterdir()) == sorted(
+            [CONFUSION, ENSEMBLE, HISTORY, RESULT, WORK]
+        )
         forget_checkpoint(run.folder)
         assert not (run.folder / WORK).exists()
+        table = pd.read_csv(run.folder / CONFUSION)
+        assert table.columns.tolist() == ["truth", *run.result.classes]
+        assert table["truth"].tolist() == list(run.result.classes)
+        assert table.drop(columns="truth").to_numpy().tolist() == run.counts[LEARNED_HEAD].confusion.tolist()
         content = yaml.safe_load((run.folder / RESULT).read_text("utf-8"))
         assert content["mious"] == run.result.mious
         assert content["members"] == list(run.result.members)
@@ -215,3 +275,37 @@ def test_a_checkpoint_of_another_run_is_not_taken_up(
     assert checkpoint.stat().st_mtime_ns == before  # the same run: done, nothing left to do
     tune(0.01, "used", pool="another")
     assert checkpoint.stat().st_mtime_ns > before
+
+
+class _Break(pl.Callback):
+    """Ends a fit before a step."""
+
+    def __init__(self, step: int | None) -> None:
+        self.step = step
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            raise InterruptedError
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
+def test_every_interruption_is_remembered(
+    tmp_path: Path, pool: Pool, target: Dataset, selection: Selection, hardware: Hardware
+) -> None:
+    data = target_data(selection, target)
+
+    def tune(stop: int | None) -> tuple[int, ...]:
+        module = EnsembleTraining(replace(SETTINGS, steps=6), 3)
+        module.set_members(("a",), load_members(pool, ("a",)))
+        clock = Clock(lambda step, loss: None)
+        fit_members(module, data, tmp_path, hardware, [clock, _Break(stop)])
+        return clock.resumed_at_steps
+
+    for stop in (3, 5):
+        with pytest.raises(InterruptedError):
+            tune(stop)
+    assert tune(None) == (2, 4)
+    assert tune(None) == (2, 4)  # it was done: nothing went on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +12,22 @@ import yaml
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
-from rich.table import Table
 
 from muster.commands.console import make_console
+from muster.commands.finetuning_summary import predict_command, print_finetuning
 from muster.commands.predict import predict_folder
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.errors import ConfigError
 from muster.files import as_file_name, require_writable, whole_file, write_yaml
 from muster.pool import Pool
 from muster.report import (
-    LEARNED_HEAD,
-    PLAIN_MEAN,
     FinetuneResult,
     LoggerKind,
     close_loggers,
     finetuning_tables,
     log_tables,
     make_logger,
+    picture_sheet,
     selection_tables,
     write_finetuning_report,
     write_selection_report,
@@ -60,6 +58,7 @@ from muster.tasks.training import EnsembleTraining
 SELECTIONS = Path("runs") / "selections"
 FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
+PICTURES = "pictures.png"
 
 ChooseMembers = Callable[..., Callback]
 """Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
@@ -142,7 +141,7 @@ def finetune(
     require_usable(plan.target.train)
     result = _run(plan, folder, hardware, logger, configuration, console)
     if result is not None:
-        _print(result, folder, console)
+        print_finetuning(result, folder, console)
     return 0
 
 
@@ -227,7 +226,7 @@ def _run(
                 _depends_on(plan),
             )
         if writes:
-            result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds)
+            result = _conclude(plan, folder, hardware, loggers, configuration, clock)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -249,14 +248,17 @@ def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
 
 
 def _conclude(
-    plan: _Plan, folder: Path, hardware: Hardware, loggers: list[Logger], configuration: str, seconds: float
+    plan: _Plan, folder: Path, hardware: Hardware, loggers: list[Logger], configuration: str, clock: Clock
 ) -> FinetuneResult:
+    seconds = clock.seconds
     selection = plan.chosen or Selection.load(folder / SELECTION)
     best = selection.ranking.order(selection.metric)[0]
     scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware)
-    confusions = evaluate(plan.module, ensemble, plan.target, hardware)
-    result = summarise(selection, scores, plan.module, ensemble, confusions, plan.target, seconds)
+    counts = evaluate(plan.module, ensemble, plan.target, hardware)
+    result = summarise(
+        selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
+    )
     pictures = finetuned_pictures(ensemble, plan.target, hardware)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
@@ -264,28 +266,13 @@ def _conclude(
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     with whole_file(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
-    write_finetuning_report(result, folder / "report.html", pictures, _predict_command(folder))
+    write_finetuning_report(result, folder / "report.html", pictures, predict_command(folder))
+    with whole_file(folder / PICTURES) as partial:
+        partial.write_bytes(picture_sheet(pictures, result.classes))
     tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
     log_tables(loggers, tables, pictures, result.classes)
     forget_checkpoint(folder)
     return result
-
-
-def _predict_command(folder: Path) -> str:
-    return f"python finetune.py --predict FOLDER_OF_IMAGES --ensemble {shlex.quote(str(folder))}"
-
-
-def _print(result: FinetuneResult, folder: Path, console: Console) -> None:
-    table = Table(title=f"mIoU on {result.test_images} test images of {result.target}", title_justify="left", box=None)
-    table.add_column("what")
-    table.add_column("mIoU", justify="right")
-    for name in (LEARNED_HEAD, PLAIN_MEAN, *result.members):
-        what = f"ensemble, {name}" if name in (LEARNED_HEAD, PLAIN_MEAN) else f"member {name}"
-        table.add_row(what, f"{result.mious[name]:.3f}")
-    table.add_row(f"B1, the best single by LEEP: {result.single_best}", f"{result.mious[result.single_best]:.3f}")
-    console.print(table)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Next: {_predict_command(folder)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _newest(parent: Path, marker: str, what: str, script: str) -> Path:

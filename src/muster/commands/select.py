@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from muster.commands.console import make_console
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, require_writable, whole_folder, write_yaml
+from muster.machine import now
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Pool
@@ -158,6 +160,7 @@ def select_ensemble(
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:
     """Everything at once, so that an interrupted run leaves the folder as it was."""
+    selection = replace(selection, date=now())  # for the report too
     with whole_folder(folder) as partial:
         selection.save(partial)
         (partial / "config.yaml").write_text(configuration, "utf-8")

@@ -13,7 +13,7 @@ from muster.pool import Pool
 from muster.report.hard import hard_label
 from muster.report.listed import listed_label, lists_all
 from muster.report.standing import SEARCH_INTERRUPTED, no_better_than_guessing
-from muster.report.tables import WINS, candidate_table, cost_label, metric_label, single_score_table
+from muster.report.tables import WINS, candidate_table, cost_label, count_label, metric_label, single_score_table
 from muster.search.selection import Selection
 from muster.search.ties import tied_with_best
 
@@ -127,11 +127,13 @@ def _table(*headings: str) -> Table:
 
 
 def _members_table(selection: Selection, pool: Pool) -> Table:
-    table = _table("member", "source", "architecture", "source mIoU", "LEEP on target")
+    table = _table("member", "source", "architecture", "parameters", "source mIoU", "LEEP on target")
     for name in selection.members:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
-        table.add_row(name, card.dataset, card.architecture, f"{card.test_miou:.3f}", leep)
+        table.add_row(
+            name, card.dataset, card.architecture, count_label(card.parameters), f"{card.test_miou:.3f}", leep
+        )
     return table
 
 

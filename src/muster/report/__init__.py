@@ -5,14 +5,17 @@ from __future__ import annotations
 from muster.report.finetuning import write_finetuning_report
 from muster.report.palette import class_colours, label_colours, mask_image, overlay
 from muster.report.pictures import choose_images, class_counts, make_picture, selection_pictures, shrink
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
 from muster.report.selection import write_selection_report
+from muster.report.sheet import picture_sheet
 from muster.report.tables import Table, finetuning_tables, metric_label, selection_tables
 from muster.report.tracking import LoggerKind, close_loggers, log_tables, make_logger, tracking_mode
 
 __all__ = [
     "LEARNED_HEAD",
     "PLAIN_MEAN",
+    "Cost",
+    "Difference",
     "FinetuneResult",
     "LoggerKind",
     "Picture",
@@ -29,6 +32,7 @@ __all__ = [
     "mask_image",
     "metric_label",
     "overlay",
+    "picture_sheet",
     "selection_pictures",
     "selection_tables",
     "shrink",

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muster.report.comparison import (
+    cost_sentence,
+    cost_text,
+    difference_sentence,
+    interval_sentence,
+    interval_text,
+    resumed_text,
+)
+from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
-from muster.report.tables import NOTHING, class_table, metric_label, number, result_names
+from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
 
 MEMBER_COLOUR = "#8a94a3"
 
@@ -58,19 +67,23 @@ def write_finetuning_report(
         "target": result.target,
         "headline": _headline(result),
         "lead": _comparison(result),
+        "cost": cost_sentence(result),
+        "resumed": resumed_text(result),
         "figures": _figures(result),
         "command": command,
         "test_images": f"{result.test_images:,}",
         "miou_bars": _miou_bars(result),
+        "miou_notes": [interval_sentence(result), _measured(result)],
         "strips": strips(pictures),
         "swatches": legend(result.classes),
         **_class_context(result),
+        **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
         "head_members": list(result.head_weights),
         "head_rows": _head_rows(result),
         **_loss_context(result),
         "settings": _settings(result),
-        "footer": "muster",
+        "footer": f"muster {result.versions.get('muster', '')}".strip(),
     }
     return write_page("finetuning.html", path, context)
 
@@ -81,27 +94,30 @@ def _headline(result: FinetuneResult) -> str:
 
 
 def _comparison(result: FinetuneResult) -> str:
-    """How that compares with the single best member: the sentence says so, whatever the sign."""
-    ensemble, best = result.mious[LEARNED_HEAD], result.mious.get(result.single_best)
-    who = f"{len(result.members)} members: {', '.join(result.members)}."
-    if best is None:
-        return who
-    points = 100 * (ensemble - best)
-    if abs(points) < 0.05:
-        against = "As much as"
-    else:
-        against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
-    return f"{against} {result.single_best}, the single best member by LEEP (B1), fine-tuned likewise. {who}"
+    """How that compares with the single best member, and who the members are."""
+    who = f"{len(result.members)} member{'s' if len(result.members) != 1 else ''}: {', '.join(result.members)}."
+    told = difference_sentence(result)
+    return f"{told[0].upper()}{told[1:]} {who}" if told else who
 
 
-def _figures(result: FinetuneResult) -> list[tuple[str, str, str]]:
-    """The few numbers to be read from afar."""
-    shown = [("learned head", number(result.mious[LEARNED_HEAD]), "mIoU")]
-    if PLAIN_MEAN in result.mious:
-        shown.append(("plain mean", number(result.mious[PLAIN_MEAN]), "mIoU"))
-    if result.single_best in result.mious:
-        shown.append(("best alone (B1)", number(result.mious[result.single_best]), "mIoU"))
-    return shown
+def _measured(result: FinetuneResult) -> str:
+    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
+
+
+def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
+    """The few numbers to be read from afar, each with its interval and what it costs."""
+    labels = {LEARNED_HEAD: "learned head", PLAIN_MEAN: "plain mean", result.single_best: "best alone (B1)"}
+    return [
+        (label, number(result.mious[name]), _beside(result, name))
+        for name, label in labels.items()
+        if name in result.mious
+    ]
+
+
+def _beside(result: FinetuneResult, name: str) -> list[str]:
+    """The lines below an mIoU."""
+    interval, cost = interval_text(result.miou_intervals.get(name)), result.costs.get(name)
+    return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
 
 
 def _colour(result: FinetuneResult, name: str) -> str:
@@ -113,7 +129,9 @@ def _colour(result: FinetuneResult, name: str) -> str:
 def _miou_bars(result: FinetuneResult) -> list[Bar]:
     bars = []
     for name in result_names(result):
-        note = "" if name in (LEARNED_HEAD, PLAIN_MEAN, *result.members) else "not in the ensemble"
+        notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, *result.members) else ["not in the ensemble"]
+        notes += [cost_text(result.costs[name])] if name in result.costs else []
+        interval = result.miou_intervals.get(name)
         bars.append(
             Bar(
                 name,
@@ -121,8 +139,10 @@ def _miou_bars(result: FinetuneResult) -> list[Bar]:
                 number(result.mious[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
                 strong=name == LEARNED_HEAD,
-                note=note,
+                note="; ".join(notes),
                 tag="B1" if name == result.single_best else "",
+                whisker=interval,
+                range_text=interval_text(interval),
             )
         )
     return bars
@@ -134,7 +154,13 @@ def _class_context(result: FinetuneResult) -> dict[str, object]:
     for label, share, *ious in table.rows:
         pixels = f"{100 * share:.1f} %" if isinstance(share, float) else ""
         rows.append(
-            (label, [Cell(pixels, "#fff"), *(heat(iou if isinstance(iou, float) else None, digits=3) for iou in ious)])
+            (
+                label,
+                [
+                    Cell(pixels, "transparent"),
+                    *(heat(iou if isinstance(iou, float) else None, digits=3) for iou in ious),
+                ],
+            )
         )
     return {
         "class_columns": table.columns[1:],
@@ -232,12 +258,25 @@ def _loss_context(result: FinetuneResult) -> dict[str, object]:
 
 
 def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
+    """How the result came about; what an older record does not say is left out."""
     minutes, seconds = divmod(round(result.seconds), 60)
     predicted = ", ".join(f"{metric_label(metric)} {number(score)}" for metric, score in result.predicted.items())
-    return [
+    rate, batch, size = result.learning_rate, result.batch_size, result.image_size
+    entries = [
         ("training images", f"{result.train_images:,}"),
         ("test images", f"{result.test_images:,}"),
         ("steps", f"{result.steps:,}"),
+        ("resumed", resumed_text(result)),
+        ("learning rate", "" if rate is None else f"{rate:g}{f', schedule {result.schedule}' * bool(result.schedule)}"),
+        ("batch size", "" if batch is None else f"{batch:,} images"),
+        ("image size", "" if size is None else f"{size} pixels, longer side"),
+        ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
+        ("device", result.device + (f", precision {result.precision}" if result.precision else "")),
+        ("date", date_text(result.date)),
+        ("pool", result.pool),
+        ("chosen by", metric_label(result.metric) if result.metric else ""),
         ("scores before fine-tuning", predicted or NOTHING),
+        ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
     ]
+    return [(key, value) for key, value in entries if value]

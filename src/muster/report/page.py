@@ -22,6 +22,9 @@ from muster.report.palette import class_colours, confidence_colours, confidence_
 from muster.report.records import Picture
 from muster.report.tables import number
 
+NO_VALUE = "var(--soft)"
+"""Behind a cell without a number."""
+
 PIXELATED_SIDE = 200
 """Smaller pictures are enlarged pixel by pixel, not blurred."""
 
@@ -39,6 +42,8 @@ class Bar:
         note: A few words below the label.
         tag: A word in a box beside the label.
         tick: Where on the bar's scale a comparison lies, 0..1.
+        whisker: An interval on the bar's scale, 0..1.
+        range_text: That interval in figures.
     """
 
     label: str
@@ -49,6 +54,8 @@ class Bar:
     note: str = ""
     tag: str = ""
     tick: float | None = None
+    whisker: tuple[float, float] | None = None
+    range_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,14 +100,14 @@ class Swatch:
     colour: str
 
 
-def heat(value: float | None, scale: float = 1.0, digits: int = 2) -> Cell:
-    """A cell coloured from white (0) to blue (``scale``), below zero towards orange."""
+def heat(value: float | None, scale: float = 1.0, digits: int = 2, text: str | None = None) -> Cell:
+    """A cell coloured from nothing (0) to blue (``scale``), below zero towards orange; ``text`` replaces its figure."""
     if value is None or np.isnan(value):
-        return Cell(number(None), "#f3f4f6")
+        return Cell(number(None), NO_VALUE)
     share = min(abs(value) / scale, 1.0) if scale > 0 else 0.0
     red, green, blue = (0, 114, 178) if value >= 0 else (230, 129, 0)
-    # Never so strong that dark text on it would be hard to read.
-    return Cell(number(value, digits), f"rgba({red}, {green}, {blue}, {0.62 * share:.3f})")
+    # Never so strong that text on it would be hard to read, on a light page or on a dark one.
+    return Cell(number(value, digits) if text is None else text, f"rgba({red}, {green}, {blue}, {0.62 * share:.3f})")
 
 
 def legend(classes: Sequence[str]) -> list[Swatch]:

@@ -28,6 +28,36 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a model costs whoever uses it.
+
+    Attributes:
+        models: How many networks look at an image.
+        parameters: How many they have together.
+        seconds_per_image: Time of their forward passes; how it was measured, the result says.
+    """
+
+    models: int
+    parameters: int
+    seconds_per_image: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An mIoU minus that of the single best member (B1), on the same images.
+
+    Attributes:
+        miou: On the whole test split.
+        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where nothing can be said.
+        high: Upper end.
+    """
+
+    miou: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuned ensemble reached on the target test split.
 
@@ -50,7 +80,24 @@ class FinetuneResult:
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
         metric: What the ensemble was chosen by.
-        seed: Of the fine-tuning.
+        seed: Of the fine-tuning and of the bootstrap samples.
+        learning_rate: Initial rate.
+        batch_size: Images per step, over all devices.
+        schedule: How the rate falls.
+        image_size: Longer side at which members see the images, in pixels.
+        precision: Numerical precision of the fine-tuning.
+        device: What it was computed on.
+        date: When it was done, ISO 8601.
+        versions: Software it was made with.
+        resumed_at_steps: The steps at which the fit went on from a checkpoint; empty if it was never interrupted.
+        costs: Under the keys of ``mious``, what each costs.
+        cost_measured: How the seconds per image were measured.
+        miou_intervals: Under the keys of ``mious``, the interval of each over bootstrap samples of the test images;
+            empty where the split has too few of them.
+        differences_to_single_best: For everything but B1 itself, the mIoU beyond B1's.
+        interval_level: Share of the bootstrap samples that an interval spans.
+        resamples: Number of bootstrap samples; 0 if there are no intervals.
+        confusion: Test pixels, truth by what the learned head predicts.
     """
 
     target: str
@@ -72,6 +119,22 @@ class FinetuneResult:
     pool: str = ""
     metric: str = ""
     seed: int = 0
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    schedule: str = ""
+    image_size: int | None = None
+    precision: str = ""
+    device: str = ""
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    resumed_at_steps: tuple[int, ...] = ()
+    costs: dict[str, Cost] = field(default_factory=dict)
+    cost_measured: str = ""
+    miou_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    differences_to_single_best: dict[str, Difference] = field(default_factory=dict)
+    interval_level: float = 0.95
+    resamples: int = 0
+    confusion: tuple[tuple[int, ...], ...] = ()
 
 
 PLAIN_MEAN = "plain mean"

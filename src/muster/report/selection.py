@@ -34,6 +34,7 @@ from muster.report.tables import (
     candidate_table,
     cost_label,
     count_label,
+    date_text,
     metric_label,
     number,
     single_score_table,
@@ -43,7 +44,7 @@ from muster.search.selection import Selection
 from muster.search.ties import tied_with_best
 
 SHOWN_CANDIDATES = 20
-_MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#1b2430", "#a67c00", "#56b4e9")
+_MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#c2448a", "#a67c00", "#56b4e9")
 
 
 @dataclass(frozen=True)
@@ -329,6 +330,8 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("image size", f"{selection.image_size} pixels, longer side"),
         ("seed", str(probe.seed)),
         ("entropy of the labels", f"{number(entropy)}, of which the best member explains {_share(best, entropy)}"),
+        *([("device", selection.device)] if selection.device else []),
+        *([("date", date_text(selection.date))] if selection.date else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in selection.versions.items())),
     ]
 

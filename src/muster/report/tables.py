@@ -64,6 +64,11 @@ def cost_label(cost: float, unit: str) -> str:
     return f"{cost:,.1f} s" if milliseconds >= 1000 else f"{milliseconds:g} ms"
 
 
+def date_text(date: str) -> str:
+    """An ISO 8601 date of a record for people: ``2026-01-31 12:00 UTC``; empty where there is none."""
+    return f"{date[:16].replace('T', ' ')} UTC" if date else ""
+
+
 def candidate_table(selection: Selection, count: int = 20) -> Table:
     """The best candidates with the scores of all metrics, best first."""
     ranking, names = selection.ranking, selection.member_names
@@ -148,11 +153,18 @@ def result_names(result: FinetuneResult) -> list[str]:
 
 
 def miou_table(result: FinetuneResult) -> Table:
-    """What the ensemble, its members and the baseline reached."""
-    rows: list[tuple[Cell, ...]] = [
-        (name, result.mious[name], "B1" if name == result.single_best else "") for name in result_names(result)
-    ]
-    return Table(("who", "mIoU", "baseline"), rows)
+    """What the ensemble, its members and the baseline reached, with intervals and costs; ``None`` where unknown."""
+    rows: list[tuple[Cell, ...]] = []
+    for name in result_names(result):
+        low, high = result.miou_intervals.get(name, (None, None))
+        difference, cost = result.differences_to_single_best.get(name), result.costs.get(name)
+        beyond = (None, None, None) if difference is None else (difference.miou, difference.low, difference.high)
+        paid = (None, None, None) if cost is None else (cost.models, cost.parameters, cost.seconds_per_image)
+        baseline = "B1" if name == result.single_best else ""
+        rows.append((name, result.mious[name], low, high, baseline, *beyond, *paid))
+    columns = ("who", "mIoU", "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high", "models",
+               "parameters", "seconds per image")  # fmt: skip
+    return Table(columns, rows)
 
 
 def class_table(result: FinetuneResult) -> Table:

@@ -30,6 +30,7 @@ from muster.data import (
     warn_of_shared_images,
 )
 from muster.errors import ConfigError, SelectionError
+from muster.machine import device_label
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics._ties import first_best
 from muster.metrics.corrections import DEFAULT_L_MAX
@@ -450,6 +451,7 @@ def _selection(
         data_root=data_root,
         train_contents=content_prefixes(looked_at.split),
         checksums={name: looked_at.pool[name].card.checksum for name in names},
+        device=device_label(reader.device),
         ranking=ranking,
         tables={name: measured.tables[name] for name in chosen},
     )

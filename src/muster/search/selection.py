@@ -7,7 +7,7 @@ best first: ``rank``, ``member_1`` to ``member_S``, then one column of scores pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from muster.errors import SelectionError
 from muster.files import parse_record, plain, read_record, whole_folder, write_record
+from muster.machine import now
 from muster.search.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ class SelectionRecord:
         hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
             of the hard subsets; ``whole``: those of the whole probe set; ``held out``: the linear predictor's
             predictions, each of an image that it was not fitted on. Empty if there was no such metric.
+        device: What members ran on.
+        date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
     """
 
     target: str
@@ -209,6 +212,8 @@ class SelectionRecord:
     guessing: Guessing | None = None
     hardness_models: dict[str, str] = field(default_factory=dict)
     hard_eep: str = ""
+    device: str = ""
+    date: str = ""
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -279,6 +284,7 @@ class Selection(SelectionRecord):
         require_replaceable(path)
         with whole_folder(path) as partial:
             record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+            record = replace(record, date=record.date or now())
             self.to_table().to_parquet(partial / RANKING, index=False)
             write_record(partial / RECORD, record, FORMAT_VERSION)
         return path / RECORD

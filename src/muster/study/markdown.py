@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muster.pool import Pool
+from muster.report.tables import count_label
 from muster.study.reached import RANDOM, SCRATCH, StudyResult
 
 
@@ -48,18 +49,26 @@ def _choices(result: StudyResult) -> list[str]:
         [
             "a random ensemble" if metric == RANDOM else metric,
             ", ".join(chosen),
+            _parameters(result, chosen),
             f"{result.plain_means[metric]:.3f}",
             f"{result.learned_heads[metric]:.3f}",
         ]
         for metric, chosen in result.choices.items()
     ]
-    rows.append(["B1 (best single by LEEP)", result.single_best, f"{result.members[result.single_best]:.3f}", ""])
+    best = result.single_best
+    rows.append(["B1 (best single by LEEP)", best, _parameters(result, [best]), f"{result.members[best]:.3f}", ""])
     rows += [
-        ["from scratch", name.removeprefix(SCRATCH), f"{miou:.3f}", ""]
+        ["from scratch", name.removeprefix(SCRATCH), _parameters(result, [name]), f"{miou:.3f}", ""]
         for name, miou in result.members.items()
         if name.startswith(SCRATCH)
     ]
-    return markdown_table(["chosen by", "members", "plain mean", "learned head"], rows)
+    return markdown_table(["chosen by", "members", "parameters", "plain mean", "learned head"], rows)
+
+
+def _parameters(result: StudyResult, names: Sequence[str]) -> str:
+    """What some models have together, so that one is not compared with three unnoticed."""
+    known = [result.parameters[name] for name in names if name in result.parameters]
+    return count_label(sum(known)) if len(known) == len(names) else ""
 
 
 def _correlations(result: StudyResult) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
@@ -57,6 +57,7 @@ class StudyResult:
         spread: Least, mean and greatest mIoU over all ensembles of the members that were fine-tuned.
         ensembles: How many these are.
         correlations: For each metric, its agreement with the results over these ensembles.
+        parameters: Of every member that was fine-tuned, and of the networks trained from scratch.
     """
 
     target: str
@@ -71,6 +72,7 @@ class StudyResult:
     spread: tuple[float, float, float]
     ensembles: int
     correlations: dict[str, dict[str, float]]
+    parameters: dict[str, int] = field(default_factory=dict)
 
 
 def run_study(
@@ -124,10 +126,16 @@ def run_study(
         spread=(table["reached"].min(), table["reached"].mean(), table["reached"].max()),
         ensembles=len(table),
         correlations={metric: _correlations(table[metric], table["reached"]) for metric in selection.ranking.scores},
+        parameters=_parameters(module),
     )
     _write(folder, result, table, module)
     shutil.rmtree(folder / WORK)
     return result
+
+
+def _parameters(module: EnsembleTraining) -> dict[str, int]:
+    models = zip(module.names, module.members, strict=True)
+    return {name: model.num_parameters for name, model in models if isinstance(model, Segmenter)}
 
 
 def _random_choice(selection: Selection, seed: int) -> tuple[str, ...]:
@@ -190,7 +198,7 @@ def _learned_heads(
     for chosen in choices.values():
         if chosen not in reached:
             ensemble = build_ensemble(module, chosen, target, hardware)
-            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD])
+            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD].confusion)
     return {metric: reached[chosen] for metric, chosen in choices.items()}
 
 

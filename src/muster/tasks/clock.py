@@ -1,4 +1,4 @@
-"""A callback that tells how far a fit is, and how long it took in all."""
+"""A callback that tells how far a fit is, how long it took in all, and where it went on after an interruption."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Clock(Callback):
         self.told = 0.0
         self.before = 0.0
         self.started = time.monotonic()
+        self.resumed_at_steps: tuple[int, ...] = ()
+        self._resumes = False
 
     @property
     def seconds(self) -> float:
@@ -29,13 +31,21 @@ class Clock(Callback):
         return self.before + time.monotonic() - self.started
 
     def state_dict(self) -> dict[str, Any]:
-        """The time so far, for the checkpoint."""
-        return {"seconds": self.seconds}
+        """The time so far and the interruptions, for the checkpoint."""
+        return {"seconds": self.seconds, "resumed_at_steps": list(self.resumed_at_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the time in the checkpoint."""
         self.before = float(state_dict["seconds"])
         self.started = time.monotonic()
+        self.resumed_at_steps = tuple(state_dict.get("resumed_at_steps", ()))  # older checkpoints do not say
+        self._resumes = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (the hook's)
+        """Note where a fit goes on; one that was done already does not come here."""
+        if self._resumes:
+            self.resumed_at_steps = (*self.resumed_at_steps, trainer.global_step)
+            self._resumes = False
 
     def on_train_batch_end(
         self,

@@ -1,22 +1,37 @@
 """Results on a test split: one confusion matrix over the whole split, and what follows from it.
 
-Axis names: ``c`` classes; in a confusion matrix the first is the truth and the second the prediction.
+Axis names: ``c`` classes; in a confusion matrix the first is the truth and the second the prediction. ``images`` are
+those of the split, in its order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int32, Int64, UInt8
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import VOID, ChannelStatistics, Split, prepared_images
 from muster.models import Segmenter, predict_probabilities, upsample_probabilities
 
 Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]
 """Prepared images ``[b, 3, h, w]`` and the size of a mask in, class indices ``[b, height, width]`` by name out."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitCounts:
+    """What one model's predictions of a split come to.
+
+    Attributes:
+        confusion: Pixels of the whole split, truth by prediction.
+        by_image: For each image and class the pixels that are right, that are of the class, and that are predicted as
+            the class. An IoU needs no more of a confusion matrix, and 5000 images of 150 classes take 9 MB so.
+    """
+
+    confusion: Int64[Tensor, "c c"]
+    by_image: Int32[Tensor, "images 3 c"]
 
 
 def class_ious(confusion: Int64[Tensor, "c c"]) -> tuple[float | None, ...]:
@@ -89,7 +104,7 @@ def model_predictor(model: Segmenter) -> Predictor:
     return predict
 
 
-def confusion_matrices(
+def count_split(
     predict: Predictor,
     split: Split,
     statistics: ChannelStatistics,
@@ -97,7 +112,7 @@ def confusion_matrices(
     device: torch.device | str = "cpu",
     batch_size: int = 16,
     num_workers: int = 0,
-) -> dict[str, Int64[Tensor, "c c"]]:
+) -> dict[str, SplitCounts]:
     """Compare predictions with the ground truth on whole images at a single scale.
 
     Args:
@@ -110,22 +125,49 @@ def confusion_matrices(
         num_workers: Processes that read ahead.
 
     Returns:
-        For each name that ``predict`` gives, pixel counts over the whole split, truth by prediction.
+        For each name that ``predict`` gives, pixel counts over the whole split and of each image.
     """
-    metrics: dict[str, MulticlassConfusionMatrix] = {}
+    classes = split.spec.num_classes
+    counts: dict[str, SplitCounts] = {}
     for batch in prepared_images(split, statistics, image_size, batch_size, num_workers):
         images = batch.images.to(device)
         for size, positions in _by_size(batch.masks).items():
-            for some in _chunks(positions, size, split.spec.num_classes):
-                truth = torch.stack([batch.masks[i] for i in some]).to(device, torch.int64)
+            for some in _chunks(positions, size, classes):
+                masks = torch.stack([batch.masks[i] for i in some]).to(device)
+                places = [batch.indices[i] for i in some]
                 for name, labels in predict(images[some], size).items():
-                    if name not in metrics:
-                        # Rank zero evaluates alone: it must not wait for others, although a process group may be up.
-                        metrics[name] = MulticlassConfusionMatrix(
-                            split.spec.num_classes, ignore_index=VOID, validate_args=False, sync_on_compute=False
-                        ).to(device)
-                    metrics[name].update(labels, truth)
-    return {name: metric.compute().cpu().long() for name, metric in metrics.items()}
+                    found = torch.stack([confusion_of(*pair, classes) for pair in zip(labels, masks, strict=True)])
+                    if name not in counts:
+                        counts[name] = _no_counts(len(split), classes)
+                    counts[name].confusion.add_(found.sum(dim=0).cpu())
+                    counts[name].by_image[places] = _margins(found).cpu()
+    return counts
+
+
+def _no_counts(images: int, classes: int) -> SplitCounts:
+    return SplitCounts(
+        torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(images, 3, classes, dtype=torch.int32)
+    )
+
+
+def _margins(confusions: Int64[Tensor, "b c c"]) -> Int32[Tensor, "b 3 c"]:
+    """Hits, pixels of the truth and pixels of the prediction, of each image and class."""
+    parts = confusions.diagonal(dim1=1, dim2=2), confusions.sum(dim=2), confusions.sum(dim=1)
+    return torch.stack(parts, dim=1).int()
+
+
+def confusion_matrices(
+    predict: Predictor,
+    split: Split,
+    statistics: ChannelStatistics,
+    image_size: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+    num_workers: int = 0,
+) -> dict[str, Int64[Tensor, "c c"]]:
+    """The confusion matrices of :func:`count_split`, which takes the same arguments."""
+    counts = count_split(predict, split, statistics, image_size, device, batch_size, num_workers)
+    return {name: each.confusion for name, each in counts.items()}
 
 
 NUMBERS_AT_ONCE = 1 << 24

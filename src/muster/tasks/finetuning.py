@@ -15,6 +15,7 @@ from torch import Tensor
 
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
 from muster.files import plain, whole_file, write_yaml
+from muster.machine import device_label, now
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
@@ -22,15 +23,18 @@ from muster.report.pictures import class_counts, shrink
 from muster.search.reopening import require_same_data
 from muster.search.selection import SelectionRecord
 from muster.tasks.ensemble import Ensemble
-from muster.tasks.evaluation import class_ious, confusion_matrices, mean_iou
+from muster.tasks.evaluation import SplitCounts, class_ious, count_split, mean_iou
 from muster.tasks.fitting import FitData, Hardware, fit, keep_checkpoint_of
 from muster.tasks.head import learn_head
+from muster.tasks.intervals import DRAWS, LEVEL
+from muster.tasks.results import confusion_table, differences_to, measure_costs, miou_intervals
 from muster.tasks.training import EnsembleTraining
 
 WORK = "work"
 ENSEMBLE = "ensemble"
 RESULT = "result.yaml"
 HISTORY = "history.csv"
+CONFUSION = "confusion.csv"
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,10 @@ def build_ensemble(module: EnsembleTraining, names: Sequence[str], target: Targe
     return ensemble
 
 
-def evaluate(module: EnsembleTraining, ensemble: Ensemble, target: TargetData, hardware: Hardware) -> dict[str, Tensor]:
-    """Confusion matrices on the test split, from one pass over it.
+def evaluate(
+    module: EnsembleTraining, ensemble: Ensemble, target: TargetData, hardware: Hardware
+) -> dict[str, SplitCounts]:
+    """Count on the test split, in one pass over it.
 
     Returns:
         By name: every fine-tuned member, the plain mean of the ensemble's members, and its learned head.
@@ -144,7 +150,7 @@ def evaluate(module: EnsembleTraining, ensemble: Ensemble, target: TargetData, h
         return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
 
     test = target.dataset.test
-    return confusion_matrices(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+    return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
 
 
 def summarise(
@@ -152,13 +158,32 @@ def summarise(
     scores: Mapping[str, float],
     module: EnsembleTraining,
     ensemble: Ensemble,
-    confusions: Mapping[str, Tensor],
+    counts: Mapping[str, SplitCounts],
     target: TargetData,
+    hardware: Hardware,
     seconds: float,
+    resumed_at_steps: Sequence[int] = (),
 ) -> FinetuneResult:
-    """What a run reached, in plain values."""
-    some = next(iter(confusions.values()))
+    """What a run reached, in plain values.
+
+    Args:
+        selection: What was fine-tuned, and why.
+        scores: Of the chosen ensemble under each metric.
+        module: The fine-tuned members.
+        ensemble: The chosen ones with their head.
+        counts: What :func:`evaluate` gave.
+        target: What was fine-tuned on.
+        hardware: What it was computed on; the time for an image is measured there, now.
+        seconds: Time spent fine-tuning.
+        resumed_at_steps: Where the fit went on after an interruption.
+
+    Returns:
+        The result.
+    """
+    settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
+    intervals = miou_intervals(counts, settings.seed)
+    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware)
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,
@@ -166,11 +191,11 @@ def summarise(
         single_best=selection.single_best,
         train_images=len(target.train),
         test_images=len(target.dataset.test),
-        steps=module.settings.steps,
+        steps=settings.steps,
         seconds=round(seconds, 1),
-        mious={name: mean_iou(confusion) for name, confusion in confusions.items()},
-        class_ious={name: class_ious(confusion) for name, confusion in confusions.items()},
-        class_pixels=tuple(int(pixels) for pixels in some.sum(dim=1)),
+        mious={name: mean_iou(each.confusion) for name, each in counts.items()},
+        class_ious={name: class_ious(each.confusion) for name, each in counts.items()},
+        class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
         predicted=dict(scores),
         predicted_class_ious=selection.class_ious,
         losses={name: module.losses(name) for name in module.names},
@@ -178,17 +203,41 @@ def summarise(
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
         pool=selection.pool,
         metric=selection.metric,
-        seed=module.settings.seed,
+        seed=settings.seed,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        schedule=settings.schedule,
+        image_size=target.image_size,
+        precision=hardware.resolved_precision(),
+        device=device_label(hardware.resolved_device(), hardware.resolved_devices()),
+        date=now(),
+        versions=software_versions(),
+        resumed_at_steps=tuple(resumed_at_steps),
+        costs=costs,
+        cost_measured=cost_measured,
+        miou_intervals=intervals,
+        differences_to_single_best=differences_to(selection.single_best, counts, settings.seed),
+        interval_level=LEVEL,
+        resamples=DRAWS if intervals else 0,
+        confusion=tuple(tuple(row) for row in counts[LEARNED_HEAD].confusion.tolist()),
     )
+
+
+def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
+    """Rows and columns at which members see the first one, in pixels."""
+    image = prepare_image(target.dataset.test[0].image, target.statistics, target.image_size)
+    return image.shape[1], image.shape[2]
 
 
 def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
     """Put the ensemble and its results on disk."""
     ensemble.save(folder / ENSEMBLE, result.target, software_versions())
-    with whole_file(folder / HISTORY) as partial:
-        pd.DataFrame(module.history).to_csv(partial, index=False)
+    for file, table in ((HISTORY, pd.DataFrame(module.history)), (CONFUSION, confusion_table(result))):
+        with whole_file(folder / file) as partial:
+            table.to_csv(partial, index=False)
     content = asdict(result)
     content.pop("losses")  # in history.csv
+    content.pop("confusion")  # in confusion.csv
     write_yaml(folder / RESULT, plain(content))
 
 

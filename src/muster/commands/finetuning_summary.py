@@ -1,0 +1,69 @@
+"""A fine-tuning on the terminal: what was reached, at what cost, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from muster.report.comparison import (
+    cost_sentence,
+    difference_sentence,
+    interval_sentence,
+    interval_text,
+    result_label,
+    resumed_text,
+)
+from muster.report.records import FinetuneResult
+from muster.report.tables import cost_label, count_label, result_names
+
+
+def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> None:
+    """Print what a fine-tuning reached.
+
+    Args:
+        result: What was reached.
+        folder: Where it was written.
+        console: Where to print.
+    """
+    _say(console, f"mIoU on {result.test_images} test images of {result.target}:")
+    console.print(_miou_table(result))
+    if told := difference_sentence(result):
+        _say(console, f"\nThe ensemble with the learned head reaches {told}")
+    for told in (cost_sentence(result), interval_sentence(result), _measured(result), resumed_text(result)):
+        if told:
+            _say(console, told)
+    _say(console, f"\nReport: {folder / 'report.html'}")
+    _say(console, f"Next: {predict_command(folder)}")
+
+
+def predict_command(folder: Path) -> str:
+    """What to type next."""
+    return f"python finetune.py --predict FOLDER_OF_IMAGES --ensemble {shlex.quote(str(folder))}"
+
+
+def _miou_table(result: FinetuneResult) -> Table:
+    """Costs stand beside every mIoU, so that one model is not compared with three unnoticed."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("what", overflow="fold")
+    for heading in ("mIoU", f"{100 * result.interval_level:.0f} % interval", "models", "parameters", "an image"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in result_names(result):
+        cost = result.costs.get(name)
+        costs = ("", "", "") if cost is None else (
+            str(cost.models), count_label(cost.parameters), cost_label(cost.seconds_per_image, "seconds")
+        )  # fmt: skip
+        interval = interval_text(result.miou_intervals.get(name))
+        table.add_row(Text(result_label(result, name)), f"{result.mious[name]:.3f}", interval, *costs)
+    return table
+
+
+def _measured(result: FinetuneResult) -> str:
+    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""Where and when a result was computed, in words, for records and reports."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+_PROCESSORS = Path("/proc/cpuinfo")
+"""Where Linux names the processor; other systems tell Python."""
+
+
+def now() -> str:
+    """The present moment in ISO 8601, to the second and in UTC, so that records of different machines compare."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def device_label(device: torch.device | str, count: int = 1) -> str:
+    """A device for people.
+
+    Args:
+        device: What was computed on.
+        count: How many of it.
+
+    Returns:
+        For example ``cpu (AMD EPYC 7763, 2 threads)`` or ``2 x cuda (NVIDIA H100)``.
+    """
+    kind = torch.device(device)
+    if kind.type == "cuda":
+        name = f"cuda ({torch.cuda.get_device_name(kind)})"
+    elif kind.type == "cpu":
+        threads = torch.get_num_threads()
+        name = f"cpu ({_processor()}, {threads} thread{'s' if threads != 1 else ''})"
+    else:
+        name = f"{kind.type} ({_processor()})"
+    return f"{count} x {name}" if count > 1 else name
+
+
+def _processor() -> str:
+    """The processor's name; that of its architecture where the system does not tell."""
+    try:
+        lines = _PROCESSORS.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine() or "unknown processor"

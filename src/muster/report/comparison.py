@@ -1,0 +1,119 @@
+"""What must stand beside an mIoU so that nobody is misled: its interval, the baseline, and what each model costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
+from muster.report.tables import cost_label, count_label, number
+
+FEW_IMAGES = 30
+"""Below so many test images bootstrap intervals are known to come out too narrow."""
+
+_SAME_COST = 1.05
+"""Costs up to this ratio count as equal: a time for an image is not measured more closely."""
+
+
+def cost_text(cost: Cost) -> str:
+    """A cost for people, e.g. ``3 models, 1.02 M parameters, 9.1 ms an image``."""
+    models = f"{cost.models} model{'s' if cost.models != 1 else ''}"
+    seconds = cost_label(cost.seconds_per_image, "seconds")
+    return f"{models}, {count_label(cost.parameters)} parameters, {seconds} an image"
+
+
+def interval_text(ends: Sequence[float] | None) -> str:
+    """The two ends of an interval of mIoU, or nothing."""
+    return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def difference_sentence(result: FinetuneResult) -> str:
+    """By how much the ensemble beats the single best member or falls short of it, and whether that is more than chance.
+
+    Args:
+        result: What was reached.
+
+    Returns:
+        A sentence, whatever the sign; empty if the baseline was not fine-tuned.
+    """
+    best = result.mious.get(result.single_best)
+    if best is None:
+        return ""
+    points = 100 * (result.mious[LEARNED_HEAD] - best)
+    if abs(points) < 0.05:
+        against = "as much as"
+    else:
+        against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+    told = f"{against} {result.single_best}, the single best member by LEEP (B1), fine-tuned likewise"
+    return told + _chance(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
+
+
+def _chance(difference: Difference | None, level: float) -> str:
+    """The interval of a difference in points, and what it allows to be said."""
+    if difference is None or difference.low is None or difference.high is None:
+        return ""
+    low, high = (f"{100 * end:+.1f}".replace("-", "\N{MINUS SIGN}") for end in (difference.low, difference.high))
+    told = f" ({100 * level:.0f} % interval of the difference: {low} to {high} points)"
+    if difference.low <= 0 <= difference.high:
+        return told + "; the test images cannot tell that from no difference"
+    return told
+
+
+def cost_sentence(result: FinetuneResult) -> str:
+    """What the ensemble costs, as a multiple of the single best member.
+
+    Args:
+        result: What was reached.
+
+    Returns:
+        A sentence; empty if the costs are not known.
+    """
+    ensemble, best = result.costs.get(LEARNED_HEAD), result.costs.get(result.single_best)
+    if ensemble is None or best is None:
+        return ""
+    told = f"The ensemble costs {cost_text(ensemble)}; {result.single_best} costs {cost_text(best)}"
+    parameters = ensemble.parameters / max(best.parameters, 1)
+    seconds = ensemble.seconds_per_image / best.seconds_per_image
+    if max(parameters, seconds) <= _SAME_COST:
+        return told + "."
+    return told + f": {_times(parameters)} the parameters and {_times(seconds)} the time."
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times"
+
+
+def interval_sentence(result: FinetuneResult) -> str:
+    """How the intervals came about, and what they leave out.
+
+    Args:
+        result: What was reached.
+
+    Returns:
+        One or two sentences.
+    """
+    images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    if not result.miou_intervals:
+        return f"No interval can be given for {images}."
+    told = (
+        f"Intervals: {100 * result.interval_level:.0f} %, from {result.resamples:,} bootstrap samples of the {images}, "
+        "the same for every model. They say nothing about another seed or other training images."
+    )
+    few = " So few images make intervals come out too narrow."
+    return told + (few if result.test_images < FEW_IMAGES else "")
+
+
+def resumed_text(result: FinetuneResult) -> str:
+    """Where the fit went on after an interruption; empty if it ran in one go."""
+    steps = [f"{step:,}" for step in result.resumed_at_steps]
+    if not steps:
+        return ""
+    named = f"step {steps[0]}" if len(steps) == 1 else f"steps {', '.join(steps[:-1])} and {steps[-1]}"
+    return f"Resumed from {named} of {result.steps:,}."
+
+
+def result_label(result: FinetuneResult, name: str) -> str:
+    """A result's name for a table in which it stands alone."""
+    if name in (LEARNED_HEAD, PLAIN_MEAN):
+        return f"ensemble, {name}"
+    member = "member " if name in result.members else ""
+    return f"{member}{name}{' (B1, the best single by LEEP)' if name == result.single_best else ''}"

@@ -1,0 +1,73 @@
+"""Pictures of a fine-tuning as one PNG, for a README or a slide."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from muster.metrics._arrays import NumpyArray
+from muster.report.palette import hex_colour, label_colours
+from muster.report.records import Picture
+
+SHOWN_PICTURES = 3
+SHOWN_CLASSES = 24
+"""A legend of more classes would be larger than the pictures."""
+
+_COLUMN, _CAPTION, _LEGEND_ROW = 1.5, 0.3, 0.22  # inches
+_LEGEND_COLUMNS = 6
+
+
+@rc_context({"text.parse_math": False, "font.size": 8.0})
+def picture_sheet(pictures: Sequence[Picture], classes: Sequence[str]) -> bytes:
+    """Image, ground truth and every prediction side by side, one row a picture, the colours of the classes below.
+
+    Args:
+        pictures: At least one; the first :data:`SHOWN_PICTURES` are shown.
+        classes: Names of the classes.
+
+    Returns:
+        The content of a PNG file.
+    """
+    rows = [_row(picture) for picture in pictures[:SHOWN_PICTURES]]
+    columns = len(rows[0])
+    sides = rows[0][0][1].shape
+    height = _COLUMN * sides[0] / sides[1]
+    figure = Figure(figsize=(_COLUMN * columns, height * len(rows) + _CAPTION), dpi=100, layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        for place, (_, pixels) in zip(line, row, strict=True):
+            place.imshow(pixels, interpolation="nearest")
+            place.set_axis_off()
+    for place, (caption, _) in zip(axes[0], rows[0], strict=True):
+        place.set_title(_broken(caption), fontsize=8.0)
+    if len(classes) <= SHOWN_CLASSES:
+        legend_rows = -(-len(classes) // _LEGEND_COLUMNS)
+        figure.set_figheight(figure.get_figheight() + legend_rows * _LEGEND_ROW)
+        handles = [Patch(color=hex_colour(index), label=name) for index, name in enumerate(classes)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
+    return _png(figure)
+
+
+def _row(picture: Picture) -> list[tuple[str, NumpyArray]]:
+    image = picture.image.permute(1, 2, 0).contiguous().numpy()
+    predictions = [(name, label_colours(labels)) for name, labels in picture.predictions.items()]
+    return [("image", image), ("ground truth", label_colours(picture.truth)), *predictions]
+
+
+def _broken(name: str) -> str:
+    """A long name in two lines."""
+    head, dash, tail = name.partition("-")
+    return f"{head}{dash}\n{tail}" if dash and len(name) > 16 else name
+
+
+def _png(figure: Figure) -> bytes:
+    file = BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

@@ -1,0 +1,103 @@
+"""The sentences beside an mIoU: whatever the sign, and what cannot be told is not claimed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult
+from muster.report.comparison import (
+    cost_sentence,
+    cost_text,
+    difference_sentence,
+    interval_sentence,
+    result_label,
+    resumed_text,
+)
+from muster.report.tables import miou_table
+from tests.report.made_up import make_result
+
+
+def compared(points: float, low: float | None, high: float | None) -> FinetuneResult:
+    result = make_result()
+    mious = result.mious | {LEARNED_HEAD: result.mious["delta"] + points / 100}
+    ends = [None if end is None else end / 100 for end in (low, high)]
+    return replace(result, mious=mious, differences_to_single_best={LEARNED_HEAD: Difference(points / 100, *ends)})
+
+
+@pytest.mark.parametrize(
+    ("points", "low", "high", "told", "doubted"),
+    [
+        (4.8, 2.1, 7.3, "4.8 points more than delta", False),
+        (-4.8, -7.3, -2.1, "4.8 points less than delta", False),
+        (0.4, -1.2, 2.0, "0.4 points more than delta", True),
+        (0.01, -1.2, 2.0, "as much as delta", True),
+        (0.0, 0.0, 0.0, "as much as delta", True),
+    ],
+)
+def test_difference(points: float, low: float, high: float, told: str, doubted: bool) -> None:
+    sentence = difference_sentence(compared(points, low, high))
+    assert sentence.startswith(told)
+    assert f"{low:+.1f} to {high:+.1f} points".replace("-", "\N{MINUS SIGN}") in sentence
+    assert ("cannot tell that from no difference" in sentence) == doubted
+
+
+def test_difference_without_interval_claims_none() -> None:
+    sentence = difference_sentence(compared(4.8, None, None))
+    assert sentence == "4.8 points more than delta, the single best member by LEEP (B1), fine-tuned likewise."
+
+
+def test_no_baseline_no_sentence() -> None:
+    result = make_result()
+    mious = {name: value for name, value in result.mious.items() if name != "delta"}
+    assert difference_sentence(replace(result, mious=mious)) == ""
+
+
+def test_costs() -> None:
+    assert cost_text(Cost(1, 338_000, 0.0031)) == "1 model, 338 k parameters, 3.1 ms an image"
+    assert cost_text(Cost(3, 1_020_000, 1.6)) == "3 models, 1.02 M parameters, 1.6 s an image"
+    assert "3.0 times the parameters and 3.0 times the time" in cost_sentence(make_result())
+    alone = make_result(members=("delta",))
+    same = alone.costs | {LEARNED_HEAD: replace(alone.costs["delta"], parameters=alone.costs["delta"].parameters + 12)}
+    assert "times" not in cost_sentence(replace(alone, costs=same))
+    assert cost_sentence(replace(alone, costs={})) == ""
+
+
+@pytest.mark.parametrize(("images", "few"), [(4, True), (29, True), (30, False), (2000, False)])
+def test_few_images_are_called_few(images: int, few: bool) -> None:
+    sentence = interval_sentence(replace(make_result(), test_images=images))
+    assert f"{images:,} test images" in sentence
+    assert ("too narrow" in sentence) == few
+
+
+def test_one_image_gives_no_interval() -> None:
+    one = replace(make_result(), test_images=1, miou_intervals={})
+    assert interval_sentence(one) == "No interval can be given for 1 test image."
+
+
+def test_resumed() -> None:
+    assert resumed_text(replace(make_result(), resumed_at_steps=())) == ""
+    assert resumed_text(make_result()) == "Resumed from step 4 of 10."
+    often = replace(make_result(), resumed_at_steps=(200, 400, 1000), steps=2000)
+    assert resumed_text(often) == "Resumed from steps 200, 400 and 1,000 of 2,000."
+
+
+def test_labels_tell_members_from_the_baseline() -> None:
+    result = make_result()
+    assert result_label(result, LEARNED_HEAD) == "ensemble, learned head"
+    assert result_label(result, "delta") == "delta (B1, the best single by LEEP)"
+    assert result_label(result, result.members[0]) == f"member {result.members[0]}"
+    inside = replace(result, single_best=result.members[0])
+    assert result_label(inside, result.members[0]) == f"member {result.members[0]} (B1, the best single by LEEP)"
+
+
+def test_the_table_for_trackers_has_every_number() -> None:
+    result = make_result()
+    table = miou_table(result)
+    assert len(table.rows) == len(result.mious)
+    for row in table.rows:
+        assert len(row) == len(table.columns)
+        assert row[-2] == result.costs[str(row[0])].parameters
+    older = miou_table(replace(result, costs={}, miou_intervals={}, differences_to_single_best={}))
+    assert older.rows[0][2:] == (None, None, "", *[None] * 6)
