@@ -14,6 +14,7 @@ from torch import Tensor
 from muster.errors import ConfigError, PoolError
 from muster.files import read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model
+from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 
 WEIGHTS = "model.safetensors"
@@ -142,7 +143,12 @@ def write_member(
 
     Returns:
         The member as it can be opened.
+
+    Raises:
+        PoolError: If the folder holds what is no part of a member, which would be lost.
+        OutputError: If it cannot be written.
     """
+    require_ours(folder, MEMBER, PoolError)
     with whole_folder(folder) as partial:
         tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_file(tensors, partial / WEIGHTS)

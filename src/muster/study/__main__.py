@@ -8,8 +8,11 @@ from typing import Literal
 
 from muster.commands.cli import run
 from muster.commands.console import make_console
+from muster.commands.words import Asked, record_of
 from muster.data import open_dataset
-from muster.files import require_writable, whole_file
+from muster.data.opening import WORLD_PREFIX
+from muster.files import whole_file
+from muster.outputs import STUDY, claimed
 from muster.pool import Pool
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
@@ -28,6 +31,7 @@ def study(
     scratch: tuple[str, ...] = (),
     data_root: Path | None = None,
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Fine-tune the members that metrics chose, and compare what their choices reached.
 
@@ -40,22 +44,31 @@ def study(
         scratch: Architectures to train on the target from random weights, for comparison.
         data_root: Folder below which the target is looked for.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0.
     """
-    require_writable(output, "output")
     loaded = Selection.load(selection)
     dataset = open_dataset(loaded.target_reference, data_root)
     pool = Pool.open(loaded.pool)
+    idle = {"data_root": f"for {dataset.reference}, which is built in"}
+    if dataset.reference.startswith(WORLD_PREFIX):
+        asked.require_effect(idle, idle["data_root"], files=False)
+    else:
+        idle = {}
     console = make_console()
-    with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
-        result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress)
-    text = study_as_markdown(result, pool)
-    for name, content in (("config.yaml", configuration), ("study.md", text)):
-        with whole_file(output / name) as partial:
-            partial.write_text(content, "utf-8")
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    inputs = {"--selection": selection, "the pool": loaded.pool, "the target": dataset.reference}
+    with claimed(output, STUDY, inputs | {"--data_root": data_root}):
+        with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
+            result = run_study(
+                loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress
+            )
+        text = study_as_markdown(result, pool)
+        for name, content in (("config.yaml", record_of(configuration, idle)), ("study.md", text)):
+            with whole_file(output / name) as partial:
+                partial.write_text(content, "utf-8")
+    console.print(text)
     return 0
 
 
