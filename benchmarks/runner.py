@@ -169,7 +169,7 @@ def read(path: Path) -> Content:
         machines, results = content["machines"], content["results"]
         known = {name: entry for name, entry in results.items() if name in BENCHMARKS}
         assert all(entry["machine"] < len(machines) for entry in known.values())
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(
             f"Expected {path} to hold results of benchmarks, but it does not. Name another file."
         ) from error

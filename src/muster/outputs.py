@@ -36,6 +36,9 @@ _RETRY_SECONDS = 0.2
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 """What some network file systems say."""
 
+_BEGINNING = 4096
+"""Bytes in which a file's sign is looked for."""
+
 Evidence: TypeAlias = Mapping[str, tuple[str, ...]]
 """Files that must be there, as patterns, each with keys that the YAML mapping in it must have; none: any content."""
 
@@ -255,6 +258,24 @@ def _has(path: Path, keys: tuple[str, ...]) -> bool:
     with suppress(MusterError):
         return set(keys) <= set(read_yaml(path, ConfigError))
     return False
+
+
+def require_our_file(path: Path, sign: str) -> None:
+    """Check that writing a file replaces nothing but an older one of ours.
+
+    Args:
+        path: The file; it may be missing.
+        sign: Text near its beginning that shows that it is ours. In a folder of ours every file is.
+
+    Raises:
+        OutputError: If it is something else.
+    """
+    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file():
+        return
+    with suppress(OSError), path.open("rb") as file:
+        if sign.encode() in file.read(_BEGINNING):
+            return
+    raise OutputError(f"{path} is there, and muster did not write it: it is not replaced. Give another path.")
 
 
 def require_apart(

@@ -45,8 +45,7 @@ def stops_with(name: str, *arguments: str) -> int:
     try:
         return start(name, *arguments)
     except SystemExit as stopped:
-        assert isinstance(stopped.code, int)
-        return stopped.code
+        return stopped.code if isinstance(stopped.code, int) else 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -150,7 +151,16 @@ def our_warnings() -> Iterator[None]:
 
 def _is_raised_by_us() -> bool:
     """Whether the function that warns is muster's, wherever it points with ``stacklevel``."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in {__name__, "warnings", "_py_warnings"}:
+    modules = list(_calling_modules())
+    machinery = {"warnings", "_py_warnings"}
+    first = next((place for place, name in enumerate(modules) if name in machinery), 0)
+    raised_in = next((name for name in modules[first:] if name not in machinery), "")
+    return raised_in.partition(".")[0] in {"muster", "callbacks", "benchmarks"}
+
+
+def _calling_modules() -> Iterator[str]:
+    """Names of the modules of the functions under way, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield str(frame.f_globals.get("__name__", ""))
         frame = frame.f_back
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in {"muster", "callbacks", "benchmarks"}

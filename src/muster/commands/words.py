@@ -225,6 +225,12 @@ def _option(word: str, left: list[str], options: Options) -> tuple[str, str]:
         if not left or left[0].startswith("--"):
             raise ConfigError(f"{dashed}: expected a value after it, but got {left[0] if left else 'nothing'}.")
         value = left.pop(0)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{dashed}: {value!r} holds bytes that are no text in UTF-8. Give the file or folder another name."
+        ) from None
     if is_list_of_names(kind) and not value.lstrip().startswith("["):
         names = [value] if Path(value).exists() else [part.strip() for part in value.split(",")]
         value = json.dumps([each for each in names if each], ensure_ascii=False)

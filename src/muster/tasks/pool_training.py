@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import torch
 
-from muster.errors import ConfigError, PoolError
+from muster.errors import ConfigError, OutputError, PoolError
 from muster.files import remove_partial, whole_file, write_yaml
 from muster.outputs import POOL, claimed
 from muster.pool import MEMBERS, Member
@@ -180,14 +180,17 @@ class _Worker:
                 self.process.stdin.write(job_as_text(job).encode() + b"\n")
                 self.process.stdin.flush()
 
-    def keep_log(self, job: MemberJob) -> Path:
-        """Put what the process printed while it trained a member beside the member's checkpoint."""
+    def keep_log(self, job: MemberJob) -> str:
+        """Put what the process printed while it trained a member beside the member's checkpoint, and say so."""
         path = job.work / LOG
-        path.parent.mkdir(parents=True, exist_ok=True)
         end = os.fstat(self.log.fileno()).st_size
-        # pread, because the process writes at the place where this file stands
-        path.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
-        return path
+        try:
+            with whole_file(path) as partial:
+                # pread, because the process writes at the place where this file stands
+                partial.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
+        except OutputError as error:  # the disk is full, which may be why it failed
+            return f"no log: {error}"
+        return f"log: {path}"
 
     def messages(self) -> list[dict[str, Any]] | None:
         """What the process said since last time; ``None`` if it is gone."""
@@ -306,5 +309,5 @@ class _Crew:
 
     def _failed(self, worker: _Worker, job: MemberJob, reason: str) -> None:
         log = worker.keep_log(job)
-        self.outcome.failed[job.name] = f"{reason} (log: {log})"
+        self.outcome.failed[job.name] = f"{reason} ({log})"
         self.progress.failed(job.name, reason)
