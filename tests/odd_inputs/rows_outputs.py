@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
+
 from muster.outputs import LOCK
 from tests.odd_inputs.bench import Bench, start
 from tests.odd_inputs.case import Case
@@ -115,6 +117,13 @@ def _selecting_to_an_older_selection(bench: Bench) -> Sequence[str]:
 def _finetuning_to_an_older_run(bench: Bench) -> Sequence[str]:
     (bench.ensemble("older") / ".muster").unlink(missing_ok=True)
     return bench.finetuning("--output", "older")
+
+
+def _the_record_is_what_ran(bench: Bench) -> None:
+    record = yaml.safe_load((bench.home / "older" / "config.yaml").read_text())
+    assert record["selection"] == str(bench.stock / "selection")
+    assert (record["output"], record["training"]["steps"]) == ("older", 5)
+    assert not {"size", "metric", "train_images", "image_size"} & set(record)
 
 
 def _finetuning_into(bench: Bench, *names: str) -> Sequence[str]:
@@ -299,7 +308,13 @@ CASES = [
         result=_a_link_and_what_it_leads_to,
     ),
     Case("an older selection without a marker", _selecting_to_an_older_selection, ("Next:",), status=0),
-    Case("an older run without a marker", _finetuning_to_an_older_run, ("Next:",), status=0),
+    Case(
+        "an older run without a marker",
+        _finetuning_to_an_older_run,
+        ("Next:",),
+        status=0,
+        result=_the_record_is_what_ran,
+    ),
     Case(
         "a selection where no folder can be made",
         lambda bench: _selecting_to(bench, "/proc/muster/s"),

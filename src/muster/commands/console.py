@@ -46,7 +46,7 @@ def visible(text: str) -> str:
 
 def one_line(text: str) -> str:
     """The same as :func:`visible`, on one line: a name cannot begin a line that looks like ours."""
-    return re.sub(r"[ \t]*\r?\n\s*", " ", visible(text.strip()).expandtabs(4))
+    return " ".join(visible(line.strip(" \t\r")) for line in text.strip().split("\n")).expandtabs(4)
 
 
 class _CarefulConsole(Console):
@@ -76,7 +76,7 @@ class _CarefulConsole(Console):
         room = self.width - 2 * (len(table.columns) - 1)
         if sum(map(_least_width, table.columns)) <= room:
             return table
-        return "\n".join(_as_list(table)) if table.rows else table
+        return "\n".join(_as_list(table))
 
 
 def _is_of_numbers(column: Column) -> bool:
@@ -84,12 +84,12 @@ def _is_of_numbers(column: Column) -> bool:
 
 
 def _cells(column: Column) -> list[str]:
-    return [str(cell) for cell in column.cells]  # the heading first
+    return [str(column.header), *map(str, column.cells)]
 
 
 def _least_width(column: Column) -> int:
-    longest = max(map(cell_len, _cells(column)), default=0)
-    return longest if _is_of_numbers(column) else min(longest, _LEAST_OF_TEXT)
+    heading, *_ = lengths = [cell_len(cell) for cell in _cells(column)]
+    return max(lengths) if _is_of_numbers(column) else max(heading, min(max(lengths), _LEAST_OF_TEXT))
 
 
 def _as_list(table: Table) -> Iterator[str]:

@@ -69,7 +69,7 @@ def train(
     if verify:
         return _verify(output, console)
     if list:
-        return _list(Pool.open(output), console)
+        return print_pool(Pool.open(output), console)
     if helps:
         return 0
     idle = _idle(plan, training)
@@ -102,7 +102,7 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     for name, reason in outcome.failed.items():
         console.print(f"FAILED {name}: {reason}", style="red")
     if outcome.trained or outcome.skipped:
-        _list(Pool.open(output), console)
+        print_pool(Pool.open(output), console)
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
@@ -110,7 +110,8 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     return 0
 
 
-def _list(pool: Pool, console: Console) -> int:
+def print_pool(pool: Pool, console: Console) -> int:
+    """Print a line for each member."""
     console.print(f"Pool {pool.folder}: {len(pool)} members")
     table = Table(box=None, pad_edge=False)
     for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
