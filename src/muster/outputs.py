@@ -39,6 +39,9 @@ _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 _BEGINNING = 4096
 """Bytes in which a file's sign is looked for."""
 
+Inputs: TypeAlias = Mapping[str, Path | str | None]
+"""What is read, by the option or word that names it; what is built in or not given lies nowhere."""
+
 Evidence: TypeAlias = Mapping[str, tuple[str, ...]]
 """Files that must be there, as patterns, each with keys that the YAML mapping in it must have; none: any content."""
 
@@ -118,7 +121,7 @@ COMPARISON = OutputKind(
 def claimed(
     folder: Path,
     kind: OutputKind,
-    inputs: Mapping[str, Path | str | None] | None = None,
+    inputs: Inputs | None = None,
     patience: float = 0.0,
     **details: str,
 ) -> Iterator[int | None]:
@@ -144,7 +147,7 @@ def claimed(
         yield None
         return
     require_apart(folder, inputs or {})
-    require_ours(folder, kind, **details)
+    require_ours(folder, kind, details=details)
     fresh = not folder.exists()
     require_writable(folder, "output")
     try:
@@ -189,7 +192,12 @@ def mark(folder: Path, kind: OutputKind, **details: str) -> None:
         write_yaml(folder / MARKER, {"format_version": FORMAT_VERSION, "kind": kind.name, **details})
 
 
-def require_ours(folder: Path, kind: OutputKind, error: type[MusterError] = ConfigError, **details: str) -> None:
+def require_ours(
+    folder: Path,
+    kind: OutputKind,
+    error: type[MusterError] = ConfigError,
+    details: Mapping[str, str] | None = None,
+) -> None:
     """Check that writing to a folder replaces nothing but an older output of the same kind.
 
     Args:
@@ -209,7 +217,7 @@ def require_ours(folder: Path, kind: OutputKind, error: type[MusterError] = Conf
     if not there:
         return
     if MARKER in there:
-        _require_marked(folder, kind, error, details)
+        _require_marked(folder, kind, error, details or {})
     elif not any(_shows(folder, evidence) for evidence in kind.evidence):
         raise error(
             f"{folder} holds {there[0]!r}, which is not part of {kind.title} that muster wrote: nothing is replaced "
@@ -280,7 +288,7 @@ def require_our_file(path: Path, sign: str) -> None:
 
 def require_apart(
     folder: Path | str,
-    inputs: Mapping[str, Path | str | None],
+    inputs: Inputs,
     option: str = "--output",
     error: type[MusterError] = ConfigError,
 ) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from muster.outputs import LOCK
 from tests.odd_inputs.bench import Bench, start
 from tests.odd_inputs.case import Case
 
 MINE = "mine, and worth more than any prediction"
+LOCK = ".lock"
 _HELD: list[int] = []
 
 

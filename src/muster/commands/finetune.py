@@ -22,7 +22,7 @@ from muster.data import cached, channel_statistics, open_dataset, require_usable
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.files import as_file_name, whole_file, write_yaml
-from muster.outputs import FINETUNING, claimed, only_helps
+from muster.outputs import FINETUNING, Inputs, claimed, only_helps
 from muster.pool import Pool
 from muster.report import (
     LEARNED_HEAD,
@@ -135,9 +135,8 @@ def finetune(
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or predictions_folder(fitted, predict)
         device = hardware.resolved_device()
-        ran = record_of(
-            configuration, OTHER_THAN_PREDICTION, ensemble=fitted, output=folder, hardware={"device": device}
-        )
+        resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
+        ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
         return predict_folder(predict, fitted, folder, device, console, ran)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
@@ -151,24 +150,19 @@ def finetune(
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
+        chosen = None
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
     idle = _idle(reference)
     for name, why in idle.items():
         asked.require_effect({name}, why, files=name != "data_root")
     require_usable(plan.target.dataset.test)
-    before = plan.chosen is not None
-    ran = record_of(
-        configuration,
-        [*idle, *(ONLY_TO_CHOOSE if before else ())],
-        output=folder,
-        **(
-            {"selection": chosen}
-            if before
-            else {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
-        ),
-    )
-    inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": data_root, "--selection": selection}
+    resolved = {"output": folder, "selection": chosen, **hardware.resolved_options()}
+    if chosen is None:
+        resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
+    ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
+    inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": data_root}
+    inputs = {**inputs, "--selection": chosen}
     with claimed(folder, FINETUNING, inputs):
         result = _run(plan, folder, hardware, logger, ran, console)
     if result is not None:

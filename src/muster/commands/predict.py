@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 
 from muster.data import IMAGE_SUFFIXES, list_pictures, read_image
@@ -106,7 +108,14 @@ def _predict_all(pictures: Mapping[str, Path], ensemble: Ensemble, output: Path)
             continue
         mask = ensemble.predict(image)
         with whole_file(output / MASKS / f"{stem}.png") as partial:
-            mask_image(mask).save(partial)
+            partial.write_bytes(_encoded(mask_image(mask), "PNG"))
         with whole_file(output / OVERLAYS / f"{stem}.jpg") as partial:
-            overlay(image, mask).save(partial, quality=92)
+            partial.write_bytes(_encoded(overlay(image, mask), "JPEG", quality=92))
     return problems
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
+    content = BytesIO()
+    picture.save(content, format=kind, **options)
+    return content.getvalue()

@@ -20,7 +20,7 @@ from muster.data.opening import WORLD_PREFIX
 from muster.files import as_file_name, whole_folder, write_yaml
 from muster.metrics import parse_measure
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
-from muster.outputs import SELECTION, claimed, only_helps
+from muster.outputs import SELECTION, Inputs, claimed, only_helps
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.probe.ranks import rank
@@ -119,7 +119,7 @@ def select_ensemble(
     members = Pool.open(pool)
     dataset = open_dataset(target, data_root)
     folder = output or _SELECTIONS / f"{as_file_name(dataset.spec.name)}-{members.folder.resolve().name}"
-    inputs = {"--pool": pool, "--target": dataset.reference, "--data_root": data_root, "--reference": reference}
+    inputs: Inputs = {"--pool": pool, "--target": dataset.reference, "--data_root": data_root, "--reference": reference}
     with claimed(folder, SELECTION, inputs), _process_group(runs_on), _progress_bar() as progress:
         selection = select(
             members,
@@ -151,10 +151,12 @@ def select_ensemble(
             ran = record_of(
                 configuration,
                 _idle(target, (metric, *metrics), cache_gb),
-                output=folder,
-                train_images=selection.probe.train_images,
-                image_size=selection.image_size,
-                device=str(runs_on),
+                {
+                    "output": folder,
+                    "train_images": selection.probe.train_images,
+                    "image_size": selection.image_size,
+                    "device": str(runs_on),
+                },
             )
             _write(selection, members, dataset, folder, ran)
     print_selection(selection, members, folder, console, chosen_size=image_size is None)

@@ -12,7 +12,7 @@ from muster.commands.console import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, PoolError
-from muster.outputs import only_helps
+from muster.outputs import Inputs, only_helps
 from muster.pool import Member, Pool, member_folders
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
@@ -76,13 +76,14 @@ def train(
     for name, why in idle.items():
         asked.require_effect({name}, why, files=name != "data_root")
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
-    inputs = {
+    ran = record_of(configuration, idle, hardware.resolved_options())
+    inputs: Inputs = {
         "--data_root": data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
     }
     progress = TrainingProgress(console)
     try:
-        outcome = train_pool(jobs, workers, progress, record_of(configuration, idle), inputs=inputs)
+        outcome = train_pool(jobs, workers, progress, ran, inputs=inputs)
     finally:
         progress.end()
     return _conclude(output, outcome, console)

@@ -270,23 +270,29 @@ def _as_yaml(text: Any) -> Any:
         return text
 
 
-def record_of(configuration: str, without: Collection[str] = (), **resolved: Any) -> str:
+def _place(content: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
+    """The mapping that holds an option, and its key there."""
+    group, dot, key = name.partition(".")
+    return (content.get(group) or {}, key) if dot else (content, name)
+
+
+def record_of(configuration: str, without: Collection[str], resolved: Mapping[str, Any]) -> str:
     """The configuration that ran: what had no effect is left out, and what was found out is filled in.
 
     Args:
         configuration: As the parser resolved it, YAML; may be empty.
         without: Options that had no effect; with a dot for one of a group.
-        resolved: Values that options came to mean.
+        resolved: Values that options came to mean, likewise.
 
     Returns:
         YAML that gives the same run again as a ``--config`` file.
     """
     content = yaml.safe_load(configuration) or {}
     for name in without:
-        group, _, key = name.partition(".")
-        if key and isinstance(content.get(group), dict):
-            content[group].pop(key, None)
-        else:
-            content.pop(name, None)
-    content.update({name: plain(value) for name, value in resolved.items() if name in content})
+        group, key = _place(content, name)
+        group.pop(key, None)
+    for name, value in resolved.items():
+        group, key = _place(content, name)
+        if key in group:
+            group[key] = plain(value)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120) if content else ""

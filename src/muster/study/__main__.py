@@ -12,7 +12,7 @@ from muster.commands.words import Asked, record_of
 from muster.data import open_dataset
 from muster.data.opening import WORLD_PREFIX
 from muster.files import whole_file
-from muster.outputs import STUDY, claimed
+from muster.outputs import STUDY, Inputs, claimed
 from muster.pool import Pool
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
@@ -58,14 +58,22 @@ def study(
     else:
         idle = {}
     console = make_console()
-    inputs = {"--selection": selection, "the pool": loaded.pool, "the target": dataset.reference}
-    with claimed(output, STUDY, inputs | {"--data_root": data_root}):
+    inputs: Inputs = {
+        "--selection": selection,
+        "the pool": loaded.pool,
+        "the target": dataset.reference,
+        "--data_root": data_root,
+    }
+    with claimed(output, STUDY, inputs):
         with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
             result = run_study(
                 loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress
             )
         text = study_as_markdown(result, pool)
-        for name, content in (("config.yaml", record_of(configuration, idle)), ("study.md", text)):
+        for name, content in (
+            ("config.yaml", record_of(configuration, idle, hardware.resolved_options())),
+            ("study.md", text),
+        ):
             with whole_file(output / name) as partial:
                 partial.write_text(content, "utf-8")
     console.print(text)

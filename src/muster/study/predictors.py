@@ -38,7 +38,7 @@ from muster.metrics import (
     pearson,
     weighted_kendall,
 )
-from muster.outputs import COMPARISON, claimed
+from muster.outputs import COMPARISON, Inputs, claimed
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set, member_reading
 from muster.search import Ranking, score_ensembles
@@ -352,7 +352,7 @@ def compare(
     opened = [open_reached(studied, data_root) for studied in targets]
     inputs: dict[str, Path | str | None] = {"--data_root": data_root}
     for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
-        own = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
+        own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
         inputs |= {f"targets[{place}].{name}": path for name, path in own.items()}
     with claimed(output, COMPARISON, inputs):
         return _compare(opened, output, probe, configuration)

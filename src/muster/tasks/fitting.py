@@ -93,6 +93,10 @@ class Hardware:
         has_bf16 = self.resolved_device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if has_bf16 else "32-true"
 
+    def resolved_options(self) -> dict[str, str]:
+        """What ``auto`` means here, by the names of the options, for the record of a run."""
+        return {"hardware.device": self.resolved_device(), "hardware.precision": self.resolved_precision()}
+
 
 class FitData(pl.LightningDataModule):
     """Random crops of the training images; whole validation images.

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
 
@@ -21,7 +20,7 @@ import torch
 
 from muster.errors import ConfigError, OutputError, PoolError
 from muster.files import remove_partial, whole_file, write_yaml
-from muster.outputs import POOL, claimed
+from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import TrainingProgress
@@ -60,7 +59,7 @@ def train_pool(
     progress: TrainingProgress,
     configuration: str = "",
     patience: float = PATIENCE,
-    inputs: Mapping[str, Path | str | None] | None = None,
+    inputs: Inputs | None = None,
 ) -> PoolOutcome:
     """Train the members that are not there yet.
 
