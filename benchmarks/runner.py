@@ -164,6 +164,8 @@ def read(path: Path) -> Content:
     """
     if not path.exists():
         return empty()
+    if not path.is_file():
+        raise ValueError(f"Expected {path} to be a file of results, but it is none. Name another file.")
     try:
         content = json.loads(path.read_text("utf-8"))
         machines, results = content["machines"], content["results"]

@@ -67,7 +67,7 @@ ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
 """Options of the choice at the start of a fit."""
 
 OTHER_THAN_PREDICTION = (
-    *("selection", "pool", "target", "training", *ONLY_TO_CHOOSE, "data_root", "logger"),
+    *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
     *("hardware.devices", "hardware.precision", "hardware.num_workers"),
 )
 """Options that have nothing to do with prediction."""

@@ -33,6 +33,9 @@ from muster.search.selection import Selection
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
 
+FOR_HARD_SUBSETS = ("hard_fraction", "hardness_model", "hard_eep")
+"""Options of metrics that look at hard subsets alone."""
+
 OTHER_THAN_CACHE = frozenset(SelectOptions.__annotations__) - {"cache_dir"} | {"pool", "target", "output"}
 """Options that have nothing to do with emptying the cache."""
 
@@ -173,7 +176,9 @@ def _idle(target: str, metrics: Sequence[str], cache_gb: float) -> dict[str, str
     if "reference" not in needs:
         idle["reference"] = "without rsa or dds in --metric or --metrics"
     if not any("+haste" in name for name in metrics):
-        idle["hard_fraction"] = "without +haste_ca or +haste_cs in --metric or --metrics"
+        idle |= dict.fromkeys(FOR_HARD_SUBSETS, "without +haste_ca or +haste_cs in --metric or --metrics")
+    if not any("l" in name.split("+")[1:] for name in metrics):
+        idle["l_max"] = "without +l in --metric or --metrics"
     if cache_gb == 0:
         idle["cache_dir"] = "with --cache_gb 0, which switches the cache off"
     if target.startswith(WORLD_PREFIX):

@@ -1,4 +1,4 @@
-"""A disk that is full, an output that goes away: a sentence, and nothing half-written."""
+"""A disk that is full, an output that goes away: a sentence, and nothing half-written; and who may write where."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ import pytest
 import torch
 import yaml
 
-from muster.errors import OutputError
+from callbacks import EnsembleSelection
+from muster.commands.cli import run
+from muster.data import open_dataset
+from muster.errors import OutputError, PoolError, SelectionError
 from muster.files import whole_file, whole_folder
+from muster.pool import Pool, write_member
+from muster.report import write_selection_report
+from muster.search.panel import PanelWriter
+from muster.search.selection import Selection
+from muster.study.__main__ import study
+from muster.tasks.ensemble import EnsembleError, load_ensemble
 from muster.tasks.fitting import WholeCheckpoints
 from tests.odd_inputs.bench import Bench, make_stock, start
 
@@ -164,6 +173,50 @@ def test_an_output_that_goes_away_is_told(bench: Bench, capfd: pytest.CaptureFix
     assert "finetune.py: error: " in said
     assert "tuned" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("output", "word"),
+    [("selection", "is --selection"), ("selection/study", "lies in --selection"), ("mine", "mine holds 'notes.txt'")],
+)
+def test_a_study_replaces_nothing(bench: Bench, output: str, word: str, capfd: pytest.CaptureFixture[str]) -> None:
+    selection = bench.selection()
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    before = contents(bench.home)
+    words = ["--selection", str(selection), "--output", output, "--hardware.device", "cpu"]
+    assert run(study, "python -m muster.study", None, words) == 2
+    assert word in capfd.readouterr().err
+    assert contents(bench.home) == before
+
+
+def test_the_callback_replaces_nothing(bench: Bench) -> None:
+    pool, target = bench.pool(), bench.dataset()
+    for folder in (pool / "members" / "s", target / "s", bench.home):
+        with pytest.raises(SelectionError):
+            EnsembleSelection(pool, str(target), folder)
+    EnsembleSelection(pool, str(target), "chosen")
+
+
+def test_what_python_writes_replaces_nothing(bench: Bench) -> None:
+    selection, pool, mine = Selection.load(bench.selection()), Pool.open(bench.pool()), Path("mine")
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    (bench.home / "report.html").write_text("mine")
+    ensemble, before = load_ensemble(bench.stock / "run"), contents(bench.home)
+    with pytest.raises(SelectionError, match="mine holds"):
+        selection.save(mine)
+    with pytest.raises(SelectionError, match="lies in pool"):
+        selection.save(bench.stock / "pool" / "s")
+    with pytest.raises(EnsembleError, match="mine holds"):
+        ensemble.save(mine, "tiny", {})
+    with pytest.raises(PoolError, match="mine holds"):
+        write_member(mine, pool["a"].load_model(), pool["a"].card, {})
+    with pytest.raises(SelectionError, match="mine holds"), PanelWriter(mine, torch.tensor([0, 1]), 2):
+        pass
+    with pytest.raises(OutputError, match="muster did not write it"):
+        write_selection_report(selection, pool, open_dataset(selection.target_reference), Path("report.html"), None, [])
+    assert contents(bench.home) == before
 
 
 def test_a_standard_output_that_is_full_is_told(
