@@ -18,6 +18,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.requirements import FOLDER_VARIABLE
 from benchmarks.runner import BENCHMARKS, Content, empty, measure, merge, read, require_known, write
 from benchmarks.summary import show
+from muster.errors import OutputError
 
 _WIDTH = 160
 """Of the table, where it does not go to a terminal."""
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.list and (options.only or options.output or options.small):
+        parser.error("--only, --output and --small have no effect with --list, which measures nothing")
     if options.list:
         print("\n".join(f"{name:22} {benchmark.about}" for name, benchmark in BENCHMARKS.items()))
         return 0
@@ -45,8 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     new = empty() | {"machines": [describe_machine()]}
-    status = _run(names, options.small, lambda: write(options.output, merge(old, new)) if options.output else None, new)
-    if not options.output:
+    written = options.output is not None
+    try:
+        status = _run(names, options.small, lambda: write(options.output, merge(old, new)) if written else None, new)
+    except OutputError as error:
+        print(f"{error} What was measured is printed instead.", file=sys.stderr)
+        status, written = 1, False
+    if not written:
         print(json.dumps(new, indent=2))
     show(new, Console(stderr=not options.output, width=None if sys.stdout.isatty() else _WIDTH))
     return status

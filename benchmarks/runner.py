@@ -164,12 +164,14 @@ def read(path: Path) -> Content:
     """
     if not path.exists():
         return empty()
+    if not path.is_file():
+        raise ValueError(f"Expected {path} to be a file of results, but it is none. Name another file.")
     try:
         content = json.loads(path.read_text("utf-8"))
         machines, results = content["machines"], content["results"]
         known = {name: entry for name, entry in results.items() if name in BENCHMARKS}
         assert all(entry["machine"] < len(machines) for entry in known.values())
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(
             f"Expected {path} to hold results of benchmarks, but it does not. Name another file."
         ) from error

@@ -14,6 +14,7 @@ import torch
 from muster.data import Dataset
 from muster.errors import SelectionError
 from muster.models import Segmenter
+from muster.outputs import require_apart
 from muster.pool import Pool
 from muster.search.choose import SelectOptions, select
 from muster.search.selection import SelectionRecord, require_replaceable
@@ -58,13 +59,18 @@ class EnsembleSelection(pl.Callback):
             options: Options of :func:`muster.select`; the device is the Trainer's unless one is named.
 
         Raises:
-            SelectionError: If the folder holds something that is no selection.
+            SelectionError: If the folder holds something that is no selection, or lies in the pool or the target.
         """
         super().__init__()
         self.pool, self.target, self.folder, self.options = pool, target, Path(folder), options
         self.baseline = baseline
         self.record: SelectionRecord | None = None
         require_replaceable(self.folder)
+        read = {
+            "the pool": pool.folder if isinstance(pool, Pool) else pool,
+            "the target": target.reference if isinstance(target, Dataset) else target,
+        }
+        require_apart(self.folder, read, "The folder", SelectionError)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Choose, or look up what was chosen, and hand the members over.

@@ -37,6 +37,19 @@ class ConfigError(MusterError):
     """Options that are each valid but do not go together."""
 
 
+class OutputError(MusterError, OSError):
+    """A result cannot be written: the disk is full, the folder is gone or closed.
+
+    Attributes:
+        cause: The operating system's word for it.
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        """Keep the cause apart, for whoever names another file."""
+        super().__init__(message)
+        self.cause = cause
+
+
 def _plain(name: str) -> str:
     return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
 

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import yaml
+from safetensors import SafetensorError
 
-from muster.errors import ConfigError, MusterError
+from muster.errors import ConfigError, MusterError, OutputError
+from muster.expected import find_misfit
 from muster.user_files import open_regular, read_yaml_file
 
 PARTIAL = ".partial-"
@@ -26,6 +28,9 @@ PARTIAL = ".partial-"
 
 _OLD = ".old"
 _RANDOM_CHARACTERS = 8  # of the tempfile module
+_OURS = re.compile(rf"{re.escape(PARTIAL)}(\d+)-[a-z0-9_]{{{_RANDOM_CHARACTERS}}}")
+_MOST_OF_A_NAME = 40
+"""Characters at the end of a file's name that its partial's name keeps, so that it is not too long for a name."""
 
 Record = TypeVar("Record")
 
@@ -39,12 +44,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to.
+
+    Raises:
+        OutputError: In place of an ``OSError``: the disk is full, say.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays, because some writers choose their format by it.
-    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    with _told_as_output(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The ending stays, because some writers choose their format by it.
+        ending = path.name[-_MOST_OF_A_NAME:]
+        handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=ending, dir=path.parent)
+        os.close(handle)
+        yield from _filled_file(Path(name), path)
+
+
+def _filled_file(partial: Path, path: Path) -> Iterator[Path]:
     try:
         yield partial
         _respect_umask(partial)  # mkstemp makes files that only their owner reads
@@ -64,10 +77,19 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Yields:
         The folder to write into.
+
+    Raises:
+        OutputError: In place of an ``OSError``: the disk is full, say.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_partial(path.parent)
-    partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent))
+    with _told_as_output(path):
+        path = path.resolve()  # a link stays one, and what it leads to is replaced
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial(path.parent)
+        name = tempfile.mkdtemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent)
+        yield from _filled_folder(Path(name), path)
+
+
+def _filled_folder(partial: Path, path: Path) -> Iterator[Path]:
     try:
         yield partial
         # mkdtemp makes folders, and some libraries make files, that only their owner reads.
@@ -75,12 +97,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             old = partial.with_name(partial.name + _OLD)
             path.rename(old)
-            partial.rename(path)
-            shutil.rmtree(old)
+            try:
+                partial.rename(path)
+            except OSError:
+                old.rename(path)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _told_as_output(path: Path) -> Iterator[None]:
+    """Say that a file or folder could not be written, and why."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # this library has an error of its own
+        # Of a file in a folder that will not appear, the folder is named.
+        cause = error.cause if isinstance(error, OutputError) else getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"{path} cannot be written: {cause}. Nothing half-written is left.", cause) from error
 
 
 def _umask() -> int:
@@ -103,14 +140,14 @@ def _respect_umask(*paths: Path) -> None:
 def remove_partial(folder: Path) -> None:
     """Delete what a killed :func:`whole_file` or :func:`whole_folder` left in ``folder``.
 
-    What a process that is still alive writes there stays. A folder that was moved aside to be replaced, and never was,
-    is put back.
+    What a process that is still alive writes there stays, and so does what somebody else calls by a similar name. A
+    folder that was moved aside to be replaced, and never was, is put back.
     """
     for left in folder.glob(f"{PARTIAL}*"):
-        number, _, rest = left.name.removeprefix(PARTIAL).partition("-")
-        if number.isdecimal() and _is_alive(int(number)):
+        ours = _OURS.match(left.name)
+        if ours is None or _is_alive(int(ours[1])):
             continue
-        target = folder / rest[_RANDOM_CHARACTERS:].removesuffix(_OLD)
+        target = folder / left.name[ours.end() :].removesuffix(_OLD)
         if left.name.endswith(_OLD) and not target.exists():
             left.rename(target)
         elif left.is_dir():
@@ -119,12 +156,17 @@ def remove_partial(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file or folder of that name is what :func:`whole_file` or :func:`whole_folder` has not finished."""
+    return _OURS.match(name) is not None
+
+
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True
 
@@ -239,8 +281,12 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
     try:
         parsed = parser.parse_object({"record": deepcopy(dict(content))})  # it changes lists in place
     except ArgumentError as problem:
-        said = str(problem).replace('Parser key "record.', 'key "').replace("\n ", "")
-        raise error(f"{where}: {said}") from problem
+        kinds = get_type_hints(record)
+        found = (find_misfit(str(key), value, kinds[key]) for key, value in content.items())
+        misfit = next((each for each in found if each is not None), None)
+        if misfit is not None:
+            raise error(f'{where}: key "{misfit.key}": {misfit.wish}.') from problem
+        raise error(f"{where}: {problem}") from problem
     made: Record = parser.instantiate(parsed).record
     return made
 

@@ -172,6 +172,19 @@ def test_a_file_of_something_else_is_not_overwritten(
     assert path.read_text() == text
 
 
+def test_a_folder_or_a_device_is_no_file_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (tmp_path, Path("/dev/full")):
+        with pytest.raises(SystemExit):
+            main(["--only", "worlds", "--output", str(path)])
+        assert f"Expected {path} to be a file of results" in capsys.readouterr().err
+
+
+def test_options_without_effect_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--list", "--small"])
+    assert "no effect with --list" in capsys.readouterr().err
+
+
 def test_results_of_a_benchmark_that_is_no_more_are_left_out(tmp_path: Path) -> None:
     write(tmp_path / "a.json", {"machines": [{}], "results": {"gone": entry(1.0), "worlds": entry(2.0)}})
     assert read(tmp_path / "a.json")["results"] == {"worlds": entry(2.0)}

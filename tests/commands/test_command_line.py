@@ -17,9 +17,10 @@ from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble
 from muster.commands.train import train
 from muster.errors import ConfigError
+from muster.outputs import LOCK, POOL, mark
 from muster.tasks.fitting import Hardware
 from muster.tasks.plan import PoolPlan, plan_jobs
-from muster.tasks.pool_training import LOCK, train_pool
+from muster.tasks.pool_training import train_pool
 from muster.tasks.progress import TrainingProgress
 from muster.tasks.settings import SourceSettings
 
@@ -40,10 +41,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stops_with(name: str, *arguments: str) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        start(name, *arguments)
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code
+    """Exit status; the parser itself ends the process after help."""
+    try:
+        return start(name, *arguments)
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -58,7 +60,7 @@ def test_help_begins_with_the_summary_and_shows_every_option(
     assert "Args:" not in said
     for option in COMMANDS[name].__annotations__:
         # What the scripts fill in themselves is no option.
-        assert (f"--{option}" in said) == (option not in {"return", "configuration", "choose"}), option
+        assert (f"--{option}" in said) == (option not in {"return", "configuration", "asked", "choose"}), option
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -122,7 +124,7 @@ def test_a_faulty_configuration_file_stops_and_names_the_key(
         ("train", ["--plan.architectures", "[small_fnp]"], "small_fpn"),
         ("train", ["--plan.architectures", "[fpn:resnet81]"], "resnet18"),
         ("train", ["--plan.datasets", "[worlds/reeef]"], "Did you mean 'reef'?"),
-        ("train", ["--output", "occupied"], "--output: cannot write to occupied"),
+        ("train", ["--output", "occupied"], "A pool goes into a folder, but"),
         ("train", ["--output", "occupied/inside"], "--output: cannot write to"),
         ("train", ["--workers", "0"], "--workers: expected a positive number"),
         ("train", ["--hardware.devices", "0"], "devices >= 1"),
@@ -175,9 +177,10 @@ def test_two_processes_do_not_train_one_pool_at_a_time(tmp_path: Path) -> None:
     jobs = plan_jobs(plan, SourceSettings(), tmp_path / "pool", Hardware(device="cpu"))
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "config.yaml").write_text("of the first")
+    mark(tmp_path / "pool", POOL)
     with (tmp_path / "pool" / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as the first process does; a second open file is enough to collide
-        with pytest.raises(ConfigError, match="another process is training the pool"):
+        with pytest.raises(ConfigError, match="another process is at work on a pool"):
             train_pool(jobs, 1, TrainingProgress(Console(quiet=True)), "of the second", patience=0.3)
     assert (tmp_path / "pool" / "config.yaml").read_text() == "of the first"
     assert not (tmp_path / "pool" / "members").exists()

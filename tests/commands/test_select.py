@@ -72,6 +72,7 @@ def test_writes_a_selection_and_says_why(
     said = capsys.readouterr().out
     folder = Path("runs/selections/attic-small")
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".muster",
         "config.yaml",
         "ranking.parquet",
         "report.html",
@@ -97,7 +98,11 @@ def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: 
     assert run(select_ensemble, "select.py", None, arguments) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 8  # of each member its probabilities and its predictions
     capsys.readouterr()
-    assert run(select_ensemble, "select.py", None, [*arguments, "--clear_cache", "true"]) == 0
+    assert run(select_ensemble, "select.py", None, ["--pool", "p", "--target", "t", "--clear_cache", "true"]) == 2
+    assert "--pool, --target have no effect with --clear_cache" in capsys.readouterr().err
+    assert len(list((tmp_path / "cache").iterdir())) == 8
+    default = ROOT / "configs" / "select" / "default.yaml"
+    assert run(select_ensemble, "select.py", default, ["--clear_cache"]) == 0
     assert "Emptied the cache" in capsys.readouterr().out
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -109,7 +114,7 @@ def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: 
         (["--size", "5"], "only 4 of the 5"),
         (["--target", "worlds/attik"], "Did you mean 'attic'?"),
         (["--pool", "nowhere"], "There is no pool"),
-        (["--output", "occupied"], "which is not part of a selection"),
+        (["--output", "occupied"], "which is not part of a selection that muster wrote"),
         (["--output", "occupied/file/inside"], "output"),
     ],
 )
@@ -158,9 +163,7 @@ def test_an_interrupted_choice_is_written_and_says_so(arguments: list[str], monk
 def test_unknown_keys_wrong_types_and_abbreviations_stop(
     arguments: list[str], arguments_given: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(select_ensemble, "select.py", None, [*arguments, *arguments_given])
-    assert stopped.value.code == 2
+    assert run(select_ensemble, "select.py", None, [*arguments, *arguments_given]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -43,12 +43,13 @@ def test_a_damaged_file_is_a_miss_and_is_replaced(tmp_path: Path, content: bytes
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     values = torch.ones(100, 10)  # 4000 bytes and a header
     cache = ProbeCache(tmp_path, limit_gb=13_000e-9)
-    for age, key in enumerate(("old", "middle", "new")):
+    old, middle, new, newest = (digit * 64 for digit in "0123")
+    for age, key in enumerate((old, middle, new)):
         cache.put(key, values)
         os.utime(tmp_path / f"{key}.safetensors", (1000 + age, 1000 + age))
-    assert cache.get("old", 100, 10) is not None  # now the most recently used
-    cache.put("newest", values)
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["new", "newest", "old"]
+    assert cache.get(old, 100, 10) is not None  # now the most recently used
+    cache.put(newest, values)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [old, new, newest]
 
 
 def test_more_than_the_limit_is_not_kept(tmp_path: Path) -> None:
@@ -58,10 +59,12 @@ def test_more_than_the_limit_is_not_kept(tmp_path: Path) -> None:
 
 def test_clearing_leaves_other_files_alone(tmp_path: Path) -> None:
     cache = ProbeCache(tmp_path)
-    cache.put("key", torch.ones(10, 2))
+    cache.put("0" * 64, torch.ones(10, 2))
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "model.safetensors").write_text("mine")
+    (tmp_path / ".partial-download").write_text("mine")
     assert cache.clear() >= 80
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-download", "model.safetensors", "notes.txt"]
     assert ProbeCache(tmp_path / "missing").clear() == 0
 
 

@@ -25,7 +25,7 @@ def test_train_writes_whole_members_and_nothing_else(pool: Path) -> None:
     opened = Pool.open(pool)
     assert [member.name for member in opened] == MEMBERS
     assert [member.problem() for member in opened] == [None] * 4
-    assert sorted(path.name for path in pool.iterdir()) == [".lock", "config.yaml", "logs", "members", "splits"]
+    assert sorted(path.name for path in pool.iterdir()) == [".muster", "config.yaml", "logs", "members", "splits"]
     assert all(member.card.test_miou > member.card.majority_miou for member in opened)
 
 
@@ -35,6 +35,7 @@ def test_select_writes_a_selection(selection: Path) -> None:
     assert len(chosen.members) == 2
     assert set(chosen.member_scores) == set(MEMBERS)
     assert files_below(selection) == [
+        ".muster",
         "config.yaml",
         "ranking.parquet",
         "report.html",
@@ -76,7 +77,13 @@ def test_predict_writes_what_it_can_and_names_what_it_cannot_read(
     assert "broken.jpg" in done.stdout
     expected = {**sizes, "grey": (40, 50)}
     assert files_below(output) == sorted(
-        ["classes.txt", *(f"masks/{name}.png" for name in expected), *(f"overlays/{name}.jpg" for name in expected)]
+        [
+            ".muster",
+            "classes.txt",
+            "config.yaml",
+            *(f"masks/{name}.png" for name in expected),
+            *(f"overlays/{name}.jpg" for name in expected),
+        ]
     )
     for name, (height, width) in expected.items():
         mask = Image.open(output / "masks" / f"{name}.png")
@@ -107,7 +114,8 @@ def test_another_metric_reads_no_image_and_runs_no_member_again(
     scores = Selection.load(output).member_scores
     assert len(set(scores.values())) == 1, "members that say the same everywhere must score alike"
     assert len(set(Selection.load(selection).member_scores.values())) == len(MEMBERS)
-    assert run_command(select_ensemble, "select.py", None, ["--clear_cache", *arguments]) == 0
+    clearing = ["--clear_cache", "--cache_dir", str(cache)]
+    assert run_command(select_ensemble, "select.py", ROOT / "configs" / "select" / "default.yaml", clearing) == 0
     assert list(cache.iterdir()) == []
     assert "Emptied the cache" in capsys.readouterr().out
 

@@ -101,7 +101,7 @@ def test_a_pool_is_completed_whatever_is_killed(workplace: Workplace, pool: Path
     members = Pool.open(killed)
     assert [member.problem() for member in members] == [None] * 4
     assert {m.name: m.card.checksum for m in members} == {m.name: m.card.checksum for m in Pool.open(pool)}
-    assert sorted(path.name for path in killed.iterdir()) == [".lock", "config.yaml", "logs", "members", "splits"]
+    assert sorted(path.name for path in killed.iterdir()) == [".muster", "config.yaml", "logs", "members", "splits"]
     assert list(killed.rglob(".partial-*")) == []
     for name in interrupted:
         starts = first_steps(killed / "logs" / name)

@@ -105,7 +105,7 @@ def test_comes_back_from_disk(selection: Selection, tmp_path: Path) -> None:
     assert tuple(table.loc[0, ["member_1", "member_2", "member_3"]]) == selection.members
     assert table["soft_iou_eep"].is_monotonic_decreasing
     selection.save(folder)  # an older selection is replaced
-    assert sorted(path.name for path in folder.iterdir()) == ["ranking.parquet", "selection.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == [".muster", "ranking.parquet", "selection.yaml"]
 
 
 def test_one_written_before_device_and_date_were_noted_is_read(selection: Selection, tmp_path: Path) -> None:

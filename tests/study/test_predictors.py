@@ -235,7 +235,12 @@ def test_the_command(pool: Path, target: str, table: Path, tmp_path: Path, capsy
     output = tmp_path / "out"
     arguments = ["--config", str(tmp_path / "two.yaml"), "--output", str(output)]
     assert run(compare, "predictors", arguments=arguments) == 0
-    assert sorted(path.name for path in output.iterdir()) == ["config.yaml", "predictors.csv", "predictors.md"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        ".muster",
+        "config.yaml",
+        "predictors.csv",
+        "predictors.md",
+    ]
     rows = pd.read_csv(output / "predictors.csv")
     assert len(rows) == 2 * 7 * 4
     assert list(rows.columns) == list(Agreement.__dataclass_fields__)

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from io import TextIOWrapper
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, get_loader, set_loader
+from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 
+from muster.commands.console import our_warnings, print_error
+from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
+from muster.outputs import cause_of
 from muster.user_files import parse_yaml, special_kind
 
 CONFIGURATION = "configuration"
 """A command's parameter of this name is given the resolved configuration as YAML, to save with the results."""
 
+ASKED = "asked"
+"""A command's parameter of this name is given what the user asked for, see :class:`muster.commands.words.Asked`."""
+
 _STRICT = "strict_yaml"
 """Our way of reading YAML, among those of the parser."""
+
+_BROKEN_PIPE = 141  # as a shell gives it for a program that nobody reads any more
 
 
 def build_parser(
@@ -51,9 +62,10 @@ def build_parser(
         default_config_files=files,
         allow_abbrev=False,
         parser_mode=_STRICT,
+        exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help=f"YAML file with options; those after it win.{instead}")
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, *given})
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, ASKED, *given})
     return parser
 
 
@@ -74,23 +86,32 @@ def run(
         given: Parameters of the command that are no options.
 
     Returns:
-        Exit status: 0 for success, 2 for an error that the user can mend, 130 after Ctrl-C.
+        Exit status: 0 for success, 2 for an error that the user can mend, 130 after Ctrl-C, 141 if whatever read the
+        output has closed it.
     """
-    words = _spell_out_flags(function, sys.argv[1:] if arguments is None else arguments)
-    # Without the default's values: the help is about the options, and they would bury it.
-    instead = {"--config", "--help", "-h"}
-    use_default = not any(word in instead or word.startswith("--config=") for word in words)
-    parser = build_parser(function, prog, default_config, given, use_default)
-    _quieten_lightning()
-    try:
-        _refuse_special_files(words)
-        return function(**_read(parser, words), **given)
-    except MusterError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\n{prog}: stopped. The same command goes on from here.", file=sys.stderr)
-        return 130
+    _write_any_character()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    with our_warnings():
+        _quieten_lightning()
+        try:
+            _refuse_special_files(words)
+            status = function(**_read(function, prog, default_config, words, given), **given)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python would try once more to write what is left, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _BROKEN_PIPE
+        except MusterError as error:
+            print_error(f"{prog}: error: {error}")
+            return 2
+        except OSError as error:
+            _drop_what_cannot_be_written()
+            print_error(f"{prog}: error: {cause_of(error, 'a file or the standard output')}")
+            return 2
+        except KeyboardInterrupt:
+            print_error(f"{prog}: stopped. The same command goes on from here.")
+            return 130
+    return status
 
 
 def _load_strictly(text: str) -> Any:
@@ -114,14 +135,53 @@ def _refuse_special_files(words: Sequence[str]) -> None:
             raise ConfigError(f"{named}: {value} is {kind}. Give a regular file or a folder.")
 
 
-def _read(parser: ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+def _read(
+    function: Callable[..., int], prog: str, default_config: Path | None, words: Sequence[str], given: Collection[str]
+) -> dict[str, Any]:
     """The command's arguments; settings that cannot work are refused while they are made."""
-    parsed = parser.parse_args(words)
+    options = Options.of(function, prog, {CONFIGURATION, ASKED, *given})
+    line = read_command_line(words, options)
+    # Without the default's values: the help is about the options, and they would bury it.
+    use_default = not line.has_config and not {"--help", "-h"} & set(words)
+    parser = build_parser(function, prog, default_config, given, use_default)
+    parsed = _parse(parser, line, options, default_config)
     # The dump is what the user could give as --config to get the same run again.
     configuration = parser.dump(parsed, skip_unset=False)
-    options = parser.instantiate(parsed).as_dict()
-    options.pop("config", None)
-    return {name: options[name] for name in options if not name.startswith("__")} | {CONFIGURATION: configuration}
+    values = parser.instantiate(parsed).as_dict()
+    values.pop("config", None)
+    asked = {ASKED: line.asked(options)} if ASKED in function.__annotations__ else {}
+    return {name: values[name] for name in values if not name.startswith("__")} | {
+        CONFIGURATION: configuration,
+        **asked,
+    }
+
+
+def _parse(parser: ArgumentParser, line: CommandLine, options: Options, default_config: Path | None) -> Any:
+    try:
+        return parser.parse_args(list(line.words))
+    except ArgumentError as error:
+        raise ConfigError(line.explain(options, default_config) or _without_types(str(error))) from error
+
+
+def _without_types(message: str) -> str:
+    """A message of the library without names of Python's types, for what we have no words of our own for."""
+    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
+    return message.replace("NoneType", "null").replace("collections.abc.", "").replace("typing.", "")
+
+
+def _write_any_character() -> None:
+    """A terminal that has not all letters shows escapes instead of stopping the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_what_cannot_be_written() -> None:
+    """If the output goes to a full disk, what is buffered for it would end in a traceback when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _quieten_lightning() -> None:
@@ -129,16 +189,6 @@ def _quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\.")
     warnings.filterwarnings("ignore", module=r"torch\.distributed\.")
-
-
-def _spell_out_flags(function: Callable[..., Any], words: Sequence[str]) -> list[str]:
-    """Let ``--list`` alone mean ``--list=true``, for every option that is true or false."""
-    flags = {f"--{name}" for name, kind in get_type_hints(function).items() if kind is bool}
-    following = [*words[1:], ""][: len(words)]  # none for no words
-    return [
-        f"{word}=true" if word in flags and after not in {"true", "false"} else word
-        for word, after in zip(words, following, strict=True)
-    ]
 
 
 def _summary(function: Callable[..., Any]) -> str:

@@ -15,10 +15,13 @@ from rich.console import Console
 
 from muster.commands.console import make_console
 from muster.commands.finetuning_summary import predict_command, print_finetuning
-from muster.commands.predict import predict_folder
+from muster.commands.predict import predict_folder, predictions_folder
+from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
+from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
-from muster.files import as_file_name, require_writable, whole_file, write_yaml
+from muster.files import as_file_name, whole_file, write_yaml
+from muster.outputs import FINETUNING, Inputs, claimed, only_helps
 from muster.pool import Pool
 from muster.report import (
     FinetuneResult,
@@ -60,6 +63,15 @@ FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
 PICTURES = "pictures.png"
 
+ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
+"""Options of the choice at the start of a fit."""
+
+OTHER_THAN_PREDICTION = (
+    *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
+    *("hardware.devices", "hardware.precision", "hardware.num_workers"),
+)
+"""Options that have nothing to do with prediction."""
+
 ChooseMembers = Callable[..., Callback]
 """Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
 
@@ -81,6 +93,7 @@ def finetune(
     ensemble: Path | None = None,
     choose: ChooseMembers | None = None,
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Fine-tune a selected ensemble, learn how to combine it, and report what it reached.
 
@@ -94,8 +107,8 @@ def finetune(
         target: With pool, the dataset to choose for: worlds/NAME, or the folder of a dataset. With selection, where its
             dataset lies now, if it was moved.
         output: Folder of the run; by default below runs/finetunings, with the name of the selection's folder, or
-            TARGET-POOL. An older result in it is replaced. With predict, where masks and overlays go; by default a
-            folder predictions in that of the run.
+            TARGET-POOL. An older result in it is replaced. With predict, where masks and overlays go; by default below
+            the folder predictions of the run, in one of its own for every folder of images.
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
         size: Members of the ensemble, where they are chosen at the start.
@@ -109,6 +122,7 @@ def finetune(
         ensemble: What to predict with; by default the newest run below runs/finetunings.
         choose: Makes the callback that chooses members.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0, or 1 if an image could not be predicted.
@@ -116,11 +130,15 @@ def finetune(
     Raises:
         ConfigError: If options do not go together, or there is no selection yet.
     """
-    console = make_console(quiet=int(os.environ.get("LOCAL_RANK", "0")) > 0)
+    console = make_console(quiet=only_helps())
     if predict is not None:
+        asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
-        folder = output or fitted / "predictions" / predict.resolve().name
-        return predict_folder(predict, fitted, folder, hardware.resolved_device(), console)
+        folder = output or predictions_folder(fitted, predict)
+        device = hardware.resolved_device()
+        resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
+        ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
+        return predict_folder(predict, fitted, folder, device, console, ran)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
     if target is not None and pool is None and selection is None:
@@ -129,20 +147,42 @@ def finetune(
             "where its data lie now."
         )
     if selection is not None or target is None or pool is None:
+        asked.require_effect(ONLY_TO_CHOOSE, "on a selection that is made already: give --pool and --target to choose")
         chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
         console.print(f"Selection: {chosen}", markup=False, highlight=False, soft_wrap=True)
         plan = _chosen_before(chosen, pool, target, training, data_root)
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
         plan.options.update(size=size, metric=metric)
+        chosen = None
     folder = output or FINETUNINGS / plan.name
-    require_writable(folder, "output")
+    reference = plan.target.dataset.reference
+    idle = _idle(reference)
+    for name, why in idle.items():
+        asked.require_effect({name}, why, files=name != "data_root")
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
-    result = _run(plan, folder, hardware, logger, configuration, console)
+    resolved = {"output": folder, "selection": chosen, **hardware.resolved_options()}
+    if chosen is None:
+        resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
+    ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
+    inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": data_root}
+    inputs = {**inputs, "--selection": chosen}
+    with claimed(folder, FINETUNING, inputs):
+        result = _run(plan, folder, hardware, logger, ran, console)
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
+
+
+def _idle(reference: str) -> dict[str, str]:
+    """Options that change nothing here, and why."""
+    idle = {}
+    if reference.startswith(WORLD_PREFIX):
+        idle["data_root"] = f"for {reference}, which is built in"
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        idle["hardware.devices"] = "under torchrun, which says how many processes there are"
+    return idle
 
 
 @dataclass

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 
 from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
-from muster.errors import DatasetError
-from muster.files import require_writable, whole_file
+from muster.errors import ConfigError, DatasetError
+from muster.files import as_file_name, whole_file
+from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
-from muster.tasks.ensemble import load_ensemble
+from muster.tasks.ensemble import CARD, Ensemble, load_ensemble
+from muster.tasks.finetuning import ENSEMBLE
+
+PREDICTIONS_FOLDER = "predictions"
+MASKS, OVERLAYS = "masks", "overlays"
+_DIGITS = 8
+_LONGEST_NAME = 60
 
 
-def predict_folder(images: Path, ensemble: Path, output: Path, device: str, console: Console) -> int:
+def predictions_folder(ensemble: Path, images: Path) -> Path:
+    """Where the predictions of a folder of images go unless the user says: another for every such folder.
+
+    Args:
+        ensemble: What finetune.py wrote.
+        images: The folder of images.
+
+    Returns:
+        A folder below that of the run, named for the images and, so that ``train/images`` and ``val/images`` are told
+        apart, for all of their path.
+    """
+    path = images.resolve()
+    whole = hashlib.sha256(os.fsencode(path)).hexdigest()[:_DIGITS]
+    name = as_file_name("-".join(path.parts[-2:]).strip("/"))[:_LONGEST_NAME]
+    return run_folder(ensemble) / PREDICTIONS_FOLDER / f"{name}-{whole}"
+
+
+def run_folder(ensemble: Path) -> Path:
+    """The folder of the run that an ensemble belongs to, if it lies in one."""
+    return ensemble.parent if ensemble.name == ENSEMBLE and (ensemble / CARD).is_file() else ensemble
+
+
+def predict_folder(
+    images: Path, ensemble: Path, output: Path, device: str, console: Console, configuration: str = ""
+) -> int:
     """Write a mask and an overlay for every image of a folder.
 
     Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. An image that cannot be
@@ -25,41 +61,62 @@ def predict_folder(images: Path, ensemble: Path, output: Path, device: str, cons
         output: Where ``masks/`` and ``overlays/`` go.
         device: Where the ensemble runs.
         console: Where to print.
+        configuration: What was asked for, saved as config.yaml.
 
     Returns:
         0, or 1 if an image could not be read.
 
     Raises:
         DatasetError: If the folder is missing or holds no image.
+        ConfigError: If the output is something else, or overlaps the images or the ensemble.
     """
     if not images.is_dir():
         raise DatasetError(f"--predict: {images} is not a folder. Give a folder of images.")
     pictures = list_pictures(images, IMAGE_SUFFIXES)
     if not pictures:
         raise DatasetError(f"--predict: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    require_writable(output, "output")
     loaded = load_ensemble(ensemble, device)
-    problems = [f"{path} is of a kind that is not read. Convert it to PNG." for path in unreadable_pictures(images)]
-    done = 0
+    kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
+    with claimed(output, PREDICTIONS, {"--predict": images, "--ensemble": kept_apart}, images=str(images.resolve())):
+        unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in unreadable_pictures(images)]
+        damaged = _predict_all(pictures, loaded, output)
+        with whole_file(output / "classes.txt") as partial:
+            partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
+        with whole_file(output / "config.yaml") as partial:
+            partial.write_text(configuration, "utf-8")
+    done, problems = len(pictures) - len(damaged), [*unread, *damaged]
+    console.print(f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.")
+    for problem in problems:
+        console.print(problem, style="red")
+    return 1 if problems else 0
+
+
+def _resolved_below(path: Path, parent: Path) -> bool:
+    return parent.resolve() in path.resolve().parents
+
+
+def _predict_all(pictures: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
+    """Write what can be written, and say what could not be read."""
+    for part in (MASKS, OVERLAYS):
+        if (output / part).is_symlink():
+            raise ConfigError(f"{output / part} is a link: what it leads to is not replaced. Give another --output.")
+    problems = []
     for stem, path in pictures.items():
         try:
             image = read_image(path)
         except DatasetError as error:
             problems.append(str(error))
             continue
-        mask = loaded.predict(image)
-        with whole_file(output / "masks" / f"{stem}.png") as partial:
-            mask_image(mask).save(partial)
-        with whole_file(output / "overlays" / f"{stem}.jpg") as partial:
-            overlay(image, mask).save(partial, quality=92)
-        done += 1
-    with whole_file(output / "classes.txt") as partial:
-        partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
-    console.print(
-        f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.",
-        markup=False,
-        soft_wrap=True,
-    )
-    for problem in problems:
-        console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
-    return 1 if problems else 0
+        mask = ensemble.predict(image)
+        with whole_file(output / MASKS / f"{stem}.png") as partial:
+            partial.write_bytes(_encoded(mask_image(mask), "PNG"))
+        with whole_file(output / OVERLAYS / f"{stem}.jpg") as partial:
+            partial.write_bytes(_encoded(overlay(image, mask), "JPEG", quality=92))
+    return problems
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
+    content = BytesIO()
+    picture.save(content, format=kind, **options)
+    return content.getvalue()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,25 +13,35 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from muster.commands.console import make_console
+from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
+from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
-from muster.files import as_file_name, require_writable, whole_folder, write_yaml
+from muster.data.opening import WORLD_PREFIX
+from muster.files import as_file_name, whole_folder, write_yaml
 from muster.machine import now
+from muster.metrics import parse_measure
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
+from muster.outputs import SELECTION, Inputs, claimed, only_helps
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.probe.ranks import rank
 from muster.report import write_selection_report
-from muster.search.choose import SELECTION_METRICS, Size, TrainImages, resolve_device, select
+from muster.search.choose import SELECTION_METRICS, SelectOptions, Size, TrainImages, resolve_device, select
 from muster.search.finding import SearchName
 from muster.search.hard import HardEep, HardnessModel
 from muster.search.predictors import PredictorName
-from muster.search.selection import Selection, require_replaceable
+from muster.search.selection import Selection
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
+
+FOR_HARD_SUBSETS = ("hard_fraction", "hardness_model", "hard_eep")
+"""Options of metrics that look at hard subsets alone."""
+
+OTHER_THAN_CACHE = frozenset(SelectOptions.__annotations__) - {"cache_dir"} | {"pool", "target", "output"}
+"""Options that have nothing to do with emptying the cache."""
 
 
 def select_ensemble(
@@ -64,6 +74,7 @@ def select_ensemble(
     memory_gb: float = 4.0,
     clear_cache: bool = False,
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Choose the few members of a pool that, fine-tuned together, should do best on a dataset.
 
@@ -108,21 +119,23 @@ def select_ensemble(
         memory_gb: Most that predictions may take in memory, in gigabytes; more is put on disk while the search runs.
         clear_cache: Only empty the cache.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0; 130 if Ctrl-C came when there was something to choose from already.
     """
-    console = make_console(quiet=_rank_in_environment() > 0)
+    console = make_console(quiet=only_helps())
     if clear_cache:
+        asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(cache_dir or default_cache_folder(), console)
         return 0
+    _require_effect(asked, target, (metric, *metrics), cache_gb)
     runs_on = resolve_device(device)
     members = Pool.open(pool)
     dataset = open_dataset(target, data_root)
     folder = output or _SELECTIONS / f"{as_file_name(dataset.spec.name)}-{members.folder.resolve().name}"
-    require_replaceable(folder)
-    require_writable(folder.absolute().parent, "output")
-    with _process_group(runs_on), _progress_bar() as progress:
+    inputs: Inputs = {"--pool": pool, "--target": dataset.reference, "--data_root": data_root, "--reference": reference}
+    with claimed(folder, SELECTION, inputs), _process_group(runs_on), _progress_bar() as progress:
         selection = select(
             members,
             dataset,
@@ -153,9 +166,45 @@ def select_ensemble(
             progress=progress,
         )
         if rank() == 0:
-            _write(selection, members, dataset, folder, configuration)
+            ran = record_of(
+                configuration,
+                _idle(target, (metric, *metrics), cache_gb),
+                {
+                    "output": folder,
+                    "train_images": selection.probe.train_images,
+                    "image_size": selection.image_size,
+                    "device": str(runs_on),
+                },
+            )
+            _write(selection, members, dataset, folder, ran)
     print_selection(selection, members, folder, console, chosen_size=image_size is None)
     return 130 if selection.interrupted or selection.fraction < 1 else 0
+
+
+def _idle(target: str, metrics: Sequence[str], cache_gb: float) -> dict[str, str]:
+    """Options that change nothing with these others, and why. A metric that is none is refused later."""
+    needs = set[str]()
+    for name in metrics:
+        with suppress(ValueError):
+            needs.update(parse_measure(name).needs)
+    idle = {}
+    if "reference" not in needs:
+        idle["reference"] = "without rsa or dds in --metric or --metrics"
+    if not any("+haste" in name for name in metrics):
+        idle |= dict.fromkeys(FOR_HARD_SUBSETS, "without +haste_ca or +haste_cs in --metric or --metrics")
+    if not any("l" in name.split("+")[1:] for name in metrics):
+        idle["l_max"] = "without +l in --metric or --metrics"
+    if cache_gb == 0:
+        idle["cache_dir"] = "with --cache_gb 0, which switches the cache off"
+    if target.startswith(WORLD_PREFIX):
+        idle["data_root"] = f"for {target}, which is built in"
+    return idle
+
+
+def _require_effect(asked: Asked, target: str, metrics: Sequence[str], cache_gb: float) -> None:
+    for name, why in _idle(target, metrics, cache_gb).items():
+        # Where data and cache are is a standing setting that a file may hold in any case.
+        asked.require_effect({name}, why, files=name not in {"data_root", "cache_dir"})
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:
@@ -170,12 +219,7 @@ def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, conf
 
 def _clear(folder: Path, console: Console) -> None:
     freed = ProbeCache(folder).clear()
-    console.print(f"Emptied the cache {folder}: {freed / _GIGABYTE:.3f} GB.", markup=False, soft_wrap=True)
-
-
-def _rank_in_environment() -> int:
-    """This process's number under torchrun, known before the process group is."""
-    return int(os.environ.get("RANK", "0"))
+    console.print(f"Emptied the cache {folder}: {freed / _GIGABYTE:.3f} GB.")
 
 
 @contextmanager
@@ -203,14 +247,15 @@ class _Bar:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how far one task is."""
         if what not in self.tasks:
-            self.tasks[what] = self.progress.add_task(what, total=total)
+            self.tasks[what] = self.progress.add_task(one_line(what), total=total)
         self.progress.update(self.tasks[what], completed=done, total=total)
 
 
 @contextmanager
 def _progress_bar() -> Iterator[_Bar]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    hidden = _rank_in_environment() > 0 or not console.is_terminal
+    what = TextColumn("{task.description}", markup=False)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = make_console(stderr=True)
+    hidden = only_helps() or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
         yield _Bar(progress)

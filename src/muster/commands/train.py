@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
-from muster.files import require_writable
+from muster.commands.words import Asked, record_of
+from muster.data.opening import WORLD_PREFIX
+from muster.errors import ConfigError
+from muster.outputs import Inputs, only_helps
 from muster.pool import Pool, verify_pool
 from muster.report.tracking import LoggerKind
 from muster.tasks.fitting import Hardware
@@ -17,6 +20,9 @@ from muster.tasks.plan import PoolPlan, plan_jobs
 from muster.tasks.pool_training import PoolOutcome, train_pool
 from muster.tasks.progress import TrainingProgress
 from muster.tasks.settings import SourceSettings
+
+ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "logger")
+"""Options that have nothing to do with a pool that is there."""
 
 
 def train(
@@ -30,6 +36,7 @@ def train(
     list: bool = False,  # noqa: A002 (it is what one types)
     verify: bool = False,
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Train a pool of source models: every dataset with every architecture.
 
@@ -47,45 +54,70 @@ def train(
         list: Only show the members that the pool has: name, source mIoU, size.
         verify: Only check each member: files, weights, card, name.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0, or 1 if a member failed.
     """
-    only_helps = int(os.environ.get("RANK", "0")) > 0  # under torchrun: one process is enough to lead the workers
-    console = make_console(quiet=only_helps)
+    helps = only_helps()  # under torchrun: one process is enough to lead the workers
+    console = make_console(quiet=helps)
+    if list and verify:
+        raise ConfigError("--list and --verify: give one of them.")
+    if list or verify:
+        only = f"with --{'list' if list else 'verify'}, which trains nothing"
+        asked.require_effect(ONLY_TO_TRAIN, only, files=False)
     if verify:
         return _verify(output, console)
     if list:
-        return _list(Pool.open(output), console)
-    if only_helps:
+        return print_pool(Pool.open(output), console)
+    if helps:
         return 0
-    require_writable(output, "output")
+    idle = _idle(plan, training)
+    for name, why in idle.items():
+        asked.require_effect({name}, why, files=name != "data_root")
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
+    ran = record_of(configuration, idle, hardware.resolved_options())
+    inputs: Inputs = {
+        "--data_root": data_root,
+        **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
+    }
     progress = TrainingProgress(console)
     try:
-        outcome = train_pool(jobs, workers, progress, configuration)
+        outcome = train_pool(jobs, workers, progress, ran, inputs=inputs)
     finally:
         progress.end()
     return _conclude(output, outcome, console)
 
 
+def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
+    """Options that change nothing with these others, and why."""
+    idle = {}
+    if all(reference.startswith(WORLD_PREFIX) for reference in plan.datasets):
+        idle["data_root"] = "as all datasets of the plan are built in"
+    if training.validation_fraction == 0 and not any(override.validation_fraction for override in plan.overrides):
+        idle["training.validate_every"] = "without --training.validation_fraction"
+    return idle
+
+
 def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     for name, reason in outcome.failed.items():
-        console.print(f"FAILED {name}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"FAILED {name}: {reason}", style="red")
     if outcome.trained or outcome.skipped:
-        _list(Pool.open(output), console)
+        print_pool(Pool.open(output), console)
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
-    console.print(f"Next: python select.py --pool {output} --target ...", markup=False, soft_wrap=True)
+    console.print(f"Next: python select.py --pool {shlex.quote(str(output))} --target ...")
     return 0
 
 
-def _list(pool: Pool, console: Console) -> int:
-    table = Table(title=f"Pool {pool.folder}: {len(pool)} members", title_justify="left", box=None)
+def print_pool(pool: Pool, console: Console) -> int:
+    """Print a line for each member."""
+    console.print(f"Pool {pool.folder}: {len(pool)} members")
+    table = Table(box=None, pad_edge=False)
     for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
         left = heading in {"member", "domain"}
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify="left" if left else "right")
     for member in pool:
         card = member.card
         table.add_row(
@@ -104,8 +136,8 @@ def _list(pool: Pool, console: Console) -> int:
 def _verify(pool: Path, console: Console) -> int:
     found = verify_pool(pool)
     for problem in found.problems:
-        console.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(problem, style="red")
     if found.told:
-        console.print(found.told, markup=False, highlight=False, soft_wrap=True)
+        console.print(found.told)
     console.print(f"{found.sound} of {found.members} members match their cards.")
     return 1 if found.problems else 0

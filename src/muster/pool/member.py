@@ -18,6 +18,7 @@ from torch import Tensor
 from muster.errors import ConfigError, PoolError
 from muster.files import read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model
+from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.user_files import require_regular
 
@@ -198,7 +199,12 @@ def write_member(
 
     Returns:
         The member as it can be opened.
+
+    Raises:
+        PoolError: If the folder holds what is no part of a member, which would be lost.
+        OutputError: If it cannot be written.
     """
+    require_ours(folder, MEMBER, PoolError)
     with whole_folder(folder) as partial:
         tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_file(tensors, partial / WEIGHTS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 import warnings
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from muster.data import ChannelStatistics
-from muster.files import PARTIAL, remove_partial, whole_file
+from muster.errors import OutputError
+from muster.files import PARTIAL, is_partial, remove_partial, whole_file
 from muster.probe.pixels import ProbeSet
 
 FORMAT_VERSION = 2
@@ -29,6 +31,7 @@ FORMAT_VERSION = 2
 
 _TENSOR = "probabilities"
 _SUFFIX = ".safetensors"
+_KEY = re.compile("[0-9a-f]{64}")
 _ABANDONED_SECONDS = 3600.0
 """What is still unfinished after this long was left by a process that died."""
 
@@ -120,9 +123,10 @@ class ProbeCache:
             with whole_file(self._path(key)) as partial:
                 save_file({_TENSOR: probabilities.contiguous()}, partial)
             self._shrink()
-        except (OSError, SafetensorError) as problem:
+        except OSError as problem:
+            cause = problem.cause if isinstance(problem, OutputError) else problem.strerror
             warnings.warn(
-                f"Predictions are not kept for the next time: cannot write to the cache {self.folder} ({problem}). "
+                f"Predictions are not kept for the next time: cannot write to the cache {self.folder} ({cause}). "
                 "Name another folder with cache_dir, or switch the cache off with cache_gb 0.",
                 stacklevel=2,
             )
@@ -132,12 +136,18 @@ class ProbeCache:
 
         Returns:
             Number of bytes freed.
+
+        Raises:
+            OutputError: If something cannot be deleted.
         """
         freed = 0
-        for path, size, _ in self._entries():
-            path.unlink(missing_ok=True)
-            freed += size
-        remove_partial(self.folder)
+        try:
+            for path, size, _ in self._entries():
+                path.unlink(missing_ok=True)
+                freed += size
+            remove_partial(self.folder)
+        except OSError as problem:
+            raise OutputError(f"The cache {self.folder} cannot be emptied: {problem.strerror}.") from problem
         return freed
 
     def _path(self, key: str) -> Path:
@@ -147,7 +157,7 @@ class ProbeCache:
         """Path, bytes and time of last use of each prediction, the least recently used first."""
         entries = []
         for path in self.folder.glob(f"*{_SUFFIX}"):
-            if path.name.startswith(PARTIAL):
+            if not _KEY.fullmatch(path.stem):  # not ours: somebody may name a folder with files of his own
                 continue
             try:
                 stat = path.stat()
@@ -159,7 +169,7 @@ class ProbeCache:
     def _shrink(self) -> None:
         for left in self.folder.glob(f"{PARTIAL}*"):
             try:
-                if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                if is_partial(left.name) and time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
                     left.unlink()
             except FileNotFoundError:
                 continue

@@ -18,6 +18,7 @@ from PIL import Image
 from muster.data.spec import VOID
 from muster.files import whole_file
 from muster.metrics._arrays import NumpyArray
+from muster.outputs import require_our_file
 from muster.report.palette import class_colours, confidence_colours, confidence_gradient, hex_colour, label_colours
 from muster.report.records import Picture
 from muster.report.tables import number
@@ -199,6 +200,10 @@ def _soft(name: str) -> Markup:
     return Markup("<wbr>").join(parts)
 
 
+_SIGN = '<meta name="generator" content="muster">'
+"""Line of the template that shows whose page it is."""
+
+
 def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path:
     """Fill a template and put the page on disk, whole or not at all.
 
@@ -209,7 +214,11 @@ def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path
 
     Returns:
         ``path``.
+
+    Raises:
+        OutputError: If there is a file that is no such page, or the page cannot be written.
     """
+    require_our_file(path, _SIGN)
     html = _environment().get_template(template).render(**context)
     with whole_file(path) as partial:
         partial.write_text(html, "utf-8")

@@ -25,6 +25,7 @@ from muster.errors import SelectionError
 from muster.files import read_record, whole_folder, write_record
 from muster.metrics._arrays import EnsemblePredictions, Labels, NumpyArray, Predictions, as_labels, as_probabilities
 from muster.metrics._ensemble import Members, members_of
+from muster.outputs import PANEL, require_ours
 from muster.search._panel_folder import (
     FORMAT_VERSION,
     HEADER,
@@ -291,6 +292,7 @@ class PanelWriter:
         self._partial: Path | None = None
 
     def __enter__(self) -> PanelWriter:
+        require_ours(self._folder, PANEL, SelectionError)
         self._partial = self._stack.enter_context(whole_folder(self._folder))
         return self
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from muster.errors import SelectionError
 from muster.files import parse_record, plain, read_record, whole_folder, write_record
 from muster.machine import now
+from muster.outputs import SELECTION, mark, require_apart, require_ours
 from muster.search.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ FORMAT_VERSION = 1
 
 RECORD = "selection.yaml"
 RANKING = "ranking.parquet"
-FILES = frozenset({RECORD, RANKING, "report.html", "config.yaml", "splits.yaml"})
-"""What a folder that a selection may replace can hold."""
 
 
 @dataclass(frozen=True)
@@ -278,11 +277,14 @@ class Selection(SelectionRecord):
             The path of ``selection.yaml``.
 
         Raises:
-            SelectionError: If the folder holds something else, which would be lost.
+            SelectionError: If the folder holds something else, which would be lost, or lies in the pool or the target.
+            OutputError: If it cannot be written.
         """
         path = Path(folder)
         require_replaceable(path)
+        require_apart(path, {"pool": self.pool, "target": self.target_reference}, "The folder", SelectionError)
         with whole_folder(path) as partial:
+            mark(partial, SELECTION)
             record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
             record = replace(record, date=record.date or now())
             self.to_table().to_parquet(partial / RANKING, index=False)
@@ -329,16 +331,9 @@ def require_replaceable(folder: Path) -> None:
         folder: It may be missing or empty.
 
     Raises:
-        SelectionError: If it is a file, or holds files but no selection.
+        SelectionError: If it is a file, or holds what muster did not write as a selection.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SelectionError(f"A selection is a folder, but {folder} is a file. Give another path.")
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if others := sorted(found - FILES):
-        raise SelectionError(
-            f"{folder} holds {others[0]!r}, which is not part of a selection, and a selection replaces its folder as a "
-            "whole. Give a new folder, or one that holds nothing but an older selection."
-        )
+    require_ours(folder, SELECTION, SelectionError)
 
 
 def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:

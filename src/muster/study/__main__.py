@@ -8,7 +8,10 @@ from typing import Literal
 
 from muster.commands.cli import run
 from muster.commands.console import make_console
-from muster.files import require_writable, whole_file
+from muster.commands.words import Asked, record_of
+from muster.data.opening import WORLD_PREFIX
+from muster.files import whole_file
+from muster.outputs import STUDY, Inputs, claimed
 from muster.search.reopening import open_pool, open_target, warn_if_from_before
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
@@ -29,6 +32,7 @@ def study(
     target: str | None = None,
     data_root: Path | None = None,
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Fine-tune the members that metrics chose, and compare what their choices reached.
 
@@ -43,25 +47,40 @@ def study(
         target: Where its dataset lies now, if it was moved.
         data_root: Folder below which the dataset is looked for first.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0.
     """
-    require_writable(output, "output")
     loaded = Selection.load(selection)
     warn_if_from_before(loaded, selection)
     dataset = open_target(loaded, target, data_root)
     opened = open_pool(loaded, loaded.member_names, pool)
+    idle = {"data_root": f"for {dataset.reference}, which is built in"}
+    if dataset.reference.startswith(WORLD_PREFIX):
+        asked.require_effect(idle, idle["data_root"], files=False)
+    else:
+        idle = {}
     console = make_console()
-    with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
-        result = run_study(
-            loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress
-        )
-    text = study_as_markdown(result, opened)
-    for name, content in (("config.yaml", configuration), ("study.md", text)):
-        with whole_file(output / name) as partial:
-            partial.write_text(content, "utf-8")
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    inputs: Inputs = {
+        "--selection": selection,
+        "the pool": opened.folder,
+        "the target": dataset.reference,
+        "--data_root": data_root,
+    }
+    with claimed(output, STUDY, inputs):
+        with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
+            result = run_study(
+                loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress
+            )
+        text = study_as_markdown(result, opened)
+        for name, content in (
+            ("config.yaml", record_of(configuration, idle, hardware.resolved_options())),
+            ("study.md", text),
+        ):
+            with whole_file(output / name) as partial:
+                partial.write_text(content, "utf-8")
+    console.print(text)
     return 0
 
 

@@ -26,7 +26,7 @@ from muster.commands.cli import run
 from muster.commands.console import make_console
 from muster.data import cached, channel_statistics
 from muster.errors import ConfigError, SelectionError, UnfitMemberError
-from muster.files import require_writable, whole_file
+from muster.files import whole_file
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -38,6 +38,7 @@ from muster.metrics import (
     pearson,
     weighted_kendall,
 )
+from muster.outputs import COMPARISON, Inputs, claimed
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set, member_reading
 from muster.search import Ranking, score_ensembles
@@ -350,8 +351,16 @@ def compare(
     if not targets:
         raise ConfigError("targets: expected at least one.")
     resolve_device(probe.device)
-    require_writable(output, "output")
     opened = [open_reached(studied, data_root) for studied in targets]
+    inputs: dict[str, Path | str | None] = {"--data_root": data_root}
+    for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
+        own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
+        inputs |= {f"targets[{place}].{name}": path for name, path in own.items()}
+    with claimed(output, COMPARISON, inputs):
+        return _compare(opened, output, probe, configuration)
+
+
+def _compare(opened: Sequence[Reached], output: Path, probe: ProbeOptions, configuration: str) -> int:
     console, results = make_console(), list[TargetResult]()
     for place, studied in enumerate(opened):
         name, begin = studied.dataset.spec.name, time.monotonic()
@@ -361,11 +370,11 @@ def compare(
         except KeyboardInterrupt:
             if not results:
                 raise
-            console.print(f"\nStopped. {output} has the targets before {name}.", markup=False, soft_wrap=True)
+            console.print(f"\nStopped. {output} has the targets before {name}.")
             return 130
         _write(output, results, configuration)
-        console.print(f"{name}: {time.monotonic() - begin:.0f} s", markup=False, highlight=False)
-    console.print(predictors_as_markdown(results), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name}: {time.monotonic() - begin:.0f} s")
+    console.print(predictors_as_markdown(results))
     return 0
 
 
@@ -379,7 +388,7 @@ def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]
         status.update(f"{headline}: {what}")
         if not console.is_terminal and time.monotonic() - told > QUIET_SECONDS:
             told = time.monotonic()
-            console.print(f"{headline}: {what}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{headline}: {what}")
 
     with console.status(headline) as status:
         yield say

@@ -20,6 +20,7 @@ from muster.data import ChannelStatistics, prepare_image
 from muster.errors import MusterError
 from muster.files import as_file_name, read_record, sha256_of, whole_folder, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
+from muster.outputs import ENSEMBLE, mark, require_ours
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -170,8 +171,15 @@ class Ensemble(nn.Module):
         return labels
 
     def save(self, folder: Path, target: str, versions: dict[str, str]) -> None:
-        """Write the ensemble to a folder of its own, whole or not at all."""
+        """Write the ensemble to a folder of its own, whole or not at all.
+
+        Raises:
+            EnsembleError: If the folder holds something else, which would be lost.
+            OutputError: If it cannot be written.
+        """
+        require_ours(folder, ENSEMBLE, EnsembleError)
         with whole_folder(folder) as partial:
+            mark(partial, ENSEMBLE)
             for file, member in zip(_files(self.names), self.members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)

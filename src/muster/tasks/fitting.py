@@ -27,7 +27,7 @@ from muster.data import (
     TrainingTransform,
     make_loader,
 )
-from muster.errors import ConfigError
+from muster.errors import ConfigError, OutputError
 from muster.files import read_yaml, remove_partial, whole_file, write_yaml
 from muster.tasks.batch_norm import SynchronisedBatchNorm
 from muster.tasks.settings import TrainingSettings
@@ -92,6 +92,10 @@ class Hardware:
             return self.precision
         has_bf16 = self.resolved_device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if has_bf16 else "32-true"
+
+    def resolved_options(self) -> dict[str, str]:
+        """What ``auto`` means here, by the names of the options, for the record of a run."""
+        return {"hardware.device": self.resolved_device(), "hardware.precision": self.resolved_precision()}
 
 
 class FitData(pl.LightningDataModule):
@@ -174,9 +178,17 @@ class WholeCheckpoints(TorchCheckpointIO):
             checkpoint: What Lightning collected.
             path: A local path.
             storage_options: Not used.
+
+        Raises:
+            OutputError: If it cannot be written; the checkpoint before stays.
         """
         with whole_file(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+            try:
+                torch.save(checkpoint, partial)
+            except RuntimeError as error:  # torch's word for a full disk, with the places of its own code
+                raise OutputError(
+                    f"{path} cannot be written.", "the disk is full, or a file may not be so long"
+                ) from error
 
 
 def keep_checkpoint_of(folder: Path, description: dict[str, Any]) -> None:

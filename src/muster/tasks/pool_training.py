@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,9 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count as numbers
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import IO, Any
 
 import torch
 
-from muster.errors import ConfigError, PoolError
-from muster.files import remove_partial, require_writable, whole_file, write_yaml
+from muster.errors import ConfigError, OutputError, PoolError
+from muster.files import remove_partial, whole_file, write_yaml
+from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import TrainingProgress
@@ -31,7 +31,6 @@ from muster.tasks.worker import job_as_text
 
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
-LOCK = ".lock"
 SET_ASIDE = "set_aside"
 """The folder of a pool for what lay in the place of a member and was none."""
 
@@ -65,6 +64,7 @@ def train_pool(
     progress: TrainingProgress,
     configuration: str = "",
     patience: float = PATIENCE,
+    inputs: Inputs | None = None,
 ) -> PoolOutcome:
     """Train the members that are not there yet.
 
@@ -77,20 +77,21 @@ def train_pool(
         progress: Shows how far it is.
         configuration: The resolved configuration, saved as config.yaml.
         patience: Seconds to wait for another process that is at work on the pool.
+        inputs: What is read; the pool's folder must be apart from it.
 
     Returns:
         What became of each member.
 
     Raises:
-        ConfigError: If the pool's folder cannot be written, another process is at work on it, or ``workers`` is no
-            positive number.
+        ConfigError: If the pool's folder cannot be written or holds something else, another process is at work on it,
+            or ``workers`` is no positive number.
+        OutputError: If what all members share cannot be written.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: expected a positive number, but got {workers}.")
     pool, hardware = jobs[0].pool, jobs[0].hardware
     hardware.resolved_device()  # refuses what is not there
-    require_writable(pool, "output")
-    with _locked(pool, patience) as lock:
+    with claimed(pool, POOL, inputs, patience) as lock:
         (pool / MEMBERS).mkdir(exist_ok=True)
         (pool / WORK).mkdir(exist_ok=True)
         remove_partial(pool)
@@ -122,27 +123,6 @@ def default_workers(hardware: Hardware) -> int:
     return max(1, len(os.sched_getaffinity(0)) // hardware.devices) if hasattr(os, "sched_getaffinity") else 1
 
 
-@contextmanager
-def _locked(pool: Path, patience: float) -> Iterator[int]:
-    """Hold the pool for this process and its workers, who inherit the open file and with it the lock.
-
-    So after a kill the next run waits until the last worker of the killed one is gone too.
-    """
-    with (pool / LOCK).open("w") as file:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ConfigError(
-                        f"--output: another process is training the pool in {pool}. Wait for it, or give another one."
-                    ) from None
-                time.sleep(0.2)
-        yield file.fileno()
-
-
 def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     """Whether the member is there; says so if it was trained in another way than is now asked for."""
     if not os.path.lexists(job.folder):
@@ -151,7 +131,7 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
         card = Member.open(job.folder).card
     except PoolError as error:
         kept = _set_aside(job.folder, job.pool / SET_ASIDE)
-        print(f"{error}\nIt is trained anew; what was there is now in {kept}.", file=sys.stderr)
+        warnings.warn(f"{error} It is trained anew; what was there is now in {kept}.", stacklevel=4)
         return False
     compared = {
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
@@ -160,9 +140,9 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
     if other:
         told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
-        print(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", file=sys.stderr)
+        warnings.warn(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", stacklevel=4)
     elif card.recipe and card.recipe != job.recipe_hash:
-        print(f"Kept {job.name}, trained in another way. To train it anew, delete {job.folder}.", file=sys.stderr)
+        warnings.warn(f"Kept {job.name}, trained in another way. To train it anew, delete {job.folder}.", stacklevel=4)
     shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
     outcome.skipped.append(job.name)
     return True
@@ -179,7 +159,7 @@ def _set_aside(path: Path, folder: Path) -> Path:
 class _Worker:
     """One process and the member it is at work on."""
 
-    def __init__(self, index: int, count: int, hardware: Hardware, lock: int, job: MemberJob) -> None:
+    def __init__(self, index: int, count: int, hardware: Hardware, lock: int | None, job: MemberJob) -> None:
         self.job: MemberJob | None = None
         self.index, self.unread = index, b""
         distributed = hardware.devices > 1
@@ -191,7 +171,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=_environment(index, count, hardware),
-            pass_fds=[lock],
+            pass_fds=[] if lock is None else [lock],  # so that the pool stays locked until the last worker is gone
             start_new_session=True,  # Ctrl-C reaches the parent only, which ends its workers itself
         )
         self.reusable = not distributed
@@ -213,14 +193,17 @@ class _Worker:
                 self.process.stdin.write(job_as_text(job).encode() + b"\n")
                 self.process.stdin.flush()
 
-    def keep_log(self, job: MemberJob) -> Path:
-        """Put what the process printed while it trained a member beside the member's checkpoint."""
+    def keep_log(self, job: MemberJob) -> str:
+        """Put what the process printed while it trained a member beside the member's checkpoint, and say so."""
         path = job.work / LOG
-        path.parent.mkdir(parents=True, exist_ok=True)
         end = os.fstat(self.log.fileno()).st_size
-        # pread, because the process writes at the place where this file stands
-        path.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
-        return path
+        try:
+            with whole_file(path) as partial:
+                # pread, because the process writes at the place where this file stands
+                partial.write_bytes(os.pread(self.log.fileno(), end - self.log_from, self.log_from))
+        except OutputError as error:  # the disk is full, which may be why it failed
+            return f"no log: {error}"
+        return f"log: {path}"
 
     def messages(self) -> list[dict[str, Any]] | None:
         """What the process said since last time; ``None`` if it is gone."""
@@ -268,7 +251,7 @@ class _Crew:
         jobs: Sequence[MemberJob],
         count: int,
         hardware: Hardware,
-        lock: int,
+        lock: int | None,
         outcome: PoolOutcome,
         progress: TrainingProgress,
     ) -> None:
@@ -339,5 +322,5 @@ class _Crew:
 
     def _failed(self, worker: _Worker, job: MemberJob, reason: str) -> None:
         log = worker.keep_log(job)
-        self.outcome.failed[job.name] = f"{reason} (log: {log})"
+        self.outcome.failed[job.name] = f"{reason} ({log})"
         self.progress.failed(job.name, reason)

@@ -105,7 +105,8 @@ class TrainingProgress:
     def _table(self) -> Table:
         table = Table(title=self._summary(), title_justify="left", box=None)
         for heading in ("member", "step", "loss"):
-            table.add_column(heading, justify="left" if heading == "member" else "right")
+            names = heading == "member"
+            table.add_column(heading, justify="left" if names else "right", no_wrap=not names, overflow="fold")
         for member, (step, loss) in self._running().items():
             table.add_row(member, f"{step}/{self.steps[member]}", f"{loss:.3f}")
         return table

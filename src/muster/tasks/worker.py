@@ -42,6 +42,7 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
     """
     from muster.errors import MusterError, PoolError  # slow imports come after the parent may have gone
     from muster.files import parse_record
+    from muster.outputs import cause_of
     from muster.tasks.source import MemberJob, train_member
 
     def tell(**message: Any) -> None:
@@ -54,6 +55,8 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
         train_member(job, lambda step, loss: tell(event="step", step=step, loss=loss))
     except MusterError as error:
         tell(event="failed", reason=str(error), sound=True)
+    except OSError as error:
+        tell(event="failed", reason=cause_of(error, described["pool"]), sound=True)
     except Exception as error:  # whatever it is, the other members go on; the log has the traceback
         import traceback
 

@@ -1,0 +1,417 @@
+"""Where results go: a folder that is new or muster's own, apart from every input, and held by one process at a time.
+
+A folder that muster writes carries a small file, :data:`MARKER`, which says what kind of output it is. Folders from
+before the marker are known by the records in them. Anything else is the user's, and nothing in it is replaced.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO, TypeAlias
+from warnings import warn
+
+from muster.errors import ConfigError, MusterError, OutputError
+from muster.files import is_partial, read_yaml, require_writable, write_yaml
+
+MARKER = ".muster"
+"""File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
+
+LOCK = ".lock"
+"""File in an output folder that the process at work there holds locked."""
+
+FORMAT_VERSION = 1
+"""Of the marker."""
+
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
+_RETRY_SECONDS = 0.2
+_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What some network file systems say."""
+
+_BEGINNING = 4096
+"""Bytes in which a file's sign is looked for."""
+
+Inputs: TypeAlias = Mapping[str, Path | str | None]
+"""What is read, by the option or word that names it; what is built in or not given lies nowhere."""
+
+Evidence: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Files that must be there, as patterns, each with keys that the YAML mapping in it must have; none: any content."""
+
+
+@dataclass(frozen=True)
+class OutputKind:
+    """A kind of folder that muster writes.
+
+    Attributes:
+        name: What the marker says.
+        title: What messages call it, with its article.
+        evidence: What shows that a folder without a marker is one: any of these, each sufficient by itself.
+        files: Names, as patterns, of all that it may hold if it is replaced as a whole; empty if files are replaced one
+            by one.
+        kept: What is not lost when writing fails, as a sentence.
+    """
+
+    name: str
+    title: str
+    evidence: tuple[Evidence, ...] = ()
+    files: tuple[str, ...] = ()
+    kept: str = ""
+
+
+_FIT = {"work/job.yaml": ("settings", "images", "statistics", "members")}
+_GOES_ON = "What was written before is kept: once that is mended, the same command goes on from the last checkpoint."
+
+POOL = OutputKind(
+    "pool",
+    "a pool",
+    ({"config.yaml": ("plan", "training")}, {"members/*/card.yaml": ("format_version", "architecture", "checksum")}),
+    kept="Finished members are kept: once that is mended, the same command trains the others.",
+)
+MEMBER = OutputKind(
+    "member",
+    "a member of a pool",
+    # One without its card was damaged, and is trained anew.
+    ({"card.yaml": ("format_version", "architecture")}, {"model.safetensors": ()}, {"source_sample.safetensors": ()}),
+    ("card.yaml", "model.safetensors", "source_sample.safetensors", "history.csv"),
+)
+SELECTION = OutputKind(
+    "selection",
+    "a selection",
+    ({"selection.yaml": ("format_version", "target", "metric", "members")},),
+    ("selection.yaml", "ranking.parquet", "report.html", "config.yaml", "splits.yaml"),
+    "An older selection there is as it was, and predictions that the cache took are kept.",
+)
+FINETUNING = OutputKind(
+    "finetuning",
+    "a fine-tuned ensemble",
+    ({"result.yaml": ("target", "members", "mious"), "config.yaml": ("training",)}, _FIT),
+    kept=_GOES_ON,
+)
+ENSEMBLE = OutputKind(
+    "ensemble",
+    "an ensemble",
+    ({"ensemble.yaml": ("format_version", "members", "checksums")},),
+    ("ensemble.yaml", "head.safetensors", "member_*.safetensors"),
+)
+PREDICTIONS = OutputKind("predictions", "predictions", kept="Masks and overlays that were written before are kept.")
+PANEL = OutputKind(
+    "panel",
+    "a panel of predictions",
+    ({"panel.yaml": ("format_version", "num_members", "num_pixels")},),
+    ("panel.yaml", "labels.npy", "order.npy", "*.predictions", "*.truths"),
+)
+STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
+COMPARISON = OutputKind(
+    "predictors",
+    "a comparison of predictors",
+    ({"config.yaml": ("targets", "probe"), "predictors.csv": (), "predictors.md": ()},),
+    kept="Tables of the targets before are kept.",
+)
+
+
+@contextmanager
+def claimed(
+    folder: Path,
+    kind: OutputKind,
+    inputs: Inputs | None = None,
+    patience: float = 0.0,
+    **details: str,
+) -> Iterator[int | None]:
+    """Make a folder ours for as long as a command works: checked, locked and marked.
+
+    In a distributed run only the first process does so; the others take its word.
+
+    Args:
+        folder: Where results go; created.
+        kind: What they are.
+        inputs: What is read, by the option or word that names it; see :func:`require_apart`.
+        patience: Seconds to wait for another process that is at work there.
+        details: More for the marker. A folder that was marked with others is refused.
+
+    Yields:
+        The open lock file's number, for child processes to inherit; ``None`` where there is no lock.
+
+    Raises:
+        ConfigError: If the folder cannot be written, holds something else, overlaps an input, or is at work elsewhere.
+        OutputError: In place of an ``OSError`` of the work, with what is kept.
+    """
+    if only_helps():
+        yield None
+        return
+    require_apart(folder, inputs or {})
+    require_ours(folder, kind, details=details)
+    fresh = not folder.exists()
+    require_writable(folder, "output")
+    try:
+        with _locked(folder, kind, patience) as lock:
+            marked = not (folder / MARKER).exists()
+            mark(folder, kind, **details)
+            try:
+                yield lock
+            finally:
+                _tidy(folder, fresh, marked)
+    except (BrokenPipeError, MusterError) as error:
+        if isinstance(error, OutputError) and kind.kept not in str(error):
+            raise OutputError(f"{error} {kind.kept}") from error
+        raise
+    except OSError as error:
+        raise OutputError(f"{cause_of(error, folder)} {kind.kept}") from error
+
+
+def only_helps() -> bool:
+    """Whether this process of a distributed run only helps the first one, which alone writes results."""
+    return any(int(os.environ.get(name) or 0) > 0 for name in _RANKS)
+
+
+def cause_of(error: OSError, folder: Path | str) -> str:
+    """An operating system's error as a sentence.
+
+    Args:
+        error: What came.
+        folder: Where the work was, in case the error names no file.
+
+    Returns:
+        The file and the cause.
+    """
+    place = error.filename if error.filename is not None else folder
+    place = os.fsdecode(place) if isinstance(place, bytes) else place
+    return f"{place} cannot be read or written: {error.strerror or error}."
+
+
+def mark(folder: Path, kind: OutputKind, **details: str) -> None:
+    """Write the marker into a folder that has none yet."""
+    if not (folder / MARKER).exists():
+        write_yaml(folder / MARKER, {"format_version": FORMAT_VERSION, "kind": kind.name, **details})
+
+
+def require_ours(
+    folder: Path,
+    kind: OutputKind,
+    error: type[MusterError] = ConfigError,
+    details: Mapping[str, str] | None = None,
+) -> None:
+    """Check that writing to a folder replaces nothing but an older output of the same kind.
+
+    Args:
+        folder: It may be missing or empty.
+        kind: What will be written.
+        error: What to raise.
+        details: What the marker must say besides, as :func:`claimed` was given it.
+
+    Raises:
+        MusterError: Of class ``error``, if it is a file or a link to nothing, or holds what muster did not write.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise error(f"{folder} is a link to {folder.readlink()}, which does not exist. Give another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise error(f"{kind.title.capitalize()} goes into a folder, but {folder} is a file. Give another path.")
+    there = sorted(path.name for path in _entries(folder))
+    if not there:
+        return
+    if MARKER in there:
+        _require_marked(folder, kind, error, details or {})
+    elif not any(_shows(folder, evidence) for evidence in kind.evidence):
+        raise error(
+            f"{folder} holds {there[0]!r}, which is not part of {kind.title} that muster wrote: nothing is replaced "
+            f"that it did not write. Give a new folder, or one that holds nothing but {kind.title}."
+        )
+    known = (MARKER, *kind.files)
+    strange = [name for name in there if not any(fnmatchcase(name, pattern) for pattern in known)]
+    if kind.files and strange:
+        raise error(
+            f"{folder} holds {strange[0]!r}, which is not part of {kind.title}, and {kind.title} replaces its folder "
+            f"as a whole. Give a new folder, or one that holds nothing but an older {kind.name}."
+        )
+
+
+def _require_marked(folder: Path, kind: OutputKind, error: type[MusterError], details: Mapping[str, str]) -> None:
+    """The marker's word counts, not what else lies there."""
+    content = read_yaml(folder / MARKER, error)
+    found = next((each for each in _kinds() if each.name == content.get("kind")), None)
+    if found != kind:
+        holds = found.title if found else f"output of an unknown kind ({content.get('kind')!r})"
+        raise error(f"{folder} holds {holds}, and {kind.title} is to go there. Give another folder.")
+    for name, value in details.items():
+        if name in content and content[name] != value:
+            raise error(f"{folder} holds {kind.title} of {content[name]}, not of {value}. Give another folder.")
+
+
+def _kinds() -> tuple[OutputKind, ...]:
+    return tuple(value for value in globals().values() if isinstance(value, OutputKind))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder, without what a process at work there, or one that was killed, may leave."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name != LOCK and not is_partial(path.name)]
+
+
+def _shows(folder: Path, evidence: Evidence) -> bool:
+    return all(any(_has(path, keys) for path in folder.glob(pattern)) for pattern, keys in evidence.items())
+
+
+def _has(path: Path, keys: tuple[str, ...]) -> bool:
+    """Whether a file is a record with these keys."""
+    if not keys or not path.is_file():
+        return path.is_file()
+    with suppress(MusterError):
+        return set(keys) <= set(read_yaml(path, ConfigError))
+    return False
+
+
+def require_our_file(path: Path, sign: str) -> None:
+    """Check that writing a file replaces nothing but an older one of ours.
+
+    Args:
+        path: The file; it may be missing.
+        sign: Text near its beginning that shows that it is ours. In a folder of ours every file is.
+
+    Raises:
+        OutputError: If it is something else.
+    """
+    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file():
+        return
+    with suppress(OSError), path.open("rb") as file:
+        if sign.encode() in file.read(_BEGINNING):
+            return
+    raise OutputError(f"{path} is there, and muster did not write it: it is not replaced. Give another path.")
+
+
+def require_apart(
+    folder: Path | str,
+    inputs: Inputs,
+    option: str = "--output",
+    error: type[MusterError] = ConfigError,
+) -> None:
+    """Check that results do not go into what they are made from, nor around it. Links are followed.
+
+    A folder that holds datasets (``data_root``) may have results beside the datasets in it, but not in one of them.
+
+    Args:
+        folder: Where results go.
+        inputs: What is read, by the option or word that names it; ``None`` and built-in worlds lie nowhere.
+        option: What names the folder.
+        error: What to raise.
+
+    Raises:
+        MusterError: Of class ``error``, naming both.
+    """
+    output = _resolved(folder)
+    for name, given in inputs.items():
+        if given is None or str(given).startswith("worlds/"):
+            continue
+        path = _resolved(given)
+        inside = output == path or path in output.parents
+        if (inside and "data_root" not in name) or output == path or output in path.parents:
+            how = "is" if output == path else "lies in" if inside else "holds"
+            raise error(
+                f"{option} {folder} {how} {name} ({given}), which is read: results would mix with what they are made "
+                "from. Give a folder apart from it."
+            )
+    for parent in (output, *output.parents):
+        if (parent / "dataset.yaml").is_file():
+            raise error(f"{option} {folder} lies in the dataset {parent}. Give a folder apart from it.")
+
+
+def _resolved(path: Path | str) -> Path:
+    """Where a path leads, as far as it exists."""
+    expanded = Path(path).expanduser() if str(path).startswith("~") else Path(path)
+    try:
+        return expanded.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise ConfigError(f"{path} cannot be followed: {error}. Give another path.") from error
+
+
+def _tidy(folder: Path, fresh: bool, marked: bool) -> None:
+    """A run that wrote nothing leaves nothing."""
+    with suppress(OSError):
+        if marked and {path.name for path in folder.iterdir()} <= {MARKER, LOCK}:
+            (folder / MARKER).unlink()
+            if fresh:
+                (folder / LOCK).unlink()
+                folder.rmdir()
+
+
+_open_locks: set[int] = set()
+
+
+def _forget_locks() -> None:
+    """A forked child (it reads images, say) must not hold the lock after its parent was killed."""
+    while _open_locks:
+        with suppress(OSError):
+            os.close(_open_locks.pop())
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
+@contextmanager
+def _locked(folder: Path, kind: OutputKind, patience: float) -> Iterator[int | None]:
+    """Hold a folder for this process, and for children that inherit the open file and with it the lock.
+
+    The system lets go of it when the last of them is gone, however that came.
+    """
+    try:
+        file = _acquire(folder, kind, time.monotonic() + patience)
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        warn(
+            f"{folder} cannot be locked ({problem.strerror}): see to it that no other command writes there.",
+            stacklevel=4,
+        )
+        yield None
+        return
+    number = file.fileno()
+    _open_locks.add(number)
+    try:
+        yield number
+    finally:
+        # Only then: whoever has it open already finds that the file at this path is another, and opens that.
+        if _is_at(file, folder / LOCK):
+            (folder / LOCK).unlink()
+        _open_locks.discard(number)
+        file.close()
+
+
+def _acquire(folder: Path, kind: OutputKind, deadline: float) -> IO[bytes]:
+    while True:
+        file = (folder / LOCK).open("a+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = re.sub(r"\D", "", file.read(20).decode("ascii", "replace"))
+            file.close()
+            if time.monotonic() >= deadline:
+                number = f" (number {holder})" if holder else ""
+                raise ConfigError(
+                    f"--output: another process{number} is at work on {kind.title} in {folder}. Wait until it ends, or "
+                    "give another folder."
+                ) from None
+            time.sleep(_RETRY_SECONDS)
+            continue
+        except OSError:
+            file.close()
+            raise
+        if _is_at(file, folder / LOCK):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
+            return file
+        file.close()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still the one at its path."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    return False
