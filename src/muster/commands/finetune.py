@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from muster.tasks.finetuning import (
     fit_members,
     forget_checkpoint,
     load_members,
+    require_fittable,
     summarise,
     target_data,
     with_baseline,
@@ -53,7 +55,7 @@ from muster.tasks.finetuning import (
 )
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
 SELECTIONS = Path("runs") / "selections"
@@ -71,6 +73,7 @@ def finetune(
     output: Path | None = None,
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     size: int = 3,
     metric: str = "soft_iou_eep",
     train_images: TrainImages = "auto",
@@ -97,6 +100,7 @@ def finetune(
             folder predictions in that of the run.
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
+        head: How the ensemble head is learned, once the members are fine-tuned.
         size: Members of the ensemble, where they are chosen at the start.
         metric: What to choose them by.
         train_images: Number of training images of the target, where members are chosen at the start; auto means 150
@@ -134,7 +138,8 @@ def finetune(
     folder = output or FINETUNINGS / plan.name
     require_writable(folder, "output")
     require_usable(plan.target.dataset.test)
-    result = _run(plan, folder, hardware, logger, configuration, console)
+    require_fittable(plan.module, plan.target, hardware)
+    result = _run(plan, folder, hardware, head, logger, configuration, console)
     if result is not None:
         _print(result, folder, console)
     return 0
@@ -195,7 +200,13 @@ def _chosen_at_start(
 
 
 def _run(
-    plan: _Plan, folder: Path, hardware: Hardware, logger: LoggerKind, configuration: str, console: Console
+    plan: _Plan,
+    folder: Path,
+    hardware: Hardware,
+    head: HeadSettings,
+    logger: LoggerKind,
+    configuration: str,
+    console: Console,
 ) -> FinetuneResult | None:
     """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
     target = plan.target.dataset.spec.name
@@ -204,7 +215,7 @@ def _run(
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
     result, succeeded = None, False
     try:
-        with fit_progress(console, plan.module.settings.steps, headline) as progress:
+        with fit_progress(console, plan.module.settings.total_steps, headline) as progress:
             clock = Clock(progress)
             writes = fit_members(
                 plan.module,
@@ -214,9 +225,10 @@ def _run(
                 [clock, *_selecting(plan, folder)],
                 loggers,
                 _depends_on(plan),
+                partial(load_members, plan.pool),
             )
         if writes:
-            result = _conclude(plan, folder, hardware, loggers, configuration, clock.seconds)
+            result = _conclude(plan, folder, hardware, head, loggers, configuration, clock.seconds)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -237,12 +249,18 @@ def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
 
 
 def _conclude(
-    plan: _Plan, folder: Path, hardware: Hardware, loggers: list[Logger], configuration: str, seconds: float
+    plan: _Plan,
+    folder: Path,
+    hardware: Hardware,
+    head: HeadSettings,
+    loggers: list[Logger],
+    configuration: str,
+    seconds: float,
 ) -> FinetuneResult:
     selection = plan.chosen or Selection.load(folder / SELECTION)
     best = selection.ranking.order(selection.metric)[0]
     scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
-    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware)
+    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
     confusions = evaluate(plan.module, ensemble, plan.target, hardware)
     result = summarise(selection, scores, plan.module, ensemble, confusions, plan.target, seconds)
     pictures = finetuned_pictures(ensemble, plan.target, hardware)

@@ -238,6 +238,20 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("training images", f"{result.train_images:,}"),
         ("test images", f"{result.test_images:,}"),
         ("steps", f"{result.steps:,}"),
+        *([("learning rate", rates)] if (rates := _rates(result)) else []),
         ("time", f"{minutes} min {seconds} s"),
         ("scores before fine-tuning", predicted or NOTHING),
     ]
+
+
+def _rates(result: FinetuneResult) -> str:
+    """One rate if all members have the same, otherwise each with its own; and by what they were chosen."""
+    rates = result.learning_rates
+    if not rates:
+        return ""
+    same = len(set(rates.values())) == 1
+    said = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    if not result.held_out:
+        return said
+    tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
+    return f"{said} (of {tried}, each member's best by mIoU on held-out training images)"

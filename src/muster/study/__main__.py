@@ -13,10 +13,10 @@ from muster.files import require_writable, whole_file
 from muster.pool import Pool
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
-from muster.study.reached import run_study
+from muster.study.reached import require_one_process, run_study
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings
 
 
 def study(
@@ -24,6 +24,7 @@ def study(
     output: Path,
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     members: Literal["chosen", "all"] = "chosen",
     scratch: tuple[str, ...] = (),
     data_root: Path | None = None,
@@ -35,7 +36,8 @@ def study(
         selection: Folder of a selection, as select.py wrote it.
         output: Folder of the study: study.yaml, study.md, ensembles.csv.
         training: How to fine-tune.
-        hardware: What to compute on.
+        hardware: What to compute on; in one process.
+        head: How the heads of the chosen ensembles are learned.
         members: Fine-tune what any metric chose, B1 and a random ensemble; or all eligible members.
         scratch: Architectures to train on the target from random weights, for comparison.
         data_root: Folder below which the target is looked for.
@@ -44,13 +46,16 @@ def study(
     Returns:
         0.
     """
+    require_one_process(hardware)
     require_writable(output, "output")
     loaded = Selection.load(selection)
     dataset = open_dataset(loaded.target_reference, data_root)
     pool = Pool.open(loaded.pool)
     console = make_console()
-    with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
-        result = run_study(loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress)
+    with fit_progress(console, training.total_steps, f"Fine-tuning for {loaded.target}.") as progress:
+        result = run_study(
+            loaded, pool, dataset, training, hardware, output, members, scratch, training.seed, progress, head
+        )
     text = study_as_markdown(result, pool)
     for name, content in (("config.yaml", configuration), ("study.md", text)):
         with whole_file(output / name) as partial:

@@ -125,7 +125,8 @@ def confusion_matrices(
                             split.spec.num_classes, ignore_index=VOID, validate_args=False, sync_on_compute=False
                         ).to(device)
                     metrics[name].update(labels, truth)
-    return {name: metric.compute().cpu().long() for name, metric in metrics.items()}
+    shape = (split.spec.num_classes, split.spec.num_classes)  # torchmetrics drops the dimensions of a single class
+    return {name: metric.compute().view(shape).cpu().long() for name, metric in metrics.items()}
 
 
 NUMBERS_AT_ONCE = 1 << 24
