@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import yaml
+
 from muster.pool import Pool
 from tests.helpers import make_member
 from tests.odd_inputs.bench import Bench, start
@@ -78,6 +80,31 @@ _OF_SELECTING = [
 
 _HARDWARE = [("devices", "0"), ("devices", "100000"), ("num_workers", "-2"), ("num_workers", "100000")]
 
+_OF_HEADS = [
+    ("steps", "0"), ("penalty", ".nan"), ("learning_rate", "0"), ("momentum", "1.5"), ("batch_size", "0"),
+    ("pixels_per_image", "-1"),
+]  # fmt: skip
+
+
+def _chosen_at_start(*more: str) -> Callable[[Bench], list[str]]:
+    """finetune.py that chooses two members itself, and learns their head by gradient descent."""
+
+    def command(bench: Bench) -> list[str]:
+        what = ["--pool", str(bench.stock / "pool"), "--target", str(bench.stock / "tiny"), "--size", "2"]
+        return bench.finetuning(*what, "--head.optimizer", "sgd", "--head.steps", "3", *more, selection="")
+
+    return command
+
+
+def _rates_are_told(bench: Bench) -> None:
+    result = yaml.safe_load((bench.home / "tuned" / "result.yaml").read_text())
+    assert set(result["learning_rates"].values()) == {0.01}
+    assert {next(iter(values.values())) for values in result["held_out"].values()} == {None}
+    history = (bench.home / "tuned" / "history.csv").read_text().splitlines()
+    assert history[0].endswith("loss/learned head")
+    assert not (bench.home / "tuned" / "work").exists()
+
+
 CASES = [
     *(
         _refused(f"finetune.py with {name} {value}", _finetuning(f"--training.{name}", value), f"{name}: expected")
@@ -95,6 +122,25 @@ CASES = [
         _refused(f"{name} {value} as hardware", _finetuning(f"--hardware.{name}", value), f"hardware.{name}: expected")
         for name, value in _HARDWARE
     ),
+    *(
+        _refused(f"a head with {name} {value}", _finetuning(f"--head.{name}", value), f"head.{name}: expected")
+        for name, value in _OF_HEADS
+    ),
+    Case(
+        "members chosen at the start, and one of two rates diverges",
+        _chosen_at_start("--training.learning_rates", "[1.0e+30, 0.01]"),
+        ("Report: tuned/report.html",), status=0, result=_rates_are_told,
+    ),
+    Case(
+        "rates that all diverge", _finetuning("--training.learning_rates", "[1.0e+30, 1.0e+29]"),
+        ("diverged at every rate (1e+30, 1e+29)", "Give smaller learning_rates"), result=_nothing_made,
+    ),
+    Case(
+        "rates to choose from and one image",
+        _training("--training.learning_rates", "[0.1, 0.01]", images=1),
+        ("Expected at least 2 images in split 'train' of dataset 'tiny' to hold some out",), status=1,
+    ),
+    _refused("a rate that is no list", _finetuning("--training.learning_rates", "0.1"), "training.learning_rates"),
     _refused("true as a number of steps", _finetuning("--training.steps", "true"), "training.steps"),
     _refused("true as a rate", _finetuning("--training.learning_rate", "true"), "training.learning_rate"),
     _refused("true as a seed of a selection", _selecting("--seed", "true"), "seed"),
