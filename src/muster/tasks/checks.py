@@ -95,7 +95,7 @@ def require_sides(models: Mapping[str, Segmenter], splits: Sequence[Split], imag
     demanding = {name: model for name, model in models.items() if model.body.minimum_side > SIDE_MULTIPLE}
     if not demanding:
         return
-    least = min(min(fit_size(*sample.mask.shape, image_size)) for split in splits for sample in split)
+    least = min(min(fit_size(s.mask.shape[0], s.mask.shape[1], image_size)) for split in splits for s in split)
     for name, model in demanding.items():
         if least < model.body.minimum_side:
             raise ConfigError(

@@ -97,7 +97,8 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     """
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(module.settings, hardware.processes())
-    models = dict(zip(module.names, module.members, strict=True))
+    members = zip(module.names, module.members, strict=True)
+    models = {name: model for name, model in members if isinstance(model, Segmenter)}
     require_trainable(models, module.settings, target.image_size)
     require_sides(models, (target.dataset.test,), target.image_size)
 

@@ -170,8 +170,7 @@ class FitData(pl.LightningDataModule):
         images = _ValidationShare(
             self.validation, self.statistics, self.image_size, trainer.global_rank, trainer.world_size
         )
-        # A data loader's type is that of its items, which the collate function makes something else of.
-        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)  # type: ignore[arg-type]
+        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)
 
 
 class _ValidationShare(Dataset[tuple[Tensor, Tensor]]):

@@ -211,7 +211,7 @@ class _HeadData(pl.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
         sampler = _WholeImages(self.count, self.settings, self.seed, trainer.global_step)
-        return DataLoader(self.images, batch_sampler=sampler, collate_fn=_as_they_are)  # type: ignore[arg-type, return-value]
+        return DataLoader(self.images, batch_sampler=sampler, collate_fn=_as_they_are)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(self, batch: list[_Item], device: torch.device, dataloader_idx: int) -> list[_Item]:  # noqa: ARG002
         """Leave images where they are: of most, the members' scores are known already."""
