@@ -184,7 +184,7 @@ class HeadSettings:
     """
 
     optimizer: HeadOptimizer = "lbfgs"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.5
     momentum: float = 0.9
     schedule: Schedule = "step"
     steps: int = 60
