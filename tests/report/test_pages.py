@@ -286,7 +286,7 @@ def test_confusions_can_be_read_for_few_and_many_classes(tmp_path: Path, classes
 
 def test_finetuning_report_of_an_older_record(tmp_path: Path) -> None:
     full = make_result()
-    new = ("learning_rate", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions",
+    new = ("learning_rates", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions",
            "resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best", "resamples",
            "confusion")  # fmt: skip
     older = {name: getattr(full, name) for name in full.__dataclass_fields__ if name not in new}

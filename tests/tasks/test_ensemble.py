@@ -13,12 +13,15 @@ from muster.data import Dataset, channel_statistics, prepare_image
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.tasks import ensemble as ensemble_module
 from muster.tasks.ensemble import CARD, HEAD, Ensemble, EnsembleError, load_ensemble
-from muster.tasks.head import PIXELS_PER_IMAGE, learn_head
+from muster.tasks.head import learn_head
+from muster.tasks.settings import HeadSettings
 from muster.tasks.source_sample import draw_labelled_pixels
 from tests.helpers import make_target
 
 NAMES = ("first", "größer")
 FILES = ("member_0_first.safetensors", "member_1_größer.safetensors")
+
+PIXELS_PER_IMAGE = HeadSettings().pixels_per_image
 
 
 @pytest.fixture

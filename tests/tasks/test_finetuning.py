@@ -135,7 +135,8 @@ class TestRun:
 
     def test_result_says_how_it_came_about(self, run: Run) -> None:
         result = run.result
-        assert (result.learning_rate, result.batch_size, result.schedule, result.seed) == (0.05, 2, "step", 1)
+        assert (result.batch_size, result.schedule, result.seed) == (2, "step", 1)
+        assert result.learning_rates == dict.fromkeys(result.costs.keys() - {LEARNED_HEAD, PLAIN_MEAN}, 0.05)
         assert (result.image_size, result.precision) == (run.target.image_size, "32-true")
         assert result.versions == software_versions()
         assert result.device.startswith("cpu (")
@@ -173,7 +174,7 @@ class TestRun:
         content = yaml.safe_load((run.folder / RESULT).read_text("utf-8"))
         again = parse_record(content, FinetuneResult, RESULT, ConfigError)
         assert again == replace(run.result, losses={}, confusion=())
-        new = {"learning_rate", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions"}
+        new = {"learning_rates", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions"}
         new |= {"resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best"}
         new |= {"interval_level", "resamples"}
         assert new <= set(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor
 
 from callbacks.selection import recorded_selection
-from muster.data import Dataset, Split, channel_statistics
+from muster.data import VOID, Dataset, Split, channel_statistics
 from muster.errors import ConfigError, SelectionError
-from muster.models import build_model
-from muster.tasks.fitting import CHECKPOINT, FitData, Hardware, fit, keep_checkpoint_of
+from muster.models import Segmenter, build_model
+from muster.tasks.evaluation import confusion_matrices, mean_iou, model_predictor
+from muster.tasks.fitting import CHECKPOINT, FitData, Hardware, _ValidationShare, fit, keep_checkpoint_of
 from muster.tasks.settings import TrainingSettings
 from muster.tasks.training import EnsembleTraining
+from tests.helpers import make_target
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # it holds what is resumed
@@ -142,3 +145,45 @@ def test_a_checkpoint_of_unknown_origin_is_not_taken_up(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).touch()
     keep_checkpoint_of(tmp_path, {"seed": 0})
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+class Hungry(EnsembleTraining):
+    """Asks for more memory than there is."""
+
+    def training_step(self, batch: Any) -> Tensor:
+        return torch.zeros(1 << 50, device=self.device)
+
+
+def test_memory_that_runs_out_is_told_with_what_helps(target: Dataset, tmp_path: Path) -> None:
+    module = Hungry(SETTINGS, 3, ("a",), (build_model("small_fpn", 3, seed=0),))
+    data = FitData(target.train, channel_statistics(target.train), 48, SETTINGS)
+    with pytest.raises(ConfigError, match=r"out of memory on cpu\. A smaller batch_size \(2 now\) or crop_size \(32"):
+        fit(module, data, tmp_path, Hardware("cpu"))
+
+
+@pytest.mark.parametrize(("images", "processes"), [(1, 2), (5, 2), (3, 4), (4, 4)])
+def test_every_process_validates_as_many_items_and_together_each_image_once(
+    target: Dataset, images: int, processes: int
+) -> None:
+    split = target.test.subset(1, 0) if images == 1 else target.train[:images]
+    statistics = channel_statistics(target.train)
+    shares = [_ValidationShare(split, statistics, 48, rank, processes) for rank in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    labelled = [int((mask != VOID).sum()) for share in shares for _, mask in (share[i] for i in range(len(share)))]
+    expected = [int((sample.mask != VOID).sum()) for sample in split]
+    assert sorted(count for count in labelled if count) == sorted(count for count in expected if count)
+
+
+def test_one_class_is_validated_like_any_other_number(tmp_path: Path) -> None:
+    made_up = make_target(3, highest=0)
+    spec = replace(made_up.train.spec, classes=("ground",))
+    train_split, test_split = (replace(split, spec=spec) for split in (made_up.train, made_up.test))
+    module = EnsembleTraining(SETTINGS, 1, ("a",), (build_model("small_fpn", 1, seed=0),))
+    data = FitData(train_split, channel_statistics(train_split), 48, SETTINGS, 0, test_split, 3)
+    fit(module, data, tmp_path, Hardware("cpu"))
+    assert [point["miou/a"] for point in module.history if "miou/a" in point] == [1, 1]
+    model = module.members[0].eval()
+    assert isinstance(model, Segmenter)
+    confusion = confusion_matrices(model_predictor(model), test_split, data.statistics, 48)["prediction"]
+    assert confusion.shape == (1, 1)
+    assert mean_iou(confusion) == 1

@@ -67,7 +67,7 @@ def test_the_last_override_that_matches_wins() -> None:
     ("changes", "error", "said"),
     [
         ({"overrides": [Override("Attic-*", steps=1)]}, ConfigError, "no member matches 'Attic-\\*'.*attic-small_fpn"),
-        ({"overrides": [Override("*", steps=0)]}, ConfigError, "^steps: expected a positive number"),
+        ({"overrides": [Override("*", steps=0)]}, ConfigError, "steps: expected a whole number"),
         ({"datasets": ["worlds/attic", "worlds/attic"]}, ConfigError, "more than one member would be named attic-"),
         ({"pretrainings": ["none", "none"]}, ConfigError, "more than one member would be named attic-"),
         ({"pretrainings": []}, ConfigError, "expected at least one dataset"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from muster.tasks.finetuning import (
     fit_members,
     forget_checkpoint,
     load_members,
+    require_fittable,
     summarise,
     target_data,
     with_baseline,
@@ -55,7 +57,7 @@ from muster.tasks.finetuning import (
 )
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
 SELECTIONS = Path("runs") / "selections"
@@ -83,6 +85,7 @@ def finetune(
     output: Path | None = None,
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     size: int = 3,
     metric: str = "soft_iou_eep",
     train_images: TrainImages = "auto",
@@ -111,6 +114,7 @@ def finetune(
             the folder predictions of the run, in one of its own for every folder of images.
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
+        head: How the ensemble head is learned, once the members are fine-tuned.
         size: Members of the ensemble, where they are chosen at the start.
         metric: What to choose them by.
         train_images: Number of training images of the target, where members are chosen at the start; auto means
@@ -162,6 +166,7 @@ def finetune(
         asked.require_effect({name}, why, files=name != "data_root")
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
+    require_fittable(plan.module, plan.target, hardware)
     resolved = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
@@ -169,7 +174,7 @@ def finetune(
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": data_root}
     inputs = {**inputs, "--selection": chosen}
     with claimed(folder, FINETUNING, inputs):
-        result = _run(plan, folder, hardware, logger, ran, console)
+        result = _run(plan, folder, hardware, head, logger, ran, console)
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
@@ -245,7 +250,13 @@ def _chosen_at_start(
 
 
 def _run(
-    plan: _Plan, folder: Path, hardware: Hardware, logger: LoggerKind, configuration: str, console: Console
+    plan: _Plan,
+    folder: Path,
+    hardware: Hardware,
+    head: HeadSettings,
+    logger: LoggerKind,
+    configuration: str,
+    console: Console,
 ) -> FinetuneResult | None:
     """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
     target = plan.target.dataset.spec.name
@@ -254,7 +265,7 @@ def _run(
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
     result, succeeded = None, False
     try:
-        with fit_progress(console, plan.module.settings.steps, headline) as progress:
+        with fit_progress(console, plan.module.settings.total_steps, headline) as progress:
             clock = Clock(progress)
             writes = fit_members(
                 plan.module,
@@ -264,9 +275,10 @@ def _run(
                 [clock, *_selecting(plan, folder)],
                 loggers,
                 _depends_on(plan),
+                partial(load_members, plan.pool),
             )
         if writes:
-            result = _conclude(plan, folder, hardware, loggers, configuration, clock)
+            result = _conclude(plan, folder, hardware, head, loggers, configuration, clock)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -288,16 +300,21 @@ def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
 
 
 def _conclude(
-    plan: _Plan, folder: Path, hardware: Hardware, loggers: list[Logger], configuration: str, clock: Clock
+    plan: _Plan,
+    folder: Path,
+    hardware: Hardware,
+    head: HeadSettings,
+    loggers: list[Logger],
+    configuration: str,
+    clock: Clock,
 ) -> FinetuneResult:
-    seconds = clock.seconds
     selection = plan.chosen or Selection.load(folder / SELECTION)
     best = selection.ranking.order(selection.metric)[0]
     scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
-    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware)
+    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
     result = summarise(
-        selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
+        selection, scores, plan.module, ensemble, counts, plan.target, hardware, clock.seconds, clock.resumed_at_steps
     )
     pictures = finetuned_pictures(ensemble, plan.target, hardware)
     write_results(folder, result, plan.module, ensemble)

@@ -6,6 +6,7 @@ from muster.models.build import build_model, check_architecture, list_architectu
 from muster.models.prediction import predict_probabilities, upsample_probabilities
 from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights, weights_file
 from muster.models.segmenter import Body, Segmenter, StageMaps
+from muster.models.smp import minimum_side
 
 __all__ = [
     "PRETRAINING_SCHEMES",
@@ -16,6 +17,7 @@ __all__ = [
     "check_architecture",
     "list_architectures",
     "load_weights",
+    "minimum_side",
     "predict_probabilities",
     "upsample_probabilities",
     "weights_file",

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
+from muster.data.transforms import SIDE_MULTIPLE
 from muster.errors import ConfigError, PretrainingError, unknown_name
 from muster.models.pretraining import hub_weights
 from muster.models.segmenter import Body, StageMaps
@@ -97,7 +98,19 @@ def _built(architecture: str, encoder: str, weights: str | bool | None) -> SMPBo
             f"Architecture {architecture!r} and encoder {encoder!r} do not go together: {str(error).rstrip('.')}. "
             "Use another encoder, e.g. 'resnet18', or another architecture."
         ) from error
-    return SMPBody(network, _MINIMUM_SIDES.get(architecture, 32))
+    return SMPBody(network, minimum_side(architecture))
+
+
+def minimum_side(architecture: str) -> int:
+    """The smallest image side that an architecture can take, known without building it.
+
+    Args:
+        architecture: Any name that :func:`muster.models.build_model` takes.
+
+    Returns:
+        In pixels.
+    """
+    return _MINIMUM_SIDES.get(architecture.partition(":")[0], SIDE_MULTIPLE)
 
 
 def _any_image_size(architecture: str, encoder: str) -> dict[str, bool]:

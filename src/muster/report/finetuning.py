@@ -261,13 +261,13 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
     """How the result came about; what an older record does not say is left out."""
     minutes, seconds = divmod(round(result.seconds), 60)
     predicted = ", ".join(f"{metric_label(metric)} {number(score)}" for metric, score in result.predicted.items())
-    rate, batch, size = result.learning_rate, result.batch_size, result.image_size
+    batch, size = result.batch_size, result.image_size
     entries = [
         ("training images", f"{result.train_images:,}"),
         ("test images", f"{result.test_images:,}"),
         ("steps", f"{result.steps:,}"),
         ("resumed", resumed_text(result)),
-        ("learning rate", "" if rate is None else f"{rate:g}{f', schedule {result.schedule}' * bool(result.schedule)}"),
+        ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} images"),
         ("image size", "" if size is None else f"{size} pixels, longer side"),
         ("seed", str(result.seed)),
@@ -280,3 +280,18 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
     ]
     return [(key, value) for key, value in entries if value]
+
+
+def _rates(result: FinetuneResult) -> str:
+    """One rate if all members have the same, otherwise each with its own; and by what they were chosen."""
+    rates = result.learning_rates
+    if not rates:
+        return ""
+    same = len(set(rates.values())) == 1
+    said = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    if result.schedule:
+        said += f", schedule {result.schedule}"
+    if not result.held_out:
+        return said
+    tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
+    return f"{said} (of {tried}, each member's best by mIoU on held-out training images)"

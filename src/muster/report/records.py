@@ -75,13 +75,16 @@ class FinetuneResult:
         class_pixels: Test pixels of each class.
         predicted: Score of the ensemble under each metric, before fine-tuning.
         predicted_class_ious: IoU of each class as predicted before fine-tuning, if known.
-        losses: For every member, the course of its training loss as (step, loss).
+        losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
+            it was trained step by step.
+        learning_rates: For every member, the initial rate that it was fine-tuned with.
+        held_out: For members whose rate was chosen, mIoU on held-out training images by rate; ``None`` where training
+            diverged.
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
         metric: What the ensemble was chosen by.
         seed: Of the fine-tuning and of the bootstrap samples.
-        learning_rate: Initial rate.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
         image_size: Longer side at which members see the images, in pixels.
@@ -114,12 +117,13 @@ class FinetuneResult:
     predicted: dict[str, float]
     predicted_class_ious: tuple[float | None, ...] | None = None
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
     head_weights: dict[str, list[float]] = field(default_factory=dict)
     head_biases: dict[str, list[float]] = field(default_factory=dict)
     pool: str = ""
     metric: str = ""
     seed: int = 0
-    learning_rate: float | None = None
     batch_size: int | None = None
     schedule: str = ""
     image_size: int | None = None

@@ -30,6 +30,15 @@ from muster.data import (
     warn_of_shared_images,
 )
 from muster.errors import ConfigError, SelectionError
+from muster.limits import (
+    MOST_IMAGES,
+    MOST_PIXELS,
+    MOST_PROCESSES,
+    MOST_STEPS,
+    require_real,
+    require_seed,
+    require_whole,
+)
 from muster.machine import device_label
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
 from muster.metrics._ties import first_best
@@ -188,8 +197,10 @@ def select(
     require_hard_options(measures, predictor == "counting", hardness_model, hard_eep)
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
-    if seed < 0:
-        raise ConfigError(f"seed: expected at least 0, but got {seed}.")
+    require_seed("seed", seed)
+    require_real("cache_gb", cache_gb)
+    require_real("memory_gb", memory_gb)
+    require_whole("num_workers", num_workers, 0, MOST_PROCESSES)
     runs_on = resolve_device(device)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
@@ -321,9 +332,10 @@ def _require_l_max(l_max: float, measures: Sequence[Measure]) -> None:
 
 
 def _require_positive(**options: int | None) -> None:
+    most = {"image_size": MOST_PIXELS, "batch_size": MOST_IMAGES, "pixels_per_image": MOST_STEPS}
     for name, value in options.items():
-        if value is not None and value < 1:
-            raise ConfigError(f"{name}: expected at least 1, but got {value}.")
+        if value is not None:
+            require_whole(name, value, 1, most.get(name))
 
 
 def usual_image_size(members: Sequence[Member]) -> int:

@@ -124,7 +124,7 @@ def require_searchable(
     """
     for option in ("max_parameters", "max_inference_seconds"):
         most = getattr(budget, option)
-        if most is not None and not most > 0:
+        if most is not None and not 0 < most < math.inf:
             raise ConfigError(f"{option}: expected a positive number, but got {most}.")
     if size == AUTO:
         require_compares_sizes(chosen_by.name)

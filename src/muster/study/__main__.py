@@ -15,10 +15,10 @@ from muster.outputs import STUDY, Inputs, claimed
 from muster.search.reopening import open_pool, open_target, warn_if_from_before
 from muster.search.selection import Selection
 from muster.study.markdown import study_as_markdown
-from muster.study.reached import run_study
+from muster.study.reached import require_one_process, run_study
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings
 
 
 def study(
@@ -26,6 +26,7 @@ def study(
     output: Path,
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     members: Literal["chosen", "all"] = "chosen",
     scratch: tuple[str, ...] = (),
     pool: Path | None = None,
@@ -40,7 +41,8 @@ def study(
         selection: Folder of a selection, as select.py wrote it.
         output: Folder of the study: study.yaml, study.md, ensembles.csv.
         training: How to fine-tune.
-        hardware: What to compute on.
+        hardware: What to compute on; in one process.
+        head: How the heads of the chosen ensembles are learned.
         members: Fine-tune what any metric chose, B1 and a random ensemble; or all eligible members.
         scratch: Architectures to train on the target from random weights, for comparison.
         pool: Where the selection's pool lies now, if it was moved.
@@ -52,6 +54,7 @@ def study(
     Returns:
         0.
     """
+    require_one_process(hardware)
     loaded = Selection.load(selection)
     warn_if_from_before(loaded, selection)
     dataset = open_target(loaded, target, data_root)
@@ -69,9 +72,9 @@ def study(
         "--data_root": data_root,
     }
     with claimed(output, STUDY, inputs):
-        with fit_progress(console, training.steps, f"Fine-tuning for {loaded.target}.") as progress:
+        with fit_progress(console, training.total_steps, f"Fine-tuning for {loaded.target}.") as progress:
             result = run_study(
-                loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress
+                loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress, head
             )
         text = study_as_markdown(result, opened)
         for name, content in (

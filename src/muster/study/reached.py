@@ -12,7 +12,7 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from muster.data import Dataset, prepared_images
+from muster.errors import ConfigError
 from muster.files import plain, whole_file, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
@@ -33,7 +34,7 @@ from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import confusion_of, mean_iou
 from muster.tasks.finetuning import WORK, TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
 from muster.tasks.fitting import Hardware
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
 RANDOM = "random"
@@ -86,6 +87,7 @@ def run_study(
     scratch: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
 ) -> StudyResult:
     """Fine-tune members of a pool once, and compare all their ensembles with what was predicted.
 
@@ -100,17 +102,22 @@ def run_study(
         scratch: Architectures to train on the target from random weights, for comparison.
         seed: Of the random ensemble.
         progress: Told about the course of fine-tuning.
+        head: How the heads are learned.
 
     Returns:
         What was reached.
+
+    Raises:
+        ConfigError: If more than one process would share the fit: a study evaluates in one.
     """
+    require_one_process(hardware)
     target = target_data(selection, dataset)
     choices = {**selection.choices, RANDOM: _random_choice(selection, seed)}
     wanted = {selection.single_best}.union(*choices.values())
     names = tuple(name for name in selection.member_names if members == "all" or name in wanted)
     module = _module(pool, names, scratch, target, settings)
-    if not fit_members(module, target, folder, hardware, [Clock(progress)] if progress else ()):
-        raise RuntimeError("A study runs in one process.")
+    clock = [Clock(progress)] if progress else ()
+    fit_members(module, target, folder, hardware, clock, reload=partial(_load, pool, target, settings))
     singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
     table = _table(selection, ensembles)
     result = StudyResult(
@@ -121,7 +128,7 @@ def run_study(
         leeps=selection.member_scores,
         choices=choices,
         plain_means={metric: ensembles[chosen] for metric, chosen in choices.items()},
-        learned_heads=_learned_heads(module, choices, target, hardware),
+        learned_heads=_learned_heads(module, choices, target, hardware, head, folder),
         single_best=selection.single_best,
         spread=(table["reached"].min(), table["reached"].mean(), table["reached"].max()),
         ensembles=len(table),
@@ -138,6 +145,22 @@ def _parameters(module: EnsembleTraining) -> dict[str, int]:
     return {name: model.num_parameters for name, model in models if isinstance(model, Segmenter)}
 
 
+def require_one_process(hardware: Hardware) -> None:
+    """Refuse what would share a study's fit among processes.
+
+    Args:
+        hardware: What to compute on.
+
+    Raises:
+        ConfigError: If there would be more than one process.
+    """
+    if hardware.processes() > 1:
+        raise ConfigError(
+            f"hardware.devices: a study fits and evaluates in one process, but got {hardware.processes()}. "
+            "Give 1, and start it without torchrun."
+        )
+
+
 def _random_choice(selection: Selection, seed: int) -> tuple[str, ...]:
     names = np.array(selection.member_names)
     return tuple(sorted(np.random.default_rng(seed).choice(names, selection.size, replace=False).tolist()))
@@ -146,13 +169,20 @@ def _random_choice(selection: Selection, seed: int) -> tuple[str, ...]:
 def _module(
     pool: Pool, names: Sequence[str], scratch: Sequence[str], target: TargetData, settings: TrainingSettings
 ) -> EnsembleTraining:
-    num_classes = target.dataset.spec.num_classes
-    fresh = [build_model(architecture, num_classes, seed=settings.seed) for architecture in scratch]
-    module = EnsembleTraining(settings, num_classes)
-    module.set_members(
-        [*names, *(SCRATCH + architecture for architecture in scratch)], [*load_members(pool, names), *fresh]
-    )
+    module = EnsembleTraining(settings, target.dataset.spec.num_classes)
+    everyone = [*names, *(SCRATCH + architecture for architecture in scratch)]
+    module.set_members(everyone, _load(pool, target, settings, everyone))
     return module
+
+
+def _load(pool: Pool, target: TargetData, settings: TrainingSettings, names: Sequence[str]) -> list[Segmenter]:
+    """Members of the pool, and networks with random weights."""
+    return [
+        build_model(name.removeprefix(SCRATCH), target.dataset.spec.num_classes, seed=settings.seed)
+        if name.startswith(SCRATCH)
+        else load_members(pool, [name])[0]
+        for name in names
+    ]
 
 
 @torch.no_grad()
@@ -192,12 +222,17 @@ def _sums(
 
 
 def _learned_heads(
-    module: EnsembleTraining, choices: Mapping[str, tuple[str, ...]], target: TargetData, hardware: Hardware
+    module: EnsembleTraining,
+    choices: Mapping[str, tuple[str, ...]],
+    target: TargetData,
+    hardware: Hardware,
+    head: HeadSettings,
+    folder: Path,
 ) -> dict[str, float]:
     reached: dict[tuple[str, ...], float] = {}
     for chosen in choices.values():
         if chosen not in reached:
-            ensemble = build_ensemble(module, chosen, target, hardware)
+            ensemble = build_ensemble(module, chosen, target, hardware, head, folder)
             reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD].confusion)
     return {metric: reached[chosen] for metric, chosen in choices.items()}
 

@@ -19,6 +19,7 @@ class Clock(Callback):
     def __init__(self, progress: Progress) -> None:
         """Start the clock."""
         self.progress = progress
+        self.steps_before = 0  # of fits that came before this one
         self.told = 0.0
         self.before = 0.0
         self.started = time.monotonic()
@@ -59,4 +60,4 @@ class Clock(Callback):
         now = time.monotonic()
         if trainer.is_global_zero and (now - self.told > 1 or trainer.global_step == trainer.max_steps):
             self.told = now
-            self.progress(trainer.global_step, float(outputs["loss"]))
+            self.progress(self.steps_before + trainer.global_step, float(outputs["loss"]))

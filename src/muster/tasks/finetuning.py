@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -22,12 +24,16 @@ from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, cho
 from muster.report.pictures import class_counts, shrink
 from muster.search.reopening import require_same_data
 from muster.search.selection import SelectionRecord
+from muster.tasks.checks import require_shared_batches, require_sides, require_trainable
 from muster.tasks.ensemble import Ensemble
 from muster.tasks.evaluation import SplitCounts, class_ious, count_split, mean_iou
 from muster.tasks.fitting import FitData, Hardware, fit, keep_checkpoint_of
 from muster.tasks.head import learn_head
+from muster.tasks.head_training import fit_head
 from muster.tasks.intervals import DRAWS, LEVEL
+from muster.tasks.rates import Trials, choose_rates
 from muster.tasks.results import confusion_table, differences_to, measure_costs, miou_intervals
+from muster.tasks.settings import HeadSettings, TrainingSettings
 from muster.tasks.training import EnsembleTraining
 
 WORK = "work"
@@ -73,6 +79,25 @@ def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
     return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
 
 
+def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Hardware) -> None:
+    """Check before anything is fitted that devices, batches, crops and images go together.
+
+    Args:
+        module: With its members, if they are chosen already.
+        target: What to fine-tune on.
+        hardware: What to compute on.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    hardware.require_devices(hardware.resolved_devices())
+    require_shared_batches(module.settings, hardware.processes())
+    members = zip(module.names, module.members, strict=True)
+    models = {name: model for name, model in members if isinstance(model, Segmenter)}
+    require_trainable(models, module.settings, target.image_size)
+    require_sides(models, (target.dataset.test,), target.image_size)
+
+
 def fit_members(
     module: EnsembleTraining,
     target: TargetData,
@@ -81,8 +106,12 @@ def fit_members(
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
     depends_on: Mapping[str, object] | None = None,
+    reload: Callable[[Sequence[str]], Sequence[Segmenter]] | None = None,
 ) -> bool:
     """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
+
+    Where the settings name rates to choose from, one fit for each comes before, on some of the images (see
+    :func:`muster.tasks.rates.choose_rates`); the last fit takes all images, and for each member its best rate.
 
     Args:
         module: With members, or with a callback that gives it some.
@@ -92,6 +121,7 @@ def fit_members(
         callbacks: For the Trainer.
         loggers: For the Trainer.
         depends_on: What else the result depends on, so that a checkpoint of another run is not taken up.
+        reload: Gives source models by name, for the fits that only choose a rate.
 
     Returns:
         Whether this process is the one that evaluates and writes.
@@ -104,11 +134,47 @@ def fit_members(
         "members": module.names,
         **(depends_on or {}),
     }
+    if module.settings.learning_rates:
+        assert reload is not None  # whoever lets a user give rates passes it
+        description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
     keep_checkpoint_of(folder / WORK, plain(description))
     data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
+
+
+def _choose_rates(
+    module: EnsembleTraining,
+    target: TargetData,
+    folder: Path,
+    hardware: Hardware,
+    callbacks: Sequence[Callback],
+    description: Mapping[str, Any],
+    reload: Callable[[Sequence[str]], Sequence[Segmenter]],
+) -> dict[str, float]:
+    """Give a module the best rate of each member, and members if it has none yet."""
+
+    def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:
+        made = EnsembleTraining(settings, module.num_classes, trial=True)
+        if names := tuple(names) or module.names:
+            made.set_members(names, reload(names))
+        return made
+
+    trials = Trials(
+        module.settings,
+        target.train,
+        target.statistics,
+        target.image_size,
+        hardware.num_workers,
+        folder / WORK,
+        description,
+    )
+    choice, names = choose_rates(trials, trial, hardware, callbacks)
+    if not module.members_chosen:
+        module.set_members(names, reload(names))
+    module.rates, module.held_out = choice.chosen, choice.held_out
+    return choice.chosen
 
 
 def load_members(pool: Pool, names: Sequence[str]) -> list[Segmenter]:
@@ -121,14 +187,43 @@ def with_baseline(selection: SelectionRecord) -> tuple[str, ...]:
     return tuple(sorted({*selection.members, selection.single_best}))
 
 
-def build_ensemble(module: EnsembleTraining, names: Sequence[str], target: TargetData, hardware: Hardware) -> Ensemble:
-    """Put fine-tuned members together, and learn their head."""
+def build_ensemble(
+    module: EnsembleTraining,
+    names: Sequence[str],
+    target: TargetData,
+    hardware: Hardware,
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
+    folder: Path | None = None,
+    loggers: Sequence[Logger] = (),
+) -> Ensemble:
+    """Put fine-tuned members together, and learn their head.
+
+    Args:
+        module: Fitted.
+        names: The members of the ensemble.
+        target: What they were fine-tuned on.
+        hardware: What to compute on.
+        head: How the head is learned.
+        folder: Of the run; the checkpoints of ``sgd`` go to its folder ``work``.
+        loggers: For the curve of ``sgd``, which the module's history is given too.
+
+    Returns:
+        The ensemble, in evaluation mode.
+    """
     models = [module.members[module.names.index(name)] for name in names]
     members = [model for model in models if isinstance(model, Segmenter)]
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
-    device = hardware.resolved_device()
+    device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
-    learn_head(ensemble, target.train, module.settings.seed, device)
+    if head.optimizer == "lbfgs":
+        learn_head(ensemble, target.train, seed, device, settings=head)
+        return ensemble
+    assert folder is not None  # whoever lets a user ask for sgd passes it
+    word = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    place = folder / WORK / f"head-{word}"
+    module.history += fit_head(
+        ensemble, target.train, head, seed, place, hardware, loggers, steps_before=module.settings.steps
+    )
     return ensemble
 
 
@@ -198,13 +293,14 @@ def summarise(
         class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
         predicted=dict(scores),
         predicted_class_ious=selection.class_ious,
-        losses={name: module.losses(name) for name in module.names},
+        losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
+        learning_rates={name: module.rate_of(name) for name in module.names},
+        held_out=module.held_out,
         head_weights=dict(zip(ensemble.names, weights, strict=True)),
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
         pool=selection.pool,
         metric=selection.metric,
         seed=settings.seed,
-        learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         schedule=settings.schedule,
         image_size=target.image_size,

@@ -17,9 +17,10 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import TorchCheckpointIO
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from muster.data import (
+    VOID,
     ChannelStatistics,
     PreparedSplit,
     Split,
@@ -29,9 +30,11 @@ from muster.data import (
 )
 from muster.errors import ConfigError, OutputError
 from muster.files import read_yaml, remove_partial, whole_file, write_yaml
+from muster.limits import MOST_PROCESSES, require_whole
 from muster.tasks.batch_norm import SynchronisedBatchNorm
+from muster.tasks.checks import TakesCrops, require_shared_batches
 from muster.tasks.settings import TrainingSettings
-from muster.tasks.training import EnsembleTraining
+from muster.tasks.training import EnsembleTraining, TrainingDivergedError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
@@ -62,14 +65,29 @@ class Hardware:
         Raises:
             ConfigError: If a number is out of its range.
         """
-        if self.devices < 1 or self.num_workers < 0:
-            raise ConfigError(
-                f"hardware: expected devices >= 1 and num_workers >= 0, but got {self.devices} and {self.num_workers}."
-            )
+        require_whole("hardware.devices", self.devices, 1, MOST_PROCESSES)
+        require_whole("hardware.num_workers", self.num_workers, 0, MOST_PROCESSES)
 
     def resolved_devices(self) -> int:
         """How many devices of this machine work on a fit: what torchrun started, if it did."""
         return int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+
+    def processes(self) -> int:
+        """How many processes share a fit, on all machines together."""
+        return self.resolved_devices() * _nodes()
+
+    def require_devices(self, devices: int) -> None:
+        """Check that this machine has so many devices.
+
+        Args:
+            devices: How many a fit asks for here.
+
+        Raises:
+            ConfigError: If it has fewer, or none of the kind.
+        """
+        there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(self.resolved_device(), devices)
+        if devices > there:
+            raise ConfigError(f"hardware.devices: expected at most the {there} of this machine, but got {devices}.")
 
     def resolved_device(self) -> str:
         """The device type that ``auto`` means here.
@@ -96,6 +114,11 @@ class Hardware:
     def resolved_options(self) -> dict[str, str]:
         """What ``auto`` means here, by the names of the options, for the record of a run."""
         return {"hardware.device": self.resolved_device(), "hardware.precision": self.resolved_precision()}
+
+
+def _nodes() -> int:
+    """Machines that work on a fit: set by torchrun, like LOCAL_WORLD_SIZE."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
 
 
 class FitData(pl.LightningDataModule):
@@ -148,15 +171,36 @@ class FitData(pl.LightningDataModule):
         trainer = self.trainer
         if self.validation is None or trainer is None:
             return []
-        share = range(trainer.global_rank, len(self.validation), trainer.world_size)
-        images = PreparedSplit(self.validation, self.statistics, self.image_size, share)
-        # A data loader's type is that of its items, which the collate function makes something else of.
-        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)  # type: ignore[arg-type]
+        images = _ValidationShare(
+            self.validation, self.statistics, self.image_size, trainer.global_rank, trainer.world_size
+        )
+        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)
 
 
-def _one_image(items: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    ((_, image, mask),) = items
-    return image[None], mask[None].long()
+class _ValidationShare(Dataset[tuple[Tensor, Tensor]]):
+    """One process's share of the validation images: as many items in each process, or Lightning's loops part ways.
+
+    Where there are not enough images, the last item is an image again with nothing but void to be scored.
+    """
+
+    def __init__(
+        self, split: Split, statistics: ChannelStatistics, image_size: int, rank: int, world_size: int
+    ) -> None:
+        self.places = range(rank, -(-len(split) // world_size) * world_size, world_size)
+        self.images = PreparedSplit(split, statistics, image_size)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        place, count = self.places[position], len(self.images)
+        _, image, mask = self.images[place % count]
+        return image, mask.long() if place < count else torch.full_like(mask, VOID).long()
+
+
+def _one_image(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    ((image, mask),) = items
+    return image[None], mask[None]
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -246,13 +290,16 @@ def fit(
         The trainer, done.
 
     Raises:
-        ConfigError: If the checkpoint is damaged or holds objects.
+        ConfigError: If the checkpoint is damaged or holds objects, the devices do not divide the batch, a member cannot
+            take the crops, or memory is short.
+        TrainingDivergedError: If the loss became infinite or NaN; the checkpoint is deleted, as it may be spoilt.
         KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
+    hardware.require_devices(hardware.resolved_devices())
+    require_shared_batches(settings, hardware.processes())
     checkpoint = folder / CHECKPOINT
-    device, devices = hardware.resolved_device(), hardware.resolved_devices()
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", "1"))  # set by torchrun, like LOCAL_WORLD_SIZE
+    device, devices, nodes = hardware.resolved_device(), hardware.resolved_devices(), _nodes()
     keep = ModelCheckpoint(
         folder, Path(CHECKPOINT).stem, every_n_train_steps=settings.checkpoint_every, enable_version_counter=False
     )
@@ -269,16 +316,74 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks],
+        callbacks=[keep, *callbacks, TakesCrops()],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    try:
+        _run(trainer, module, data, checkpoint)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"The training ran out of memory on {device}. A smaller batch_size ({settings.batch_size} now) or "
+            f"crop_size ({settings.crop_for(data.image_size)} now) helps."
+        ) from error
+    return trainer
+
+
+def fit_alone(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    folder: Path,
+    hardware: Hardware,
+    steps: int,
+    loggers: Sequence[Logger] = (),
+) -> None:
+    """Train something small in this process on one device, from the checkpoint in ``folder`` if there is one.
+
+    Args:
+        module: What to train.
+        data: What to train it on.
+        folder: Where checkpoints go.
+        hardware: Says which kind of device.
+        steps: When to end. There are about ten checkpoints.
+        loggers: Of the caller.
+
+    Raises:
+        ConfigError: If the checkpoint is damaged or holds objects.
+        TrainingDivergedError: If the loss became infinite or NaN; the checkpoint is deleted, as it may be spoilt.
+        KeyboardInterrupt: After Ctrl-C.
+    """
+    device = hardware.resolved_device()
+    every = max(1, steps // 10)
+    keep = ModelCheckpoint(folder, Path(CHECKPOINT).stem, every_n_train_steps=every, enable_version_counter=False)
+    trainer = pl.Trainer(
+        accelerator={"cuda": "gpu"}.get(device, device),
+        devices=1,
+        precision="32-true",
+        max_steps=steps,
+        max_epochs=-1,
+        limit_val_batches=0,
+        log_every_n_steps=1,
+        callbacks=[keep],
+        plugins=[WholeCheckpoints()],
+        logger=list(loggers) or False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    _run(trainer, module, data, folder / CHECKPOINT)
+
+
+def _run(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, checkpoint: Path) -> None:
+    """Fit from the checkpoint on, if there is one."""
     if checkpoint.is_file():
         require_plain(checkpoint)
-    remove_partial(folder)  # a kill while a checkpoint was written leaves one
+    remove_partial(checkpoint.parent)  # a kill while a checkpoint was written leaves one
     try:
         trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
     except SystemExit as stop:
@@ -287,4 +392,12 @@ def fit(
         # Lightning makes a silent exit of Ctrl-C, and has the signal ignored from then on.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from stop
-    return trainer
+    except TrainingDivergedError:
+        checkpoint.unlink(missing_ok=True)  # it may be spoilt already
+        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was short; torch has a class for that on a GPU, but only words on the CPU."""
+    said = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said

@@ -14,21 +14,20 @@ from torch import Tensor
 from muster.data import Split, prepared_images
 from muster.probe import read_corners
 from muster.tasks.ensemble import Ensemble, EnsembleHead
+from muster.tasks.head_training import distance_from_mean
+from muster.tasks.settings import HeadSettings
 from muster.tasks.source_sample import draw_labelled_pixels
-
-PIXELS_PER_IMAGE = 200
-"""Enough for 2 S C parameters: 150 images give 30 000 pixels."""
-
-ITERATIONS = 60
-
-PENALTY = 1e-4
-"""Of the squared distance from the plain mean: on images that the members know by heart, biases would grow for ever."""
 
 
 def learn_head(
-    ensemble: Ensemble, train: Split, seed: int, device: torch.device | str = "cpu", batch_size: int = 16
+    ensemble: Ensemble,
+    train: Split,
+    seed: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+    settings: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
 ) -> tuple[float, float]:
-    """Fit the head to the target training images, with the members frozen.
+    """Fit the head to the target training images by L-BFGS, with the members frozen.
 
     The members look at every image once, whole. Then the cross-entropy of the ensemble's prediction at seeded pixels,
     with a small penalty on leaving the plain mean, is minimised over the head alone. That takes seconds and loses
@@ -40,12 +39,13 @@ def learn_head(
         seed: Which pixels.
         device: Where the ensemble is.
         batch_size: Images at a time.
+        settings: How many pixels of each image, how many iterations, and the penalty.
 
     Returns:
         The loss before and after; the one after is not larger. (0, 0) if every pixel is void. Where the loss before is
         not finite, the plain mean stays.
     """
-    readings, labels = _collect(ensemble, train, seed, device, batch_size)
+    readings, labels = _collect(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
     if len(labels) == 0:
         return 0.0, 0.0
     head = ensemble.head
@@ -54,7 +54,7 @@ def learn_head(
         before = float(_loss(head, readings, labels))
     if not math.isfinite(before):  # a member went astray, and there is nothing to go downhill on
         return before, before
-    _minimise(head, readings, labels)
+    _minimise(head, readings, labels, settings)
     with torch.no_grad():
         after = float(_loss(head, readings, labels))
     if not after <= before:  # a line search that went astray: the plain mean stays
@@ -75,22 +75,17 @@ class _Reading(NamedTuple):
     shares: Tensor
 
 
-def _minimise(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> None:
+def _minimise(head: EnsembleHead, readings: list[_Reading], labels: Tensor, settings: HeadSettings) -> None:
     """Full-batch L-BFGS: there are a few dozen parameters, and every one concerns every pixel."""
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=settings.steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = _loss(head, readings, labels) + PENALTY * _distance(head)
+        loss = _loss(head, readings, labels) + settings.penalty * distance_from_mean(head)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-
-
-def _distance(head: EnsembleHead) -> Tensor:
-    """Squared distance of weights and biases from those of the plain mean."""
-    return (head.weights - 1).square().sum() + head.biases.square().sum()
 
 
 def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tensor:
@@ -105,7 +100,7 @@ def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tenso
 
 @torch.no_grad()
 def _collect(
-    ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int
+    ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int, pixels_per_image: int
 ) -> tuple[list[_Reading], Tensor]:
     """One pass over the images: what each member says at the sampled pixels, and their labels ``[p]``."""
     parts: list[list[_Reading]] = [[] for _ in ensemble.names]
@@ -113,7 +108,7 @@ def _collect(
     for batch in prepared_images(train, ensemble.statistics, ensemble.image_size, batch_size):
         maps = ensemble.member_maps(batch.images.to(device))
         for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
-            rows, columns = draw_labelled_pixels(mask, PIXELS_PER_IMAGE, seed, index)
+            rows, columns = draw_labelled_pixels(mask, pixels_per_image, seed, index)
             labels.append(mask[rows, columns].long())
             rows, columns, size = rows.to(device), columns.to(device), (mask.shape[0], mask.shape[1])
             for member, scores in enumerate(maps):

@@ -12,11 +12,12 @@ from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_im
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.files import as_file_name
-from muster.models import check_architecture, weights_file
+from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
 from muster.report.tracking import LoggerKind
+from muster.tasks.checks import require_crops, require_shared_batches, require_trainable
 from muster.tasks.fitting import Hardware
-from muster.tasks.settings import Schedule, SourceSettings
+from muster.tasks.settings import Loss, Schedule, SourceSettings
 from muster.tasks.source import MemberJob
 
 _MOST_MASKS = 5000
@@ -32,7 +33,10 @@ class Override:
         steps: See SourceSettings, as for all that follow.
         batch_size: Images per step.
         learning_rate: Initial rate.
+        learning_rates: Rates to choose from.
+        held_out_fraction: Share of the training images held out to choose by.
         schedule: How the rate falls.
+        loss: What is brought to the size of the mask.
         image_size: Longer side of the images, in pixels.
         crop_size: Side of the crops, in pixels.
         scale_range: Least and greatest factor of the random rescaling.
@@ -49,7 +53,10 @@ class Override:
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    learning_rates: tuple[float, ...] | None = None
+    held_out_fraction: float | None = None
     schedule: Schedule | None = None
+    loss: Loss | None = None
     image_size: int | None = None
     crop_size: int | None = None
     scale_range: tuple[float, float] | None = None
@@ -62,9 +69,16 @@ class Override:
     seed: int | None = None
 
     def apply(self, settings: SourceSettings) -> SourceSettings:
-        """The settings with what this override names put in."""
+        """The settings with what this override names put in.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
-        return replace(settings, **{name: value for name, value in given.items() if value is not None})
+        try:
+            return replace(settings, **{name: value for name, value in given.items() if value is not None})
+        except ConfigError as error:
+            raise ConfigError(f"plan.overrides for {self.members!r}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -119,7 +133,8 @@ def plan_jobs(
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
             pixels.
-        ConfigError: If nothing is planned, two members would have the same name, or an override matches none.
+        ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
+            value out of range, or a member's batches or crops cannot work.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
     for dataset in opened:
@@ -136,6 +151,8 @@ def plan_jobs(
         for name in [member_name(dataset.spec.name, architecture, pretraining)]
     ]
     _check(plan, jobs)
+    for job in jobs:
+        _check_batches(job, opened)
     _check_data(opened, jobs)
     return jobs
 
@@ -152,6 +169,20 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
         for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
             require_usable(dataset.train.subset(count, seed).subset(_MOST_MASKS, seed), masks_only=True)
         require_usable(dataset.test.subset(_MOST_MASKS, 0), masks_only=True)
+
+
+def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
+    """What a fit would refuse at its first step. A network is built for it only where the batch is a single image."""
+    try:
+        job.hardware.require_devices(job.hardware.devices)
+        require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
+        require_crops(job.name, job.architecture, job.settings, job.settings.image_size)
+        if job.settings.batch_size == 1:
+            classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
+            model = build_model(job.architecture, classes)
+            require_trainable({job.name: model}, job.settings, job.settings.image_size)
+    except ConfigError as error:
+        raise ConfigError(f"{job.name}: {error}") from error
 
 
 def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:

@@ -102,7 +102,9 @@ def train_pool(
         waiting = [job for job in jobs if not _finished(job, outcome)]
         count = min(workers or default_workers(hardware), max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
-        progress.begin({job.name: job.settings.steps for job in waiting}, f"Training {len(waiting)} members{there}.")
+        progress.begin(
+            {job.name: job.settings.total_steps for job in waiting}, f"Training {len(waiting)} members{there}."
+        )
         _Crew(waiting, count, hardware, lock, outcome, progress).run()
         (pool / FAILURES).unlink(missing_ok=True)
         if outcome.failed:
@@ -137,6 +139,8 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
     }
     compared |= {"architecture": job.architecture, "image_size": job.settings.image_size}
+    if job.settings.learning_rates:
+        del compared["learning_rate"]  # the card has the one that was chosen
     other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
     if other:
         told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())

@@ -1,14 +1,43 @@
-"""How a model is trained: the few knobs that source training and fine-tuning share."""
+"""How a model is trained: the few knobs that source training and fine-tuning share, and those of the ensemble head."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from muster.data import SIDE_MULTIPLE, fit_size
 from muster.errors import ConfigError
+from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
 
 Schedule = Literal["step", "poly"]
+
+Loss: TypeAlias = Literal["scores", "probabilities"]
+"""What is brought to the size of the mask before the loss is taken."""
+
+HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
+
+MOST_RATES = 20
+"""Rates to choose from: each costs a fit."""
+
+_LARGEST_FACTOR = 100.0
+"""Of the random rescaling: beyond it a training crop is a single stored pixel."""
+
+
+def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
+    """The learning rate at a step, as a share of the initial rate.
+
+    Args:
+        schedule: ``step`` is a tenth after 2/3 of the steps (A22 B), ``poly`` is (1 - step / steps)^0.9 (M21 A.2).
+        step: Steps done.
+        steps: Steps in all.
+
+    Returns:
+        In 0..1.
+    """
+    if schedule == "step":
+        return 1.0 if 3 * step < 2 * steps else 0.1
+    return float(max(0.0, 1.0 - step / steps) ** 0.9)
 
 
 @dataclass(frozen=True)
@@ -19,22 +48,31 @@ class TrainingSettings:
         steps: Number of optimizer steps.
         batch_size: Images per step, over all devices together.
         learning_rate: Initial rate.
+        learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
+            without those held out, the best on the held-out ones is taken, and with it all training images are
+            learned from. Empty: ``learning_rate`` is taken as it is.
+        held_out_fraction: Share of the training images held out to choose the rate by. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9.
         momentum: Of SGD.
         weight_decay: Of SGD.
+        loss: ``scores`` brings scores to the size of the mask and takes softmax there; ``probabilities`` takes softmax
+            at the model's own resolution and brings probabilities to the size of the mask, as M21 A.2 and evaluation.
         crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
             images, rounded to one.
         scale_range: Least and greatest factor of the random rescaling.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
-        seed: Of weights, order and augmentation.
+        seed: Of weights, order, augmentation and of which images are held out.
     """
 
     steps: int = 1000
     batch_size: int = 16
     learning_rate: float = 0.05
+    learning_rates: tuple[float, ...] = ()
+    held_out_fraction: float = 0.2
     schedule: Schedule = "step"
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    loss: Loss = "scores"
     crop_size: int | None = None
     scale_range: tuple[float, float] = (0.7, 1.5)
     checkpoint_every: int = 100
@@ -46,17 +84,27 @@ class TrainingSettings:
         Raises:
             ConfigError: If a value is out of its range.
         """
-        self._require_positive("steps", "batch_size", "learning_rate", "checkpoint_every")
-        if self.crop_size is not None and (self.crop_size <= 0 or self.crop_size % SIDE_MULTIPLE):
-            raise ConfigError(f"crop_size: expected a positive multiple of {SIDE_MULTIPLE}, but got {self.crop_size}.")
+        require_whole("steps", self.steps, 1, MOST_STEPS)
+        require_whole("batch_size", self.batch_size, 1, MOST_IMAGES)
+        require_whole("checkpoint_every", self.checkpoint_every)
+        require_real("learning_rate", self.learning_rate, above=True)
+        require_real("momentum", self.momentum, 0.0, 1.0, below=True)
+        require_real("weight_decay", self.weight_decay)
+        require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
+        require_seed("seed", self.seed)
+        _require_rates("learning_rates", self.learning_rates)
+        if self.crop_size is not None:
+            require_whole("crop_size", self.crop_size, SIDE_MULTIPLE, MOST_PIXELS)
+            if self.crop_size % SIDE_MULTIPLE:
+                nearest = max(1, round(self.crop_size / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+                raise ConfigError(
+                    f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {self.crop_size}. Try {nearest}."
+                )
+        for end in self.scale_range:
+            require_real("scale_range", end, 0.0, _LARGEST_FACTOR, above=True)
         low, high = self.scale_range
-        if not 0 < low <= high:
-            raise ConfigError(f"scale_range: expected 0 < least <= greatest, but got [{low}, {high}].")
-
-    def _require_positive(self, *names: str) -> None:
-        for name in names:
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}: expected a positive number, but got {getattr(self, name)}.")
+        if low > high:
+            raise ConfigError(f"scale_range: expected the least factor before the greatest, but got [{low}, {high}].")
 
     def crop_for(self, image_size: int) -> int:
         """Side of the training crops.
@@ -71,9 +119,21 @@ class TrainingSettings:
 
     def rate_factor(self, step: int) -> float:
         """The learning rate at a step, as a share of the initial rate."""
-        if self.schedule == "step":
-            return 1.0 if 3 * step < 2 * self.steps else 0.1
-        return float(max(0.0, 1.0 - step / self.steps) ** 0.9)
+        return rate_factor(self.schedule, step, self.steps)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all fits together: one for each rate to choose from, and the last."""
+        return self.steps * (len(self.learning_rates) + 1)
+
+
+def _require_rates(name: str, rates: Sequence[float]) -> None:
+    if len(rates) > MOST_RATES:
+        raise ConfigError(f"{name}: expected at most {MOST_RATES} rates, as each costs a fit, but got {len(rates)}.")
+    for rate in rates:
+        require_real(name, rate, above=True)
+    if len(set(rates)) < len(rates):
+        raise ConfigError(f"{name}: expected different rates, but got {', '.join(map(str, rates))}.")
 
 
 @dataclass(frozen=True)
@@ -102,8 +162,54 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        self._require_positive("image_size", "validate_every")
+        require_whole("image_size", self.image_size, 1, MOST_PIXELS)
+        require_whole("validate_every", self.validate_every)
+        require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
+        if self.train_images is not None:
+            require_whole("train_images", self.train_images)
         if self.sample_images is not None:
-            self._require_positive("sample_images")
-        if not 0 <= self.validation_fraction < 1:
-            raise ConfigError(f"validation_fraction: expected 0 <= x < 1, but got {self.validation_fraction}.")
+            require_whole("sample_images", self.sample_images)
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How the ensemble head is learned, once the members are fine-tuned and frozen (A22 5.1 says only "fine-tune").
+
+    Attributes:
+        optimizer: ``lbfgs`` goes downhill on sampled pixels until it is done, in seconds; ``sgd`` takes steps on
+            batches of whole images, all labelled pixels.
+        learning_rate: Initial rate of ``sgd``.
+        momentum: Of ``sgd``.
+        schedule: How the rate of ``sgd`` falls, as in fine-tuning.
+        steps: Steps of ``sgd``; at most this many iterations of ``lbfgs``.
+        batch_size: Images per step of ``sgd``.
+        pixels_per_image: Labelled pixels drawn from each image for ``lbfgs``.
+        penalty: Of the squared distance of weights and biases from the plain mean: on images that the members know by
+            heart, biases would grow for ever.
+    """
+
+    optimizer: HeadOptimizer = "lbfgs"
+    learning_rate: float = 0.5
+    momentum: float = 0.9
+    schedule: Schedule = "step"
+    steps: int = 60
+    batch_size: int = 16
+    pixels_per_image: int = 200
+    penalty: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        require_real("head.learning_rate", self.learning_rate, above=True)
+        require_real("head.momentum", self.momentum, 0.0, 1.0, below=True)
+        require_real("head.penalty", self.penalty)
+        require_whole("head.steps", self.steps, 1, MOST_STEPS)
+        require_whole("head.batch_size", self.batch_size, 1, MOST_IMAGES)
+        require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
+
+    def rate_factor(self, step: int) -> float:
+        """The rate of ``sgd`` at a step, as a share of the initial rate."""
+        return rate_factor(self.schedule, step, self.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ from muster.files import plain, sha256_of, write_yaml
 from muster.models import Segmenter, build_model, weights_file
 from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
 from muster.report.tracking import LoggerKind, close_loggers, make_logger
+from muster.tasks.checks import require_sides
 from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
-from muster.tasks.fitting import CHECKPOINT, FitData, Hardware, fit, keep_checkpoint_of
-from muster.tasks.settings import SourceSettings
+from muster.tasks.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.tasks.rates import Trials, choose_rates
+from muster.tasks.settings import SourceSettings, TrainingSettings
 from muster.tasks.source_sample import sample_source
-from muster.tasks.training import EnsembleTraining, TrainingDivergedError
+from muster.tasks.training import EnsembleTraining
 
 WORK = "work"
 """The folder of a pool below which unfinished members lie."""
@@ -43,6 +46,10 @@ SPLITS = "splits"
 
 LOGS = "logs"
 """The folder of a pool that loggers write to."""
+
+
+_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+"""Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,8 @@ class MemberJob:
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
         asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
-        if self.settings.sample_images is None:  # so that members trained before there was the option are known again
-            del asked["settings"]["sample_images"]
         path = weights_file(self.pretraining)
+        asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
         mapping: dict[str, Any] = plain(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
 
@@ -103,7 +109,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
         progress: Told about the course of training.
 
     Raises:
-        TrainingDivergedError: If the loss became infinite or NaN; the checkpoint is deleted, as it may be spoilt.
+        TrainingDivergedError: If the loss became infinite or NaN.
         MusterError: If the dataset or the weights to start from cannot be read.
     """
     settings = job.settings
@@ -114,7 +120,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     seen = _seen(job, train)
     statistics = channel_statistics(train)
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
-    keep_checkpoint_of(job.work, job.recipe)
+    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
         train, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
@@ -123,15 +129,29 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     clock = Clock(progress)
     succeeded = False
     try:
+        if settings.learning_rates:
+            _choose_rate(job, module, data, clock)
+        keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
         succeeded = True
-    except TrainingDivergedError:
-        (job.work / CHECKPOINT).unlink(missing_ok=True)
-        raise
     finally:
         close_loggers(loggers, succeeded)
     if trainer.is_global_zero:
         _finish(job, dataset, seen, data, module, clock.seconds)
+
+
+def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
+    """Find the rate that is best on held-out training images, by fits of their own."""
+
+    def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
+        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
+
+    trials = Trials(
+        job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
+    )
+    choice, _ = choose_rates(trials, trial, job.hardware, [clock])
+    module.rates = choice.chosen
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -157,7 +177,8 @@ def _finish(
     confusions = confusion_matrices(
         model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
     )
-    card = _card(job, dataset, seen, data, model, confusions["prediction"], seconds)
+    rate = module.rate_of(job.name)
+    card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
     sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, job.settings.sample_images)
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
@@ -183,6 +204,7 @@ def _card(
     data: FitData,
     model: Segmenter,
     confusion: Tensor,
+    learning_rate: float,
     seconds: float,
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
@@ -207,7 +229,7 @@ def _card(
         majority_miou=majority_miou(class_pixel_counts(train, spec.num_classes), confusion),
         steps=settings.steps,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=learning_rate,
         schedule=settings.schedule,
         seed=settings.seed,
         training_seconds=round(seconds, 1),

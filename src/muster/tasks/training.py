@@ -22,7 +22,7 @@ from muster.data import VOID
 from muster.errors import MusterError
 from muster.models import Segmenter, upsample_probabilities
 from muster.tasks.evaluation import mean_iou
-from muster.tasks.settings import TrainingSettings
+from muster.tasks.settings import Loss, TrainingSettings
 
 HISTORY_EVERY = 20
 """Steps between two points of the training curve, and between two looks for a loss that is not finite."""
@@ -32,19 +32,33 @@ class TrainingDivergedError(MusterError):
     """A training loss became infinite or NaN."""
 
 
-def segmentation_loss(scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """Cross-entropy of bilinearly upsampled scores, averaged over the pixels that are not void.
+def segmentation_loss(
+    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], loss: Loss = "scores"
+) -> Float[Tensor, ""]:
+    """Cross-entropy of a bilinearly upsampled prediction, averaged over the pixels that are not void.
 
     Args:
         scores: At the model's own resolution, before softmax.
         masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
+        loss: What is upsampled: ``scores``, or ``probabilities`` after softmax at the model's own resolution. A true
+            class whose probability underflows counts as the smallest normal number, and nothing is learned there.
 
     Returns:
         The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
         it over the processes is the mean over the pixels of all of them.
+
+    Source:
+        ``probabilities`` is Mensink et al., Factors of Influence, 2021, eq. A.1 in the order of figure A.3a. As printed
+        it lacks the minus sign and divides by all pixels, the unlabelled ones included; here it is their mean.
     """
-    upsampled = functional.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
-    total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
+    size = masks.shape[-2:]
+    if loss == "probabilities":
+        probabilities = upsample_probabilities(scores.float().softmax(dim=1), (size[0], size[1]))
+        logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+        total = functional.nll_loss(logarithms, masks, ignore_index=VOID, reduction="sum")
+    else:
+        upsampled = functional.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
+        total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
     return total / _labelled_pixels(masks).clamp(min=1)
 
 
@@ -61,6 +75,20 @@ def _labelled_pixels(masks: Tensor) -> Tensor:
     return count
 
 
+def _everywhere(holds: Tensor) -> list[bool]:
+    """What holds in every process of a distributed fit, so that all of them go on alike."""
+    if dist.is_available() and dist.is_initialized():
+        counted = holds.int()
+        dist.all_reduce(counted, dist.ReduceOp.MIN)
+        holds = counted > 0
+    return [bool(value) for value in holds.tolist()]
+
+
+def _nothing_of(member: nn.Module) -> Tensor:
+    """Zero, as a function of every parameter: distributed training insists that each takes part."""
+    return torch.stack([value.nan_to_num().sum() * 0 for value in member.parameters() if value.requires_grad]).sum()
+
+
 class EnsembleTraining(pl.LightningModule):
     """Members that share no parameter, each with its own loss, trained in one fit.
 
@@ -73,6 +101,9 @@ class EnsembleTraining(pl.LightningModule):
         names: Names of the members, in order.
         members: The models, likewise.
         history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
+        rates: Initial learning rates of members that have one of their own; the others have that of the settings.
+        held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
+        diverged: Members whose loss or weights became infinite or NaN in a trial.
     """
 
     def __init__(
@@ -81,11 +112,25 @@ class EnsembleTraining(pl.LightningModule):
         num_classes: int,
         names: Sequence[str] = (),
         models: Sequence[Segmenter] = (),
+        trial: bool = False,
     ) -> None:
-        """Take models as they are; without any, :meth:`set_members` must be called before the fit begins."""
+        """Take models as they are; without any, :meth:`set_members` must be called before the fit begins.
+
+        Args:
+            settings: See the class.
+            num_classes: See the class.
+            names: See the class.
+            models: See the class.
+            trial: Whether a member that diverges is left out from then on, and the others go on; otherwise it ends the
+                fit. The curves of a trial are not logged.
+        """
         super().__init__()
         self.settings = settings
         self.num_classes = num_classes
+        self.trial = trial
+        self.rates: dict[str, float] = {}
+        self.held_out: dict[str, dict[float, float | None]] = {}
+        self.diverged: set[str] = set()
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
@@ -120,13 +165,20 @@ class EnsembleTraining(pl.LightningModule):
         """Scores of every member, each at its own resolution."""
         return [member(images) for member in self.members]
 
+    def rate_of(self, name: str) -> float:
+        """Initial learning rate of a member."""
+        return self.rates.get(name, self.settings.learning_rate)
+
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
         for name, member in zip(self.names, self.members, strict=True):
+            if name in self.diverged:
+                losses.append(_nothing_of(member))
+                continue
             with self._own_randomness(name, member):
-                losses.append(segmentation_loss(member(images), masks))
+                losses.append(segmentation_loss(member(images), masks, self.settings.loss))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
@@ -143,15 +195,27 @@ class EnsembleTraining(pl.LightningModule):
             yield
 
     def _record(self, losses: Sequence[Tensor]) -> None:
-        values = {f"loss/{name}": float(loss.detach()) for name, loss in zip(self.names, losses, strict=True)}
-        for name, value in values.items():
-            if not torch.isfinite(torch.tensor(value)):
-                raise TrainingDivergedError(
-                    f"The training loss of {name.removeprefix('loss/')!r} is {value} at step {self.global_step}. "
-                    f"A smaller learning_rate than {self.settings.learning_rate} usually helps."
-                )
-        self.history.append({"step": float(self.global_step), **values})
-        self.log_dict(values)
+        finite = _everywhere(torch.stack([loss.detach().isfinite() for loss in losses]))
+        for name, loss, is_finite in zip(self.names, losses, finite, strict=True):
+            if not is_finite:
+                came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
+                self._diverge(name, came)
+        sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged}
+        self._log({"step": float(self.global_step), **values})
+
+    def _log(self, point: dict[str, float]) -> None:
+        self.history.append(point)
+        if not self.trial:
+            self.log_dict({name: value for name, value in point.items() if name != "step"})
+
+    def _diverge(self, name: str, came: str) -> None:
+        """End the fit, or in a trial leave one member out; the fit of a trial ends when all are out."""
+        if not self.trial:
+            raise TrainingDivergedError(f"{came} A smaller learning_rate than {self.rate_of(name)} usually helps.")
+        self.diverged.add(name)
+        if len(self.diverged) == len(self.names):
+            self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
         """Begin the confusion matrices anew."""
@@ -169,38 +233,39 @@ class EnsembleTraining(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Add a point to the validation curve."""
-        matrices = [cast("MulticlassConfusionMatrix", metric).compute() for metric in self._confusions]
+        shape = (self.num_classes, self.num_classes)  # torchmetrics drops the dimensions of a single class
+        matrices = [cast("MulticlassConfusionMatrix", metric).compute().view(shape) for metric in self._confusions]
         self._confusions = nn.ModuleList()
         counted = zip(self.names, (matrix.cpu() for matrix in matrices), strict=True)
         # A held-out share without a labelled pixel gives no point, and is no reason to end the training.
         values = {f"miou/{name}": mean_iou(matrix) for name, matrix in counted if matrix.sum() > 0}
         if not self.trainer.sanity_checking:
-            self.history.append({"step": float(self.global_step), **values})
-            self.log_dict(values)
+            self._log({"step": float(self.global_step), **values})
 
     def on_train_end(self) -> None:
         """Refuse weights that the very last step spoilt: no loss was computed with them."""
         for name, member in zip(self.names, self.members, strict=True):
             if not all(bool(value.isfinite().all()) for value in member.state_dict().values()):
-                raise TrainingDivergedError(
-                    f"Weights of {name!r} became infinite or NaN at the last step. "
-                    f"A smaller learning_rate than {self.settings.learning_rate} usually helps."
-                )
+                self._diverge(name, f"Weights of {name!r} became infinite or NaN at the last step.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the curves, as plain values."""
         checkpoint["muster_history"] = self.history
+        checkpoint["muster_diverged"] = sorted(self.diverged)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the curves up again."""
         self.history = list(checkpoint["muster_history"])
+        self.diverged = set(checkpoint.get("muster_diverged", ()))
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum over all members, and the schedule of the settings, step by step."""
         chosen = self.settings
-        optimizer = torch.optim.SGD(
-            self.members.parameters(), chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay
-        )
+        groups = [
+            {"params": list(member.parameters()), "lr": self.rate_of(name)}
+            for name, member in zip(self.names, self.members, strict=True)
+        ]
+        optimizer = torch.optim.SGD(groups, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay)
         # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
         scheduler = LambdaLR(optimizer, lambda step: chosen.rate_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -85,9 +85,13 @@ def _claim_standard_output() -> TextIO:
 
 def _jobs_from_standard_input() -> queue.Queue[dict[str, Any]]:
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    # A thread that waits for a line holds the lock of its file, and a forked process that reads images begins by
+    # closing sys.stdin, for which it would wait for ever: so the thread reads another file.
+    lines = os.fdopen(os.dup(0), encoding="utf-8")
+    sys.stdin = Path(os.devnull).open()  # noqa: SIM115 (open as long as the process)
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in lines:
             jobs.put(json.loads(line))
         os._exit(0)  # standard input is closed: the parent has ended, however it did
 

@@ -1,0 +1,77 @@
+"""Every YAML file of configs/: its command can read it, and its head says how to use it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonargparse import ArgumentParser
+
+from callbacks import EnsembleSelection
+from muster.commands.cli import build_parser
+from muster.commands.finetune import finetune
+from muster.commands.select import select_ensemble
+from muster.commands.train import train
+from muster.study import predictors
+from muster.study.__main__ import study
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"), key=str)
+NAMES = [str(path.relative_to(ROOT / "configs")) for path in CONFIGS]
+
+
+def command_of(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What a file is for, and what its script fills in."""
+    if path.name == "predictors.yaml":
+        return predictors.compare, {}
+    known: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+        "train": (train, {}),
+        "select": (select_ensemble, {}),
+        "finetune": (finetune, {"choose": EnsembleSelection}),
+        "study": (study, {}),
+    }
+    return known[path.parent.name]
+
+
+def head_of(path: Path) -> str:
+    """The comment that a file begins with."""
+    return "\n".join(takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines()))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_is_read_by_its_command(path: Path) -> None:
+    function, given = command_of(path)
+    parser: ArgumentParser = build_parser(function, path.parent.name, None, given)
+    parser.instantiate(parser.parse_args(["--config", str(path)]))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_begins_with_the_command_the_time_and_the_result(path: Path) -> None:
+    head = head_of(path)
+    assert re.search(r"^#   python ", head, re.MULTILINE)
+    assert re.search(r"seconds|minute|hour", head)
+    assert re.search(r"GPU|CPU", head)
+    assert re.search(r"Expected:|Result:", head)
+
+
+def test_the_papers_settings_are_those_of_the_papers() -> None:
+    """A22 3.2, 4.1, 5.1 and B; M21 4.1 and A.2. What neither says is marked as chosen."""
+    chosen = yaml.safe_load((ROOT / "configs/select/a22.yaml").read_text())
+    told = {key: chosen[key] for key in ("size", "metric", "predictor", "train_images", "pixels_per_image")}
+    assert told == {
+        "size": 3, "metric": "soft_iou_eep", "predictor": "counting", "train_images": "auto", "pixels_per_image": 1000,
+    }  # fmt: skip
+    for name in ("finetune/a22.yaml", "train/small_real-a22.yaml"):
+        text = (ROOT / "configs" / name).read_text()
+        training = yaml.safe_load(text)["training"]
+        told = {key: training[key] for key in ("batch_size", "schedule", "loss", "held_out_fraction")}
+        assert told == {"batch_size": 32, "schedule": "step", "loss": "probabilities", "held_out_fraction": 0.2}
+        assert len(training["learning_rates"]) == 3
+        for unsaid in ("momentum", "weight_decay", "steps", "learning_rates", "held_out_fraction"):
+            assert re.search(rf"^  {unsaid}: .*chosen", text, re.MULTILINE), (name, unsaid)
+    assert yaml.safe_load((ROOT / "configs/finetune/a22.yaml").read_text())["head"]["optimizer"] == "sgd"
