@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from muster.data import VOID, ContentSketch, Dataset, DatasetSpec, Sample, Split
 from muster.data.content import prefix_of_text
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
+from muster.search.selection import SelectionRecord
 
 
 def make_member(
@@ -109,3 +111,10 @@ def make_target(images: int = 6, *, name: str = "tiny", void: tuple[str, ...] = 
     train = Split(spec, "train", tuple(f"{i:02}" for i in range(images)), reader)
     test = Split(spec, "test", ("90", "91"), reader)
     return Dataset(spec, train, test, f"made-up/{name}")
+
+
+def undated(record: SelectionRecord) -> dict[str, Any]:
+    """A selection in plain values, but for the time at which it was written."""
+    content = record.to_mapping()
+    del content["date"]
+    return content

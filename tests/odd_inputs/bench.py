@@ -24,6 +24,8 @@ from tests.helpers import make_member
 ROOT = Path(__file__).parents[2]
 CLASSES = ["ground", "wall", "sky"]
 
+_OF_OTHER_CASES = shutil.ignore_patterns("predictions")  # made with the stock's ensemble by cases before
+
 _COMMANDS: dict[str, tuple[Callable[..., int], str, dict[str, Any]]] = {
     "train.py": (train, "train/worlds.yaml", {}),
     "select.py": (select_ensemble, "select/default.yaml", {}),
@@ -109,7 +111,7 @@ class Bench:
         return self._copied("run", name)
 
     def _copied(self, what: str, name: str) -> Path:
-        return Path(shutil.copytree(self.stock / what, self.home / name, symlinks=True))
+        return Path(shutil.copytree(self.stock / what, self.home / name, symlinks=True, ignore=_OF_OTHER_CASES))
 
     def training(self, *more: str, datasets: str = "[tiny]", output: str = "new_pool") -> list[str]:
         """``train.py`` for one small member a dataset, five steps on the CPU."""

@@ -335,7 +335,11 @@ SAME_AND_OTHER_DATA = [
     Case(
         "a target with the name of a source and other images",
         lambda bench: bench.selecting(target=str(bench.dataset("Elsewhere"))),
-        ("trained on another dataset that is called elsewhere as well", "so they stay candidates", "The chosen 2 of 4"),
+        (
+            "trained on another dataset that is called elsewhere as well",
+            "so they stay candidates",
+            "Report: chosen/report.html",
+        ),
         status=0,
         absent=("was trained on the target",),
     ),
@@ -357,13 +361,13 @@ SAME_AND_OTHER_DATA = [
     Case(
         "a source that holds the target's test images",
         lambda bench: _seen(bench, "test", others=50),
-        ("a: trained on 2 of the 2 test images of tiny (in bureau)", "The chosen 2 of 4"),
+        ("a: trained on 2 of the 2 test images of tiny (in bureau)", "Report: chosen/report.html"),
         status=0,
     ),
     Case(
         "a source that holds the target's training images",
         lambda bench: _seen(bench, "train", others=50),
-        ("a: trained on 4 of the 4 training images of tiny (in bureau)", "The chosen 2 of 4"),
+        ("a: trained on 4 of the 4 training images of tiny (in bureau)", "Report: chosen/report.html"),
         status=0,
     ),
     Case(

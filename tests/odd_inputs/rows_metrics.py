@@ -77,7 +77,7 @@ CASES = [
     Case(
         "a depth that no metric looks at",
         lambda bench: _stock(bench, "--l_max", "30"),
-        ("l_max: 30 has no effect, since no metric is asked for with '+l'",),
+        ("--l_max has no effect without +l",),
     ),
     Case(
         "a depth so small that only depth counts",

@@ -198,7 +198,7 @@ CASES = [
     Case(
         "a hardness model that nothing asks for",
         hard("--hardness_model", "a", metrics="leep"),
-        ("hardness_model: no metric looks at a hard subset, so it has no effect",),
+        ("--hardness_model has no effect without +haste_ca or +haste_cs",),
     ),
     Case(
         "a hardness model that is named",
@@ -256,7 +256,7 @@ CASES = [
     Case(
         "no image for the sample of the source",
         lambda bench: bench.training("--training.sample_images", "0", datasets=f"[{bench.dataset()}]"),
-        ("sample_images: expected a positive number, but got 0",),
+        ("sample_images: expected a whole number, at least 1, but got 0",),
     ),
     Case(
         "a sample of the source that is gone",

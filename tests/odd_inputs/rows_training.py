@@ -75,7 +75,7 @@ _OF_SELECTING = [
     ("memory_gb", "-1"), ("memory_gb", ".nan"), ("memory_gb", ".inf"), ("cache_gb", "-1"), ("cache_gb", ".nan"),
     ("num_workers", "-2"), ("num_workers", "1000000"), ("seed", "-1"), ("seed", "9223372036854775808"),
     ("image_size", "1000000"), ("batch_size", "0"), ("pixels_per_image", "0"), ("train_images", "0"),
-    ("hard_fraction", ".nan"), ("max_inference_seconds", ".nan"), ("max_inference_seconds", ".inf"),
+    ("max_inference_seconds", ".nan"), ("max_inference_seconds", ".inf"),
 ]  # fmt: skip
 
 _HARDWARE = [("devices", "0"), ("devices", "100000"), ("num_workers", "-2"), ("num_workers", "100000")]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from muster.outputs import POOL, mark
 from muster.pool import CARD, WEIGHTS, Pool
 from tests.helpers import make_pool
 from tests.odd_inputs.bench import Bench, start, write_dataset
@@ -61,6 +62,7 @@ def test_a_pool_has_them_too_and_keeps_what_lay_in_the_place_of_a_member(tmp_pat
         incomplete = tmp_path / "pool" / "members" / "tiny-small_fpn"
         incomplete.mkdir(parents=True)
         (incomplete / WEIGHTS).write_text(PRECIOUS)
+        mark(tmp_path / "pool", POOL)
         assert start(*bench.training(output="pool")) == 0
     assert wrong_modes(tmp_path / "pool", 0o027) == {}
     (kept,) = (tmp_path / "pool" / "set_aside").iterdir()

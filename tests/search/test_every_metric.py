@@ -21,7 +21,7 @@ from muster.probe import ProbeReader, Reading, draw_probe_set
 from muster.search import Selection, choose
 from muster.search.choose import select
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_target
+from tests.helpers import make_member, make_target, undated
 
 SIZE = 2
 OPTIONS = {"size": SIZE, "pixels_per_image": 60, "cache_gb": 0.0, "batch_size": 4, "resamples": 0}
@@ -248,7 +248,7 @@ def test_size_is_proposed(pool: Pool, target: Dataset, tmp_path: Path) -> None:
     assert len(chosen.members) == chosen.size
     assert chosen.size_reason
     chosen.save(tmp_path / "selection")
-    assert Selection.load(tmp_path / "selection").to_mapping() == chosen.to_mapping()
+    assert undated(Selection.load(tmp_path / "selection")) == undated(chosen)
     for metric in ("ms_leep", "base", "logme"):
         with pytest.raises(ConfigError, match="size: 'auto'"):
             select(pool, target, metric=metric, metrics=(), **{**OPTIONS, "size": "auto"})

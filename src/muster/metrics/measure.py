@@ -55,7 +55,8 @@ class Measure:
         bucket = "" if self.bucket is None else f" {self.bucket[0]}/{self.bucket[1]}"
         prefix = {"images": f"HASTE(CA{bucket})-", "pixels": f"HASTE(CS{bucket})-", None: ""}[self.hard]
         pca = "" if self.dimensions is None else f", f={self.dimensions}"
-        title = get_metric(self.name.split("+")[0]).title  # MS-LEEP on hard subsets, too, although LEEP is computed
+        named = get_metric(self.name.split("+")[0])  # MS-LEEP, say, although the LEEPs of its members are computed
+        title = (named if named.kind == "ensemble" else self.metric).title
         return f"{prefix}{title}{' + l' if self.with_depth else ''}{pca}"
 
     @property
