@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 INSTALL := -m pip install --quiet --disable-pip-version-check
 # Test files are dealt to as many processes as there are cores; each computes on one thread.
 PYTEST := -m pytest -q --numprocesses auto --dist loadfile
-export OMP_NUM_THREADS ?= 1
+test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all test-oldest bench lint clean
 
