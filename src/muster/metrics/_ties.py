@@ -25,7 +25,7 @@ TIE = 1e-9
 Numbers = Float[NumpyArray, " entries"]
 
 
-def largest_tie(values: Float[NumpyArray, ...]) -> float:
+def largest_tie(values: Float[NumpyArray, "..."]) -> float:  # noqa: UP037 (older jaxtyping wants text)
     """How much neighbours may differ and still be the same.
 
     Args:

@@ -12,23 +12,20 @@ from jaxtyping import Bool, Float
 from muster.errors import SelectionError
 from muster.metrics import parse_measure
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import all_tie, tie_levels
 from muster.search.ranking import Ranking
-
-TIE = 1e-9
-"""Scores whose difference is below this share of the larger one (of 1, where that is smaller) are a tie: rounding must
-not decide."""
 
 
 def tied_with_best(scores: Float[NumpyArray, " candidates"]) -> Bool[NumpyArray, " candidates"]:
-    """Which scores are as large as the largest, up to rounding; larger is better.
+    """Which scores are as large as the largest, up to the one tolerance of :mod:`muster.metrics._ties`.
 
     Example:
         >>> import numpy as np
         >>> tied_with_best(np.array([0.1 + 0.2, 0.3, 0.2])).tolist()
         [True, True, False]
     """
-    best = scores.max()
-    tied: NumpyArray = scores >= best - TIE * max(1.0, abs(float(best)))
+    levels = tie_levels(scores)
+    tied: NumpyArray = levels == levels.max()
     return tied
 
 
@@ -47,8 +44,8 @@ def require_choice(
         SelectionError: If all candidates tie.
     """
     scores = ranking.scores[metric]
-    all_tie = lists_all and bool(tied_with_best(scores).all())
-    if len(scores) < 2 or not (all_tie or (metric in columns and bool(tied_with_best(columns[metric]).all()))):
+    alike = (lists_all and all_tie(scores)) or (metric in columns and all_tie(columns[metric]))
+    if len(scores) < 2 or not alike:
         return
     raise SelectionError(
         f"Nothing can be chosen: all {f'{len(scores):,} ' if lists_all else ''}candidates have the same score by "
