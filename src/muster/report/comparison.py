@@ -43,7 +43,8 @@ def difference_sentence(result: FinetuneResult) -> str:
         against = "as much as"
     else:
         against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
-    told = f"{against} {result.single_best}, the single best member by LEEP (B1), fine-tuned likewise"
+    of = f" of the {result.predictor} predictor" if result.predictor else ""
+    told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
     return told + _chance(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
 
 

@@ -276,6 +276,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("date", date_text(result.date)),
         ("pool", result.pool),
         ("chosen by", metric_label(result.metric) if result.metric else ""),
+        ("predictor", f"{result.predictor}; B1 is the best single member by its LEEP" if result.predictor else ""),
         ("scores before fine-tuning", predicted or NOTHING),
         ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
     ]

@@ -84,6 +84,7 @@ class FinetuneResult:
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
         metric: What the ensemble was chosen by.
+        predictor: What LEEP, and so the choice of B1, and the ensemble metrics rested on; empty in an older record.
         seed: Of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
@@ -123,6 +124,7 @@ class FinetuneResult:
     head_biases: dict[str, list[float]] = field(default_factory=dict)
     pool: str = ""
     metric: str = ""
+    predictor: str = ""
     seed: int = 0
     batch_size: int | None = None
     schedule: str = ""

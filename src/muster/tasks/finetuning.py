@@ -300,6 +300,7 @@ def summarise(
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
         pool=selection.pool,
         metric=selection.metric,
+        predictor=selection.predictor,
         seed=settings.seed,
         batch_size=settings.batch_size,
         schedule=settings.schedule,
