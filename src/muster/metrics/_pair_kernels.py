@@ -8,13 +8,9 @@ something that travels with it while the words are sorted, the *load*.
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, assignment"
 # ruff: noqa: ANN001, ANN202
 
-from typing import no_type_check
-
 import numpy as np
-from numba import njit
 
-# No type checks: what Numba compiles and keeps on disk must be the plain functions, in test runs too.
-_compiled = njit(nogil=True, cache=True)
+from muster.metrics._compiled import compiled
 
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)
@@ -24,15 +20,13 @@ _DIGIT_BITS = 10
 _FEW = 48
 
 
-@_compiled
-@no_type_check
+@compiled
 def _key(correlation, cells, load_bits):
     dissimilarity = min(max(1.0 - correlation, 0.0), 2.0)
     return np.int64(dissimilarity * cells + 0.5) << load_bits
 
 
-@_compiled
-@no_type_check
+@compiled
 def number_pairs(correlations, cells, load_bits, words):
     """Write the words of the pairs of each row with itself and all later ones; their load is their number.
 
@@ -52,8 +46,7 @@ def number_pairs(correlations, cells, load_bits, words):
     return written
 
 
-@_compiled
-@no_type_check
+@compiled
 def load_pairs(correlations, first, points, distinct, ranks, cells, load_bits, words):
     """Write the words of the pairs of each row with all later ones; their load is the rank that the reference gives.
 
@@ -76,8 +69,7 @@ def load_pairs(correlations, first, points, distinct, ranks, cells, load_bits, w
     return written
 
 
-@_compiled
-@no_type_check
+@compiled
 def _ranks_with(point, first, ranks, loads):
     distinct = len(loads)
     for other in range(first, distinct):
@@ -85,8 +77,7 @@ def _ranks_with(point, first, ranks, loads):
         loads[other] = ranks[behind * (behind + 1) // 2 - 1 - abs(point - other)]
 
 
-@_compiled
-@no_type_check
+@compiled
 def sort_words(words, spare, load_bits):
     """Sort words by their keys, in place. ``spare`` is as long as ``words`` and is overwritten.
 
@@ -112,8 +103,7 @@ def sort_words(words, spare, load_bits):
             _sort_digits(spare[start:stop], words[start:stop], digits, width, np.uint64(load_bits))
 
 
-@_compiled
-@no_type_check
+@compiled
 def _spread(words, spare, shift, lowest):
     starts = np.zeros(_BUCKETS + 2, np.int64)
     for word in words:
@@ -127,8 +117,7 @@ def _spread(words, spare, shift, lowest):
     return starts
 
 
-@_compiled
-@no_type_check
+@compiled
 def _insert(source, target):
     for index in range(len(source)):
         word = source[index]
@@ -139,8 +128,7 @@ def _insert(source, target):
         target[place] = word
 
 
-@_compiled
-@no_type_check
+@compiled
 def _sort_digits(source, target, digits, width, shift):
     values = 1 << width
     mask = np.uint64(values - 1)
@@ -159,8 +147,7 @@ def _sort_digits(source, target, digits, width, shift):
         shift += np.uint64(width)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _tied_up_to(words, start, shift):
     """End of the run of words whose keys are each at most one cell above the one before."""
     key = words[start] >> shift
@@ -171,8 +158,7 @@ def _tied_up_to(words, start, shift):
     return stop
 
 
-@_compiled
-@no_type_check
+@compiled
 def weigh_pairs(counts, weights):
     """Write for how many pairs of samples each pair of rows stands, by its number; ``counts`` samples have a row."""
     number = len(weights)
@@ -184,8 +170,7 @@ def weigh_pairs(counts, weights):
             weights[number] = counts[row] * counts[other]
 
 
-@_compiled
-@no_type_check
+@compiled
 def rank_pairs(words, spare, weights, total, load_bits, single):
     """Turn weights into ranks, in place, and return the spread of the ranks.
 
@@ -216,8 +201,7 @@ def rank_pairs(words, spare, weights, total, load_bits, single):
     return spread
 
 
-@_compiled
-@no_type_check
+@compiled
 def _scatter(words, spare, target):
     """Put the lower half of each word at the place that its upper half says, sorted roughly to spare the cache."""
     shift = 32
@@ -228,8 +212,7 @@ def _scatter(words, spare, target):
         target[np.int64(word >> _HALF)] = np.int32(word & _LOWER)
 
 
-@_compiled
-@no_type_check
+@compiled
 def relate_ranks(words, load_bits):
     """Covariation of the ranks of sorted words with the ranks that they are loaded with, and spread of the former."""
     shift, mask = np.uint64(load_bits), np.uint64((1 << load_bits) - 1)

@@ -5,15 +5,15 @@ any number of threads gives the same numbers. Pixels are the last axis, so that 
 instructions. Axis names: ``bases`` are the sets that are extended, ``pixels`` those of a part of a chunk.
 """
 
-# Compiled functions have no annotations, and what checks annotations in a test run must not wrap them.
+# Compiled functions have no annotations.
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN202
 
 import math
-from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from muster.metrics._compiled import compiled
 
 _TILE = 512
 """Pixels that are looked at together: one member's predictions at them stay in the fastest caches."""
@@ -21,11 +21,8 @@ _TILE = 512
 _LANES = 16
 """Pixels that are turned over together, the float32 numbers of a vector register."""
 
-_compiled = njit(nogil=True, cache=True)
 
-
-@_compiled
-@no_type_check
+@compiled
 def transpose(values, turned):
     """Write ``[pixels, classes]`` as ``[classes, pixels]``."""
     pixels, classes = values.shape
@@ -40,8 +37,7 @@ def transpose(values, turned):
             turned[c, pixel] = values[pixel, c]
 
 
-@_compiled
-@no_type_check
+@compiled
 def add_extensions(said, labels, sums, truths, size, soft, totals):
     """Add the hits and misses of each base with one more member.
 
@@ -64,8 +60,7 @@ def add_extensions(said, labels, sums, truths, size, soft, totals):
                 _count(totals[base], label, predicted[pixel], truth, soft)
 
 
-@_compiled
-@no_type_check
+@compiled
 def add_sets(block, labels, sets, soft, tile, totals):
     """Add the hits and misses of each set.
 
@@ -90,8 +85,7 @@ def add_sets(block, labels, sets, soft, tile, totals):
                 _count(totals[candidate], label, predicted[pixel], mean, soft)
 
 
-@_compiled
-@no_type_check
+@compiled
 def influence(block, labels, members, gains, losses, soft, values):
     """What each pixel adds to the score of one set, to first order, into ``values`` ``[pixels]``.
 
@@ -109,8 +103,7 @@ def influence(block, labels, members, gains, losses, soft, values):
         values[pixel] = _change(gains, losses, label, predicted[pixel], mean, soft)
 
 
-@_compiled
-@no_type_check
+@compiled
 def add_moments(block, labels, sets, gains, losses, soft, tile, reference, moments):
     """Add sum and sum of squares over pixels of each set's influence less that of the reference.
 
@@ -139,8 +132,7 @@ def add_moments(block, labels, sets, gains, losses, soft, tile, reference, momen
             moments[candidate, 1] += second
 
 
-@_compiled
-@no_type_check
+@compiled
 def sum_logs(truths, base, members, offset, together, totals):
     """Sum over pixels of log(offset + base + truth) of each member, into ``totals``.
 
@@ -159,8 +151,7 @@ def sum_logs(truths, base, members, offset, together, totals):
         totals[place] = total
 
 
-@_compiled
-@no_type_check
+@compiled
 def add_set_logs(truths, sets, least, together, totals):
     """Add to each set's total the sum over pixels of the log of its members' sum, at least ``least``."""
     pixels = truths.shape[1]
@@ -176,8 +167,7 @@ def add_set_logs(truths, sets, least, together, totals):
         totals[candidate] += total
 
 
-@_compiled
-@no_type_check
+@compiled
 def add_log_moments(truths, sets, least, reference, moments):
     """Add sum and sum of squares over pixels of that log less the reference ``[pixels]``, ``[candidates, 2]``."""
     pixels = truths.shape[1]
@@ -193,8 +183,7 @@ def add_log_moments(truths, sets, least, reference, moments):
         moments[candidate, 1] += second
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
-@no_type_check
+@compiled(fastmath={"reassoc", "contract"})
 def weigh(truths, weights, totals):
     """Sum over pixels of weight times truth for each member, in float64 and any order of addition."""
     for member in range(len(truths)):
@@ -204,8 +193,7 @@ def weigh(truths, weights, totals):
         totals[member] = total
 
 
-@_compiled
-@no_type_check
+@compiled
 def _first_largest(sums, first, last, second, pixels, largest, predicted):
     """Class with the largest sum, the lowest on a tie, of pixels ``first`` on in one and ``second`` on in the other."""
     largest[:pixels] = -1.0
@@ -219,8 +207,7 @@ def _first_largest(sums, first, last, second, pixels, largest, predicted):
             predicted[pixel] = c if larger else predicted[pixel]
 
 
-@_compiled
-@no_type_check
+@compiled
 def _sum_but_last(block, labels, members, low, high, sums, truth):
     """Sum of all members but the last, in ascending order, of all classes and (float64) of the true one."""
     pixels = high - low
@@ -236,8 +223,7 @@ def _sum_but_last(block, labels, members, low, high, sums, truth):
             truth[pixel] += said[labels[low + pixel], low + pixel]
 
 
-@_compiled
-@no_type_check
+@compiled
 def _sum_truths_but_last(truths, sets, candidate, sums):
     """Sum of all members of a set but the last; ``sums`` may hold it already, from the set before."""
     members = sets[candidate]
@@ -248,14 +234,12 @@ def _sum_truths_but_last(truths, sets, candidate, sums):
         sums += truths[members[place]]
 
 
-@_compiled
-@no_type_check
+@compiled
 def _same_but_last(members, others):
     return (members[:-1] == others[:-1]).all()
 
 
-@_compiled
-@no_type_check
+@compiled
 def _count(totals, label, predicted, truth, soft):
     """Add one pixel to the hits of its class, or to the misses of its class and of the predicted one."""
     if predicted == label:
@@ -266,8 +250,7 @@ def _count(totals, label, predicted, truth, soft):
         totals[1, predicted] += miss
 
 
-@_compiled
-@no_type_check
+@compiled
 def _change(gains, losses, label, predicted, truth, soft):
     if predicted == label:
         return gains[label] * (truth if soft else 1.0)

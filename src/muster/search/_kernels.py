@@ -13,18 +13,17 @@ All is in one file, because Numba takes a compiled function from its cache as lo
 unchanged.
 """
 
-# Numba would fail to keep functions on disk that a checker of types has wrapped; hence `no_type_check`. Numba's own
-# functions have no types. No postponed annotations: these functions have none that mypy would need.
+# Numba's own functions have no types. No postponed annotations: these functions have none that mypy would need.
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN202, ARG001
-
-from typing import no_type_check
 
 import numpy as np
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from muster.metrics._compiled import compiled
 
 VECTOR_BYTES = 64 if get_host_cpu_features().get("avx512f", False) else 32
 """Bytes in a group of lanes: one vector register of the larger processors, two of the smaller."""
@@ -47,16 +46,12 @@ _FRACTION = (1 << 52) - 1  # the parts of a double
 _EXPONENT_BIAS = 1023
 _UNIT = _EXPONENT_BIAS << 52
 
-_compiled = njit(nogil=True, cache=True)
 
-
-@no_type_check
 def _pointer(context, builder, kind, array):
     return context.make_array(kind)(context, builder, array).data
 
 
 @intrinsic
-@no_type_check
 def _peek(typing, array, index):
     """``array[index]`` without a thought for negative indices, which would keep loops from being vectorised."""
 
@@ -68,7 +63,6 @@ def _peek(typing, array, index):
 
 
 @intrinsic
-@no_type_check
 def _poke(typing, array, index, value):
     """``array[index] = value`` in the same manner."""
 
@@ -81,21 +75,18 @@ def _poke(typing, array, index, value):
 
 
 @intrinsic
-@no_type_check
 def _bits_of(typing, value):
     """The bits of a double as an integer."""
     return types.int64(types.float64), lambda _, builder, __, arguments: builder.bitcast(arguments[0], ir.IntType(64))
 
 
 @intrinsic
-@no_type_check
 def _double_of(typing, value):
     """The double of these bits."""
     return types.float64(types.int64), lambda _, builder, __, arguments: builder.bitcast(arguments[0], ir.DoubleType())
 
 
 @intrinsic
-@no_type_check
 def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_at, marks, marks_at, marks_step):
     """The first largest class of GROUP candidates at one group of lanes.
 
@@ -166,8 +157,7 @@ def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_a
     return types.void(*given), code
 
 
-@_compiled
-@no_type_check
+@compiled
 def lay_out(values, labels, places, scale, data, data_at, truths, shares, at):
     """Bring one member's ``[pixels, classes]`` into the layout; each pixel goes to its place.
 
@@ -185,15 +175,13 @@ def lay_out(values, labels, places, scale, data, data_at, truths, shares, at):
         _poke(shares, at + place, np.int64(truth * scale + 0.5))
 
 
-@_compiled
-@no_type_check
+@compiled
 def _row(lowest, b, num_members):
     """Candidates of one head before those with this b: sum of ``num_members - 1 - x`` over x from lowest to b - 1."""
     return (b - lowest) * (num_members - 1) - (b - lowest) * (b + lowest - 1) // 2
 
 
-@_compiled
-@no_type_check
+@compiled
 def _second_last(size, heads, h, high):
     """From which to which second-to-last member a head goes on, if the last is below ``high``; none is -1."""
     if size == 1:
@@ -201,8 +189,7 @@ def _second_last(size, heads, h, high):
     return (heads[h, size - 3] + 1 if size > 2 else 0), high - 1
 
 
-@_compiled
-@no_type_check
+@compiled
 def _add_up(size, heads, h, b, source, stride, source_at, count, into, into_at):
     """Sum over the head's members and b, in ascending order."""
     if b < 0:
@@ -223,8 +210,7 @@ def _add_up(size, heads, h, b, source, stride, source_at, count, into, into_at):
             _poke(into, into_at + i, _peek(into, into_at + i) + _peek(source, member * stride + source_at + i))
 
 
-@_compiled
-@no_type_check
+@compiled
 def _histogram(marks, marks_at, count, entries, prefix, shares, shares_at, histogram):
     """Count marks, and add up the shares of what is counted."""
     whole = count - count % _WAYS
@@ -238,8 +224,7 @@ def _histogram(marks, marks_at, count, entries, prefix, shares, shares_at, histo
         _poke(histogram, at, _peek(histogram, at) + (_peek(prefix, i) + _peek(shares, shares_at + i)))
 
 
-@_compiled
-@no_type_check
+@compiled
 def _move(histogram, entries, table, at):
     """Add a histogram to a candidate's row of the table, and empty it."""
     for k in range(entries):
@@ -251,8 +236,7 @@ def _move(histogram, entries, table, at):
         _poke(histogram, i, 0)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _count_last(
     marks, marks_at, marks_step, c0, low, high, pixels, num_classes,
     prefix, shares, shares_stride, start, histogram, table, row,
@@ -265,8 +249,7 @@ def _count_last(
         _move(histogram, entries, table, (row + c) * entries)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _unpack(table, first, last, counts, totals):
     """Add the entries ``first`` to ``last`` of a table to the pixels counted and to the sums of shares; empty them."""
     for i in range(first, last):
@@ -276,8 +259,7 @@ def _unpack(table, first, last, counts, totals):
         _poke(table, i, 0)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _unpack_all(problem, heads, rows, task, table, counts, totals):
     """Do so for all candidates of one task."""
     size, num_members, num_classes, _ = problem
@@ -290,8 +272,7 @@ def _unpack_all(problem, heads, rows, task, table, counts, totals):
             _unpack(table, (row + max(low, b + 1)) * entries, (row + high) * entries, counts, totals)
 
 
-@_compiled
-@no_type_check
+@compiled
 def count_marks(
     data, stride, labels, shares, first, last, run, problem, heads, rows, task, sums, marks, table, counts, totals
 ):
@@ -341,31 +322,27 @@ def count_marks(
     _unpack_all(problem, heads, rows, task, table, counts, totals)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _normalise(value):
     """A positive double as a number in 1..2 and an exponent."""
     bits = _bits_of(value)
     return _double_of((bits & _FRACTION) | _UNIT), (bits >> 52) - _EXPONENT_BIAS
 
 
-@_compiled
-@no_type_check
+@compiled
 def _factor(prefix, truths, at, i, floor):
     total = _peek(prefix, i) + _peek(truths, at + i)
     return max(floor, total)
 
 
-@_compiled
-@no_type_check
+@compiled
 def _four_factors(prefix, truths, at, i, floor):
     first = _factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor)
     i += 2 * _FACTOR_LANES
     return first * (_factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor))
 
 
-@_compiled
-@no_type_check
+@compiled
 def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
     """Product over pixels of what an ensemble gives to the label, as a number in 1..2 and an exponent.
 
@@ -400,8 +377,7 @@ def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
     return product, total
 
 
-@_compiled
-@no_type_check
+@compiled
 def multiply_truths(truths, stride, first, last, problem, heads, rows, task, floor, wide, fractions, exponents):
     """Multiply into each candidate's product what it gives to the labels of the pixels ``first`` to ``last``.
 

@@ -11,20 +11,18 @@ number of all at the end), ``pixels`` those of one image, sorted by label.
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
 # ruff: noqa: ANN001, ANN202
 
-import inspect
 import math
 
 import numpy as np
-from numba import njit
+
+from muster.metrics._compiled import compiled
 
 _WORDS_AT_ONCE = 4096
 """Entries of the tables that are added up over images and resamples while they are in the fastest cache."""
 
 
-def _compiled(function):
-    """Compile a function, without what a test run puts around it to check annotations."""
-    # A product may be fused with the sum after it; nothing else is relaxed.
-    return njit(nogil=True, cache=True, fastmath={"contract"})(inspect.unwrap(function))
+# A product may be fused with the sum after it; nothing else is relaxed.
+_compiled = compiled(fastmath={"contract"})
 
 
 @_compiled
