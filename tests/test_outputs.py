@@ -120,11 +120,22 @@ def test_waits_as_long_as_it_is_told_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK"])
 def test_processes_that_only_help_touch_nothing(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with claimed(tmp_path / "run", FINETUNING):
+        monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv(variable, "1")
         with claimed(tmp_path / "run", FINETUNING) as lock:
             assert lock is None
         monkeypatch.delenv(variable)
         assert names(tmp_path / "run") == [LOCK, MARKER]
+
+
+def test_the_number_of_a_cluster_node_alone_makes_no_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="nothing is replaced that it did not write"), claimed(docs, SELECTION):
+        pass
 
 
 def test_what_belongs_to_somebody_else_is_refused(tmp_path: Path) -> None:

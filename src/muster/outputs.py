@@ -152,6 +152,7 @@ def claimed(
     require_writable(folder, "output")
     try:
         with _locked(folder, kind, patience) as lock:
+            require_ours(folder, kind, details=details)  # another process may have been at work there until now
             marked = not (folder / MARKER).exists()
             mark(folder, kind, **details)
             try:
@@ -168,6 +169,8 @@ def claimed(
 
 def only_helps() -> bool:
     """Whether this process of a distributed run only helps the first one, which alone writes results."""
+    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
+        return False  # a cluster numbers its nodes for single processes too
     return any(int(os.environ.get(name) or 0) > 0 for name in _RANKS)
 
 
@@ -307,7 +310,7 @@ def require_apart(
     """
     output = _resolved(folder)
     for name, given in inputs.items():
-        if given is None or str(given).startswith("worlds/"):
+        if given is None or (str(given).startswith("worlds/") and not Path(given).exists()):
             continue
         path = _resolved(given)
         inside = output == path or path in output.parents

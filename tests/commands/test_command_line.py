@@ -190,6 +190,7 @@ def test_only_the_first_process_of_torchrun_trains(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert start("train", "--output", "pool") == 0
     assert capsys.readouterr().out == ""
     assert not Path("pool").exists()

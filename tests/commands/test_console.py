@@ -126,6 +126,7 @@ def test_helping_processes_do_not_warn_as_well(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         with our_warnings():

@@ -184,4 +184,35 @@ CASES = [
         "--training.validate_every",
         "without --training.validation_fraction",
     ),
+    _idle(
+        "a place of validation rates without rates",
+        "train.py",
+        ["--training.held_out_fraction", ".3", "--plan.overrides", "[]"],
+        "--training.held_out_fraction",
+        "without --training.learning_rates",
+    ),
+    Case(
+        "a list of metrics longer than a file's name may be",
+        lambda bench: bench.selecting(
+            "--metrics",
+            ",".join(["ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "base"] * 9),
+            target=str(bench.dataset()),
+        ),
+        ("Report: chosen/report.html",),
+        status=0,
+    ),
+    *(
+        Case(
+            f"--{option} that another option overrules",
+            lambda bench, option=option, value=value, more=more: bench.finetuning(f"--{option}", value, *more),
+            (f"--{option} has no effect",),
+        )
+        for option, value, more in (
+            ("head.learning_rate", "0.1", ()),
+            ("head.batch_size", "4", ("--head.optimizer", "lbfgs")),
+            ("head.pixels_per_image", "9", ("--head.optimizer", "sgd")),
+            ("training.held_out_fraction", "0.3", ()),
+            ("training.learning_rate", "0.2", ("--training.learning_rates", "[0.1, 0.2]")),
+        )
+    ),
 ]

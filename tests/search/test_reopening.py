@@ -182,3 +182,13 @@ def test_contents_and_checksums_come_back_from_disk(root: Path, pool: Pool, tmp_
     record.write_text(record.read_text().replace("- '1234567890123456'\n", ""))
     with pytest.raises(SelectionError, match="one of train_contents for each of 4 train_images, but got 3"):
         Selection.load(tmp_path / "saved")
+
+
+def test_a_selection_beside_a_folder_with_the_relative_name_of_its_target(
+    root: Path, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = select(pool, "tiny", **OPTIONS, data_root=root)
+    monkeypatch.chdir(tmp_path)
+    made.save(Path("tiny") / "selection")  # no part of the target, which lies below the root
+    with pytest.raises(SelectionError, match="which is read"):
+        made.save(root / "tiny" / "selection")

@@ -57,7 +57,7 @@ from muster.tasks.finetuning import (
 )
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import HeadSettings, TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings, idle_settings
 from muster.tasks.training import EnsembleTraining
 
 SELECTIONS = Path("runs") / "selections"
@@ -136,6 +136,8 @@ def finetune(
     """
     console = make_console(quiet=only_helps())
     if predict is not None:
+        if only_helps():
+            return 0  # one process predicts
         asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or predictions_folder(fitted, predict)
@@ -161,7 +163,7 @@ def finetune(
         chosen = None
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
-    idle = _idle(reference)
+    idle = _idle(reference) | idle_settings(training, head)
     for name, why in idle.items():
         asked.require_effect({name}, why, files=name != "data_root")
     require_usable(plan.target.dataset.test)
@@ -308,13 +310,14 @@ def _conclude(
     configuration: str,
     clock: Clock,
 ) -> FinetuneResult:
+    seconds = clock.seconds  # of the fit alone
     selection = plan.chosen or Selection.load(folder / SELECTION)
     best = selection.ranking.order(selection.metric)[0]
     scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
     result = summarise(
-        selection, scores, plan.module, ensemble, counts, plan.target, hardware, clock.seconds, clock.resumed_at_steps
+        selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )
     pictures = finetuned_pictures(ensemble, plan.target, hardware)
     write_results(folder, result, plan.module, ensemble)

@@ -78,7 +78,8 @@ def predict_folder(
     loaded = load_ensemble(ensemble, device)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     with claimed(output, PREDICTIONS, {"--predict": images, "--ensemble": kept_apart}, images=str(images.resolve())):
-        unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in unreadable_pictures(images)]
+        strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by
+        unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         damaged = _predict_all(pictures, loaded, output)
         with whole_file(output / "classes.txt") as partial:
             partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")

@@ -19,7 +19,7 @@ from muster.tasks.fitting import Hardware
 from muster.tasks.plan import PoolPlan, plan_jobs
 from muster.tasks.pool_training import PoolOutcome, train_pool
 from muster.tasks.progress import TrainingProgress
-from muster.tasks.settings import SourceSettings
+from muster.tasks.settings import SourceSettings, idle_settings
 
 ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "logger")
 """Options that have nothing to do with a pool that is there."""
@@ -96,6 +96,8 @@ def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
         idle["data_root"] = "as all datasets of the plan are built in"
     if training.validation_fraction == 0 and not any(override.validation_fraction for override in plan.overrides):
         idle["training.validate_every"] = "without --training.validation_fraction"
+    if not plan.overrides:  # these may say otherwise for some members
+        idle |= idle_settings(training)
     return idle
 
 

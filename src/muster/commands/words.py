@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -139,14 +140,12 @@ class CommandLine:
         typed: Names and values of options on it, those of groups one by one, in order.
         filed: Likewise of ``--config`` files.
         has_config: Whether there is such a file.
-        asks_for_help: Whether it asks for help, or for the configuration.
     """
 
     words: tuple[str, ...]
     typed: tuple[tuple[str, Any], ...]
     filed: tuple[tuple[str, Any], ...]
     has_config: bool
-    asks_for_help: bool
 
     def asked(self, options: Options) -> Asked:
         """What the user asked for."""
@@ -187,13 +186,12 @@ def read_command_line(words: Sequence[str], options: Options) -> CommandLine:
     Raises:
         ConfigError: If a word is no option, or an option has no value, or a ``--config`` file cannot be read.
     """
-    spelled, typed, filed, helps, left = list[str](), list[tuple[str, Any]](), list[tuple[str, Any]](), False, [*words]
+    spelled, typed, filed, left = list[str](), list[tuple[str, Any]](), list[tuple[str, Any]](), [*words]
     has_config = False
     while left:
         word = left.pop(0)
         if word.partition("=")[0] in _HELP:
             spelled.append(word)
-            helps = True
             continue
         name, value = _option(word, left, options)
         if name == CONFIG:
@@ -205,7 +203,7 @@ def read_command_line(words: Sequence[str], options: Options) -> CommandLine:
             typed.append((name, value))
         dashed = word.partition("=")[0]
         spelled.append(f"{dashed}={value}")
-    return CommandLine(tuple(spelled), tuple(typed), tuple(filed), has_config, helps)
+    return CommandLine(tuple(spelled), tuple(typed), tuple(filed), has_config)
 
 
 def _option(word: str, left: list[str], options: Options) -> tuple[str, str]:
@@ -232,7 +230,8 @@ def _option(word: str, left: list[str], options: Options) -> tuple[str, str]:
             f"{dashed}: {value!r} holds bytes that are no text in UTF-8. Give the file or folder another name."
         ) from None
     if is_list_of_names(kind) and not value.lstrip().startswith("["):
-        names = [value] if Path(value).exists() else [part.strip() for part in value.split(",")]
+        # pathlib raises for a text that is too long to be a name.
+        names = [value] if os.path.exists(value) else [part.strip() for part in value.split(",")]  # noqa: PTH110
         value = json.dumps([each for each in names if each], ensure_ascii=False)
     return name, value
 
@@ -240,7 +239,7 @@ def _option(word: str, left: list[str], options: Options) -> tuple[str, str]:
 def _group(name: str, value: str, options: Options) -> list[tuple[str, Any]]:
     """The options of a group that was given as a whole, in YAML or in a file."""
     content = _as_yaml(value)
-    if isinstance(content, str) and Path(content).is_file():
+    if isinstance(content, str) and os.path.isfile(content):  # noqa: PTH113 (as above)
         content = read_yaml(Path(content), ConfigError)
     if not isinstance(content, Mapping):
         raise ConfigError(f"--{name}: expected a mapping, such as {{key: value}}, or a YAML file, but got {value!r}.")

@@ -2,7 +2,7 @@
 
 # numba's own functions have no types, and these are given none that mypy would need.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
-# ruff: noqa: ANN001
+# ruff: noqa: ANN001, ANN202
 
 import inspect
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 from scipy.stats import rankdata
 
 from muster.metrics._arrays import NumpyArray
+from muster.metrics._ties import tie_levels
 from muster.search.guessing import LEAST_EXPLAINED
 from muster.search.ranking import Ranking
 from muster.search.selection import Guessing
@@ -133,7 +134,7 @@ def agreement(ranking: Ranking) -> Float[NumpyArray, "metrics metrics"]:
     Returns:
         In the order of ``ranking.scores``, -1..1; NaN where a metric scores all candidates the same.
     """
-    ranks = np.stack([rankdata(values) for values in ranking.scores.values()])
+    ranks = np.stack([rankdata(tie_levels(values)) for values in ranking.scores.values()])
     centred = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1))
     length[length == 0] = np.nan

@@ -93,17 +93,18 @@ def score_ensembles(
     plain = [metric for metric in chosen if metric.name not in known]
     report = _Report(progress, len(rows), bool(fast) + bool(plain))
     scores: dict[str, NumpyArray] = {}
+    interrupted, fraction = False, 1.0
     if fast and isinstance(panel, InMemoryPanel) and panel.in_memory().labels.device.type != "cpu":
         scores = score_tiles(panel.in_memory(), rows, fast, report)
     elif fast:
         scores, fraction, interrupted = score_panel(panel, rows, fast, threads or usable_threads(), report)
-        if interrupted:
-            raise ScoringInterrupted(Ranking(rows, scores, fraction))
-    if plain:
-        scores |= _score_plainly(panel.in_memory(), rows, plain, report)
     if "soft_iou_eep" in scores and (coarse := np.isnan(scores["soft_iou_eep"])).any():
         by_definition = _score_plainly(panel.in_memory(), rows[coarse], [METRICS["soft_iou_eep"]], lambda _: None)
         scores["soft_iou_eep"][coarse] = by_definition["soft_iou_eep"]
+    if interrupted:
+        raise ScoringInterrupted(Ranking(rows, scores, fraction))
+    if plain:
+        scores |= _score_plainly(panel.in_memory(), rows, plain, report)
     report.end()
     return Ranking(rows, {metric.name: scores[metric.name] for metric in chosen})
 

@@ -282,7 +282,8 @@ class Selection(SelectionRecord):
         """
         path = Path(folder)
         require_replaceable(path)
-        require_apart(path, {"pool": self.pool, "target": self.target_reference}, "The folder", SelectionError)
+        target = self.target_reference if not self.data_root else str(Path(self.data_root) / self.target_reference)
+        require_apart(path, {"pool": self.pool, "target": target}, "The folder", SelectionError)
         with whole_folder(path) as partial:
             mark(partial, SELECTION)
             record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})

@@ -18,7 +18,7 @@ from muster.study.markdown import study_as_markdown
 from muster.study.reached import require_one_process, run_study
 from muster.tasks.fitting import Hardware
 from muster.tasks.progress import fit_progress
-from muster.tasks.settings import HeadSettings, TrainingSettings
+from muster.tasks.settings import HeadSettings, TrainingSettings, idle_settings
 
 
 def study(
@@ -59,11 +59,11 @@ def study(
     warn_if_from_before(loaded, selection)
     dataset = open_target(loaded, target, data_root)
     opened = open_pool(loaded, loaded.member_names, pool)
-    idle = {"data_root": f"for {dataset.reference}, which is built in"}
+    idle = idle_settings(training, head)
     if dataset.reference.startswith(WORLD_PREFIX):
-        asked.require_effect(idle, idle["data_root"], files=False)
-    else:
-        idle = {}
+        idle["data_root"] = f"for {dataset.reference}, which is built in"
+    for name, why in idle.items():
+        asked.require_effect({name}, why, files=name != "data_root")
     console = make_console()
     inputs: Inputs = {
         "--selection": selection,

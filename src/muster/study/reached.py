@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, prepared_images
+from muster.data import Dataset, prepared_images, require_usable
 from muster.errors import ConfigError
 from muster.files import plain, whole_file, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
@@ -32,7 +32,16 @@ from muster.report import LEARNED_HEAD
 from muster.search.selection import Selection
 from muster.tasks.clock import Clock, Progress
 from muster.tasks.evaluation import confusion_of, mean_iou
-from muster.tasks.finetuning import WORK, TargetData, build_ensemble, evaluate, fit_members, load_members, target_data
+from muster.tasks.finetuning import (
+    WORK,
+    TargetData,
+    build_ensemble,
+    evaluate,
+    fit_members,
+    load_members,
+    require_fittable,
+    target_data,
+)
 from muster.tasks.fitting import Hardware
 from muster.tasks.settings import HeadSettings, TrainingSettings
 from muster.tasks.training import EnsembleTraining
@@ -112,10 +121,13 @@ def run_study(
     """
     require_one_process(hardware)
     target = target_data(selection, dataset)
+    require_usable(target.train)
+    require_usable(dataset.test)
     choices = {**selection.choices, RANDOM: _random_choice(selection, seed)}
     wanted = {selection.single_best}.union(*choices.values())
     names = tuple(name for name in selection.member_names if members == "all" or name in wanted)
     module = _module(pool, names, scratch, target, settings)
+    require_fittable(module, target, hardware)
     clock = [Clock(progress)] if progress else ()
     fit_members(module, target, folder, hardware, clock, reload=partial(_load, pool, target, settings))
     singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)

@@ -82,6 +82,11 @@ class HeadTraining(pl.LightningModule):
         self.history.append({"step": step, CURVE: loss})
         self.log_dict({CURVE: loss, "step": step})  # Lightning takes "step" for the place on the axis
 
+    def on_train_end(self) -> None:
+        """Refuse weights that the very last step spoilt: no loss was computed with them."""
+        if not all(bool(value.isfinite().all()) for value in self.head.parameters()):
+            self._record(float("nan"))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the curve, as plain values."""
         checkpoint["muster_history"] = self.history

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch import nn
 
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
@@ -164,9 +165,14 @@ def held_out_mious(
         )
     module.train()
     return {
-        name: None if name in module.diverged else mean_iou(matrix)
-        for name, matrix in zip(module.names, matrices, strict=True)
+        name: None if name in module.diverged or not _is_finite(member) else mean_iou(matrix)
+        for name, member, matrix in zip(module.names, module.members, matrices, strict=True)
     }
+
+
+def _is_finite(member: nn.Module) -> bool:
+    """Whether no weight is infinite or NaN: the checkpoint of a finished trial does not say which members diverged."""
+    return all(bool(value.isfinite().all()) for value in member.state_dict().values())
 
 
 def _best(name: str, reached: Mapping[float, float | None]) -> float:

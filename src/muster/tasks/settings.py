@@ -213,3 +213,27 @@ class HeadSettings:
     def rate_factor(self, step: int) -> float:
         """The rate of ``sgd`` at a step, as a share of the initial rate."""
         return rate_factor(self.schedule, step, self.steps)
+
+
+def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:
+    """Settings that change nothing beside the others, as options are spelt, and why.
+
+    Args:
+        training: How members are trained.
+        head: How their head is learned, if there is one.
+
+    Returns:
+        By name of the option, the end of the sentence "it has no effect ...".
+    """
+    idle = {}
+    if training.learning_rates:
+        idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
+    else:
+        idle["training.held_out_fraction"] = "without --training.learning_rates"
+    if head is not None:
+        of_the_other = {
+            "lbfgs": ("learning_rate", "momentum", "schedule", "batch_size"),
+            "sgd": ("pixels_per_image",),
+        }
+        idle |= {f"head.{name}": f"with --head.optimizer {head.optimizer}" for name in of_the_other[head.optimizer]}
+    return idle

@@ -86,7 +86,7 @@ def _everywhere(holds: Tensor) -> list[bool]:
 
 def _nothing_of(member: nn.Module) -> Tensor:
     """Zero, as a function of every parameter: distributed training insists that each takes part."""
-    return torch.stack([value.nan_to_num().sum() * 0 for value in member.parameters() if value.requires_grad]).sum()
+    return torch.stack([(value * 0).nan_to_num().sum() for value in member.parameters() if value.requires_grad]).sum()
 
 
 class EnsembleTraining(pl.LightningModule):
