@@ -16,18 +16,18 @@ from tests.scripts.conftest import STEPS, Workplace
 from tests.scripts.processes import TORCHRUN, Script, alive, started
 
 
-def newer_checkpoint(folder: Path) -> object:
-    """A question to ask again and again: has a checkpoint below ``folder`` been written since now?"""
+def newer_checkpoint(folder: Path, count: int = 1) -> object:
+    """A question to ask again and again: have so many fits below ``folder`` written a checkpoint since now?"""
     before = {path: path.stat().st_mtime_ns for path in folder.glob("**/last.ckpt")}
 
     def written() -> bool:
+        newer = 0
         for path in folder.glob("**/last.ckpt"):
             try:
-                if path.stat().st_mtime_ns != before.get(path):
-                    return True
+                newer += path.stat().st_mtime_ns != before.get(path)
             except FileNotFoundError:
                 continue
-        return False
+        return newer >= count
 
     return written
 
@@ -63,9 +63,9 @@ def interrupt(words: list[str], workplace: Workplace, pool: Path, how: int, wait
 
 
 def kill_one_worker(words: list[str], workplace: Workplace, pool: Path) -> Script:
-    written = newer_checkpoint(pool)
+    written = newer_checkpoint(pool, 2)  # of both workers, whichever is killed
     with started(words, workplace.home) as script:
-        script.wait_until(written, "the first checkpoint")
+        script.wait_until(written, "the first checkpoints")
         os.kill(script.children()[0], signal.SIGKILL)
         script.end(1)
     return script

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
-from muster.commands.words import Asked, record_of
+from muster.commands.words import STANDING, Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.files import as_file_name, whole_folder, write_yaml
@@ -204,7 +204,7 @@ def _idle(target: str, metrics: Sequence[str], cache_gb: float) -> dict[str, str
 def _require_effect(asked: Asked, target: str, metrics: Sequence[str], cache_gb: float) -> None:
     for name, why in _idle(target, metrics, cache_gb).items():
         # Where data and cache are is a standing setting that a file may hold in any case.
-        asked.require_effect({name}, why, files=name not in {"data_root", "cache_dir"})
+        asked.require_effect({name}, why, files=name not in STANDING)
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:

@@ -131,6 +131,10 @@ class Asked:
             raise ConfigError(f"{', '.join(f'--{key}' for key in idle)} {has} no effect {why}.")
 
 
+STANDING = frozenset({"data_root", "cache_dir", "training.learning_rate"})
+"""Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
+
+
 @dataclass(frozen=True)
 class CommandLine:
     """A command line that was looked at.
