@@ -29,9 +29,6 @@ ALIKE_FRACTION = 0.02
 """Scores count as all alike if the best is ahead of the median candidate by less than this share of its own size.
 For a predicted mIoU of 0.5 that is one point."""
 
-EXPLAINED_FRACTION = LEAST_EXPLAINED
-"""A target counts as unpredictable if the best member explains less than this share of the probe labels' entropy."""
-
 AGREEMENT = 0.3
 """Metrics count as disagreeing if the chosen one's rank correlation with the others is below this on average."""
 
@@ -198,7 +195,7 @@ def _unpredictable(best_leep: float, entropy: float) -> Caution | None:
             "The target's training images hold a single class, so every member looks perfect. Label more classes.",
         )
     explained = explained_fraction(best_leep, entropy)
-    if explained >= EXPLAINED_FRACTION:
+    if explained >= LEAST_EXPLAINED:
         return None
     return Caution(
         "This target looks unpredictable",

@@ -25,7 +25,7 @@ from muster.report.records import LEARNED_HEAD
 from muster.tasks.ensemble import Ensemble, EnsembleHead
 from muster.tasks.fitting import Hardware, fit_alone, keep_checkpoint_of
 from muster.tasks.settings import HeadSettings
-from muster.tasks.training import TrainingDivergedError
+from muster.tasks.training import TrainingDivergedError, is_finite
 
 CURVE = f"loss/{LEARNED_HEAD}"
 HISTORY_EVERY = 10
@@ -84,7 +84,7 @@ class HeadTraining(pl.LightningModule):
 
     def on_train_end(self) -> None:
         """Refuse weights that the very last step spoilt: no loss was computed with them."""
-        if not all(bool(value.isfinite().all()) for value in self.head.parameters()):
+        if not is_finite(self.head):
             self._record(float("nan"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

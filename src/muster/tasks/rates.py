@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import nn
 
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
@@ -23,7 +22,7 @@ from muster.tasks.clock import Clock
 from muster.tasks.evaluation import confusion_of, mean_iou
 from muster.tasks.fitting import FitData, Hardware, fit, keep_checkpoint_of
 from muster.tasks.settings import TrainingSettings
-from muster.tasks.training import EnsembleTraining, TrainingDivergedError
+from muster.tasks.training import EnsembleTraining, TrainingDivergedError, is_finite
 
 
 @dataclass(frozen=True)
@@ -164,15 +163,11 @@ def held_out_mious(
             "have no labelled pixel. Give a larger held_out_fraction, another seed, or a single learning_rate."
         )
     module.train()
+    # The checkpoint of a finished trial does not say which members diverged.
     return {
-        name: None if name in module.diverged or not _is_finite(member) else mean_iou(matrix)
+        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrix)
         for name, member, matrix in zip(module.names, module.members, matrices, strict=True)
     }
-
-
-def _is_finite(member: nn.Module) -> bool:
-    """Whether no weight is infinite or NaN: the checkpoint of a finished trial does not say which members diverged."""
-    return all(bool(value.isfinite().all()) for value in member.state_dict().values())
 
 
 def _best(name: str, reached: Mapping[float, float | None]) -> float:

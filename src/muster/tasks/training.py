@@ -84,6 +84,11 @@ def _everywhere(holds: Tensor) -> list[bool]:
     return [bool(value) for value in holds.tolist()]
 
 
+def is_finite(module: nn.Module) -> bool:
+    """Whether none of its weights and buffers is infinite or NaN."""
+    return all(bool(value.isfinite().all()) for value in module.state_dict().values())
+
+
 def _nothing_of(member: nn.Module) -> Tensor:
     """Zero, as a function of every parameter: distributed training insists that each takes part."""
     return torch.stack([(value * 0).nan_to_num().sum() for value in member.parameters() if value.requires_grad]).sum()
@@ -245,7 +250,7 @@ class EnsembleTraining(pl.LightningModule):
     def on_train_end(self) -> None:
         """Refuse weights that the very last step spoilt: no loss was computed with them."""
         for name, member in zip(self.names, self.members, strict=True):
-            if not all(bool(value.isfinite().all()) for value in member.state_dict().values()):
+            if not is_finite(member):
                 self._diverge(name, f"Weights of {name!r} became infinite or NaN at the last step.")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
