@@ -15,6 +15,7 @@ from muster.data import Dataset, channel_statistics
 from muster.errors import DatasetError
 from muster.models import Segmenter
 from muster.pool import Pool
+from muster.tasks.clock import Clock
 from muster.tasks.evaluation import confusion_matrices, mean_iou, model_predictor
 from muster.tasks.finetuning import WORK, TargetData, fit_members, load_members
 from muster.tasks.fitting import CHECKPOINT, FitData, Hardware, fit
@@ -112,17 +113,19 @@ def test_the_last_fit_learns_from_all_images_with_the_rate_of_each(
             assert torch.allclose(value.float(), expected[key].float(), rtol=1e-5, atol=1e-6), (name, key)
 
 
-@pytest.mark.parametrize(("fit_at", "step"), [(0, 3), (1, 2), (2, 3)])
+@pytest.mark.parametrize(("fit_at", "step"), [(0, 3), (1, 2), (2, 1), (2, 3)])
 def test_an_interrupted_search_ends_like_one_that_was_not(
     fit_at: int, step: int, tuned: tuple[EnsembleTraining, Path], pool: Pool, target: Dataset, tmp_path: Path
 ) -> None:
     whole, _ = tuned
     with pytest.raises(InterruptedError):
-        tune(pool, target, tmp_path, SETTINGS, Stop(fit_at, step))
-    watch = Stop(-1, -1)
-    resumed = tune(pool, target, tmp_path, SETTINGS, watch)
-    # Fits that were done have nothing left to do, and the one at hand goes on from its checkpoint at step 2.
-    assert watch.first_steps == [2 if number == fit_at else 0 for number in range(fit_at, 3)]
+        tune(pool, target, tmp_path, SETTINGS, Stop(fit_at, step), Clock(lambda done, loss: None))
+    watch, clock = Stop(-1, -1), Clock(lambda done, loss: None)
+    resumed = tune(pool, target, tmp_path, SETTINGS, watch, clock)
+    # Fits that were done have nothing left to do, and the one at hand goes on from its checkpoint at step 2, if any.
+    goes_on = step >= 2
+    assert watch.first_steps == [2 if number == fit_at and goes_on else 0 for number in range(fit_at, 3)]
+    assert clock.resumed_at_steps == ((2,) if fit_at == 2 and goes_on else ())  # the record speaks of the last fit
     assert (resumed.rates, resumed.held_out, resumed.history) == (whole.rates, whole.held_out, whole.history)
     first, second = resumed.state_dict(), whole.state_dict()
     assert all(torch.equal(value, second[name]) for name, value in first.items())

@@ -23,7 +23,7 @@ class Clock(Callback):
         self.told = 0.0
         self.before = 0.0
         self.started = time.monotonic()
-        self.resumed_at_steps: tuple[int, ...] = ()
+        self.resumed_at_steps: tuple[int, ...] = ()  # of this fit alone
         self._resumes = False
 
     @property
@@ -31,8 +31,18 @@ class Clock(Callback):
         """Time spent training so far, that before an interruption included."""
         return self.before + time.monotonic() - self.started
 
+    def begin_fit(self, steps_before: int) -> None:
+        """Get ready for the next of several fits: the time goes on, and interruptions are counted anew.
+
+        Args:
+            steps_before: Steps of all fits that came before.
+        """
+        self.steps_before = steps_before
+        self.resumed_at_steps = ()
+        self._resumes = False  # the fit before may have been done already, and then nothing asked
+
     def state_dict(self) -> dict[str, Any]:
-        """The time so far and the interruptions, for the checkpoint."""
+        """The time so far and the interruptions of this fit, for the checkpoint."""
         return {"seconds": self.seconds, "resumed_at_steps": list(self.resumed_at_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -100,12 +100,12 @@ def choose_rates(
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, plain(described))
         data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
-        count_from(callbacks, number * settings.steps)
+        begin_fit(callbacks, number * settings.steps)
         fit(module, data, folder, hardware, callbacks)
         names = module.names
         for name, value in held_out_mious(module, held, trials, hardware.resolved_device()).items():
             reached.setdefault(name, {})[rate] = value
-    count_from(callbacks, len(settings.learning_rates) * settings.steps)
+    begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
     chosen = {name: _best(name, values) for name, values in reached.items()}
     return RateChoice(chosen, reached, len(held)), names
 
@@ -115,16 +115,16 @@ def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
     return TrainingSettings(**{**known, "learning_rate": rate, "learning_rates": ()})
 
 
-def count_from(callbacks: Sequence[Callback], steps: int) -> None:
-    """Let progress go on from the steps of the fits before.
+def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
+    """Tell the clocks among the callbacks that the next of several fits begins.
 
     Args:
-        callbacks: Of a fit.
-        steps: How many there were.
+        callbacks: Of all these fits.
+        steps_before: Steps of the fits before.
     """
     for callback in callbacks:
         if isinstance(callback, Clock):
-            callback.steps_before = steps
+            callback.begin_fit(steps_before)
 
 
 @torch.no_grad()
