@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, Unpack, cast
 
@@ -14,7 +15,7 @@ import torch
 from muster.data import Dataset
 from muster.errors import SelectionError
 from muster.models import Segmenter
-from muster.outputs import require_apart
+from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
 from muster.search.choose import SelectOptions, select
 from muster.search.selection import SelectionRecord, require_replaceable
@@ -79,6 +80,9 @@ class EnsembleSelection(pl.Callback):
             trainer: The Trainer; its process group, if any, is up already.
             pl_module: An :class:`EnsembleModule`.
             stage: Only ``"fit"`` matters.
+
+        Raises:
+            SelectionError: If nothing can be chosen, or another process is at work on the folder.
         """
         module = cast("EnsembleModule", pl_module)
         if stage != "fit" or module.members_chosen:
@@ -90,9 +94,12 @@ class EnsembleSelection(pl.Callback):
         else:
             options = SelectOptions(device=trainer.strategy.root_device)
             options.update(self.options)
-            selection = select(pool, self.target, **options)
-            if trainer.is_global_zero:
-                selection.save(self.folder)
+            # Locked before hours go into it, by the one process that writes.
+            locks = held(self.folder, SELECTION, SelectionError) if trainer.is_global_zero else nullcontext()
+            with locks:
+                selection = select(pool, self.target, **options)
+                if trainer.is_global_zero:
+                    selection.save(self.folder)
             self.record = selection
         names = with_baseline(self.record) if self.baseline else self.record.members
         module.set_members(names, load_members(pool, names))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,19 @@ import torch
 
 from muster.data import VOID, ContentSketch, Dataset, DatasetSpec, Sample, Split, content_prefixes
 from muster.data.content import prefix_of_text
+from muster.locks import LOCK
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
 from muster.search.selection import SelectionRecord
+
+
+@contextmanager
+def at_work_elsewhere(folder: Path) -> Iterator[None]:
+    """Lock a folder as another process does that is at work there: a second open file is enough to collide."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def make_member(

@@ -6,33 +6,37 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from muster.errors import ConfigError, OutputError
+from muster.errors import ConfigError, OutputError, SelectionError
 from muster.files import PARTIAL
+from muster.locks import LOCK
 from muster.outputs import (
     ENSEMBLE,
     FINETUNING,
-    LOCK,
     MARKER,
     PREDICTIONS,
     SELECTION,
     claimed,
+    held,
     mark,
+    replaced,
     require_apart,
     require_our_file,
     require_ours,
 )
+from tests.helpers import at_work_elsewhere
 
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from muster.outputs import FINETUNING, claimed
-with claimed(Path(sys.argv[1]), FINETUNING):
+from muster import outputs
+with outputs.claimed(Path(sys.argv[1]), getattr(outputs, sys.argv[2])):
     child = os.fork()
     if child == 0:
         time.sleep(60)
@@ -40,6 +44,12 @@ with claimed(Path(sys.argv[1]), FINETUNING):
     print(child, flush=True)
     time.sleep(60)
 """
+
+
+def start_holder(folder: Path, kind: str) -> subprocess.Popen[str]:
+    """A process that holds a folder, and prints the number of a child that it has."""
+    words = [sys.executable, "-c", HOLDS, str(folder), kind]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
 def names(folder: Path) -> list[str]:
@@ -88,7 +98,9 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_holds_nothing_even_if_its_children_live(tmp_path: Path) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path / "run"), "FINETUNING"], stdout=subprocess.PIPE, text=True
+    )
     assert holder.stdout is not None
     child = int(holder.stdout.readline())
     try:
@@ -115,6 +127,74 @@ def test_waits_as_long_as_it_is_told_to(tmp_path: Path) -> None:
     ):
         pass
     assert time.monotonic() - began >= 0.3
+
+
+def save(folder: Path, content: str) -> None:
+    with replaced(folder, SELECTION, SelectionError) as partial:
+        (partial / "config.yaml").write_text(content)
+        (partial / "ranking.parquet").touch(exist_ok=False)
+
+
+def test_a_result_is_not_saved_where_another_process_is_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "s"
+    save(folder, "first")
+    monkeypatch.setattr("muster.outputs.PATIENCE", 0.3)
+    with (
+        at_work_elsewhere(folder),
+        pytest.raises(SelectionError, match=r"^The folder: another process is at work on a selection in .*s\. Wait"),
+    ):
+        save(folder, "second")
+    assert (folder / "config.yaml").read_text() == "first"
+
+
+def test_one_save_waits_for_another(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(folder), "SELECTION"], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    timer = threading.Timer(0.5, holder.kill)
+    timer.start()
+    began = time.monotonic()
+    save(folder, "second")
+    assert time.monotonic() - began >= 0.4
+    timer.join()
+    os.kill(child, signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    assert names(folder) == [MARKER, "config.yaml", "ranking.parquet"]
+
+
+def test_who_holds_a_folder_may_save_there(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    (tmp_path / "link").symlink_to(folder)
+    with claimed(folder, SELECTION):
+        save(folder, "first")
+        save(tmp_path / "link", "second")
+    assert names(folder) == [MARKER, "config.yaml", "ranking.parquet"]
+    with held(folder, SELECTION, SelectionError):
+        assert LOCK in names(folder)
+        save(folder, "third")
+    assert (folder / "config.yaml").read_text() == "third"
+    assert names(folder) == [MARKER, "config.yaml", "ranking.parquet"]
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    save(tmp_path / "old", "first")
+    for name in ("old", "new"):
+        with (
+            pytest.raises(OutputError, match=f"{name} cannot be written: No such file"),
+            replaced(tmp_path / name, SELECTION, SelectionError) as partial,
+        ):
+            (partial / "config.yaml").rename(partial / "splits.yaml")
+    assert names(tmp_path) == ["old"]
+    assert (tmp_path / "old" / "config.yaml").read_text() == "first"
+    with pytest.raises(SelectionError, match="broken"), held(tmp_path / "new", SELECTION, SelectionError):
+        raise SelectionError("broken")
+    assert names(tmp_path) == ["old"]
 
 
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK"])

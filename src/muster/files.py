@@ -48,7 +48,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: In place of an ``OSError``: the disk is full, say.
     """
-    with _told_as_output(path):
+    with told_as_output(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The ending stays, because some writers choose their format by it.
         ending = path.name[-_MOST_OF_A_NAME:]
@@ -81,7 +81,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: In place of an ``OSError``: the disk is full, say.
     """
-    with _told_as_output(path):
+    with told_as_output(path):
         path = path.resolve()  # a link stays one, and what it leads to is replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_partial(path.parent)
@@ -110,7 +110,7 @@ def _filled_folder(partial: Path, path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told_as_output(path: Path) -> Iterator[None]:
+def told_as_output(path: Path) -> Iterator[None]:
     """Say that a file or folder could not be written, and why."""
     try:
         yield

@@ -6,36 +6,28 @@ before the marker are known by the records in them. Anything else is the user's,
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import re
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, TypeAlias
-from warnings import warn
+from typing import TypeAlias
 
 from muster.errors import ConfigError, MusterError, OutputError
-from muster.files import is_partial, read_yaml, require_writable, write_yaml
+from muster.files import is_partial, read_yaml, require_writable, told_as_output, whole_folder, write_yaml
+from muster.locks import LOCK, is_locked_here, locked
 
 MARKER = ".muster"
 """File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
 
-LOCK = ".lock"
-"""File in an output folder that the process at work there holds locked."""
-
 FORMAT_VERSION = 1
 """Of the marker."""
 
-_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
-_RETRY_SECONDS = 0.2
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What some network file systems say."""
+PATIENCE = 10.0
+"""Seconds to wait before a result is saved where another process is at work: it may be saving, too."""
 
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
 _BEGINNING = 4096
 """Bytes in which a file's sign is looked for."""
 
@@ -151,7 +143,7 @@ def claimed(
     fresh = not folder.exists()
     require_writable(folder, "output")
     try:
-        with _locked(folder, kind, patience) as lock:
+        with locked(folder, kind.title, patience) as lock:
             require_ours(folder, kind, details=details)  # another process may have been at work there until now
             marked = not (folder / MARKER).exists()
             mark(folder, kind, **details)
@@ -165,6 +157,68 @@ def claimed(
         raise
     except OSError as error:
         raise OutputError(f"{cause_of(error, folder)} {kind.kept}") from error
+
+
+@contextmanager
+def held(folder: Path, kind: OutputKind, error: type[MusterError], patience: float = 0.0) -> Iterator[None]:
+    """Check and lock a folder for who writes there outside a command; see :func:`claimed`.
+
+    Where this process has locked it already, this only checks. The folder is created; if nothing is written, it goes.
+
+    Args:
+        folder: Where a result will go.
+        kind: What it is.
+        error: What to raise.
+        patience: Seconds to wait for another process that is at work there.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        MusterError: Of class ``error``, if the folder holds something else, or another process is at work there.
+        OutputError: If the folder cannot be made or written to.
+    """
+    require_ours(folder, kind, error)
+    if is_locked_here(folder) or is_partial(folder.name):  # nobody but its writer goes where a partial output is
+        yield
+        return
+    fresh = not folder.exists()
+    with ExitStack() as stack:
+        with told_as_output(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.callback(_remove_if_empty, folder, fresh)  # once the lock is gone
+            stack.enter_context(locked(folder, kind.title, patience, "The folder", error))
+        require_ours(folder, kind, error)  # another process may have been at work there until now
+        yield
+
+
+@contextmanager
+def replaced(folder: Path, kind: OutputKind, error: type[MusterError]) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the place of an older output of the same kind, or of none.
+
+    The output is locked and checked for as long; see :func:`held`.
+
+    Args:
+        folder: The folder to create or replace.
+        kind: What goes there.
+        error: What to raise.
+
+    Yields:
+        The folder to write into, marked already.
+
+    Raises:
+        MusterError: Of class ``error``, as :func:`held` does.
+        OutputError: If the folder cannot be written.
+    """
+    with held(folder, kind, error, PATIENCE), whole_folder(folder) as partial:
+        mark(partial, kind)
+        yield partial
+
+
+def _remove_if_empty(folder: Path, fresh: bool) -> None:
+    if fresh:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def only_helps() -> bool:
@@ -342,79 +396,3 @@ def _tidy(folder: Path, fresh: bool, marked: bool) -> None:
             if fresh:
                 (folder / LOCK).unlink()
                 folder.rmdir()
-
-
-_open_locks: set[int] = set()
-
-
-def _forget_locks() -> None:
-    """A forked child (it reads images, say) must not hold the lock after its parent was killed."""
-    while _open_locks:
-        with suppress(OSError):
-            os.close(_open_locks.pop())
-
-
-os.register_at_fork(after_in_child=_forget_locks)
-
-
-@contextmanager
-def _locked(folder: Path, kind: OutputKind, patience: float) -> Iterator[int | None]:
-    """Hold a folder for this process, and for children that inherit the open file and with it the lock.
-
-    The system lets go of it when the last of them is gone, however that came.
-    """
-    try:
-        file = _acquire(folder, kind, time.monotonic() + patience)
-    except OSError as problem:
-        if problem.errno not in _NO_LOCKS:
-            raise
-        warn(
-            f"{folder} cannot be locked ({problem.strerror}): see to it that no other command writes there.",
-            stacklevel=4,
-        )
-        yield None
-        return
-    number = file.fileno()
-    _open_locks.add(number)
-    try:
-        yield number
-    finally:
-        # Only then: whoever has it open already finds that the file at this path is another, and opens that.
-        if _is_at(file, folder / LOCK):
-            (folder / LOCK).unlink()
-        _open_locks.discard(number)
-        file.close()
-
-
-def _acquire(folder: Path, kind: OutputKind, deadline: float) -> IO[bytes]:
-    while True:
-        file = (folder / LOCK).open("a+b", buffering=0)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = re.sub(r"\D", "", file.read(20).decode("ascii", "replace"))
-            file.close()
-            if time.monotonic() >= deadline:
-                number = f" (number {holder})" if holder else ""
-                raise ConfigError(
-                    f"--output: another process{number} is at work on {kind.title} in {folder}. Wait until it ends, or "
-                    "give another folder."
-                ) from None
-            time.sleep(_RETRY_SECONDS)
-            continue
-        except OSError:
-            file.close()
-            raise
-        if _is_at(file, folder / LOCK):
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), str(os.getpid()).encode())
-            return file
-        file.close()
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file is still the one at its path."""
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    return False

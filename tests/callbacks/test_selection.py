@@ -24,7 +24,7 @@ from muster.models import Segmenter
 from muster.pool import Pool
 from muster.search import Selection
 from muster.search.choose import select
-from tests.helpers import make_member, make_pool, make_target
+from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target
 
 OPTIONS: dict[str, Any] = {"size": 2, "pixels_per_image": 40, "cache_gb": 0.0}
 
@@ -88,6 +88,18 @@ def test_a_fit_starts_with_what_select_chooses(pool: Pool, tmp_path: Path) -> No
     started = pool[expected.members[0]].load_model().body.state_dict()
     moved = module.models[0].body.state_dict()
     assert any(not torch.equal(started[name], moved[name]) for name in started)  # the optimizer saw the members
+
+
+def test_nothing_is_chosen_for_a_folder_where_another_process_is_at_work(pool: Pool, tmp_path: Path) -> None:
+    seen: list[str] = []
+    callback = EnsembleSelection(
+        pool, make_target(), tmp_path / "s", progress=lambda what, done, total: seen.append(what), **OPTIONS
+    )
+    with at_work_elsewhere(tmp_path / "s"), pytest.raises(SelectionError, match="at work on a selection"):
+        fit(tmp_path, callback, steps=1)
+    assert not seen
+    assert fit(tmp_path, callback, steps=1).names
+    assert seen
 
 
 def test_a_resumed_fit_takes_its_own_members_although_the_pool_would_give_others(pool: Pool, tmp_path: Path) -> None:

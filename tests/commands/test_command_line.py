@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from rich.console import Console
 
 from callbacks import EnsembleSelection
 from muster.commands.cli import run
+from muster.commands.console import make_console
 from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble
 from muster.commands.train import train
 from muster.errors import ConfigError
-from muster.outputs import LOCK, POOL, mark
+from muster.outputs import POOL, mark
 from muster.tasks.fitting import Hardware
 from muster.tasks.plan import PoolPlan, plan_jobs
 from muster.tasks.pool_training import train_pool
 from muster.tasks.progress import TrainingProgress
 from muster.tasks.settings import SourceSettings
+from tests.helpers import at_work_elsewhere
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: dict[str, Callable[..., int]] = {"train": train, "select": select_ensemble, "finetune": finetune}
@@ -178,10 +178,11 @@ def test_two_processes_do_not_train_one_pool_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "config.yaml").write_text("of the first")
     mark(tmp_path / "pool", POOL)
-    with (tmp_path / "pool" / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # as the first process does; a second open file is enough to collide
-        with pytest.raises(ConfigError, match="another process is at work on a pool"):
-            train_pool(jobs, 1, TrainingProgress(Console(quiet=True)), "of the second", patience=0.3)
+    with (
+        at_work_elsewhere(tmp_path / "pool"),
+        pytest.raises(ConfigError, match="another process is at work on a pool"),
+    ):
+        train_pool(jobs, 1, TrainingProgress(make_console(quiet=True)), "of the second", patience=0.3)
     assert (tmp_path / "pool" / "config.yaml").read_text() == "of the first"
     assert not (tmp_path / "pool" / "members").exists()
 

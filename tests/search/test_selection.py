@@ -25,7 +25,7 @@ from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set
 from muster.search import Selection
 from muster.search.choose import SELECTION_METRICS, Progress, select
-from tests.helpers import make_member, make_pool, make_target
+from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target
 
 OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4, "predictor": "counting"}
 
@@ -128,6 +128,16 @@ def test_saving_never_deletes_what_is_no_selection(selection: Selection, tmp_pat
     with pytest.raises(SelectionError, match="is a file"):
         selection.save(tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_saving_waits_its_turn(selection: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muster.outputs.PATIENCE", 0.1)
+    with (
+        at_work_elsewhere(tmp_path / "s"),
+        pytest.raises(SelectionError, match="another process is at work on a selection"),
+    ):
+        selection.save(tmp_path / "s")
+    selection.save(tmp_path / "s")
 
 
 def test_damaged_selections_are_named(selection: Selection, tmp_path: Path) -> None:

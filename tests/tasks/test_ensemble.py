@@ -16,7 +16,7 @@ from muster.tasks.ensemble import CARD, HEAD, Ensemble, EnsembleError, load_ense
 from muster.tasks.head import learn_head
 from muster.tasks.settings import HeadSettings
 from muster.tasks.source_sample import draw_labelled_pixels
-from tests.helpers import make_target
+from tests.helpers import at_work_elsewhere, make_target
 
 NAMES = ("first", "größer")
 FILES = ("member_0_first.safetensors", "member_1_größer.safetensors")
@@ -167,6 +167,11 @@ class TestFolder:
         opened = load_ensemble(tmp_path / "made")
         assert opened.names == ensemble.names
         assert torch.equal(opened.predict(make_image(40, 40)), ensemble.predict(make_image(40, 40)))
+
+    def test_saving_waits_its_turn(self, learned: Ensemble, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("muster.outputs.PATIENCE", 0.1)
+        with at_work_elsewhere(run / "ensemble"), pytest.raises(EnsembleError, match="at work on an ensemble"):
+            learned.save(run / "ensemble", "tiny", {})
 
     def test_a_card_that_is_gone_or_wrong_is_named(self, run: Path) -> None:
         card = run / "ensemble" / CARD

@@ -22,10 +22,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.errors import SelectionError
-from muster.files import read_record, whole_folder, write_record
+from muster.files import read_record, write_record
 from muster.metrics._arrays import EnsemblePredictions, Labels, NumpyArray, Predictions, as_labels, as_probabilities
 from muster.metrics._ensemble import Members, members_of
-from muster.outputs import PANEL, require_ours
+from muster.outputs import PANEL, replaced
 from muster.search._panel_folder import (
     FORMAT_VERSION,
     HEADER,
@@ -292,8 +292,7 @@ class PanelWriter:
         self._partial: Path | None = None
 
     def __enter__(self) -> PanelWriter:
-        require_ours(self._folder, PANEL, SelectionError)
-        self._partial = self._stack.enter_context(whole_folder(self._folder))
+        self._partial = self._stack.enter_context(replaced(self._folder, PANEL, SelectionError))
         return self
 
     def __exit__(

@@ -15,9 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from muster.errors import SelectionError
-from muster.files import parse_record, plain, read_record, whole_folder, write_record
+from muster.files import parse_record, plain, read_record, write_record
 from muster.machine import now
-from muster.outputs import SELECTION, mark, require_apart, require_ours
+from muster.outputs import SELECTION, replaced, require_apart, require_ours
 from muster.search.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -277,15 +277,14 @@ class Selection(SelectionRecord):
             The path of ``selection.yaml``.
 
         Raises:
-            SelectionError: If the folder holds something else, which would be lost, or lies in the pool or the target.
+            SelectionError: If the folder holds something else, which would be lost, lies in the pool or the target, or
+                another process is at work there.
             OutputError: If it cannot be written.
         """
         path = Path(folder)
-        require_replaceable(path)
         target = self.target_reference if not self.data_root else str(Path(self.data_root) / self.target_reference)
         require_apart(path, {"pool": self.pool, "target": target}, "The folder", SelectionError)
-        with whole_folder(path) as partial:
-            mark(partial, SELECTION)
+        with replaced(path, SELECTION, SelectionError) as partial:
             record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
             record = replace(record, date=record.date or now())
             self.to_table().to_parquet(partial / RANKING, index=False)

@@ -18,9 +18,9 @@ from torch.nn import functional
 
 from muster.data import ChannelStatistics, prepare_image
 from muster.errors import MusterError
-from muster.files import as_file_name, read_record, sha256_of, whole_folder, write_record
+from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
-from muster.outputs import ENSEMBLE, mark, require_ours
+from muster.outputs import ENSEMBLE, replaced
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -174,12 +174,10 @@ class Ensemble(nn.Module):
         """Write the ensemble to a folder of its own, whole or not at all.
 
         Raises:
-            EnsembleError: If the folder holds something else, which would be lost.
+            EnsembleError: If the folder holds something else, which would be lost, or another process is at work there.
             OutputError: If it cannot be written.
         """
-        require_ours(folder, ENSEMBLE, EnsembleError)
-        with whole_folder(folder) as partial:
-            mark(partial, ENSEMBLE)
+        with replaced(folder, ENSEMBLE, EnsembleError) as partial:
             for file, member in zip(_files(self.names), self.members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)
