@@ -4,15 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from muster.commands.console import make_console
 from muster.commands.finetuning_summary import print_finetuning
 from muster.report import FinetuneResult
 from tests.report.made_up import make_result
 
 
 def said(result: FinetuneResult, width: int = 140) -> str:
-    console = Console(width=width)
+    console = make_console()
+    console.width = width
     with console.capture() as capture:
         print_finetuning(result, Path("a folder"), console)
     return capture.get()

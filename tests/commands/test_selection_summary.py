@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from muster.commands.console import make_console
 from muster.commands.selection_summary import print_selection
 from muster.search import Selection
 from muster.search.selection import Guessing, SizeStep
@@ -15,7 +15,8 @@ SEARCHED = {"search": "beam", "guarantee": "Not all ensembles were scored."}
 
 
 def said(selection: Selection) -> str:
-    console = Console(width=200)
+    console = make_console()
+    console.width = 200
     with console.capture() as capture:
         print_selection(selection, make_pool(), Path("folder"), console, chosen_size=False)
     return capture.get()

@@ -1,4 +1,7 @@
-"""Where commands print: names and messages can do nothing to the terminal, and tables keep their numbers whole."""
+"""Where commands print: names and messages can do nothing to the terminal, and tables keep their numbers whole.
+
+Whatever is printed goes through a console of :func:`make_console`. It needs no options for texts that users gave.
+"""
 
 from __future__ import annotations
 

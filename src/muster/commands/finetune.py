@@ -155,7 +155,7 @@ def finetune(
     if selection is not None or target is None or pool is None:
         asked.require_effect(ONLY_TO_CHOOSE, "on a selection that is made already: give --pool and --target to choose")
         chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
-        console.print(f"Selection: {chosen}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Selection: {chosen}")
         plan = _chosen_before(chosen, pool, target, training, data_root)
     else:
         plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)

@@ -14,6 +14,7 @@ from muster.report.comparison import (
     difference_sentence,
     interval_sentence,
     interval_text,
+    measured_text,
     result_label,
     resumed_text,
 )
@@ -27,17 +28,17 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     Args:
         result: What was reached.
         folder: Where it was written.
-        console: Where to print.
+        console: Where to print, as :func:`muster.commands.console.make_console` makes it.
     """
-    _say(console, f"mIoU on {result.test_images} test images of {result.target}:")
+    console.print(f"mIoU on {result.test_images} test images of {result.target}:")
     console.print(_miou_table(result))
     if told := difference_sentence(result):
-        _say(console, f"\nThe ensemble with the learned head reaches {told}")
-    for told in (cost_sentence(result), interval_sentence(result), _measured(result), resumed_text(result)):
+        console.print(f"\nThe ensemble with the learned head reaches {told}")
+    for told in (cost_sentence(result), interval_sentence(result), measured_text(result), resumed_text(result)):
         if told:
-            _say(console, told)
-    _say(console, f"\nReport: {folder / 'report.html'}")
-    _say(console, f"Next: {predict_command(folder)}")
+            console.print(told)
+    console.print(f"\nReport: {folder / 'report.html'}")
+    console.print(f"Next: {predict_command(folder)}")
 
 
 def predict_command(folder: Path) -> str:
@@ -59,11 +60,3 @@ def _miou_table(result: FinetuneResult) -> Table:
         interval = interval_text(result.miou_intervals.get(name))
         table.add_row(Text(result_label(result, name)), f"{result.mious[name]:.3f}", interval, *costs)
     return table
-
-
-def _measured(result: FinetuneResult) -> str:
-    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

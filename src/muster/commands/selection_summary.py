@@ -32,49 +32,48 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         selection: What was chosen.
         pool: What it was chosen from.
         folder: Where it was written.
-        console: Where to print.
+        console: Where to print, as :func:`muster.commands.console.make_console` makes it.
         chosen_size: Whether muster chose the image size, and should say so.
     """
     verdict = no_better_than_guessing(selection.guessing, selection.target)
     if verdict:
-        _say(console, verdict + "\n")
-    _say(console, _probe_line(selection, chosen_size))
+        console.print(verdict + "\n")
+    console.print(_probe_line(selection, chosen_size))
     if selection.void_images:
-        _say(console, f"All void, and of no use: {', '.join(selection.void_images)}.")
-    _say(console, _heading(selection, claims=not verdict))
+        console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
+    console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
-    _say(console, _score_line(selection))
+    console.print(_score_line(selection))
     if selection.guarantee:
-        _say(console, selection.guarantee)
+        console.print(selection.guarantee)
     if selection.fraction < 1:
-        _say(console, f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
+        console.print(f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
     elif selection.interrupted:
-        _say(console, f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
-    _say(console, f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
+        console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
+    console.print(f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
     if selection.sureness is not None:
-        _say(console, selection.sureness.summary + "\n")
+        console.print(selection.sureness.summary + "\n")
     if selection.sizes:
-        _say(console, selection.size_reason)
+        console.print(selection.size_reason)
         console.print(_sizes_table(selection))
-        _say(console, "")
+        console.print("")
     _print_comparisons(selection, console)
     for note in _notes(selection):
-        _say(console, note)
-    _say(console, f"\nReport: {folder / 'report.html'}")
-    _say(console, f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder)}")
+        console.print(note)
+    console.print(f"\nReport: {folder / 'report.html'}")
+    console.print(f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder)}")
 
 
 def _print_comparisons(selection: Selection, console: Console) -> None:
-    _say(console, "The chosen ensemble and the runners-up:")
+    console.print("The chosen ensemble and the runners-up:")
     console.print(_ranking_table(selection))
     if len(selection.ranking.scores) > METRICS_BESIDE:
-        _say(console, "The other metrics' scores are in the report.")
+        console.print("The other metrics' scores are in the report.")
     among = "" if lists_all(selection) else f" of {listed_label(selection)}"
-    _say(console, f"\nWhat each metric would choose{among}:")
+    console.print(f"\nWhat each metric would choose{among}:")
     console.print(_choices_table(selection))
     if selection.single_scores:
-        _say(
-            console,
+        console.print(
             f"\nEvery member alone, LEEP by the {selection.predictor} predictor (larger is better; costs are shown "
             "negated):",
         )
@@ -101,10 +100,6 @@ def _heading(selection: Selection, claims: bool) -> str:
 def finetune_command(folder: Path) -> str:
     """What to type next."""
     return f"python finetune.py --selection {shlex.quote(str(folder))}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _probe_line(selection: Selection, chosen_size: bool) -> str:

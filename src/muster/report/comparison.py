@@ -83,6 +83,11 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f} times"
 
 
+def measured_text(result: FinetuneResult) -> str:
+    """How the time for an image was measured; empty if it was not."""
+    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
+
+
 def interval_sentence(result: FinetuneResult) -> str:
     """How the intervals came about, and what they leave out.
 

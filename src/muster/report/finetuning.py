@@ -12,6 +12,7 @@ from muster.report.comparison import (
     difference_sentence,
     interval_sentence,
     interval_text,
+    measured_text,
     resumed_text,
 )
 from muster.report.confusions import confusion_context
@@ -73,7 +74,7 @@ def write_finetuning_report(
         "command": command,
         "test_images": f"{result.test_images:,}",
         "miou_bars": _miou_bars(result),
-        "miou_notes": [interval_sentence(result), _measured(result)],
+        "miou_notes": [interval_sentence(result), measured_text(result)],
         "strips": strips(pictures),
         "swatches": legend(result.classes),
         **_class_context(result),
@@ -98,10 +99,6 @@ def _comparison(result: FinetuneResult) -> str:
     who = f"{len(result.members)} member{'s' if len(result.members) != 1 else ''}: {', '.join(result.members)}."
     told = difference_sentence(result)
     return f"{told[0].upper()}{told[1:]} {who}" if told else who
-
-
-def _measured(result: FinetuneResult) -> str:
-    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
 
 
 def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:

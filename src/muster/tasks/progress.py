@@ -19,9 +19,9 @@ QUIET_SECONDS = 30.0
 class TrainingProgress:
     """A table that is redrawn on a terminal, and now and then a line anywhere else."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Show nothing until :meth:`begin`."""
-        self.console = console or Console()
+    def __init__(self, console: Console) -> None:
+        """Show nothing until :meth:`begin`; see :func:`muster.commands.console.make_console` for the console."""
+        self.console = console
         self.steps: dict[str, int] = {}
         self.at: dict[str, tuple[int, float]] = {}
         self.finished: list[str] = []
@@ -38,7 +38,7 @@ class TrainingProgress:
         """
         self.steps = dict(steps)
         self.started = self.told = time.monotonic()
-        self.console.print(headline, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(headline)
         if self.console.is_terminal and steps:
             self.live = Live(self._table(), console=self.console, transient=True, refresh_per_second=2)
             self.live.start()
@@ -63,7 +63,7 @@ class TrainingProgress:
         elif time.monotonic() - self.told > QUIET_SECONDS:
             self.told = time.monotonic()
             running = ", ".join(f"{m} {s}/{self.steps[m]} loss {loss:.3f}" for m, (s, loss) in self._running().items())
-            self.console.print(f"{self._summary()}: {running}", soft_wrap=True, highlight=False)
+            self.console.print(f"{self._summary()}: {running}")
 
     def end(self) -> None:
         """Take the table away."""
@@ -73,7 +73,7 @@ class TrainingProgress:
 
     def _end(self, member: str, said: str) -> None:
         self.finished.append(member)
-        self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {said}", markup=False, highlight=False)
+        self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {said}")
         if len(self.finished) == len(self.steps):
             self.end()
 
