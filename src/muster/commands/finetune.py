@@ -17,7 +17,7 @@ from rich.console import Console
 from muster.commands.console import make_console
 from muster.commands.finetuning_summary import predict_command, print_finetuning
 from muster.commands.predict import predict_folder, predictions_folder
-from muster.commands.words import STANDING, Asked, record_of
+from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
@@ -164,8 +164,7 @@ def finetune(
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
     idle = _idle(reference) | idle_settings(training, head)
-    for name, why in idle.items():
-        asked.require_effect({name}, why, files=name not in STANDING)
+    asked.refuse(idle)
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
     require_fittable(plan.module, plan.target, hardware)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
-from muster.commands.words import STANDING, Asked, record_of
+from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.files import as_file_name, whole_folder, write_yaml
@@ -129,7 +129,7 @@ def select_ensemble(
         asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(cache_dir or default_cache_folder(), console)
         return 0
-    _require_effect(asked, target, (metric, *metrics), cache_gb)
+    asked.refuse(_idle(target, (metric, *metrics), cache_gb))
     runs_on = resolve_device(device)
     members = Pool.open(pool)
     dataset = open_dataset(target, data_root)
@@ -199,12 +199,6 @@ def _idle(target: str, metrics: Sequence[str], cache_gb: float) -> dict[str, str
     if target.startswith(WORLD_PREFIX):
         idle["data_root"] = f"for {target}, which is built in"
     return idle
-
-
-def _require_effect(asked: Asked, target: str, metrics: Sequence[str], cache_gb: float) -> None:
-    for name, why in _idle(target, metrics, cache_gb).items():
-        # Where data and cache are is a standing setting that a file may hold in any case.
-        asked.require_effect({name}, why, files=name not in STANDING)
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
-from muster.commands.words import STANDING, Asked, record_of
+from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.outputs import Inputs, only_helps
@@ -73,8 +73,7 @@ def train(
     if helps:
         return 0
     idle = _idle(plan, training)
-    for name, why in idle.items():
-        asked.require_effect({name}, why, files=name not in STANDING)
+    asked.refuse(idle)
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
     ran = record_of(configuration, idle, hardware.resolved_options())
     inputs: Inputs = {

@@ -100,6 +100,10 @@ def _field_defaults(group: str, record: Any) -> Iterator[tuple[str, Any]]:
             yield f"{group}.{field.name}", field.default_factory()
 
 
+_STANDING = frozenset({"data_root", "cache_dir", "training.learning_rate"})
+"""Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the user asked for, apart from what holds without being asked for.
@@ -130,9 +134,17 @@ class Asked:
             has = "has" if len(idle) == 1 else "have"
             raise ConfigError(f"{', '.join(f'--{key}' for key in idle)} {has} no effect {why}.")
 
+    def refuse(self, idle: Mapping[str, str]) -> None:
+        """Refuse the first of some options that would change nothing.
 
-STANDING = frozenset({"data_root", "cache_dir", "training.learning_rate"})
-"""Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
+        Args:
+            idle: Options without effect, and why; see :meth:`require_effect`.
+
+        Raises:
+            ConfigError: If the user gave one.
+        """
+        for name, why in idle.items():
+            self.require_effect({name}, why, files=name not in _STANDING)
 
 
 @dataclass(frozen=True)

@@ -40,13 +40,26 @@ def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
         return world
     if not reference.strip():
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
-    path = Path(reference).expanduser()
-    tried = [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
+    tried = places_of(reference, data_root)
     # Unlike the methods of Path, these answer no to a name that is too long, or that one may not look at.
     found = next((candidate for candidate in tried if os.path.isdir(candidate)), None)  # noqa: PTH112
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
     return open_folder(found.absolute())
+
+
+def places_of(reference: str, data_root: Path | None) -> list[Path]:
+    """Where the folder of a dataset is looked for.
+
+    Args:
+        reference: Its path.
+        data_root: Where dataset folders are.
+
+    Returns:
+        An absolute path itself; a relative one below ``data_root``, if it is given, and then below the current folder.
+    """
+    path = Path(reference).expanduser()
+    return [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
 
 
 def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> str:

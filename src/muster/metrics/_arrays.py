@@ -99,6 +99,25 @@ def without_mask(name: str, values: object) -> object:
     return values.data
 
 
+def to_floating(name: str, values: object) -> Tensor:
+    """Take numbers of any shape, of any floating-point type that torch computes in or stores.
+
+    Args:
+        name: The argument's name, for messages.
+        values: Floating point.
+
+    Returns:
+        A tensor of the same type.
+
+    Raises:
+        ValueError: If ``values`` is not a floating-point array.
+    """
+    tensor = to_tensor(name, values)
+    if tensor.dtype not in _PRECISIONS:
+        raise ValueError(f"Expected `{name}` to be floating point, but got {tensor.dtype}.")
+    return tensor
+
+
 def as_probabilities(name: str, values: object) -> Tensor:
     """Check an array of probabilities; half precision is promoted to float32.
 
@@ -113,9 +132,7 @@ def as_probabilities(name: str, values: object) -> Tensor:
         ValueError: If ``values`` is not a floating-point array, has not two axes, is empty, or holds NaN or anything
             that is no probability.
     """
-    tensor = to_tensor(name, values)
-    if tensor.dtype not in _PRECISIONS:
-        raise ValueError(f"Expected `{name}` to be floating point, but got {tensor.dtype}.")
+    tensor = to_floating(name, values)
     if tensor.ndim != 2:
         raise ValueError(f"Expected `{name}` to have 2 axes (pixels, classes), but got shape {list(tensor.shape)}.")
     if tensor.numel() == 0:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import _HALVES, _PRECISIONS, NumpyArray, as_class_numbers, to_tensor
+from muster.metrics._arrays import _HALVES, NumpyArray, as_class_numbers, to_floating
 
 Features: TypeAlias = Float[Tensor, "samples dimensions"] | Float[NumpyArray, "samples dimensions"]
 SampleLabels: TypeAlias = Integer[Tensor, "samples"] | Integer[NumpyArray, "samples"]
@@ -37,9 +37,7 @@ def as_features(name: str, values: object, least_samples: int = 1) -> Float[Tens
         ValueError: If ``values`` is not a floating-point array, has not two axes, has too few rows or no column, or
             holds a number that is not finite or beyond 1e301.
     """
-    tensor = to_tensor(name, values)
-    if tensor.dtype not in _PRECISIONS:
-        raise ValueError(f"Expected `{name}` to be floating point, but got {tensor.dtype}.")
+    tensor = to_floating(name, values)
     if tensor.ndim != 2:
         raise ValueError(f"Expected `{name}` to have 2 axes (samples, dimensions), but got shape {list(tensor.shape)}.")
     if len(tensor) < least_samples or tensor.shape[1] == 0:

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import math
 
+from muster.search.ranking import lists_all
 from muster.search.selection import Selection
 
-
-def lists_all(selection: Selection) -> bool:
-    """Whether all candidates that were allowed are listed, so that their distribution means something.
-
-    Args:
-        selection: The selection.
-
-    Returns:
-        ``False`` if a search listed only the best that it found.
-    """
-    return selection.search == "exhaustive" and not selection.guarantee
+__all__ = ["listed_label", "lists_all"]
 
 
 def listed_label(selection: Selection) -> str:

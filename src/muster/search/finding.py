@@ -30,7 +30,7 @@ from muster.search.greedy import greedy
 from muster.search.measuring import Measured, Plan, Progress
 from muster.search.panel import Panel
 from muster.search.racing import MOST_BYTES, bytes_needed, racing
-from muster.search.ranking import Ranking
+from muster.search.ranking import Ranking, lists_all
 from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult
 from muster.search.selection import SizeStep
 from muster.search.size import NothingFitsError, propose_size, require_compares_sizes, require_within_budget
@@ -97,7 +97,7 @@ class Found:
     @property
     def is_exhaustive(self) -> bool:
         """Whether all candidates that are allowed were scored."""
-        return self.search == "exhaustive" and not self.guarantee
+        return lists_all(self)
 
 
 def require_searchable(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from muster.data import Dataset, content_prefixes, open_dataset
 from muster.data.dataset_yaml import DESCRIPTION_FILE
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import WORLD_PREFIX, places_of
 from muster.errors import DatasetError, SelectionError
 from muster.pool import Pool
 from muster.search.selection import SelectionRecord
@@ -33,9 +33,7 @@ def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str
     """
     if reference.startswith(WORLD_PREFIX):
         return reference, ""
-    path = Path(reference).expanduser()
-    tried = [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
-    found = next((candidate for candidate in tried if candidate.is_dir()), None)
+    found = next((place for place in places_of(reference, data_root) if place.is_dir()), None)
     if found is None:
         return reference, ""
     if data_root is not None:

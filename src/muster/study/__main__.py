@@ -8,7 +8,7 @@ from typing import Literal
 
 from muster.commands.cli import run
 from muster.commands.console import make_console
-from muster.commands.words import STANDING, Asked, record_of
+from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.files import whole_file
 from muster.outputs import STUDY, Inputs, claimed
@@ -62,8 +62,7 @@ def study(
     idle = idle_settings(training, head)
     if dataset.reference.startswith(WORLD_PREFIX):
         idle["data_root"] = f"for {dataset.reference}, which is built in"
-    for name, why in idle.items():
-        asked.require_effect({name}, why, files=name not in STANDING)
+    asked.refuse(idle)
     console = make_console()
     inputs: Inputs = {
         "--selection": selection,

@@ -153,8 +153,7 @@ def run_study(
 
 
 def _parameters(module: EnsembleTraining) -> dict[str, int]:
-    models = zip(module.names, module.members, strict=True)
-    return {name: model.num_parameters for name, model in models if isinstance(model, Segmenter)}
+    return {name: model.num_parameters for name, model in module.models.items()}
 
 
 def require_one_process(hardware: Hardware) -> None:
@@ -206,11 +205,7 @@ def _evaluate_all(
     candidates = list(combinations(names, size))
     confusions: dict[str | tuple[str, ...], Tensor] = {}
     for batch in prepared_images(target.dataset.test, target.statistics, target.image_size):
-        maps = {
-            name: predict_probabilities(member, batch.images.to(device))
-            for name, member in zip(module.names, module.members, strict=True)
-            if isinstance(member, Segmenter)
-        }
+        maps = {name: predict_probabilities(model, batch.images.to(device)) for name, model in module.models.items()}
         for place, mask in enumerate(batch.masks):
             full = {
                 name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]))[0]

@@ -92,8 +92,7 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     """
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(module.settings, hardware.processes())
-    members = zip(module.names, module.members, strict=True)
-    models = {name: model for name, model in members if isinstance(model, Segmenter)}
+    models = module.models
     require_trainable(models, module.settings, target.image_size)
     require_sides(models, (target.dataset.test,), target.image_size)
 
@@ -210,8 +209,7 @@ def build_ensemble(
     Returns:
         The ensemble, in evaluation mode.
     """
-    models = [module.members[module.names.index(name)] for name in names]
-    members = [model for model in models if isinstance(model, Segmenter)]
+    members = [module.models[name] for name in names]
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()

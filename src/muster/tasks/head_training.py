@@ -15,7 +15,6 @@ from jaxtyping import Float, UInt8
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muster.data import VOID, PreparedSplit, Split
@@ -25,7 +24,7 @@ from muster.report.records import LEARNED_HEAD
 from muster.tasks.ensemble import Ensemble, EnsembleHead
 from muster.tasks.fitting import Hardware, fit_alone, keep_checkpoint_of
 from muster.tasks.settings import HeadSettings
-from muster.tasks.training import TrainingDivergedError, is_finite
+from muster.tasks.training import TrainingDivergedError, is_finite, with_schedule
 
 CURVE = f"loss/{LEARNED_HEAD}"
 HISTORY_EVERY = 10
@@ -99,8 +98,7 @@ class HeadTraining(pl.LightningModule):
         """SGD with momentum, and the schedule of the settings, step by step."""
         chosen = self.settings
         optimizer = torch.optim.SGD(self.head.parameters(), chosen.learning_rate, chosen.momentum)
-        scheduler = LambdaLR(optimizer, lambda step: chosen.rate_factor(step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return with_schedule(optimizer, chosen.rate_factor)
 
 
 def head_loss(

@@ -76,8 +76,7 @@ def measure_costs(
         The costs under the names of results, and how the time was measured, in words.
     """
     device = hardware.resolved_device()
-    named = zip(module.names, module.members, strict=True)
-    models = {name: member for name, member in named if isinstance(member, Segmenter)}
+    models = module.models
     seconds_of = _shortest_seconds(models, size, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]

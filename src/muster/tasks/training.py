@@ -5,7 +5,7 @@ Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -142,6 +142,11 @@ class EnsembleTraining(pl.LightningModule):
         self._confusions = nn.ModuleList()
 
     @property
+    def models(self) -> dict[str, Segmenter]:
+        """The members by their names."""
+        return {name: cast("Segmenter", member) for name, member in zip(self.names, self.members, strict=True)}
+
+    @property
     def members_chosen(self) -> bool:
         """Whether there is anything to train."""
         return len(self.names) > 0
@@ -271,9 +276,22 @@ class EnsembleTraining(pl.LightningModule):
             for name, member in zip(self.names, self.members, strict=True)
         ]
         optimizer = torch.optim.SGD(groups, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay)
-        # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
-        scheduler = LambdaLR(optimizer, lambda step: chosen.rate_factor(step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return with_schedule(optimizer, chosen.rate_factor)
+
+
+def with_schedule(optimizer: torch.optim.Optimizer, rate_factor: Callable[[int], float]) -> dict[str, Any]:
+    """An optimizer whose rates change with every step, as Lightning takes it.
+
+    Args:
+        optimizer: With the initial rates.
+        rate_factor: The rates at a step, as a share of the initial ones.
+
+    Returns:
+        What ``configure_optimizers`` returns.
+    """
+    # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def head_seed(seed: int, name: str) -> int:

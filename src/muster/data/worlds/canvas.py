@@ -151,6 +151,11 @@ class Canvas:
         part = self.image[:, area.rows, area.cols]
         np.multiply(part, np.float32(factor), out=part, where=True if area.inside is None else area.inside)
 
+    def hazed(self, colour: Colour, part: float) -> Colour:
+        """A colour of which a ``part`` is lost in the haze, or in the water."""
+        red, green, blue = (c + part * (h - c) for c, h in zip(colour, self.style.haze_colour, strict=True))
+        return red, green, blue
+
     def everywhere(self, inside: Bools | None = None) -> Area:
         """The whole picture, or its pixels where ``inside`` bool ``[h, w]`` holds."""
         return Area(slice(0, self.height), slice(0, self.width), inside)

@@ -86,9 +86,7 @@ def draw(canvas: Canvas) -> None:
 
 def _hazed(canvas: Canvas, colour: Colour, s: float) -> Colour:
     """The colour of something at scale ``s``: the farther, the more of the haze."""
-    part = canvas.style.haze * max(0.0, 1.0 - s * 1.6)
-    red, green, blue = (c + part * (h - c) for c, h in zip(colour, canvas.style.haze_colour, strict=True))
-    return red, green, blue
+    return canvas.hazed(colour, canvas.style.haze * max(0.0, 1.0 - s * 1.6))
 
 
 def _sky(canvas: Canvas, view: _View) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from muster.data.worlds.canvas import Canvas, Colour, Palette
+from muster.data.worlds.canvas import Canvas, Palette
 from muster.data.worlds.dice import Floats
 from muster.data.worlds.textures import TILE, texture
 
@@ -67,16 +67,10 @@ def _bottom(canvas: Canvas, level: float) -> float:
     dice = canvas.dice
     if dice.chance(canvas.amount("ridge", 0.5)):
         ridge = canvas.everywhere(canvas.y >= _outline(canvas, level - dice.uniform(0.02, 0.15), 0.12))
-        canvas.paint(ridge, "rock", _deep(canvas, canvas.colour("rock"), 0.45), "clouds", 0.15, 0.5)
+        canvas.paint(ridge, "rock", canvas.hazed(canvas.colour("rock"), 0.45), "clouds", 0.15, 0.5)
     floor = canvas.everywhere(canvas.y >= _outline(canvas, level, 0.04))
     canvas.paint(floor, "sand", canvas.colour("sand"), "ripples", 0.09, 0.9)
     return level
-
-
-def _deep(canvas: Canvas, colour: Colour, part: float) -> Colour:
-    """A colour seen through much water."""
-    red, green, blue = (c + part * (h - c) for c, h in zip(colour, canvas.style.haze_colour, strict=True))
-    return red, green, blue
 
 
 def _growth(canvas: Canvas, floor: float) -> None:
@@ -160,7 +154,7 @@ def _urchin(canvas: Canvas, foot: float, x: float, size: float) -> None:
 def _fish(canvas: Canvas, y: float, x: float, long: float) -> None:
     dice = canvas.dice
     way = dice.pick((-1, 1))
-    colour = _deep(canvas, canvas.colour("fish"), dice.uniform(0.0, 0.35))
+    colour = canvas.hazed(canvas.colour("fish"), dice.uniform(0.0, 0.35))
     tail = canvas.polygon(
         (y, x - way * long * 0.6), (y - long * 0.42, x - way * long * 1.25), (y + long * 0.42, x - way * long * 1.25)
     )
@@ -177,7 +171,7 @@ def _fish(canvas: Canvas, y: float, x: float, long: float) -> None:
 def _school(canvas: Canvas) -> None:
     dice, zoom = canvas.dice, canvas.style.zoom
     y, x = dice.uniform(0.15, 0.5), dice.uniform(0.2, 0.8) * canvas.aspect
-    colour = _deep(canvas, canvas.colour("fish"), 0.25)
+    colour = canvas.hazed(canvas.colour("fish"), 0.25)
     for _ in range(7):
         spot = canvas.ellipse(y + dice.uniform(-0.13, 0.13), x + dice.uniform(-0.2, 0.2), 0.016 * zoom, 0.036 * zoom)
         canvas.paint(spot, "fish", colour)
@@ -222,7 +216,7 @@ def _wreck(canvas: Canvas, floor: float) -> None:
     dice = canvas.dice
     x, long = dice.uniform(0.2, 0.8) * canvas.aspect, dice.uniform(0.3, 0.5) * canvas.style.zoom
     way, tall, foot = dice.pick((-1, 1)), dice.uniform(0.18, 0.28), floor + 0.06
-    colour = _deep(canvas, canvas.colour("wreck"), dice.uniform(0.05, 0.3))
+    colour = canvas.hazed(canvas.colour("wreck"), dice.uniform(0.05, 0.3))
     mast = canvas.box(foot - tall * 2.2, x - 0.015, foot - tall * 0.5, x + 0.015)
     canvas.paint(mast, "wreck", (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8))
     hull = canvas.polygon(
