@@ -246,10 +246,12 @@ class _Bar:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[_Bar]:
+def _progress_bar() -> Iterator[_Bar | None]:
+    console = make_console(stderr=True)
+    if only_helps() or not console.is_terminal:  # a hidden bar of older rich still prints an empty line
+        yield None
+        return
     what = TextColumn("{task.description}", markup=False)
     columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = make_console(stderr=True)
-    hidden = only_helps() or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         yield _Bar(progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,10 @@ def hub_weights(weights: str) -> Iterator[None]:
         PretrainingError: If the hub cannot be reached and the weights are not in its local cache.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            # SMP then tries another address; that too may fail, and then the error below says so.
+            warnings.filterwarnings("ignore", message="Error loading .* trying loading from original url")
+            yield
     # OSError covers what is missing in the cache, sockets, time-outs and urllib.
     except (OSError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         raise PretrainingError(

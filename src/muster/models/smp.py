@@ -93,7 +93,7 @@ def _built(architecture: str, encoder: str, weights: str | bool | None) -> SMPBo
         network = smp.create_model(
             architecture, encoder, encoder_weights=weights, **_any_image_size(architecture, encoder)
         )
-    except (AssertionError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"Architecture {architecture!r} and encoder {encoder!r} do not go together: {str(error).rstrip('.')}. "
             "Use another encoder, e.g. 'resnet18', or another architecture."

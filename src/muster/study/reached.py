@@ -20,12 +20,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from muster.data import Dataset, prepared_images, require_usable
 from muster.errors import ConfigError
 from muster.files import plain, whole_file, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
+from muster.metrics._arrays import NumpyArray
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
 from muster.report import LEARNED_HEAD
@@ -132,6 +134,7 @@ def run_study(
     fit_members(module, target, folder, hardware, clock, reload=partial(_load, pool, target, settings))
     singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
     table = _table(selection, ensembles)
+    reached = table["reached"].to_numpy()
     result = StudyResult(
         target=selection.target,
         train_images=len(target.train),
@@ -142,9 +145,9 @@ def run_study(
         plain_means={metric: ensembles[chosen] for metric, chosen in choices.items()},
         learned_heads=_learned_heads(module, choices, target, hardware, head, folder),
         single_best=selection.single_best,
-        spread=(table["reached"].min(), table["reached"].mean(), table["reached"].max()),
+        spread=(float(reached.min()), float(reached.mean()), float(reached.max())),
         ensembles=len(table),
-        correlations={metric: _correlations(table[metric], table["reached"]) for metric in selection.ranking.scores},
+        correlations={metric: _correlations(table[metric].to_numpy(), reached) for metric in selection.ranking.scores},
         parameters=_parameters(module),
     )
     _write(folder, result, table, module)
@@ -252,11 +255,13 @@ def _table(selection: Selection, ensembles: Mapping[tuple[str, ...], float]) -> 
     return pd.DataFrame({"members": [" ".join(names) for names in ensembles], **scores, "reached": ensembles.values()})
 
 
-def _correlations(scores: pd.Series[float], reached: pd.Series[float]) -> dict[str, float]:
+def _correlations(scores: Float[NumpyArray, " rows"], reached: Float[NumpyArray, " rows"]) -> dict[str, float]:
     if len(reached) < 2:
         return dict.fromkeys(("weighted_kendall", "kendall", "pearson"), math.nan)
-    pair = scores.to_numpy(), reached.to_numpy()
-    return {"weighted_kendall": weighted_kendall(*pair), "kendall": kendall(*pair), "pearson": pearson(*pair)}
+    return {
+        name: correlation(scores, reached)
+        for name, correlation in (("weighted_kendall", weighted_kendall), ("kendall", kendall), ("pearson", pearson))
+    }
 
 
 def _write(folder: Path, result: StudyResult, table: pd.DataFrame, module: EnsembleTraining) -> None:
