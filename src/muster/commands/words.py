@@ -17,6 +17,7 @@ import yaml
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import plain, read_yaml
+from muster.search.options import PLACES
 
 CONFIG = "config"
 _HELP = ("-h", "--help", "--print_config")
@@ -131,7 +132,7 @@ class Asked:
             raise ConfigError(f"{', '.join(f'--{key}' for key in idle)} {has} no effect {why}.")
 
 
-STANDING = frozenset({"data_root", "cache_dir", "training.learning_rate"})
+STANDING = PLACES | {"training.learning_rate"}
 """Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
 
 

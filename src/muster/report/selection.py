@@ -322,6 +322,8 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("metric", metric_label(selection.metric)),
         ("predictor", f"{selection.predictor}; LEEP, MS-LEEP and B1 rest on it too"),
         *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
+        *([("layers that add 1", f"{selection.l_max:g}")] if selection.l_max is not None else []),
+        *([("reference", selection.reference)] if selection.reference else []),
         ("search", f"{selection.search}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),
