@@ -209,12 +209,22 @@ CASES = [
     Case(
         "EEPs to be kept where none are counted",
         hard("--hard_eep", "whole"),
-        ("hard_eep: 'whole' is about EEPs, and the linear predictor makes none",),
+        ("--hard_eep has no effect without an ensemble metric on hard subsets",),
     ),
     Case(
         "EEPs to be kept where no ensemble is scored on hard subsets",
         hard("--hard_eep", "whole", "--predictor", "counting"),
-        ("hard_eep: no ensemble metric looks at a hard subset, so it has no effect",),
+        ("--hard_eep has no effect without an ensemble metric on hard subsets",),
+    ),
+    Case(
+        "EEPs to be kept on hard subsets where none are counted",
+        hard("--hard_eep", "whole", metrics="e_leep+haste_cs"),
+        ("--hard_eep has no effect with the linear predictor, which makes no EEPs",),
+    ),
+    Case(
+        "a hard fraction beside buckets alone",
+        hard("--hard_fraction", "0.5", metrics="e_leep+haste_cs_1of2"),
+        ("--hard_fraction has no effect on buckets alone",),
     ),
     Case(
         "EEPs that are kept on hard subsets",

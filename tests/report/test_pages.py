@@ -198,14 +198,25 @@ def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed(tmp_path:
     assert "LEEP of -2.400" in header
     assert "Fine-tune <span" not in page.source
     assert "To fine-tune them all the same" in header
-    assert "looks unpredictable" not in page.source  # said once
     claimed = page_of(replace(make_selection(), guessing=replace(guessing, better=("delta",))), tmp_path).source
     assert "Fine-tune <span" in claimed
     assert "than guessing" not in claimed
 
 
+@pytest.mark.parametrize("better", [(), ("delta",)])
+def test_whether_members_know_anything_is_asked_once(tmp_path: Path, better: tuple[str, ...]) -> None:
+    # LEEP of the predictor itself says that they know next to nothing, its LEEP on other images that they know much.
+    selection = make_selection()
+    selection = replace(selection, member_scores=dict.fromkeys(selection.member_scores, -99.0))
+    guessing = Guessing(-2.42, 0.02, "delta", -1.21, 0.03, -1.3, -1.1, 0.95, better)
+    page = page_of(replace(selection, guessing=guessing), tmp_path)
+    assert ("than guessing" in page.source) == (not better)
+    assert "unpredictable" not in page.source
+    assert "of the 2.420 of the probe pixels delta explains 50 %" in page.text
+
+
 def test_says_how_hard_subsets_were_found(tmp_path: Path) -> None:
-    selection = replace(make_selection(), hardness_models={"source0": "delta"}, hard_eep="recount")
+    selection = replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="recount")
     text = page_of(selection, tmp_path).text
     assert "What is hard was said by delta for members of source0." in text
     assert "EEPs were counted anew" in text

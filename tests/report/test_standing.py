@@ -47,9 +47,9 @@ def test_agreement_is_spearman() -> None:
     assert np.isnan(table[2]).all()
 
 
-def titles(scores: dict[str, np.ndarray], best_leep: float = -0.1, entropy: float = 1.0) -> list[str]:
+def titles(scores: dict[str, np.ndarray], entropy: float = 1.0) -> list[str]:
     ranking = Ranking(list_candidates(7, 2), scores)
-    return [caution.title for caution in cautions(ranking, "soft_iou_eep", best_leep, entropy)]
+    return [caution.title for caution in cautions(ranking, "soft_iou_eep", entropy)]
 
 
 def test_a_clear_case_raises_nothing() -> None:
@@ -61,21 +61,19 @@ def test_each_caution_has_its_cause() -> None:
     spread, alike = np.linspace(0.2, 0.5, 21), np.linspace(0.500, 0.515, 21)
     assert titles({"soft_iou_eep": alike}) == ["The scores are nearly all alike"]
     assert titles({"soft_iou_eep": spread, "e_leep": -spread}) == ["The metrics disagree"]
-    assert titles({"soft_iou_eep": spread}, best_leep=-0.96) == ["This target looks unpredictable"]
-    assert titles({"soft_iou_eep": spread}, best_leep=-0.94) == []
-    assert titles({"soft_iou_eep": spread}, best_leep=0.0, entropy=0.0) == ["Only one class was seen"]
+    assert titles({"soft_iou_eep": spread}, entropy=0.0) == ["Only one class was seen"]
 
 
 def test_leading_candidates_alone_are_alike_and_no_witnesses() -> None:
     ranking = Ranking(list_candidates(7, 2), {"soft_iou_eep": np.linspace(0.5, 0.502, 21), "e_leep": -np.arange(21.0)})
-    whole = cautions(ranking, "soft_iou_eep", -0.1, 1.0)
+    whole = cautions(ranking, "soft_iou_eep", 1.0)
     assert [caution.title for caution in whole] == ["The scores are nearly all alike", "The metrics disagree"]
-    assert cautions(ranking, "soft_iou_eep", -0.1, 1.0, whole=False) == []
+    assert cautions(ranking, "soft_iou_eep", 1.0, whole=False) == []
 
 
 def test_an_interruption_is_said_once() -> None:
     rows, scores = list_candidates(7, 2), {"soft_iou_eep": np.linspace(0.2, 0.5, 21)}
-    by_search = cautions(Ranking(rows, scores), "soft_iou_eep", -0.1, 1.0, search_interrupted=True)
+    by_search = cautions(Ranking(rows, scores), "soft_iou_eep", 1.0, search_interrupted=True)
     assert [caution.title for caution in by_search] == ["The search was interrupted"]
-    by_scoring = cautions(Ranking(rows, scores, 0.5), "soft_iou_eep", -0.1, 1.0, search_interrupted=True)
+    by_scoring = cautions(Ranking(rows, scores, 0.5), "soft_iou_eep", 1.0, search_interrupted=True)
     assert [caution.title for caution in by_scoring] == ["Scoring was interrupted"]

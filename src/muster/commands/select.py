@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,8 @@ from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
-from muster.data.opening import WORLD_PREFIX
 from muster.files import as_file_name, whole_folder, write_yaml
 from muster.machine import now
-from muster.metrics import parse_measure
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.outputs import SELECTION, Inputs, claimed, only_helps
@@ -31,14 +29,12 @@ from muster.report import write_selection_report
 from muster.search.choose import SELECTION_METRICS, SelectOptions, Size, TrainImages, resolve_device, select
 from muster.search.finding import SearchName
 from muster.search.hard import HardEep, HardnessModel
+from muster.search.options import idle_options, parse_measures
 from muster.search.predictors import PredictorName
 from muster.search.selection import Selection
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
-
-FOR_HARD_SUBSETS = ("hard_fraction", "hardness_model", "hard_eep")
-"""Options of metrics that look at hard subsets alone."""
 
 OTHER_THAN_CACHE = frozenset(SelectOptions.__annotations__) - {"cache_dir"} | {"pool", "target", "output"}
 """Options that have nothing to do with emptying the cache."""
@@ -129,7 +125,8 @@ def select_ensemble(
         asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(cache_dir or default_cache_folder(), console)
         return 0
-    asked.refuse(_idle(target, (metric, *metrics), cache_gb))
+    idle = idle_options(parse_measures(metric, metrics), predictor, cache_gb, target)
+    asked.refuse(idle)
     runs_on = resolve_device(device)
     members = Pool.open(pool)
     dataset = open_dataset(target, data_root)
@@ -168,7 +165,7 @@ def select_ensemble(
         if rank() == 0:
             ran = record_of(
                 configuration,
-                _idle(target, (metric, *metrics), cache_gb),
+                idle,
                 {
                     "output": folder,
                     "train_images": selection.probe.train_images,
@@ -179,26 +176,6 @@ def select_ensemble(
             _write(selection, members, dataset, folder, ran)
     print_selection(selection, members, folder, console, chosen_size=image_size is None)
     return 130 if selection.interrupted or selection.fraction < 1 else 0
-
-
-def _idle(target: str, metrics: Sequence[str], cache_gb: float) -> dict[str, str]:
-    """Options that change nothing with these others, and why. A metric that is none is refused later."""
-    needs = set[str]()
-    for name in metrics:
-        with suppress(ValueError):
-            needs.update(parse_measure(name).needs)
-    idle = {}
-    if "reference" not in needs:
-        idle["reference"] = "without rsa or dds in --metric or --metrics"
-    if not any("+haste" in name for name in metrics):
-        idle |= dict.fromkeys(FOR_HARD_SUBSETS, "without +haste_ca or +haste_cs in --metric or --metrics")
-    if not any("l" in name.split("+")[1:] for name in metrics):
-        idle["l_max"] = "without +l in --metric or --metrics"
-    if cache_gb == 0:
-        idle["cache_dir"] = "with --cache_gb 0, which switches the cache off"
-    if target.startswith(WORLD_PREFIX):
-        idle["data_root"] = f"for {target}, which is built in"
-    return idle
 
 
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:

@@ -17,6 +17,7 @@ import yaml
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import plain, read_yaml
+from muster.search.options import PLACES
 
 CONFIG = "config"
 _HELP = ("-h", "--help", "--print_config")
@@ -100,7 +101,7 @@ def _field_defaults(group: str, record: Any) -> Iterator[tuple[str, Any]]:
             yield f"{group}.{field.name}", field.default_factory()
 
 
-_STANDING = frozenset({"data_root", "cache_dir", "training.learning_rate"})
+_STANDING = PLACES | {"training.learning_rate"}
 """Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
 
 

@@ -41,11 +41,13 @@ def largest_tie(values: Float[NumpyArray, "..."]) -> float:  # noqa: UP037 (olde
     return largest_tie(finite) if finite.size else 0.0
 
 
-def best_first_order(values: Numbers) -> Int[NumpyArray, " entries"]:
+def best_first_order(values: Numbers, tie: float | None = None) -> Int[NumpyArray, " entries"]:
     """Order from the largest to the smallest; equals in the order in which they came.
 
     Args:
         values: Not NaN; may be infinite.
+        tie: How much neighbours may differ and still be the same; by default :func:`largest_tie` of the values. A
+            caller that knows only a part of a column gives that of the whole.
 
     Returns:
         Indices.
@@ -59,7 +61,7 @@ def best_first_order(values: Numbers) -> Int[NumpyArray, " entries"]:
         return order
     with np.errstate(invalid="ignore", over="ignore"):
         falls = values[order[:-1]] - values[order[1:]]
-    parted = falls > largest_tie(values)
+    parted = falls > (largest_tie(values) if tie is None else tie)
     uneven = (falls > 0) & ~parted
     if uneven.any():
         group = np.concatenate([[0], np.cumsum(parted)])
@@ -90,6 +92,26 @@ def tie_levels(values: Numbers) -> Int[NumpyArray, " entries"]:
             parted = np.diff(values[order]) > largest_tie(values)
         levels[order[1:]] = np.cumsum(parted)
     return levels
+
+
+def least_of_best(values: Numbers, tie: float) -> float:
+    """The smallest number that is the same as the largest.
+
+    Args:
+        values: Not NaN, not empty.
+        tie: How much neighbours may differ and still be the same.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> least_of_best(np.array([0.3, 0.1 + 0.2, 0.2]), 1e-9)
+        0.3
+    """
+    falling = -np.sort(-values)
+    with np.errstate(invalid="ignore", over="ignore"):
+        parted = np.flatnonzero(falling[:-1] - falling[1:] > tie)
+    return float(falling[parted[0] if len(parted) else -1])
 
 
 def first_best(values: Numbers) -> int:

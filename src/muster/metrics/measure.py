@@ -18,6 +18,9 @@ Hardness: TypeAlias = Literal["images", "pixels"]
 
 _PCA = re.compile(r"pca([1-9][0-9]*)")
 _HARD: dict[str, Hardness] = {"haste_ca": "images", "haste_cs": "pixels"}
+WRAPPERS_OF_HARDNESS = {kind: name for name, kind in _HARD.items()}
+"""Which wrapper asks for each kind of hard subset."""
+
 _BUCKET = re.compile(r"(haste_ca|haste_cs)_([1-9][0-9]*)of([1-9][0-9]*)")
 _FEATURES = {"features", "image_features"}
 _ARRAYS = {"probs", "eeps", *_FEATURES}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from muster.search.selection import Selection
 
 _READ = {
@@ -27,6 +29,16 @@ def hard_label(selection: Selection) -> str:
     """
     if not selection.hardness_models:
         return ""
-    by = ", ".join(f"{member} for members of {source}" for source, member in selection.hardness_models.items())
     linear = _LINEAR if selection.predictor == "linear" else ""
-    return f"What is hard was said by {by}.{_READ.get(selection.hard_eep, '')}{linear}"
+    fraction = selection.hard_fraction
+    part = "" if fraction is None else f" The hardest {100 * fraction:g} % count."
+    return f"{_by(selection.hardness_models)}{part}{_READ.get(selection.hard_eep, '')}{linear}"
+
+
+def _by(models: Mapping[str, Mapping[str, str]]) -> str:
+    said = {
+        wrapper: ", ".join(f"{m} for members of {source}" for source, m in by.items()) for wrapper, by in models.items()
+    }
+    if len(set(said.values())) == 1:
+        return f"What is hard was said by {next(iter(said.values()))}."
+    return " ".join(f"What is hard by +{wrapper} was said by {by}." for wrapper, by in sorted(said.items()))

@@ -22,7 +22,6 @@ from muster.report.standing import (
     Caution,
     agreement,
     cautions,
-    explained_fraction,
     label_entropy,
     no_better_than_guessing,
     occurrence,
@@ -151,11 +150,9 @@ def _cautions(selection: Selection, entropy: float) -> list[Caution]:
     return cautions(
         selection.ranking,
         selection.metric,
-        max(selection.member_scores.values()),
         entropy,
         whole=lists_all(selection),
         search_interrupted=selection.interrupted,
-        is_guessing=selection.guessing is not None and not selection.guessing.better,
     )
 
 
@@ -316,7 +313,7 @@ def _agreement_rows(ranking: Ranking) -> list[tuple[str, list[Cell]]]:
 
 
 def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[str, str]]:
-    probe, best = selection.probe, max(selection.member_scores.values())
+    probe = selection.probe
     images = f"{len(selection.train_images):,} training images, {probe.pixels_per_image:,} pixels from each"
     return [
         ("target", str(Path(selection.data_root) / selection.target_reference)),
@@ -325,11 +322,13 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("metric", metric_label(selection.metric)),
         ("predictor", f"{selection.predictor}; LEEP, MS-LEEP and B1 rest on it too"),
         *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
+        *([("layers that add 1", f"{selection.l_max:g}")] if selection.l_max is not None else []),
+        *([("reference", selection.reference)] if selection.reference else []),
         ("search", f"{selection.search}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),
         ("seed", str(probe.seed)),
-        ("entropy of the labels", f"{number(entropy)}, of which the best member explains {_share(best, entropy)}"),
+        ("entropy of the labels", _entropy_label(selection, entropy)),
         *([("device", selection.device)] if selection.device else []),
         *([("date", date_text(selection.date))] if selection.date else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in selection.versions.items())),
@@ -340,6 +339,12 @@ def _listed_count(selection: Selection) -> str:
     return f"{len(selection.ranking):,} candidates {'scored' if lists_all(selection) else 'kept'}"
 
 
-def _share(best_leep: float, entropy: float) -> str:
-    explained = explained_fraction(best_leep, entropy)
-    return NOTHING if math.isnan(explained) else f"{100 * max(explained, 0):.0f} %"
+def _entropy_label(selection: Selection, entropy: float) -> str:
+    """Of the labels of the images, and of those that members were compared with guessing on."""
+    guessing = selection.guessing
+    if guessing is None:
+        return number(entropy)
+    explained = f"{100 * max(guessing.explained, 0):.0f} %"
+    return (
+        f"{number(entropy)}; of the {number(-guessing.leep)} of the probe pixels {guessing.best} explains {explained}"
+    )

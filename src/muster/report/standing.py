@@ -142,31 +142,27 @@ def agreement(ranking: Ranking) -> Float[NumpyArray, "metrics metrics"]:
 def cautions(
     ranking: Ranking,
     metric: str,
-    best_leep: float,
     entropy: float,
     *,
     whole: bool = True,
     search_interrupted: bool = False,
-    is_guessing: bool = False,
 ) -> list[Caution]:
     """Reasons not to trust a selection, by the rules at the top of this module.
 
     Args:
         ranking: The candidates.
         metric: The metric that chose.
-        best_leep: LEEP of the best member.
         entropy: See :func:`label_entropy`.
         whole: Whether these are all candidates, and not the leading ones only: those are alike by nature, and which of
             them is first says nothing about whether metrics agree.
         search_interrupted: Whether a search was ended before it was through.
-        is_guessing: Whether it is said already that no member does better than guessing.
 
     Returns:
         The cautions, the gravest first; usually none.
     """
     found = (
         _interrupted(ranking, search_interrupted),
-        None if is_guessing else _unpredictable(best_leep, entropy),
+        _single_class(entropy),
         _alike(ranking, metric) if whole else None,
         _disagreement(ranking, metric) if whole else None,
     )
@@ -183,25 +179,13 @@ def _interrupted(ranking: Ranking, search_interrupted: bool) -> Caution | None:
     )
 
 
-def explained_fraction(leep: float, entropy: float) -> float:
-    """Share of the probe labels' entropy that a predictor with this LEEP explains; 1 is all, 0 or less is none."""
-    return 1 + leep / entropy if entropy > 0 else math.nan
-
-
-def _unpredictable(best_leep: float, entropy: float) -> Caution | None:
-    if entropy == 0:
-        return Caution(
-            "Only one class was seen",
-            "The target's training images hold a single class, so every member looks perfect. Label more classes.",
-        )
-    explained = explained_fraction(best_leep, entropy)
-    if explained >= LEAST_EXPLAINED:
+def _single_class(entropy: float) -> Caution | None:
+    # With two classes or more, whether members know anything is asked once: see `no_better_than_guessing`.
+    if entropy > 0:
         return None
     return Caution(
-        "This target looks unpredictable",
-        f"Even the best member explains only {100 * max(explained, 0):.0f} % of the entropy of the target's labels: it "
-        "knows little more than how frequent the classes are. Expect the choice to be no better than chance; a pool "
-        "with sources closer to the target would help.",
+        "Only one class was seen",
+        "The target's training images hold a single class, so every member looks perfect. Label more classes.",
     )
 
 

@@ -5,26 +5,22 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's, ``source_clas
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias, TypedDict
 
-import numpy as np
 import torch
 
 from muster.data import (
     Dataset,
-    Split,
     cached,
     channel_statistics,
-    content_prefixes,
     judge_labels,
     open_dataset,
     warn_of_shared_images,
@@ -39,22 +35,20 @@ from muster.limits import (
     require_seed,
     require_whole,
 )
-from muster.machine import device_label
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure, class_ious, parse_measure, soft_class_ious
-from muster.metrics._ties import first_best
+from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, Measure
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
-from muster.pool import Member, Pool, TargetContent, reason_to_bar, software_versions
+from muster.pool import Member, Pool, TargetContent, reason_to_bar
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.search.collecting import Collector
-from muster.search.finding import AUTO, Budget, Found, SearchName, find, require_searchable
+from muster.search.finding import AUTO, Budget, SearchName, find, require_searchable
 from muster.search.guessing import compare_with_guessing
-from muster.search.hard import HardEep, HardnessModel, hardness_models, require_hard_options
+from muster.search.hard import HardEep, HardnessModel, hardness_models
 from muster.search.inputs import require_source_samples
-from muster.search.measuring import Measured, Plan, Progress, measure_members
-from muster.search.panel import Panel
+from muster.search.measuring import Plan, Progress, measure_members
+from muster.search.options import MetricOptions, idle_options, parse_measures
 from muster.search.predictors import Predictor, PredictorName
-from muster.search.reopening import portable_reference
+from muster.search.recording import LookedAt, recorded_options, selection_of
 from muster.search.selection import ProbeSettings, Selection
 from muster.search.sureness import LEAST_RESAMPLES, how_sure
 from muster.search.ties import require_choice
@@ -190,11 +184,14 @@ def select(
     Warns:
         UserWarning: If a class has none.
     """
-    measures = _measures(metric, metrics)
+    measures = parse_measures(metric, metrics)
     chosen_by = next(measure for measure in measures if measure.name == metric)
-    _require_options(hard_fraction, resamples)
-    _require_l_max(l_max, measures)
-    require_hard_options(measures, predictor == "counting", hardness_model, hard_eep)
+    options = MetricOptions(reference, hard_fraction, l_max, hardness_model, hard_eep)
+    options.require_valid()
+    idle = idle_options(measures, predictor, cache_gb, target if isinstance(target, str) else target.reference)
+    options.require_effect(idle)
+    if resamples != 0 and resamples < LEAST_RESAMPLES:
+        raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {resamples}.")
     number = None if size == AUTO else size
     _require_positive(size=number, pixels_per_image=pixels_per_image, batch_size=batch_size, image_size=image_size)
     require_seed("seed", seed)
@@ -241,13 +238,15 @@ def select(
         require_choice(found.ranking, plan.chosen_by.name, measured.columns, lists_all=found.is_exhaustive)
         sureness = how_sure(found, panel, measured, plan, classes, reader, cache, resamples, seed, progress, memory_gb)
         settings = ProbeSettings(count, pixels_per_image, seen_at, seed)
-        looked_at = _LookedAt(opened, dataset, split, reader, settings, data_root)
+        looked_at = LookedAt(opened, dataset, split, reader, settings, data_root)
         return replace(
-            _selection(looked_at, panel, measured, plan, found, excluded),
+            selection_of(looked_at, panel, measured, plan, found, excluded),
+            **recorded_options(options, idle, trained_on_target, budget),
             predictor=predictor,
             sureness=sureness,
             guessing=compare_with_guessing(measured.honest, probe.labels, seed),
             hard_eep=_hard_eep(plan, predictor),
+            resamples=resamples,
         )
 
 
@@ -304,31 +303,6 @@ def resolve_device(device: torch.device | str) -> torch.device:
         said = str(error).splitlines()[0]
         raise ConfigError(f"device: cannot use {str(device)!r} here ({said}). Try 'auto' or 'cpu'.") from error
     return wanted
-
-
-def _measures(metric: str, metrics: Sequence[str]) -> tuple[Measure, ...]:
-    """The metrics to rank by, the one to choose by among them."""
-    try:
-        return tuple(parse_measure(name) for name in dict.fromkeys((*metrics, metric)))
-    except ValueError as error:
-        raise ConfigError(f"metric: {error}") from error
-
-
-def _require_options(hard_fraction: float, resamples: int) -> None:
-    if not 0 < hard_fraction <= 1:
-        raise ConfigError(f"hard_fraction: expected more than 0 and at most 1, but got {hard_fraction}.")
-    if resamples != 0 and resamples < LEAST_RESAMPLES:
-        raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {resamples}.")
-
-
-def _require_l_max(l_max: float, measures: Sequence[Measure]) -> None:
-    if not 0 < l_max < math.inf:
-        raise ConfigError(f"l_max: expected a positive number of layers, but got {l_max}.")
-    if l_max != DEFAULT_L_MAX and not any(measure.with_depth for measure in measures):
-        raise ConfigError(
-            f"l_max: {l_max:g} has no effect, since no metric is asked for with '+l'. Leave it out, or ask for one "
-            "(parc+l)."
-        )
 
 
 def _require_positive(**options: int | None) -> None:
@@ -399,71 +373,3 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, measures: Seque
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
     return max(trained, key=lambda member: member.card.test_miou)
-
-
-@dataclass(frozen=True)
-class _LookedAt:
-    """What was chosen from, and for what."""
-
-    pool: Pool
-    target: Dataset
-    split: Split
-    reader: ProbeReader
-    settings: ProbeSettings
-    data_root: Path | None
-
-
-def _selection(
-    looked_at: _LookedAt, panel: Panel, measured: Measured, plan: Plan, found: Found, excluded: dict[str, str]
-) -> Selection:
-    names, ranking, metric = tuple(measured.leeps), found.ranking, plan.chosen_by.name
-    reader, target = looked_at.reader, looked_at.target
-    reference, data_root = portable_reference(target.reference, looked_at.data_root)
-
-    def names_of(row: int) -> tuple[str, ...]:
-        return tuple(names[int(index)] for index in ranking.members[row])
-
-    order, scores = ranking.order(metric), ranking.scores[metric]
-    chosen = names_of(int(order[0]))
-    ious = class_ious if plan.chosen_by.metric.name == "iou_eep" else soft_class_ious
-    predicted = ious([panel.predictions(int(index)) for index in ranking.members[order[0]]], reader.probe.labels)
-    return Selection(
-        target=target.spec.name,
-        target_reference=reference,
-        classes=target.spec.classes,
-        train_images=looked_at.split.identifiers,
-        void_images=reader.probe.void_images,
-        mean=reader.statistics.mean,
-        std=reader.statistics.std,
-        image_size=reader.image_size,
-        pool=str(looked_at.pool.folder.resolve()),
-        size=ranking.members.shape[1],
-        metric=metric,
-        members=chosen,
-        score=float(scores[order[0]]),
-        lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
-        class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
-        choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
-        hardness_models=dict(measured.hardness_models),
-        # The first of equals: members are in the order of their names.
-        single_best=names[first_best(np.array([measured.leeps[name] for name in names]))],
-        member_scores=dict(measured.leeps),
-        excluded=excluded,
-        probe=looked_at.settings,
-        versions=software_versions(),
-        search=found.search,
-        guarantee=found.guarantee,
-        fraction=ranking.fraction,
-        single_scores={n: dict(zip(names, column.tolist(), strict=True)) for n, column in measured.columns.items()},
-        dropped=dict(measured.dropped),
-        sizes=found.sizes,
-        size_reason=found.size_reason,
-        interrupted=found.interrupted,
-        cost_unit=found.cost_unit,
-        data_root=data_root,
-        train_contents=content_prefixes(looked_at.split),
-        checksums={name: looked_at.pool[name].card.checksum for name in names},
-        device=device_label(reader.device),
-        ranking=ranking,
-        tables={name: measured.tables[name] for name in chosen},
-    )

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from muster.errors import unknown_name
 from muster.metrics._arrays import NumpyArray
-from muster.metrics._ties import best_first_order
+from muster.metrics._ties import best_first_order, largest_tie, least_of_best
 from muster.search._extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
 from muster.search._listed_sets import exact_scores, list_sets, member_leeps
 from muster.search._log_bound import e_leep_bound
@@ -25,9 +25,6 @@ from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult
 
 _BATCH = 64
 """Members whose gains are brought up to date together."""
-
-_ROUNDING = 1e-6
-"""By how much a gain that is out of date may be too small, for rounding or because it ties: far more than it can."""
 
 
 def greedy(
@@ -219,7 +216,7 @@ def _greedy_log(
     result: SearchResult | None = None
     try:
         for _ in range(size):
-            search.add(np.inf if not lazy else _ROUNDING)
+            search.add(lazy)
             steps.step()
         leaders = best_first(exact_scores(panel, search.leaders, "e_leep", workers), LEADERS)
         members, score = leaders[0]
@@ -249,16 +246,21 @@ class _LazyLog:
         self.extensions, self._size = extensions, size
         self._gains = np.full(extensions.num_members, np.inf)
         self._value = math.log(extensions.offset)
+        self._tie = 0.0
         self.members: MemberSet = ()
         self.bound = np.inf
         self.leaders: list[MemberSet] = []
 
-    def add(self, slack: float) -> None:
-        """Choose one more member; gains less than ``slack`` below the best one, or infinitely many, are made anew."""
-        values = self._evaluate(slack)
+    def add(self, lazy: bool) -> None:
+        """Choose one more member; ``lazy`` looks only at those that can be the best one or tie with it."""
+        values = self._evaluate(lazy)
+        if not self.members:
+            # How large a tie is depends on the largest number of a column, and later columns are known in part. The
+            # first one is known whole, and no later number is larger in size, as far as sums of members stay below 1.
+            self._tie = largest_tie(values)
         largest = np.partition(self._gains, -self._size)[-self._size :]
         self.bound = min(self.bound, self._value + float(largest.sum()) - math.log(self._size))
-        order = best_first_order(values)
+        order = best_first_order(values, self._tie)
         known = order[values[order] > -np.inf][:LEADERS]
         self.leaders = [tuple(sorted((*self.members, member))) for member in known.tolist()]
         best = int(order[0])
@@ -266,14 +268,16 @@ class _LazyLog:
         self._value = float(values[best])
         self._gains[list(self.members)] = 0.0
 
-    def _evaluate(self, slack: float) -> Float[NumpyArray, " members"]:
+    def _evaluate(self, lazy: bool) -> Float[NumpyArray, " members"]:
         """F of the chosen members with each other one, -inf where its gain cannot be the largest."""
         values = np.full(len(self._gains), -np.inf)
         order = np.argsort(-self._gains, kind="stable")
         order = order[~np.isin(order, self.members)]
         for low in range(0, len(order), _BATCH):
             batch = order[low : low + _BATCH]
-            if self._gains[batch[0]] < values.max() - self._value - slack:
+            # A member may be skipped if it cannot tie with the best ones. Two ties, because gains that are out of date
+            # round too, by far less than the second of them.
+            if lazy and self._value + self._gains[batch[0]] < least_of_best(values, self._tie) - 2 * self._tie:
                 break
             values[batch] = self.extensions.log_sums(self.members, batch)
             self._gains[batch] = values[batch] - self._value

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from muster.errors import ConfigError, UnfitMemberError, unknown_name
 from muster.metrics import Measure, hard_buckets, hard_subset, mahalanobis_hardness, similarity_hardness
+from muster.metrics.measure import WRAPPERS_OF_HARDNESS
 from muster.pool import Member
 from muster.search.inputs import Inputs
 
@@ -24,38 +25,6 @@ HardnessModel: TypeAlias = tuple[str, ...] | str
 
 HardEep: TypeAlias = Literal["recount", "whole"]
 """What an ensemble's EEPs are on the union of hard subsets: counted anew on it, or those of the whole probe set."""
-
-
-def require_hard_options(
-    measures: Sequence[Measure], is_counting: bool, hardness_model: HardnessModel, hard_eep: HardEep
-) -> None:
-    """Refuse options about hard subsets that have no effect.
-
-    Args:
-        measures: All metrics.
-        is_counting: Whether the predictor counts.
-        hardness_model: See :func:`hardness_models`.
-        hard_eep: See :data:`HardEep`.
-
-    Raises:
-        ConfigError: If no metric looks at a hard subset, or no EEP is counted.
-    """
-    hard = [measure for measure in measures if measure.hard is not None]
-    if hardness_model and not hard:
-        raise ConfigError(
-            "hardness_model: no metric looks at a hard subset, so it has no effect. Name one with +haste_ca or "
-            "+haste_cs, or leave the option out."
-        )
-    if hard_eep == "whole" and not is_counting:
-        raise ConfigError(
-            "hard_eep: 'whole' is about EEPs, and the linear predictor makes none: its predictions are always read as "
-            "they are. Use predictor 'counting', or leave the option out."
-        )
-    if hard_eep == "whole" and not any(measure.kind == "ensemble" for measure in hard):
-        raise ConfigError(
-            "hard_eep: no ensemble metric looks at a hard subset, so it has no effect. Name one, like e_leep+haste_cs, "
-            "or leave the option out."
-        )
 
 
 def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dict[str, list[Member]]:
@@ -84,7 +53,7 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
     for member in order:
         models.setdefault(member.card.dataset, []).append(member)
     claimed: dict[str, str] = {}
-    for name in _names(named):
+    for name in hardness_names(named):
         for source, chosen in _named(name, order).items():
             if claimed.setdefault(source, name) != name:
                 raise ConfigError(
@@ -95,10 +64,16 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
     return models
 
 
-def _names(named: HardnessModel) -> Sequence[str]:
+def hardness_names(named: HardnessModel) -> tuple[str, ...]:
+    """The names in an option, one by one.
+
+    Example:
+        >>> hardness_names("a, b")
+        ('a', 'b')
+    """
     if not isinstance(named, str):
-        return named
-    return [name.strip() for name in named.split(",")] if named else ()
+        return tuple(named)
+    return tuple(name.strip() for name in named.split(",")) if named else ()
 
 
 def _named(name: str, members: Sequence[Member]) -> dict[str, list[Member]]:
@@ -117,7 +92,8 @@ class HardSubsets:
     """Finds hard subsets when they are first asked for, and keeps them.
 
     Attributes:
-        models: By source dataset, the member that said what is hard.
+        models: By the wrapper that asks, ``haste_ca`` or ``haste_cs``, and by source dataset: the member that said what
+            is hard. A model that cannot say one of the two gives way to the next for that one alone.
     """
 
     def __init__(
@@ -139,7 +115,7 @@ class HardSubsets:
         self._fraction, self._order, self._read = fraction, models, read
         self._hardness: dict[tuple[str, str], Tensor | str] = {}
         self._subsets: dict[tuple[str, str], Tensor] = {}
-        self.models: dict[str, str] = {}
+        self.models: dict[str, dict[str, str]] = {}
 
     def of(self, measure: Measure, member: Member, inputs: Inputs) -> Int[Tensor, " hardest"]:
         """The part of the probe set that a metric looks at for one member.
@@ -185,7 +161,7 @@ class HardSubsets:
             for kind in missing:
                 try:
                     self._hardness[source, kind] = _hardness(kind, known)
-                    self.models.setdefault(source, model.name)
+                    self.models.setdefault(WRAPPERS_OF_HARDNESS[kind], {})[source] = model.name
                 except ValueError as error:
                     reasons[kind] = f"{model.name}: {error}"
         for kind in self._kinds:

@@ -94,7 +94,7 @@ class Measured:
         columns: For each metric of single members, by its name: one score a member, larger is better.
         hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.Measure.hard_subset`: bool
             ``[members, pixels]``.
-        hardness_models: By source dataset, the member that said what is hard, where that was asked for.
+        hardness_models: By wrapper and source dataset, the member that said what is hard, where that was asked for.
         source_probabilities: Looks up what a member says of its own classes, by its place; ``None`` where predictions
             stay the same on every part of the probe set.
         broken: Members that give no numbers, with the reason.
@@ -110,7 +110,7 @@ class Measured:
     tables: dict[str, Tensor] = field(default_factory=dict)
     columns: dict[str, NumpyArray] = field(default_factory=dict)
     hard: dict[str, NumpyArray] = field(default_factory=dict)
-    hardness_models: dict[str, str] = field(default_factory=dict)
+    hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     source_probabilities: Callable[[int], Tensor] | None = None
     osborn: list[tuple[tuple[float, float], NumpyArray]] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)

@@ -165,10 +165,19 @@ class SelectionRecord:
             does not know them, or the selection is from before they were written down.
         checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
         guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
-        hardness_models: For metrics on hard subsets: by source dataset, the member that said what is hard.
+        hardness_models: For metrics on hard subsets: by wrapper, ``haste_ca`` or ``haste_cs``, and by source dataset,
+            the member that said what is hard.
         hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
             of the hard subsets; ``whole``: those of the whole probe set; ``held out``: the linear predictor's
             predictions, each of an image that it was not fitted on. Empty if there was no such metric.
+        hard_fraction: Which part of the probe set counted as hard; ``None`` if no metric asked, or in a record of
+            before, as in what follows.
+        hardness_model: The members or architectures that were named to say which part that is; none by default.
+        l_max: Layers of a network that added 1 to its score; ``None`` if no metric asked.
+        reference: Absolute folder of the member trained on the target that metrics compared with; empty if none did.
+        max_parameters: Most parameters that an ensemble could have; ``None`` for no limit.
+        max_inference_seconds: Most seconds that its members could take for one image, likewise.
+        resamples: Bootstrap samples that were asked for.
         device: What members ran on.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
     """
@@ -209,8 +218,15 @@ class SelectionRecord:
     train_contents: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
     guessing: Guessing | None = None
-    hardness_models: dict[str, str] = field(default_factory=dict)
+    hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     hard_eep: str = ""
+    hard_fraction: float | None = None
+    hardness_model: tuple[str, ...] = ()
+    l_max: float | None = None
+    reference: str = ""
+    max_parameters: int | None = None
+    max_inference_seconds: float | None = None
+    resamples: int = 0
     device: str = ""
     date: str = ""
 
