@@ -157,7 +157,7 @@ def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     panel = Panel.of(np.concatenate([eeps, eeps, eeps]), labels)
     assert greedy(panel, 1, metric).members == best_of(all_scores((eeps, labels), 1, metric))
     all_alike = Panel.of(np.stack([eeps[0]] * 5), labels)
-    assert greedy(all_alike, 3, metric).members == (0, 1, 2, 4)
+    assert greedy(all_alike, 3, metric).members == (0, 1, 2)
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
