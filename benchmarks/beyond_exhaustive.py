@@ -19,16 +19,16 @@ from muster.data import cached, channel_statistics, open_dataset
 from muster.metrics import eep
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set, member_probabilities
+from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.score import score_ensembles
 from muster.search.beam import beam
-from muster.search.choose import usual_image_size
 from muster.search.greedy import greedy
-from muster.search.panel import Panel, PanelWriter
 from muster.search.racing import racing
 from muster.search.result import SEARCH_METRICS, SearchResult
-from muster.search.score import score_ensembles
+from muster.selection.run import usual_image_size
 
 Numbers = np.ndarray[Any, Any]
-Search = Callable[[Panel, int, str], SearchResult]
+Search = Callable[[PredictionStore, int, str], SearchResult]
 
 METHODS: dict[str, Search] = {
     "greedy": greedy,
@@ -102,10 +102,10 @@ def beyond_exhaustive(
 
 
 def write_made_up(folder: str, members: int, pixels: int, classes: int) -> dict[str, Any]:
-    """Write a panel of made-up members; the seconds are those of writing, making them up left out."""
+    """Write a store of made-up members; the seconds are those of writing, making them up left out."""
     labels = np.random.default_rng(1).integers(0, classes, pixels)
     seconds = 0.0
-    with PanelWriter(Path(folder) / "panel", labels, classes, members) as writer:
+    with StoreWriter(Path(folder) / "store", labels, classes, members) as writer:
         for said in made_up_members(members, labels, classes):
             start = time.perf_counter()
             writer.add(said)
@@ -115,15 +115,15 @@ def write_made_up(folder: str, members: int, pixels: int, classes: int) -> dict[
 
 
 def measure_search(folder: str, size: int, metric: str, method: str) -> dict[str, Any]:
-    """A search in a panel that was written before.
+    """A search in a store that was written before.
 
-    Whether the panel's files are in the system's memory is up to the system.
+    Whether the store's files are in the system's memory is up to the system.
     """
     libraries = peak_megabytes()
     search = METHODS[method]
-    few = Panel.of(*_few(size))
+    few = PredictionStore.of(*_few(size))
     search(few, size, metric)  # compiles its loops, or loads them
-    spent, found = cost(lambda: search(Panel.open(Path(folder) / "panel"), size, metric))
+    spent, found = cost(lambda: search(PredictionStore.open(Path(folder) / "store"), size, metric))
     return {
         "seconds": round(spent.seconds, 1),
         "most_seconds": 60,
@@ -206,10 +206,10 @@ def misses(
     cases: dict[str, list[tuple[float, float, int, float]]] = {}
     problems = small_problems(trained, targets, seeds, members, pixels)
     for (kind, eeps, labels), size in product(problems, sizes):
-        panel = Panel.of(eeps, labels, chunk_pixels=1024)
-        ranking = score_ensembles(panel, panel.labels, size)
+        store = PredictionStore.of(eeps, labels, chunk_pixels=1024)
+        ranking = score_ensembles(store, store.labels, size)
         for metric, (name, search) in product(SEARCH_METRICS, METHODS.items()):
-            case = _case(ranking.scores[metric], search(panel, size, metric))
+            case = _case(ranking.scores[metric], search(store, size, metric))
             cases.setdefault(f"{kind}, {metric}, {name}", []).append(case)
     return {name: _row(np.array(values)) for name, values in cases.items()}
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.timing import cost, megabytes_on_top
 from muster.metrics import METRICS, eep
-from muster.search.confidence import BOOTSTRAP_METRICS, Counted, Fixed, bootstrap_leaders
+from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Counted, Fixed, bootstrap_top_k
 
 MEMBERS, CLASSES, SIZE = 10, 23, 3
 
@@ -34,10 +34,10 @@ def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, r
     few = slice(0, 2 * pixels // images)
     result: dict[str, Any] = {"megabytes_of_probabilities": round(sum(p.nbytes for p in probs) / 1e6)}
     for metric in BOOTSTRAP_METRICS:
-        bootstrap_leaders(  # compiles, or loads what was compiled before
+        bootstrap_top_k(  # compiles, or loads what was compiled before
             [Counted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40
         )
-        spent, _ = cost(partial(bootstrap_leaders, counted, labels, groups, rows, metric, resamples))
+        spent, _ = cost(partial(bootstrap_top_k, counted, labels, groups, rows, metric, resamples))
         plain, _ = cost(partial(_plain_resample, probs, labels, groups, rows, metric))
         result[metric] = {
             "seconds": round(spent.seconds, 2),
@@ -46,10 +46,10 @@ def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, r
             "plain_processor_seconds_extrapolated": round(resamples * plain.processor_seconds, 1),
             "times_faster": round(resamples * plain.seconds / spent.seconds, 1),
         }
-    usual = partial(bootstrap_leaders, counted, labels, groups, rows, "soft_iou_eep", resamples)
+    usual = partial(bootstrap_top_k, counted, labels, groups, rows, "soft_iou_eep", resamples)
     if (memory := megabytes_on_top(usual)) is not None:
         result["soft_iou_eep"]["megabytes_on_top"] = round(memory)
-    spent, _ = cost(partial(bootstrap_leaders, fixed, labels, groups, rows, "soft_iou_eep", resamples))
+    spent, _ = cost(partial(bootstrap_top_k, fixed, labels, groups, rows, "soft_iou_eep", resamples))
     return result | {"soft_iou_eep_of_fixed_predictions": {"seconds": round(spent.seconds, 2)}}
 
 

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import torch
 
-from muster.search._exhaustive import usable_threads
+from muster.scoring.cpu.exhaustive import usable_threads
 
 
 def describe_machine() -> dict[str, Any]:

@@ -214,10 +214,10 @@ def _ratio(plain: float, spent: float) -> float:
     return round(plain / spent, 1)
 
 
-def linear_predictor(
+def linear_probe(
     pixels: int = 150_000, dimensions: int = 720, classes: int = 23, images: int = 150, repetitions: int = 3
 ) -> dict[str, Any]:
-    """The linear predictor of one member: 150 000 pixels of 720 float32 features, 23 classes.
+    """The linear probe of one member: 150 000 pixels of 720 float32 features, 23 classes.
 
     Args:
         pixels: Probe pixels.
@@ -230,7 +230,7 @@ def linear_predictor(
         Seconds, and the memory on top of the features.
     """
     return apart(
-        measure_linear_predictor,
+        measure_linear_probe,
         pixels=pixels,
         dimensions=dimensions,
         classes=classes,
@@ -239,15 +239,13 @@ def linear_predictor(
     )
 
 
-def measure_linear_predictor(
-    pixels: int, dimensions: int, classes: int, images: int, repetitions: int
-) -> dict[str, Any]:
-    """:func:`linear_predictor` in this process."""
+def measure_linear_probe(pixels: int, dimensions: int, classes: int, images: int, repetitions: int) -> dict[str, Any]:
+    """:func:`linear_probe` in this process."""
     generator = np.random.default_rng(0)
     labels, groups = generator.integers(0, classes, pixels), np.arange(pixels) * images // pixels
     features = made_up_features(labels, generator.standard_normal((classes, dimensions)), generator, _APART_PIXELS)
     before = peak_megabytes()
-    spent = usual_cost(lambda: ours.linear_predictor(features, labels, groups, classes), repetitions)
+    spent = usual_cost(lambda: ours.linear_probe(features, labels, groups, classes), repetitions)
     return _times(spent) | {
         "most_seconds": 5.0,
         "megabytes_of_features": round(features.nbytes / 1e6),

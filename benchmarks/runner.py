@@ -19,7 +19,7 @@ from benchmarks import beyond_exhaustive, confidence, metrics, pieces, search, w
 from benchmarks.machine import load_average
 from benchmarks.requirements import MissingRequirementError
 from muster.errors import unknown_name
-from muster.files import whole_file
+from muster.files import atomic_write
 
 Content = dict[str, Any]
 
@@ -54,8 +54,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "metrics": Benchmark(
         metrics.metrics, {"samples": 300, "dimensions": 24, "classes": 4, "transported": 100, "repetitions": 1}
     ),
-    "linear_predictor": Benchmark(
-        metrics.linear_predictor, {"pixels": 3000, "dimensions": 32, "classes": 5, "images": 20, "repetitions": 1}
+    "linear_probe": Benchmark(
+        metrics.linear_probe, {"pixels": 3000, "dimensions": 32, "classes": 5, "images": 20, "repetitions": 1}
     ),
     "exhaustive": Benchmark(search.exhaustive, _SMALL_PANEL),
     "streamed": Benchmark(search.streamed, {"members": 8, "pixels": 30_000, "classes": 5, "chunks": 2}),
@@ -185,5 +185,5 @@ def write(path: Path, content: Content) -> None:
         path: The file.
         content: Its machines and results.
     """
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

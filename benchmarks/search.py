@@ -15,21 +15,13 @@ from benchmarks.apart import apart
 from benchmarks.plain_scoring import PlainScorer
 from benchmarks.requirements import MissingRequirementError, scratch_folder
 from benchmarks.timing import cost, peak_megabytes
+from muster.arrays import NumpyArray
 from muster.files import write_record
 from muster.metrics import ENSEMBLE_METRICS
-from muster.metrics._arrays import NumpyArray
-from muster.search._panel_folder import (
-    FORMAT_VERSION,
-    HEADER,
-    LABELS,
-    ORDER,
-    Header,
-    predictions_file,
-    truths_file,
-)
-from muster.search.panel import CHUNK_PIXELS, Panel, draw_order
-from muster.search.ranking import Ranking
-from muster.search.score import ScoringInterrupted, score_ensembles
+from muster.scoring._store_folder import FORMAT_VERSION, HEADER, LABELS, ORDER, Header, predictions_file, truths_file
+from muster.scoring.prediction_store import CHUNK_PIXELS, PredictionStore, draw_order
+from muster.scoring.ranking import Ranking
+from muster.scoring.score import ScoringInterrupted, score_ensembles
 
 _THREADS = 2
 
@@ -159,8 +151,8 @@ def measure_streamed(folder: str, members: int, pixels: int, classes: int, chunk
     """:func:`streamed` in this process."""
     libraries = peak_megabytes()
     _write_first_chunks(Path(folder), members, pixels, classes, chunks)
-    panel = Panel.open(folder)
-    enough = sum(chunk.stop - chunk.start for chunk in panel.chunks[:chunks]) / pixels
+    store = PredictionStore.open(folder)
+    enough = sum(chunk.stop - chunk.start for chunk in store.chunks[:chunks]) / pixels
 
     def stop_in_time(done: int, total: int) -> None:
         # Told of whole candidates, rounded down.
@@ -169,7 +161,7 @@ def measure_streamed(folder: str, members: int, pixels: int, classes: int, chunk
 
     start = time.perf_counter()
     try:
-        ranking = score_ensembles(panel, panel.labels, progress=stop_in_time, threads=_THREADS)
+        ranking = score_ensembles(store, store.labels, progress=stop_in_time, threads=_THREADS)
     except ScoringInterrupted as interrupted:
         ranking = interrupted.ranking
     seconds = time.perf_counter() - start
@@ -186,7 +178,7 @@ def measure_streamed(folder: str, members: int, pixels: int, classes: int, chunk
 
 
 def _write_first_chunks(folder: Path, members: int, pixels: int, classes: int, chunks: int) -> None:
-    """A panel of full size on disk of which only the first chunks hold anything; the files have holes after them."""
+    """A store of full size on disk of which only the first chunks hold anything; the files have holes after them."""
     labels = np.random.default_rng(0).integers(0, classes, pixels)
     order = draw_order(labels, 0, CHUNK_PIXELS)
     np.save(folder / LABELS, labels[order])

@@ -38,22 +38,22 @@ from muster.data import (
 )
 from muster.models import Segmenter, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
-from muster.report.tracking import close_loggers, make_logger
-from muster.search import choose, measuring, predictors
-from muster.tasks.clock import Clock
-from muster.tasks.fitting import FitData, Hardware, fit
-from muster.tasks.settings import TrainingSettings
-from muster.tasks.training import EnsembleTraining
+from muster.selection import member_scoring, predictors, run
+from muster.tracking.loggers import close_loggers, make_logger
+from muster.training.clock import Clock
+from muster.training.fitting import FitData, Hardware, fit
+from muster.training.modules import EnsembleTraining
+from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20
 SOURCE_CLASSES = (19, 21, 37, 60, 150)
 BATCH = 16
 
 _PARTS: dict[str, tuple[tuple[ModuleType | type, str], ...]] = {
-    "probe": ((measuring, "_read"),),
-    "predictor": ((predictors.Predictor, "predict"), (measuring, "leep"), (measuring, "class_given_source")),
-    "scoring": ((choose, "find"),),
-    "bootstrap": ((choose, "how_sure"),),
+    "probe": ((member_scoring, "_read"),),
+    "predictor": ((predictors.Predictor, "predict"), (member_scoring, "leep"), (member_scoring, "class_given_source")),
+    "scoring": ((run, "find"),),
+    "bootstrap": ((run, "resample_choice"),),
 }
 """Functions that the time of a selection is spent in."""
 

@@ -17,9 +17,9 @@ from muster.errors import SelectionError
 from muster.models import Segmenter
 from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
-from muster.search.choose import SelectOptions, select
-from muster.search.selection import SelectionRecord, require_replaceable
-from muster.tasks.finetuning import load_members, with_baseline
+from muster.selection.record import SelectionRecord, require_replaceable
+from muster.selection.run import SelectOptions, select
+from muster.training.finetuning import load_members, with_baseline
 
 
 class EnsembleModule(Protocol):

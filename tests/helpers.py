@@ -17,7 +17,7 @@ from muster.data.content import prefix_of_text
 from muster.locks import LOCK
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
-from muster.search.selection import SelectionRecord
+from muster.selection.record import SelectionRecord
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_the_papers_settings_are_those_of_the_papers() -> None:
     chosen = yaml.safe_load((ROOT / "configs/select/a22.yaml").read_text())
     told = {key: chosen[key] for key in ("size", "metric", "predictor", "train_images", "pixels_per_image")}
     assert told == {
-        "size": 3, "metric": "soft_iou_eep", "predictor": "counting", "train_images": "auto", "pixels_per_image": 1000,
+        "size": 3, "metric": "soft_iou_eep", "predictor": "eep", "train_images": "auto", "pixels_per_image": 1000,
     }  # fmt: skip
     for name in ("finetune/a22.yaml", "train/small_real-a22.yaml"):
         text = (ROOT / "configs" / name).read_text()

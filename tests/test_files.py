@@ -12,14 +12,14 @@ import pytest
 
 from muster.errors import ConfigError, PoolError
 from muster.files import (
+    atomic_folder,
+    atomic_write,
     plain,
     read_record,
     read_yaml,
     remove_partial,
     require_writable,
     sha256_of,
-    whole_file,
-    whole_folder,
     write_record,
     write_yaml,
 )
@@ -58,11 +58,11 @@ def test_the_umask_decides_who_reads_what_appears(tmp_path: Path, mask: int) -> 
     before = os.umask(mask)
     try:
         (shared / "ordinary").mkdir()
-        with whole_folder(shared / "a") as partial:
+        with atomic_folder(shared / "a") as partial:
             (partial / "deeper").mkdir(mode=0o700)
             for path in (partial / "private", partial / "deeper" / "private"):
                 path.touch(mode=0o600)
-        with whole_file(shared / "b") as partial:
+        with atomic_write(shared / "b") as partial:
             partial.touch()
     finally:
         os.umask(before)
@@ -74,7 +74,7 @@ def test_the_umask_decides_who_reads_what_appears(tmp_path: Path, mask: int) -> 
 
 def test_a_file_appears_with_its_content_and_ordinary_rights(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         assert partial.suffix == ".txt"
         assert not path.exists()
         partial.write_text("whole")
@@ -91,7 +91,7 @@ def test_a_file_that_fails_leaves_what_was_there(tmp_path: Path, before: str | N
         path.write_text(before)
 
     def write_half() -> None:
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("half")
             raise KeyboardInterrupt
 
@@ -104,7 +104,7 @@ def test_a_file_that_fails_leaves_what_was_there(tmp_path: Path, before: str | N
 def test_a_folder_replaces_the_old_one_with_all_in_it(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "folder"
     for content in ("first", "second"):
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             (partial / content).write_text(content)
     ordinary = tmp_path / "ordinary"
     ordinary.mkdir()
@@ -120,7 +120,7 @@ def test_a_folder_that_fails_leaves_what_was_there(tmp_path: Path, exists: bool)
         (path / "old").write_text("old")
 
     def write_half() -> None:
-        with whole_folder(path) as partial:
+        with atomic_folder(path) as partial:
             (partial / "half").write_text("half")
             raise KeyboardInterrupt
 

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from muster.search.choose import select
-    from muster.search.selection import Selection
-    from muster.tasks import load_ensemble
+    from muster.selection.record import Selection
+    from muster.selection.run import select
+    from muster.training import load_ensemble
 
 __all__ = ["Selection", "__version__", "load_ensemble", "select"]
 
@@ -22,9 +22,9 @@ except PackageNotFoundError:  # read from a source tree that was never installed
     __version__ = "unknown"
 
 _HOMES = {
-    "Selection": "muster.search.selection",
+    "Selection": "muster.selection.record",
     "load_ensemble": "muster.tasks",
-    "select": "muster.search.choose",
+    "select": "muster.selection.run",
 }
 
 

@@ -36,7 +36,7 @@ Record = TypeVar("Record")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it takes the place of ``path`` in one step.
 
     Args:
@@ -67,7 +67,7 @@ def _filled_file(partial: Path, path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it takes the place of ``path``.
 
     An existing folder is moved aside first and deleted last, so at no moment is there half of one.
@@ -138,7 +138,7 @@ def _respect_umask(*paths: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what a killed :func:`whole_file` or :func:`whole_folder` left in ``folder``.
+    """Delete what a killed :func:`atomic_write` or :func:`atomic_folder` left in ``folder``.
 
     What a process that is still alive writes there stays, and so does what somebody else calls by a similar name. A
     folder that was moved aside to be replaced, and never was, is put back.
@@ -157,7 +157,7 @@ def remove_partial(folder: Path) -> None:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file or folder of that name is what :func:`whole_file` or :func:`whole_folder` has not finished."""
+    """Whether a file or folder of that name is what :func:`atomic_write` or :func:`atomic_folder` has not finished."""
     return _OURS.match(name) is not None
 
 
@@ -199,7 +199,7 @@ def sha256_of(path: Path) -> str:
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping of plain values, in its own order, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120), "utf-8")
 
 

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from muster.errors import ConfigError, MusterError, OutputError
-from muster.files import is_partial, read_yaml, require_writable, told_as_output, whole_folder, write_yaml
+from muster.files import (
+    atomic_folder,
+    is_partial,
+    read_yaml,
+    require_writable,
+    told_as_output,
+    write_yaml,
+)
 from muster.locks import LOCK, is_locked_here, locked
 
 MARKER = ".muster"
@@ -94,11 +101,11 @@ ENSEMBLE = OutputKind(
     ("ensemble.yaml", "head.safetensors", "member_*.safetensors"),
 )
 PREDICTIONS = OutputKind("predictions", "predictions", kept="Masks and overlays that were written before are kept.")
-PANEL = OutputKind(
-    "panel",
-    "a panel of predictions",
-    ({"panel.yaml": ("format_version", "num_members", "num_pixels")},),
-    ("panel.yaml", "labels.npy", "order.npy", "*.predictions", "*.truths"),
+STORE = OutputKind(
+    "store",
+    "a store of predictions",
+    ({"store.yaml": ("format_version", "num_members", "num_pixels")},),
+    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.truths"),
 )
 STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
 COMPARISON = OutputKind(
@@ -210,7 +217,7 @@ def replaced(folder: Path, kind: OutputKind, error: type[MusterError]) -> Iterat
         MusterError: Of class ``error``, as :func:`held` does.
         OutputError: If the folder cannot be written.
     """
-    with held(folder, kind, error, PATIENCE), whole_folder(folder) as partial:
+    with held(folder, kind, error, PATIENCE), atomic_folder(folder) as partial:
         mark(partial, kind)
         yield partial
 

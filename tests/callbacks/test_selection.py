@@ -22,8 +22,8 @@ from callbacks import EnsembleSelection
 from muster.errors import SelectionError
 from muster.models import Segmenter
 from muster.pool import Pool
-from muster.search import Selection
-from muster.search.choose import select
+from muster.selection import Selection
+from muster.selection.run import select
 from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target
 
 OPTIONS: dict[str, Any] = {"size": 2, "pixels_per_image": 40, "cache_gb": 0.0}

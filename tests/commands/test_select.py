@@ -19,8 +19,8 @@ from muster.commands.cli import run
 from muster.commands.select import select_ensemble
 from muster.data import open_dataset
 from muster.pool import Pool
-from muster.search import Selection
-from muster.search.choose import SelectOptions
+from muster.selection import Selection
+from muster.selection.run import SelectOptions
 from tests.helpers import make_member, make_pool, undated
 
 ROOT = Path(__file__).parents[2]

@@ -17,14 +17,14 @@ from callbacks import EnsembleSelection
 from muster.commands.cli import run
 from muster.data import open_dataset
 from muster.errors import OutputError, PoolError, SelectionError
-from muster.files import whole_file, whole_folder
+from muster.files import atomic_folder, atomic_write
 from muster.pool import Pool, write_member
 from muster.report import write_selection_report
-from muster.search.panel import PanelWriter
-from muster.search.selection import Selection
+from muster.scoring.prediction_store import StoreWriter
+from muster.selection.record import Selection
 from muster.study.__main__ import study
-from muster.tasks.ensemble import EnsembleError, load_ensemble
-from muster.tasks.fitting import WholeCheckpoints
+from muster.training.ensemble import EnsembleError, load_ensemble
+from muster.training.fitting import WholeCheckpoints
 from tests.odd_inputs.bench import Bench, make_stock, start
 
 
@@ -68,9 +68,9 @@ def no_partial(bench: Bench) -> bool:
 def test_a_file_and_a_folder_say_what_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("before")
     refused = pytest.raises(OutputError, match=r"[ab] cannot be written: File too large")
-    with files_of_at_most(10), refused, whole_file(tmp_path / "a") as partial:
+    with files_of_at_most(10), refused, atomic_write(tmp_path / "a") as partial:
         partial.write_text("too long for it")
-    with files_of_at_most(10), refused, whole_folder(tmp_path / "b") as partial:
+    with files_of_at_most(10), refused, atomic_folder(tmp_path / "b") as partial:
         (partial / "in it").write_text("too long for it")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "before"
@@ -212,7 +212,7 @@ def test_what_python_writes_replaces_nothing(bench: Bench) -> None:
         ensemble.save(mine, "tiny", {})
     with pytest.raises(PoolError, match="mine holds"):
         write_member(mine, pool["a"].load_model(), pool["a"].card, {})
-    with pytest.raises(SelectionError, match="mine holds"), PanelWriter(mine, torch.tensor([0, 1]), 2):
+    with pytest.raises(SelectionError, match="mine holds"), StoreWriter(mine, torch.tensor([0, 1]), 2):
         pass
     with pytest.raises(OutputError, match="muster did not write it"):
         write_selection_report(selection, pool, open_dataset(selection.target_reference), Path("report.html"), None, [])

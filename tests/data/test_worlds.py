@@ -13,7 +13,7 @@ import torch
 from muster.data.spec import VOID, Dataset, Split
 from muster.data.worlds import WORLD_NAMES, open_world
 from muster.data.worlds.catalogue import WORLDS
-from muster.data.worlds.dice import Dice, hash_number, hash_numbers, noise
+from muster.data.worlds.random_generator import Generator, hash_number, hash_numbers, noise
 from muster.data.worlds.textures import texture
 from muster.errors import DatasetError
 
@@ -183,7 +183,7 @@ def test_hash_is_splitmix64() -> None:
 
 
 def test_dice_are_fair_and_repeat() -> None:
-    one, two = Dice(5), Dice(5)
+    one, two = Generator(5), Generator(5)
     draws = [one.uniform() for _ in range(2000)]
     assert draws == [two.uniform() for _ in range(2000)]
     assert abs(sum(draws) / 2000 - 0.5) < 0.03

@@ -35,7 +35,7 @@ WHATEVER_SCALE: dict[str, Call] = {
     "dds, the reference": lambda x: metrics.dds(OTHERS, x),
     "knn_accuracy": lambda x: metrics.knn_accuracy(x, LABELS),
     "logistic_accuracy": lambda x: metrics.logistic_accuracy(x, LABELS),
-    "linear_predictor": lambda x: float(metrics.linear_predictor(x, LABELS, IMAGES)[7, 0]),
+    "linear_probe": lambda x: float(metrics.linear_probe(x, LABELS, IMAGES)[7, 0]),
     "principal components": lambda x: float((metrics.reduce_dimensions(x, 2) / np.abs(x).max()).std()),
     "mahalanobis_hardness": lambda x: float(metrics.mahalanobis_hardness(x, LABELS)[3]),
 }
@@ -91,13 +91,13 @@ def test_a_scale_that_is_too_much(score: Callable[[], object], message: str) -> 
 
 def test_columns_of_unlike_scales() -> None:
     factors = np.array([2.0**-600, 2.0**600, 1.0, 2.0**100])
-    for name in ("h_score", "parc", "rsa", "dds", "logistic_accuracy", "linear_predictor"):
+    for name in ("h_score", "parc", "rsa", "dds", "logistic_accuracy", "linear_probe"):
         score = WHATEVER_SCALE[name]
         assert score(FEATURES * factors) == pytest.approx(score(FEATURES), rel=1e-9), name
     single = FEATURES.astype(np.float32)
     tiny = single * np.float32(2.0**-110)
-    plain = metrics.linear_predictor(single, LABELS, IMAGES)
-    assert metrics.linear_predictor(tiny, LABELS, IMAGES) == pytest.approx(plain, rel=1e-3)
+    plain = metrics.linear_probe(single, LABELS, IMAGES)
+    assert metrics.linear_probe(tiny, LABELS, IMAGES) == pytest.approx(plain, rel=1e-3)
 
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
@@ -158,7 +158,7 @@ def test_predictions_of_a_billion_classes_are_refused() -> None:
     huge = np.array([7, 10**9, 3])[LABELS]
     for predictor in (
         lambda labels: inspect.unwrap(metrics.eep)(PROBS, labels),
-        lambda labels: inspect.unwrap(metrics.linear_predictor)(FEATURES, labels, IMAGES),
+        lambda labels: inspect.unwrap(metrics.linear_probe)(FEATURES, labels, IMAGES),
         lambda labels: inspect.unwrap(metrics.calibrated_eep)(PROBS, labels, IMAGES),
     ):
         with pytest.raises(ValueError, match=r"below 65536, but got 1000000000.*give `num_classes`"):

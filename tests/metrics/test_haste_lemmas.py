@@ -18,7 +18,7 @@ SEEDS = range(25)
 
 
 def made_up(seed: int) -> tuple[Numbers, Numbers]:
-    """Source probabilities and labels of a hard subset of made-up samples, of random sizes and sharpness."""
+    """Source probabilities and labels of a hard subset of made-up samples, of random sizes and inverse_temperature."""
     generator = np.random.default_rng(seed)
     samples, sources, classes = (int(generator.integers(low, high)) for low, high in ((30, 150), (2, 9), (2, 7)))
     labels = generator.integers(0, classes, samples)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from muster.metrics import depth_correction, kendall, pearson, standardised_sum, weighted_kendall
-from muster.metrics._ties import TIE, all_tie, best_first_order, first_best, tie_levels
-from muster.search import Ranking
+from muster.metrics.ties import TIE, all_tie, best_first_order, first_best, tie_levels
+from muster.scoring import Ranking
 from muster.search.result import best_first
 from muster.search.size import propose_size
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from muster.search.selection import Selection
+from muster.selection.record import Selection
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from muster.data import channel_statistics
 from muster.pool import Member, write_member
-from muster.tasks.source_sample import sample_source
+from muster.training.source_sample import sample_source
 from tests.helpers import make_member, make_target
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
@@ -122,7 +122,7 @@ CASES = [
     ),
     Case(
         "labels that are noise, by counting",
-        lambda bench: bench.selecting("--predictor", "counting", "--metric", "e_leep", target=noise(bench, images=8)),
+        lambda bench: bench.selecting("--predictor", "eep", "--metric", "e_leep", target=noise(bench, images=8)),
         (GUESSING, "no recommendation"),
         status=0,
         absent=("The chosen 2",),
@@ -203,7 +203,7 @@ CASES = [
     Case(
         "a hardness model that is named",
         hard("--hardness_model", "c"),
-        ("What is hard was said by c for members of elsewhere.", "The linear predictor was not fitted anew"),
+        ("What is hard was said by c for members of elsewhere.", "The linear probe was not fitted anew"),
         status=0,
     ),
     Case(
@@ -213,13 +213,13 @@ CASES = [
     ),
     Case(
         "EEPs to be kept where no ensemble is scored on hard subsets",
-        hard("--hard_eep", "whole", "--predictor", "counting"),
+        hard("--hard_eep", "whole", "--predictor", "eep"),
         ("--hard_eep has no effect without an ensemble metric on hard subsets",),
     ),
     Case(
         "EEPs to be kept on hard subsets where none are counted",
         hard("--hard_eep", "whole", metrics="e_leep+haste_cs"),
-        ("--hard_eep has no effect with the linear predictor, which makes no EEPs",),
+        ("--hard_eep has no effect with the linear probe, which makes no EEPs",),
     ),
     Case(
         "a hard fraction beside buckets alone",
@@ -228,7 +228,7 @@ CASES = [
     ),
     Case(
         "EEPs that are kept on hard subsets",
-        hard("--hard_eep", "whole", "--predictor", "counting", metrics="e_leep+haste_cs"),
+        hard("--hard_eep", "whole", "--predictor", "eep", metrics="e_leep+haste_cs"),
         ("with the EEPs of the whole probe set",),
         status=0,
     ),

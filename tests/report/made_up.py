@@ -13,7 +13,8 @@ import torch
 from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
 from muster.pool import Card, Member, Pool
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
-from muster.search import ProbeSettings, Ranking, Selection
+from muster.scoring import Ranking
+from muster.selection import ProbeSettings, Selection
 
 CLASSES = ('sky <b>"&amp;"</b>', "Straße & Gehweg", "$tree$", "木")
 MEMBERS = ("alpha-<net>&", "béta'net", 'gamma"net"', "delta", "epsilon")

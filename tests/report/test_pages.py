@@ -14,8 +14,8 @@ from markupsafe import escape
 from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
-from muster.search import Selection
-from muster.search.selection import Guessing, SizeStep
+from muster.selection import Selection
+from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import (
     CLASSES,
     MEMBERS,
@@ -177,8 +177,8 @@ def test_metrics_left_out_show_without_metrics_of_single_members(tmp_path: Path)
 @pytest.mark.parametrize(
     ("predictor", "said"),
     [
-        ("counting", "on the probe pixels, by the counting predictor (EEP)."),
-        ("linear", "on the probe pixels, by the linear predictor (a classifier fitted on each member"),
+        ("eep", "on the probe pixels, by the counting predictor (EEP)."),
+        ("linear_probe", "on the probe pixels, by the linear probe (a classifier fitted on each member"),
     ],
 )
 def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said: str) -> None:
@@ -186,7 +186,7 @@ def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said:
     assert said in page_of(selection, tmp_path).text
     pictures = [make_picture_of((*selection.members, "ensemble"), len(selection.classes))]
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
-    assert ("rest on the linear predictor instead" in Page(path).text) == (predictor == "linear")
+    assert ("rest on the linear probe instead" in Page(path).text) == (predictor == "linear_probe")
 
 
 def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed(tmp_path: Path) -> None:

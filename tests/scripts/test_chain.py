@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from muster.pool import Pool
-from muster.search.selection import Selection
+from muster.selection.record import Selection
 from tests.scripts.conftest import Workplace
 from tests.scripts.processes import ROOT, run
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
-from muster.search.panel import Panel, PanelWriter
 from muster.search.result import SEARCH_METRICS, SearchInterrupted
 from tests.search.made_up_members import all_scores, best_of, made_up
 
@@ -21,7 +21,7 @@ from tests.search.made_up_members import all_scores, best_of, made_up
 def test_a_wide_beam_finds_the_best_set(metric: str, dtype: Any) -> None:
     for seed, size in [(0, 1), (1, 2), (2, 3), (3, 4)]:
         problem = made_up(seed, dtype=dtype)
-        result = beam(Panel.of(*problem, chunk_pixels=70), size, metric, width=100, swaps=False)
+        result = beam(PredictionStore.of(*problem, chunk_pixels=70), size, metric, width=100, swaps=False)
         scores = all_scores(problem, size, metric)
         assert result.members == best_of(scores)
         assert result.score == pytest.approx(scores[result.members], rel=1e-12)
@@ -31,8 +31,8 @@ def test_a_wide_beam_finds_the_best_set(metric: str, dtype: Any) -> None:
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_the_narrowest_beam_is_greedy(metric: str) -> None:
     for seed in range(4):
-        panel = Panel.of(*made_up(seed))
-        narrow, expected = beam(panel, 3, metric, width=1, swaps=False), greedy(panel, 3, metric)
+        store = PredictionStore.of(*made_up(seed))
+        narrow, expected = beam(store, 3, metric, width=1, swaps=False), greedy(store, 3, metric)
         assert (narrow.members, narrow.score) == (expected.members, expected.score)
 
 
@@ -40,7 +40,7 @@ def test_the_narrowest_beam_is_greedy(metric: str) -> None:
 def test_no_swap_improves_the_result(metric: str) -> None:
     for seed in range(3):
         problem = made_up(seed, members=9)
-        result = beam(Panel.of(*problem), 3, metric, width=1, max_rounds=50)
+        result = beam(PredictionStore.of(*problem), 3, metric, width=1, max_rounds=50)
         scores = all_scores(problem, 3, metric)
         for left, joins in product(result.members, set(range(9)) - set(result.members)):
             other = tuple(sorted({*result.members, joins} - {left}))
@@ -50,9 +50,9 @@ def test_no_swap_improves_the_result(metric: str) -> None:
 def test_swaps_and_width_never_harm_and_sometimes_help() -> None:
     better = 0
     for seed in range(6):
-        panel = Panel.of(*made_up(seed, members=12))
-        start = greedy(panel, 4, "iou_eep").score
-        scores = [beam(panel, 4, "iou_eep", width=1).score, beam(panel, 4, "iou_eep").score]
+        store = PredictionStore.of(*made_up(seed, members=12))
+        start = greedy(store, 4, "iou_eep").score
+        scores = [beam(store, 4, "iou_eep", width=1).score, beam(store, 4, "iou_eep").score]
         assert min(scores) >= start
         better += max(scores) > start
     assert better > 0
@@ -63,14 +63,14 @@ def test_few_misses() -> None:
     for seed in range(8):
         problem = made_up(seed, members=10, dtype=np.float32)
         best = max(all_scores(problem, 3, "soft_iou_eep").values())
-        missed += beam(Panel.of(*problem), 3).score < best - 1e-6
+        missed += beam(PredictionStore.of(*problem), 3).score < best - 1e-6
     assert missed <= 1
 
 
 def test_bounds_and_guarantees() -> None:
-    panel = Panel.of(*made_up(0))
-    assert (beam(panel, 3, "iou_eep").bound, beam(panel, 3, "iou_eep").guarantee) == (None, "none")
-    log, total = beam(panel, 3, "e_leep"), beam(panel, 3, "ms_leep")
+    store = PredictionStore.of(*made_up(0))
+    assert (beam(store, 3, "iou_eep").bound, beam(store, 3, "iou_eep").guarantee) == (None, "none")
+    log, total = beam(store, 3, "e_leep"), beam(store, 3, "ms_leep")
     assert log.bound is not None
     assert log.bound >= max(all_scores(made_up(0), 3, "e_leep").values()) - 1e-12
     assert log.guarantee == f"at most {log.bound - log.score:.4f} below the E-LEEP of the best 3 of the 7 members"
@@ -80,7 +80,7 @@ def test_bounds_and_guarantees() -> None:
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_leaders_are_different_sets_in_order(metric: str) -> None:
     problem = made_up(2)
-    leaders = beam(Panel.of(*problem), 2, metric, width=50).leaders
+    leaders = beam(PredictionStore.of(*problem), 2, metric, width=50).leaders
     scores = all_scores(problem, 2, metric)
     assert len(leaders) == len(dict(leaders))
     expected = sorted(scores, key=lambda members: (-scores[members], members))[: len(leaders)]
@@ -90,22 +90,22 @@ def test_leaders_are_different_sets_in_order(metric: str) -> None:
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     eeps, labels = made_up(0, members=1)
-    assert beam(Panel.of(np.concatenate([eeps] * 6), labels), 3, metric, width=2).members == (0, 1, 2)
+    assert beam(PredictionStore.of(np.concatenate([eeps] * 6), labels), 3, metric, width=2).members == (0, 1, 2)
 
 
 def test_on_disk_and_threads_do_not_matter(tmp_path: Path) -> None:
     eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
-    with PanelWriter(tmp_path / "panel", labels, 4, chunk_pixels=200) as writer:
+    with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
         for said in eeps:
             writer.add(said)
     for metric in SEARCH_METRICS:
-        expected = beam(Panel.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
-        assert beam(Panel.open(tmp_path / "panel"), 3, metric, threads=3) == expected
+        expected = beam(PredictionStore.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
+        assert beam(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 
 
 def test_progress_goes_to_the_end() -> None:
     calls: list[tuple[int, int]] = []
-    beam(Panel.of(*made_up(0), chunk_pixels=100), 3, progress=lambda done, total: calls.append((done, total)))
+    beam(PredictionStore.of(*made_up(0), chunk_pixels=100), 3, progress=lambda done, total: calls.append((done, total)))
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert calls[-1][0] == calls[-1][1]
 
@@ -113,14 +113,14 @@ def test_progress_goes_to_the_end() -> None:
 @pytest.mark.parametrize(("stop_at", "whole"), [(2, False), (4, True)])
 def test_interrupted(stop_at: int, whole: bool) -> None:
     problem = made_up(0)
-    panel = Panel.of(*problem)  # one chunk: sizes 1 to 3 are steps 1 to 3, swaps come after
+    store = PredictionStore.of(*problem)  # one chunk: sizes 1 to 3 are steps 1 to 3, swaps come after
 
     def stop(done: int, total: int) -> None:
         if done == stop_at:
             raise KeyboardInterrupt
 
     with pytest.raises(SearchInterrupted) as caught:
-        beam(panel, 3, progress=stop)
+        beam(store, 3, progress=stop)
     result = caught.value.result
     assert (result is not None) == whole
     assert len(caught.value.members) == (3 if whole else 1)
@@ -133,4 +133,4 @@ def test_interrupted(stop_at: int, whole: bool) -> None:
 @pytest.mark.parametrize("options", [{"width": 0}, {"max_rounds": 0}])
 def test_bad_options(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="`width` and `max_rounds` to be at least 1"):
-        beam(Panel.of(*made_up(0)), 2, **options)  # type: ignore[arg-type]
+        beam(PredictionStore.of(*made_up(0)), 2, **options)  # type: ignore[arg-type]

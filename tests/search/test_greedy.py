@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from muster.metrics import METRICS
+from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.search.greedy import greedy
-from muster.search.panel import Panel, PanelWriter
 from muster.search.result import SEARCH_METRICS, SearchInterrupted
 from tests.search.made_up_members import Numbers, Problem, all_scores, best_of, made_up, score
 
@@ -41,7 +41,7 @@ def log_sum(truths: Numbers, members: tuple[int, ...], offset: float) -> float:
 def test_chooses_what_a_slow_version_chooses(metric: str, dtype: Any) -> None:
     for seed, size in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 7)]:
         problem = made_up(seed, dtype=dtype)
-        result = greedy(Panel.of(*problem, chunk_pixels=70), size, metric)
+        result = greedy(PredictionStore.of(*problem, chunk_pixels=70), size, metric)
         assert result.members == slow_greedy(problem, size, metric)
         assert result.metric == metric
 
@@ -50,7 +50,7 @@ def test_chooses_what_a_slow_version_chooses(metric: str, dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scores_are_the_metrics_own(metric: str, dtype: Any) -> None:
     problem = made_up(5, dtype=dtype)
-    result = greedy(Panel.of(*problem), 3, metric)
+    result = greedy(PredictionStore.of(*problem), 3, metric)
     assert result.score == pytest.approx(
         METRICS[metric].function(problem[0][list(result.members)], problem[1]), rel=1e-12
     )
@@ -65,7 +65,7 @@ def test_scores_are_the_metrics_own(metric: str, dtype: Any) -> None:
 def test_ms_leep_finds_the_best_set(size: int) -> None:
     for seed in range(5):
         problem = made_up(seed)
-        result = greedy(Panel.of(*problem), size, "ms_leep")
+        result = greedy(PredictionStore.of(*problem), size, "ms_leep")
         scores = all_scores(problem, size, "ms_leep")
         assert result.members == best_of(scores)
         assert result.bound == result.score == pytest.approx(scores[result.members], rel=1e-12)
@@ -78,7 +78,7 @@ def test_bound_of_e_leep_holds_and_says_something(dtype: Any) -> None:
     for seed in range(6):
         problem = made_up(seed, members=8, pixels=120, dtype=dtype)
         for size in (1, 2, 3, 5, 8):
-            result = greedy(Panel.of(*problem), size, "e_leep")
+            result = greedy(PredictionStore.of(*problem), size, "e_leep")
             best = max(all_scores(problem, size, "e_leep").values())
             assert result.bound is not None
             assert result.bound >= best - 1e-12
@@ -96,7 +96,7 @@ def test_bound_holds_where_members_give_nothing_to_the_label() -> None:
         eeps, labels = made_up(seed, members=6, pixels=40)
         eeps[generator.random(eeps.shape[:2]) < 0.5] = [0.0, 0.0, 0.0, 1.0]  # the class that does not occur
         for size in (1, 2, 3):
-            result = greedy(Panel.of(eeps, labels), size, "e_leep")
+            result = greedy(PredictionStore.of(eeps, labels), size, "e_leep")
             best = max(all_scores((eeps, labels), size, "e_leep").values())
             assert math.isfinite(result.score)
             assert result.bound is not None
@@ -117,7 +117,7 @@ def test_the_bounds_of_the_docstring() -> None:
             ]
             assert gains[0] >= gains[1] >= 0.0
         size = 3
-        result = greedy(Panel.of(eeps, labels), size, "e_leep")
+        result = greedy(PredictionStore.of(eeps, labels), size, "e_leep")
         best = max(all_scores((eeps, labels), size, "e_leep").values())
         single = max(all_scores((eeps, labels), 1, "e_leep").values())
         assert result.score >= best - (1 - 1 / size) ** (size - 1) * (best + math.log(size) - single) - 1e-12
@@ -125,8 +125,8 @@ def test_the_bounds_of_the_docstring() -> None:
 
 def test_lazy_equals_plain() -> None:
     for seed in range(3):
-        panel = Panel.of(*made_up(seed, members=150, pixels=60, dtype=np.float32))
-        lazy, plain = (greedy(panel, 6, "e_leep", lazy=option) for option in (True, False))
+        store = PredictionStore.of(*made_up(seed, members=150, pixels=60, dtype=np.float32))
+        lazy, plain = (greedy(store, 6, "e_leep", lazy=option) for option in (True, False))
         assert lazy.members == plain.members
         assert lazy.score == plain.score
         assert lazy.evaluated < plain.evaluated == sum(150 - k for k in range(6))
@@ -144,8 +144,8 @@ def nearly_tied() -> Problem:
 
 def test_lazy_equals_plain_where_members_tie() -> None:
     # What is skipped is worse, and larger in size, than what is not: ties may not be told by what was looked at.
-    panel = Panel.of(*nearly_tied())
-    lazy, plain = (greedy(panel, 4, "e_leep", lazy=option) for option in (True, False))
+    store = PredictionStore.of(*nearly_tied())
+    lazy, plain = (greedy(store, 4, "e_leep", lazy=option) for option in (True, False))
     assert lazy.evaluated < plain.evaluated
     assert lazy.members == plain.members == (0, 1, 2, 4)
     assert lazy.leaders[0] == plain.leaders[0]
@@ -154,27 +154,27 @@ def test_lazy_equals_plain_where_members_tie() -> None:
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     eeps, labels = made_up(0, members=3)
-    panel = Panel.of(np.concatenate([eeps, eeps, eeps]), labels)
-    assert greedy(panel, 1, metric).members == best_of(all_scores((eeps, labels), 1, metric))
-    all_alike = Panel.of(np.stack([eeps[0]] * 5), labels)
+    store = PredictionStore.of(np.concatenate([eeps, eeps, eeps]), labels)
+    assert greedy(store, 1, metric).members == best_of(all_scores((eeps, labels), 1, metric))
+    all_alike = PredictionStore.of(np.stack([eeps[0]] * 5), labels)
     assert greedy(all_alike, 3, metric).members == (0, 1, 2)
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path) -> None:
     eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
-    with PanelWriter(tmp_path / "panel", labels, 4, chunk_pixels=200) as writer:
+    with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
         for said in eeps:
             writer.add(said)
-    expected = greedy(Panel.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
-    assert greedy(Panel.open(tmp_path / "panel"), 3, metric, threads=3) == expected
+    expected = greedy(PredictionStore.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
+    assert greedy(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 
 
 def test_parts_of_a_chunk_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = made_up(2, pixels=1200)
-    whole = greedy(Panel.of(*problem), 3, "soft_iou_eep")
-    monkeypatch.setattr("muster.search._extension._READ_BYTES", 1)  # the fewest pixels at a time
-    parts = greedy(Panel.of(*problem), 3, "soft_iou_eep")
+    whole = greedy(PredictionStore.of(*problem), 3, "soft_iou_eep")
+    monkeypatch.setattr("muster.scoring.cpu.extension._READ_BYTES", 1)  # the fewest pixels at a time
+    parts = greedy(PredictionStore.of(*problem), 3, "soft_iou_eep")
     assert parts.members == whole.members
     assert parts.score == pytest.approx(whole.score, rel=1e-12)
 
@@ -184,8 +184,8 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
     wrong = 0
     for seed in range(6):
         problem = made_up(seed, members=12, pixels=6000, dtype=np.float32)
-        exact = greedy(Panel.of(*problem, chunk_pixels=500), 3, metric)
-        raced = greedy(Panel.of(*problem, chunk_pixels=500), 3, metric, confidence=0.95)
+        exact = greedy(PredictionStore.of(*problem, chunk_pixels=500), 3, metric)
+        raced = greedy(PredictionStore.of(*problem, chunk_pixels=500), 3, metric, confidence=0.95)
         wrong += raced.members != exact.members
         assert raced.score == pytest.approx(score(problem[0][list(raced.members)], problem[1], metric), rel=1e-12)
         assert raced.leaders[0] == (raced.members, raced.score)
@@ -196,8 +196,8 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_races_on_one_chunk_are_exact(metric: str) -> None:
-    panel = Panel.of(*made_up(0))
-    raced, exact = greedy(panel, 4, metric, confidence=0.5), greedy(panel, 4, metric)
+    store = PredictionStore.of(*made_up(0))
+    raced, exact = greedy(store, 4, metric, confidence=0.5), greedy(store, 4, metric)
     assert (raced.members, raced.score, raced.leaders[:2]) == (exact.members, exact.score, exact.leaders[:2])
 
 
@@ -205,22 +205,22 @@ def test_races_on_one_chunk_are_exact(metric: str) -> None:
 def test_a_perfect_member_is_found(metric: str) -> None:
     eeps, labels = made_up(3, members=6)
     eeps[4] = np.eye(4)[labels]
-    result = greedy(Panel.of(eeps, labels), 1, metric)
+    result = greedy(PredictionStore.of(eeps, labels), 1, metric)
     assert result.members == (4,)
     assert result.score == pytest.approx(0.0 if metric in ("ms_leep", "e_leep") else 1.0)
 
 
 def test_tensors() -> None:
     eeps, labels = made_up(0, dtype=np.float32)
-    given = Panel.of(torch.from_numpy(eeps), torch.from_numpy(labels))
-    assert greedy(given, 2) == greedy(Panel.of(eeps, labels), 2)
+    given = PredictionStore.of(torch.from_numpy(eeps), torch.from_numpy(labels))
+    assert greedy(given, 2) == greedy(PredictionStore.of(eeps, labels), 2)
 
 
 @pytest.mark.parametrize(("metric", "confidence"), [("e_leep", None), ("iou_eep", None), ("iou_eep", 0.9)])
 def test_progress_goes_to_the_end(metric: str, confidence: float | None) -> None:
     calls: list[tuple[int, int]] = []
-    panel = Panel.of(*made_up(0), chunk_pixels=100)
-    greedy(panel, 3, metric, confidence=confidence, progress=lambda done, total: calls.append((done, total)))
+    store = PredictionStore.of(*made_up(0), chunk_pixels=100)
+    greedy(store, 3, metric, confidence=confidence, progress=lambda done, total: calls.append((done, total)))
     assert [done for done, _ in calls] == sorted({done for done, _ in calls})
     assert calls[-1][0] == calls[-1][1]
     assert len({total for _, total in calls}) == 1
@@ -229,29 +229,29 @@ def test_progress_goes_to_the_end(metric: str, confidence: float | None) -> None
 @pytest.mark.parametrize(("metric", "confidence"), [("e_leep", None), ("soft_iou_eep", None), ("soft_iou_eep", 0.9)])
 def test_interrupted_before_the_set_is_whole(metric: str, confidence: float | None) -> None:
     problem = made_up(0)
-    panel = Panel.of(*problem, chunk_pixels=300)
+    store = PredictionStore.of(*problem, chunk_pixels=300)
 
     def stop(done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(SearchInterrupted) as caught:
-        greedy(panel, 4, metric, confidence=confidence, progress=stop)
+        greedy(store, 4, metric, confidence=confidence, progress=stop)
     assert caught.value.result is None
     assert len(caught.value.members) in (1, 2)
     assert set(caught.value.members) <= set(slow_greedy(problem, 2, metric))
 
 
 def test_interrupted_when_only_the_bound_is_missing() -> None:
-    panel = Panel.of(*made_up(0))
+    store = PredictionStore.of(*made_up(0))
 
     def stop(done: int, total: int) -> None:
         if done == total - 1:
             raise KeyboardInterrupt
 
-    whole = greedy(panel, 3, "e_leep")
+    whole = greedy(store, 3, "e_leep")
     with pytest.raises(SearchInterrupted, match="the best of") as caught:
-        greedy(panel, 3, "e_leep", progress=stop)
+        greedy(store, 3, "e_leep", progress=stop)
     result = caught.value.result
     assert result is not None
     assert (result.members, result.score, result.leaders) == (whole.members, whole.score, whole.leaders)
@@ -272,4 +272,4 @@ def test_interrupted_when_only_the_bound_is_missing() -> None:
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(greedy)(Panel.of(*made_up(0)), **options)
+        inspect.unwrap(greedy)(PredictionStore.of(*made_up(0)), **options)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from muster.scoring.cpu.candidate_subset import list_sets
+from muster.scoring.cpu.workers import Workers
+from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.score import list_candidates
 from muster.search import _race
-from muster.search._listed_sets import list_sets
-from muster.search._workers import Workers
-from muster.search.panel import Panel, PanelWriter
 from muster.search.racing import racing
 from muster.search.result import SEARCH_METRICS, SearchInterrupted
-from muster.search.score import list_candidates
 from tests.search.made_up_members import Problem, all_scores, best_of, made_up
 
 RACED = ("e_leep", "iou_eep", "soft_iou_eep")
@@ -30,7 +30,7 @@ def large() -> Problem:
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_finds_the_best_and_drops_others(large: Problem, metric: str) -> None:
-    result = racing(Panel.of(*large, chunk_pixels=1000), 3, metric)
+    result = racing(PredictionStore.of(*large, chunk_pixels=1000), 3, metric)
     scores = all_scores(large, 3, metric)
     assert result.members == best_of(scores)
     assert result.evaluated == (7 if metric == "ms_leep" else 35)
@@ -48,9 +48,9 @@ def test_the_best_is_dropped_no_more_often_than_stated(metric: str) -> None:
     wrong = dropped = 0
     for seed in range(40):
         problem = made_up(seed, members=6, pixels=1600, dtype=np.float32)
-        panel = Panel.of(*problem, seed=seed, chunk_pixels=200)
-        result = racing(panel, 3, metric, confidence=0.8, threads=1)
-        without = racing(Panel.of(*problem), 3, metric, threads=1)  # one chunk, nothing is dropped
+        store = PredictionStore.of(*problem, seed=seed, chunk_pixels=200)
+        result = racing(store, 3, metric, confidence=0.8, threads=1)
+        without = racing(PredictionStore.of(*problem), 3, metric, threads=1)  # one chunk, nothing is dropped
         assert without.bound == without.score
         wrong += result.score < without.score - 1e-9
         dropped += result.bound is None
@@ -66,11 +66,11 @@ def test_errors_are_those_of_random_samples(large: Problem, metric: str) -> None
     differences, errors = [], []
     with Workers(1) as workers:
         for seed in range(60):
-            panel = Panel.of(eeps, labels, seed=seed, chunk_pixels=shown)
-            listed = list_sets(panel, sets, metric, workers)
-            listed.add(panel.chunks[0])
+            store = PredictionStore.of(eeps, labels, seed=seed, chunk_pixels=shown)
+            listed = list_sets(store, sets, metric, workers)
+            listed.add(store.chunks[0])
             differences.append(float(np.diff(listed.scores())[0]))
-            spread = listed.spread(panel.chunks[0], 0)
+            spread = listed.spread(store.chunks[0], 0)
             assert spread[0] == pytest.approx(0.0, abs=1e-12)
             errors.append(np.sqrt(spread[1] / shown * (1 - shown / n)))
     assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.3)
@@ -79,7 +79,7 @@ def test_errors_are_those_of_random_samples(large: Problem, metric: str) -> None
 @pytest.mark.parametrize("metric", RACED)
 def test_nothing_is_dropped_without_need(metric: str) -> None:
     problem = made_up(3)
-    result = racing(Panel.of(*problem), 2, metric)  # one chunk
+    result = racing(PredictionStore.of(*problem), 2, metric)  # one chunk
     scores = all_scores(problem, 2, metric)
     assert result.members == best_of(scores)
     assert result.bound == result.score
@@ -90,8 +90,8 @@ def test_nothing_is_dropped_without_need(metric: str) -> None:
 def test_rare_classes_are_waited_for(large: Problem) -> None:
     eeps, labels = large[0], large[1].copy()
     labels[:40] = 3
-    panel = Panel.of(eeps, labels, chunk_pixels=1000)
-    seen = np.array([(panel.labels[: chunk.stop] == 3).sum() for chunk in panel.chunks])
+    store = PredictionStore.of(eeps, labels, chunk_pixels=1000)
+    seen = np.array([(store.labels[: chunk.stop] == 3).sum() for chunk in store.chunks])
     enough = int((seen >= 30).argmax()) + 1  # chunks that show enough of class 3
     assert enough > 4
     sizes: list[int] = []
@@ -103,15 +103,15 @@ def test_rare_classes_are_waited_for(large: Problem) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_race.Race, "_drop", drop)
-        racing(panel, 2, "iou_eep")
-    assert sizes == [panel.chunks[k - 1].stop for k in (8,) if k >= enough]
+        racing(store, 2, "iou_eep")
+    assert sizes == [store.chunks[k - 1].stop for k in (8,) if k >= enough]
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_given_candidates_in_any_order(large: Problem, metric: str) -> None:
-    panel = Panel.of(*large, chunk_pixels=1000)
+    store = PredictionStore.of(*large, chunk_pixels=1000)
     rows = np.array([[5, 2], [0, 6], [2, 5], [4, 3]])
-    result = racing(panel, 2, metric, rows)
+    result = racing(store, 2, metric, rows)
     scores = {members: all_scores(large, 2, metric)[members] for members in [(2, 5), (0, 6), (3, 4)]}
     assert result.members == best_of(scores)
     assert result.evaluated == 3
@@ -121,8 +121,8 @@ def test_given_candidates_in_any_order(large: Problem, metric: str) -> None:
 @pytest.mark.parametrize("metric", RACED)
 def test_equal_candidates_survive(large: Problem, metric: str) -> None:
     eeps, labels = large
-    panel = Panel.of(np.concatenate([eeps[:3], eeps[:3]]), labels, chunk_pixels=1000)
-    result = racing(panel, 1, metric)
+    store = PredictionStore.of(np.concatenate([eeps[:3], eeps[:3]]), labels, chunk_pixels=1000)
+    result = racing(store, 1, metric)
     assert result.members == best_of(all_scores((eeps[:3], labels), 1, metric))
     assert [members for members, _ in result.leaders] == [result.members, (result.members[0] + 3,)]
 
@@ -130,35 +130,35 @@ def test_equal_candidates_survive(large: Problem, metric: str) -> None:
 @pytest.mark.parametrize("metric", RACED)
 def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path, large: Problem) -> None:
     eeps, labels = large
-    with PanelWriter(tmp_path / "panel", labels, 4, chunk_pixels=1000) as writer:
+    with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=1000) as writer:
         for said in eeps:
             writer.add(said)
-    expected = racing(Panel.of(eeps, labels, chunk_pixels=1000), 3, metric, threads=1)
-    assert racing(Panel.open(tmp_path / "panel"), 3, metric, threads=3) == expected
+    expected = racing(PredictionStore.of(eeps, labels, chunk_pixels=1000), 3, metric, threads=1)
+    assert racing(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 
 
 def test_parts_of_a_chunk_add_up(large: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = racing(Panel.of(*large, chunk_pixels=3000), 3)
-    monkeypatch.setattr("muster.search._listed_sets._BLOCK_BYTES", 1)
-    parts = racing(Panel.of(*large, chunk_pixels=3000), 3)
+    whole = racing(PredictionStore.of(*large, chunk_pixels=3000), 3)
+    monkeypatch.setattr("muster.scoring.cpu.candidate_subset._BLOCK_BYTES", 1)
+    parts = racing(PredictionStore.of(*large, chunk_pixels=3000), 3)
     assert (parts.members, parts.guarantee) == (whole.members, whole.guarantee)
     assert parts.score == pytest.approx(whole.score, rel=1e-12)
 
 
 def test_interrupted(large: Problem) -> None:
-    panel = Panel.of(*large, chunk_pixels=1000)
+    store = PredictionStore.of(*large, chunk_pixels=1000)
 
     def stop(done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(SearchInterrupted) as caught:
-        racing(panel, 2, "iou_eep", progress=stop)
+        racing(store, 2, "iou_eep", progress=stop)
     result = caught.value.result
     assert result is not None
     assert result.bound is None
     assert result.guarantee == "none: interrupted after 3000 of 12000 pixels, scores are of these"
-    seen = (large[0][:, panel.order[:3000]], large[1][panel.order[:3000]])
+    seen = (large[0][:, store.order[:3000]], large[1][store.order[:3000]])
     scores = all_scores(seen, 2, "iou_eep")
     assert result.members == best_of(scores)
     assert result.score == pytest.approx(scores[result.members], rel=1e-12)
@@ -166,7 +166,7 @@ def test_interrupted(large: Problem) -> None:
 
 def test_progress_counts_chunks(large: Problem) -> None:
     calls: list[tuple[int, int]] = []
-    racing(Panel.of(*large, chunk_pixels=4000), 2, progress=lambda done, total: calls.append((done, total)))
+    racing(PredictionStore.of(*large, chunk_pixels=4000), 2, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -184,11 +184,11 @@ def test_progress_counts_chunks(large: Problem) -> None:
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        inspect.unwrap(racing)(Panel.of(*made_up(0)), **options)
+        inspect.unwrap(racing)(PredictionStore.of(*made_up(0)), **options)
 
 
 def test_too_many_candidates_to_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("muster.search.racing"), "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match=r"35 candidates in 4 classes would take .* `greedy` or `beam`"):
-        racing(Panel.of(*made_up(0)), 3)
+        racing(PredictionStore.of(*made_up(0)), 3)
     assert list(combinations(range(7), 3)) == [tuple(row) for row in list_candidates(7, 3).tolist()]

@@ -13,7 +13,7 @@ import torch
 
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS
-from muster.search.score import list_candidates
+from muster.scoring.score import list_candidates
 from muster.search.size import (
     COMPARES_SIZES,
     LEAST_GAIN,

@@ -15,12 +15,12 @@ from scipy import stats
 from muster.commands.cli import run
 from muster.data import channel_statistics, open_dataset
 from muster.errors import ConfigError, SelectionError
-from muster.metrics import ENSEMBLE_METRICS, METRICS, eep, linear_predictor
+from muster.metrics import ENSEMBLE_METRICS, METRICS, eep, linear_probe
 from muster.metrics.calibrated_eep import calibrated_eep, cross_validated_eep
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set
-from muster.search import Selection
-from muster.search.choose import select
+from muster.selection import Selection
+from muster.selection.run import select
 from muster.study.predictors import (
     PREDICTORS,
     Agreement,
@@ -68,7 +68,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory, target: str) -> Path:
 def selection(pool: Path, target: str) -> Selection:
     return select(
         pool, target, size=2, train_images=IMAGES, pixels_per_image=PIXELS, cache_gb=0.0, resamples=0, device="cpu",
-        predictor="counting",
+        predictor="eep",
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: Tar
         ]
 
     said = {
-        "counting": [eep(r.probabilities.numpy(), labels, classes) for r in readings],
+        "eep": [eep(r.probabilities.numpy(), labels, classes) for r in readings],
         "counting cross-validated": [
             cross_validated_eep(r.probabilities.numpy(), labels, images, classes) for r in readings
         ],
@@ -117,7 +117,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: Tar
         "counting calibrated (source)": calibrated("source", False),
         "counting calibrated (prediction) cross-validated": calibrated("prediction", True),
         "counting calibrated (source) cross-validated": calibrated("source", True),
-        "linear": [linear_predictor(r.features.numpy(), labels, images, classes) for r in readings],
+        "linear_probe": [linear_probe(r.features.numpy(), labels, images, classes) for r in readings],
     }
     assert list(said) == list(PREDICTORS)
     assert [(row.predictor, row.metric) for row in result.rows] == [(p, m) for p in said for m in ENSEMBLE_METRICS]
@@ -147,10 +147,10 @@ def test_counting_and_linear_choose_what_selecting_does(
 ) -> None:
     linear = select(
         Pool.open(pool), target, size=2, train_images=IMAGES, pixels_per_image=PIXELS, cache_gb=0.0, resamples=0,
-        device="cpu", predictor="linear",
+        device="cpu", predictor="linear_probe",
     )  # fmt: skip
     assert "unused" in selection.member_names  # it takes part in choosing there, so compare without it
-    for predictor, chosen in (("counting", selection), ("linear", linear)):
+    for predictor, chosen in (("eep", selection), ("linear_probe", linear)):
         for metric in ENSEMBLE_METRICS:
             names = [chosen.names_of(int(row)) for row in chosen.ranking.order(metric)]
             assert _row(result, predictor, metric).chosen == " ".join(next(row for row in names if row in ROWS))
@@ -213,7 +213,7 @@ def test_members_that_cannot_be_scored_are_named(target: str, tmp_path: Path) ->
     make_member(tmp_path, "broken", 9, broken=True)
     text = "members,reached\na b,0.3\na broken,0.4\nb broken,0.2\n"
     (tmp_path / "ensembles.csv").write_text(text)
-    with pytest.raises(SelectionError, match="Member 'broken', predictor 'counting': Expected `probs`"):
+    with pytest.raises(SelectionError, match="Member 'broken', predictor 'eep': Expected `probs`"):
         compare_predictors(open_reached(StudiedTarget(target, tmp_path, tmp_path)), OPTIONS)
     make_member(tmp_path, "choosy", 9, architecture="pan:resnet18")
     (tmp_path / "ensembles.csv").write_text(text.replace("broken", "choosy"))

@@ -21,26 +21,24 @@ from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
-from muster.files import as_file_name, whole_file, write_yaml
+from muster.execution.progress import fit_progress
+from muster.files import as_file_name, atomic_write, write_yaml
 from muster.outputs import FINETUNING, Inputs, claimed, only_helps
 from muster.pool import Pool
 from muster.report import (
     FinetuneResult,
-    LoggerKind,
-    close_loggers,
     finetuning_tables,
-    log_tables,
-    make_logger,
     picture_sheet,
     selection_tables,
     write_finetuning_report,
     write_selection_report,
 )
-from muster.search.choose import TrainImages, resolve_train_images, usual_image_size
-from muster.search.reopening import open_pool, open_target, warn_if_from_before
-from muster.search.selection import RECORD, Selection
-from muster.tasks.clock import Clock
-from muster.tasks.finetuning import (
+from muster.selection.record import RECORD, Selection
+from muster.selection.reopening import open_pool, open_target, warn_if_from_before
+from muster.selection.run import TrainImages, resolve_train_images, usual_image_size
+from muster.tracking import LoggerKind, close_loggers, log_tables, make_logger
+from muster.training.clock import Clock
+from muster.training.finetuning import (
     ENSEMBLE,
     TargetData,
     build_ensemble,
@@ -55,10 +53,9 @@ from muster.tasks.finetuning import (
     with_baseline,
     write_results,
 )
-from muster.tasks.fitting import Hardware
-from muster.tasks.progress import fit_progress
-from muster.tasks.settings import HeadSettings, TrainingSettings, idle_settings
-from muster.tasks.training import EnsembleTraining
+from muster.training.fitting import Hardware
+from muster.training.modules import EnsembleTraining
+from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
 SELECTIONS = Path("runs") / "selections"
 FINETUNINGS = Path("runs") / "finetunings"
@@ -323,10 +320,10 @@ def _conclude(
     if plan.chosen is None:
         write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
-    with whole_file(folder / "config.yaml") as partial:
+    with atomic_write(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
     write_finetuning_report(result, folder / "report.html", pictures, predict_command(folder))
-    with whole_file(folder / PICTURES) as partial:
+    with atomic_write(folder / PICTURES) as partial:
         partial.write_bytes(picture_sheet(pictures, result.classes))
     tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
     log_tables(loggers, tables, pictures, result.classes)

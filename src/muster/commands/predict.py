@@ -13,11 +13,11 @@ from rich.console import Console
 
 from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
 from muster.errors import ConfigError, DatasetError
-from muster.files import as_file_name, whole_file
+from muster.files import as_file_name, atomic_write
 from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
-from muster.tasks.ensemble import CARD, Ensemble, load_ensemble
-from muster.tasks.finetuning import ENSEMBLE
+from muster.training.ensemble import CARD, Ensemble, load_ensemble
+from muster.training.finetuning import ENSEMBLE
 
 PREDICTIONS_FOLDER = "predictions"
 MASKS, OVERLAYS = "masks", "overlays"
@@ -81,9 +81,9 @@ def predict_folder(
         strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         damaged = _predict_all(pictures, loaded, output)
-        with whole_file(output / "classes.txt") as partial:
+        with atomic_write(output / "classes.txt") as partial:
             partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
-        with whole_file(output / "config.yaml") as partial:
+        with atomic_write(output / "config.yaml") as partial:
             partial.write_text(configuration, "utf-8")
     done, problems = len(pictures) - len(damaged), [*unread, *damaged]
     console.print(f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.")
@@ -109,9 +109,9 @@ def _predict_all(pictures: Mapping[str, Path], ensemble: Ensemble, output: Path)
             problems.append(str(error))
             continue
         mask = ensemble.predict(image)
-        with whole_file(output / MASKS / f"{stem}.png") as partial:
+        with atomic_write(output / MASKS / f"{stem}.png") as partial:
             partial.write_bytes(_encoded(mask_image(mask), "PNG"))
-        with whole_file(output / OVERLAYS / f"{stem}.jpg") as partial:
+        with atomic_write(output / OVERLAYS / f"{stem}.jpg") as partial:
             partial.write_bytes(_encoded(overlay(image, mask), "JPEG", quality=92))
     return problems
 

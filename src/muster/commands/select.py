@@ -17,7 +17,7 @@ from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
-from muster.files import as_file_name, whole_folder, write_yaml
+from muster.files import as_file_name, atomic_folder, write_yaml
 from muster.machine import now
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
@@ -26,12 +26,12 @@ from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.probe.ranks import rank
 from muster.report import write_selection_report
-from muster.search.choose import SELECTION_METRICS, SelectOptions, Size, TrainImages, resolve_device, select
-from muster.search.finding import SearchName
-from muster.search.hard import HardEep, HardnessModel
-from muster.search.options import idle_options, parse_measures
-from muster.search.predictors import PredictorName
-from muster.search.selection import Selection
+from muster.selection.hard_subsets import HardEep, HardnessModel
+from muster.selection.options import idle_options, parse_measures
+from muster.selection.predictors import PredictorName
+from muster.selection.record import Selection
+from muster.selection.run import SELECTION_METRICS, SelectOptions, Size, TrainImages, resolve_device, select
+from muster.selection.search_runner import SearchName
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
@@ -47,7 +47,7 @@ def select_ensemble(
     size: Size = 3,
     metric: str = "soft_iou_eep",
     metrics: tuple[str, ...] = SELECTION_METRICS,
-    predictor: PredictorName = "linear",
+    predictor: PredictorName = "linear_probe",
     search: SearchName = "auto",
     max_parameters: int | None = None,
     max_inference_seconds: float | None = None,
@@ -181,7 +181,7 @@ def select_ensemble(
 def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:
     """Everything at once, so that an interrupted run leaves the folder as it was."""
     selection = replace(selection, date=now())  # for the report too
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         selection.save(partial)
         (partial / "config.yaml").write_text(configuration, "utf-8")
         write_yaml(partial / "splits.yaml", split_record(target))

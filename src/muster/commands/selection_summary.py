@@ -10,12 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.pool import Pool
-from muster.report.hard import hard_label
-from muster.report.listed import listed_label, lists_all
-from muster.report.standing import SEARCH_INTERRUPTED, no_better_than_guessing
-from muster.report.tables import WINS, candidate_table, cost_label, count_label, metric_label, single_score_table
-from muster.search.selection import Selection
-from muster.search.ties import tied_with_best
+from muster.report.candidate_subset import listed_label, lists_all
+from muster.report.diagnostics import SEARCH_INTERRUPTED, no_better_than_guessing
+from muster.report.hard_subsets import hard_label
+from muster.report.tables import (
+    WINS,
+    candidate_table,
+    cost_label,
+    count_label,
+    metric_label,
+    single_score_table,
+)
+from muster.scoring.candidate_ties import tied_with_best
+from muster.selection.record import Selection
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5
@@ -51,8 +58,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     elif selection.interrupted:
         console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
     console.print(f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
-    if selection.sureness is not None:
-        console.print(selection.sureness.summary + "\n")
+    if selection.bootstrap_confidence is not None:
+        console.print(selection.bootstrap_confidence.summary + "\n")
     if selection.sizes:
         console.print(selection.size_reason)
         console.print(_sizes_table(selection))

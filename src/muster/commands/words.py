@@ -17,7 +17,7 @@ import yaml
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import plain, read_yaml
-from muster.search.options import PLACES
+from muster.selection.options import PLACES
 
 CONFIG = "config"
 _HELP = ("-h", "--help", "--print_config")

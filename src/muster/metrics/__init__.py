@@ -30,10 +30,10 @@ from muster.metrics.iou_eep import class_ious, iou_eep
 from muster.metrics.knn_accuracy import knn_accuracy
 from muster.metrics.knn_shares import knn_shares
 from muster.metrics.leep import leep
-from muster.metrics.linear_predictor import linear_predictor
+from muster.metrics.linear_probe import linear_probe
 from muster.metrics.logistic_accuracy import logistic_accuracy
 from muster.metrics.logme import logme
-from muster.metrics.measure import Measure, parse_measure
+from muster.metrics.metric_spec import MetricSpec, parse_metric
 from muster.metrics.ms_leep import ms_leep
 from muster.metrics.n_leep import n_leep
 from muster.metrics.nce import nce
@@ -58,8 +58,8 @@ __all__ = [
     "DEFAULT_METRIC",
     "ENSEMBLE_METRICS",
     "METRICS",
-    "Measure",
     "Metric",
+    "MetricSpec",
     "OsbornTerms",
     "base",
     "calibrated_eep",
@@ -86,7 +86,7 @@ __all__ = [
     "knn_accuracy",
     "knn_shares",
     "leep",
-    "linear_predictor",
+    "linear_probe",
     "logistic_accuracy",
     "logme",
     "mahalanobis_hardness",
@@ -101,7 +101,7 @@ __all__ = [
     "otce",
     "pairwise_conditional_entropy",
     "parc",
-    "parse_measure",
+    "parse_metric",
     "pearson",
     "reduce_dimensions",
     "rsa",

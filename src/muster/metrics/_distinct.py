@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 
 
 def distinct_rows(

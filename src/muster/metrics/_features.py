@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import _HALVES, NumpyArray, as_class_numbers, to_floating
+from muster.arrays import _HALVES, NumpyArray, as_class_numbers, to_floating
 
 Features: TypeAlias = Float[Tensor, "samples dimensions"] | Float[NumpyArray, "samples dimensions"]
 SampleLabels: TypeAlias = Integer[Tensor, "samples"] | Integer[NumpyArray, "samples"]

@@ -1,6 +1,6 @@
 """Pixels split in two by image, so that no pixel is read by what was fitted on its own image.
 
-Axis names as in :mod:`muster.metrics._arrays`; ``images`` are the different values of ``groups``.
+Axis names as in :mod:`muster.arrays`; ``images`` are the different values of ``groups``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray, as_integers
+from muster.arrays import NumpyArray, as_integers
 
 Groups: TypeAlias = Integer[Tensor, "pixels"] | Integer[NumpyArray, "pixels"]
 

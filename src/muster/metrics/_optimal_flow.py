@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 
 _OPTIMAL = 1
 

@@ -10,7 +10,7 @@ something that travels with it while the words are sorted, the *load*.
 
 import numpy as np
 
-from muster.metrics._compiled import compiled
+from muster.compiled import compiled
 
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.metrics._distinct import distinct_rows
 from muster.metrics._standardise import standardisation_of
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Integer
 from scipy import sparse
 from torch import Tensor
 
-from muster.metrics._arrays import _VOID, NumpyArray, as_integers
+from muster.arrays import _VOID, NumpyArray, as_integers
 from muster.metrics._features import as_features
 from muster.metrics._optimal_flow import cheapest_flow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from muster.metrics._arrays import Column, NumpyArray, to_column
+from muster.arrays import Column, NumpyArray, to_column
 
 
 def base(source_miou: Column, train_images: Column, num_classes: Column) -> float:

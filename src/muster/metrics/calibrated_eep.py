@@ -1,6 +1,6 @@
 """Variants of counting: tables read on images that they were not counted on, and predictions as sharp as they deserve.
 
-Axis names as in :mod:`muster.metrics._arrays`.
+Axis names as in :mod:`muster.arrays`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import optimize
 from torch import Tensor
 
-from muster.metrics._arrays import (
+from muster.arrays import (
     Labels,
     NumpyArray,
     Predictions,
@@ -24,7 +24,7 @@ from muster.metrics._arrays import (
     as_probabilities,
 )
 from muster.metrics._image_halves import Groups, as_groups, split_in_halves
-from muster.metrics._sharpness import Scores, best_sharpness
+from muster.metrics._inverse_temperature import Scores, best_inverse_temperature
 from muster.metrics.eep import class_given_source
 
 Sharpened: TypeAlias = Literal["prediction", "source"]
@@ -61,7 +61,7 @@ def cross_validated_eep(
         probs: Source probabilities, as for :func:`muster.metrics.eep`.
         labels: Target classes, as there.
         groups: Which image each pixel is from, ``[pixels]``, any integers, of at least two images. Rare classes are
-            split into both halves, as in :func:`muster.metrics.linear_predictor`, and with the same seed alike.
+            split into both halves, as in :func:`muster.metrics.linear_probe`, and with the same seed alike.
         num_classes: Number of target classes; by default one more than the largest label. A class that is absent from a
             half gets 0 from the table counted there.
         seed: Of the split.
@@ -149,7 +149,7 @@ def calibrated_eep(
     halves = _count_halves(source, target, count, right)
     factor = None
     if sharpened == "prediction":
-        factor, _ = best_sharpness([half.scores(target) for half in halves])
+        factor, _ = best_inverse_temperature([half.scores(target) for half in halves])
     everywhere = torch.ones_like(right)
     said = halves if cross_validated else [_Counted.of(source, target, count, everywhere, everywhere)]
     result = torch.empty(len(source), count, dtype=source.dtype, device=source.device)

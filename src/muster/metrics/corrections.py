@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.metrics._arrays import Array, Column, NumpyArray, to_column
+from muster.arrays import Array, Column, NumpyArray, to_column
 from muster.metrics._features import Features, as_features
 from muster.metrics._pca import principal_components
-from muster.metrics._ties import all_tie
+from muster.metrics.ties import all_tie
 
 
 @overload

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from muster.metrics._arrays import Column, NumpyArray, to_column
-from muster.metrics._ties import all_tie, tie_levels
+from muster.arrays import Column, NumpyArray, to_column
+from muster.metrics.ties import all_tie, tie_levels
 
 
 def weighted_kendall(scores: Column, results: Column) -> float:
@@ -98,7 +98,7 @@ def _in_range(column: NumpyArray) -> NumpyArray:
 def _pair(scores: object, results: object) -> tuple[NumpyArray, NumpyArray] | None:
     """Both as float64, checked; ``None`` where one of them is constant, for which no correlation is defined.
 
-    Round-off is no difference, see :mod:`muster.metrics._ties`.
+    Round-off is no difference, see :mod:`muster.metrics.ties`.
     """
     left, right = to_column("scores", scores), to_column("results", results)
     if len(left) != len(right) or len(left) < 2:

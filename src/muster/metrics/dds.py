@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.metrics._features import Features, as_features
 from muster.metrics._linear_algebra import ROWS_AT_ONCE
 from muster.metrics._products import product

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from muster.metrics._arrays import EnsemblePredictions, Labels
-from muster.metrics._ensemble import Candidate, candidate_of, mean_log
+from muster.arrays import EnsemblePredictions, Labels
+from muster.metrics.ensemble import Candidate, candidate_of, mean_log
 
 
 def e_leep(eeps: EnsemblePredictions, labels: Labels) -> float:

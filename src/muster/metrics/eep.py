@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.metrics._arrays import (
+from muster.arrays import (
     Labels,
     NumpyArray,
     Predictions,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import Array, Labels, NumpyArray, as_integers, to_tensor
+from muster.arrays import Array, Labels, NumpyArray, as_integers, to_tensor
 from muster.metrics.leep import leep
 
 Hardness: TypeAlias = Float[Tensor, "samples"] | Float[NumpyArray, "samples"]

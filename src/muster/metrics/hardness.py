@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import _HALVES, _PRECISIONS, Array, NumpyArray, to_tensor
+from muster.arrays import _HALVES, _PRECISIONS, Array, NumpyArray, to_tensor
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
 
 LEADING_STAGES = 1

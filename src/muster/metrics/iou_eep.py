@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 
-from muster.metrics._arrays import EnsemblePredictions, Labels, NumpyArray
-from muster.metrics._ensemble import Candidate, candidate_of, mean_over_present, ratios
+from muster.arrays import EnsemblePredictions, Labels, NumpyArray
+from muster.metrics.ensemble import Candidate, candidate_of, mean_over_present, ratios
 
 
 def iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from muster.metrics._arrays import NumpyArray, to_tensor
+from muster.arrays import NumpyArray, to_tensor
 from muster.metrics._features import Features, as_features
 from muster.metrics._linear_algebra import divided, scale_exponent
 from muster.metrics.knn_accuracy import EQUALLY_NEAR

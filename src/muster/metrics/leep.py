@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from muster.metrics._arrays import Labels, SourceProbabilities, as_probabilities
-from muster.metrics._ensemble import members_of
+from muster.arrays import Labels, SourceProbabilities, as_probabilities
 from muster.metrics._features import as_present_classes
 from muster.metrics.eep import eep
+from muster.metrics.ensemble import members_of
 
 
 def leep(probs: SourceProbabilities, labels: Labels) -> float:

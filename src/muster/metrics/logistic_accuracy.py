@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from scipy import optimize, special
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.metrics._credit import accuracy_with_ties
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
 from muster.metrics._standardise import standardisation_of

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.special import expit
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray, to_tensor
+from muster.arrays import NumpyArray, to_tensor
 from muster.metrics._features import Features, SampleLabels, as_features, as_present_classes
 from muster.metrics._linear_algebra import (
     EPSILON,

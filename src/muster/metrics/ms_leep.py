@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from muster.metrics._arrays import EnsemblePredictions, Labels
-from muster.metrics._ensemble import Candidate, candidate_of
+from muster.arrays import EnsemblePredictions, Labels
+from muster.metrics.ensemble import Candidate, candidate_of
 
 
 def ms_leep(eeps: EnsemblePredictions, labels: Labels) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from muster.metrics._arrays import Labels, SourceProbabilities, as_probabilities
-from muster.metrics._ensemble import first_argmax
+from muster.arrays import Labels, SourceProbabilities, as_probabilities
 from muster.metrics._features import as_present_classes
+from muster.metrics.ensemble import first_argmax
 
 
 def nce(probs: SourceProbabilities, labels: Labels) -> float:

@@ -1,6 +1,6 @@
 """OSBORN: the cost of an ensemble, from how far its members' sources are and how little its members agree.
 
-Axis names as in :mod:`muster.metrics._arrays`; ``candidates`` are choices of ``size`` members.
+Axis names as in :mod:`muster.arrays`; ``candidates`` are choices of ``size`` members.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import Array, Column, NumpyArray, as_integers, to_column, to_tensor
+from muster.arrays import Array, Column, NumpyArray, as_integers, to_column, to_tensor
 from muster.metrics._features import Features, SampleLabels
 from muster.metrics._transport import MAX_ITERATIONS, MAX_SAMPLES, SourceFeatures, SourceLabels, couple
 from muster.metrics.corrections import standardised_sum

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray, to_tensor
+from muster.arrays import NumpyArray, to_tensor
 from muster.metrics._features import Features, as_features
 from muster.metrics._pairwise import MAX_SAMPLES, Rows, correlate_pairs
 

@@ -1,7 +1,7 @@
 """Every metric by name: what it needs, in which direction it is better, and what to call it in a table.
 
 Adding a metric: write it in a file of its own, then add a line here; ``select.py --metrics`` knows it from then on. An
-ensemble metric that is a function of one :class:`~muster.metrics._ensemble.Candidate` is also known to
+ensemble metric that is a function of one :class:`~muster.metrics.ensemble.Candidate` is also known to
 :func:`muster.search.score_ensembles`.
 """
 
@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from muster.errors import unknown_name
-from muster.metrics._ensemble import Candidate
 from muster.metrics.base import base
 from muster.metrics.dds import dds
 from muster.metrics.depth_and_size import depth_and_size
 from muster.metrics.e_leep import e_leep, e_leep_of
+from muster.metrics.ensemble import Candidate
 from muster.metrics.gbc import gbc
 from muster.metrics.h_score import h_score
 from muster.metrics.iou_eep import iou_eep, iou_eep_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.metrics._features import Features, as_features
 from muster.metrics._pairwise import MAX_SAMPLES, Rows, correlate_pairs
 

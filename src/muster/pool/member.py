@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from muster.errors import ConfigError, PoolError
-from muster.files import read_record, sha256_of, whole_folder, write_record
+from muster.files import atomic_folder, read_record, sha256_of, write_record
 from muster.models import Segmenter, build_model
 from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
@@ -136,7 +136,7 @@ class Member:
         return found
 
     def load_source_sample(self) -> dict[str, Tensor]:
-        """The sample of source images as this member sees them, see :mod:`muster.tasks.source_sample`."""
+        """The sample of source images as this member sees them, see :mod:`muster.training.source_sample`."""
         return _load_tensors(self.folder / SOURCE_SAMPLE, self.name)
 
 
@@ -205,7 +205,7 @@ def write_member(
         OutputError: If it cannot be written.
     """
     require_ours(folder, MEMBER, PoolError)
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_file(tensors, partial / WEIGHTS)
         save_file({name: value.contiguous() for name, value in source_sample.items()}, partial / SOURCE_SAMPLE)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from muster.data import ChannelStatistics
 from muster.errors import OutputError
-from muster.files import PARTIAL, is_partial, remove_partial, whole_file
+from muster.files import PARTIAL, atomic_write, is_partial, remove_partial
 from muster.probe.pixels import ProbeSet
 
 FORMAT_VERSION = 2
@@ -120,7 +120,7 @@ class ProbeCache:
         if probabilities.nbytes > self.limit_gb * 1e9:
             return
         try:
-            with whole_file(self._path(key)) as partial:
+            with atomic_write(self._path(key)) as partial:
                 save_file({_TENSOR: probabilities.contiguous()}, partial)
             self._shrink()
         except OSError as problem:

@@ -1,15 +1,14 @@
-"""Reports: one HTML page per selection and per fine-tuning, label maps in colour, and trackers."""
+"""Reports: one HTML page per selection and per fine-tuning, and label maps in colour."""
 
 from __future__ import annotations
 
 from muster.report.finetuning import write_finetuning_report
+from muster.report.images import choose_images, class_counts, make_picture, selection_pictures, shrink
 from muster.report.palette import class_colours, label_colours, mask_image, overlay
-from muster.report.pictures import choose_images, class_counts, make_picture, selection_pictures, shrink
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
 from muster.report.selection import write_selection_report
 from muster.report.sheet import picture_sheet
 from muster.report.tables import Table, finetuning_tables, metric_label, selection_tables
-from muster.report.tracking import LoggerKind, close_loggers, log_tables, make_logger, tracking_mode
 
 __all__ = [
     "LEARNED_HEAD",
@@ -17,17 +16,13 @@ __all__ = [
     "Cost",
     "Difference",
     "FinetuneResult",
-    "LoggerKind",
     "Picture",
     "Table",
     "choose_images",
     "class_colours",
     "class_counts",
-    "close_loggers",
     "finetuning_tables",
     "label_colours",
-    "log_tables",
-    "make_logger",
     "make_picture",
     "mask_image",
     "metric_label",
@@ -36,7 +31,6 @@ __all__ = [
     "selection_pictures",
     "selection_tables",
     "shrink",
-    "tracking_mode",
     "write_finetuning_report",
     "write_selection_report",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.report.page import NO_VALUE, Cell, heat
 
 NAMED_COLUMNS = 14

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 
 INK, MUTED, LINE = "#1b2430", "#5b6675", "#dfe3e8"
 BLUE, ORANGE = "#0072b2", "#d55e00"

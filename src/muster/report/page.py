@@ -15,11 +15,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from muster.arrays import NumpyArray
 from muster.data.spec import VOID
-from muster.files import whole_file
-from muster.metrics._arrays import NumpyArray
+from muster.files import atomic_write
 from muster.outputs import require_our_file
-from muster.report.palette import class_colours, confidence_colours, confidence_gradient, hex_colour, label_colours
+from muster.report.palette import (
+    class_colours,
+    confidence_colours,
+    confidence_gradient,
+    hex_colour,
+    label_colours,
+)
 from muster.report.records import Picture
 from muster.report.tables import number
 
@@ -220,7 +226,7 @@ def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path
     """
     require_our_file(path, _SIGN)
     html = _environment().get_template(template).render(**context)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(html, "utf-8")
     return path
 

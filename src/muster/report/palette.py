@@ -13,8 +13,8 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from muster.arrays import NumpyArray
 from muster.data.spec import MAX_CLASSES, VOID
-from muster.metrics._arrays import NumpyArray
 
 VOID_COLOUR = (38, 38, 42)
 """Near black, and hatched in reports: nothing is known there."""

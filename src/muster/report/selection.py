@@ -8,17 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muster.arrays import NumpyArray
 from muster.data.spec import Dataset
-from muster.metrics._arrays import NumpyArray
 from muster.pool import Pool
-from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
-from muster.report.hard import hard_label
-from muster.report.listed import listed_label, lists_all
-from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
-from muster.report.palette import hex_colour
-from muster.report.pictures import class_counts, selection_pictures, surveyed
-from muster.report.records import Picture
-from muster.report.standing import (
+from muster.report.candidate_subset import listed_label, lists_all
+from muster.report.diagnostics import (
     Caution,
     agreement,
     cautions,
@@ -27,6 +21,12 @@ from muster.report.standing import (
     occurrence,
     top_count,
 )
+from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.hard_subsets import hard_label
+from muster.report.images import class_counts, selection_pictures, surveyed
+from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
+from muster.report.palette import hex_colour
+from muster.report.records import Picture
 from muster.report.tables import (
     NOTHING,
     best_in_resamples,
@@ -38,9 +38,9 @@ from muster.report.tables import (
     number,
     single_score_table,
 )
-from muster.search.ranking import Ranking
-from muster.search.selection import Selection
-from muster.search.ties import tied_with_best
+from muster.scoring.candidate_ties import tied_with_best
+from muster.scoring.ranking import Ranking
+from muster.selection.record import Selection
 
 SHOWN_CANDIDATES = 20
 _MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#c2448a", "#a67c00", "#56b4e9")
@@ -62,7 +62,7 @@ class _Row:
     place: int
     members: tuple[str, ...]
     scores: tuple[float, ...]
-    wins: str | None
+    selection_frequency: str | None
     chosen: bool
 
 
@@ -117,7 +117,9 @@ def write_selection_report(
         "members": selection.members,
         "lead": _lead(selection),
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
-        "sureness": "" if selection.sureness is None else selection.sureness.summary,
+        "bootstrap_confidence": ""
+        if selection.bootstrap_confidence is None
+        else selection.bootstrap_confidence.summary,
         "cautions": _cautions(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(pictures),
@@ -246,11 +248,17 @@ def _sentence(parts: Sequence[str]) -> str:
 def _rows(selection: Selection, standing: _Standing) -> list[_Row]:
     chosen = tuple(sorted(selection.members))
     metrics = [selection.metric, *(name for name in selection.ranking.scores if name != selection.metric)]
-    rows, wins = [], best_in_resamples(selection)
+    rows, selection_frequency = [], best_in_resamples(selection)
     for place, row in enumerate(standing.order[:SHOWN_CANDIDATES].tolist(), start=1):
         members = tuple(sorted(selection.names_of(row)))
         scores = tuple(float(selection.ranking.scores[metric][row]) for metric in metrics)
-        share = None if not wins else f"{100 * wins[place]:.0f} %" if place in wins else NOTHING
+        share = (
+            None
+            if not selection_frequency
+            else f"{100 * selection_frequency[place]:.0f} %"
+            if place in selection_frequency
+            else NOTHING
+        )
         rows.append(_Row(place, members, scores, share, members == chosen))
     return rows
 

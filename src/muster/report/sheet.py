@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from muster.metrics._arrays import NumpyArray
+from muster.arrays import NumpyArray
 from muster.report.palette import hex_colour, label_colours
 from muster.report.records import Picture
 

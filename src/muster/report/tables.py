@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from muster.metrics import parse_measure
+from muster.metrics import parse_metric
 from muster.pool import Pool
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
-from muster.search.selection import Selection
+from muster.selection.record import Selection
 
 Cell = str | int | float | None
 
@@ -35,7 +35,7 @@ class Table:
 def metric_label(metric: str) -> str:
     """A metric's name for people; the name itself where there is no other."""
     try:
-        return parse_measure(metric).title
+        return parse_metric(metric).title
     except ValueError:  # of a selection that another version made
         return metric
 
@@ -74,24 +74,24 @@ def candidate_table(selection: Selection, count: int = 20) -> Table:
     ranking, names = selection.ranking, selection.member_names
     order = ranking.order(selection.metric)[:count]
     metrics = [selection.metric, *(metric for metric in ranking.scores if metric != selection.metric)]
-    wins = best_in_resamples(selection)
+    selection_frequency = best_in_resamples(selection)
     rows: list[tuple[Cell, ...]] = [
         (
             place,
             " + ".join(sorted(names[i] for i in ranking.members[row])),
             *(float(ranking.scores[metric][row]) for metric in metrics),
-            *([wins.get(place)] if wins else []),
+            *([selection_frequency.get(place)] if selection_frequency else []),
         )
         for place, row in enumerate(order.tolist(), start=1)
     ]
-    return Table(("rank", "members", *map(metric_label, metrics), *([WINS] if wins else [])), rows)
+    return Table(("rank", "members", *map(metric_label, metrics), *([WINS] if selection_frequency else [])), rows)
 
 
 def best_in_resamples(selection: Selection) -> dict[int, float]:
     """By rank from 1: in which share of the bootstrap samples a leading candidate is best; empty if there are none."""
-    if selection.sureness is None:
+    if selection.bootstrap_confidence is None:
         return {}
-    return dict(enumerate(selection.sureness.wins, start=1))
+    return dict(enumerate(selection.bootstrap_confidence.selection_frequency, start=1))
 
 
 def member_table(selection: Selection, pool: Pool) -> Table:

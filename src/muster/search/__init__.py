@@ -1,35 +1,15 @@
-"""Search: which candidate ensembles there are, how each scores, which order that gives, and what was chosen.
+"""Search: strategies that look for the best candidate ensembles without scoring all of them.
 
-:func:`muster.select` is in :mod:`muster.search.choose`, which this package does not import: scoring arrays should not
-cost the import of model libraries.
+:func:`score_ensembles`, which does score all of them, is in :mod:`muster.scoring` and named here too, because this is
+where people look for it.
 """
 
 from __future__ import annotations
 
+from muster.scoring import score_ensembles
 from muster.search.beam import beam
-from muster.search.confidence import bootstrap_leaders
 from muster.search.greedy import greedy
-from muster.search.panel import Panel, PanelWriter
 from muster.search.racing import racing
-from muster.search.ranking import Ranking
 from muster.search.result import SearchInterrupted, SearchResult
-from muster.search.score import ScoringInterrupted, list_candidates, score_ensembles
-from muster.search.selection import ProbeSettings, Selection, SelectionRecord
 
-__all__ = [
-    "Panel",
-    "PanelWriter",
-    "ProbeSettings",
-    "Ranking",
-    "ScoringInterrupted",
-    "SearchInterrupted",
-    "SearchResult",
-    "Selection",
-    "SelectionRecord",
-    "beam",
-    "bootstrap_leaders",
-    "greedy",
-    "list_candidates",
-    "racing",
-    "score_ensembles",
-]
+__all__ = ["SearchInterrupted", "SearchResult", "beam", "greedy", "racing", "score_ensembles"]

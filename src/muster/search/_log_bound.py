@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from muster.metrics._arrays import NumpyArray
-from muster.search._compiling import kernels
-from muster.search._workers import Workers
+from muster.arrays import NumpyArray
+from muster.scoring.cpu.compiling import kernels
+from muster.scoring.cpu.workers import Workers
 
 _MOST_ROUNDS = 30
 _TOLERANCE = 1e-4

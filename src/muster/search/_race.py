@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from muster.metrics._ties import largest_tie
-from muster.search._extension import LEADERS, MemberSet
-from muster.search._listed_sets import ListedSets
-from muster.search._workers import Steps
-from muster.search.panel import Panel
+from muster.metrics.ties import largest_tie
+from muster.scoring.cpu.candidate_subset import ListedSets
+from muster.scoring.cpu.extension import LEADERS, MemberSet
+from muster.scoring.cpu.workers import Steps
+from muster.scoring.prediction_store import PredictionStore
 from muster.search.result import SearchResult, best_first
 
 _LEAST_PIXELS = 30
@@ -22,13 +22,13 @@ _LEAST_PIXELS = 30
 class Race:
     """Candidates on the pixels seen so far."""
 
-    def __init__(self, panel: Panel, metric: str, listed: ListedSets, confidence: float) -> None:
+    def __init__(self, store: PredictionStore, metric: str, listed: ListedSets, confidence: float) -> None:
         """No pixel is seen yet; the best candidate stays with this confidence, which is explained at ``racing``."""
-        self._panel, self._metric, self._listed, self._confidence = panel, metric, listed, confidence
+        self._store, self._metric, self._listed, self._confidence = store, metric, listed, confidence
         self._started = len(listed.seen.sets)
-        self._looks = _looks(len(panel.chunks))
-        self._counts = np.zeros(panel.num_classes, dtype=np.int64)
-        self._needed = np.minimum(np.bincount(panel.labels, minlength=panel.num_classes), _LEAST_PIXELS)
+        self._looks = _looks(len(store.chunks))
+        self._counts = np.zeros(store.num_classes, dtype=np.int64)
+        self._needed = np.minimum(np.bincount(store.labels, minlength=store.num_classes), _LEAST_PIXELS)
 
     @property
     def pixels(self) -> int:
@@ -37,9 +37,9 @@ class Race:
 
     def run(self, steps: Steps) -> None:
         """See all pixels."""
-        for number, chunk in enumerate(self._panel.chunks, start=1):
+        for number, chunk in enumerate(self._store.chunks, start=1):
             self._listed.add(chunk)
-            self._counts += np.bincount(self._panel.labels[chunk], minlength=self._panel.num_classes)
+            self._counts += np.bincount(self._store.labels[chunk], minlength=self._store.num_classes)
             if number in self._looks and (self._counts >= self._needed).all():
                 self._drop(chunk)
             steps.step()
@@ -49,7 +49,7 @@ class Race:
         scores = self._listed.scores()
         leader = int(scores.argmax())
         of_pixel = self._listed.spread(newest, leader)
-        unseen = 1.0 - self.pixels / self._panel.num_pixels
+        unseen = 1.0 - self.pixels / self._store.num_pixels
         errors = np.sqrt(of_pixel / self.pixels * unseen)
         tests = max(1, (self._started - 1) * len(self._looks))
         allowed = float(norm.isf((1.0 - self._confidence) / tests)) * errors + largest_tie(scores)
@@ -62,13 +62,13 @@ class Race:
         sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
         leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
         members, score = leaders[0]
-        bound = score if len(sets) == self._started and self.pixels == self._panel.num_pixels else None
+        bound = score if len(sets) == self._started and self.pixels == self._store.num_pixels else None
         return SearchResult(self._metric, members, score, bound, self._guarantee(), self._started, leaders)
 
     def _guarantee(self) -> str:
         left, started = len(self._listed.seen.sets), self._started
-        if self.pixels < self._panel.num_pixels:
-            return f"none: interrupted after {self.pixels} of {self._panel.num_pixels} pixels, scores are of these"
+        if self.pixels < self._store.num_pixels:
+            return f"none: interrupted after {self.pixels} of {self._store.num_pixels} pixels, scores are of these"
         if left == started:
             return all_scored(started)
         return (

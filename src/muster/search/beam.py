@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from muster.search._extension import (
+from muster.scoring.cpu.candidate_subset import exact_scores
+from muster.scoring.cpu.extension import (
     LEADERS,
     Extensions,
     MemberSet,
@@ -13,18 +14,17 @@ from muster.search._extension import (
     extensions_of,
     grow,
 )
-from muster.search._listed_sets import exact_scores
+from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.prediction_store import PredictionStore
 from muster.search._log_bound import e_leep_bound
-from muster.search._workers import Steps, Workers
 from muster.search.greedy import best_sum, check_search, describe_bound
-from muster.search.panel import Panel
 from muster.search.result import SearchInterrupted, SearchResult, best_first
 
 Scored = dict[MemberSet, float]
 
 
 def beam(
-    panel: Panel,
+    store: PredictionStore,
     size: int,
     metric: str = "soft_iou_eep",
     *,
@@ -48,7 +48,7 @@ def beam(
     a round of swaps is a pass with ``size`` times as many sets as it looks at.
 
     Args:
-        panel: What members say on the probe pixels.
+        store: What members say on the probe pixels.
         size: Members of the set, 1..members.
         metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
         width: Sets kept of every size.
@@ -68,25 +68,25 @@ def beam(
     Example:
         >>> import numpy as np
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
-        >>> beam(Panel.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
+        >>> beam(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
         (((0, 1), 1.0), ((0, 2), 0.25), ((1, 2), 0.0))
     """
-    check_search(panel, size, metric)
+    check_search(store, size, metric)
     if width < 1 or max_rounds < 1:
         raise ValueError(f"Expected `width` and `max_rounds` to be at least 1, but got {width} and {max_rounds}.")
     with Workers(threads) as workers:
         if metric == "ms_leep":
-            return best_sum(panel, size, workers)
-        passes = 1 if metric == "e_leep" else count_parts(panel)
-        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(panel.chunks))
-        extensions = extensions_of(panel, metric, size, workers, steps)
+            return best_sum(store, size, workers)
+        passes = 1 if metric == "e_leep" else count_parts(store)
+        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(store.chunks))
+        extensions = extensions_of(store, metric, size, workers, steps)
         found: Scored = {}
         try:
             for latest in _found(extensions, size, width, max_rounds if swaps else 0):
                 found = latest
-            result = _result(panel, metric, found, extensions, workers, steps)
+            result = _result(store, metric, found, extensions, workers, steps)
         except KeyboardInterrupt as stop:
-            raise _interrupted(panel, metric, size, found, extensions, workers) from stop
+            raise _interrupted(store, metric, size, found, extensions, workers) from stop
         steps.finish()
         return result
 
@@ -118,24 +118,24 @@ def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, co
 
 
 def _result(
-    panel: Panel, metric: str, found: Scored, extensions: Extensions, workers: Workers, steps: Steps | None
+    store: PredictionStore, metric: str, found: Scored, extensions: Extensions, workers: Workers, steps: Steps | None
 ) -> SearchResult:
-    leaders = best_first(exact_scores(panel, list(found)[:LEADERS], metric, workers, steps), LEADERS)
+    leaders = best_first(exact_scores(store, list(found)[:LEADERS], metric, workers, steps), LEADERS)
     members, score = leaders[0]
     if metric != "e_leep":
         return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
-    bound = max(score, e_leep_bound(panel.truths(), len(members), members, workers))
-    said = describe_bound(score, bound, panel.num_members, len(members))
+    bound = max(score, e_leep_bound(store.truths(), len(members), members, workers))
+    said = describe_bound(score, bound, store.num_members, len(members))
     return SearchResult(metric, members, score, bound, said, extensions.evaluated, leaders)
 
 
 def _interrupted(
-    panel: Panel, metric: str, size: int, found: Scored, extensions: Extensions, workers: Workers
+    store: PredictionStore, metric: str, size: int, found: Scored, extensions: Extensions, workers: Workers
 ) -> SearchInterrupted:
     best = next(iter(found), ())
     if len(best) < size:
         return SearchInterrupted(None, best)
-    [(members, score)] = exact_scores(panel, [best], metric, workers).items()
+    [(members, score)] = exact_scores(store, [best], metric, workers).items()
     leader = ((members, score),)
     return SearchInterrupted(
         SearchResult(metric, members, score, None, "none: interrupted", extensions.evaluated, leader)

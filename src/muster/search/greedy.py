@@ -1,6 +1,6 @@
 """Greedy forward selection: start with the best member and add, one after the other, the one that helps most.
 
-Axis names: ``members`` are those of the panel.
+Axis names: ``members`` are those of the store.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from muster.arrays import NumpyArray
 from muster.errors import unknown_name
-from muster.metrics._arrays import NumpyArray
-from muster.metrics._ties import best_first_order, largest_tie, least_of_best
-from muster.search._extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
-from muster.search._listed_sets import exact_scores, list_sets, member_leeps
+from muster.metrics.ties import best_first_order, largest_tie, least_of_best
+from muster.scoring.cpu.candidate_subset import exact_scores, list_sets, member_leeps
+from muster.scoring.cpu.extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
+from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.prediction_store import PredictionStore
 from muster.search._log_bound import e_leep_bound
 from muster.search._race import Race
-from muster.search._workers import Steps, Workers
-from muster.search.panel import Panel
 from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult, best_first
 
 _BATCH = 64
@@ -28,7 +28,7 @@ _BATCH = 64
 
 
 def greedy(
-    panel: Panel,
+    store: PredictionStore,
     size: int,
     metric: str = "soft_iou_eep",
     *,
@@ -43,7 +43,7 @@ def greedy(
     score.
 
     **E-LEEP.** For a set A let F(A) = mean over pixels i of log(d + sum over s in A of p_s(y_i|x_i)), with d > 0. For
-    A of ``size`` S, E-LEEP(A) = F(A) - log S but for d, which is S times the smallest normal number of the panel's type
+    A of ``size`` S, E-LEEP(A) = F(A) - log S but for d, which is S times the smallest normal number of the store's type
     here (the metric itself clamps the sum there instead). F is monotone and submodular: if A is within B and s in
     neither, the gain of s at a pixel is log(1 + p_s / (d + sum over A)), which is not negative and not larger for B,
     whose sum is not smaller; and a mean of such functions is one too. What follows, with O the best set and A_k the
@@ -72,7 +72,7 @@ def greedy(
     reported of it is exact all the same.
 
     Args:
-        panel: What members say on the probe pixels.
+        store: What members say on the probe pixels.
         size: Members of the set, 1..members.
         metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
         lazy: For E-LEEP: bring gains up to date only where they could matter.
@@ -96,45 +96,45 @@ def greedy(
 
     Example:
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
-        >>> result = greedy(Panel.of(eeps, np.array([0, 1])), size=2, metric="e_leep")
+        >>> result = greedy(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="e_leep")
         >>> result.members, round(result.score, 2), result.bound >= result.score
         ((0, 1), -0.39, True)
     """
-    check_search(panel, size, metric, confidence)
+    check_search(store, size, metric, confidence)
     with Workers(threads) as workers:
         if metric == "ms_leep":
-            return best_sum(panel, size, workers)
+            return best_sum(store, size, workers)
         if metric == "e_leep":
-            return _greedy_log(panel, size, lazy, workers, progress)
+            return _greedy_log(store, size, lazy, workers, progress)
         if confidence is not None:
-            return _greedy_races(panel, size, metric, confidence, workers, progress)
-        return _greedy_iou(panel, size, metric, workers, progress)
+            return _greedy_races(store, size, metric, confidence, workers, progress)
+        return _greedy_iou(store, size, metric, workers, progress)
 
 
-def best_sum(panel: Panel, size: int, workers: Workers) -> SearchResult:
+def best_sum(store: PredictionStore, size: int, workers: Workers) -> SearchResult:
     """The best set by MS-LEEP: nothing is searched.
 
     Args:
-        panel: What members say.
+        store: What members say.
         size: Members of the set.
         workers: Threads to run on.
 
     Returns:
         The members of largest LEEP, with their score as bound.
     """
-    leeps = member_leeps(panel, workers)
+    leeps = member_leeps(store, workers)
     order = best_first_order(leeps)
     members = tuple(sorted(order[:size].tolist()))
     score = float(sum(leeps[list(members)].tolist()))
     guarantee = "the best set: MS-LEEP is a sum over members, and these have the largest terms"
-    return SearchResult("ms_leep", members, score, score, guarantee, panel.num_members, ((members, score),))
+    return SearchResult("ms_leep", members, score, score, guarantee, store.num_members, ((members, score),))
 
 
-def check_search(panel: Panel, size: int, metric: str, confidence: float | None = None) -> None:
+def check_search(store: PredictionStore, size: int, metric: str, confidence: float | None = None) -> None:
     """Refuse a search that cannot be made.
 
     Args:
-        panel: What members say.
+        store: What members say.
         size: Members of a set.
         metric: What to search by.
         confidence: Of races, if there are any.
@@ -145,8 +145,8 @@ def check_search(panel: Panel, size: int, metric: str, confidence: float | None 
     """
     if metric not in SEARCH_METRICS:
         raise ValueError(unknown_name("metric to search by", metric, SEARCH_METRICS))
-    if not 1 <= size <= panel.num_members:
-        raise ValueError(f"Expected `size` between 1 and the {panel.num_members} members there are, but got {size}.")
+    if not 1 <= size <= store.num_members:
+        raise ValueError(f"Expected `size` between 1 and the {store.num_members} members there are, but got {size}.")
     if confidence is not None and not 0.0 < confidence < 1.0:
         raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
 
@@ -167,15 +167,15 @@ def describe_bound(score: float, bound: float, count: int, size: int) -> str:
 
 
 def _greedy_iou(
-    panel: Panel, size: int, metric: str, workers: Workers, progress: Callable[[int, int], None] | None
+    store: PredictionStore, size: int, metric: str, workers: Workers, progress: Callable[[int, int], None] | None
 ) -> SearchResult:
-    steps = Steps(progress, size * count_parts(panel) + len(panel.chunks))
-    extensions = extensions_of(panel, metric, size, workers, steps)
+    steps = Steps(progress, size * count_parts(store) + len(store.chunks))
+    extensions = extensions_of(store, metric, size, workers, steps)
     found: dict[MemberSet, float] = {}
     try:
         for latest in grow(extensions, size, width=1):
             found = latest
-        leaders = best_first(exact_scores(panel, list(found), metric, workers, steps), LEADERS)
+        leaders = best_first(exact_scores(store, list(found), metric, workers, steps), LEADERS)
     except KeyboardInterrupt as stop:
         raise SearchInterrupted(None, next(iter(found), ())) from stop
     steps.finish()
@@ -184,21 +184,21 @@ def _greedy_iou(
 
 
 def _greedy_races(
-    panel: Panel,
+    store: PredictionStore,
     size: int,
     metric: str,
     confidence: float,
     workers: Workers,
     progress: Callable[[int, int], None] | None,
 ) -> SearchResult:
-    steps = Steps(progress, size * len(panel.chunks))
+    steps = Steps(progress, size * len(store.chunks))
     members: MemberSet = ()
     evaluated, of_round = 0, 1.0 - (1.0 - confidence) / size
     try:
         for _ in range(size):
-            others = [member for member in range(panel.num_members) if member not in members]
+            others = [member for member in range(store.num_members) if member not in members]
             sets = np.array(sorted(tuple(sorted((*members, member))) for member in others))
-            race = Race(panel, metric, list_sets(panel, sets, metric, workers), of_round)
+            race = Race(store, metric, list_sets(store, sets, metric, workers), of_round)
             race.run(steps)
             result = race.result()
             members, evaluated = result.members, evaluated + len(sets)
@@ -209,26 +209,26 @@ def _greedy_races(
 
 
 def _greedy_log(
-    panel: Panel, size: int, lazy: bool, workers: Workers, progress: Callable[[int, int], None] | None
+    store: PredictionStore, size: int, lazy: bool, workers: Workers, progress: Callable[[int, int], None] | None
 ) -> SearchResult:
     steps = Steps(progress, size + 2)
-    search = _LazyLog(LogExtensions(panel, size, workers, steps), size)
+    search = _LazyLog(LogExtensions(store, size, workers, steps), size)
     result: SearchResult | None = None
     try:
         for _ in range(size):
             search.add(lazy)
             steps.step()
-        leaders = best_first(exact_scores(panel, search.leaders, "e_leep", workers), LEADERS)
+        leaders = best_first(exact_scores(store, search.leaders, "e_leep", workers), LEADERS)
         members, score = leaders[0]
         bound, evaluated = max(score, search.bound), search.extensions.evaluated
-        said = describe_bound(score, bound, panel.num_members, size)
+        said = describe_bound(score, bound, store.num_members, size)
         result = SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
         steps.step()
-        bound = max(score, min(bound, e_leep_bound(panel.truths(), size, members, workers)))
+        bound = max(score, min(bound, e_leep_bound(store.truths(), size, members, workers)))
     except KeyboardInterrupt as stop:
         raise SearchInterrupted(result, search.members) from stop
     steps.finish()
-    said = describe_bound(score, bound, panel.num_members, size)
+    said = describe_bound(score, bound, store.num_members, size)
     return SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
 
 

@@ -11,22 +11,22 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Int
 
-from muster.metrics._arrays import NumpyArray
-from muster.search._extension import LEADERS
-from muster.search._listed_sets import exact_scores, list_sets
+from muster.arrays import NumpyArray
+from muster.scoring.cpu.candidate_subset import exact_scores, list_sets
+from muster.scoring.cpu.extension import LEADERS
+from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.prediction_store import PredictionStore
+from muster.scoring.score import list_candidates
 from muster.search._race import Race, all_scored
-from muster.search._workers import Steps, Workers
 from muster.search.greedy import best_sum, check_search
-from muster.search.panel import Panel
 from muster.search.result import SearchInterrupted, SearchResult, best_first
-from muster.search.score import list_candidates
 
 MOST_BYTES = 2**31
 """Most that the sums of all candidates may take."""
 
 
 def racing(
-    panel: Panel,
+    store: PredictionStore,
     size: int,
     metric: str = "soft_iou_eep",
     candidates: Int[NumpyArray, "candidates size"] | None = None,
@@ -37,7 +37,7 @@ def racing(
 ) -> SearchResult:
     """Find the best of many candidates without scoring all of them on all probe pixels.
 
-    All candidates are scored on the first chunk of the panel, those that remain on the first two, four, eight and so
+    All candidates are scored on the first chunk of the store, those that remain on the first two, four, eight and so
     on, and what is left at the end on all. After each step but the last a candidate is dropped if its score is below
     that of the leading candidate by more than z standard errors of that difference. The errors are those of a random
     sample without replacement; the difference is taken pixel by pixel (of the logarithms for E-LEEP, of the pixels'
@@ -48,7 +48,7 @@ def racing(
     What that means:
 
     - The confidence is about the probe set at hand: that the candidate which scores best on all its pixels was not
-      dropped. The chance in it is which pixels came first, and the panel dealt them at random whatever image they are
+      dropped. The chance in it is which pixels came first, and the store dealt them at random whatever image they are
       from. How far another choice of *images* would give another winner is a different question, on which this says
       nothing: pixels of an image are alike, so scores on other images vary more than these errors suggest.
     - It rests on sums of many pixels being normal, and on the first order for ratios: an approximation, poor where few
@@ -58,7 +58,7 @@ def racing(
     MS-LEEP needs no race: it is a sum over members, and all its scores are exact at once.
 
     Args:
-        panel: What members say on the probe pixels.
+        store: What members say on the probe pixels.
         size: Members of a candidate.
         metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
         candidates: Members of each candidate, ``[candidates, size]``, in any order; by default all sets of that size.
@@ -71,7 +71,7 @@ def racing(
 
     Raises:
         ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four,
-            ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the panel, or there are
+            ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the store, or there are
             too many to hold their scores.
         SearchInterrupted: On Ctrl-C, with the leading candidate, scored on the pixels seen so far.
 
@@ -81,17 +81,17 @@ def racing(
 
     Example:
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
-        >>> result = racing(Panel.of(eeps, np.array([0, 1])), size=2, metric="iou_eep")
+        >>> result = racing(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep")
         >>> result.members, result.score, result.guarantee
         ((0, 1), 1.0, 'the best of the 3 candidates: all were scored on all pixels')
     """
-    check_search(panel, size, metric, confidence)
-    sets = _sets(panel, size, candidates)
+    check_search(store, size, metric, confidence)
+    sets = _sets(store, size, candidates)
     with Workers(threads) as workers:
         if metric == "ms_leep":
-            return best_sum(panel, size, workers) if candidates is None else _score_sums(panel, sets, workers)
-        race = Race(panel, metric, list_sets(panel, sets, metric, workers), confidence)
-        steps = Steps(progress, len(panel.chunks))
+            return best_sum(store, size, workers) if candidates is None else _score_sums(store, sets, workers)
+        race = Race(store, metric, list_sets(store, sets, metric, workers), confidence)
+        steps = Steps(progress, len(store.chunks))
         try:
             race.run(steps)
         except KeyboardInterrupt as stop:
@@ -113,32 +113,32 @@ def bytes_needed(count: int, num_classes: int, size: int) -> int:
     return count * (2 * num_classes + size) * 8
 
 
-def _sets(panel: Panel, size: int, candidates: NumpyArray | None) -> Int[NumpyArray, "candidates size"]:
+def _sets(store: PredictionStore, size: int, candidates: NumpyArray | None) -> Int[NumpyArray, "candidates size"]:
     """The candidates in lexicographic order, each once."""
-    count = math.comb(panel.num_members, size) if candidates is None else len(candidates)
-    needed = bytes_needed(count, panel.num_classes, size)
+    count = math.comb(store.num_members, size) if candidates is None else len(candidates)
+    needed = bytes_needed(count, store.num_classes, size)
     if needed > MOST_BYTES:
         raise ValueError(
-            f"The scores of {count} candidates in {panel.num_classes} classes would take {needed / 1e9:.1f} GB. Give "
+            f"The scores of {count} candidates in {store.num_classes} classes would take {needed / 1e9:.1f} GB. Give "
             "fewer `candidates`, or use `greedy` or `beam`, which do not list them."
         )
     if candidates is None:
-        return list_candidates(panel.num_members, size)
+        return list_candidates(store.num_members, size)
     rows = np.sort(np.asarray(candidates), axis=-1)
     if rows.ndim != 2 or rows.shape[1] != size or len(rows) == 0 or rows.dtype.kind not in "iu":
         raise ValueError(
             f"Expected `candidates` to be integers of shape [candidates, {size}], but got {rows.dtype} of shape "
             f"{list(rows.shape)}."
         )
-    if rows.min() < 0 or rows.max() >= panel.num_members or (rows[:, 1:] == rows[:, :-1]).any():
-        raise ValueError(f"Expected `candidates` to be sets of members between 0 and {panel.num_members - 1}.")
+    if rows.min() < 0 or rows.max() >= store.num_members or (rows[:, 1:] == rows[:, :-1]).any():
+        raise ValueError(f"Expected `candidates` to be sets of members between 0 and {store.num_members - 1}.")
     unique: NumpyArray = np.unique(rows.astype(np.int64), axis=0)
     return unique
 
 
-def _score_sums(panel: Panel, sets: NumpyArray, workers: Workers) -> SearchResult:
+def _score_sums(store: PredictionStore, sets: NumpyArray, workers: Workers) -> SearchResult:
     """MS-LEEP of every candidate."""
-    scored = exact_scores(panel, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
+    scored = exact_scores(store, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
     leaders = best_first(scored, LEADERS)
     members, score = leaders[0]
     return SearchResult("ms_leep", members, score, score, all_scored(len(sets)), len(sets), leaders)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muster.metrics._ties import best_first_order
+from muster.metrics.ties import best_first_order
 
 SEARCH_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that :func:`muster.search.greedy.greedy`, ``beam`` and ``racing`` can search by."""

@@ -32,9 +32,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Int
 
+from muster.arrays import Column, NumpyArray, to_column
 from muster.errors import ConfigError, SelectionError
-from muster.metrics._arrays import Column, NumpyArray, to_column
-from muster.metrics._ties import first_best
+from muster.metrics.ties import first_best
 
 COMPARES_SIZES = ("e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that mean the same for every size of an ensemble."""

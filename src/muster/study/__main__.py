@@ -10,15 +10,15 @@ from muster.commands.cli import run
 from muster.commands.console import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
-from muster.files import whole_file
+from muster.execution.progress import fit_progress
+from muster.files import atomic_write
 from muster.outputs import STUDY, Inputs, claimed
-from muster.search.reopening import open_pool, open_target, warn_if_from_before
-from muster.search.selection import Selection
+from muster.selection.record import Selection
+from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.markdown import study_as_markdown
 from muster.study.reached import require_one_process, run_study
-from muster.tasks.fitting import Hardware
-from muster.tasks.progress import fit_progress
-from muster.tasks.settings import HeadSettings, TrainingSettings, idle_settings
+from muster.training.fitting import Hardware
+from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
 
 def study(
@@ -80,7 +80,7 @@ def study(
             ("config.yaml", record_of(configuration, idle, hardware.resolved_options())),
             ("study.md", text),
         ):
-            with whole_file(output / name) as partial:
+            with atomic_write(output / name) as partial:
                 partial.write_text(content, "utf-8")
     console.print(text)
     return 0

@@ -1,7 +1,7 @@
 """``python -m muster.study.predictors``: how well predictors agree with what ensembles reached.
 
-A predictor turns a member into a classifier of the target's classes (see :mod:`muster.search.predictors`). Here each is
-put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
+A predictor turns a member into a classifier of the target's classes (see :mod:`muster.selection.predictors`). Here each
+is put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
 would have chosen, and how its scores agree with the results.
 
 Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
@@ -26,7 +26,8 @@ from muster.commands.cli import run
 from muster.commands.console import make_console
 from muster.data import cached, channel_statistics
 from muster.errors import ConfigError, SelectionError, UnfitMemberError
-from muster.files import whole_file
+from muster.execution.progress import QUIET_SECONDS
+from muster.files import atomic_write
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -34,20 +35,19 @@ from muster.metrics import (
     cross_validated_eep,
     eep,
     kendall,
-    linear_predictor,
+    linear_probe,
     pearson,
     weighted_kendall,
 )
 from muster.outputs import COMPARISON, Inputs, claimed
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set, member_reading
-from muster.search import Ranking, score_ensembles
-from muster.search.choose import TrainImages, resolve_device, resolve_train_images, usual_image_size
-from muster.search.collecting import Collector
-from muster.search.inputs import member_inputs, target_inputs
+from muster.scoring import Ranking, score_ensembles
+from muster.scoring.prediction_writer import PredictionWriter
+from muster.selection.metric_inputs import member_inputs, target_inputs
+from muster.selection.run import TrainImages, resolve_device, resolve_train_images, usual_image_size
 from muster.study.markdown import markdown_table
 from muster.study.studied import Reached, StudiedTarget, open_reached
-from muster.tasks.progress import QUIET_SECONDS
 
 TABLE, PAGE = "predictors.csv", "predictors.md"
 
@@ -61,7 +61,7 @@ def _by_image(function: Callable[..., Tensor], source: str = "probs", **options:
 
 
 PREDICTORS: dict[str, Predict] = {
-    "counting": lambda values, classes: eep(values["probs"], values["labels"], classes),
+    "eep": lambda values, classes: eep(values["probs"], values["labels"], classes),
     "counting cross-validated": _by_image(cross_validated_eep),
     "counting calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
     "counting calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
@@ -69,7 +69,7 @@ PREDICTORS: dict[str, Predict] = {
         calibrated_eep, sharpened="prediction", cross_validated=True
     ),
     "counting calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
-    "linear": _by_image(linear_predictor, "features"),
+    "linear_probe": _by_image(linear_probe, "features"),
 }
 """All predictors, in the order in which tables show them."""
 
@@ -187,7 +187,7 @@ def compare_predictors(
     seconds: dict[str, list[float]] = {name: [] for name in PREDICTORS}
     with ExitStack() as stack:
         collectors = {
-            name: stack.enter_context(Collector(labels, classes, count, options.memory_gb / len(PREDICTORS)))
+            name: stack.enter_context(PredictionWriter(labels, classes, count, options.memory_gb / len(PREDICTORS)))
             for name in PREDICTORS
         }
         for done, values in enumerate(_readings(studied.members, reader, say)):
@@ -202,10 +202,10 @@ def compare_predictors(
                 seconds[name].append(time.perf_counter() - begin)
                 collectors[name].add(said)
         rankings = {}
-        for name, collector in collectors.items():
+        for name, writer in collectors.items():
             say(f"scoring ensembles: {name}")
-            panel = collector.panel()
-            ranking = score_ensembles(panel, panel.labels, studied.size, ENSEMBLE_METRICS)
+            store = writer.store()
+            ranking = score_ensembles(store, store.labels, studied.size, ENSEMBLE_METRICS)
             rankings[name] = _in_order_of(ranking, studied.rows)
     return _compared(studied, rankings, {name: statistics.median(taken) for name, taken in seconds.items()})
 
@@ -253,7 +253,7 @@ def _compared(studied: Reached, rankings: Mapping[str, Ranking], seconds: Mappin
         for predictor, ranking in rankings.items()
         for metric in ranking.scores
     )
-    counted = rankings["counting"].scores
+    counted = rankings["eep"].scores
     differences = {name: float(abs(counted[name] - values).max()) for name, values in studied.scores.items()}
     return TargetResult(rows, len(studied.members), studied.size, differences)
 
@@ -396,10 +396,10 @@ def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]
 
 def _write(output: Path, results: Sequence[TargetResult], configuration: str) -> None:
     table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
-    with whole_file(output / TABLE) as partial:
+    with atomic_write(output / TABLE) as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
     for name, content in (("config.yaml", configuration), (PAGE, predictors_as_markdown(results))):
-        with whole_file(output / name) as partial:
+        with atomic_write(output / name) as partial:
             partial.write_text(content, "utf-8")
 
 

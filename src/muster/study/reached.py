@@ -23,18 +23,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable
 from muster.errors import ConfigError
-from muster.files import plain, whole_file, write_yaml
+from muster.files import atomic_write, plain, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
-from muster.metrics._arrays import NumpyArray
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
 from muster.report import LEARNED_HEAD
-from muster.search.selection import Selection
-from muster.tasks.clock import Clock, Progress
-from muster.tasks.evaluation import confusion_of, mean_iou
-from muster.tasks.finetuning import (
+from muster.selection.record import Selection
+from muster.training.clock import Clock, Progress
+from muster.training.evaluation import confusion_of, mean_iou
+from muster.training.finetuning import (
     WORK,
     TargetData,
     build_ensemble,
@@ -44,9 +44,9 @@ from muster.tasks.finetuning import (
     require_fittable,
     target_data,
 )
-from muster.tasks.fitting import Hardware
-from muster.tasks.settings import HeadSettings, TrainingSettings
-from muster.tasks.training import EnsembleTraining
+from muster.training.fitting import Hardware
+from muster.training.modules import EnsembleTraining
+from muster.training.settings import HeadSettings, TrainingSettings
 
 RANDOM = "random"
 SCRATCH = "scratch-"
@@ -267,5 +267,5 @@ def _correlations(scores: Float[NumpyArray, " rows"], reached: Float[NumpyArray,
 def _write(folder: Path, result: StudyResult, table: pd.DataFrame, module: EnsembleTraining) -> None:
     write_yaml(folder / "study.yaml", plain(asdict(result)))
     for name, content in (("ensembles.csv", table), ("history.csv", pd.DataFrame(module.history))):
-        with whole_file(folder / name) as partial:
+        with atomic_write(folder / name) as partial:
             content.to_csv(partial, index=False, float_format="%.6g")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from muster.arrays import NumpyArray
 from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError
 from muster.metrics import ENSEMBLE_METRICS
-from muster.metrics._arrays import NumpyArray
 from muster.pool import Member, Pool
 
 ENSEMBLES = "ensembles.csv"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muster.data.worlds.canvas import Area, Canvas, Palette
-from muster.data.worlds.dice import Floats
+from muster.data.worlds.random_generator import Floats
+from muster.data.worlds.renderer import Area, Palette, Renderer
 
 FINE = ("meadow", "crop", "soil", "tree", "road", "path", "roof", "water", "pool", "vehicle", "boat", "car_park")
 
@@ -58,175 +58,179 @@ class _Land:
         return self.sin * p + self.cos * q, self.cos * p - self.sin * q
 
 
-def draw(canvas: Canvas) -> None:
+def draw(renderer: Renderer) -> None:
     """Paint one piece of land, ground first."""
-    dice = canvas.dice
-    cos, sin = dice.pick(_TURNS)
-    sin = sin * dice.pick((-1.0, 1.0))
-    y, x = canvas.y, canvas.x
+    generator = renderer.generator
+    cos, sin = generator.pick(_TURNS)
+    sin = sin * generator.pick((-1.0, 1.0))
+    y, x = renderer.y, renderer.x
     land = _Land(cos, sin, x * np.float32(cos) + y * np.float32(sin), y * np.float32(cos) - x * np.float32(sin))
-    _fields(canvas, land)
-    if dice.chance(canvas.amount("water", 0.35)):
-        _water(canvas)
-    if dice.chance(canvas.amount("path", 0.4)):
-        _strip(canvas, land, dice.chance(0.5), "path", 0.018)
-    crossing = _streets(canvas, land)
-    _houses(canvas, land, crossing)
-    _trees(canvas)
+    _fields(renderer, land)
+    if generator.chance(renderer.amount("water", 0.35)):
+        _water(renderer)
+    if generator.chance(renderer.amount("path", 0.4)):
+        _strip(renderer, land, generator.chance(0.5), "path", 0.018)
+    crossing = _streets(renderer, land)
+    _houses(renderer, land, crossing)
+    _trees(renderer)
 
 
-def _fields(canvas: Canvas, land: _Land) -> None:
+def _fields(renderer: Renderer, land: _Land) -> None:
     """A patchwork of fields between uneven grid lines."""
-    dice = canvas.dice
-    reach = canvas.aspect + 1.0
-    cuts = [[dice.uniform(-0.8, reach) for _ in range(6 + int(3 / canvas.style.zoom))] for _ in range(2)]
+    generator = renderer.generator
+    reach = renderer.aspect + 1.0
+    cuts = [[generator.uniform(-0.8, reach) for _ in range(6 + int(3 / renderer.style.zoom))] for _ in range(2)]
     column = sum((land.p > np.float32(c)).astype(np.intp) for c in cuts[0])
     row = sum((land.q > np.float32(c)).astype(np.intp) for c in cuts[1])
     cell = row * (len(cuts[0]) + 1) + column
     count = (len(cuts[0]) + 1) * (len(cuts[1]) + 1)
-    kinds = ["crop"] * round(4 * canvas.amount("crop", 1.0)) + ["soil"] * round(2 * canvas.amount("soil", 1.0))
-    kinds += ["meadow"] * round(2 * canvas.amount("meadow", 1.0))
-    chosen = [dice.pick(kinds) for _ in range(count)]
-    tones = np.array([canvas.colour(kind, 0.08) for kind in chosen], np.float32)
+    kinds = ["crop"] * round(4 * renderer.amount("crop", 1.0)) + ["soil"] * round(2 * renderer.amount("soil", 1.0))
+    kinds += ["meadow"] * round(2 * renderer.amount("meadow", 1.0))
+    chosen = [generator.pick(kinds) for _ in range(count)]
+    tones = np.array([renderer.colour(kind, 0.08) for kind in chosen], np.float32)
     for kind, (surface, amount, scale) in _SURFACES.items():
         member = np.array([one == kind for one in chosen])[cell]
-        canvas.paint(canvas.everywhere(member), kind, (1.0, 1.0, 1.0), surface, amount, scale)
-    canvas.image *= tones.T[:, cell]
+        renderer.paint(renderer.everywhere(member), kind, (1.0, 1.0, 1.0), surface, amount, scale)
+    renderer.image *= tones.T[:, cell]
     # Ploughed lines follow the grid.
-    line = land.q * np.float32(72 / canvas.style.cell)
-    ploughed = (canvas.labels == FINE.index("crop")) & (line - np.floor(line) < np.float32(0.5))
-    canvas.shade(canvas.everywhere(ploughed), 0.74)
+    line = land.q * np.float32(72 / renderer.style.cell)
+    ploughed = (renderer.labels == FINE.index("crop")) & (line - np.floor(line) < np.float32(0.5))
+    renderer.shade(renderer.everywhere(ploughed), 0.74)
 
 
-def _water(canvas: Canvas) -> None:
+def _water(renderer: Renderer) -> None:
     """A lake, or a river in a bend."""
-    dice = canvas.dice
-    if dice.chance(canvas.amount("lake", 0.4)):
-        lake = canvas.ellipse(
-            dice.uniform(0.1, 0.9),
-            dice.uniform(0.1, 0.9) * canvas.aspect,
-            dice.uniform(0.14, 0.34),
-            dice.uniform(0.14, 0.4),
+    generator = renderer.generator
+    if generator.chance(renderer.amount("lake", 0.4)):
+        lake = renderer.ellipse(
+            generator.uniform(0.1, 0.9),
+            generator.uniform(0.1, 0.9) * renderer.aspect,
+            generator.uniform(0.14, 0.34),
+            generator.uniform(0.14, 0.4),
         )
-        canvas.paint(lake, "water", canvas.colour("water"), "ripples", 0.06, 0.8)
+        renderer.paint(lake, "water", renderer.colour("water"), "ripples", 0.06, 0.8)
         area = lake
     else:
-        bend, tilt, start = dice.uniform(-1.2, 1.2), dice.uniform(-0.5, 0.5), dice.uniform(0.2, 0.8)
-        along = canvas.x / np.float32(canvas.aspect) - np.float32(0.5)
+        bend, tilt, start = generator.uniform(-1.2, 1.2), generator.uniform(-0.5, 0.5), generator.uniform(0.2, 0.8)
+        along = renderer.x / np.float32(renderer.aspect) - np.float32(0.5)
         middle = np.float32(start) + along * np.float32(tilt) + along * along * np.float32(bend)
-        width = np.float32(dice.uniform(0.05, 0.15) * canvas.amount("river", 1.0))
-        area = canvas.everywhere(np.abs(canvas.y - middle) < width)
-        canvas.paint(area, "water", canvas.colour("water"), "ripples", 0.06, 0.8)
-    for _ in range(dice.count(canvas.amount("boat", 1.0))):
-        _boat(canvas, area)
+        width = np.float32(generator.uniform(0.05, 0.15) * renderer.amount("river", 1.0))
+        area = renderer.everywhere(np.abs(renderer.y - middle) < width)
+        renderer.paint(area, "water", renderer.colour("water"), "ripples", 0.06, 0.8)
+    for _ in range(generator.count(renderer.amount("boat", 1.0))):
+        _boat(renderer, area)
 
 
-def _boat(canvas: Canvas, water: Area) -> None:
+def _boat(renderer: Renderer, water: Area) -> None:
     """A boat, if the place picked for it is wet."""
-    dice = canvas.dice
-    y, x = dice.uniform(0.05, 0.95), dice.uniform(0.05, 0.95) * canvas.aspect
-    row, col = int(y * canvas.height) - water.rows.start, int(x * canvas.height) - water.cols.start
+    generator = renderer.generator
+    y, x = generator.uniform(0.05, 0.95), generator.uniform(0.05, 0.95) * renderer.aspect
+    row, col = int(y * renderer.height) - water.rows.start, int(x * renderer.height) - water.cols.start
     inside = water.inside
     if inside is None or not (0 <= row < inside.shape[0] and 0 <= col < inside.shape[1] and inside[row, col]):
         return
-    size = dice.uniform(0.04, 0.07) * canvas.style.zoom
-    canvas.shade(canvas.ellipse(y + 0.02, x + 0.01, size * 0.5, size), 0.7)
-    canvas.paint(canvas.ellipse(y, x, size * 0.45, size), "boat", canvas.colour("boat"))
+    size = generator.uniform(0.04, 0.07) * renderer.style.zoom
+    renderer.shade(renderer.ellipse(y + 0.02, x + 0.01, size * 0.5, size), 0.7)
+    renderer.paint(renderer.ellipse(y, x, size * 0.45, size), "boat", renderer.colour("boat"))
 
 
-def _strip(canvas: Canvas, land: _Land, along: bool, name: str, half: float) -> float:
+def _strip(renderer: Renderer, land: _Land, along: bool, name: str, half: float) -> float:
     """A straight strip through the land, along or across the grid; returns where."""
     axis = land.q if along else land.p
-    at = canvas.dice.uniform(0.15, 0.85) * (1.0 if along else canvas.aspect)
+    at = renderer.generator.uniform(0.15, 0.85) * (1.0 if along else renderer.aspect)
     if along:
-        at -= land.sin * canvas.aspect * 0.5
+        at -= land.sin * renderer.aspect * 0.5
     middle = np.abs(axis - np.float32(at))
-    canvas.paint(canvas.everywhere(middle < np.float32(half)), name, canvas.colour(name), "speckle", 0.06)
+    renderer.paint(renderer.everywhere(middle < np.float32(half)), name, renderer.colour(name), "speckle", 0.06)
     if name == "road":
         other = (land.p if along else land.q) * np.float32(9)
         dash = (middle < np.float32(0.008)) & (other - np.floor(other) < np.float32(0.5))
-        canvas.paint(canvas.everywhere(dash), name, canvas.colour("line"))
+        renderer.paint(renderer.everywhere(dash), name, renderer.colour("line"))
     return at
 
 
-def _streets(canvas: Canvas, land: _Land) -> list[tuple[bool, float, float]]:
+def _streets(renderer: Renderer, land: _Land) -> list[tuple[bool, float, float]]:
     """Roads with traffic; for each whether it follows p, where, and its half width."""
-    dice = canvas.dice
+    generator = renderer.generator
     found = []
-    for _ in range(dice.count(canvas.amount("road", 1.3))):
-        along, half = dice.chance(0.6), dice.uniform(0.035, 0.055) * canvas.style.zoom
-        at = _strip(canvas, land, along, "road", half)
+    for _ in range(generator.count(renderer.amount("road", 1.3))):
+        along, half = generator.chance(0.6), generator.uniform(0.035, 0.055) * renderer.style.zoom
+        at = _strip(renderer, land, along, "road", half)
         found.append((along, at, half))
-        for _ in range(dice.count(canvas.amount("vehicle", 1.5))):
-            where = dice.uniform(0.0, canvas.aspect)
-            lane = at + dice.pick((-0.5, 0.5)) * half
+        for _ in range(generator.count(renderer.amount("vehicle", 1.5))):
+            where = generator.uniform(0.0, renderer.aspect)
+            lane = at + generator.pick((-0.5, 0.5)) * half
             p, q = (where, lane) if along else (lane, where)
-            _vehicle(canvas, land, p, q, along)
+            _vehicle(renderer, land, p, q, along)
     return found
 
 
-def _slab(canvas: Canvas, land: _Land, p: float, q: float, half_p: float, half_q: float) -> Area:
+def _slab(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, half_q: float) -> Area:
     """A rectangle in line with the grid."""
-    return canvas.polygon(
+    return renderer.polygon(
         land.place(p - half_p, q - half_q), land.place(p + half_p, q - half_q),
         land.place(p + half_p, q + half_q), land.place(p - half_p, q + half_q),
     )  # fmt: skip
 
 
-def _vehicle(canvas: Canvas, land: _Land, p: float, q: float, along: bool) -> None:
-    long, wide = 0.034 * canvas.style.zoom, 0.017 * canvas.style.zoom
+def _vehicle(renderer: Renderer, land: _Land, p: float, q: float, along: bool) -> None:
+    long, wide = 0.034 * renderer.style.zoom, 0.017 * renderer.style.zoom
     half_p, half_q = (long, wide) if along else (wide, long)
-    canvas.paint(_slab(canvas, land, p, q, half_p, half_q), "vehicle", canvas.colour("vehicle"))
-    canvas.shade(_slab(canvas, land, p, q, half_p * 0.4, half_q * 0.7), 0.55)
+    renderer.paint(_slab(renderer, land, p, q, half_p, half_q), "vehicle", renderer.colour("vehicle"))
+    renderer.shade(_slab(renderer, land, p, q, half_p * 0.4, half_q * 0.7), 0.55)
 
 
-def _houses(canvas: Canvas, land: _Land, streets: list[tuple[bool, float, float]]) -> None:
+def _houses(renderer: Renderer, land: _Land, streets: list[tuple[bool, float, float]]) -> None:
     """Houses beside the streets, and a few elsewhere, with yards, pools and car parks."""
-    dice, zoom = canvas.dice, canvas.style.zoom
-    for _ in range(dice.count(canvas.amount("roof", 4.0))):
-        half_p, half_q = dice.uniform(0.05, 0.11) * zoom, dice.uniform(0.045, 0.08) * zoom
-        p, q = dice.uniform(-0.1, canvas.aspect), dice.uniform(-0.3, 1.1)
-        if streets and dice.chance(0.7):
-            along, at, half = dice.pick(streets)
-            beside = at + dice.pick((-1, 1)) * (half + dice.uniform(0.02, 0.05) + (half_q if along else half_p))
-            p, q = (p, beside) if along else (beside, dice.uniform(0.0, 1.0))
-        if dice.chance(canvas.amount("pool", 0.12)):
-            pool = _slab(canvas, land, p + half_p * 1.7, q, half_p * 0.45, half_q * 0.5)
-            canvas.paint(pool, "pool", canvas.colour("pool"), "ripples", 0.05, 0.5)
-        if dice.chance(canvas.amount("car_park", 0.08)):
-            _car_park(canvas, land, p, q)
+    generator, zoom = renderer.generator, renderer.style.zoom
+    for _ in range(generator.count(renderer.amount("roof", 4.0))):
+        half_p, half_q = generator.uniform(0.05, 0.11) * zoom, generator.uniform(0.045, 0.08) * zoom
+        p, q = generator.uniform(-0.1, renderer.aspect), generator.uniform(-0.3, 1.1)
+        if streets and generator.chance(0.7):
+            along, at, half = generator.pick(streets)
+            beside = at + generator.pick((-1, 1)) * (
+                half + generator.uniform(0.02, 0.05) + (half_q if along else half_p)
+            )
+            p, q = (p, beside) if along else (beside, generator.uniform(0.0, 1.0))
+        if generator.chance(renderer.amount("pool", 0.12)):
+            pool = _slab(renderer, land, p + half_p * 1.7, q, half_p * 0.45, half_q * 0.5)
+            renderer.paint(pool, "pool", renderer.colour("pool"), "ripples", 0.05, 0.5)
+        if generator.chance(renderer.amount("car_park", 0.08)):
+            _car_park(renderer, land, p, q)
         else:
-            _roof(canvas, land, p, q, half_p, half_q)
+            _roof(renderer, land, p, q, half_p, half_q)
 
 
-def _roof(canvas: Canvas, land: _Land, p: float, q: float, half_p: float, half_q: float) -> None:
+def _roof(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, half_q: float) -> None:
     """A gable roof: a bright and a dark side, and a shadow."""
-    dice = canvas.dice
-    canvas.shade(_slab(canvas, land, p + 0.025, q + 0.03, half_p, half_q), 0.5)
-    colour = canvas.colour("roof")
-    canvas.paint(_slab(canvas, land, p, q, half_p, half_q), "roof", colour, "bricks", 0.10, 0.5)
-    if dice.chance(0.75):
-        canvas.shade(_slab(canvas, land, p, q + half_q / 2, half_p, half_q / 2), 0.7)
-    if dice.chance(0.5):
-        canvas.shade(_slab(canvas, land, p - half_p * 0.5, q - half_q * 0.4, 0.016, 0.016), 0.45)
+    generator = renderer.generator
+    renderer.shade(_slab(renderer, land, p + 0.025, q + 0.03, half_p, half_q), 0.5)
+    colour = renderer.colour("roof")
+    renderer.paint(_slab(renderer, land, p, q, half_p, half_q), "roof", colour, "bricks", 0.10, 0.5)
+    if generator.chance(0.75):
+        renderer.shade(_slab(renderer, land, p, q + half_q / 2, half_p, half_q / 2), 0.7)
+    if generator.chance(0.5):
+        renderer.shade(_slab(renderer, land, p - half_p * 0.5, q - half_q * 0.4, 0.016, 0.016), 0.45)
 
 
-def _car_park(canvas: Canvas, land: _Land, p: float, q: float) -> None:
-    half = 0.13 * canvas.style.zoom
-    canvas.paint(_slab(canvas, land, p, q, half, half * 0.8), "car_park", canvas.colour("car_park"), "speckle", 0.06)
+def _car_park(renderer: Renderer, land: _Land, p: float, q: float) -> None:
+    half = 0.13 * renderer.style.zoom
+    renderer.paint(
+        _slab(renderer, land, p, q, half, half * 0.8), "car_park", renderer.colour("car_park"), "speckle", 0.06
+    )
     for step in range(-2, 3):
-        if canvas.dice.chance(0.6):
-            _vehicle(canvas, land, p + step * half * 0.38, q + canvas.dice.pick((-0.4, 0.4)) * half, False)
+        if renderer.generator.chance(0.6):
+            _vehicle(renderer, land, p + step * half * 0.38, q + renderer.generator.pick((-0.4, 0.4)) * half, False)
 
 
-def _trees(canvas: Canvas) -> None:
+def _trees(renderer: Renderer) -> None:
     """Single trees and groves, each crown with its shadow."""
-    dice, zoom = canvas.dice, canvas.style.zoom
-    for _ in range(dice.count(canvas.amount("grove", 2.5))):
-        y, x = dice.uniform(0.0, 1.0), dice.uniform(0.0, canvas.aspect)
-        colour = canvas.colour("tree")
-        for _ in range(1 + dice.count(1.8)):
-            size = dice.uniform(0.035, 0.075) * zoom
-            y, x = y + dice.uniform(-1.4, 1.4) * size, x + dice.uniform(-1.4, 1.4) * size
-            canvas.shade(canvas.ellipse(y + size * 0.5, x + size * 0.4, size, size), 0.6)
-            canvas.paint(canvas.ellipse(y, x, size, size), "tree", colour, "leaves", 0.22, 0.7)
+    generator, zoom = renderer.generator, renderer.style.zoom
+    for _ in range(generator.count(renderer.amount("grove", 2.5))):
+        y, x = generator.uniform(0.0, 1.0), generator.uniform(0.0, renderer.aspect)
+        colour = renderer.colour("tree")
+        for _ in range(1 + generator.count(1.8)):
+            size = generator.uniform(0.035, 0.075) * zoom
+            y, x = y + generator.uniform(-1.4, 1.4) * size, x + generator.uniform(-1.4, 1.4) * size
+            renderer.shade(renderer.ellipse(y + size * 0.5, x + size * 0.4, size, size), 0.6)
+            renderer.paint(renderer.ellipse(y, x, size, size), "tree", colour, "leaves", 0.22, 0.7)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from muster.data.worlds import aerial, driving, indoor, looks, underwater
-from muster.data.worlds.canvas import Canvas, Palette, Style
+from muster.data.worlds import aerial, driving, indoor, styles, underwater
+from muster.data.worlds.renderer import Palette, Renderer, Style
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Domain:
     name: str
     fine: tuple[str, ...]
     palette: Palette
-    draw: Callable[[Canvas], None]
+    draw: Callable[[Renderer], None]
 
 
 DRIVING = Domain("driving", driving.FINE, driving.PALETTE, driving.draw)
@@ -58,7 +58,7 @@ class World:
 WORLDS: Mapping[str, World] = {
     "harbour_drive": World(
         domain="driving",
-        scenes=((DRIVING, looks.HARBOUR),),
+        scenes=((DRIVING, styles.HARBOUR),),
         labels={
             "sky": "sky",
             "building": "building",
@@ -76,7 +76,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "city_drive": World(
         domain="driving",
-        scenes=((DRIVING, looks.CITY),),
+        scenes=((DRIVING, styles.CITY),),
         labels={
             "road": "road",
             "lane marking": "marking",
@@ -96,7 +96,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "night_drive": World(
         domain="driving",
-        scenes=((DRIVING, looks.NIGHT),),
+        scenes=((DRIVING, styles.NIGHT),),
         labels={
             "ground": "road marking pavement grass",
             "structure": "building",
@@ -112,7 +112,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "country_drive": World(
         domain="driving",
-        scenes=((DRIVING, looks.COUNTRY),),
+        scenes=((DRIVING, styles.COUNTRY),),
         labels={
             "carriageway": "road pavement",
             "marking": "marking",
@@ -127,7 +127,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "farmland": World(
         domain="aerial",
-        scenes=((AERIAL, looks.FARM),),
+        scenes=((AERIAL, styles.FARM),),
         labels={
             "meadow": "meadow",
             "crop": "crop",
@@ -141,7 +141,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "suburb": World(
         domain="aerial",
-        scenes=((AERIAL, looks.SUBURB),),
+        scenes=((AERIAL, styles.SUBURB),),
         labels={
             "lawn": "meadow",
             "bare ground": "crop soil path",
@@ -156,7 +156,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "delta": World(
         domain="aerial",
-        scenes=((AERIAL, looks.DELTA),),
+        scenes=((AERIAL, styles.DELTA),),
         labels={
             "water": "water",
             "boat": "boat",
@@ -169,7 +169,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "parlour": World(
         domain="indoor",
-        scenes=((INDOOR, looks.PARLOUR),),
+        scenes=((INDOOR, styles.PARLOUR),),
         labels={
             "wall": "wall",
             "ceiling": "ceiling",
@@ -187,7 +187,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "office": World(
         domain="indoor",
-        scenes=((INDOOR, looks.OFFICE),),
+        scenes=((INDOOR, styles.OFFICE),),
         labels={
             "wall": "wall ceiling",
             "floor": "floor rug",
@@ -202,7 +202,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "attic": World(
         domain="indoor",
-        scenes=((INDOOR, looks.ATTIC),),
+        scenes=((INDOOR, styles.ATTIC),),
         labels={
             "wall": "wall picture door",
             "ceiling": "ceiling",
@@ -216,7 +216,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "reef": World(
         domain="underwater",
-        scenes=((UNDERWATER, looks.REEF),),
+        scenes=((UNDERWATER, styles.REEF),),
         labels={
             "water": "open_water",
             "sand": "sand",
@@ -232,7 +232,7 @@ WORLDS: Mapping[str, World] = {
     ),
     "trench": World(
         domain="underwater",
-        scenes=((UNDERWATER, looks.TRENCH),),
+        scenes=((UNDERWATER, styles.TRENCH),),
         labels={
             "water": "open_water bubbles",
             "bottom": "sand rock",
@@ -247,10 +247,10 @@ WORLDS: Mapping[str, World] = {
     "almanac": World(
         domain="broad",
         scenes=(
-            (DRIVING, looks.VARIED),
-            (AERIAL, looks.VARIED),
-            (INDOOR, looks.VARIED),
-            (UNDERWATER, looks.VARIED_SEA),
+            (DRIVING, styles.VARIED),
+            (AERIAL, styles.VARIED),
+            (INDOOR, styles.VARIED),
+            (UNDERWATER, styles.VARIED_SEA),
         ),
         labels={
             "sky": "sky",

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from muster.data.spec import VOID, Sample
-from muster.data.worlds.canvas import Canvas
 from muster.data.worlds.catalogue import WORLDS, Domain
-from muster.data.worlds.dice import Dice
+from muster.data.worlds.random_generator import Generator
+from muster.data.worlds.renderer import Renderer
 from muster.errors import DatasetError, unknown_name
 
 
@@ -37,12 +37,12 @@ def read_picture(name: str, identifier: str) -> Sample:
         )
     world = WORLDS[name]
     # The world's name is part of the key, so no two worlds show the same scenes.
-    dice = Dice((zlib.crc32(name.encode()) << 24) + int(identifier))
+    generator = Generator((zlib.crc32(name.encode()) << 24) + int(identifier))
     domain, style = world.scenes[int(identifier) % len(world.scenes)]
-    canvas = Canvas(dice, style, world.size, domain.fine, domain.palette)
-    domain.draw(canvas)
-    image = canvas.finish()
-    mask = _coarsen(name, int(identifier) % len(world.scenes))[canvas.labels]
+    renderer = Renderer(generator, style, world.size, domain.fine, domain.palette)
+    domain.draw(renderer)
+    image = renderer.finish()
+    mask = _coarsen(name, int(identifier) % len(world.scenes))[renderer.labels]
     if world.borders:
         _void_borders(mask)
     return Sample(identifier, torch.from_numpy(image), torch.from_numpy(mask))

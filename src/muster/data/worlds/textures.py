@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from muster.data.worlds.dice import Floats, noise
+from muster.data.worlds.random_generator import Floats, noise
 
 TILE = 256
 """Side of a tile in pixels; a picture may be half as large."""

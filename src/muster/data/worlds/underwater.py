@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from muster.data.worlds.canvas import Canvas, Palette
-from muster.data.worlds.dice import Floats
+from muster.data.worlds.random_generator import Floats
+from muster.data.worlds.renderer import Palette, Renderer
 from muster.data.worlds.textures import TILE, texture
 
 FINE = ("open_water", "sand", "rock", "brain_coral", "fan_coral", "kelp", "fish", "diver", "wreck", "bubbles", "urchin")
@@ -27,55 +27,55 @@ PALETTE: Palette = {
 }
 
 
-def draw(canvas: Canvas) -> None:
+def draw(renderer: Renderer) -> None:
     """Paint one view under water, far things first, then what the water does to light."""
-    dice = canvas.dice
-    _water(canvas)
-    floor = _bottom(canvas, dice.uniform(0.55, 0.82))
-    if dice.chance(canvas.amount("wreck", 0.2)):
-        _wreck(canvas, floor)
-    _growth(canvas, floor)
-    for _ in range(dice.count(canvas.amount("fish", 3.0))):
+    generator = renderer.generator
+    _water(renderer)
+    floor = _bottom(renderer, generator.uniform(0.55, 0.82))
+    if generator.chance(renderer.amount("wreck", 0.2)):
+        _wreck(renderer, floor)
+    _growth(renderer, floor)
+    for _ in range(generator.count(renderer.amount("fish", 3.0))):
         _fish(
-            canvas,
-            dice.uniform(0.1, 0.85),
-            dice.uniform(0.0, canvas.aspect),
-            dice.uniform(0.05, 0.13) * canvas.style.zoom,
+            renderer,
+            generator.uniform(0.1, 0.85),
+            generator.uniform(0.0, renderer.aspect),
+            generator.uniform(0.05, 0.13) * renderer.style.zoom,
         )
-    if dice.chance(canvas.amount("school", 0.3)):
-        _school(canvas)
-    if dice.chance(canvas.amount("diver", 0.3)):
-        _diver(canvas)
-    _light(canvas)
+    if generator.chance(renderer.amount("school", 0.3)):
+        _school(renderer)
+    if generator.chance(renderer.amount("diver", 0.3)):
+        _diver(renderer)
+    _light(renderer)
 
 
-def _water(canvas: Canvas) -> None:
-    canvas.paint(canvas.everywhere(), "open_water", canvas.colour("open_water"), "clouds", 0.06, 1.5)
-    canvas.image *= np.float32(1.25) - canvas.y * np.float32(0.6)
+def _water(renderer: Renderer) -> None:
+    renderer.paint(renderer.everywhere(), "open_water", renderer.colour("open_water"), "clouds", 0.06, 1.5)
+    renderer.image *= np.float32(1.25) - renderer.y * np.float32(0.6)
 
 
-def _outline(canvas: Canvas, level: float, height: float) -> Floats:
+def _outline(renderer: Renderer, level: float, height: float) -> Floats:
     """An uneven line across the picture, float32 ``[1, w]``: the row of a ridge in each column."""
-    cell = max(2, int(canvas.style.cell * canvas.height / 64))
-    row, left = canvas.dice.below(TILE), canvas.dice.below(TILE - canvas.width + 1)
-    rise = texture("clouds", cell)[row : row + 1, left : left + canvas.width]
+    cell = max(2, int(renderer.style.cell * renderer.height / 64))
+    row, left = renderer.generator.below(TILE), renderer.generator.below(TILE - renderer.width + 1)
+    rise = texture("clouds", cell)[row : row + 1, left : left + renderer.width]
     return np.float32(level) - rise * np.float32(height)
 
 
-def _bottom(canvas: Canvas, level: float) -> float:
+def _bottom(renderer: Renderer, level: float) -> float:
     """Far rocks, then the sea floor; returns its row."""
-    dice = canvas.dice
-    if dice.chance(canvas.amount("ridge", 0.5)):
-        ridge = canvas.everywhere(canvas.y >= _outline(canvas, level - dice.uniform(0.02, 0.15), 0.12))
-        canvas.paint(ridge, "rock", canvas.hazed(canvas.colour("rock"), 0.45), "clouds", 0.15, 0.5)
-    floor = canvas.everywhere(canvas.y >= _outline(canvas, level, 0.04))
-    canvas.paint(floor, "sand", canvas.colour("sand"), "ripples", 0.09, 0.9)
+    generator = renderer.generator
+    if generator.chance(renderer.amount("ridge", 0.5)):
+        ridge = renderer.everywhere(renderer.y >= _outline(renderer, level - generator.uniform(0.02, 0.15), 0.12))
+        renderer.paint(ridge, "rock", renderer.hazed(renderer.colour("rock"), 0.45), "clouds", 0.15, 0.5)
+    floor = renderer.everywhere(renderer.y >= _outline(renderer, level, 0.04))
+    renderer.paint(floor, "sand", renderer.colour("sand"), "ripples", 0.09, 0.9)
     return level
 
 
-def _growth(canvas: Canvas, floor: float) -> None:
+def _growth(renderer: Renderer, floor: float) -> None:
     """Rocks, corals, kelp and urchins on the bottom, far ones first."""
-    dice = canvas.dice
+    generator = renderer.generator
     makers = {
         "rock": (_rock, 1.8),
         "brain_coral": (_brain_coral, 1.6),
@@ -84,167 +84,176 @@ def _growth(canvas: Canvas, floor: float) -> None:
         "urchin": (_urchin, 0.7),
     }
     things = [
-        (dice.uniform(floor, 1.02), name)
+        (generator.uniform(floor, 1.02), name)
         for name, (_, default) in makers.items()
-        for _ in range(dice.count(canvas.amount(name, default)))
+        for _ in range(generator.count(renderer.amount(name, default)))
     ]
     for foot, name in sorted(things):
-        size = (0.65 + (foot - floor) * 1.8) * canvas.style.zoom
-        makers[name][0](canvas, foot, dice.uniform(0.0, canvas.aspect), size)
+        size = (0.65 + (foot - floor) * 1.8) * renderer.style.zoom
+        makers[name][0](renderer, foot, generator.uniform(0.0, renderer.aspect), size)
 
 
-def _rock(canvas: Canvas, foot: float, x: float, size: float) -> None:
-    dice, colour = canvas.dice, canvas.colour("rock")
+def _rock(renderer: Renderer, foot: float, x: float, size: float) -> None:
+    generator, colour = renderer.generator, renderer.colour("rock")
     for _ in range(2):
-        half = dice.uniform(0.07, 0.15) * size
-        boulder = canvas.ellipse(
-            foot - half * 0.3, x + dice.uniform(-0.08, 0.08) * size, half * dice.uniform(0.6, 1.0), half
+        half = generator.uniform(0.07, 0.15) * size
+        boulder = renderer.ellipse(
+            foot - half * 0.3, x + generator.uniform(-0.08, 0.08) * size, half * generator.uniform(0.6, 1.0), half
         )
-        canvas.paint(boulder, "rock", colour, "clouds", 0.2, 0.4)
+        renderer.paint(boulder, "rock", colour, "clouds", 0.2, 0.4)
 
 
-def _brain_coral(canvas: Canvas, foot: float, x: float, size: float) -> None:
-    half = canvas.dice.uniform(0.07, 0.14) * size
-    canvas.shade(canvas.ellipse(foot, x, 0.03, half * 1.15), 0.6)
-    canvas.paint(
-        canvas.ellipse(foot - half * 0.5, x, half * 0.75, half),
+def _brain_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
+    half = renderer.generator.uniform(0.07, 0.14) * size
+    renderer.shade(renderer.ellipse(foot, x, 0.03, half * 1.15), 0.6)
+    renderer.paint(
+        renderer.ellipse(foot - half * 0.5, x, half * 0.75, half),
         "brain_coral",
-        canvas.colour("brain_coral"),
+        renderer.colour("brain_coral"),
         "maze",
         0.2,
         0.6,
     )
 
 
-def _fan_coral(canvas: Canvas, foot: float, x: float, size: float) -> None:
+def _fan_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """Branches that spread from one foot."""
-    dice, colour = canvas.dice, canvas.colour("fan_coral")
-    tall = dice.uniform(0.16, 0.28) * size
+    generator, colour = renderer.generator, renderer.colour("fan_coral")
+    tall = generator.uniform(0.16, 0.28) * size
     thick = 0.016 * size + 0.006
     for step in range(-2, 3):
-        tip = x + step * tall * dice.uniform(0.2, 0.32)
+        tip = x + step * tall * generator.uniform(0.2, 0.32)
         top = foot - tall * (1.0 - 0.07 * step * step)
-        branch = canvas.polygon((foot, x - thick), (foot, x + thick), (top, tip + thick), (top, tip - thick))
-        canvas.paint(branch, "fan_coral", colour, "speckle", 0.12)
-        canvas.paint(canvas.ellipse(top, tip, thick * 1.9, thick * 1.9), "fan_coral", colour)
+        branch = renderer.polygon((foot, x - thick), (foot, x + thick), (top, tip + thick), (top, tip - thick))
+        renderer.paint(branch, "fan_coral", colour, "speckle", 0.12)
+        renderer.paint(renderer.ellipse(top, tip, thick * 1.9, thick * 1.9), "fan_coral", colour)
 
 
-def _kelp(canvas: Canvas, foot: float, x: float, size: float) -> None:
+def _kelp(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """Long leaves that sway."""
-    dice, colour = canvas.dice, canvas.colour("kelp")
+    generator, colour = renderer.generator, renderer.colour("kelp")
     for _ in range(3):
-        x += dice.uniform(-0.07, 0.07) * size
+        x += generator.uniform(-0.07, 0.07) * size
         tall, sway, wide = (
-            dice.uniform(0.25, 0.6) * size,
-            dice.uniform(-0.35, 0.35),
-            dice.uniform(0.018, 0.032) * size + 0.004,
+            generator.uniform(0.25, 0.6) * size,
+            generator.uniform(-0.35, 0.35),
+            generator.uniform(0.018, 0.032) * size + 0.004,
         )
-        box = canvas.box(foot - tall, x - abs(sway) * tall - wide, foot, x + abs(sway) * tall + wide)
-        up = (np.float32(foot) - canvas.y[box.rows]) * np.float32(1 / tall)
+        box = renderer.box(foot - tall, x - abs(sway) * tall - wide, foot, x + abs(sway) * tall + wide)
+        up = (np.float32(foot) - renderer.y[box.rows]) * np.float32(1 / tall)
         middle = np.float32(x) + up * up * np.float32(sway * tall)
-        inside = np.abs(canvas.x[:, box.cols] - middle) <= np.float32(wide) * (np.float32(1.15) - up)
-        canvas.paint(box._replace(inside=inside), "kelp", colour, "planks", 0.12, 0.6)
+        inside = np.abs(renderer.x[:, box.cols] - middle) <= np.float32(wide) * (np.float32(1.15) - up)
+        renderer.paint(box._replace(inside=inside), "kelp", colour, "planks", 0.12, 0.6)
 
 
-def _urchin(canvas: Canvas, foot: float, x: float, size: float) -> None:
+def _urchin(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half = 0.055 * size
-    canvas.paint(canvas.ellipse(foot - half * 0.6, x, half, half), "urchin", canvas.colour("urchin"), "speckle", 0.4)
+    renderer.paint(
+        renderer.ellipse(foot - half * 0.6, x, half, half), "urchin", renderer.colour("urchin"), "speckle", 0.4
+    )
 
 
-def _fish(canvas: Canvas, y: float, x: float, long: float) -> None:
-    dice = canvas.dice
-    way = dice.pick((-1, 1))
-    colour = canvas.hazed(canvas.colour("fish"), dice.uniform(0.0, 0.35))
-    tail = canvas.polygon(
+def _fish(renderer: Renderer, y: float, x: float, long: float) -> None:
+    generator = renderer.generator
+    way = generator.pick((-1, 1))
+    colour = renderer.hazed(renderer.colour("fish"), generator.uniform(0.0, 0.35))
+    tail = renderer.polygon(
         (y, x - way * long * 0.6), (y - long * 0.42, x - way * long * 1.25), (y + long * 0.42, x - way * long * 1.25)
     )
-    canvas.paint(tail, "fish", (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8))
-    deep = long * dice.uniform(0.36, 0.6)
-    body = canvas.ellipse(y, x, deep, long)
-    canvas.paint(body, "fish", colour, dice.pick(("ribs", "dots", "speckle")), 0.14, 0.7)
-    canvas.shade(canvas.ellipse(y + deep * 0.6, x, deep * 0.4, long * 0.7), 1.25)
-    canvas.paint(
-        canvas.ellipse(y - deep * 0.2, x + way * long * 0.65, long * 0.09, long * 0.09), "fish", (0.05, 0.05, 0.06)
+    renderer.paint(tail, "fish", (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8))
+    deep = long * generator.uniform(0.36, 0.6)
+    body = renderer.ellipse(y, x, deep, long)
+    renderer.paint(body, "fish", colour, generator.pick(("ribs", "dots", "speckle")), 0.14, 0.7)
+    renderer.shade(renderer.ellipse(y + deep * 0.6, x, deep * 0.4, long * 0.7), 1.25)
+    renderer.paint(
+        renderer.ellipse(y - deep * 0.2, x + way * long * 0.65, long * 0.09, long * 0.09), "fish", (0.05, 0.05, 0.06)
     )
 
 
-def _school(canvas: Canvas) -> None:
-    dice, zoom = canvas.dice, canvas.style.zoom
-    y, x = dice.uniform(0.15, 0.5), dice.uniform(0.2, 0.8) * canvas.aspect
-    colour = canvas.hazed(canvas.colour("fish"), 0.25)
+def _school(renderer: Renderer) -> None:
+    generator, zoom = renderer.generator, renderer.style.zoom
+    y, x = generator.uniform(0.15, 0.5), generator.uniform(0.2, 0.8) * renderer.aspect
+    colour = renderer.hazed(renderer.colour("fish"), 0.25)
     for _ in range(7):
-        spot = canvas.ellipse(y + dice.uniform(-0.13, 0.13), x + dice.uniform(-0.2, 0.2), 0.016 * zoom, 0.036 * zoom)
-        canvas.paint(spot, "fish", colour)
+        spot = renderer.ellipse(
+            y + generator.uniform(-0.13, 0.13), x + generator.uniform(-0.2, 0.2), 0.016 * zoom, 0.036 * zoom
+        )
+        renderer.paint(spot, "fish", colour)
 
 
-def _diver(canvas: Canvas) -> None:
+def _diver(renderer: Renderer) -> None:
     """A swimmer with tank and fins, and the bubbles above."""
-    dice = canvas.dice
-    y, x, way = dice.uniform(0.25, 0.6), dice.uniform(0.25, 0.75) * canvas.aspect, dice.pick((-1, 1))
-    long, suit = dice.uniform(0.14, 0.22) * canvas.style.zoom, canvas.colour("suit")
-    drop = long * dice.uniform(0.0, 0.5)
+    generator = renderer.generator
+    y, x, way = generator.uniform(0.25, 0.6), generator.uniform(0.25, 0.75) * renderer.aspect, generator.pick((-1, 1))
+    long, suit = generator.uniform(0.14, 0.22) * renderer.style.zoom, renderer.colour("suit")
+    drop = long * generator.uniform(0.0, 0.5)
     for leg in (-0.12, 0.16):
         hip, toe = x - way * long * 0.6, x - way * long * 1.7
         low = y + drop + leg * long * 2
-        area = canvas.polygon(
+        area = renderer.polygon(
             (y - 0.1 * long, hip), (y + 0.16 * long, hip), (low + 0.12 * long, toe), (low - 0.05 * long, toe)
         )
-        canvas.paint(area, "diver", suit)
-        fin = canvas.ellipse(low, toe - way * long * 0.2, long * 0.1, long * 0.3)
-        canvas.paint(fin, "diver", canvas.colour("tank"))
-    canvas.paint(canvas.ellipse(y, x, long * 0.26, long * 0.75), "diver", suit)
-    canvas.paint(
-        canvas.ellipse(y - long * 0.3, x - way * long * 0.1, long * 0.14, long * 0.45), "diver", canvas.colour("tank")
+        renderer.paint(area, "diver", suit)
+        fin = renderer.ellipse(low, toe - way * long * 0.2, long * 0.1, long * 0.3)
+        renderer.paint(fin, "diver", renderer.colour("tank"))
+    renderer.paint(renderer.ellipse(y, x, long * 0.26, long * 0.75), "diver", suit)
+    renderer.paint(
+        renderer.ellipse(y - long * 0.3, x - way * long * 0.1, long * 0.14, long * 0.45),
+        "diver",
+        renderer.colour("tank"),
     )
-    canvas.paint(canvas.ellipse(y, x + way * long * 0.85, long * 0.2, long * 0.2), "diver", canvas.colour("skin"))
-    canvas.shade(
-        canvas.box(
+    renderer.paint(renderer.ellipse(y, x + way * long * 0.85, long * 0.2, long * 0.2), "diver", renderer.colour("skin"))
+    renderer.shade(
+        renderer.box(
             y - 0.06 * long, x + way * long * 0.9 - 0.06 * long, y + 0.1 * long, x + way * long * 0.9 + 0.1 * long
         ),
         0.3,
     )
     for step in range(1, 6):
         rise = y - long * (0.2 + step * 0.28)
-        ball = canvas.ellipse(
-            rise, x + way * long * 0.9 + dice.uniform(-0.03, 0.03), 0.012 + 0.003 * step, 0.012 + 0.003 * step
+        ball = renderer.ellipse(
+            rise, x + way * long * 0.9 + generator.uniform(-0.03, 0.03), 0.012 + 0.003 * step, 0.012 + 0.003 * step
         )
-        canvas.paint(ball, "bubbles", canvas.colour("bubbles"))
+        renderer.paint(ball, "bubbles", renderer.colour("bubbles"))
 
 
-def _wreck(canvas: Canvas, floor: float) -> None:
+def _wreck(renderer: Renderer, floor: float) -> None:
     """A hull half in the sand, with portholes and a mast."""
-    dice = canvas.dice
-    x, long = dice.uniform(0.2, 0.8) * canvas.aspect, dice.uniform(0.3, 0.5) * canvas.style.zoom
-    way, tall, foot = dice.pick((-1, 1)), dice.uniform(0.18, 0.28), floor + 0.06
-    colour = canvas.hazed(canvas.colour("wreck"), dice.uniform(0.05, 0.3))
-    mast = canvas.box(foot - tall * 2.2, x - 0.015, foot - tall * 0.5, x + 0.015)
-    canvas.paint(mast, "wreck", (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8))
-    hull = canvas.polygon(
+    generator = renderer.generator
+    x, long = generator.uniform(0.2, 0.8) * renderer.aspect, generator.uniform(0.3, 0.5) * renderer.style.zoom
+    way, tall, foot = generator.pick((-1, 1)), generator.uniform(0.18, 0.28), floor + 0.06
+    colour = renderer.hazed(renderer.colour("wreck"), generator.uniform(0.05, 0.3))
+    mast = renderer.box(foot - tall * 2.2, x - 0.015, foot - tall * 0.5, x + 0.015)
+    renderer.paint(mast, "wreck", (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8))
+    hull = renderer.polygon(
         (foot - tall * 1.2, x - way * long),
         (foot - tall * 0.8, x + way * long * 0.8),
         (foot, x + way * long * 0.55),
         (foot, x - way * long * 0.6),
     )
-    canvas.paint(hull, "wreck", colour, "planks", 0.16, 0.7)
-    cabin = canvas.box(foot - tall * 1.5, x - 0.12, foot - tall * 0.85, x + 0.1)
-    canvas.paint(cabin, "wreck", colour, "planks", 0.12, 0.7)
+    renderer.paint(hull, "wreck", colour, "planks", 0.16, 0.7)
+    cabin = renderer.box(foot - tall * 1.5, x - 0.12, foot - tall * 0.85, x + 0.1)
+    renderer.paint(cabin, "wreck", colour, "planks", 0.12, 0.7)
     for step in (-0.5, -0.2, 0.1, 0.4):
-        canvas.shade(canvas.ellipse(foot - tall * 0.65, x + step * long, 0.022, 0.022), 0.3)
+        renderer.shade(renderer.ellipse(foot - tall * 0.65, x + step * long, 0.022, 0.022), 0.3)
 
 
-def _light(canvas: Canvas) -> None:
+def _light(renderer: Renderer) -> None:
     """Shafts of light, murk with distance from the middle, and red that is lost with depth."""
-    dice = canvas.dice
-    slant, middle = dice.uniform(-0.8, 0.8), dice.uniform(0.2, 0.8) * canvas.aspect
+    generator = renderer.generator
+    slant, middle = generator.uniform(-0.8, 0.8), generator.uniform(0.2, 0.8) * renderer.aspect
     for step in range(2):
-        centre = np.float32(middle + step * 0.3) + canvas.y * np.float32(slant)
-        shaft = np.abs(canvas.x - centre) < np.float32(0.05) + canvas.y * np.float32(0.08)
-        canvas.shade(canvas.everywhere(shaft), 1.12)
-    murk = np.float32(dice.uniform(0.5, 1.0) * canvas.style.haze)
-    down, across = canvas.y - np.float32(0.6), (canvas.x - np.float32(canvas.aspect / 2)) / np.float32(canvas.aspect)
-    part = np.minimum(murk * (np.float32(0.4) + down * down + across * across), np.float32(0.85))
-    colour = np.array(canvas.style.haze_colour, np.float32)[:, None, None] * (
-        np.float32(1.2) - canvas.y * np.float32(0.6)
+        centre = np.float32(middle + step * 0.3) + renderer.y * np.float32(slant)
+        shaft = np.abs(renderer.x - centre) < np.float32(0.05) + renderer.y * np.float32(0.08)
+        renderer.shade(renderer.everywhere(shaft), 1.12)
+    murk = np.float32(generator.uniform(0.5, 1.0) * renderer.style.haze)
+    down, across = (
+        renderer.y - np.float32(0.6),
+        (renderer.x - np.float32(renderer.aspect / 2)) / np.float32(renderer.aspect),
     )
-    canvas.image += (colour - canvas.image) * part
-    canvas.image[0] *= np.float32(1.05) - canvas.y * np.float32(0.35)
+    part = np.minimum(murk * (np.float32(0.4) + down * down + across * across), np.float32(0.85))
+    colour = np.array(renderer.style.haze_colour, np.float32)[:, None, None] * (
+        np.float32(1.2) - renderer.y * np.float32(0.6)
+    )
+    renderer.image += (colour - renderer.image) * part
+    renderer.image[0] *= np.float32(1.05) - renderer.y * np.float32(0.35)

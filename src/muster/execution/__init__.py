@@ -1,0 +1,1 @@
+"""Execution: jobs side by side in processes of their own, watched over."""

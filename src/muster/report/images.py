@@ -1,0 +1,180 @@
+"""Pictures for reports: a few images with what each member and the ensemble say there.
+
+Axis names: ``images`` are pictures of a split, ``classes`` the target's classes, ``h`` and ``w`` one picture's sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from muster.arrays import NumpyArray
+from muster.data.spec import VOID, Dataset, Sample, Split
+from muster.data.statistics import ChannelStatistics
+from muster.data.transforms import prepare_image
+from muster.models import Segmenter
+from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.pool import Pool
+from muster.report.records import Picture
+from muster.selection.record import Selection
+
+LONGEST_SIDE = 480
+"""Pictures in reports are shrunk to this many pixels."""
+
+SURVEYED_IMAGES = 150
+"""Pictures are chosen from this many, so that a large dataset is not read for the sake of four of them."""
+
+OCCURS_FRACTION = 0.005
+"""A class counts as shown in a picture if it covers this share of the labelled pixels."""
+
+ENSEMBLE = "ensemble"
+
+
+def class_counts(split: Split, num_classes: int) -> Int64[NumpyArray, "images classes"]:
+    """Pixels of each class in each picture of a split, void not counted.
+
+    Args:
+        split: Its masks are read, all of them.
+        num_classes: Size of the label space.
+
+    Returns:
+        Counts in the order of the split.
+    """
+    counts = [torch.bincount(sample.mask.flatten().int(), minlength=VOID + 1)[:num_classes] for sample in split]
+    return torch.stack(counts).numpy() if counts else np.zeros((0, num_classes), dtype=np.int64)
+
+
+def choose_images(counts: Int64[NumpyArray, "images classes"], count: int, seed: int) -> list[int]:
+    """Choose pictures that show many classes, each adding what the ones before it do not show.
+
+    Args:
+        counts: See :func:`class_counts`.
+        count: How many; fewer come back if there are not so many.
+        seed: Decides among equally good ones.
+
+    Returns:
+        Places in the split, ascending.
+    """
+    occurs = counts > OCCURS_FRACTION * np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    chance = np.random.default_rng(seed).random(len(counts))
+    shown = np.zeros(counts.shape[1], dtype=bool)
+    chosen: list[int] = []
+    for _ in range(min(count, len(counts))):
+        # A class that was not shown yet counts like three that were.
+        merit = occurs.sum(axis=1) + 2 * (occurs & ~shown).sum(axis=1) + chance
+        merit[chosen] = -1
+        best = int(merit.argmax())
+        chosen.append(best)
+        shown |= occurs[best]
+    return sorted(chosen)
+
+
+def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
+    """A picture small enough for a report; one that is small already comes back as it is.
+
+    Args:
+        sample: As stored.
+        longest_side: In pixels.
+
+    Returns:
+        The picture, smoothly shrunk, and its mask, whose values are kept.
+    """
+    height, width = sample.mask.shape
+    if max(height, width) <= longest_side and sample.image.shape[1:] == sample.mask.shape:
+        return sample
+    scale = min(1.0, longest_side / max(height, width))
+    size = [max(1, round(height * scale)), max(1, round(width * scale))]
+    image = transforms.resize(sample.image, size, InterpolationMode.BILINEAR, antialias=True)
+    mask = transforms.resize(sample.mask[None], size, InterpolationMode.NEAREST)[0]
+    return Sample(sample.identifier, image, mask)
+
+
+def make_picture(
+    sample: Sample,
+    members: Mapping[str, Float[Tensor, "classes h w"]],
+    ensemble: Float[Tensor, "classes h w"],
+    ensemble_name: str = ENSEMBLE,
+) -> Picture:
+    """Turn probabilities into what a report shows.
+
+    Args:
+        sample: Image and mask, of the size of the probabilities.
+        members: What each member says, by its name.
+        ensemble: What they say together; the confidence is read off this.
+        ensemble_name: What to call it.
+
+    Returns:
+        The picture, on the CPU.
+    """
+    predictions = {**members, ensemble_name: ensemble}
+    mask = sample.mask.to(ensemble.device).long()
+    void = mask == VOID
+    confidence = ensemble.float().gather(0, mask.masked_fill(void, 0)[None])[0].clamp(0, 1).masked_fill(void, torch.nan)
+    labels = {name: values.argmax(dim=0).to(torch.uint8).cpu() for name, values in predictions.items()}
+    return Picture(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
+
+
+def selection_pictures(
+    selection: Selection,
+    pool: Pool,
+    target: Dataset,
+    count: int = 4,
+    device: torch.device | str = "cpu",
+    counts: Int64[NumpyArray, "images classes"] | None = None,
+) -> list[Picture]:
+    """What the chosen members say about a few target training images, before any fine-tuning.
+
+    Args:
+        selection: With the tables P(y|z) of its chosen members.
+        pool: Holds them.
+        target: The target dataset.
+        count: How many images.
+        device: Where the members run.
+        counts: What :func:`class_counts` says of :func:`surveyed`, if it is known already.
+
+    Returns:
+        The pictures; none if the selection has no tables, as one that was read from disk.
+    """
+    if not selection.tables:
+        return []
+    split = surveyed(selection, target)
+    if counts is None:
+        counts = class_counts(split, len(selection.classes))
+    models = {name: pool[name].load_model(device) for name in selection.members}
+    chosen = choose_images(counts, count, selection.probe.seed)
+    return [_selection_picture(selection, split[index], models, device) for index in chosen]
+
+
+def surveyed(selection: Selection, target: Dataset) -> Split:
+    """The target training images among which a selection's pictures are chosen."""
+    images = Split(target.spec, target.train.name, tuple(selection.train_images), target.train.read)
+    return images.subset(SURVEYED_IMAGES, selection.probe.seed)
+
+
+def _selection_picture(
+    selection: Selection, sample: Sample, models: Mapping[str, Segmenter], device: torch.device | str
+) -> Picture:
+    """One image, every member in turn."""
+    small = shrink(sample)
+    statistics = ChannelStatistics(_three(selection.mean), _three(selection.std))
+    image = prepare_image(sample.image, statistics, selection.image_size)[None].to(device)
+    size = (small.mask.shape[0], small.mask.shape[1])
+    members = {}
+    for name, model in models.items():
+        probabilities = predict_probabilities(model, image)
+        table = selection.tables[name].to(probabilities)
+        # Turning source into target classes commutes with interpolation, and is cheaper before it.
+        members[name] = upsample_probabilities(torch.einsum("cz,bzhw->bchw", table, probabilities), size)[0]
+    ensemble = torch.stack(list(members.values())).mean(dim=0)
+    return make_picture(small, members, ensemble)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return (red, green, blue)

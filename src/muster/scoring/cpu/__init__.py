@@ -1,0 +1,1 @@
+"""Scoring on the processor: loops compiled by Numba."""

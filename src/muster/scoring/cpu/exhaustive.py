@@ -1,0 +1,399 @@
+"""Scoring all candidates of a store on the processor: which part of the work is done when, by which thread.
+
+The store's chunks are read one after the other and laid out for :mod:`muster.scoring.cpu.exhaustive_kernels`. A chunk
+is worked off in parts of about a second, each by all threads together. After a part all candidates have seen the same
+pixels, so what was computed up to there can be used. Inside a chunk groups of pixels are shuffled, so that this is a
+random sample.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from muster.arrays import NumpyArray
+from muster.scoring.accumulators import COUNT_LIMIT, Accumulator, share_scale
+from muster.scoring.cpu.compiling import told_if_slow
+from muster.scoring.prediction_store import PredictionStore
+
+LARGEST_NUM_CLASSES = 32_767
+"""What a predicted class, right or wrong, is noted in has 16 bits."""
+
+TABLE_BYTES = 2 << 30
+"""Most memory for the sums of all candidates; more candidates are scored in several passes over the store."""
+
+_RUN = 256  # pixels that a candidate sees in a row
+_SHUFFLED = 16  # neighbouring pixels that stay together
+_BLOCK_BYTES = 8 << 20  # read at a time by a thread
+_PART_SECONDS = 1.0
+_NANOSECONDS = (0.8, 0.07)  # a pixel of a candidate takes; a class of it takes; roughly, to divide the work
+_TASKS = 16  # a thread gets, so that threads end together
+_LARGEST_TINY = 1e-38  # eight factors of this size still make a double
+
+Task = tuple[int, int, int, int]
+"""Prefixes from, to; last member from, to; the ends excluded."""
+
+Call = tuple[Callable[[], None], float]
+"""What a thread is to do, and how many candidates' worth of work it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """The first ``size - 2`` members of the candidates, or one empty prefix if there are none.
+
+    Attributes:
+        members: int64 ``[prefixes, size - 2]`` (at least one column), in lexicographic order.
+        rows: int64 ``[prefixes + 1]``, candidates before each prefix's, and all.
+        size: Members per candidate.
+        num_members: Members in the store.
+    """
+
+    members: NumpyArray
+    rows: NumpyArray
+    size: int
+    num_members: int
+
+    @classmethod
+    def of(cls, candidates: NumpyArray, num_members: int) -> Prefixes:
+        """The prefixes of all candidates of one size."""
+        size = candidates.shape[1]
+        if size < 3:
+            return cls(np.zeros((1, 1), dtype=np.int64), np.array([0, len(candidates)]), size, num_members)
+        starts = np.flatnonzero((candidates[1:, : size - 2] != candidates[:-1, : size - 2]).any(axis=1)) + 1
+        rows = np.concatenate([[0], starts, [len(candidates)]])
+        return cls(np.ascontiguousarray(candidates[rows[:-1], : size - 2]), rows, size, num_members)
+
+    def tasks(self, first: int, last: int, threads: int) -> list[tuple[Task, int]]:
+        """Divide some prefixes into tasks of about equal work, each with its number of candidates."""
+        at_once = 32 if self.size > 2 else 8
+        lowest = self.members[first:last, -1] + 1 if self.size > 2 else np.zeros(1, dtype=np.int64)
+        whole = max(1, int(self.rows[last] - self.rows[first]) // (threads * _TASKS))
+        tasks = []
+        for low in range(0, self.num_members, at_once):
+            high = min(low + at_once, self.num_members)
+            # Pairs b < c of a prefix with c in low..high-1: c - lowest of them for each c.
+            pairs = sum(np.ones_like(lowest) if self.size == 1 else np.maximum(c - lowest, 0) for c in range(low, high))
+            ends = np.concatenate([[0], np.cumsum(pairs)])
+            cuts = np.searchsorted(ends, np.arange(0, ends[-1] + whole, whole))
+            bounds = np.unique(np.minimum(cuts, last - first))
+            tasks += [
+                ((first + int(a), first + int(b), low, high), int(ends[b] - ends[a])) for a, b in pairwise(bounds)
+            ]
+        return tasks
+
+
+class Interrupt:
+    """Whether somebody wants the work to stop."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+
+def score_store(
+    store: PredictionStore,
+    candidates: NumpyArray,
+    metrics: Sequence[str],
+    threads: int,
+    progress: Callable[[float], None],
+) -> tuple[dict[str, NumpyArray], float, bool]:
+    """Score all candidates of one size.
+
+    Args:
+        store: What the members say.
+        candidates: int64 ``[candidates, size]``: all of that size, in lexicographic order.
+        metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
+        threads: How many threads to compute on.
+        progress: Told how many candidates' worth of work was done since it was last told.
+
+    Returns:
+        Scores per metric; the share of the pixels that they rest on; and whether the work was interrupted (Ctrl-C). A
+        soft IoU is NaN where its sums are too small for fixed point, see :meth:`Accumulator.is_coarse`.
+
+    Raises:
+        KeyboardInterrupt: If nothing that all candidates share was computed before it, or at the second one.
+    """
+    prefixes = Prefixes.of(candidates, store.num_members)
+    bounds = _passes(prefixes, store.num_classes, not {"iou_eep", "soft_iou_eep"}.isdisjoint(metrics))
+    scores = {metric: np.empty(len(candidates)) for metric in metrics}
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+    try:
+        _compile(store, metrics, pool)
+        with _deferred_interrupt() as interrupt:
+            for first, last in pairwise(bounds):
+                rows = slice(int(prefixes.rows[first]), int(prefixes.rows[last]))
+                scale = share_scale(prefixes.size, COUNT_LIMIT, store.num_pixels)
+                accumulator = Accumulator(candidates[rows], store.num_members, store.num_classes, scale, metrics)
+                _Pass(store, prefixes, first, last, accumulator, pool, threads, interrupt, progress).run()
+                fraction = accumulator.pixels / store.num_pixels
+                if fraction == 0 or (interrupt.wanted and len(bounds) > 2):
+                    raise KeyboardInterrupt
+                for metric in metrics:
+                    scores[metric][rows] = accumulator.score(metric)
+                if "soft_iou_eep" in metrics and not interrupt.wanted:
+                    scores["soft_iou_eep"][rows][accumulator.is_coarse()] = np.nan
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return scores, fraction, interrupt.wanted
+
+
+@dataclass(eq=False)
+class _LaidOut:
+    """A chunk as the kernels read it; see :mod:`muster.scoring.cpu.exhaustive_kernels`.
+
+    Attributes:
+        labels: int64 ``[pixels]``, in the order of the layout.
+        truths: float64 ``[members, pixels]``.
+        wide: Whether some truths are very small.
+        shares: int64 ``[members, pixels]``; ``None`` if predicted classes are not counted. Then the rest is empty.
+        data: Flat.
+        stride: Numbers of one member in ``data``.
+        lane_labels: ``labels`` in integers as wide as the numbers of ``data``, up to a whole group of lanes.
+    """
+
+    labels: NumpyArray
+    truths: NumpyArray
+    wide: bool
+    shares: NumpyArray | None
+    data: NumpyArray
+    stride: int
+    lane_labels: NumpyArray
+
+
+@dataclass(eq=False)
+class _Pass:
+    """One pass over the store, for the candidates of some prefixes."""
+
+    store: PredictionStore
+    prefixes: Prefixes
+    first_prefix: int
+    last_prefix: int
+    accumulator: Accumulator
+    pool: ThreadPoolExecutor
+    threads: int
+    interrupt: Interrupt
+    progress: Callable[[float], None]
+
+    def __post_init__(self) -> None:
+        """What stays the same for all parts."""
+        store = self.store
+        self.tiny = float(np.finfo(store.dtype).smallest_normal)
+        self.table = np.zeros(self.accumulator.counts.size, dtype=np.int64)
+        self.rows = self.prefixes.rows[:-1] - self.prefixes.rows[self.first_prefix]
+        self.tasks = self.prefixes.tasks(self.first_prefix, self.last_prefix, self.threads)
+        seconds = _NANOSECONDS[0] + _NANOSECONDS[1] * store.num_classes * self.accumulator.wants_marks
+        seconds *= 1e-9 * max(1, len(self.accumulator.candidates)) / self.threads
+        self.part_pixels = max(1, round(_PART_SECONDS / seconds / _RUN)) * _RUN
+
+    def run(self) -> None:
+        """Add chunk after chunk to the accumulator, until the end or until somebody wants to stop."""
+        for chunk in self.store.chunks:
+            if self.interrupt.wanted:
+                return
+            laid = self._lay_out(chunk)
+            for start in range(0, len(laid.labels), self.part_pixels):
+                if self.interrupt.wanted:
+                    return
+                self._add(laid, start, min(start + self.part_pixels, len(laid.labels)))
+
+    def _lay_out(self, chunk: slice) -> _LaidOut:
+        pixels, members = chunk.stop - chunk.start, self.store.num_members
+        places = _shuffled_groups(pixels, chunk.start)
+        labels = np.empty(pixels, dtype=np.int64)
+        labels[places] = self.store.labels[chunk]
+        truths = aligned(members * pixels, np.dtype(np.float64)).reshape(members, pixels)
+        if self.accumulator.wants_marks:
+            laid = self._lay_out_predictions(chunk, places, labels, truths)
+        else:
+            truths[:, places] = self.store.truths()[:, chunk]
+            nothing = np.empty(0, dtype=np.int64)
+            laid = _LaidOut(labels, truths, False, None, nothing, 0, nothing)
+        laid.wide = self.store.dtype == np.float64 and float(truths.min()) < _LARGEST_TINY
+        return laid
+
+    def _lay_out_predictions(
+        self, chunk: slice, places: NumpyArray, labels: NumpyArray, truths: NumpyArray
+    ) -> _LaidOut:
+        from muster.scoring.cpu import exhaustive_kernels
+
+        store, (members, pixels) = self.store, truths.shape
+        lanes = exhaustive_kernels.VECTOR_BYTES // store.dtype.itemsize
+        stride = (-(-pixels // lanes) + 1) * lanes * store.num_classes  # one group more, lest members share cache sets
+        data = aligned(members * stride, store.dtype)
+        shares = np.empty((members, pixels), dtype=np.int64)
+        lane_labels = np.zeros(-(-pixels // lanes) * lanes, dtype=f"i{store.dtype.itemsize}")
+        lane_labels[:pixels] = labels
+        at_once = max(1, _BLOCK_BYTES // (members * store.num_classes * store.dtype.itemsize))
+
+        def read(start: int) -> None:
+            part = slice(start, min(start + at_once, pixels))
+            block = store.block(slice(chunk.start + part.start, chunk.start + part.stop))
+            true = store.labels[chunk][part]
+            for member in range(members):
+                exhaustive_kernels.lay_out(
+                    block[member], true, places[part], self.accumulator.scale, data, member * stride,
+                    truths.reshape(-1), shares.reshape(-1), member * pixels,
+                )  # fmt: skip
+
+        self._do([(partial(read, start), 0.0) for start in range(0, pixels, at_once)])
+        return _LaidOut(labels, truths, False, shares, data, stride, lane_labels)
+
+    def _add(self, laid: _LaidOut, first: int, last: int) -> None:
+        """Add some pixels of a chunk to the accumulator."""
+        calls: list[Call] = []
+        share = (last - first) / self.store.num_pixels
+        if self.accumulator.wants_marks:
+            calls += [(partial(self._count, laid, first, last, task), share * count) for task, count in self.tasks]
+        if self.accumulator.wants_products:
+            weight = 0.0 if calls else share
+            calls += [(partial(self._multiply, laid, first, last, task), weight * count) for task, count in self.tasks]
+        self._do(calls)
+        if not calls:
+            self._tell(share * len(self.accumulator.candidates))
+        pixels = slice(first, last)
+        shares = None if laid.shares is None else laid.shares[:, pixels]
+        self.accumulator.add_pixels(laid.labels[pixels], laid.truths[:, pixels], shares, self.tiny)
+
+    def _count(self, laid: _LaidOut, first: int, last: int, task: Task) -> None:
+        from muster.scoring.cpu import exhaustive_kernels
+
+        store = self.store
+        assert laid.shares is not None
+        marks = np.empty(exhaustive_kernels.GROUP * (task[3] - task[2]) * _RUN, dtype=_mark_type(store.num_classes))
+        sums = aligned(
+            exhaustive_kernels.GROUP * store.num_classes * exhaustive_kernels.VECTOR_BYTES // store.dtype.itemsize,
+            store.dtype,
+        )
+        problem = (self.prefixes.size, store.num_members, store.num_classes, len(laid.labels))
+        exhaustive_kernels.count_marks(
+            laid.data, laid.stride, laid.lane_labels, laid.shares.reshape(-1), first, last, _RUN, problem,
+            self.prefixes.members, self.rows, task, sums, marks, self.table,
+            self.accumulator.counts.reshape(-1), self.accumulator.totals.reshape(-1),
+        )  # fmt: skip
+
+    def _multiply(self, laid: _LaidOut, first: int, last: int, task: Task) -> None:
+        from muster.scoring.cpu import exhaustive_kernels
+
+        problem = (self.prefixes.size, self.store.num_members)
+        exhaustive_kernels.multiply_truths(
+            laid.truths.reshape(-1), len(laid.labels), first, last, problem, self.prefixes.members, self.rows, task,
+            self.prefixes.size * self.tiny, laid.wide, self.accumulator.fractions, self.accumulator.exponents,
+        )  # fmt: skip
+
+    def _do(self, calls: Sequence[Call]) -> None:
+        """Do all, on all threads."""
+        weights = {self.pool.submit(call): weight for call, weight in calls}
+        pending: set[Future[None]] = set(weights)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+            self._tell(sum(weights[future] for future in done))
+
+    def _tell(self, work: float) -> None:
+        try:
+            self.progress(work)
+        except KeyboardInterrupt:
+            self.interrupt.wanted = True
+
+
+def aligned(count: int, dtype: np.dtype[np.floating]) -> NumpyArray:
+    """An empty array that starts where a vector register would like to read."""
+    space = np.empty(count * dtype.itemsize + 64, dtype=np.uint8)
+    start = -space.ctypes.data % 64
+    return space[start : start + count * dtype.itemsize].view(dtype)
+
+
+def _shuffled_groups(count: int, seed: int) -> NumpyArray:
+    """Where to put each of some pixels: groups of neighbours stay together, a last one that is not full stays last."""
+    places = np.arange(count, dtype=np.int64)
+    groups = np.random.default_rng(seed).permutation(count // _SHUFFLED)
+    whole = len(groups) * _SHUFFLED
+    places[:whole] = (groups[:, None] * _SHUFFLED + np.arange(_SHUFFLED)).reshape(-1)
+    return places
+
+
+def _mark_type(num_classes: int) -> type[np.unsignedinteger]:
+    """What holds twice as many numbers as there are classes."""
+    return np.uint8 if 2 * num_classes <= 256 else np.uint16
+
+
+def _compile(store: PredictionStore, metrics: Sequence[str], pool: ThreadPoolExecutor) -> None:
+    """Have the kernels compiled, or fetched from disk, before work is divided; say so if that takes long."""
+    kinds = {"ms_leep": None, "e_leep": _compile_products}
+    needed = dict.fromkeys(kinds.get(metric, _compile_marks) for metric in metrics)
+    compiling = [pool.submit(kind, store) for kind in needed if kind is not None]
+    said = "Preparing the scoring loops; the first time on a machine they are compiled, which takes a while."
+    with told_if_slow(said):
+        for future in compiling:
+            future.result()
+
+
+def _compile_marks(store: PredictionStore) -> None:
+    """Call without any work."""
+    from muster.scoring.cpu import exhaustive_kernels
+
+    numbers, doubles, integers = np.empty(0, store.dtype), np.empty(0), np.empty(0, np.int64)
+    labels, marks = np.empty(0, f"i{store.dtype.itemsize}"), np.empty(0, _mark_type(store.num_classes))
+    exhaustive_kernels.lay_out(np.empty((0, 1), store.dtype), integers, integers, 1.0, numbers, 0, doubles, integers, 0)
+    exhaustive_kernels.count_marks(
+        numbers, 0, labels, integers, 0, 0, _RUN, (1, 1, 1, 0), np.zeros((1, 1), np.int64), integers, (0, 0, 0, 0),
+        numbers, marks, integers, np.empty(0, np.int32), integers,
+    )  # fmt: skip
+
+
+def _compile_products(_: PredictionStore) -> None:
+    """Call without any work."""
+    from muster.scoring.cpu import exhaustive_kernels
+
+    doubles, integers = np.empty(0), np.empty(0, np.int64)
+    prefixes, task = np.zeros((1, 1), np.int64), (0, 0, 0, 0)
+    exhaustive_kernels.multiply_truths(
+        doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers
+    )
+
+
+def usable_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _passes(prefixes: Prefixes, num_classes: int, marks: bool) -> list[int]:
+    """Where to divide the prefixes so that the sums of the candidates of each division fit in memory."""
+    entry_bytes = 20 * 2 * num_classes if marks else 16
+    most = max(1, TABLE_BYTES // entry_bytes)
+    bounds = [0]
+    for prefix in range(1, len(prefixes.rows)):
+        if prefixes.rows[prefix] - prefixes.rows[bounds[-1]] > most and prefix - 1 > bounds[-1]:
+            bounds.append(prefix - 1)
+    return [*bounds, len(prefixes.rows) - 1]
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Interrupt]:
+    """Note the first Ctrl-C instead of stopping at it; a second one stops at once."""
+    interrupt = Interrupt()
+
+    def note(_: int, __: object) -> None:
+        interrupt.wanted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

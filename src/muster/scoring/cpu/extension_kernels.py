@@ -1,0 +1,257 @@
+"""The inner loops of greedy search, beam search and racing, compiled by Numba at the first call and kept on disk.
+
+All run without the lock of the interpreter, and write only to the rows of members or candidates that they are given:
+any number of threads gives the same numbers. Pixels are the last axis, so that the loops over them use vector
+instructions. Axis names: ``bases`` are the sets that are extended, ``pixels`` those of a part of a chunk.
+"""
+
+# Compiled functions have no annotations.
+# mypy: ignore-errors
+# ruff: noqa: ANN001, ANN201, ANN202
+
+import math
+
+import numpy as np
+
+from muster.compiled import compiled
+
+_TILE = 512
+"""Pixels that are looked at together: one member's predictions at them stay in the fastest caches."""
+
+_LANES = 16
+"""Pixels that are turned over together, the float32 numbers of a vector register."""
+
+
+@compiled
+def transpose(values, turned):
+    """Write ``[pixels, classes]`` as ``[classes, pixels]``."""
+    pixels, classes = values.shape
+    whole = pixels - pixels % _LANES
+    for low in range(0, whole, _LANES):
+        for c in range(classes):
+            row = turned[c]
+            for lane in range(_LANES):
+                row[low + lane] = values[low + lane, c]
+    for c in range(classes):
+        for pixel in range(whole, pixels):
+            turned[c, pixel] = values[pixel, c]
+
+
+@compiled
+def add_extensions(said, labels, sums, truths, size, soft, totals):
+    """Add the hits and misses of each base with one more member.
+
+    ``said`` ``[pixels, classes]`` of that member; ``sums`` ``[bases, classes, pixels]`` of the base's members;
+    ``truths`` float64 ``[bases, pixels]``, their sum for the true class; ``size`` of the extended set; ``totals``
+    ``[bases, 2, classes]``.
+    """
+    pixels, classes = said.shape
+    turned = np.empty((classes, min(_TILE, pixels)), dtype=said.dtype)
+    largest = np.empty(min(_TILE, pixels), dtype=said.dtype)
+    predicted = np.empty(min(_TILE, pixels), dtype=np.int32)
+    for low in range(0, pixels, _TILE):
+        high = min(low + _TILE, pixels)
+        transpose(said[low:high], turned)
+        for base in range(len(sums)):
+            _first_largest(sums[base], low, turned, 0, high - low, largest, predicted)
+            for pixel in range(high - low):
+                label = labels[low + pixel]
+                truth = (truths[base, low + pixel] + said[low + pixel, label]) / size
+                _count(totals[base], label, predicted[pixel], truth, soft)
+
+
+@compiled
+def add_sets(block, labels, sets, soft, tile, totals):
+    """Add the hits and misses of each set.
+
+    ``block`` ``[members, classes, pixels]``; ``sets`` ``[candidates, size]``, ascending in a row, best in lexicographic
+    order: what a set shares with the one before it, all but its last member, is summed once. ``totals``
+    ``[candidates, 2, classes]``.
+    """
+    pixels, classes = block.shape[2], block.shape[1]
+    sums, truth = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
+    largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
+    for low in range(0, pixels, tile):
+        high = min(low + tile, pixels)
+        for candidate in range(len(sets)):
+            members = sets[candidate]
+            if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
+                _sum_but_last(block, labels, members, low, high, sums, truth)
+            last = block[members[-1]]
+            _first_largest(sums, 0, last, low, high - low, largest, predicted)
+            for pixel in range(high - low):
+                label = labels[low + pixel]
+                mean = (truth[pixel] + last[label, low + pixel]) / len(members)
+                _count(totals[candidate], label, predicted[pixel], mean, soft)
+
+
+@compiled
+def influence(block, labels, members, gains, losses, soft, values):
+    """What each pixel adds to the score of one set, to first order, into ``values`` ``[pixels]``.
+
+    ``gains`` and ``losses`` ``[classes]``: what a hit and a miss of full weight change.
+    """
+    pixels, classes = block.shape[2], block.shape[1]
+    sums, truth = np.empty((classes, pixels), dtype=block.dtype), np.empty(pixels)
+    largest, predicted = np.empty(pixels, dtype=block.dtype), np.empty(pixels, dtype=np.int32)
+    _sum_but_last(block, labels, members, 0, pixels, sums, truth)
+    last = block[members[-1]]
+    _first_largest(sums, 0, last, 0, pixels, largest, predicted)
+    for pixel in range(pixels):
+        label = labels[pixel]
+        mean = (truth[pixel] + last[label, pixel]) / len(members)
+        values[pixel] = _change(gains, losses, label, predicted[pixel], mean, soft)
+
+
+@compiled
+def add_moments(block, labels, sets, gains, losses, soft, tile, reference, moments):
+    """Add sum and sum of squares over pixels of each set's influence less that of the reference.
+
+    ``gains`` and ``losses`` ``[candidates, classes]``; ``reference`` ``[pixels]``; ``moments`` ``[candidates, 2]``.
+    """
+    pixels, classes = block.shape[2], block.shape[1]
+    sums, truth = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
+    largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
+    for low in range(0, pixels, tile):
+        high = min(low + tile, pixels)
+        for candidate in range(len(sets)):
+            members = sets[candidate]
+            if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
+                _sum_but_last(block, labels, members, low, high, sums, truth)
+            last = block[members[-1]]
+            _first_largest(sums, 0, last, low, high - low, largest, predicted)
+            first, second = 0.0, 0.0
+            for pixel in range(high - low):
+                label = labels[low + pixel]
+                mean = (truth[pixel] + last[label, low + pixel]) / len(members)
+                change = _change(gains[candidate], losses[candidate], label, predicted[pixel], mean, soft)
+                change -= reference[low + pixel]
+                first += change
+                second += change * change
+            moments[candidate, 0] += first
+            moments[candidate, 1] += second
+
+
+@compiled
+def sum_logs(truths, base, members, offset, together, totals):
+    """Sum over pixels of log(offset + base + truth) of each member, into ``totals``.
+
+    ``truths`` ``[all members, pixels]``; ``base`` float64 ``[pixels]``. ``together`` numbers are multiplied before one
+    logarithm is taken; their product must neither overflow nor become 0.
+    """
+    pixels = len(base)
+    for place in range(len(members)):
+        truth = truths[members[place]]
+        total = 0.0
+        for low in range(0, pixels, together):
+            product = 1.0
+            for pixel in range(low, min(low + together, pixels)):
+                product *= offset + base[pixel] + truth[pixel]
+            total += math.log(product)
+        totals[place] = total
+
+
+@compiled
+def add_set_logs(truths, sets, least, together, totals):
+    """Add to each set's total the sum over pixels of the log of its members' sum, at least ``least``."""
+    pixels = truths.shape[1]
+    sums = np.empty(pixels)
+    for candidate in range(len(sets)):
+        _sum_truths_but_last(truths, sets, candidate, sums)
+        last, total = truths[sets[candidate, -1]], 0.0
+        for low in range(0, pixels, together):
+            product = 1.0
+            for pixel in range(low, min(low + together, pixels)):
+                product *= max(sums[pixel] + last[pixel], least)
+            total += math.log(product)
+        totals[candidate] += total
+
+
+@compiled
+def add_log_moments(truths, sets, least, reference, moments):
+    """Add sum and sum of squares over pixels of that log less the reference ``[pixels]``, ``[candidates, 2]``."""
+    pixels = truths.shape[1]
+    sums = np.empty(pixels)
+    for candidate in range(len(sets)):
+        _sum_truths_but_last(truths, sets, candidate, sums)
+        last, first, second = truths[sets[candidate, -1]], 0.0, 0.0
+        for pixel in range(pixels):
+            change = math.log(max(sums[pixel] + last[pixel], least)) - reference[pixel]
+            first += change
+            second += change * change
+        moments[candidate, 0] += first
+        moments[candidate, 1] += second
+
+
+@compiled(fastmath={"reassoc", "contract"})
+def weigh(truths, weights, totals):
+    """Sum over pixels of weight times truth for each member, in float64 and any order of addition."""
+    for member in range(len(truths)):
+        row, total = truths[member], 0.0
+        for pixel in range(len(weights)):
+            total += weights[pixel] * row[pixel]
+        totals[member] = total
+
+
+@compiled
+def _first_largest(sums, first, last, second, pixels, largest, predicted):
+    """Class with the largest sum, the lowest on a tie, of pixels ``first`` on in one and ``second`` on in the other."""
+    largest[:pixels] = -1.0
+    predicted[:pixels] = 0
+    for c in range(len(sums)):
+        one, other = sums[c, first : first + pixels], last[c, second : second + pixels]
+        for pixel in range(pixels):
+            value = one[pixel] + other[pixel]
+            larger = value > largest[pixel]
+            largest[pixel] = value if larger else largest[pixel]
+            predicted[pixel] = c if larger else predicted[pixel]
+
+
+@compiled
+def _sum_but_last(block, labels, members, low, high, sums, truth):
+    """Sum of all members but the last, in ascending order, of all classes and (float64) of the true one."""
+    pixels = high - low
+    sums[:, :pixels] = 0.0
+    truth[:pixels] = 0.0
+    for place in range(len(members) - 1):
+        said = block[members[place]]
+        for c in range(len(sums)):
+            row, added = sums[c], said[c, low:high]
+            for pixel in range(pixels):
+                row[pixel] += added[pixel]
+        for pixel in range(pixels):
+            truth[pixel] += said[labels[low + pixel], low + pixel]
+
+
+@compiled
+def _sum_truths_but_last(truths, sets, candidate, sums):
+    """Sum of all members of a set but the last; ``sums`` may hold it already, from the set before."""
+    members = sets[candidate]
+    if candidate > 0 and _same_but_last(members, sets[candidate - 1]):
+        return
+    sums[:] = 0.0
+    for place in range(len(members) - 1):
+        sums += truths[members[place]]
+
+
+@compiled
+def _same_but_last(members, others):
+    return (members[:-1] == others[:-1]).all()
+
+
+@compiled
+def _count(totals, label, predicted, truth, soft):
+    """Add one pixel to the hits of its class, or to the misses of its class and of the predicted one."""
+    if predicted == label:
+        totals[0, label] += truth if soft else 1.0
+    else:
+        miss = 1.0 - truth if soft else 1.0
+        totals[1, label] += miss
+        totals[1, predicted] += miss
+
+
+@compiled
+def _change(gains, losses, label, predicted, truth, soft):
+    if predicted == label:
+        return gains[label] * (truth if soft else 1.0)
+    return -(losses[label] + losses[predicted]) * (1.0 - truth if soft else 1.0)

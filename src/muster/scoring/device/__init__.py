@@ -1,0 +1,1 @@
+"""Scoring on other devices: operations on tensors."""

@@ -1,0 +1,403 @@
+"""A store: what every member says about every probe pixel, in memory or on disk, read in blocks of pixels.
+
+Every ensemble metric is a sum over pixels, so the pixels may be taken in any order and a part at a time. A store fixes
+one order for all who read it. The pixels are dealt at random into chunks, so that any number of first chunks is a
+random sample of the probe pixels; inside a chunk they are sorted by label, so that what belongs to one class lies
+together. Axis names as in :mod:`muster.arrays`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from muster.arrays import (
+    EnsemblePredictions,
+    Labels,
+    NumpyArray,
+    Predictions,
+    as_labels,
+    as_probabilities,
+)
+from muster.errors import SelectionError
+from muster.files import read_record, write_record
+from muster.metrics.ensemble import Members, members_of
+from muster.outputs import STORE, replaced
+from muster.scoring._store_folder import (
+    FORMAT_VERSION,
+    HEADER,
+    LABELS,
+    ORDER,
+    Header,
+    fill,
+    load_array,
+    predictions_file,
+    require_size,
+    truths_file,
+)
+
+CHUNK_PIXELS = 8192
+"""Most pixels in a chunk."""
+
+_DTYPES: dict[str, np.dtype[np.floating]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+class PredictionStore(ABC):
+    """Predictions of all members on the probe pixels. Made by :meth:`of` from arrays, or by :meth:`open` from a folder.
+
+    Attributes:
+        num_members: How many members there are.
+        num_pixels: How many probe pixels.
+        num_classes: How many target classes.
+        dtype: float32 or float64, of all predictions.
+        labels: int64 ``[pixels]``, the true classes, in the store's order.
+        order: int64 ``[pixels]``, where each pixel was in the arrays that the store was made from.
+        chunks: The pixels of each chunk, one after the other, in the store's order.
+    """
+
+    def __init__(
+        self,
+        num_members: int,
+        num_classes: int,
+        dtype: np.dtype[np.floating],
+        labels: Int[NumpyArray, " pixels"],
+        order: Int[NumpyArray, " pixels"],
+        chunk_pixels: int,
+    ) -> None:
+        """Labels and order are both in the store's order."""
+        self.num_members, self.num_pixels, self.num_classes = num_members, len(labels), num_classes
+        self.dtype = dtype
+        self.labels, self.order = labels, order
+        self.chunks = _chunks(len(labels), chunk_pixels)
+
+    @classmethod
+    def of(
+        cls, eeps: EnsemblePredictions, labels: Labels, seed: int = 0, chunk_pixels: int = CHUNK_PIXELS
+    ) -> PredictionStore:
+        """A store over arrays that are in memory; they are neither copied nor changed.
+
+        Args:
+            eeps: The members' target predictions, ``[members, pixels, classes]`` or a sequence of
+                ``[pixels, classes]``, between 0 and 1.
+            labels: Target classes, ``[pixels]``, integers in 0..classes-1.
+            seed: Of the order of the pixels.
+            chunk_pixels: Most pixels in a chunk, at least 1.
+
+        Returns:
+            The store.
+
+        Raises:
+            ValueError: If ``eeps`` is empty, no array of probabilities, or its members differ in shape.
+            ValueError: If ``labels`` are not integers, not one per pixel, or outside 0..classes-1 (void included).
+            ValueError: If ``chunk_pixels`` is not positive.
+
+        Example:
+            >>> store = PredictionStore.of(np.array([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]]), np.array([1, 0, 1]))
+            >>> store.labels.tolist(), store.truths().tolist()
+            ([0, 1, 1], [[0.2, 0.1, 0.5]])
+        """
+        return InMemoryStore(members_of(eeps, labels), seed, chunk_pixels)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> PredictionStore:
+        """A store that :class:`StoreWriter` wrote.
+
+        Args:
+            folder: Where.
+
+        Returns:
+            The store; the predictions stay on disk.
+
+        Raises:
+            SelectionError: If the folder is not a whole store.
+        """
+        return OnDiskStore(Path(folder))
+
+    def block(self, pixels: slice) -> Float[NumpyArray, "members pixels classes"]:
+        """A copy of what all members say about some pixels.
+
+        Args:
+            pixels: Which, in the store's order; without a step. The copy takes ``itemsize * classes * members`` bytes
+                a pixel.
+
+        Returns:
+            Of the store's type.
+
+        Raises:
+            ValueError: If the slice has a step.
+            SelectionError: If the store is on disk and cannot be read.
+        """
+        start, stop, step = pixels.indices(self.num_pixels)
+        if step != 1:
+            raise ValueError(f"Expected `pixels` to be a slice without a step, but got {pixels}.")
+        block = np.empty((self.num_members, max(stop - start, 0), self.num_classes), dtype=self.dtype)
+        for member in range(self.num_members):
+            self._read(member, start, block[member])
+        return block
+
+    def predictions(self, member: int) -> Float[Tensor, "pixels classes"]:
+        """All that one member says, in the order of the arrays that the store was made from.
+
+        Args:
+            member: Its index.
+
+        Returns:
+            A copy, on the CPU.
+
+        Raises:
+            SelectionError: If the store is on disk and cannot be read.
+        """
+        ordered = np.empty((self.num_pixels, self.num_classes), dtype=self.dtype)
+        self._read(member, 0, ordered)
+        given = np.empty_like(ordered)
+        given[self.order] = ordered
+        return torch.from_numpy(given)
+
+    def truths(self) -> Float[NumpyArray, "members pixels"]:
+        """What each member gives to the true class of each pixel, in the store's order and type; kept once made."""
+        return self._truths
+
+    @cached_property
+    def _truths(self) -> NumpyArray:
+        truths = np.empty((self.num_members, self.num_pixels), dtype=self.dtype)
+        for member in range(self.num_members):
+            self._read_truths(member, truths[member])
+        return truths
+
+    @abstractmethod
+    def in_memory(self) -> Members:
+        """All predictions at once, in the order of the arrays that the store was made from."""
+
+    @abstractmethod
+    def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
+        """Fill an array with what one member says from pixel ``start`` on."""
+
+    @abstractmethod
+    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+        """Fill an array with what one member gives to the true classes."""
+
+
+class InMemoryStore(PredictionStore):
+    """A store over tensors on any device."""
+
+    def __init__(self, members: Members, seed: int = 0, chunk_pixels: int = CHUNK_PIXELS) -> None:
+        """Takes what :func:`muster.metrics.ensemble.members_of` has checked."""
+        labels = members.labels.cpu().numpy()
+        order = draw_order(labels, seed, chunk_pixels)
+        dtype = torch.empty(0, dtype=members.predictions[0].dtype).numpy().dtype
+        super().__init__(len(members.predictions), members.num_classes, dtype, labels[order], order, chunk_pixels)
+        self._members = members
+
+    def in_memory(self) -> Members:
+        """See :meth:`PredictionStore.in_memory`."""
+        return self._members
+
+    def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
+        rows, prediction = self.order[start : start + len(into)], self._members.predictions[member]
+        if prediction.device.type == "cpu":
+            np.take(prediction.numpy(), rows, axis=0, out=into, mode="clip")  # other modes go through a buffer
+        else:
+            into[:] = prediction[torch.from_numpy(rows).to(prediction.device)].cpu().numpy()
+
+    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+        labels = self._members.labels[:, None]
+        into[:] = self._members.predictions[member].gather(1, labels)[:, 0].cpu().numpy()[self.order]
+
+
+class OnDiskStore(PredictionStore):
+    """A store in a folder: for each member one file of all its predictions, in the store's order.
+
+    Files are read, not mapped, so the memory that a reader holds is the blocks that it asked for.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Reads everything but the predictions."""
+        header = read_record(folder / HEADER, Header, FORMAT_VERSION, SelectionError)
+        labels, order = load_array(folder / LABELS), load_array(folder / ORDER)
+        if header.dtype not in _DTYPES or labels.shape != (header.num_pixels,) or order.shape != labels.shape:
+            raise SelectionError(f"{folder}: the labels do not go with {HEADER}. Write the store anew.")
+        dtype = _DTYPES[header.dtype]
+        super().__init__(header.num_members, header.num_classes, dtype, labels, order, header.chunk_pixels)
+        self.folder = folder
+        pixel_bytes = header.num_pixels * self.dtype.itemsize
+        for member in range(header.num_members):
+            require_size(predictions_file(folder, member), pixel_bytes * header.num_classes)
+            require_size(truths_file(folder, member), pixel_bytes)
+
+    def in_memory(self) -> Members:
+        """See :meth:`PredictionStore.in_memory`; this is the whole store, whatever its size."""
+        back = np.argsort(self.order)
+        predictions = []
+        for member in range(self.num_members):
+            prediction = np.empty((self.num_pixels, self.num_classes), dtype=self.dtype)
+            self._read(member, 0, prediction)
+            predictions.append(torch.from_numpy(prediction[back]))
+        return Members(predictions, torch.from_numpy(self.labels[back]), self.num_classes)
+
+    def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
+        fill(predictions_file(self.folder, member), start * self.num_classes * self.dtype.itemsize, into)
+
+    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+        fill(truths_file(self.folder, member), 0, into)
+
+
+class StoreWriter:
+    """Writes a store member by member; the folder appears when the ``with`` block ends well, or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as temporary:
+        ...     folder = Path(temporary) / "store"
+        ...     with StoreWriter(folder, np.array([1, 0, 1]), num_classes=2) as writer:
+        ...         writer.add(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
+        ...     PredictionStore.open(folder).truths().tolist()
+        [[0.2, 0.1, 0.5]]
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        labels: Labels,
+        num_classes: int,
+        num_members: int | None = None,
+        seed: int = 0,
+        chunk_pixels: int = CHUNK_PIXELS,
+    ) -> None:
+        """Nothing is written before the ``with`` block is entered.
+
+        Args:
+            folder: Where; what is there already is replaced.
+            labels: Target classes, ``[pixels]``, integers in 0..classes-1.
+            num_classes: Number of target classes.
+            num_members: How many members will come, if known: the space for all is then asked for at the start. Fewer
+                or more may come.
+            seed: Of the order of the pixels, as for :meth:`PredictionStore.of`.
+            chunk_pixels: As for :meth:`PredictionStore.of`.
+
+        Raises:
+            ValueError: If ``labels`` are not integers, empty, or outside 0..classes-1.
+            ValueError: If ``chunk_pixels`` is not positive.
+        """
+        if len(labels) == 0:
+            raise ValueError("Expected `labels` to hold at least one pixel, but got none.")
+        checked, _ = as_labels(labels, len(labels), num_classes, torch.device("cpu"))
+        self._folder, self._num_classes, self._expected = Path(folder), num_classes, num_members
+        self._given = checked.numpy()
+        self._order = draw_order(self._given, seed, chunk_pixels)
+        self._chunk_pixels = chunk_pixels
+        self._dtype: np.dtype[np.floating] | None = None
+        self._written = 0
+        self._stack = ExitStack()
+        self._partial: Path | None = None
+
+    def __enter__(self) -> StoreWriter:
+        self._partial = self._stack.enter_context(replaced(self._folder, STORE, SelectionError))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            with self._stack:
+                self._finish()
+        else:
+            self._stack.__exit__(kind, error, trace)
+        self._partial = None
+
+    def add(self, eep: Predictions) -> None:
+        """Write the next member.
+
+        Args:
+            eep: Its target predictions, ``[pixels, classes]``, between 0 and 1; half precision is written as float32.
+                The first member decides whether the store is float32 or float64.
+
+        Raises:
+            ValueError: If ``eep`` is no array of probabilities, or of another shape or type than the store.
+            SelectionError: If the disk is full.
+        """
+        if self._partial is None:
+            raise ValueError("Expected `add` to be called inside the `with` block of the writer.")
+        name = f"eeps[{self._written}]"
+        values = as_probabilities(name, eep).cpu().numpy()
+        shape = (len(self._given), self._num_classes)
+        if values.shape != shape:
+            raise ValueError(f"Expected `{name}` to have shape {list(shape)}, but got {list(values.shape)}.")
+        if self._dtype is None:
+            self._dtype = values.dtype
+            self._require_space(self._expected or 1)
+        if values.dtype != self._dtype:
+            raise ValueError(f"Expected `{name}` to be {self._dtype} as the first member, but got {values.dtype}.")
+        self._require_space(1)
+        try:
+            self._write(self._partial, values)
+        except OSError as problem:
+            raise SelectionError(f"Cannot write predictions to {self._folder} ({problem.strerror}).") from problem
+        self._written += 1
+
+    def _write(self, folder: Path, values: Float[NumpyArray, "pixels classes"]) -> None:
+        truths = values[self._order, self._given[self._order]]
+        truths.tofile(truths_file(folder, self._written))
+        with predictions_file(folder, self._written).open("wb") as file:
+            for chunk in _chunks(len(self._order), self._chunk_pixels):  # no second copy of it all
+                file.write(values[self._order[chunk]].data)
+
+    def _finish(self) -> None:
+        if self._partial is None or self._dtype is None:
+            raise ValueError("Expected at least one member to be written, but got none.")
+        np.save(self._partial / LABELS, self._given[self._order])
+        np.save(self._partial / ORDER, self._order)
+        header = Header(
+            self._written, len(self._given), self._num_classes, self._dtype.name, chunk_pixels=self._chunk_pixels
+        )
+        write_record(self._partial / HEADER, header, FORMAT_VERSION)
+
+    def _require_space(self, members: int) -> None:
+        assert self._dtype is not None
+        assert self._partial is not None
+        needed = members * len(self._given) * (self._num_classes + 1) * self._dtype.itemsize
+        free = shutil.disk_usage(self._partial).free
+        if needed > free:
+            raise SelectionError(
+                f"{self._folder}: the predictions of {members} more member(s) take {needed / 1e9:.1f} GB, but only "
+                f"{free / 1e9:.1f} GB are free there. Free some, name another folder, or probe fewer pixels."
+            )
+
+
+def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int) -> Int[NumpyArray, " pixels"]:
+    """The order of a store: pixels dealt at random into chunks, sorted by label inside each.
+
+    Args:
+        labels: True classes.
+        seed: Of the dealing.
+        chunk_pixels: Most pixels in a chunk.
+
+    Returns:
+        int64 ``[pixels]``: which pixel comes at each place.
+
+    Raises:
+        ValueError: If ``chunk_pixels`` is not positive.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    for chunk in _chunks(len(labels), chunk_pixels):
+        dealt = np.sort(order[chunk])
+        order[chunk] = dealt[np.argsort(labels[dealt], kind="stable")]
+    return order
+
+
+def _chunks(num_pixels: int, chunk_pixels: int) -> tuple[slice, ...]:
+    """Chunks of one size, up to one pixel."""
+    if chunk_pixels < 1:
+        raise ValueError(f"Expected `chunk_pixels` to be at least 1, but got {chunk_pixels}.")
+    count = -(-num_pixels // chunk_pixels)
+    bounds = [num_pixels * index // count for index in range(count + 1)]
+    return tuple(slice(start, stop) for start, stop in pairwise(bounds))

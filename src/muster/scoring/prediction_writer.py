@@ -1,0 +1,114 @@
+"""Where the members' predictions go as they are made: into memory, or onto disk if they are many.
+
+Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import warnings
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from muster.scoring.prediction_store import PredictionStore, StoreWriter
+
+_PREFIX = "muster-store-"
+_STALE_AFTER = 7 * 24 * 60 * 60
+"""Seconds; reading does not make a folder younger, and no search takes a week."""
+
+_GIGABYTE = 1e9
+_FLOAT32_BYTES = 4
+
+
+class PredictionWriter:
+    """Takes the predictions of one member after the other, and makes a store of them.
+
+    What does not fit into memory goes into a temporary folder, which is gone when the ``with`` block ends.
+    """
+
+    def __init__(
+        self,
+        labels: Int[Tensor, " pixels"],
+        num_classes: int,
+        num_members: int,
+        memory_gb: float,
+        folder: Path | None = None,
+    ) -> None:
+        """Nothing is written before the ``with`` block is entered.
+
+        Args:
+            labels: Target classes of the probe pixels.
+            num_classes: Number of target classes.
+            num_members: How many members will come at most.
+            memory_gb: Most that predictions may take in memory, in units of 10^9 bytes.
+            folder: Where to make the temporary folder; where the system puts such by default, or if nothing can be
+                written there. Those of runs that were killed are removed from there after a week.
+        """
+        self._labels, self._num_classes, self._num_members = labels, num_classes, num_members
+        needed = num_members * len(labels) * num_classes * _FLOAT32_BYTES
+        self._on_disk, self._folder = needed > memory_gb * _GIGABYTE, folder
+        self._kept: list[Tensor] = []
+        self._temporary, self._writing = ExitStack(), ExitStack()
+        self._writer: StoreWriter | None = None
+        self._written: Path | None = None
+
+    def __enter__(self) -> PredictionWriter:
+        if self._on_disk:
+            self._written = Path(self._temporary.enter_context(_temporary_folder(self._folder))) / "store"
+            writer = StoreWriter(self._written, self._labels, self._num_classes, self._num_members)
+            self._writer = self._writing.enter_context(writer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writing.__exit__(kind, error, trace)
+        finally:
+            self._temporary.__exit__(kind, error, trace)
+
+    def add(self, predictions: Float[Tensor, "pixels classes"]) -> None:
+        """Take what the next member says.
+
+        Raises:
+            SelectionError: If the disk is full.
+        """
+        if self._writer is None:
+            self._kept.append(predictions)
+        else:
+            self._writer.add(predictions)
+
+    def store(self) -> PredictionStore:
+        """All that was taken; nothing can be added after that."""
+        if self._writer is None or self._written is None:
+            return PredictionStore.of(self._kept, self._labels)
+        self._writing.close()
+        return PredictionStore.open(self._written)
+
+
+def _temporary_folder(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
+    if folder is None:
+        return tempfile.TemporaryDirectory(prefix=_PREFIX)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        return tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder)
+    except OSError as problem:
+        elsewhere = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        warnings.warn(f"Predictions go to {elsewhere.name}, because {folder} cannot be used: {problem}", stacklevel=4)
+        return elsewhere
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed runs left behind."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another process may remove it at the same time
+            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+            if newest < time.time() - _STALE_AFTER:
+                shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,267 @@
+"""Scores of candidates by every kind of metric: of ensembles, sums over members, from cards, on hard subsets.
+
+Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` the members of one candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from muster.arrays import NumpyArray
+from muster.metrics import MetricSpec, eep, osborn_of_candidates, pairwise_conditional_entropy
+from muster.metrics.ensemble import Candidate, Members
+from muster.scoring.cpu.candidate_subset import exact_scores
+from muster.scoring.cpu.workers import Report, Workers
+from muster.scoring.prediction_store import PredictionStore
+from muster.scoring.ranking import Ranking
+from muster.scoring.score import ScoringInterrupted, list_candidates, score_ensembles
+from muster.selection.member_scoring import ScoredMembers
+
+INTERRUPTED = "Ctrl-C came before it was computed for every candidate."
+"""Why a metric can be missing."""
+
+
+def rank_all(
+    store: PredictionStore,
+    scored: ScoredMembers,
+    specs: Sequence[MetricSpec],
+    size: int,
+    progress: Report | None = None,
+    hard_progress: Report | None = None,
+) -> Ranking:
+    """Score every set of ``size`` members by every metric.
+
+    Args:
+        store: What each member says.
+        scored: What else is known of the members.
+        specs: Which metrics; those in ``scored.dropped`` are passed over.
+        size: Members per candidate.
+        progress: Called with how much is done and how much there is.
+        hard_progress: Likewise, for ensemble metrics on hard subsets, which come last.
+
+    Returns:
+        All candidates, in lexicographic order, one column a metric in the order of ``specs``. After Ctrl-C the plain
+        ensemble metrics may rest on a part of the pixels, see :attr:`Ranking.fraction`, and those that take long are
+        left out, see :func:`with_other_scores`.
+    """
+    plain = _plain_names(specs)
+    if plain:
+        try:
+            ranking = score_ensembles(store, store.labels, size, plain, progress)
+        except ScoringInterrupted as interrupted:
+            ranking = interrupted.ranking
+    else:
+        ranking = Ranking(list_candidates(store.num_members, size), {})
+    return with_other_scores(ranking, store, scored, specs, ranking.fraction < 1, hard_progress)
+
+
+def rank_listed(
+    rows: Int[NumpyArray, "candidates size"],
+    store: PredictionStore,
+    scored: ScoredMembers,
+    specs: Sequence[MetricSpec],
+    interrupted: bool = False,
+    hard_progress: Report | None = None,
+) -> Ranking:
+    """Score some candidates by every metric.
+
+    Args:
+        rows: Indices of their members, ascending in a row, rows in lexicographic order.
+        store: What each member says.
+        scored: What else is known of the members.
+        specs: Which metrics.
+        interrupted: As for :func:`with_other_scores`.
+        hard_progress: As for :func:`rank_all`.
+
+    Returns:
+        These candidates.
+    """
+    sets = [tuple(row) for row in rows.tolist()]
+    with Workers() as workers:
+        found = {name: exact_scores(store, sets, name, workers) for name in _plain_names(specs)}
+    scores = {name: np.array([values[members] for members in sets]) for name, values in found.items()}
+    return with_other_scores(Ranking(rows, scores), store, scored, specs, interrupted, hard_progress)
+
+
+def _plain_names(specs: Sequence[MetricSpec]) -> list[str]:
+    return [spec.name for spec in specs if spec.kind == "ensemble" and spec.hard is None]
+
+
+def with_other_scores(
+    ranking: Ranking,
+    store: PredictionStore,
+    scored: ScoredMembers,
+    specs: Sequence[MetricSpec],
+    interrupted: bool = False,
+    progress: Report | None = None,
+) -> Ranking:
+    """Add the columns of all metrics that are no plain ensemble metrics.
+
+    Args:
+        ranking: Candidates, with the columns of the plain ensemble metrics.
+        store: What each member says.
+        scored: What else is known of the members; metrics that are missing in the end are added to its ``dropped``.
+        specs: Which metrics, in which order.
+        interrupted: Leave out what takes long: all but sums over members.
+        progress: Called with how many scores on hard subsets are done and how many there are.
+
+    Returns:
+        The same candidates with a column for every metric that could be computed. Ctrl-C ends the work as if it had
+        been interrupted before.
+    """
+    scores = dict(ranking.scores)
+    missing = [m for m in specs if m.name not in scores and m.name not in scored.dropped]
+    for spec in missing:
+        if spec.kind == "member":
+            scores[spec.name] = scored.columns[spec.name][ranking.members].sum(axis=1)
+    if not interrupted:
+        with suppress(KeyboardInterrupt):
+            for spec in missing:
+                if spec.kind == "candidate":
+                    scores[spec.name] = _osborn(ranking.members, store.num_classes, scored)
+            hard = [spec for spec in missing if spec.kind == "ensemble"]
+            scores.update(_hard_columns(hard, ranking.members, store, scored, progress))
+    scored.dropped |= {spec.name: INTERRUPTED for spec in missing if spec.name not in scores}
+    ordered = {spec.name: scores[spec.name] for spec in specs if spec.name in scores}
+    return Ranking(ranking.members, ordered, ranking.fraction)
+
+
+def _osborn(
+    candidates: Int[NumpyArray, "candidates size"], num_classes: int, scored: ScoredMembers
+) -> Float[NumpyArray, " candidates"]:
+    """Pairs are compared only of members that occur: entropies cost the square of their number."""
+    used, places = _in_use(candidates)
+    costs, predicted = zip(*(scored.osborn[index] for index in used), strict=True)
+    domain, task = np.array(costs).T
+    entropies = pairwise_conditional_entropy(np.stack(predicted), num_classes)
+    return -osborn_of_candidates(domain, task, entropies, places).total
+
+
+def _in_use(
+    candidates: Int[NumpyArray, "candidates size"],
+) -> tuple[list[int], Int[NumpyArray, "candidates size"]]:
+    """The members that occur in candidates, ascending, and the candidates as indices into these."""
+    used, places = np.unique(candidates, return_inverse=True)
+    return used.tolist(), places.reshape(candidates.shape)
+
+
+def _hard_columns(
+    specs: Sequence[MetricSpec],
+    candidates: Int[NumpyArray, "candidates size"],
+    store: PredictionStore,
+    scored: ScoredMembers,
+    progress: Report | None,
+) -> Iterator[tuple[str, Float[NumpyArray, " candidates"]]]:
+    """Columns of ensemble metrics on hard subsets; only pixels that are hard for some member are read, once."""
+    if not specs:
+        return
+    used, places = _in_use(candidates)
+    subsets = {name: scored.hard[name][used] for name in sorted({spec.hard_subset for spec in specs})}
+    pixels = np.any([hard.any(axis=0) for hard in subsets.values()], axis=0).nonzero()[0]
+    given = np.empty_like(store.labels)
+    given[store.order] = store.labels
+    predictions = HardPredictions(
+        torch.from_numpy(given[pixels]), store.num_classes, *_hard_rows(used, torch.from_numpy(pixels), store, scored)
+    )
+    total = len(specs) * len(candidates)
+    for place, spec in enumerate(specs):
+
+        def report(done: int, before: int = place * len(candidates)) -> None:
+            if progress is not None:
+                progress(before + done, total)
+
+        yield spec.name, score_hard(spec, places, predictions, subsets[spec.hard_subset][:, pixels], report)
+
+
+def _hard_rows(
+    used: Sequence[int], pixels: Int[Tensor, " pixels"], store: PredictionStore, scored: ScoredMembers
+) -> tuple[list[Tensor], bool]:
+    """Of each member what is needed at hard pixels, and whether EEPs are to be counted from it."""
+    if scored.source_probabilities is not None:
+        return [scored.source_probabilities(index)[pixels] for index in used], True
+    return [store.predictions(index)[pixels] for index in used], False
+
+
+@dataclass(frozen=True, eq=False)
+class HardPredictions:
+    """What members say at the pixels that are hard for some of them.
+
+    Attributes:
+        labels: True classes of these pixels.
+        num_classes: Number of target classes.
+        rows: For each member ``[pixels, classes]``, target predictions; or probabilities of its own classes.
+        counts: Whether they are the latter, to be counted anew on every union of hard subsets.
+    """
+
+    labels: Int[Tensor, " pixels"]
+    num_classes: int
+    rows: Sequence[Tensor]
+    counts: bool
+
+    def on(self, union: Int[Tensor, " union"], used: Sequence[int]) -> Members:
+        """Target predictions of some members on some of the pixels."""
+        labels = self.labels[union]
+        rows = [self.rows[index][union] for index in used]
+        if self.counts:
+            rows = [eep(row, labels, self.num_classes) for row in rows]
+        return Members(rows, labels, self.num_classes)
+
+
+def score_hard(
+    spec: MetricSpec,
+    candidates: Int[NumpyArray, "candidates size"],
+    predictions: HardPredictions,
+    hard: Bool[NumpyArray, "members pixels"],
+    report: Callable[[int], None] | None = None,
+) -> Float[NumpyArray, " candidates"]:
+    """An ensemble metric on the union of its members' hard subsets.
+
+    Members of one source share a hard subset, so there are far fewer unions than candidates: EEPs are counted once a
+    union.
+
+    Args:
+        spec: The metric.
+        candidates: Indices into the members, ascending in a row.
+        predictions: What members say, in the order of ``hard``.
+        hard: Whether each pixel is in the hard subset of each member.
+        report: Called with how many candidates are done.
+
+    Returns:
+        float64 ``[candidates]``, larger is better.
+
+    Source:
+        "Towards Estimating Transferability using Hard Subsets" (HASTE), anonymous submission, 2022, eq. 5 and appendix
+        A.2.
+    """
+    of_candidate = spec.metric.of_candidate
+    assert of_candidate is not None  # the registry's kind says so
+    values, done = np.empty(len(candidates)), 0
+    for rows, union in _by_union(candidates, hard):
+        used, local = np.unique(candidates[rows], return_inverse=True)
+        members = predictions.on(torch.from_numpy(union), used.tolist())
+        for row, indices in zip(rows, local.reshape(len(rows), -1).tolist(), strict=True):
+            values[row] = of_candidate(Candidate(members, tuple(indices)))
+            done += 1
+            if report is not None:
+                report(done)
+    return values
+
+
+def _by_union(
+    candidates: Int[NumpyArray, "candidates size"], hard: Bool[NumpyArray, "members pixels"]
+) -> Iterator[tuple[list[int], Int[NumpyArray, " union"]]]:
+    """Candidates whose hard subsets have the same union, and that union."""
+    known: dict[bytes, int] = {}
+    subset_of = np.array([known.setdefault(mask.tobytes(), member) for member, mask in enumerate(hard)])
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, subsets in enumerate(np.sort(subset_of[candidates], axis=1).tolist()):
+        rows_of.setdefault(tuple(dict.fromkeys(subsets)), []).append(row)
+    for subsets_together, rows in rows_of.items():
+        yield rows, np.flatnonzero(hard[list(subsets_together)].any(axis=0))

@@ -1,0 +1,322 @@
+"""What every member turns into: a classifier of the target's classes, and its scores by metrics of single members.
+
+Axis names: ``members`` are those that can be candidates, ``pixels`` the probe pixels, ``images`` those that they lie
+in, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from muster.arrays import NumpyArray
+from muster.errors import SelectionError, UnfitMemberError
+from muster.metrics import (
+    MetricSpec,
+    depth_correction,
+    hard_images_to_pixels,
+    osborn_of_member,
+    standardised_sum,
+)
+from muster.metrics.corrections import DEFAULT_L_MAX
+from muster.metrics.eep import class_given_source
+from muster.metrics.ensemble import first_argmax
+from muster.pool import Member
+from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
+from muster.selection.guessing import Honest, honest_scores, is_constant
+from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
+from muster.selection.metric_inputs import NEED_READING, Inputs, member_inputs, target_inputs
+from muster.selection.predictors import Predictor, leep_of
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+Score: TypeAlias = float | tuple[float, ...]
+
+_DEAD = (
+    "it says the same at every probe pixel, whatever the image (are its weights all zero, or its features constant?)"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be found out.
+
+    Attributes:
+        specs: All metrics, of whatever kind.
+        chosen_by: The one to choose by: a member without a score is no candidate, and that no member has one is an
+            error. Another metric that lacks a member's score is left out, with a warning.
+        hard_fraction: Which part of the probe set HASTE looks at, 0..1.
+        l_max: Layers that add 1 to a score with ``+l``.
+        hardness_model: What says which part that is, see :func:`muster.selection.hard_subsets.hardness_models`.
+        hard_eep: Whether an ensemble's EEPs are counted anew on the union of its hard subsets (HASTE eq. 5).
+    """
+
+    specs: tuple[MetricSpec, ...]
+    chosen_by: MetricSpec
+    hard_fraction: float
+    l_max: float = DEFAULT_L_MAX
+    hardness_model: HardnessModel = ()
+    hard_eep: HardEep = "recount"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """All that some metric asks for."""
+        return frozenset().union(*(spec.needs for spec in self.specs))
+
+    @property
+    def has_hard_ensembles(self) -> bool:
+        """Whether an ensemble metric looks at hard subsets."""
+        return any(spec.kind == "ensemble" and spec.hard is not None for spec in self.specs)
+
+    @property
+    def counts_anew(self) -> bool:
+        """Whether EEPs are counted anew on unions of hard subsets, if they are counted at all."""
+        return self.has_hard_ensembles and self.hard_eep == "recount"
+
+
+@dataclass(eq=False)
+class ScoredMembers:
+    """What was found out about the members that work, in the order of the pool.
+
+    Attributes:
+        members: Those that work.
+        leeps: LEEP of each, of what the predictor makes of it: MS-LEEP is a sum of these.
+        honest: How each does on images that its predictor was not made from.
+        tables: P(target class | source class) of each.
+        columns: For each metric of single members, by its name: one score a member, larger is better.
+        hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.MetricSpec.hard_subset`: bool
+            ``[members, pixels]``.
+        hardness_models: By wrapper and source dataset, the member that said what is hard, where that was asked for.
+        source_probabilities: Looks up what a member says of its own classes, by its place; ``None`` where predictions
+            stay the same on every part of the probe set.
+        broken: Members that give no numbers, with the reason.
+        osborn: If OSBORN is asked for: domain and task cost of each member, and the class that each predicts at
+            each pixel.
+        dropped: Metrics that could not be computed, with the reason.
+        shared: What all members have in common, see :func:`muster.selection.metric_inputs.target_inputs`.
+    """
+
+    members: list[Member] = field(default_factory=list)
+    leeps: dict[str, float] = field(default_factory=dict)
+    honest: dict[str, Honest] = field(default_factory=dict)
+    tables: dict[str, Tensor] = field(default_factory=dict)
+    columns: dict[str, NumpyArray] = field(default_factory=dict)
+    hard: dict[str, NumpyArray] = field(default_factory=dict)
+    hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
+    source_probabilities: Callable[[int], Tensor] | None = None
+    osborn: list[tuple[tuple[float, float], NumpyArray]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+def score_members(
+    members: Sequence[Member],
+    reader: ProbeReader,
+    cache: ProbeCache | None,
+    request: Request,
+    predictor: Predictor,
+    keep: Callable[[Tensor], object],
+    reference: Member | None = None,
+    progress: Progress | None = None,
+) -> ScoredMembers:
+    """Look at every member once; those that give no numbers are named instead.
+
+    Only one member's readings are in memory at a time. With metrics on hard subsets the hardness model of a source is
+    looked at twice if it is not the first of its members.
+
+    Args:
+        members: The candidates, in the order of the pool.
+        reader: Knows the probe set and the images.
+        cache: Where predictions are kept, if anywhere.
+        request: Which metrics.
+        predictor: What turns a member into a classifier of the target's classes.
+        keep: Takes each working member's predictions, ``[pixels, classes]``.
+        reference: A model trained on the target, for metrics that compare with one.
+        progress: Told how far the work is.
+
+    Returns:
+        All but the predictions.
+
+    Raises:
+        ConfigError: If ``request.hardness_model`` names nothing.
+        SelectionError: If the metric to choose by cannot be computed for any member.
+        PoolError: If the weights of a member are missing or damaged.
+    """
+    compared_with = None if reference is None else member_reading(reference, reader)
+    scored = ScoredMembers(shared=target_inputs(reader.probe, len(reader.probe.sizes), compared_with))
+    if predictor.name == "eep" and request.counts_anew:
+        scored.source_probabilities = lambda place: member_probabilities(scored.members[place], reader, cache)
+    work = _Work(request, scored, members, reader, cache, predictor)
+    for done, member in enumerate(members):
+        if progress is not None:
+            progress("probing members", done, len(members))
+        try:
+            said = work.look_at(member)
+        except UnfitMemberError as error:
+            scored.broken[member.name] = str(error)
+        else:
+            keep(said)
+    if progress is not None:
+        progress("probing members", len(members), len(members))
+    work.finish()
+    for name, reason in scored.broken.items():
+        warnings.warn(f"Member {name!r} is left out: {reason}", stacklevel=3)
+    return scored
+
+
+class _Work:
+    """Scores of single members as they come in."""
+
+    def __init__(
+        self,
+        request: Request,
+        scored: ScoredMembers,
+        members: Sequence[Member],
+        reader: ProbeReader,
+        cache: ProbeCache | None,
+        predictor: Predictor,
+    ) -> None:
+        self.request, self.scored, self.reader, self.cache, self.predictor = request, scored, reader, cache, predictor
+        # The one to choose by comes first: a member that has no score by it is not worth the others.
+        asked = (request.chosen_by, *(m for m in request.specs if m.name != request.chosen_by.name))
+        self.asked = [m for m in asked if m.kind != "ensemble" or m.hard is not None]
+        self.raw: dict[str, list[Score]] = {m.name: [] for m in self.asked if m.kind == "member"}
+        self.masks: dict[str, list[NumpyArray]] = {}
+        self.unscored: list[str] = []
+        models = hardness_models(members, request.hardness_model)
+        self.hard = HardSubsets(request.specs, request.hard_fraction, models, self._read_hardness_model)
+
+    def look_at(self, member: Member) -> Float[Tensor, "pixels classes"]:
+        """Compute all that is wanted of one member.
+
+        Returns:
+            Its predictions.
+
+        Raises:
+            UnfitMemberError: If it gives no numbers; then nothing was noted.
+        """
+        labels, predictor = self.reader.probe.labels, self.predictor
+        kept = predictor.kept(member, self.reader, self.cache)
+        reading = self._read(member, self.request.needs | (set() if kept is not None else predictor.needs))
+        inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
+        try:
+            said = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else kept
+        except ValueError as error:
+            raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
+        inputs = inputs.with_prediction(said)
+        found = self._scores(member, inputs)
+        self._note(member, found)
+        self.scored.leeps[member.name] = leep_of(said, labels)
+        self.scored.honest[member.name] = honest_scores(inputs, predictor)
+        self.scored.tables[member.name] = class_given_source(reading.probabilities, labels, predictor.num_classes)
+        return said
+
+    def finish(self) -> None:
+        """Turn what came in into columns, larger being better."""
+        chosen_by = self.request.chosen_by
+        if self.unscored and not self.scored.members:
+            raise _cannot_choose(chosen_by, self.unscored[0])
+        for spec in self.asked:
+            if spec.kind != "member" or spec.name in self.scored.dropped or not self.scored.members:
+                continue
+            try:
+                self.scored.columns[spec.name] = self._column(spec)
+            except ValueError as error:
+                if spec.name == chosen_by.name:
+                    raise _cannot_choose(spec, str(error)) from error
+                self._drop(spec, str(error))
+        self.scored.hard |= {subset: np.stack(masks) for subset, masks in self.masks.items()}
+        self.scored.hardness_models |= self.hard.models
+
+    def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
+        """Run a member, or look up what it said; only as much as is needed."""
+        if needs & NEED_READING:
+            reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
+        else:
+            reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
+        if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
+            raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
+        # Features may say something that a head of zeros does not.
+        if is_constant(reading.features) or (self.predictor.name == "eep" and is_constant(reading.probabilities)):
+            raise UnfitMemberError(_DEAD)
+        return reading
+
+    def _read_hardness_model(self, member: Member) -> Inputs:
+        reading = self._read(member, self.request.needs)
+        return member_inputs(member, reading, self.scored.shared, self.request.needs)
+
+    def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
+        """By metric: a score, what OSBORN compares, or which pixels are hard; metrics without any are dropped."""
+        found: dict[str, Any] = {}
+        for spec in self.asked:
+            if spec.name in self.scored.dropped:
+                continue
+            try:
+                found[spec.name] = self._score(spec, member, inputs)
+            except ValueError as error:
+                if spec.name == self.request.chosen_by.name:
+                    self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}")
+                    raise UnfitMemberError(f"it has no score by {spec.name}, which is chosen by: {error}") from error
+                self._drop(spec, f"it cannot be computed for member {member.name!r}: {error}")
+        return found
+
+    def _score(self, spec: MetricSpec, member: Member, inputs: Inputs) -> Score | NumpyArray | tuple[Any, NumpyArray]:
+        hard = None if spec.hard is None else self.hard.of(spec, member, inputs)
+        if spec.kind == "ensemble":
+            assert hard is not None  # others are scored together, later
+            return self._mask(spec, hard, inputs)
+        values = inputs.values
+        if spec.kind == "candidate":
+            predicted = first_argmax(values["prediction"])
+            source = values["source_features"], values["source_labels"]
+            return osborn_of_member(*source, values["features"], predicted), predicted.numpy()
+        score = inputs.score(spec, hard)
+        if not np.isfinite(score).all():
+            raise ValueError(f"its score is {score}.")
+        return score
+
+    def _note(self, member: Member, found: Mapping[str, Any]) -> None:
+        """Add a member that works, all of it at once."""
+        self.scored.members.append(member)
+        for name in self.raw.keys() & found.keys():
+            self.raw[name].append(found[name])
+        asked = {spec.name: spec for spec in self.asked}
+        masks = {asked[name].hard_subset: found[name] for name in found if asked[name].kind == "ensemble"}
+        for subset, mask in masks.items():
+            self.masks.setdefault(subset, []).append(mask)
+        compared = [found[name] for name in found if asked[name].kind == "candidate"]
+        self.scored.osborn += compared[:1]
+
+    def _column(self, spec: MetricSpec) -> NumpyArray:
+        parts = np.array(self.raw[spec.name], dtype=np.float64)
+        # A metric of two parts in different units is their sum, each in units of its spread over the members.
+        column = standardised_sum(*parts.T) if parts.ndim == 2 else parts
+        column = column if spec.metric.larger_is_better else -column
+        if not spec.with_depth:
+            return column
+        depths = [member.card.depth for member in self.scored.members]
+        return np.asarray(depth_correction(column, depths, self.request.l_max))
+
+    def _drop(self, spec: MetricSpec, reason: str) -> None:
+        self.scored.dropped[spec.name] = reason
+        warnings.warn(f"Metric {spec.name!r} is left out: {reason}", stacklevel=5)
+
+    def _mask(self, spec: MetricSpec, hardest: Tensor, inputs: Inputs) -> NumpyArray:
+        is_image = spec.hard == "images"
+        pixels = hard_images_to_pixels(hardest, inputs.values["groups"]) if is_image else hardest
+        mask = np.zeros(len(inputs.values["labels"]), dtype=bool)
+        mask[pixels.numpy()] = True
+        return mask
+
+
+def _cannot_choose(spec: MetricSpec, reason: str) -> SelectionError:
+    return SelectionError(f"Metric {spec.name!r} cannot be chosen by: {reason} Choose by another metric.")

@@ -1,0 +1,196 @@
+"""What metrics are computed from, looked up by the names that the registry uses.
+
+Axis names: ``pixels`` the probe pixels, ``images`` the probe images that have pixels, ``dimensions`` of a feature
+vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from muster.errors import PoolError, SelectionError
+from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
+from muster.pool import Member
+from muster.probe import ProbeSet, Reading
+
+_OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction"})
+_OF_IMAGES = frozenset({"image_features", "annotations", "reference", "target_layers"})
+NEED_READING = frozenset({"features", "image_features", "target_layers"})
+"""What takes more of a member than its probabilities."""
+
+_SAMPLE = {"source_features": "features", "source_labels": "labels"}
+NEED_SOURCE = frozenset({*_SAMPLE, "source_layers"})
+"""What is read from the sample of its source that a member carries."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Arrays of one member and of the target.
+
+    Attributes:
+        values: By the names of :attr:`muster.metrics.Metric.needs`; ``groups`` is the row among ``images`` that each
+            pixel is from, ``source_layers`` and ``target_layers`` are one array per stage of the network,
+            ``prediction`` is what the predictor makes of the member, once it is known.
+    """
+
+    values: Mapping[str, Any]
+
+    def score(self, spec: MetricSpec, hard: Int[Tensor, " hardest"] | None = None) -> float | tuple[float, ...]:
+        """Compute a metric of single members.
+
+        Args:
+            spec: Which, with its wrappers (all but the depth, which takes all members to add).
+            hard: The pixels or images to look at alone, if the spec asks for that.
+
+        Returns:
+            What the metric's function returns.
+
+        Raises:
+            ValueError: If the metric cannot be computed from these arrays.
+        """
+        # Only what the metric asks for is cut and reduced below, and what says which pixels are meant.
+        wanted = {*spec.metric.needs, "labels", "groups"}
+        inputs = replace(self, values={name: value for name, value in self.values.items() if name in wanted})
+        if hard is not None:
+            inputs = inputs.of_pixels(hard) if spec.hard == "pixels" else inputs.of_images(hard)
+        if spec.metric.most_pixels is not None:
+            inputs = inputs.thinned(spec.metric.most_pixels)
+        if spec.dimensions is not None:
+            inputs = inputs.reduced(spec.dimensions)
+        value: float | tuple[float, ...] = spec.metric.function(*(inputs.values[n] for n in spec.metric.needs))
+        return value
+
+    def with_prediction(self, prediction: Float[Tensor, "pixels classes"]) -> Inputs:
+        """The same with what the predictor makes of the member."""
+        return replace(self, values={**self.values, "prediction": prediction})
+
+    def of_pixels(self, pixels: Int[Tensor, " chosen"]) -> Inputs:
+        """The same for some of the pixels; what is known of images stays."""
+        return replace(self, values={n: v[pixels] if n in _OF_PIXELS else v for n, v in self.values.items()})
+
+    def of_images(self, images: Int[Tensor, " chosen"]) -> Inputs:
+        """The same for some of the images and their pixels."""
+        chosen = {
+            name: [layer[images] for layer in value] if name == "target_layers" else value[images]
+            for name, value in self.values.items()
+            if name in _OF_IMAGES
+        }
+        of_pixels = self.of_pixels(hard_images_to_pixels(images, self.values["groups"]))
+        return replace(of_pixels, values={**of_pixels.values, **chosen})
+
+    def thinned(self, pixels: int) -> Inputs:
+        """The same for a seeded choice of at most so many pixels."""
+        count = len(self.values["labels"])
+        if count <= pixels:
+            return self
+        chosen = np.sort(np.random.default_rng(0).choice(count, pixels, replace=False))
+        return self.of_pixels(torch.from_numpy(chosen))
+
+    def reduced(self, dimensions: int) -> Inputs:
+        """The same with features reduced to their principal components; fewer dimensions than asked for all stay.
+
+        A metric that compares two sets of features has both reduced, each by itself.
+        """
+        names = {"features", "image_features", "reference"} & set(self.values)
+        reduced = {n: reduce_dimensions(self.values[n], min(dimensions, *self.values[n].shape)) for n in names}
+        return replace(self, values={**self.values, **reduced})
+
+
+def target_inputs(probe: ProbeSet, target_images: int, reference: Reading | None) -> dict[str, Any]:
+    """What all members share.
+
+    Args:
+        probe: The probe set.
+        target_images: Number of the target's training images.
+        reference: What a model trained on the target makes of the images, if some metric asks for it.
+
+    Returns:
+        Values for :class:`Inputs`.
+    """
+    rows = torch.full((len(probe.sizes),), -1)
+    rows[list(probe.images)] = torch.arange(len(probe.images))
+    shared = {
+        "labels": probe.labels,
+        "groups": rows[probe.image_of_pixel],
+        "annotations": probe.class_shares[list(probe.images)],
+        "target_images": target_images,
+    }
+    return shared if reference is None else {**shared, "reference": reference.image_features}
+
+
+def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], needs: frozenset[str]) -> Inputs:
+    """Put together what metrics ask of one member.
+
+    Args:
+        member: Its source sample is read if need be.
+        reading: What it makes of the target.
+        shared: See :func:`target_inputs`.
+        needs: Names that some metric asks for.
+
+    Returns:
+        The inputs; what nobody asks for may be missing.
+    """
+    values = {
+        **shared,
+        "probs": reading.probabilities,
+        "features": reading.features,
+        "image_features": reading.image_features,
+        "target_layers": list(reading.stages),
+    }
+    if needs & NEED_SOURCE:
+        values |= _source_values(member)
+    return Inputs(values | _card_values(member))
+
+
+def _card_values(member: Member) -> dict[str, Any]:
+    card = member.card
+    return {
+        "source_miou": [card.test_miou],
+        "train_images": [card.train_images],
+        "num_classes": [len(card.classes)],
+        "depth": card.depth,
+        "source_images": card.train_images,
+    }
+
+
+def require_source_samples(members: Sequence[Member], specs: Sequence[MetricSpec]) -> None:
+    """Check that the members carry what metrics ask of their sources, before any is run.
+
+    Args:
+        members: The candidates.
+        specs: The metrics.
+
+    Raises:
+        SelectionError: If some lack it, naming them and the metrics.
+    """
+    asking = [spec.name for spec in specs if spec.needs & NEED_SOURCE]
+    if not asking:
+        return
+    lacking = [member.name for member in members if not _has_source(member)]
+    if lacking:
+        raise SelectionError(
+            f"{', '.join(asking)} compare with the members' own source images, but {', '.join(lacking)} carry no "
+            "sample of them (source_sample.safetensors with stage_K, features and labels). Leave these metrics out, or "
+            "train these members again with train.py."
+        )
+
+
+def _has_source(member: Member) -> bool:
+    try:
+        return {*_SAMPLE, "source_layers"} <= set(_source_values(member))
+    except PoolError:
+        return False
+
+
+def _source_values(member: Member) -> dict[str, Any]:
+    sample = member.load_source_sample()
+    stages = [sample[f"stage_{k}"] for k in range(len(sample)) if f"stage_{k}" in sample]
+    values: dict[str, Any] = {name: sample[key] for name, key in _SAMPLE.items() if key in sample}
+    return {**values, "source_layers": stages} if stages else values

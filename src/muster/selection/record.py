@@ -1,0 +1,399 @@
+"""A selection: the ensemble that was chosen for a target, with everything that explains why.
+
+On disk it is a folder: ``selection.yaml`` (:class:`SelectionRecord`) and ``ranking.parquet`` (one row per candidate,
+best first: ``rank``, ``member_1`` to ``member_S``, then one column of scores per metric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from muster.errors import SelectionError
+from muster.files import parse_record, plain, read_record, write_record
+from muster.machine import now
+from muster.outputs import SELECTION, replaced, require_apart, require_ours
+from muster.scoring.ranking import Ranking
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT_VERSION = 1
+"""Version of the layout of a selection folder."""
+
+RECORD = "selection.yaml"
+RANKING = "ranking.parquet"
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How the probe set was made.
+
+    Attributes:
+        train_images: Number of target training images asked for; ``None`` for all.
+        pixels_per_image: Pixels drawn from each.
+        image_size: Longer side at which members saw the images, in pixels.
+        seed: Of the choice of images and pixels.
+    """
+
+    train_images: int | None = 150
+    pixels_per_image: int = 1000
+    image_size: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BootstrapConfidence:
+    """How far the choice depends on which images were probed, see :func:`muster.search.bootstrap_top_k`.
+
+    Attributes:
+        lead: Score of the chosen candidate minus that of the best other one.
+        low: Lower end of its interval over bootstrap samples of the probe images.
+        high: Upper end.
+        level: Share of the samples that the interval spans.
+        resamples: Number of samples.
+        images: Number of images that were resampled.
+        selection_frequency: In which share of the samples each of the leading candidates is best, in the order of the
+            ranking.
+        summary: The same in words.
+    """
+
+    lead: float
+    low: float
+    high: float
+    level: float
+    resamples: int
+    images: int
+    selection_frequency: tuple[float, ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class SizeStep:
+    """The best ensemble of one size.
+
+    Attributes:
+        size: Number of members.
+        members: Their names.
+        score: What the metric gives it.
+        cost: What its members cost together, in the selection's ``cost_unit``.
+    """
+
+    size: int
+    members: tuple[str, ...]
+    score: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Guessing:
+    """How members compare with guessing by class frequency.
+
+    See :func:`muster.selection.guessing.compare_with_guessing`.
+
+    Attributes:
+        leep: LEEP of guessing: minus the entropy of the probe labels.
+        iou: Mean IoU of always naming the most frequent class.
+        best: The member that does best.
+        best_leep: Its LEEP on images that its predictor was not made from.
+        best_iou: Its mean IoU on these.
+        low: Lower end of the interval of that LEEP over bootstrap samples of the probe images.
+        high: Upper end.
+        level: Share of the samples that the interval spans.
+        better: The members that do better than guessing.
+    """
+
+    leep: float
+    iou: float
+    best: str
+    best_leep: float
+    best_iou: float
+    low: float
+    high: float
+    level: float
+    better: tuple[str, ...]
+
+    @property
+    def explained(self) -> float:
+        """Share of the entropy of the probe labels that the best member explains; 1 is all, 0 or less is none."""
+        return 1 - self.best_leep / self.leep
+
+
+@dataclass(frozen=True)
+class SelectionRecord:
+    """What ``selection.yaml`` holds: plain values only.
+
+    Attributes:
+        target: Name of the target dataset.
+        target_reference: What :func:`muster.data.open_dataset` takes to open it: worlds/NAME, or a folder's path,
+            relative to ``data_root`` if it lies below that and absolute otherwise.
+        classes: The target's label space.
+        train_images: Identifiers of the target training images that were used.
+        void_images: Those among them without a labelled pixel; they contributed nothing.
+        mean: Channel means of these images, of pixels scaled to 0..1.
+        std: Channel standard deviations, likewise.
+        image_size: Longer side at which members saw the images and are to be fine-tuned, in pixels.
+        pool: The pool's folder, absolute.
+        size: Members per candidate.
+        metric: What the ensemble was chosen by.
+        members: The chosen members, in ascending order of names.
+        score: Their score under ``metric``; larger is better.
+        lead: Their score minus that of the next candidate; ``None`` if there is no other.
+        class_ious: IoU of each target class that the chosen members' EEPs reach on the probe set: SoftIoU-EEP's, or
+            IoU-EEP's if that is the metric. ``None`` for a class without a probe pixel.
+        choices: The best candidate under each metric.
+        single_best: The best single member by LEEP of what the predictor makes of it (baseline B1).
+        member_scores: That LEEP of every eligible member, in the order of the pool; MS-LEEP is a sum of these.
+        excluded: The other members of the pool, with the reason why they are no candidates.
+        probe: How the probe set was made.
+        versions: Software it was made with.
+        predictor: What turned members into classifiers of the target's classes: ``eep`` or ``linear_probe``.
+        search: How candidates were looked for: ``exhaustive``, ``greedy``, ``beam`` or ``racing``.
+        guarantee: What the search vouches for, in words; empty if every candidate was scored.
+        fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 after Ctrl-C.
+        single_scores: For each metric of single members, the score of every member.
+        dropped: Metrics that could not be computed, with the reason.
+        sizes: The best ensemble of each size, if muster chose the size.
+        size_reason: Why it chose that one.
+        bootstrap_confidence: How sure the choice is; ``None`` if that was not asked for or cannot be said.
+        interrupted: Whether Ctrl-C ended the search or the scoring early.
+        cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
+        data_root: Absolute path of the folder that ``target_reference`` is relative to; empty if it is not relative.
+        train_contents: Content prefix of each of ``train_images``, see :mod:`muster.data.content`; none if the target
+            does not know them, or the selection is from before they were written down.
+        checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
+        guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
+        hardness_models: For metrics on hard subsets: by wrapper, ``haste_ca`` or ``haste_cs``, and by source dataset,
+            the member that said what is hard.
+        hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
+            of the hard subsets; ``whole``: those of the whole probe set; ``held out``: the linear probe's
+            predictions, each of an image that it was not fitted on. Empty if there was no such metric.
+        hard_fraction: Which part of the probe set counted as hard; ``None`` if no metric asked, or in a record of
+            before, as in what follows.
+        hardness_model: The members or architectures that were named to say which part that is; none by default.
+        l_max: Layers of a network that added 1 to its score; ``None`` if no metric asked.
+        reference: Absolute folder of the member trained on the target that metrics compared with; empty if none did.
+        max_parameters: Most parameters that an ensemble could have; ``None`` for no limit.
+        max_inference_seconds: Most seconds that its members could take for one image, likewise.
+        resamples: Bootstrap samples that were asked for.
+        device: What members ran on.
+        date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
+    """
+
+    target: str
+    target_reference: str
+    classes: tuple[str, ...]
+    train_images: tuple[str, ...]
+    void_images: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+    pool: str
+    size: int
+    metric: str
+    members: tuple[str, ...]
+    score: float
+    lead: float | None
+    class_ious: tuple[float | None, ...]
+    choices: dict[str, tuple[str, ...]]
+    single_best: str
+    member_scores: dict[str, float]
+    excluded: dict[str, str]
+    probe: ProbeSettings
+    versions: dict[str, str]
+    predictor: str = "eep"
+    search: str = "exhaustive"
+    guarantee: str = ""
+    fraction: float = 1.0
+    single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    sizes: tuple[SizeStep, ...] = ()
+    size_reason: str = ""
+    bootstrap_confidence: BootstrapConfidence | None = None
+    interrupted: bool = False
+    cost_unit: str = "parameters"
+    data_root: str = ""
+    train_contents: tuple[str, ...] = ()
+    checksums: dict[str, str] = field(default_factory=dict)
+    guessing: Guessing | None = None
+    hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
+    hard_eep: str = ""
+    hard_fraction: float | None = None
+    hardness_model: tuple[str, ...] = ()
+    l_max: float | None = None
+    reference: str = ""
+    max_parameters: int | None = None
+    max_inference_seconds: float | None = None
+    resamples: int = 0
+    device: str = ""
+    date: str = ""
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """The eligible members in the order of the pool: what the ranking's indices point into."""
+        return tuple(self.member_scores)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The record in lists, dictionaries, strings and numbers only."""
+        content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+        inner = {
+            "probe": asdict(self.probe),
+            "sizes": [asdict(step) for step in self.sizes],
+            "bootstrap_confidence": None if self.bootstrap_confidence is None else asdict(self.bootstrap_confidence),
+            "guessing": None if self.guessing is None else asdict(self.guessing),
+        }
+        content.update(plain(inner))
+        return content
+
+    @staticmethod
+    def from_mapping(content: Mapping[str, Any], where: str) -> SelectionRecord:
+        """Read what :meth:`to_mapping` gave.
+
+        Args:
+            content: The mapping.
+            where: What to call it in messages.
+
+        Returns:
+            The record.
+
+        Raises:
+            SelectionError: If a key is unknown, missing, or has a value of a wrong type, or names do not go together.
+        """
+        # A copy, because the parser turns inner lists into tuples in place.
+        return _consistent(parse_record(plain(content), SelectionRecord, where, SelectionError), where)
+
+
+@dataclass(frozen=True)
+class Selection(SelectionRecord):
+    """The chosen ensemble with the ranking of all candidates.
+
+    Attributes:
+        ranking: All candidates with all scores; its indices point into :attr:`member_names`.
+        tables: For each chosen member P(target class | source class), float64 ``[classes, source_classes]``, for
+            pictures of what its EEP says. Not written to disk: empty in a loaded selection.
+    """
+
+    ranking: Ranking = field(kw_only=True)
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def names_of(self, candidate: int) -> tuple[str, ...]:
+        """Names of the members of one row of the ranking."""
+        names = self.member_names
+        return tuple(names[int(index)] for index in self.ranking.members[candidate])
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the selection to a folder of its own, whole or not at all.
+
+        Args:
+            folder: Created, or replaced if it holds a selection.
+
+        Returns:
+            The path of ``selection.yaml``.
+
+        Raises:
+            SelectionError: If the folder holds something else, which would be lost, lies in the pool or the target, or
+                another process is at work there.
+            OutputError: If it cannot be written.
+        """
+        path = Path(folder)
+        target = self.target_reference if not self.data_root else str(Path(self.data_root) / self.target_reference)
+        require_apart(path, {"pool": self.pool, "target": target}, "The folder", SelectionError)
+        with replaced(path, SELECTION, SelectionError) as partial:
+            record = SelectionRecord(**{f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+            record = replace(record, date=record.date or now())
+            self.to_table().to_parquet(partial / RANKING, index=False)
+            write_record(partial / RECORD, record, FORMAT_VERSION)
+        return path / RECORD
+
+    def to_table(self) -> pandas.DataFrame:
+        """The ranking as a table: one row per candidate, best first; see the module's description."""
+        import pandas
+
+        order = self.ranking.order(self.metric)
+        names = np.asarray(self.member_names, dtype=object)[self.ranking.members[order]]
+        columns: dict[str, Any] = {"rank": np.arange(1, len(order) + 1)}
+        columns |= {f"member_{place + 1}": names[:, place] for place in range(self.size)}
+        columns |= {metric: scores[order] for metric, scores in self.ranking.scores.items()}
+        return pandas.DataFrame(columns)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Selection:
+        """Read a selection back.
+
+        Args:
+            folder: What :meth:`save` wrote, or the ``selection.yaml`` in it.
+
+        Returns:
+            The selection, without ``tables``.
+
+        Raises:
+            SelectionError: If a file is missing, unreadable, or does not go with the other.
+        """
+        path = Path(folder)
+        path = path.parent if path.name == RECORD else path
+        if not path.is_dir():
+            raise SelectionError(f"{path} is not a folder. Give the folder that select.py wrote, with {RECORD} in it.")
+        record = read_record(path / RECORD, SelectionRecord, FORMAT_VERSION, SelectionError)
+        record = _consistent(record, str(path / RECORD))
+        return cls(**vars(record), ranking=_read_ranking(path / RANKING, record))
+
+
+def require_replaceable(folder: Path) -> None:
+    """Check that writing a selection to a folder would not delete anything but an older selection.
+
+    Args:
+        folder: It may be missing or empty.
+
+    Raises:
+        SelectionError: If it is a file, or holds what muster did not write as a selection.
+    """
+    require_ours(folder, SELECTION, SelectionError)
+
+
+def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:
+    """Refuse a record whose names point nowhere."""
+    named = {*record.members, record.single_best, *(name for names in record.choices.values() for name in names)}
+    if unknown := sorted(named - set(record.member_scores)):
+        raise SelectionError(f"{where}: {', '.join(unknown)} chosen, but not among member_scores.")
+    if len(set(record.members)) != record.size:
+        raise SelectionError(f"{where}: expected {record.size} different members, but got {', '.join(record.members)}.")
+    if record.train_contents and len(record.train_contents) != len(record.train_images):
+        raise SelectionError(
+            f"{where}: expected one of train_contents for each of {len(record.train_images)} train_images, "
+            f"but got {len(record.train_contents)}."
+        )
+    if len(record.class_ious) != len(record.classes):
+        raise SelectionError(
+            f"{where}: expected one of class_ious for each of {len(record.classes)} classes, "
+            f"but got {len(record.class_ious)}."
+        )
+    return record
+
+
+def _read_ranking(path: Path, record: SelectionRecord) -> Ranking:
+    """The ranking in the order of rows that :class:`Ranking` promises."""
+    import pandas
+
+    try:
+        table = pandas.read_parquet(path)
+    except FileNotFoundError:
+        raise SelectionError(f"{path} does not exist. Run select.py again.") from None
+    except (OSError, ValueError) as problem:  # pyarrow's errors are of these kinds
+        raise SelectionError(f"{path} cannot be read as Parquet: {problem}. Run select.py again.") from problem
+    places = {name: place for place, name in enumerate(record.member_names)}
+    columns = [f"member_{place + 1}" for place in range(record.size)]
+    metrics = [name for name in table.columns if name not in ("rank", *columns)]
+    try:
+        members = np.array([[places[name] for name in row] for row in table[columns].to_numpy()], dtype=np.int64)
+        rows = np.lexsort(members.T[::-1])
+        scores = {name: table[name].to_numpy(dtype=np.float64)[rows] for name in metrics}
+        ranking = Ranking(members[rows], scores, record.fraction)
+        ranking.order(record.metric)
+    except (KeyError, ValueError) as problem:
+        raise SelectionError(f"{path} does not go with {RECORD}: {problem}. Run select.py again.") from problem
+    return ranking

@@ -1,0 +1,143 @@
+"""What a selection writes down: the choice, the scores behind it, and the options that it looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muster.data import Dataset, Split, content_prefixes
+from muster.machine import device_label
+from muster.metrics import class_ious, soft_class_ious
+from muster.metrics.ties import first_best
+from muster.pool import Member, Pool, software_versions
+from muster.probe import ProbeReader
+from muster.scoring.prediction_store import PredictionStore
+from muster.selection.hard_subsets import hardness_names
+from muster.selection.member_scoring import Request, ScoredMembers
+from muster.selection.options import MetricOptions
+from muster.selection.record import ProbeSettings, Selection
+from muster.selection.reopening import portable_reference
+from muster.selection.search_runner import Budget, Found
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What was chosen from, and for what.
+
+    Attributes:
+        pool: The pool.
+        target: The dataset.
+        split: Its training images that were looked at.
+        reader: Knows the probe set.
+        settings: How that was made.
+        data_root: Where dataset folders are.
+    """
+
+    pool: Pool
+    target: Dataset
+    split: Split
+    reader: ProbeReader
+    settings: ProbeSettings
+    data_root: Path | None
+
+
+def selection_of(
+    looked_at: LookedAt,
+    store: PredictionStore,
+    scored: ScoredMembers,
+    request: Request,
+    found: Found,
+    excluded: dict[str, str],
+) -> Selection:
+    """The selection that follows from scores: the best candidate, and what lies behind it.
+
+    Args:
+        looked_at: What was chosen from, and for what.
+        store: What members say.
+        scored: Scores of single members.
+        request: Which metrics.
+        found: The candidates.
+        excluded: Members that are no candidates, with the reason.
+
+    Returns:
+        The selection; what does not follow from these is as it is by default.
+    """
+    names, ranking, metric = tuple(scored.leeps), found.ranking, request.chosen_by.name
+    reader, target = looked_at.reader, looked_at.target
+    reference, data_root = portable_reference(target.reference, looked_at.data_root)
+
+    def names_of(row: int) -> tuple[str, ...]:
+        return tuple(names[int(index)] for index in ranking.members[row])
+
+    order, scores = ranking.order(metric), ranking.scores[metric]
+    chosen = names_of(int(order[0]))
+    ious = class_ious if request.chosen_by.metric.name == "iou_eep" else soft_class_ious
+    predicted = ious([store.predictions(int(index)) for index in ranking.members[order[0]]], reader.probe.labels)
+    return Selection(
+        target=target.spec.name,
+        target_reference=reference,
+        classes=target.spec.classes,
+        train_images=looked_at.split.identifiers,
+        void_images=reader.probe.void_images,
+        mean=reader.statistics.mean,
+        std=reader.statistics.std,
+        image_size=reader.image_size,
+        pool=str(looked_at.pool.folder.resolve()),
+        size=ranking.members.shape[1],
+        metric=metric,
+        members=chosen,
+        score=float(scores[order[0]]),
+        lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
+        class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
+        choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
+        hardness_models=dict(scored.hardness_models),
+        # The first of equals: members are in the order of their names.
+        single_best=names[first_best(np.array([scored.leeps[name] for name in names]))],
+        member_scores=dict(scored.leeps),
+        excluded=excluded,
+        probe=looked_at.settings,
+        versions=software_versions(),
+        search=found.search,
+        guarantee=found.guarantee,
+        fraction=ranking.fraction,
+        single_scores={n: dict(zip(names, column.tolist(), strict=True)) for n, column in scored.columns.items()},
+        dropped=dict(scored.dropped),
+        sizes=found.sizes,
+        size_reason=found.size_reason,
+        interrupted=found.interrupted,
+        cost_unit=found.cost_unit,
+        data_root=data_root,
+        train_contents=content_prefixes(looked_at.split),
+        checksums={name: looked_at.pool[name].card.checksum for name in names},
+        device=device_label(reader.device),
+        ranking=ranking,
+        tables={name: scored.tables[name] for name in chosen},
+    )
+
+
+def recorded_options(
+    options: MetricOptions, idle: Mapping[str, str], reference: Member | None, budget: Budget
+) -> dict[str, Any]:
+    """Options as a record keeps them: those without effect are left out.
+
+    Args:
+        options: Those that only some metrics look at.
+        idle: See :func:`muster.selection.options.idle_options`.
+        reference: The member that metrics compared with, if any.
+        budget: What an ensemble could cost.
+
+    Returns:
+        Fields of :class:`muster.selection.record.SelectionRecord`.
+    """
+    return {
+        "hard_fraction": None if "hard_fraction" in idle else options.hard_fraction,
+        "hardness_model": hardness_names(options.hardness_model),
+        "l_max": None if "l_max" in idle else options.l_max,
+        "reference": "" if reference is None else str(reference.folder.resolve()),
+        "max_parameters": budget.max_parameters,
+        "max_inference_seconds": budget.max_inference_seconds,
+    }

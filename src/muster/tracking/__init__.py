@@ -1,0 +1,7 @@
+"""Tracking: where a fit writes its course. A tracker is a copy, never the record."""
+
+from __future__ import annotations
+
+from muster.tracking.loggers import LoggerKind, close_loggers, log_tables, make_logger, tracking_mode
+
+__all__ = ["LoggerKind", "close_loggers", "log_tables", "make_logger", "tracking_mode"]

@@ -1,0 +1,7 @@
+"""Training: LightningModules and fits of source models, of fine-tuned members and of ensemble heads."""
+
+from __future__ import annotations
+
+from muster.training.ensemble import Ensemble, EnsembleError, load_ensemble
+
+__all__ = ["Ensemble", "EnsembleError", "load_ensemble"]

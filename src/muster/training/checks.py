@@ -1,0 +1,145 @@
+"""What can be said before a fit begins: whether devices share its batches, and whether its networks take its crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from muster.data import SIDE_MULTIPLE, Split, fit_size
+from muster.errors import ConfigError
+from muster.models import Segmenter, minimum_side
+from muster.training.settings import TrainingSettings
+
+
+def require_shared_batches(settings: TrainingSettings, processes: int) -> None:
+    """Check that every device gets as many images of a batch as any other.
+
+    Args:
+        settings: Say how many images a batch has.
+        processes: How many devices share it.
+
+    Raises:
+        ConfigError: If they do not divide it.
+    """
+    if settings.batch_size % processes == 0:
+        return
+    above = -(-settings.batch_size // processes) * processes
+    below = above - processes
+    raise ConfigError(
+        f"batch_size: expected a multiple of the {processes} devices that share each batch, but got "
+        f"{settings.batch_size}. Try {f'{below} or ' if below else ''}{above}, or another number of devices."
+    )
+
+
+def require_crops(name: str, architecture: str, settings: TrainingSettings, image_size: int) -> None:
+    """Check that an architecture can take the crops, without building it.
+
+    Args:
+        name: What errors call the member.
+        architecture: What it is.
+        settings: Say how large crops are.
+        image_size: Longer side of the images, in pixels.
+
+    Raises:
+        ConfigError: If they are too small.
+    """
+    side, least = settings.crop_for(image_size), minimum_side(architecture)
+    if side < least:
+        raise ConfigError(
+            f"crop_size: expected at least {least} for {name} ({architecture}), but got {side}. Give larger crops, and "
+            "images with sides of at least as much."
+        )
+
+
+def require_trainable(models: Mapping[str, Segmenter], settings: TrainingSettings, image_size: int) -> None:
+    """Check that networks can take the crops, and batches so small.
+
+    Args:
+        models: By the names that errors use.
+        settings: Batches and crops.
+        image_size: Longer side of the images, in pixels.
+
+    Raises:
+        ConfigError: If crops are smaller than a network takes, or the batch is a single crop of which some batch
+            normalisation sees a single value, whose variance is not defined.
+    """
+    side = settings.crop_for(image_size)
+    for name, model in models.items():
+        require_crops(name, model.architecture, settings, image_size)
+        if settings.batch_size == 1 and _has_single_values(model, side):
+            raise ConfigError(
+                f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {side} pixels, but "
+                "got 1: one of its batch normalisations would see a single value, whose variance is not defined. Give "
+                "larger batches or larger crops."
+            )
+
+
+def require_sides(models: Mapping[str, Segmenter], splits: Sequence[Split], image_size: int) -> None:
+    """Check that networks can take the smallest of some images. They are read only if some network needs large ones.
+
+    Args:
+        models: By the names that errors use.
+        splits: The images.
+        image_size: Longer side at which they are shown, in pixels.
+
+    Raises:
+        ConfigError: If a side would be too small.
+    """
+    demanding = {name: model for name, model in models.items() if model.body.minimum_side > SIDE_MULTIPLE}
+    if not demanding:
+        return
+    least = min(min(fit_size(s.mask.shape[0], s.mask.shape[1], image_size)) for split in splits for s in split)
+    for name, model in demanding.items():
+        if least < model.body.minimum_side:
+            raise ConfigError(
+                f"image_size: {name} ({model.architecture}) needs images with sides of at least "
+                f"{model.body.minimum_side} pixels, but at image_size {image_size} some come down to {least}. Give a "
+                "larger image_size, or another architecture."
+            )
+
+
+class TakesCrops(Callback):
+    """Checks the members of a fit right before its first step, whoever chose them."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse members that cannot take the crops.
+
+        Args:
+            trainer: Its data module knows the images.
+            pl_module: An :class:`EnsembleTraining`.
+
+        Raises:
+            ConfigError: See :func:`require_trainable`.
+        """
+        module: Any = pl_module
+        image_size: int = trainer.datamodule.image_size  # type: ignore[attr-defined]
+        models = dict(zip(module.names, module.members, strict=True))
+        require_trainable(models, module.settings, image_size)
+
+
+@torch.no_grad()
+def _has_single_values(model: Segmenter, side: int) -> bool:
+    """Whether some batch normalisation has one value a channel for a single crop: one pass, which changes nothing."""
+    fewest = [2]
+
+    def look(fewest: list[int], layer: nn.Module, arrived: tuple[Tensor, ...]) -> None:  # noqa: ARG001 (a hook's)
+        fewest.append(arrived[0].numel() // arrived[0].shape[1])
+
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    handles = [layer.register_forward_pre_hook(partial(look, fewest)) for layer in layers]
+    was_training = model.training
+    try:
+        model.eval()
+        model(torch.zeros(1, 3, side, side, device=model.head.weight.device))
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return min(fewest) < 2

@@ -1,0 +1,361 @@
+"""Fine-tune a selection: all members and the baseline in one fit, then the head, then the results."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+
+from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
+from muster.files import atomic_write, plain, write_yaml
+from muster.machine import device_label, now
+from muster.models import Segmenter, upsample_probabilities
+from muster.pool import Pool, software_versions
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
+from muster.report.images import class_counts, shrink
+from muster.selection.record import SelectionRecord
+from muster.selection.reopening import require_same_data
+from muster.training.checks import require_shared_batches, require_sides, require_trainable
+from muster.training.ensemble import Ensemble
+from muster.training.evaluation import SplitCounts, class_ious, count_split, mean_iou
+from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.head import learn_head
+from muster.training.head_training import fit_head
+from muster.training.intervals import DRAWS, LEVEL
+from muster.training.modules import EnsembleTraining
+from muster.training.rates import Trials, choose_rates
+from muster.training.results import confusion_table, differences_to, measure_costs, miou_intervals
+from muster.training.settings import HeadSettings, TrainingSettings
+
+WORK = "work"
+ENSEMBLE = "ensemble"
+RESULT = "result.yaml"
+HISTORY = "history.csv"
+CONFUSION = "confusion.csv"
+
+
+@dataclass(frozen=True)
+class TargetData:
+    """The target as fine-tuning sees it.
+
+    Attributes:
+        dataset: The target.
+        train: The training images used.
+        statistics: What images are normalised with.
+        image_size: Longer side at which members see an image, in pixels.
+    """
+
+    dataset: Dataset
+    train: Split
+    statistics: ChannelStatistics
+    image_size: int
+
+
+def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
+    """The target exactly as the selection saw it: the same images, statistics and size.
+
+    Args:
+        selection: Says which.
+        dataset: The target.
+
+    Returns:
+        The data to fine-tune on.
+
+    Raises:
+        SelectionError: If the dataset is not the one selected for: other classes, or images that are gone or others.
+    """
+    require_same_data(selection, dataset)
+    warn_of_shared_images(dataset)
+    train = cached(replace(dataset.train, identifiers=selection.train_images))
+    return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
+
+
+def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Hardware) -> None:
+    """Check before anything is fitted that devices, batches, crops and images go together.
+
+    Args:
+        module: With its members, if they are chosen already.
+        target: What to fine-tune on.
+        hardware: What to compute on.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    hardware.require_devices(hardware.resolved_devices())
+    require_shared_batches(module.settings, hardware.processes())
+    models = module.models
+    require_trainable(models, module.settings, target.image_size)
+    require_sides(models, (target.dataset.test,), target.image_size)
+
+
+def fit_members(
+    module: EnsembleTraining,
+    target: TargetData,
+    folder: Path,
+    hardware: Hardware,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    depends_on: Mapping[str, object] | None = None,
+    reload: Callable[[Sequence[str]], Sequence[Segmenter]] | None = None,
+) -> bool:
+    """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
+
+    Where the settings name rates to choose from, one fit for each comes before, on some of the images (see
+    :func:`muster.training.rates.choose_rates`); the last fit takes all images, and for each member its best rate.
+
+    Args:
+        module: With members, or with a callback that gives it some.
+        target: What to fine-tune on.
+        folder: Of the run; checkpoints go to its folder ``work``.
+        hardware: What to compute on.
+        callbacks: For the Trainer.
+        loggers: For the Trainer.
+        depends_on: What else the result depends on, so that a checkpoint of another run is not taken up.
+        reload: Gives source models by name, for the fits that only choose a rate.
+
+    Returns:
+        Whether this process is the one that evaluates and writes.
+    """
+    description = {
+        "settings": asdict(module.settings),
+        "images": target.train.identifiers,
+        "statistics": asdict(target.statistics),
+        "image_size": target.image_size,
+        "members": module.names,
+        **(depends_on or {}),
+    }
+    if module.settings.learning_rates:
+        assert reload is not None  # whoever lets a user give rates passes it
+        description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+    keep_checkpoint_of(folder / WORK, plain(description))
+    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
+    trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
+    module.to(hardware.resolved_device()).eval()
+    return trainer.is_global_zero
+
+
+def _choose_rates(
+    module: EnsembleTraining,
+    target: TargetData,
+    folder: Path,
+    hardware: Hardware,
+    callbacks: Sequence[Callback],
+    description: Mapping[str, Any],
+    reload: Callable[[Sequence[str]], Sequence[Segmenter]],
+) -> dict[str, float]:
+    """Give a module the best rate of each member, and members if it has none yet."""
+
+    def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:
+        made = EnsembleTraining(settings, module.num_classes, trial=True)
+        if names := tuple(names) or module.names:
+            made.set_members(names, reload(names))
+        return made
+
+    trials = Trials(
+        module.settings,
+        target.train,
+        target.statistics,
+        target.image_size,
+        hardware.num_workers,
+        folder / WORK,
+        description,
+    )
+    choice, names = choose_rates(trials, trial, hardware, callbacks)
+    if not module.members_chosen:
+        module.set_members(names, reload(names))
+    module.rates, module.held_out = choice.chosen, choice.held_out
+    return choice.chosen
+
+
+def load_members(pool: Pool, names: Sequence[str]) -> list[Segmenter]:
+    """Source models by name, weights checked against their cards."""
+    return [pool[name].load_model() for name in names]
+
+
+def with_baseline(selection: SelectionRecord) -> tuple[str, ...]:
+    """The chosen members and, if it is not among them, the single best by LEEP (B1), to be fine-tuned likewise."""
+    return tuple(sorted({*selection.members, selection.single_best}))
+
+
+def build_ensemble(
+    module: EnsembleTraining,
+    names: Sequence[str],
+    target: TargetData,
+    hardware: Hardware,
+    head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
+    folder: Path | None = None,
+    loggers: Sequence[Logger] = (),
+) -> Ensemble:
+    """Put fine-tuned members together, and learn their head.
+
+    Args:
+        module: Fitted.
+        names: The members of the ensemble.
+        target: What they were fine-tuned on.
+        hardware: What to compute on.
+        head: How the head is learned.
+        folder: Of the run; the checkpoints of ``sgd`` go to its folder ``work``.
+        loggers: For the curve of ``sgd``, which the module's history is given too.
+
+    Returns:
+        The ensemble, in evaluation mode.
+    """
+    members = [module.models[name] for name in names]
+    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
+    device, seed = hardware.resolved_device(), module.settings.seed
+    ensemble.to(device).eval()
+    if head.optimizer == "lbfgs":
+        learn_head(ensemble, target.train, seed, device, settings=head)
+        return ensemble
+    assert folder is not None  # whoever lets a user ask for sgd passes it
+    word = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    place = folder / WORK / f"head-{word}"
+    module.history += fit_head(
+        ensemble, target.train, head, seed, place, hardware, loggers, steps_before=module.settings.steps
+    )
+    return ensemble
+
+
+def evaluate(
+    module: EnsembleTraining, ensemble: Ensemble, target: TargetData, hardware: Hardware
+) -> dict[str, SplitCounts]:
+    """Count on the test split, in one pass over it.
+
+    Returns:
+        By name: every fine-tuned member, the plain mean of the ensemble's members, and its learned head.
+    """
+
+    @torch.no_grad()
+    def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        scores = dict(zip(module.names, (member(images).float() for member in module.members), strict=True))
+        alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
+        mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
+        learned = ensemble.combine([scores[name] for name in ensemble.names], size)
+        return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
+
+    test = target.dataset.test
+    return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+
+
+def summarise(
+    selection: SelectionRecord,
+    scores: Mapping[str, float],
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    counts: Mapping[str, SplitCounts],
+    target: TargetData,
+    hardware: Hardware,
+    seconds: float,
+    resumed_at_steps: Sequence[int] = (),
+) -> FinetuneResult:
+    """What a run reached, in plain values.
+
+    Args:
+        selection: What was fine-tuned, and why.
+        scores: Of the chosen ensemble under each metric.
+        module: The fine-tuned members.
+        ensemble: The chosen ones with their head.
+        counts: What :func:`evaluate` gave.
+        target: What was fine-tuned on.
+        hardware: What it was computed on; the time for an image is measured there, now.
+        seconds: Time spent fine-tuning.
+        resumed_at_steps: Where the fit went on after an interruption.
+
+    Returns:
+        The result.
+    """
+    settings, some = module.settings, next(iter(counts.values()))
+    weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
+    intervals = miou_intervals(counts, settings.seed)
+    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware)
+    return FinetuneResult(
+        target=selection.target,
+        classes=target.dataset.spec.classes,
+        members=ensemble.names,
+        single_best=selection.single_best,
+        train_images=len(target.train),
+        test_images=len(target.dataset.test),
+        steps=settings.steps,
+        seconds=round(seconds, 1),
+        mious={name: mean_iou(each.confusion) for name, each in counts.items()},
+        class_ious={name: class_ious(each.confusion) for name, each in counts.items()},
+        class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
+        predicted=dict(scores),
+        predicted_class_ious=selection.class_ious,
+        losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
+        learning_rates={name: module.rate_of(name) for name in module.names},
+        held_out=module.held_out,
+        head_weights=dict(zip(ensemble.names, weights, strict=True)),
+        head_biases=dict(zip(ensemble.names, biases, strict=True)),
+        pool=selection.pool,
+        metric=selection.metric,
+        predictor=selection.predictor,
+        seed=settings.seed,
+        batch_size=settings.batch_size,
+        schedule=settings.schedule,
+        image_size=target.image_size,
+        precision=hardware.resolved_precision(),
+        device=device_label(hardware.resolved_device(), hardware.resolved_devices()),
+        date=now(),
+        versions=software_versions(),
+        resumed_at_steps=tuple(resumed_at_steps),
+        costs=costs,
+        cost_measured=cost_measured,
+        miou_intervals=intervals,
+        differences_to_single_best=differences_to(selection.single_best, counts, settings.seed),
+        interval_level=LEVEL,
+        resamples=DRAWS if intervals else 0,
+        confusion=tuple(tuple(row) for row in counts[LEARNED_HEAD].confusion.tolist()),
+    )
+
+
+def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
+    """Rows and columns at which members see the first one, in pixels."""
+    image = prepare_image(target.dataset.test[0].image, target.statistics, target.image_size)
+    return image.shape[1], image.shape[2]
+
+
+def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
+    """Put the ensemble and its results on disk."""
+    ensemble.save(folder / ENSEMBLE, result.target, software_versions())
+    for file, table in ((HISTORY, pd.DataFrame(module.history)), (CONFUSION, confusion_table(result))):
+        with atomic_write(folder / file) as partial:
+            table.to_csv(partial, index=False)
+    content = asdict(result)
+    content.pop("losses")  # in history.csv
+    content.pop("confusion")  # in confusion.csv
+    write_yaml(folder / RESULT, plain(content))
+
+
+def forget_checkpoint(folder: Path) -> None:
+    """Delete what was kept for going on, once everything else is written."""
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+
+
+@torch.no_grad()
+def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[Picture]:
+    """A few test images with what each member and the ensemble say there."""
+    test = target.dataset.test
+    some = test.subset(100, seed=0)
+    places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
+    pictures = []
+    for place in places:
+        sample = shrink(some[place])
+        size = (sample.mask.shape[0], sample.mask.shape[1])
+        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
+        maps = ensemble.member_maps(image.to(hardware.resolved_device()))
+        alone = {
+            name: upsample_probabilities(scores.softmax(dim=1), size)[0]
+            for name, scores in zip(ensemble.names, maps, strict=True)
+        }
+        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
+    return pictures

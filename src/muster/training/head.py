@@ -1,0 +1,122 @@
+"""Learn how to combine fine-tuned members: the ensemble head of A22 5.1.
+
+Axis names: ``s`` members, ``p`` sampled pixels, ``c`` classes; the four is the cells that interpolation mixes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from muster.data import Split, prepared_images
+from muster.probe import read_corners
+from muster.training.ensemble import Ensemble, EnsembleHead
+from muster.training.head_training import distance_from_mean
+from muster.training.settings import HeadSettings
+from muster.training.source_sample import draw_labelled_pixels
+
+
+def learn_head(
+    ensemble: Ensemble,
+    train: Split,
+    seed: int,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+    settings: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
+) -> tuple[float, float]:
+    """Fit the head to the target training images by L-BFGS, with the members frozen.
+
+    The members look at every image once, whole. Then the cross-entropy of the ensemble's prediction at seeded pixels,
+    with a small penalty on leaving the plain mean, is minimised over the head alone. That takes seconds and loses
+    nothing, as the head never sees a pixel's surroundings.
+
+    Args:
+        ensemble: Its head is changed.
+        train: Target training images.
+        seed: Which pixels.
+        device: Where the ensemble is.
+        batch_size: Images at a time.
+        settings: How many pixels of each image, how many iterations, and the penalty.
+
+    Returns:
+        The loss before and after; the one after is not larger. (0, 0) if every pixel is void. Where the loss before is
+        not finite, the plain mean stays.
+    """
+    readings, labels = _collect(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
+    if len(labels) == 0:
+        return 0.0, 0.0
+    head = ensemble.head
+    start = {name: value.clone() for name, value in head.state_dict().items()}
+    with torch.no_grad():
+        before = float(_loss(head, readings, labels))
+    if not math.isfinite(before):  # a member went astray, and there is nothing to go downhill on
+        return before, before
+    _minimise(head, readings, labels, settings)
+    with torch.no_grad():
+        after = float(_loss(head, readings, labels))
+    if not after <= before:  # a line search that went astray: the plain mean stays
+        head.load_state_dict(start)
+        return before, before
+    return before, after
+
+
+class _Reading(NamedTuple):
+    """What one member says at the sampled pixels.
+
+    Attributes:
+        cells: float32 ``[4, c, p]``: its scores in the four cells around each pixel.
+        shares: float32 ``[4, p]``: how much of each cell bilinear interpolation takes.
+    """
+
+    cells: Tensor
+    shares: Tensor
+
+
+def _minimise(head: EnsembleHead, readings: list[_Reading], labels: Tensor, settings: HeadSettings) -> None:
+    """Full-batch L-BFGS: there are a few dozen parameters, and every one concerns every pixel."""
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=settings.steps, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = _loss(head, readings, labels) + settings.penalty * distance_from_mean(head)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+
+
+def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tensor:
+    """Mean of minus log of the probability of the true class: softmax in each cell, interpolation, mean."""
+    chosen = torch.zeros(len(labels), device=labels.device)
+    for member, (cells, shares) in enumerate(readings):
+        scores = cells * head.weights[member, :, None] + head.biases[member, :, None]
+        probabilities = scores.softmax(dim=1).gather(1, labels.expand(4, 1, -1))[:, 0]
+        chosen = chosen + (probabilities * shares).sum(dim=0)
+    return -(chosen / len(readings)).clamp(min=torch.finfo(torch.float32).tiny).log().mean()
+
+
+@torch.no_grad()
+def _collect(
+    ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int, pixels_per_image: int
+) -> tuple[list[_Reading], Tensor]:
+    """One pass over the images: what each member says at the sampled pixels, and their labels ``[p]``."""
+    parts: list[list[_Reading]] = [[] for _ in ensemble.names]
+    labels = []
+    for batch in prepared_images(train, ensemble.statistics, ensemble.image_size, batch_size):
+        maps = ensemble.member_maps(batch.images.to(device))
+        for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
+            rows, columns = draw_labelled_pixels(mask, pixels_per_image, seed, index)
+            labels.append(mask[rows, columns].long())
+            rows, columns, size = rows.to(device), columns.to(device), (mask.shape[0], mask.shape[1])
+            for member, scores in enumerate(maps):
+                four, across, down = read_corners(scores[place], rows, columns, size)
+                shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
+                parts[member].append(_Reading(torch.stack(four), torch.stack(shares)))
+    readings = [
+        _Reading(torch.cat([part.cells for part in each], dim=2), torch.cat([part.shares for part in each], dim=1))
+        for each in parts
+    ]
+    return readings, torch.cat(labels).to(device)

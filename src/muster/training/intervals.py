@@ -1,0 +1,86 @@
+"""How far an mIoU depends on which images happened to be in the test split: a bootstrap over these images.
+
+Images are drawn with replacement, as many as there are, and each draw gives one mIoU as the whole split does: one
+confusion matrix over the images drawn, mean over the classes that occur in their ground truth. Models are compared on
+the same draws, so that what is hard in an image weighs on both sides alike (a paired comparison). The intervals say
+nothing about other training seeds or other training images.
+
+Axis names: ``images`` those of the split, ``c`` classes, ``draws`` bootstrap samples.
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3 (percentile intervals).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor
+
+from muster.arrays import NumpyArray
+
+DRAWS = 1000
+"""Bootstrap samples: enough for the ends of a 95 % interval to be steady to a few per cent of its width."""
+
+LEVEL = 0.95
+"""Share of the draws that an interval spans."""
+
+LEAST_IMAGES = 2
+"""With one image every draw is the same, and an interval of width 0 would look like certainty."""
+
+_DRAWS_AT_ONCE = 100
+
+
+def bootstrap_mious(
+    by_image: Int32[Tensor, "images 3 c"], seed: int, draws: int = DRAWS
+) -> Float[NumpyArray, " draws"] | None:
+    """The mIoU of a model on bootstrap samples of the images.
+
+    Args:
+        by_image: Of :class:`muster.training.evaluation.SplitCounts`.
+        seed: The same seed draws the same images for every model of a split.
+        draws: Bootstrap samples.
+
+    Returns:
+        In 0..1; NaN for a draw in which every pixel is void. ``None`` if fewer than :data:`LEAST_IMAGES` images have a
+        labelled pixel: then nothing can be said.
+    """
+    if int((by_image[:, 1].sum(dim=1) > 0).sum()) < LEAST_IMAGES:
+        return None
+    generator = np.random.default_rng(seed)
+    images, counts = len(by_image), by_image.flatten(1).double()
+    mious = []
+    for start in range(0, draws, _DRAWS_AT_ONCE):
+        some = min(_DRAWS_AT_ONCE, draws - start)
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=some)
+        # Counts are whole numbers below 2^53, so that the product is exact.
+        sums = (torch.from_numpy(weights).double() @ counts).view(some, 3, -1)
+        mious.append(_mean_ious(sums))
+    return np.concatenate(mious)
+
+
+def _mean_ious(sums: Float[Tensor, "draws 3 c"]) -> NumpyArray:
+    """Mean over the classes that occur in the ground truth."""
+    hits, truth, predicted = sums.unbind(dim=1)
+    ious = (hits / (truth + predicted - hits)).masked_fill(truth == 0, torch.nan)
+    mean: NumpyArray = ious.nanmean(dim=1).numpy()
+    return mean
+
+
+def percentile_interval(values: Float[NumpyArray, " draws"], level: float = LEVEL) -> tuple[float, float]:
+    """The middle part of bootstrap results.
+
+    Args:
+        values: One result a draw; NaN where there is none.
+        level: Share of the draws between the two ends.
+
+    Returns:
+        Lower and upper end.
+
+    Example:
+        >>> import numpy as np
+        >>> [round(end, 3) for end in percentile_interval(np.linspace(0, 1, 101), 0.9)]
+        [0.05, 0.95]
+    """
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,299 @@
+"""Training of segmentation models: one source model, or all members of an ensemble side by side.
+
+Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from muster.data import VOID
+from muster.errors import MusterError
+from muster.models import Segmenter, upsample_probabilities
+from muster.training.evaluation import mean_iou
+from muster.training.settings import Loss, TrainingSettings
+
+HISTORY_EVERY = 20
+"""Steps between two points of the training curve, and between two looks for a loss that is not finite."""
+
+
+class TrainingDivergedError(MusterError):
+    """A training loss became infinite or NaN."""
+
+
+def segmentation_loss(
+    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], loss: Loss = "scores"
+) -> Float[Tensor, ""]:
+    """Cross-entropy of a bilinearly upsampled prediction, averaged over the pixels that are not void.
+
+    Args:
+        scores: At the model's own resolution, before softmax.
+        masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
+        loss: What is upsampled: ``scores``, or ``probabilities`` after softmax at the model's own resolution. A true
+            class whose probability underflows counts as the smallest normal number, and nothing is learned there.
+
+    Returns:
+        The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
+        it over the processes is the mean over the pixels of all of them.
+
+    Source:
+        ``probabilities`` is Mensink et al., Factors of Influence, 2021, eq. A.1 in the order of figure A.3a. As printed
+        it lacks the minus sign and divides by all pixels, the unlabelled ones included; here it is their mean.
+    """
+    size = masks.shape[-2:]
+    if loss == "probabilities":
+        probabilities = upsample_probabilities(scores.float().softmax(dim=1), (size[0], size[1]))
+        logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+        total = functional.nll_loss(logarithms, masks, ignore_index=VOID, reduction="sum")
+    else:
+        upsampled = functional.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
+        total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
+    return total / _labelled_pixels(masks).clamp(min=1)
+
+
+def _labelled_pixels(masks: Tensor) -> Tensor:
+    """Labelled pixels of the batch; in a distributed fit the mean over the processes.
+
+    There gradients are averaged over the processes, so dividing by each one's own count would weigh pixels by how
+    much padding happened to lie beside them.
+    """
+    count = (masks != VOID).sum().float()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(count)
+        count /= dist.get_world_size()
+    return count
+
+
+def _everywhere(holds: Tensor) -> list[bool]:
+    """What holds in every process of a distributed fit, so that all of them go on alike."""
+    if dist.is_available() and dist.is_initialized():
+        counted = holds.int()
+        dist.all_reduce(counted, dist.ReduceOp.MIN)
+        holds = counted > 0
+    return [bool(value) for value in holds.tolist()]
+
+
+def is_finite(module: nn.Module) -> bool:
+    """Whether none of its weights and buffers is infinite or NaN."""
+    return all(bool(value.isfinite().all()) for value in module.state_dict().values())
+
+
+def _nothing_of(member: nn.Module) -> Tensor:
+    """Zero, as a function of every parameter: distributed training insists that each takes part."""
+    return torch.stack([(value * 0).nan_to_num().sum() for value in member.parameters() if value.requires_grad]).sum()
+
+
+class EnsembleTraining(pl.LightningModule):
+    """Members that share no parameter, each with its own loss, trained in one fit.
+
+    The gradient of the sum of the losses is, for each member, the gradient of its own loss, so one fit equals
+    separate fits (A22 4.1). A source model is the case of one member.
+
+    Attributes:
+        settings: How to train.
+        num_classes: Size of the label space.
+        names: Names of the members, in order.
+        members: The models, likewise.
+        history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
+        rates: Initial learning rates of members that have one of their own; the others have that of the settings.
+        held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
+        diverged: Members whose loss or weights became infinite or NaN in a trial.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        num_classes: int,
+        names: Sequence[str] = (),
+        models: Sequence[Segmenter] = (),
+        trial: bool = False,
+    ) -> None:
+        """Take models as they are; without any, :meth:`set_members` must be called before the fit begins.
+
+        Args:
+            settings: See the class.
+            num_classes: See the class.
+            names: See the class.
+            models: See the class.
+            trial: Whether a member that diverges is left out from then on, and the others go on; otherwise it ends the
+                fit. The curves of a trial are not logged.
+        """
+        super().__init__()
+        self.settings = settings
+        self.num_classes = num_classes
+        self.trial = trial
+        self.rates: dict[str, float] = {}
+        self.held_out: dict[str, dict[float, float | None]] = {}
+        self.diverged: set[str] = set()
+        self.names: tuple[str, ...] = tuple(names)
+        self.members = nn.ModuleList(models)
+        self.history: list[dict[str, float]] = []
+        self._confusions = nn.ModuleList()
+
+    @property
+    def models(self) -> dict[str, Segmenter]:
+        """The members by their names."""
+        return {name: cast("Segmenter", member) for name, member in zip(self.names, self.members, strict=True)}
+
+    @property
+    def members_chosen(self) -> bool:
+        """Whether there is anything to train."""
+        return len(self.names) > 0
+
+    def set_members(self, names: Sequence[str], models: Sequence[Segmenter]) -> None:
+        """Take source models as members: everything but the classifier is kept, a new linear head is put on.
+
+        A head depends on the seed and the member's name only, so that a member starts alike in any ensemble.
+
+        Args:
+            names: Names of the members.
+            models: The models, in the same order; they are changed.
+        """
+        for name, model in zip(names, models, strict=True):
+            model.replace_head(self.num_classes, head_seed(self.settings.seed, name))
+        self.names = tuple(names)
+        # A pool hands its models over in evaluation mode, and Lightning leaves the mode as it is.
+        self.members = nn.ModuleList(models).train()
+
+    def losses(self, name: str) -> list[tuple[int, float]]:
+        """The training curve of one member, as (step, loss)."""
+        key = f"loss/{name}"
+        return [(int(point["step"]), point[key]) for point in self.history if key in point]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Scores of every member, each at its own resolution."""
+        return [member(images) for member in self.members]
+
+    def rate_of(self, name: str) -> float:
+        """Initial learning rate of a member."""
+        return self.rates.get(name, self.settings.learning_rate)
+
+    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Sum of the members' losses."""
+        images, masks = batch
+        losses = []
+        for name, member in zip(self.names, self.members, strict=True):
+            if name in self.diverged:
+                losses.append(_nothing_of(member))
+                continue
+            with self._own_randomness(name, member):
+                losses.append(segmentation_loss(member(images), masks, self.settings.loss))
+        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
+            self._record(losses)
+        return torch.stack(losses).sum()
+
+    @contextmanager
+    def _own_randomness(self, name: str, member: nn.Module) -> Iterator[None]:
+        """Let dropout draw from the seed, the member and the step, so that any ensemble and any restart draws alike."""
+        if not any("drop" in type(layer).__name__.lower() for layer in member.modules()):
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(head_seed(self.settings.seed + self.global_step * 4099 + self.global_rank, name))
+            yield
+
+    def _record(self, losses: Sequence[Tensor]) -> None:
+        finite = _everywhere(torch.stack([loss.detach().isfinite() for loss in losses]))
+        for name, loss, is_finite in zip(self.names, losses, finite, strict=True):
+            if not is_finite:
+                came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
+                self._diverge(name, came)
+        sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged}
+        self._log({"step": float(self.global_step), **values})
+
+    def _log(self, point: dict[str, float]) -> None:
+        self.history.append(point)
+        if not self.trial:
+            self.log_dict({name: value for name, value in point.items() if name != "step"})
+
+    def _diverge(self, name: str, came: str) -> None:
+        """End the fit, or in a trial leave one member out; the fit of a trial ends when all are out."""
+        if not self.trial:
+            raise TrainingDivergedError(f"{came} A smaller learning_rate than {self.rate_of(name)} usually helps.")
+        self.diverged.add(name)
+        if len(self.diverged) == len(self.names):
+            self.trainer.should_stop = True
+
+    def on_validation_start(self) -> None:
+        """Begin the confusion matrices anew."""
+        self._confusions = nn.ModuleList(
+            MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
+        ).to(self.device)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+        """Count on one whole image."""
+        images, masks = batch
+        for scores, metric in zip(self(images), self._confusions, strict=True):
+            confusion = cast("MulticlassConfusionMatrix", metric)
+            probabilities = upsample_probabilities(scores.float().softmax(dim=1), (masks.shape[-2], masks.shape[-1]))
+            confusion.update(probabilities.argmax(dim=1), masks)
+
+    def on_validation_epoch_end(self) -> None:
+        """Add a point to the validation curve."""
+        shape = (self.num_classes, self.num_classes)  # torchmetrics drops the dimensions of a single class
+        matrices = [cast("MulticlassConfusionMatrix", metric).compute().view(shape) for metric in self._confusions]
+        self._confusions = nn.ModuleList()
+        counted = zip(self.names, (matrix.cpu() for matrix in matrices), strict=True)
+        # A held-out share without a labelled pixel gives no point, and is no reason to end the training.
+        values = {f"miou/{name}": mean_iou(matrix) for name, matrix in counted if matrix.sum() > 0}
+        if not self.trainer.sanity_checking:
+            self._log({"step": float(self.global_step), **values})
+
+    def on_train_end(self) -> None:
+        """Refuse weights that the very last step spoilt: no loss was computed with them."""
+        for name, member in zip(self.names, self.members, strict=True):
+            if not is_finite(member):
+                self._diverge(name, f"Weights of {name!r} became infinite or NaN at the last step.")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the curves, as plain values."""
+        checkpoint["muster_history"] = self.history
+        checkpoint["muster_diverged"] = sorted(self.diverged)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the curves up again."""
+        self.history = list(checkpoint["muster_history"])
+        self.diverged = set(checkpoint.get("muster_diverged", ()))
+
+    def configure_optimizers(self) -> Any:
+        """SGD with momentum over all members, and the schedule of the settings, step by step."""
+        chosen = self.settings
+        groups = [
+            {"params": list(member.parameters()), "lr": self.rate_of(name)}
+            for name, member in zip(self.names, self.members, strict=True)
+        ]
+        optimizer = torch.optim.SGD(groups, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay)
+        return with_schedule(optimizer, chosen.rate_factor)
+
+
+def with_schedule(optimizer: torch.optim.Optimizer, rate_factor: Callable[[int], float]) -> dict[str, Any]:
+    """An optimizer whose rates change with every step, as Lightning takes it.
+
+    Args:
+        optimizer: With the initial rates.
+        rate_factor: The rates at a step, as a share of the initial ones.
+
+    Returns:
+        What ``configure_optimizers`` returns.
+    """
+    # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
+    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def head_seed(seed: int, name: str) -> int:
+    """A seed of its own for each member's new head, the same in every run."""
+    return (seed + int.from_bytes(name.encode(), "little")) % (2**63 - 25)

@@ -1,0 +1,205 @@
+"""What a pool shall hold: datasets x architectures x pre-trainings, with exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path
+
+from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
+from muster.data.opening import WORLD_PREFIX
+from muster.errors import ConfigError
+from muster.files import as_file_name
+from muster.models import build_model, check_architecture, weights_file
+from muster.pool import WEIGHTS
+from muster.tracking.loggers import LoggerKind
+from muster.training.checks import require_crops, require_shared_batches, require_trainable
+from muster.training.fitting import Hardware
+from muster.training.settings import Loss, Schedule, SourceSettings
+from muster.training.source import MemberJob
+
+_MOST_MASKS = 5000
+"""Masks of a split that are looked at before anything is trained: some twenty seconds. A worker reads them all."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """Other settings for some members; what is left out stays as it is for all.
+
+    Attributes:
+        members: Names of the members concerned; ``*`` and ``?`` are wildcards.
+        steps: See SourceSettings, as for all that follow.
+        batch_size: Images per step.
+        learning_rate: Initial rate.
+        learning_rates: Rates to choose from.
+        held_out_fraction: Share of the training images held out to choose by.
+        schedule: How the rate falls.
+        loss: What is brought to the size of the mask.
+        image_size: Longer side of the images, in pixels.
+        crop_size: Side of the crops, in pixels.
+        scale_range: Least and greatest factor of the random rescaling.
+        momentum: Of SGD.
+        weight_decay: Of SGD.
+        train_images: Number of training images.
+        validation_fraction: Share of them held out for the validation curve.
+        validate_every: Steps between two points of it.
+        checkpoint_every: Steps between two checkpoints.
+        seed: Of weights, order and augmentation.
+    """
+
+    members: str
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    learning_rates: tuple[float, ...] | None = None
+    held_out_fraction: float | None = None
+    schedule: Schedule | None = None
+    loss: Loss | None = None
+    image_size: int | None = None
+    crop_size: int | None = None
+    scale_range: tuple[float, float] | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    train_images: int | None = None
+    validation_fraction: float | None = None
+    validate_every: int | None = None
+    checkpoint_every: int | None = None
+    seed: int | None = None
+
+    def apply(self, settings: SourceSettings) -> SourceSettings:
+        """The settings with what this override names put in.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
+        try:
+            return replace(settings, **{name: value for name, value in given.items() if value is not None})
+        except ConfigError as error:
+            raise ConfigError(f"plan.overrides for {self.members!r}: {error}") from error
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """A pool: every dataset with every architecture and every pre-training.
+
+    Attributes:
+        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
+        architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
+        pretrainings: none, imagenet, or the path of a safetensors file.
+        overrides: Other settings for some members; later ones win.
+    """
+
+    datasets: Sequence[str]
+    architectures: Sequence[str]
+    pretrainings: Sequence[str] = ("none",)
+    overrides: Sequence[Override] = ()
+
+
+def member_name(dataset: str, architecture: str, pretraining: str) -> str:
+    """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
+    parts = [dataset, architecture] + ([] if pretraining == "none" else [_weights_name(Path(pretraining))])
+    return "-".join(as_file_name(part) for part in parts)
+
+
+def _weights_name(path: Path) -> str:
+    """The file's name, or that of the member it is of."""
+    return path.resolve().parent.name if path.name == WEIGHTS else path.stem
+
+
+def plan_jobs(
+    plan: PoolPlan,
+    settings: SourceSettings,
+    pool: Path,
+    hardware: Hardware,
+    data_root: Path | None = None,
+    logger: LoggerKind = "csv",
+) -> list[MemberJob]:
+    """Spell a plan out, and check at the door what can be checked without training.
+
+    Args:
+        plan: What the pool shall hold.
+        settings: For all members that no override names.
+        pool: The pool's folder.
+        hardware: What to compute on.
+        data_root: Folder below which datasets are looked for.
+        logger: Where curves go.
+
+    Returns:
+        One job a member, dataset by dataset.
+
+    Raises:
+        DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
+            pixels.
+        ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
+            value out of range, or a member's batches or crops cannot work.
+    """
+    opened = [open_dataset(reference, data_root) for reference in plan.datasets]
+    for dataset in opened:
+        warn_of_shared_images(dataset)
+    for architecture in plan.architectures:
+        check_architecture(architecture)
+    for pretraining in plan.pretrainings:
+        weights_file(pretraining)
+    jobs = [
+        MemberJob(
+            name, pool, dataset.reference, architecture, pretraining, _settings(name, plan, settings), hardware, logger
+        )
+        for dataset, architecture, pretraining in product(opened, plan.architectures, plan.pretrainings)
+        for name in [member_name(dataset.spec.name, architecture, pretraining)]
+    ]
+    _check(plan, jobs)
+    for job in jobs:
+        _check_batches(job, opened)
+    _check_data(opened, jobs)
+    return jobs
+
+
+def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
+    """Look once at the masks that members yet to be trained need; where they are used, all is read in full.
+
+    The built-in worlds are known to be sound, and are drawn anew for each look.
+    """
+    for dataset in datasets:
+        waiting = [job for job in jobs if job.dataset == dataset.reference and not job.folder.is_dir()]
+        if not waiting or dataset.reference.startswith(WORLD_PREFIX):
+            continue
+        for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
+            require_usable(dataset.train.subset(count, seed).subset(_MOST_MASKS, seed), masks_only=True)
+        require_usable(dataset.test.subset(_MOST_MASKS, 0), masks_only=True)
+
+
+def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
+    """What a fit would refuse at its first step. A network is built for it only where the batch is a single image."""
+    try:
+        job.hardware.require_devices(job.hardware.devices)
+        require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
+        require_crops(job.name, job.architecture, job.settings, job.settings.image_size)
+        if job.settings.batch_size == 1:
+            classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
+            model = build_model(job.architecture, classes)
+            require_trainable({job.name: model}, job.settings, job.settings.image_size)
+    except ConfigError as error:
+        raise ConfigError(f"{job.name}: {error}") from error
+
+
+def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+    for override in plan.overrides:
+        if fnmatchcase(name, override.members):
+            settings = override.apply(settings)
+    return settings
+
+
+def _check(plan: PoolPlan, jobs: Sequence[MemberJob]) -> None:
+    if not jobs:
+        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training.")
+    names = [job.name for job in jobs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
+    for override in plan.overrides:
+        if not any(fnmatchcase(name, override.members) for name in names):
+            raise ConfigError(
+                f"plan.overrides: no member matches {override.members!r}. The members are: {', '.join(names)}."
+            )

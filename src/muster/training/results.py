@@ -1,0 +1,112 @@
+"""What stands beside an mIoU: its interval, its difference to the baseline, and what the model costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pandas as pd
+
+from muster.machine import device_label
+from muster.models import Segmenter
+from muster.probe.timing import inference_seconds
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
+from muster.training.ensemble import Ensemble
+from muster.training.evaluation import SplitCounts, mean_iou
+from muster.training.fitting import Hardware
+from muster.training.intervals import bootstrap_mious, percentile_interval
+from muster.training.modules import EnsembleTraining
+
+ROUNDS, REPETITIONS = 5, 3
+"""Models are timed in turn, so many times, and each time the median of so many passes counts ..."""
+
+ROUNDS_END_AFTER = 5.0
+"""... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
+
+
+def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tuple[float, float]]:
+    """The interval of each mIoU over bootstrap samples of the test images.
+
+    Args:
+        counts: Of each model.
+        seed: Which images are drawn.
+
+    Returns:
+        Lower and upper end by name; nothing if there are too few images.
+    """
+    drawn = {name: bootstrap_mious(each.by_image, seed) for name, each in counts.items()}
+    return {name: percentile_interval(mious) for name, mious in drawn.items() if mious is not None}
+
+
+def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:
+    """By how much each mIoU is above the baseline's, with the interval over the same draws of images for both.
+
+    Args:
+        baseline: Name of the baseline.
+        counts: Of each model, the baseline among them.
+        seed: Which images are drawn.
+
+    Returns:
+        For every other model its difference.
+    """
+    base = bootstrap_mious(counts[baseline].by_image, seed)
+    differences = {}
+    for name, each in counts.items():
+        if name == baseline:
+            continue
+        found = mean_iou(each.confusion) - mean_iou(counts[baseline].confusion)
+        drawn = bootstrap_mious(each.by_image, seed)
+        ends = (None, None) if drawn is None or base is None else percentile_interval(drawn - base)
+        differences[name] = Difference(found, *ends)
+    return differences
+
+
+def measure_costs(
+    module: EnsembleTraining, ensemble: Ensemble, size: tuple[int, int], hardware: Hardware
+) -> tuple[dict[str, Cost], str]:
+    """Parameters and time for an image of every fine-tuned member and of the ensemble.
+
+    Args:
+        module: The fine-tuned members.
+        ensemble: Those that were chosen, with their head.
+        size: Rows and columns of the image, in pixels.
+        hardware: Where to measure.
+
+    Returns:
+        The costs under the names of results, and how the time was measured, in words.
+    """
+    device = hardware.resolved_device()
+    models = module.models
+    seconds_of = _shortest_seconds(models, size, device)
+    costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
+    together = [costs[name] for name in ensemble.names]
+    parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
+    head = sum(values.numel() for values in ensemble.head.parameters())
+    costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
+    costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
+    how = (
+        f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns) on {device_label(device)}, the "
+        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
+        "image and enlarging the prediction are left out"
+    )
+    return costs, how
+
+
+def _shortest_seconds(models: Mapping[str, Segmenter], size: tuple[int, int], device: str) -> dict[str, float]:
+    """Time for an image, the least of several: whatever else the machine does can only make it longer."""
+    shortest: dict[str, float] = {}
+    started = time.monotonic()
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            seconds = inference_seconds(model, size, device, REPETITIONS)
+            shortest[name] = min(seconds, shortest.get(name, seconds))
+        if time.monotonic() - started > ROUNDS_END_AFTER:
+            break
+    return shortest
+
+
+def confusion_table(result: FinetuneResult) -> pd.DataFrame:
+    """The confusion matrix of the learned head, one row a true class, one column a predicted one, in pixels."""
+    table = pd.DataFrame(result.confusion, columns=list(result.classes))
+    table.insert(0, "truth", result.classes, allow_duplicates=True)  # a class may be called so
+    return table

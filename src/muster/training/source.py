@@ -1,0 +1,243 @@
+"""Train one member of a pool, from reading its dataset to the finished folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from muster.data import (
+    ContentSketch,
+    Dataset,
+    Split,
+    cached,
+    channel_statistics,
+    class_pixel_counts,
+    content_prefixes,
+    open_dataset,
+    require_usable,
+    split_record,
+)
+from muster.files import plain, sha256_of, write_yaml
+from muster.models import Segmenter, build_model, weights_file
+from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
+from muster.tracking.loggers import LoggerKind, close_loggers, make_logger
+from muster.training.checks import require_sides
+from muster.training.clock import Clock, Progress
+from muster.training.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
+from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.modules import EnsembleTraining
+from muster.training.rates import Trials, choose_rates
+from muster.training.settings import SourceSettings, TrainingSettings
+from muster.training.source_sample import sample_source
+
+WORK = "work"
+"""The folder of a pool below which unfinished members lie."""
+
+SPLITS = "splits"
+"""The folder of a pool that says, member by member, which images were used for what."""
+
+LOGS = "logs"
+"""The folder of a pool that loggers write to."""
+
+
+_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+"""Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
+
+
+@dataclass(frozen=True)
+class MemberJob:
+    """Everything a worker process must know to train one member.
+
+    Attributes:
+        name: Of the member.
+        pool: Folder of the pool.
+        dataset: What :func:`muster.data.open_dataset` opens.
+        architecture: What :func:`muster.models.build_model` builds.
+        pretraining: What to start from.
+        settings: How to train.
+        hardware: What to compute on.
+        logger: Where curves go besides the member's ``history.csv``.
+    """
+
+    name: str
+    pool: Path
+    dataset: str
+    architecture: str
+    pretraining: str
+    settings: SourceSettings
+    hardware: Hardware
+    logger: LoggerKind = "csv"
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the member's weights depend on, in plain values, the weights that it starts from included."""
+        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
+        path = weights_file(self.pretraining)
+        asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
+        mapping: dict[str, Any] = plain(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
+        return mapping
+
+    @property
+    def recipe_hash(self) -> str:
+        """One word for the recipe."""
+        return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def work(self) -> Path:
+        """Where the member lies while it is being trained."""
+        return self.pool / WORK / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies when it is done."""
+        return self.pool / MEMBERS / self.name
+
+
+def train_member(job: MemberJob, progress: Progress) -> None:
+    """Train a member, evaluate it, and put it on disk; an interrupted training goes on from its last checkpoint.
+
+    Args:
+        job: What to train.
+        progress: Told about the course of training.
+
+    Raises:
+        TrainingDivergedError: If the loss became infinite or NaN.
+        MusterError: If the dataset or the weights to start from cannot be read.
+    """
+    settings = job.settings
+    dataset = open_dataset(job.dataset)
+    require_usable(dataset.test)
+    train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
+    require_usable(train, masks_only=True)
+    seen = _seen(job, train)
+    statistics = channel_statistics(train)
+    model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
+    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
+    module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
+    data = FitData(
+        train, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
+    )
+    loggers = make_logger(job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, plain(asdict(job)))
+    clock = Clock(progress)
+    succeeded = False
+    try:
+        if settings.learning_rates:
+            _choose_rate(job, module, data, clock)
+        keep_checkpoint_of(job.work, job.recipe)
+        trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
+        succeeded = True
+    finally:
+        close_loggers(loggers, succeeded)
+    if trainer.is_global_zero:
+        _finish(job, dataset, seen, data, module, clock.seconds)
+
+
+def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
+    """Find the rate that is best on held-out training images, by fits of their own."""
+
+    def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
+        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
+
+    trials = Trials(
+        job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
+    )
+    choice, _ = choose_rates(trials, trial, job.hardware, [clock])
+    module.rates = choice.chosen
+
+
+def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
+    if settings.validation_fraction == 0:
+        return train, None
+    return train.hold_out(settings.validation_fraction, settings.seed)
+
+
+def _finish(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    module: EnsembleTraining,
+    seconds: float,
+) -> None:
+    """Evaluate a trained member, write its folder, and delete what was kept for going on."""
+    (model,) = module.members
+    assert isinstance(model, Segmenter)
+    device = job.hardware.resolved_device()
+    model.to(device).eval()
+    statistics, size = data.statistics, data.image_size
+    confusions = confusion_matrices(
+        model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+    )
+    rate = module.rate_of(job.name)
+    card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
+    sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, job.settings.sample_images)
+    history = pd.DataFrame(module.history)
+    held = [] if data.validation is None else list(data.validation.identifiers)
+    images = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
+    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", images)
+    write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
+    shutil.rmtree(job.work)
+
+
+def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
+    """The source, and what the member that training started from had seen: its card lies beside its weights."""
+    source = ContentSketch.of(train.spec.name, content_prefixes(train))
+    path = weights_file(job.pretraining)
+    if path is None or not (path.parent / CARD).is_file():
+        return (source,)
+    return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
+
+
+def _card(
+    job: MemberJob,
+    dataset: Dataset,
+    seen: tuple[ContentSketch, ...],
+    data: FitData,
+    model: Segmenter,
+    confusion: Tensor,
+    learning_rate: float,
+    seconds: float,
+) -> Card:
+    spec, settings, train = dataset.spec, job.settings, data.train
+    return Card(
+        name=job.name,
+        dataset=spec.name,
+        domain=spec.domain,
+        classes=spec.classes,
+        seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
+        architecture=job.architecture,
+        pretraining=job.pretraining,
+        mean=data.statistics.mean,
+        std=data.statistics.std,
+        image_size=settings.image_size,
+        crop_size=settings.crop_for(settings.image_size),
+        parameters=model.num_parameters,
+        depth=model.depth,
+        train_images=len(train),
+        test_images=len(dataset.test),
+        test_miou=mean_iou(confusion),
+        test_ious=class_ious(confusion),
+        majority_miou=majority_miou(class_pixel_counts(train, spec.num_classes), confusion),
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=learning_rate,
+        schedule=settings.schedule,
+        seed=settings.seed,
+        training_seconds=round(seconds, 1),
+        precision=job.hardware.resolved_precision(),
+        licence=spec.licence,
+        citation=spec.citation,
+        versions=software_versions(),
+        checksum="",  # write_member knows it
+        recipe=job.recipe_hash,
+        contents=seen,
+    )

@@ -1,0 +1,81 @@
+"""Plans of pools, spelt out and checked at the door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muster.errors import ConfigError, DatasetError
+from muster.training.fitting import Hardware
+from muster.training.pool_plan import Override, PoolPlan, member_name, plan_jobs
+from muster.training.settings import SourceSettings
+from muster.training.source import MemberJob
+
+SETTINGS = SourceSettings(steps=10, learning_rate=0.5)
+
+
+def plan(**changes: Any) -> list[MemberJob]:
+    parts = {"datasets": ["worlds/attic", "worlds/harbour_drive"], "architectures": ["small_fpn", "fpn:resnet18"]}
+    return plan_jobs(PoolPlan(**{**parts, **changes}), SETTINGS, Path("pool"), Hardware("cpu"))
+
+
+def test_every_dataset_with_every_architecture_and_pretraining() -> None:
+    jobs = plan(pretrainings=["none", "imagenet"])
+    assert [job.name for job in jobs] == [
+        "attic-small_fpn", "attic-small_fpn-imagenet", "attic-fpn_resnet18", "attic-fpn_resnet18-imagenet",
+        "harbour_drive-small_fpn", "harbour_drive-small_fpn-imagenet", "harbour_drive-fpn_resnet18",
+        "harbour_drive-fpn_resnet18-imagenet",
+    ]  # fmt: skip
+    last = jobs[-1]
+    assert (last.dataset, last.architecture, last.pretraining) == ("worlds/harbour_drive", "fpn:resnet18", "imagenet")
+    assert {job.settings for job in jobs} == {SETTINGS}
+    assert last.work == Path("pool/work/harbour_drive-fpn_resnet18-imagenet")
+    assert last.folder == Path("pool/members/harbour_drive-fpn_resnet18-imagenet")
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("CamVid", "unet:tu-resnet10t", "none"), "CamVid-unet_tu-resnet10t"),
+        (("a b/c", "hrnet_w18", "/some where/my weights.v2.safetensors"), "a_b_c-hrnet_w18-my_weights.v2"),
+        (("größer", "small_fpn", "imagenet"), "größer-small_fpn-imagenet"),
+    ],
+)
+def test_names_are_fit_for_folders(parts: tuple[str, str, str], name: str) -> None:
+    assert member_name(*parts) == name
+
+
+def test_the_last_override_that_matches_wins() -> None:
+    jobs = plan(overrides=[
+        Override("*", steps=20, batch_size=4),
+        Override("attic-*", steps=30, learning_rate=0.1),
+        Override("?????-fpn_resnet18", steps=40, schedule="poly"),
+    ])  # fmt: skip
+    told = {job.name: (job.settings.steps, job.settings.learning_rate, job.settings.schedule) for job in jobs}
+    assert told == {
+        "attic-small_fpn": (30, 0.1, "step"),
+        "attic-fpn_resnet18": (40, 0.1, "poly"),
+        "harbour_drive-small_fpn": (20, 0.5, "step"),
+        "harbour_drive-fpn_resnet18": (20, 0.5, "step"),
+    }
+    assert {job.settings.batch_size for job in jobs} == {4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"overrides": [Override("Attic-*", steps=1)]}, ConfigError, "no member matches 'Attic-\\*'.*attic-small_fpn"),
+        ({"overrides": [Override("*", steps=0)]}, ConfigError, "steps: expected a whole number"),
+        ({"datasets": ["worlds/attic", "worlds/attic"]}, ConfigError, "more than one member would be named attic-"),
+        ({"pretrainings": ["none", "none"]}, ConfigError, "more than one member would be named attic-"),
+        ({"pretrainings": []}, ConfigError, "expected at least one dataset"),
+        ({"datasets": []}, ConfigError, "expected at least one dataset"),
+        ({"architectures": ["small_fpn", "small_fpm"]}, ConfigError, "Did you mean 'small_fpn'"),
+        ({"datasets": ["worlds/atic"]}, DatasetError, "Did you mean 'attic'"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_door(changes: dict[str, Any], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        plan(**changes)
