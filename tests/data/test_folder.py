@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from muster.data.folder import open_folder, split_record
+from muster.data import open_folder, split_record
 from muster.data.images import read_image, read_mask
 from muster.data.spec import VOID
 from muster.data.statistics import ChannelStatistics, channel_statistics, check_split, class_pixel_counts

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from muster.data.folder import open_folder
+from muster.data import open_folder
 from muster.data.spec import Sample, Split
 from muster.data.statistics import ChannelStatistics
 from muster.data.stream import TrainingStream, cached, make_loader

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from muster.data.content import ContentSketch, content_prefixes, warn_of_shared_images
-from muster.data.folder import open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
+from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import open_dataset
 from muster.data.pairing import list_pictures, unreadable_pictures
-from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
 from muster.data.statistics import (
     ChannelStatistics,
     SplitCheck,
@@ -23,6 +23,7 @@ from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, p
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LAYOUTS",
     "MAX_CLASSES",
     "SIDE_MULTIPLE",
     "VOID",
@@ -30,6 +31,7 @@ __all__ = [
     "ContentSketch",
     "Dataset",
     "DatasetSpec",
+    "Layout",
     "PreparedBatch",
     "PreparedSplit",
     "Sample",

@@ -8,7 +8,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from muster.data.folder import open_folder
+from muster.data.layout import open_folder
 from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
 

@@ -173,3 +173,15 @@ class Dataset:
     train: Split
     test: Split
     reference: str
+
+
+def split_record(dataset: Dataset) -> dict[str, list[str]]:
+    """Say which pictures are in which split, to be kept beside a run.
+
+    Args:
+        dataset: Any dataset.
+
+    Returns:
+        ``{"train": identifiers, "test": identifiers}``: written as YAML, a valid ``splits.yaml``.
+    """
+    return {"train": list(dataset.train.identifiers), "test": list(dataset.test.identifiers)}

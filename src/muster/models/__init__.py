@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from muster.models.build import build_model, check_architecture, list_architectures
+from muster.models.build import build_model, check_architecture, list_architectures, minimum_side
+from muster.models.family import FAMILIES, Family
 from muster.models.prediction import predict_probabilities, upsample_probabilities
-from muster.models.pretraining import PRETRAINING_SCHEMES, load_weights, weights_file
+from muster.models.pretraining import SCHEMES, Scheme, list_pretrainings, weights_file
 from muster.models.segmenter import Body, Segmenter, StageMaps
-from muster.models.smp import minimum_side
+from muster.models.source_model import SourceModel
 
 __all__ = [
-    "PRETRAINING_SCHEMES",
+    "FAMILIES",
+    "SCHEMES",
     "Body",
+    "Family",
+    "Scheme",
     "Segmenter",
+    "SourceModel",
     "StageMaps",
     "build_model",
     "check_architecture",
     "list_architectures",
-    "load_weights",
+    "list_pretrainings",
     "minimum_side",
     "predict_probabilities",
     "upsample_probabilities",

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from muster.errors import ConfigError, PretrainingError, unknown_name
-from muster.models.hrnet import hrnet_body
-from muster.models.pretraining import load_weights, weights_file
+from muster.errors import ConfigError, unknown_name
+from muster.models.family import FAMILIES, Family
+from muster.models.pretraining.scheme import scheme_of
 from muster.models.segmenter import Body, Segmenter
-from muster.models.small import SMALL_BODIES
-from muster.models.smp import SMP_ARCHITECTURES, check_encoder, smp_body
-
-_HRNET = re.compile(r"hrnet_w([1-9][0-9]*)")
 
 
 def list_architectures() -> tuple[str, ...]:
@@ -25,7 +20,7 @@ def list_architectures() -> tuple[str, ...]:
         The small networks; ``hrnet_wN``, where N is any width; and ``NAME:ENCODER`` for each SMP architecture, where
         ENCODER is an SMP encoder (``resnet18``) or ``tu-`` and a timm model (``tu-resnet10t``).
     """
-    return (*sorted(SMALL_BODIES), "hrnet_wN", *(f"{name}:ENCODER" for name in SMP_ARCHITECTURES))
+    return tuple(name for family in FAMILIES for name in family.names())
 
 
 def build_model(architecture: str, num_classes: int, pretraining: str = "none", seed: int = 0) -> Segmenter:
@@ -37,7 +32,7 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
         num_classes: Classes of the head; at least 1.
         pretraining: ``"none"``; ``"imagenet"``, weights of a hub for the encoder (SMP) or the body (HRNet); or the
             path of a ``.safetensors`` file with a body of the same architecture (see
-            :func:`muster.models.load_weights`).
+            :mod:`muster.models.pretraining`).
         seed: Of all weights that ``pretraining`` does not set. They depend on nothing but the architecture, the number
             of classes (the body not even on that) and the seed; the global random state is left as it was.
 
@@ -55,13 +50,13 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
     """
     if num_classes < 1:
         raise ConfigError(f"Expected a positive number of classes, but got num_classes={num_classes}.")
-    check_architecture(architecture)
-    path = weights_file(pretraining)
+    family, scheme = family_of(architecture), scheme_of(pretraining)
+    family.check(architecture)
+    scheme.file(pretraining)  # a missing file is told before anything is built
     with _seeded(seed):
-        body = _build_body(architecture, imagenet=pretraining == "imagenet")
+        body = scheme.build_body(family, architecture, pretraining)
     model = _with_head(architecture, body, num_classes, seed)
-    if path is not None:
-        load_weights(model, path)
+    scheme.load(model, pretraining)
     return model
 
 
@@ -74,33 +69,40 @@ def check_architecture(architecture: str) -> None:
     Raises:
         ConfigError: If it, or the encoder in it, is not known.
     """
-    if architecture in SMALL_BODIES or _HRNET.fullmatch(architecture):
-        return
-    name, colon, encoder = architecture.partition(":")
-    if architecture in SMP_ARCHITECTURES:
-        raise ConfigError(
-            f"Architecture {architecture!r} needs the name of an encoder, e.g. '{architecture}:resnet18'."
-        )
-    if not colon:
-        raise ConfigError(unknown_name("architecture", architecture, list_architectures()))
-    if name not in SMP_ARCHITECTURES:
-        raise ConfigError(unknown_name("architecture (the part before the colon)", name, SMP_ARCHITECTURES))
-    check_encoder(name, encoder)
+    family_of(architecture).check(architecture)
 
 
-def _build_body(architecture: str, imagenet: bool) -> Body:
-    """Build what a valid name stands for."""
-    if match := _HRNET.fullmatch(architecture):
-        return hrnet_body(int(match[1]), imagenet)
-    if architecture not in SMALL_BODIES:
-        name, _, encoder = architecture.partition(":")
-        return smp_body(name, encoder, imagenet)
-    if imagenet:
-        raise PretrainingError(
-            f"There are no ImageNet weights for {architecture!r}. Use pretraining=none, a local .safetensors file, "
-            "or another architecture."
-        )
-    return SMALL_BODIES[architecture]()
+def minimum_side(architecture: str) -> int:
+    """The smallest image side that an architecture can take, known without building it.
+
+    Args:
+        architecture: Any name that :func:`build_model` takes.
+
+    Returns:
+        In pixels.
+
+    Raises:
+        ConfigError: If no family takes the name.
+    """
+    return family_of(architecture).minimum_side(architecture)
+
+
+def family_of(architecture: str) -> Family:
+    """The family that builds an architecture.
+
+    Args:
+        architecture: The name.
+
+    Returns:
+        The family.
+
+    Raises:
+        ConfigError: If none takes the name.
+    """
+    for family in FAMILIES:
+        if family.takes(architecture):
+            return family
+    raise ConfigError(unknown_name("architecture", architecture, list_architectures()))
 
 
 def _with_head(architecture: str, body: Body, num_classes: int, seed: int) -> Segmenter:

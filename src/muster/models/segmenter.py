@@ -1,4 +1,4 @@
-"""The one interface of every segmentation network: a body that makes feature maps, and a linear head on the last.
+"""Networks that muster trains itself: a body that makes feature maps, and a linear head on the last.
 
 Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels, ``channels`` of the feature map,
 ``classes`` that the head tells apart, ``map_height`` and ``map_width`` of the network's own resolution.
@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from muster.data.transforms import SIDE_MULTIPLE
 from muster.models._graph import trace
+from muster.models.source_model import SourceModel
 
 StageMaps: TypeAlias = list[list[Tensor]]
 """What each stage puts out, first to last; a stage has one map per branch, finest first, all ``[batch, c, h, w]``."""
@@ -51,8 +52,8 @@ class Body(nn.Module):
         raise NotImplementedError
 
 
-class Segmenter(nn.Module):
-    """A network that scores every class at every place of an image, at its own resolution.
+class Segmenter(SourceModel):
+    """A body with a head.
 
     Parameters that cannot influence the scores (some encoders keep layers that their decoder does not read) are frozen
     and not counted: distributed training insists that every trainable parameter takes part.
@@ -98,6 +99,11 @@ class Segmenter(nn.Module):
         """Number of weights and biases that influence the scores, head included."""
         return sum(parameter.numel() for parameter in self.parameters()) - self._unused_parameters
 
+    @property
+    def minimum_side(self) -> int:
+        """The smallest image side that it can take, in pixels."""
+        return self.body.minimum_side
+
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
@@ -114,21 +120,11 @@ class Segmenter(nn.Module):
         """
         return _joined(self._stages(images)[-1])
 
-    def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+    def score(
+        self, features: Float[Tensor, "batch channels map_height map_width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:
-        """Scores (before softmax) at the network's own resolution.
-
-        Args:
-            images: Normalised images.
-
-        Returns:
-            One map per class.
-
-        Raises:
-            ValueError: See :meth:`features`.
-        """
-        scores: Tensor = self.head(self.features(images))
+        """Scores before softmax, from :meth:`features`."""
+        scores: Tensor = self.head(features)
         return scores
 
     def stage_embeddings(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _"]]:
@@ -178,7 +174,7 @@ class Segmenter(nn.Module):
     def _stages(self, images: Tensor) -> StageMaps:
         """Run the body on images of a size it can take."""
         height, width = images.shape[-2:]
-        smallest = self.body.minimum_side
+        smallest = self.minimum_side
         if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < smallest:
             raise ValueError(
                 f"Expected images for {self.architecture!r} with sides that are multiples of {SIDE_MULTIPLE} and at "

@@ -110,9 +110,9 @@ def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
 
 def _load(member: Member, reader: ProbeReader) -> Segmenter:
     model = member.load_model(reader.device)
-    if model.body.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
+    if model.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
         raise UnfitMemberError(
-            f"{member.card.architecture} needs images with sides of at least {model.body.minimum_side} pixels, but the "
+            f"{member.card.architecture} needs images with sides of at least {model.minimum_side} pixels, but the "
             f"target's come down to {reader.smallest_side}. A larger image_size helps."
         )
     return model

@@ -212,7 +212,7 @@ class ProbeReader:
             for done, batch in enumerate(self._prepared(share)):
                 images = batch.images.to(self.device)
                 maps, embeddings = model.features_and_embeddings(images) if stages else (model.features(images), [])
-                said, maps = model.head(maps).float().softmax(dim=1), maps.float()
+                said, maps = model.score(maps).float().softmax(dim=1), maps.float()
                 for place, image in enumerate(batch.indices):
                     pixels = self.probe.pixels_of(image)
                     reading.probabilities[pixels] = self._at_pixels(said[place], image)
@@ -228,7 +228,7 @@ class ProbeReader:
     def _blank_reading(self, model: Segmenter, stages: bool) -> Reading:
         """Zeros, to which every rank adds its share."""
         pixels, images = len(self.probe), len(self.probe.images)
-        side = min(self.smallest_side, max(64, model.body.minimum_side))  # what comes out is as wide for any size
+        side = min(self.smallest_side, max(64, model.minimum_side))  # what comes out is as wide for any size
         blank = torch.zeros(1, 3, side, side, device=self.device)
         embeddings = model.stage_embeddings(blank) if stages else []
         return Reading(

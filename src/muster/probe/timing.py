@@ -49,7 +49,7 @@ def inference_seconds(
     if repetitions < 1:
         raise ValueError(f"Expected `repetitions` to be at least 1, but got {repetitions}.")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    rows, columns = (max(side, model.body.minimum_side) for side in fit_size(height, width, max(height, width)))
+    rows, columns = (max(side, model.minimum_side) for side in fit_size(height, width, max(height, width)))
     if device is not None:
         model.to(device)
     runs_on = next(model.parameters()).device

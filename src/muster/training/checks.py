@@ -92,15 +92,15 @@ def require_sides(models: Mapping[str, Segmenter], splits: Sequence[Split], imag
     Raises:
         ConfigError: If a side would be too small.
     """
-    demanding = {name: model for name, model in models.items() if model.body.minimum_side > SIDE_MULTIPLE}
+    demanding = {name: model for name, model in models.items() if model.minimum_side > SIDE_MULTIPLE}
     if not demanding:
         return
     least = min(min(fit_size(s.mask.shape[0], s.mask.shape[1], image_size)) for split in splits for s in split)
     for name, model in demanding.items():
-        if least < model.body.minimum_side:
+        if least < model.minimum_side:
             raise ConfigError(
                 f"image_size: {name} ({model.architecture}) needs images with sides of at least "
-                f"{model.body.minimum_side} pixels, but at image_size {image_size} some come down to {least}. Give a "
+                f"{model.minimum_side} pixels, but at image_size {image_size} some come down to {least}. Give a "
                 "larger image_size, or another architecture."
             )
 

@@ -1,82 +1,54 @@
-"""Where initial weights come from: nowhere, a hub, or a local file."""
+"""A local file to start from, such as the ``model.safetensors`` of a pool member of the same architecture."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from muster.errors import PretrainingError, unknown_name
+from muster.errors import PretrainingError
+from muster.models.pretraining.scheme import SCHEMES, Scheme
 from muster.models.segmenter import Segmenter
 
-PRETRAINING_SCHEMES: tuple[str, ...] = ("imagenet", "none")
-"""The schemes that have a name; any other is the path of a ``.safetensors`` file."""
-
+_SUFFIX = ".safetensors"
 _PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 _HEAD = "head."
 _SHOWN = 5
 
 
-def weights_file(pretraining: str) -> Path | None:
-    """Tell a local file from a named scheme.
+class WeightsFile(Scheme):
+    """``PATH.safetensors``."""
 
-    Args:
-        pretraining: ``"none"``, ``"imagenet"`` or the path of a ``.safetensors`` file.
+    def names(self) -> tuple[str, ...]:
+        """See :meth:`Scheme.names`."""
+        return (f"PATH{_SUFFIX}",)
 
-    Returns:
-        The file, or ``None`` for a named scheme.
+    def takes(self, pretraining: str) -> bool:
+        """Files of other kinds too, so that the message says why they are refused."""
+        return Path(pretraining).suffix.lower() in {_SUFFIX, *_PICKLES}
 
-    Raises:
-        PretrainingError: If it is neither, if the file is not there, or if it is of a kind that holds pickled objects.
-    """
-    if pretraining in PRETRAINING_SCHEMES:
-        return None
-    path = Path(pretraining).expanduser()
-    if path.suffix.lower() in _PICKLES:
-        raise PretrainingError(
-            f"Expected pretraining weights as .safetensors, but got {pretraining!r}: files of that kind can run code "
-            "when they are opened. Save its tensors with safetensors.torch.save_file first."
-        )
-    if path.suffix.lower() != ".safetensors":
-        names = (*PRETRAINING_SCHEMES, "PATH.safetensors")
-        raise PretrainingError(unknown_name("pretraining", pretraining, names))
-    if not path.is_file():
-        raise PretrainingError(f"The pretraining weights {str(path)!r} do not exist or are not a file.")
-    return path
+    def file(self, pretraining: str) -> Path:
+        """See :meth:`Scheme.file`."""
+        path = Path(pretraining).expanduser()
+        if path.suffix.lower() in _PICKLES:
+            raise PretrainingError(
+                f"Expected pretraining weights as {_SUFFIX}, but got {pretraining!r}: files of that kind can run code "
+                "when they are opened. Save its tensors with safetensors.torch.save_file first."
+            )
+        if not path.is_file():
+            raise PretrainingError(f"The pretraining weights {str(path)!r} do not exist or are not a file.")
+        return path
+
+    def load(self, model: Segmenter, pretraining: str) -> None:
+        """See :func:`load_weights`."""
+        load_weights(model, self.file(pretraining))
 
 
-@contextmanager
-def hub_weights(weights: str) -> Iterator[None]:
-    """Explain a download that fails within the block.
-
-    Args:
-        weights: Which weights, in words that go into the message.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        PretrainingError: If the hub cannot be reached and the weights are not in its local cache.
-    """
-    try:
-        with warnings.catch_warnings():
-            # SMP then tries another address; that too may fail, and then the error below says so.
-            warnings.filterwarnings("ignore", message="Error loading .* trying loading from original url")
-            yield
-    # OSError covers what is missing in the cache, sockets, time-outs and urllib.
-    except (OSError, HfHubHTTPError, OfflineModeIsEnabled) as error:
-        raise PretrainingError(
-            f"Cannot get {weights}: the hub was not reachable, and they are not in its local cache "
-            f"({type(error).__name__}: {error}). Use pretraining=none, give the path of a local .safetensors file, "
-            "or try again with a connection."
-        ) from error
+SCHEMES.add("file", WeightsFile())
 
 
 def load_weights(model: Segmenter, path: Path) -> None:

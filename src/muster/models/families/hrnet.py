@@ -5,6 +5,7 @@ Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import timm
@@ -13,8 +14,11 @@ from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from muster.errors import PretrainingError
-from muster.models.pretraining import hub_weights
+from muster.models.family import FAMILIES, Family
+from muster.models.hub import hub_weights
 from muster.models.segmenter import Body, StageMaps
+
+_NAME = re.compile(r"hrnet_w([1-9][0-9]*)")
 
 
 class HRNetBody(Body):
@@ -111,3 +115,22 @@ def _stage(width: int, branches: int, modules: int) -> dict[str, Any]:
         "num_channels": tuple(width * 2**i for i in range(branches)),
         "fuse_method": "SUM",
     }
+
+
+class HRNetFamily(Family):
+    """``hrnet_wN``, where N is any width."""
+
+    def names(self) -> tuple[str, ...]:
+        """See :meth:`Family.names`."""
+        return ("hrnet_wN",)
+
+    def takes(self, architecture: str) -> bool:
+        """See :meth:`Family.takes`."""
+        return _NAME.fullmatch(architecture) is not None
+
+    def build(self, architecture: str, imagenet: bool) -> HRNetBody:
+        """See :meth:`Family.build`."""
+        return hrnet_body(int(architecture.removeprefix("hrnet_w")), imagenet)
+
+
+FAMILIES.add("hrnet", HRNetFamily())

@@ -11,7 +11,7 @@ Two layouts are read::
 
 Left: ``val`` may stand in place of ``test``; where both exist, ``test`` is the test split and ``val`` is not used.
 Right: without a ``splits.yaml`` a fifth of the pictures, chosen by a hash of their names, is the test split;
-:func:`split_record` says which, in the form of a ``splits.yaml``. Nothing is ever written into the folder.
+:func:`muster.data.split_record` says which, in the form of a ``splits.yaml``. Nothing is ever written into the folder.
 
 Opening looks at names only; pixels are checked when a picture is read, or all at once by
 :func:`muster.data.statistics.check_split`.
@@ -36,6 +36,7 @@ from torch import Tensor
 from muster.data.content import FileContents
 from muster.data.dataset_yaml import Description, read_description
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
+from muster.data.layout import DEFAULT, LAYOUTS, Layout
 from muster.data.mask_values import MaskValues
 from muster.data.orientation import UPRIGHT, Orientation, masks_lie_as_stored, turn_upright
 from muster.data.pairing import SHOWN, Files, pair_up
@@ -50,12 +51,27 @@ TEST_FRACTION = 0.2
 _SPLIT_SEED = 0
 
 
-def open_folder(path: Path, reference: str | None = None) -> Dataset:
-    """Open a dataset folder (see the module's text for its layouts).
+class ImagesAndMasks(Layout):
+    """What every folder is taken for that no other layout recognises."""
+
+    def recognises(self, folder: Path) -> bool:  # noqa: ARG002
+        """It waits for others to say no."""
+        return False
+
+    def open(self, folder: Path, reference: str) -> Dataset:
+        """See :func:`open_images_and_masks`."""
+        return open_images_and_masks(folder, reference)
+
+
+LAYOUTS.add(DEFAULT, ImagesAndMasks())
+
+
+def open_images_and_masks(path: Path, reference: str) -> Dataset:
+    """Open a dataset folder (see the module's text for how it may look).
 
     Args:
         path: The folder.
-        reference: What the dataset is to be called in records; the path, by default.
+        reference: What the dataset is to be called in records.
 
     Returns:
         The dataset; pictures are read when asked for. ``identifiers`` are stems, in the order of their code points.
@@ -73,20 +89,8 @@ def open_folder(path: Path, reference: str | None = None) -> Dataset:
         spec=description.spec,
         train=_make_split(description, "train", train),
         test=_make_split(description, "test", test),
-        reference=str(path) if reference is None else reference,
+        reference=reference,
     )
-
-
-def split_record(dataset: Dataset) -> dict[str, list[str]]:
-    """Say which pictures are in which split, to be kept beside a run.
-
-    Args:
-        dataset: Any dataset.
-
-    Returns:
-        ``{"train": identifiers, "test": identifiers}``: written as YAML, a valid ``splits.yaml``.
-    """
-    return {"train": list(dataset.train.identifiers), "test": list(dataset.test.identifiers)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from muster.errors import PretrainingError
+from muster.models.family import FAMILIES, Family
 from muster.models.segmenter import Body, StageMaps
 
 
@@ -142,3 +144,27 @@ SMALL_BODIES: dict[str, Callable[[], Body]] = {
     "small_unet": SmallUNet,
 }
 """Every small architecture by its name."""
+
+
+class SmallFamily(Family):
+    """The networks of this file."""
+
+    def names(self) -> tuple[str, ...]:
+        """See :meth:`Family.names`."""
+        return tuple(sorted(SMALL_BODIES))
+
+    def takes(self, architecture: str) -> bool:
+        """See :meth:`Family.takes`."""
+        return architecture in SMALL_BODIES
+
+    def build(self, architecture: str, imagenet: bool) -> Body:
+        """See :meth:`Family.build`."""
+        if imagenet:
+            raise PretrainingError(
+                f"There are no ImageNet weights for {architecture!r}. Use pretraining=none, a local .safetensors file, "
+                "or another architecture."
+            )
+        return SMALL_BODIES[architecture]()
+
+
+FAMILIES.add("small", SmallFamily())

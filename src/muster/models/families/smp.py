@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from muster.data.transforms import SIDE_MULTIPLE
 from muster.errors import ConfigError, PretrainingError, unknown_name
-from muster.models.pretraining import hub_weights
+from muster.models.family import FAMILIES, Family
+from muster.models.hub import hub_weights
 from muster.models.segmenter import Body, StageMaps
 
 SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
@@ -102,15 +103,8 @@ def _built(architecture: str, encoder: str, weights: str | bool | None) -> SMPBo
 
 
 def minimum_side(architecture: str) -> int:
-    """The smallest image side that an architecture can take, known without building it.
-
-    Args:
-        architecture: Any name that :func:`muster.models.build_model` takes.
-
-    Returns:
-        In pixels.
-    """
-    return _MINIMUM_SIDES.get(architecture.partition(":")[0], SIDE_MULTIPLE)
+    """The smallest image side, in pixels, that an architecture can take, whatever its encoder."""
+    return _MINIMUM_SIDES.get(architecture, SIDE_MULTIPLE)
 
 
 def _any_image_size(architecture: str, encoder: str) -> dict[str, bool]:
@@ -163,3 +157,36 @@ def _has_imagenet_weights(encoder: str) -> bool:
     if encoder.startswith("tu-"):
         return bool(timm.models.is_model_pretrained(encoder.removeprefix("tu-")))
     return "imagenet" in smp.encoders.encoders[encoder]["pretrained_settings"]
+
+
+class SMPFamily(Family):
+    """``NAME:ENCODER`` for each SMP architecture; ENCODER is one of SMP's, or ``tu-`` and the name of a timm model."""
+
+    def names(self) -> tuple[str, ...]:
+        """See :meth:`Family.names`."""
+        return tuple(f"{name}:ENCODER" for name in SMP_ARCHITECTURES)
+
+    def takes(self, architecture: str) -> bool:
+        """Every name with a colon, so that the message says which part of it is not known."""
+        return ":" in architecture or architecture in SMP_ARCHITECTURES
+
+    def check(self, architecture: str) -> None:
+        """See :meth:`Family.check`."""
+        name, colon, encoder = architecture.partition(":")
+        if not colon:
+            raise ConfigError(f"Architecture {name!r} needs the name of an encoder, e.g. '{name}:resnet18'.")
+        if name not in SMP_ARCHITECTURES:
+            raise ConfigError(unknown_name("architecture (the part before the colon)", name, SMP_ARCHITECTURES))
+        check_encoder(name, encoder)
+
+    def build(self, architecture: str, imagenet: bool) -> SMPBody:
+        """See :meth:`Family.build`."""
+        name, _, encoder = architecture.partition(":")
+        return smp_body(name, encoder, imagenet)
+
+    def minimum_side(self, architecture: str) -> int:
+        """See :meth:`Family.minimum_side`."""
+        return minimum_side(architecture.partition(":")[0])
+
+
+FAMILIES.add("smp", SMPFamily())

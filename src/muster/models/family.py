@@ -1,0 +1,56 @@
+"""A family of architectures: what one file of :mod:`muster.models.families` offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from muster.data.transforms import SIDE_MULTIPLE
+from muster.errors import ConfigError
+from muster.models.segmenter import Body
+from muster.registry import Registry
+
+
+class Family(ABC):
+    """Networks that are built alike, by name."""
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What its architectures are called; a part in capitals, as in ``hrnet_wN``, stands for many."""
+
+    @abstractmethod
+    def takes(self, architecture: str) -> bool:
+        """Whether a name, well formed or not, is meant for this family."""
+
+    @abstractmethod
+    def build(self, architecture: str, imagenet: bool) -> Body:
+        """Build everything before the head.
+
+        Args:
+            architecture: A name that the family takes, and that was checked.
+            imagenet: Whether to fetch ImageNet weights; all others are drawn from the global generator.
+
+        Returns:
+            The body.
+
+        Raises:
+            ConfigError: If the parts of the name do not go together.
+            PretrainingError: If there are no ImageNet weights, or they cannot be fetched.
+        """
+
+    def check(self, architecture: str) -> None:  # noqa: B027 (every name may be fine)
+        """Refuse a name that cannot be built, without building anything.
+
+        Args:
+            architecture: A name that the family takes.
+
+        Raises:
+            ConfigError: If a part of it is not known.
+        """
+
+    def minimum_side(self, architecture: str) -> int:  # noqa: ARG002 (some families differ by name)
+        """The smallest image side, in pixels, that an architecture can take, known without building it."""
+        return SIDE_MULTIPLE
+
+
+FAMILIES: Registry[Family] = Registry("family of architectures", "muster.models.families", ConfigError)
+"""All families; a file in :mod:`muster.models.families` adds its own."""

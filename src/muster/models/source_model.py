@@ -1,0 +1,149 @@
+"""What every source model can do, whoever made and trained it: the one interface that the rest of muster relies on.
+
+Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels, ``channels`` of the feature map,
+``classes`` that the model tells apart, ``map_height`` and ``map_width`` of the model's own resolution.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import normalize
+
+from muster.data.statistics import ChannelStatistics
+
+
+class SourceModel(nn.Module, ABC):
+    """A network that scores every class at every place of an image, at its own resolution.
+
+    Attributes:
+        architecture: Name that :func:`muster.models.build_model` takes.
+        feature_channels: Channels of the map that the head reads.
+        depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
+    """
+
+    architecture: str
+    feature_channels: int
+    depth: int
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """Number of classes that the present head tells apart."""
+
+    @property
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Number of weights and biases that influence the scores, head included."""
+
+    @property
+    @abstractmethod
+    def minimum_side(self) -> int:
+        """The smallest image side that it can take, in pixels."""
+
+    def preprocess(
+        self, images: Float[Tensor, "batch 3 height width"], statistics: ChannelStatistics
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Normalise images as the model wants them.
+
+        Args:
+            images: RGB, 0..1, of a size that the model can take.
+            statistics: Of the dataset that the images are from.
+
+        Returns:
+            Normalised with these statistics (Mensink et al. 2021, section 4.1). A model that was trained elsewhere on
+            other terms says its own.
+        """
+        normalised: Tensor = normalize(images, list(statistics.mean), list(statistics.std))
+        return normalised
+
+    @abstractmethod
+    def features(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels map_height map_width"]:
+        """The map that the head reads.
+
+        Args:
+            images: Preprocessed.
+
+        Returns:
+            ``channels`` is :attr:`feature_channels`.
+
+        Raises:
+            ValueError: If the model cannot take images of this size.
+        """
+
+    @abstractmethod
+    def features_and_embeddings(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
+        """:meth:`features`, and how each stage sees each image as a whole, in one pass.
+
+        Args:
+            images: Preprocessed.
+
+        Returns:
+            The map, and for each stage, first to last, the spatial mean of its output.
+
+        Raises:
+            ValueError: As :meth:`features`.
+        """
+
+    @abstractmethod
+    def score(
+        self, features: Float[Tensor, "batch channels map_height map_width"]
+    ) -> Float[Tensor, "batch classes map_height map_width"]:
+        """Scores before softmax, from :meth:`features`."""
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch classes map_height map_width"]:
+        """Scores (before softmax) at the model's own resolution.
+
+        Args:
+            images: Preprocessed.
+
+        Returns:
+            One map per class.
+
+        Raises:
+            ValueError: As :meth:`features`.
+        """
+        return self.score(self.features(images))
+
+    @torch.no_grad()
+    def predict(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float32[Tensor, "batch classes map_height map_width"]:
+        """Class probabilities at the model's own resolution.
+
+        Args:
+            images: Preprocessed, on the model's device; the model is in evaluation mode.
+
+        Returns:
+            Probabilities in float32, whatever the precision of the forward pass.
+
+        Raises:
+            ValueError: As :meth:`features`.
+        """
+        scores: Tensor = self(images)
+        return scores.float().softmax(dim=1)
+
+    @abstractmethod
+    def replace_head(self, num_classes: int, seed: int) -> None:
+        """Put a fresh linear classifier on the unchanged rest, on the same device.
+
+        Args:
+            num_classes: What the new head tells apart; at least 1.
+            seed: Of its initial weights. The global random state is neither read nor changed.
+
+        Raises:
+            ValueError: If ``num_classes`` is not positive.
+        """
+
+    def freeze(self) -> None:
+        """Train nothing of it any more."""
+        self.eval().requires_grad_(False)
