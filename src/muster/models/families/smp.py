@@ -94,6 +94,8 @@ def _built(architecture: str, encoder: str, weights: str | bool | None) -> SMPBo
         network = smp.create_model(
             architecture, encoder, encoder_weights=weights, **_any_image_size(architecture, encoder)
         )
+    except OSError:  # a hub out of reach, in some releases a ValueError too, is told by hub_weights
+        raise
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"Architecture {architecture!r} and encoder {encoder!r} do not go together: {str(error).rstrip('.')}. "
