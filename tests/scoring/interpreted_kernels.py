@@ -1,0 +1,36 @@
+"""Score problems with the Triton kernels in Triton's interpreter: a program of its own, run by test_device_triton.py.
+
+The interpreter must be chosen before Triton is imported, which other tests of the same process may have done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+
+from muster.metrics.ensemble import Members
+from muster.metrics.registry import ENSEMBLE_METRICS
+from muster.scoring.device.backends import objection
+from muster.scoring.device.exhaustive import score_tiles
+
+
+def main(problems: str, scores: str) -> None:
+    """Read problems by name, and write the scores of each."""
+    found = {}
+    for name, (predictions, labels, candidates, block_numbers) in torch.load(problems, weights_only=True).items():
+        members = Members(list(predictions), labels, predictions.shape[2])
+        told: list[float] = []
+        values = score_tiles(
+            members, candidates.numpy(), ENSEMBLE_METRICS, told.append, block_numbers, backend="triton"
+        )
+        found[name] = {metric: torch.from_numpy(value) for metric, value in values.items()} | {"told": sum(told)}
+    found["objection"] = objection("triton", torch.device("cpu"), torch.float32)
+    torch.save(found, scores)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
