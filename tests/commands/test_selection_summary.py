@@ -7,11 +7,12 @@ import pytest
 
 from muster.commands.console import make_console
 from muster.commands.selection_summary import print_selection
+from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import listing_only, make_pool, make_selection
 
-SEARCHED = {"search": "beam", "guarantee": "Not all ensembles were scored."}
+SEARCHED = {"search": SearchStatus("beam", 10, 30)}
 
 
 def said(selection: Selection) -> str:
