@@ -17,13 +17,14 @@ from benchmarks.plain_scoring import PlainScorer
 from benchmarks.requirements import MissingRequirementError, scratch_folder
 from benchmarks.timing import cost, peak_megabytes
 from muster.arrays import NumpyArray
+from muster.cancel import CancelToken
 from muster.files import write_record
 from muster.metrics import ENSEMBLE_METRICS
 from muster.scoring._store_folder import FORMAT_VERSION, HEADER, LABELS, ORDER, Header, predictions_file, truths_file
 from muster.scoring.device.backends import fastest_backend
 from muster.scoring.prediction_store import CHUNK_PIXELS, PredictionStore, draw_order
 from muster.scoring.ranking import Ranking
-from muster.scoring.score import ScoringInterrupted, score_ensembles
+from muster.scoring.score import score_ensembles
 
 _THREADS = 2
 
@@ -157,16 +158,15 @@ def measure_streamed(folder: str, members: int, pixels: int, classes: int, chunk
     store = PredictionStore.open(folder)
     enough = sum(chunk.stop - chunk.start for chunk in store.chunks[:chunks]) / pixels
 
+    cancel = CancelToken()
+
     def stop_in_time(done: int, total: int) -> None:
         # Told of whole candidates, rounded down.
         if done + 1 >= total * enough and enough < 1:
-            raise KeyboardInterrupt
+            cancel.set()
 
     start = time.perf_counter()
-    try:
-        ranking = score_ensembles(store, store.labels, progress=stop_in_time, threads=_THREADS)
-    except ScoringInterrupted as interrupted:
-        ranking = interrupted.ranking
+    ranking = score_ensembles(store, store.labels, progress=stop_in_time, threads=_THREADS, cancel=cancel)
     seconds = time.perf_counter() - start
     return {
         "candidates": len(ranking),

@@ -224,7 +224,7 @@ def read_yaml(path: Path, error: type[MusterError]) -> dict[str, Any]:
 
 def write_record(path: Path, record: Any, format_version: int) -> None:
     """Write a dataclass of plain values as YAML, with the version of its format first."""
-    write_yaml(path, {"format_version": format_version, **plain(dataclasses.asdict(record))})
+    write_yaml(path, {"format_version": format_version, **plain(record)})
 
 
 def read_record(path: Path, record: type[Record], format_version: int, error: type[MusterError]) -> Record:
@@ -297,7 +297,16 @@ def as_file_name(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The same value in lists, dictionaries, strings and numbers only, as YAML and JSON want them."""
+    """The same value in lists, dictionaries, strings and numbers only, as YAML and JSON want them.
+
+    Args:
+        value: Also of dataclasses, paths and NumPy scalars.
+
+    Returns:
+        A copy, as far as it has parts; a dataclass becomes a dictionary of its fields.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

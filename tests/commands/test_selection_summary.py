@@ -7,11 +7,12 @@ import pytest
 
 from muster.commands.console import make_console
 from muster.commands.selection_summary import print_selection
+from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import listing_only, make_pool, make_selection
 
-SEARCHED = {"search": "beam", "guarantee": "Not all ensembles were scored."}
+SEARCHED = {"search": SearchStatus("beam", 10, 30)}
 
 
 def said(selection: Selection) -> str:
@@ -89,7 +90,7 @@ def test_equals_are_said_to_be_level() -> None:
 def test_says_which_predictor_leep_and_b1_rest_on() -> None:
     scores = make_selection().member_scores
     shown = said(replace(make_selection(), predictor="linear_probe", single_scores={"leep": scores}))
-    assert "LEEP, single (B1, the linear probe)" in shown
+    assert "LEEP, single (B1, linear probe)" in shown
     assert "LEEP by the linear probe" in shown
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from muster.report.diagnostics import agreement, cautions, label_entropy, occurrence, top_count
+from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
+from muster.report.wording import warning_of
 from muster.scoring import Ranking, list_candidates
 
 
@@ -49,7 +50,7 @@ def test_agreement_is_spearman() -> None:
 
 def titles(scores: dict[str, np.ndarray], entropy: float = 1.0) -> list[str]:
     ranking = Ranking(list_candidates(7, 2), scores)
-    return [caution.title for caution in cautions(ranking, "soft_iou_eep", entropy)]
+    return [warning_of(finding).title for finding in diagnose(ranking, "soft_iou_eep", entropy)]
 
 
 def test_a_clear_case_raises_nothing() -> None:
@@ -57,7 +58,7 @@ def test_a_clear_case_raises_nothing() -> None:
     assert titles({"soft_iou_eep": spread, "e_leep": spread - 2, "base": -spread}) == []
 
 
-def test_each_caution_has_its_cause() -> None:
+def test_each_warning_has_its_cause() -> None:
     spread, alike = np.linspace(0.2, 0.5, 21), np.linspace(0.500, 0.515, 21)
     assert titles({"soft_iou_eep": alike}) == ["The scores are nearly all alike"]
     assert titles({"soft_iou_eep": spread, "e_leep": -spread}) == ["The metrics disagree"]
@@ -66,14 +67,17 @@ def test_each_caution_has_its_cause() -> None:
 
 def test_leading_candidates_alone_are_alike_and_no_witnesses() -> None:
     ranking = Ranking(list_candidates(7, 2), {"soft_iou_eep": np.linspace(0.5, 0.502, 21), "e_leep": -np.arange(21.0)})
-    whole = cautions(ranking, "soft_iou_eep", 1.0)
-    assert [caution.title for caution in whole] == ["The scores are nearly all alike", "The metrics disagree"]
-    assert cautions(ranking, "soft_iou_eep", 1.0, whole=False) == []
+    whole = diagnose(ranking, "soft_iou_eep", 1.0)
+    assert [warning_of(finding).title for finding in whole] == [
+        "The scores are nearly all alike",
+        "The metrics disagree",
+    ]
+    assert diagnose(ranking, "soft_iou_eep", 1.0, whole=False) == []
 
 
 def test_an_interruption_is_said_once() -> None:
     rows, scores = list_candidates(7, 2), {"soft_iou_eep": np.linspace(0.2, 0.5, 21)}
-    by_search = cautions(Ranking(rows, scores), "soft_iou_eep", 1.0, search_interrupted=True)
-    assert [caution.title for caution in by_search] == ["The search was interrupted"]
-    by_scoring = cautions(Ranking(rows, scores, 0.5), "soft_iou_eep", 1.0, search_interrupted=True)
-    assert [caution.title for caution in by_scoring] == ["Scoring was interrupted"]
+    by_search = diagnose(Ranking(rows, scores), "soft_iou_eep", 1.0, search_interrupted=True)
+    assert [warning_of(finding).title for finding in by_search] == ["The search was interrupted"]
+    by_scoring = diagnose(Ranking(rows, scores, 0.5), "soft_iou_eep", 1.0, search_interrupted=True)
+    assert [warning_of(finding).title for finding in by_scoring] == ["Scoring was interrupted"]

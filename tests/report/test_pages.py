@@ -14,6 +14,7 @@ from markupsafe import escape
 from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
+from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import (
@@ -133,7 +134,7 @@ def test_no_listed_candidate_holds_the_best_single_member(tmp_path: Path) -> Non
 
 
 def test_the_leaders_of_a_search_are_not_all_candidates(tmp_path: Path) -> None:
-    searched = {"search": "beam", "guarantee": "Not all ensembles were scored."}
+    searched = {"search": SearchStatus("beam", 10, 30)}
     text = page_of(listing_only(make_selection(spread=0.001), 4, **searched), tmp_path).text
     assert "the best of the 4 leading candidates that beam search found" in text
     assert "Scores of the 4 leading candidates that beam search found" in text
@@ -143,10 +144,10 @@ def test_the_leaders_of_a_search_are_not_all_candidates(tmp_path: Path) -> None:
 
 
 def test_one_leader_of_a_search_is_not_the_only_candidate(tmp_path: Path) -> None:
-    searched = {"search": "greedy", "guarantee": "Not all ensembles were scored."}
+    searched = {"search": SearchStatus("greedy", 10, 12)}
     text = page_of(listing_only(make_selection(), 1, **searched), tmp_path).text
     assert "It is the only candidate that greedy search found; " in text
-    assert "Not all ensembles were scored." in text
+    assert "Not all ensembles were scored (12 sets were): nothing is promised of how far it is from the best." in text
 
 
 @pytest.mark.parametrize(("count", "said"), [(1, "the only candidate within"), (4, "the 4 candidates within")])

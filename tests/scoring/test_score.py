@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from muster.cancel import Cancelled, CancelToken, set_by_interrupt
 from muster.errors import SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, Metric
 from muster.metrics.ensemble import Candidate, members_of
@@ -24,7 +26,7 @@ from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
 from muster.scoring.ranking import Ranking
-from muster.scoring.score import ScoringInterrupted, list_candidates, score_ensembles
+from muster.scoring.score import list_candidates, score_ensembles
 
 Numbers = np.ndarray[Any, Any]
 
@@ -214,17 +216,24 @@ def test_several_passes_score_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == sorted(told)
 
 
-def test_metric_without_loops_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def spread(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A metric that is known by its definition only."""
+
     def spread(candidate: Candidate) -> float:
         return float(candidate.indices[-1] - candidate.indices[0])
 
     metric = Metric("spread", "Spread", spread, ("eeps", "labels"), larger_is_better=False, of_candidate=spread)
     monkeypatch.setitem(METRICS, "spread", metric)
     monkeypatch.setattr(score, "ENSEMBLE_METRICS", (*ENSEMBLE_METRICS, "spread"))
+    return "spread"
+
+
+def test_metric_without_loops_of_its_own(spread: str) -> None:
     told: list[tuple[int, int]] = []
     eeps, labels = problem(5, 40, 3)
     ranking = score_ensembles(
-        eeps, labels, 2, ("spread", "e_leep"), progress=lambda done, total: told.append((done, total))
+        eeps, labels, 2, (spread, "e_leep"), progress=lambda done, total: told.append((done, total))
     )
     assert list(ranking.scores) == ["spread", "e_leep"]
     assert ranking.scores["spread"].tolist() == [float(a - b) for a, b in ranking.members]
@@ -234,9 +243,15 @@ def test_metric_without_loops_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def ctrl_c() -> Iterator[Callable[[], None]]:
-    """Presses Ctrl-C, wherever the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    """Presses Ctrl-C once, wherever the tests were started."""
+    before, pressed = signal.signal(signal.SIGINT, signal.default_int_handler), threading.Event()
+
+    def press() -> None:
+        if not pressed.is_set():
+            pressed.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    yield press
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, before)
 
@@ -250,24 +265,46 @@ def test_interrupt_leaves_what_was_computed(ctrl_c: Callable[[], None], monkeypa
         if done > 0.5 * total:
             ctrl_c()
 
-    with pytest.raises(ScoringInterrupted, match=r"interrupted after 60% of the probe pixels") as caught:
-        score_ensembles(store, store.labels, progress=press)
-    partial = caught.value.ranking
+    cancel = CancelToken()
+    with set_by_interrupt(cancel):
+        partial = score_ensembles(store, store.labels, progress=press, cancel=cancel)
     assert partial.fraction == 0.6
     seen = store.order[:600]
     assert_same(partial, score_ensembles(eeps[:, seen], labels[seen]))
 
 
-def test_interrupt_by_the_one_who_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_by_the_one_who_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exhaustive, "_PART_SECONDS", 0.0)
 
-    def press(*_: int) -> None:
-        raise KeyboardInterrupt
-
+    cancel = CancelToken()
     eeps, labels = problem(8, 1000, 4)
-    with pytest.raises(ScoringInterrupted) as caught:
-        score_ensembles(eeps, labels, progress=press)
-    assert caught.value.ranking.fraction == 0.256
+    ranking = score_ensembles(eeps, labels, progress=lambda *_: cancel.set(), cancel=cancel)
+    assert ranking.fraction == 0.256
+
+
+def test_without_a_token_an_interrupt_stops(ctrl_c: Callable[[], None]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        score_ensembles(*problem(8, 1000, 4), progress=lambda *_: ctrl_c())
+
+
+def test_metrics_that_were_not_begun_are_left_out(spread: str) -> None:
+    eeps, labels = problem(5, 40, 3)
+    cancel = CancelToken()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        score_ensembles(eeps, labels, 2, (spread,), cancel=cancel)
+    whole, cancel = score_ensembles(eeps, labels, 2, ("e_leep",)), CancelToken()
+    both = score_ensembles(
+        eeps,
+        labels,
+        2,
+        ("e_leep", spread),
+        progress=lambda done, _: cancel.set() if done > 5 else None,
+        cancel=cancel,
+    )
+    assert both.fraction == 1
+    assert both.scores.keys() == whole.scores.keys()
+    np.testing.assert_array_equal(both.scores["e_leep"], whole.scores["e_leep"])
 
 
 def test_interrupt_before_anything_is_computed(ctrl_c: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,9 +316,10 @@ def test_interrupt_before_anything_is_computed(ctrl_c: Callable[[], None], monke
         return read(pixels)
 
     monkeypatch.setattr(store, "block", press)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        score_ensembles(store, store.labels)
-    assert not isinstance(caught.value, ScoringInterrupted)
+    cancel = CancelToken()
+    with set_by_interrupt(cancel), pytest.raises(Cancelled):
+        score_ensembles(store, store.labels, cancel=cancel)
+    assert cancel.is_set
 
 
 def test_trouble_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

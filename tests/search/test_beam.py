@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from muster.cancel import CancelToken
 from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
-from muster.search.result import SEARCH_METRICS, SearchInterrupted
+from muster.search.result import SEARCH_METRICS, SearchStatus
 from tests.search.made_up_members import all_scores, best_of, made_up
 
 
@@ -67,14 +68,16 @@ def test_few_misses() -> None:
     assert missed <= 1
 
 
-def test_bounds_and_guarantees() -> None:
+def test_bounds_and_optimality() -> None:
     store = PredictionStore.of(*made_up(0))
-    assert (beam(store, 3, "iou_eep").bound, beam(store, 3, "iou_eep").guarantee) == (None, "none")
+    status = beam(store, 3, "iou_eep").status
+    assert (status.bound, status.optimality, status.completeness) == (None, "unknown", "complete")
     log, total = beam(store, 3, "e_leep"), beam(store, 3, "ms_leep")
     assert log.bound is not None
     assert log.bound >= max(all_scores(made_up(0), 3, "e_leep").values()) - 1e-12
-    assert log.guarantee == f"at most {log.bound - log.score:.4f} below the E-LEEP of the best 3 of the 7 members"
+    assert (log.status.optimality, log.status.candidates) == ("bounded", 35)
     assert total.bound == total.score
+    assert total.status == SearchStatus("beam", 35, 7, "proven", total.score)
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
@@ -115,19 +118,28 @@ def test_interrupted(stop_at: int, whole: bool) -> None:
     problem = made_up(0)
     store = PredictionStore.of(*problem)  # one chunk: sizes 1 to 3 are steps 1 to 3, swaps come after
 
-    def stop(done: int, total: int) -> None:
-        if done == stop_at:
-            raise KeyboardInterrupt
-
-    with pytest.raises(SearchInterrupted) as caught:
-        beam(store, 3, progress=stop)
-    result = caught.value.result
-    assert (result is not None) == whole
-    assert len(caught.value.members) == (3 if whole else 1)
-    if result is not None:
-        assert result.members == caught.value.members
+    cancel = CancelToken()
+    result = beam(store, 3, progress=lambda done, _: cancel.set() if done == stop_at else None, cancel=cancel)
+    assert (len(result.leaders) > 0) == whole
+    assert len(result.members) == (3 if whole else 1)
+    assert (result.bound, result.status.optimality, result.status.completeness) == (None, "unknown", "interrupted")
+    if whole:
+        assert result.leaders == ((result.members, result.score),)
         assert result.score == pytest.approx(all_scores(problem, 3, "soft_iou_eep")[result.members], rel=1e-12)
-        assert (result.bound, result.guarantee) == (None, "none: interrupted")
+    else:
+        assert np.isnan(result.score)
+
+
+def test_an_interrupted_bound_holds_all_the_same() -> None:
+    problem, cancel = made_up(0), CancelToken()
+    store = PredictionStore.of(*problem)
+    steps: list[int] = []
+    beam(store, 3, "e_leep", progress=lambda done, _: steps.append(done))
+    result = beam(
+        store, 3, "e_leep", progress=lambda done, _: cancel.set() if done == steps[-2] else None, cancel=cancel
+    )
+    best = max(all_scores(problem, 3, "e_leep").values())
+    assert result.bound is None or result.bound >= best - 1e-12
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"max_rounds": 0}])

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from muster.cancel import CancelToken
 from muster.metrics import METRICS
 from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.search.greedy import greedy
-from muster.search.result import SEARCH_METRICS, SearchInterrupted
+from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Numbers, Problem, all_scores, best_of, made_up, score
 
 
@@ -69,7 +70,7 @@ def test_ms_leep_finds_the_best_set(size: int) -> None:
         scores = all_scores(problem, size, "ms_leep")
         assert result.members == best_of(scores)
         assert result.bound == result.score == pytest.approx(scores[result.members], rel=1e-12)
-        assert result.guarantee.startswith("the best set")
+        assert result.status.optimality == "proven"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -87,7 +88,7 @@ def test_bound_of_e_leep_holds_and_says_something(dtype: Any) -> None:
             if size in (1, 8):
                 assert result.bound == pytest.approx(best, abs=2e-4)  # one member, or one candidate
     assert np.mean(gaps) < 0.1
-    assert f"{max(0.0, result.bound - result.score):.4f}" in result.guarantee
+    assert result.status.optimality == ("proven" if result.score >= result.bound else "bounded")
 
 
 def test_bound_holds_where_members_give_nothing_to_the_label() -> None:
@@ -190,7 +191,8 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
         assert raced.score == pytest.approx(score(problem[0][list(raced.members)], problem[1], metric), rel=1e-12)
         assert raced.leaders[0] == (raced.members, raced.score)
         assert (raced.bound, raced.evaluated) == (None, exact.evaluated)
-        assert raced.guarantee.startswith("none; with confidence 0.95")
+        assert (raced.status.optimality, raced.status.confidence) == ("unknown", 0.95)
+        assert 0 < raced.status.dropped < raced.evaluated
     assert wrong <= 1
 
 
@@ -231,29 +233,31 @@ def test_interrupted_before_the_set_is_whole(metric: str, confidence: float | No
     problem = made_up(0)
     store = PredictionStore.of(*problem, chunk_pixels=300)
 
+    cancel = CancelToken()
+
     def stop(done: int, total: int) -> None:
         if done == 2:
-            raise KeyboardInterrupt
+            cancel.set()
 
-    with pytest.raises(SearchInterrupted) as caught:
-        greedy(store, 4, metric, confidence=confidence, progress=stop)
-    assert caught.value.result is None
-    assert len(caught.value.members) in (1, 2)
-    assert set(caught.value.members) <= set(slow_greedy(problem, 2, metric))
+    result = greedy(store, 4, metric, confidence=confidence, progress=stop, cancel=cancel)
+    assert (result.leaders, result.status.completeness) == ((), "interrupted")
+    assert len(result.members) in (1, 2)
+    assert set(result.members) <= set(slow_greedy(problem, 2, metric))
+    assert np.isnan(result.score)
 
 
 def test_interrupted_when_only_the_bound_is_missing() -> None:
     store = PredictionStore.of(*made_up(0))
 
+    cancel = CancelToken()
+
     def stop(done: int, total: int) -> None:
         if done == total - 1:
-            raise KeyboardInterrupt
+            cancel.set()
 
     whole = greedy(store, 3, "e_leep")
-    with pytest.raises(SearchInterrupted, match="the best of") as caught:
-        greedy(store, 3, "e_leep", progress=stop)
-    result = caught.value.result
-    assert result is not None
+    result = greedy(store, 3, "e_leep", progress=stop, cancel=cancel)
+    assert (whole.status.completeness, result.status.completeness) == ("complete", "interrupted")
     assert (result.members, result.score, result.leaders) == (whole.members, whole.score, whole.leaders)
     assert result.bound is not None
     assert whole.bound is not None

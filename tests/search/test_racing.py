@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from muster.cancel import CancelToken
 from muster.scoring.cpu.candidate_subset import list_sets
 from muster.scoring.cpu.workers import Workers
 from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.scoring.score import list_candidates
 from muster.search import _race
 from muster.search.racing import racing
-from muster.search.result import SEARCH_METRICS, SearchInterrupted
+from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Problem, all_scores, best_of, made_up
 
 RACED = ("e_leep", "iou_eep", "soft_iou_eep")
@@ -38,8 +39,10 @@ def test_finds_the_best_and_drops_others(large: Problem, metric: str) -> None:
         assert score == pytest.approx(scores[members], rel=1e-12)
     if metric != "ms_leep":
         assert result.bound is None
-        assert "with confidence 0.95 (normal approximation) the best of the 35 candidates" in result.guarantee
-        assert "fell too far behind" in result.guarantee
+        status = result.status
+        assert (status.optimality, status.confidence, status.candidates) == ("unknown", 0.95, 35)
+        assert 0 < status.dropped < 35
+        assert (status.completeness, status.fraction) == ("complete", 1.0)
 
 
 @pytest.mark.parametrize("metric", RACED)
@@ -83,7 +86,7 @@ def test_nothing_is_dropped_without_need(metric: str) -> None:
     scores = all_scores(problem, 2, metric)
     assert result.members == best_of(scores)
     assert result.bound == result.score
-    assert result.guarantee == "the best of the 21 candidates: all were scored on all pixels"
+    assert (result.status.optimality, result.status.candidates, result.status.dropped) == ("proven", 21, 0)
     assert len(result.leaders) == 10
 
 
@@ -141,23 +144,22 @@ def test_parts_of_a_chunk_add_up(large: Problem, monkeypatch: pytest.MonkeyPatch
     whole = racing(PredictionStore.of(*large, chunk_pixels=3000), 3)
     monkeypatch.setattr("muster.scoring.cpu.candidate_subset._BLOCK_BYTES", 1)
     parts = racing(PredictionStore.of(*large, chunk_pixels=3000), 3)
-    assert (parts.members, parts.guarantee) == (whole.members, whole.guarantee)
+    assert (parts.members, parts.status) == (whole.members, whole.status)
     assert parts.score == pytest.approx(whole.score, rel=1e-12)
 
 
 def test_interrupted(large: Problem) -> None:
     store = PredictionStore.of(*large, chunk_pixels=1000)
 
+    cancel = CancelToken()
+
     def stop(done: int, total: int) -> None:
         if done == 3:
-            raise KeyboardInterrupt
+            cancel.set()
 
-    with pytest.raises(SearchInterrupted) as caught:
-        racing(store, 2, "iou_eep", progress=stop)
-    result = caught.value.result
-    assert result is not None
+    result = racing(store, 2, "iou_eep", progress=stop, cancel=cancel)
     assert result.bound is None
-    assert result.guarantee == "none: interrupted after 3000 of 12000 pixels, scores are of these"
+    assert (result.status.completeness, result.status.fraction) == ("interrupted", 0.25)
     seen = (large[0][:, store.order[:3000]], large[1][store.order[:3000]])
     scores = all_scores(seen, 2, "iou_eep")
     assert result.members == best_of(scores)

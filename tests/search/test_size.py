@@ -90,7 +90,6 @@ def test_a_better_ensemble_that_costs_less_is_taken() -> None:
     assert proposal.size == 2
     assert proposal.rows[1].relative_cost == pytest.approx(-0.5)
     assert proposal.rows[1].gain_per_cost is None
-    assert "at 0.5 times its parameters" in proposal.reason
 
 
 def test_is_the_size_that_none_other_beats() -> None:
@@ -108,27 +107,6 @@ def test_is_the_size_that_none_other_beats() -> None:
         chosen = proposed(scores, costs, least_gain=least).size - 1
         assert not any(is_worth_more(other, chosen) for other in range(5))
         assert all(is_worth_more(chosen, smaller) for smaller in range(chosen))
-
-
-def test_reason_in_words() -> None:
-    assert proposed([0.5, 0.6, 0.65, 0.655]).reason == (
-        "3 members: they score 30.0 % better than the best single member, at 3 times its parameters. "
-        "4 members would add 1.0 % of its score for another 1 times its parameters, which should add 2.0 %."
-    )
-    assert proposed([0.5, 0.505], cost="inference seconds").reason == (
-        "1 member: 2 members would add 1.0 % of its score for another 1 times its inference time, "
-        "which should add 2.0 %."
-    )
-    assert proposed([0.5, 0.49]).reason == (
-        "1 member: 2 members would lose 2.0 % of its score for another 1 times its parameters."
-    )
-    assert proposed([0.5, 0.5]).reason == "1 member: 2 members would add nothing for another 1 times its parameters."
-    assert proposed([0.5, 0.6]).reason == (
-        "2 members: they score 20.0 % better than the best single member, at 2 times its parameters. "
-        "This is the largest size that was looked at; a larger one might still be worth its cost."
-    )
-    assert proposed([0.5]).reason == "1 member: no other size was looked at."
-    assert "infinitely better" in proposed([0.0, 0.1]).reason
 
 
 @pytest.mark.parametrize("metric", ["ms_leep", "base", "leep", "osborn", "soft_iou"])

@@ -18,6 +18,7 @@ from muster.errors import ConfigError, SelectionError
 from muster.metrics import METRICS, depth_correction, standardised_sum
 from muster.pool import Pool
 from muster.probe import ProbeReader, Reading, draw_probe_set
+from muster.report.wording import search_sentence, size_sentence
 from muster.selection import Selection, run
 from muster.selection.run import select
 from muster.training.source_sample import sample_source
@@ -220,9 +221,9 @@ def test_predictions_on_disk_give_the_same(pool: Pool, target: Dataset, selectio
 @pytest.mark.parametrize("search", ["greedy", "beam", "racing"])
 def test_searches_report_what_they_found(pool: Pool, target: Dataset, selection: Selection, search: str) -> None:
     chosen = select(pool, target, search=search, metrics=("e_leep", "base"), **OPTIONS)
-    assert chosen.search == search
+    assert chosen.search.strategy == search
     some = "The best of the 6 candidates: all were scored" if search == "racing" else "Not all ensembles were scored"
-    assert chosen.guarantee.startswith(some)
+    assert search_sentence(chosen).startswith(some)
     known = {selection.names_of(row): row for row in range(len(selection.ranking))}
     for row in range(len(chosen.ranking)):
         for metric in ("soft_iou_eep", "e_leep", "base"):
@@ -246,7 +247,7 @@ def test_size_is_proposed(pool: Pool, target: Dataset, tmp_path: Path) -> None:
     chosen = select(pool, target, metrics=(), **{**OPTIONS, "size": "auto"})
     assert [step.size for step in chosen.sizes] == [1, 2, 3, 4]
     assert len(chosen.members) == chosen.size
-    assert chosen.size_reason
+    assert size_sentence(chosen).startswith(f"{chosen.size} member")
     chosen.save(tmp_path / "selection")
     assert undated(Selection.load(tmp_path / "selection")) == undated(chosen)
     for metric in ("ms_leep", "base", "logme"):

@@ -16,7 +16,7 @@ from muster.data import Dataset, Sample, channel_statistics
 from muster.errors import SelectionError
 from muster.metrics import METRICS
 from muster.pool import Pool, write_member
-from muster.report.diagnostics import no_better_than_guessing
+from muster.report.wording import no_better_than_guessing
 from muster.scoring import Ranking
 from muster.scoring.candidate_ties import require_choice, tied_with_best
 from muster.selection import Selection

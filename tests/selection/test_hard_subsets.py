@@ -17,7 +17,7 @@ from muster.data import Dataset, channel_statistics
 from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.probe import ProbeReader, Reading, draw_probe_set
-from muster.report.hard_subsets import hard_label
+from muster.report.wording import hard_label
 from muster.selection import Selection, candidate_scoring
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.run import select

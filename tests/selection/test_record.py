@@ -145,7 +145,7 @@ def test_damaged_selections_are_named(selection: Selection, tmp_path: Path) -> N
     good = record.read_text()
     for bad, message in (
         (good.replace("metric:", "metrik:"), "missing key.s. metric"),
-        (good.replace("format_version: 1", "format_version: 99"), "expected format_version 1, but got 99"),
+        (good.replace("format_version: 2", "format_version: 99"), "expected format_version 2, but got 99"),
         (good.replace("size: 3\n", "size: three\n"), "size"),
         (good.replace("single_best: ", "single_best: not-"), "not-. chosen, but not among member_scores"),
         ("- 1", "expected a YAML mapping"),

@@ -13,16 +13,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from muster.cancel import Cancelled, CancelToken
 from muster.data import Dataset, channel_statistics
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import osborn_of_candidates, pairwise_conditional_entropy
 from muster.metrics.metric_spec import parse_metric
 from muster.pool import Pool
+from muster.report.wording import search_sentence, size_sentence
 from muster.scoring import PredictionStore
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.scoring.ranking import Ranking
-from muster.scoring.score import ScoringInterrupted
-from muster.search.result import SearchInterrupted, SearchResult
+from muster.search.result import SearchResult, SearchStatus
 from muster.selection import (
     Selection,
     bootstrap_confidence,
@@ -65,21 +66,23 @@ def parameters(pool: Pool) -> list[int]:
     return sorted(member.card.parameters for member in pool)
 
 
-def interrupt_scoring(monkeypatch: pytest.MonkeyPatch, at_size: int) -> None:
+def interrupt_scoring(monkeypatch: pytest.MonkeyPatch, at_size: int) -> CancelToken:
     """As if Ctrl-C came when half of the pixels had been looked at."""
-    score = candidate_scoring.score_ensembles
+    score, token = candidate_scoring.score_ensembles, CancelToken()
 
-    def interrupted(store: PredictionStore, labels: object, size: int, *rest: Any) -> Ranking:
-        ranking = score(store, labels, size, *rest)
+    def interrupted(store: PredictionStore, labels: object, size: int, *rest: Any, cancel: CancelToken) -> Ranking:
+        ranking = score(store, labels, size, *rest, cancel=cancel)
         if size != at_size:
             return ranking
-        raise ScoringInterrupted(Ranking(ranking.members, ranking.scores, 0.5))
+        token.set()
+        return Ranking(ranking.members, ranking.scores, 0.5)
 
     monkeypatch.setattr(candidate_scoring, "score_ensembles", interrupted)
+    return token
 
 
 def stop(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
+    raise Cancelled
 
 
 def fail(*_: object, **__: object) -> None:
@@ -90,7 +93,8 @@ def test_sizes_that_cost_too_much_are_not_proposed(pool: Pool, target: Dataset, 
     options = {**OPTIONS, "size": "auto", "metrics": ()}
     chosen = select(pool, target, max_parameters=sum(parameters[:2]), **options)
     assert [step.size for step in chosen.sizes] == [1, 2]
-    assert "No ensemble of 3 keeps within the budget." in chosen.size_reason
+    assert chosen.sizes_end == "budget"
+    assert "No ensemble of 3 keeps within the budget." in size_sentence(chosen)
     assert not chosen.interrupted
     with pytest.raises(SelectionError, match="No candidate of 1 member keeps within"):
         select(pool, target, max_parameters=parameters[0] - 1, **options)
@@ -154,8 +158,9 @@ def test_sums_over_members_need_no_list(
     monkeypatch.setattr(search_runner, "rank_all", None)
     chosen = select(pool, target, **options)
     assert (chosen.members, chosen.score, chosen.lead) == (whole.members, whole.score, whole.lead)
-    assert chosen.search == "greedy"
-    assert chosen.guarantee.startswith(f"The best ensemble of this size: {metric}")
+    assert (chosen.search.strategy, chosen.search.optimality) == ("greedy", "proven")
+    assert chosen.search.bound == pytest.approx(chosen.score)
+    assert search_sentence(chosen).startswith(f"The best ensemble of this size: {metric}")
     assert len(chosen.ranking) == 5  # all but the two worst members
 
 
@@ -163,18 +168,19 @@ def test_ctrl_c_among_the_sizes_keeps_those_scored_in_full(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**OPTIONS, "size": "auto", "metrics": ("e_leep", "base")}
-    interrupt_scoring(monkeypatch, at_size=3)
-    chosen = select(pool, target, **options)
+    cancel = interrupt_scoring(monkeypatch, at_size=3)
+    chosen = select(pool, target, cancel=cancel, **options)
     assert [step.size for step in chosen.sizes] == [1, 2]
-    assert "Ctrl-C came before all ensembles of 3 were scored." in chosen.size_reason
+    assert chosen.sizes_end == "interrupted"
+    assert "Ctrl-C came before all ensembles of 3 were scored." in size_sentence(chosen)
     assert chosen.interrupted
     assert chosen.fraction == 1
     assert chosen.dropped == {"e_leep": candidate_scoring.INTERRUPTED}
     assert set(chosen.ranking.scores) == {"base", "soft_iou_eep"}
     monkeypatch.undo()
-    interrupt_scoring(monkeypatch, at_size=1)
-    with pytest.raises(KeyboardInterrupt):
-        select(pool, target, **options)
+    cancel = interrupt_scoring(monkeypatch, at_size=1)
+    with pytest.raises(Cancelled):
+        select(pool, target, cancel=cancel, **options)
 
 
 @pytest.mark.parametrize("seen", [0.0, 0.5])
@@ -182,16 +188,19 @@ def test_ctrl_c_after_the_size_is_known_keeps_the_proposal(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch, seen: float
 ) -> None:
     options = {**OPTIONS, "size": "auto", "metrics": ("e_leep",)}
-    whole, rank = select(pool, target, **options), search_runner.rank_all
+    whole, rank, cancel = select(pool, target, **options), search_runner.rank_all, CancelToken()
 
     def interrupted(*given: Any) -> Ranking:
         ranking = rank(*given)
-        if len(given[2]) > 1 and not seen:
-            raise KeyboardInterrupt
-        return ranking if len(given[2]) == 1 else Ranking(ranking.members, ranking.scores, seen)
+        if len(given[2]) == 1:
+            return ranking
+        cancel.set()
+        if not seen:
+            raise Cancelled
+        return Ranking(ranking.members, ranking.scores, seen)
 
     monkeypatch.setattr(search_runner, "rank_all", interrupted)
-    chosen = select(pool, target, **options)
+    chosen = select(pool, target, cancel=cancel, **options)
     assert (chosen.members, chosen.score, chosen.sizes) == (whole.members, whole.score, whole.sizes)
     assert chosen.interrupted
     assert chosen.fraction == 1
@@ -201,26 +210,37 @@ def test_ctrl_c_after_the_size_is_known_keeps_the_proposal(
 def test_an_interrupted_search_says_so(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = SearchResult(
-        "soft_iou_eep", (0, 2), 0.1, None, "none: interrupted after 3 of 9 pixels", 4, (((0, 2), 0.1),)
-    )
+    status = SearchStatus("racing", 6, 4, completeness="interrupted", fraction=0.5)
 
-    def interrupted(*_: object, **__: object) -> SearchResult:
-        raise SearchInterrupted(found)
+    def interrupted(*_: object, cancel: CancelToken, **__: object) -> SearchResult:
+        cancel.set()
+        return SearchResult("soft_iou_eep", (0, 2), 0.1, (((0, 2), 0.1),), status)
 
     monkeypatch.setitem(search_runner._METHODS, "racing", interrupted)
     chosen = select(pool, target, search="racing", metrics=("base", *HARD), **OPTIONS)
     assert chosen.interrupted
     assert chosen.members == ("a", "c")
-    assert chosen.guarantee.startswith("The search was interrupted (4 sets were looked at)")
+    assert chosen.search == status
+    assert search_sentence(chosen).startswith("The search was interrupted (4 sets were looked at)")
     assert set(chosen.dropped) == set(HARD)
     chosen.save(tmp_path / "chosen")
-    assert Selection.load(tmp_path / "chosen").interrupted
-    found = SearchResult("soft_iou_eep", (0, 2), 0.1, 0.4, "at most 0.3 below", 4, (((0, 2), 0.1),))
-    assert (
-        "only a bound is known. No ensemble of this size scores above 0.4"
-        in select(pool, target, search="racing", metrics=(), **OPTIONS).guarantee
-    )
+    loaded = Selection.load(tmp_path / "chosen")
+    assert (loaded.interrupted, loaded.search) == (True, status)
+    status = SearchStatus("racing", 6, 4, "bounded", 0.4, completeness="interrupted")
+    bounded = select(pool, target, search="racing", metrics=(), **OPTIONS)
+    assert "only a bound is known. No ensemble of this size scores above 0.4" in search_sentence(bounded)
+
+
+@pytest.mark.parametrize("search", ["exhaustive", "greedy", "beam", "racing"])
+def test_a_search_cancelled_at_once_gives_nothing_or_something_whole(pool: Pool, target: Dataset, search: Any) -> None:
+    cancel = CancelToken()
+    cancel.set()
+    try:
+        chosen = select(pool, target, search=search, metrics=(), cancel=cancel, **OPTIONS)
+    except Cancelled:
+        return
+    assert chosen.interrupted or chosen.search.completeness == "complete"
+    assert len(chosen.members) == 2
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
@@ -228,16 +248,30 @@ def test_hard_subsets_are_left_out_after_ctrl_c(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     if when == "before":
-        interrupt_scoring(monkeypatch, at_size=2)
+        cancel = interrupt_scoring(monkeypatch, at_size=2)
         monkeypatch.setattr(candidate_scoring, "score_hard", None)
     else:
+        cancel = CancelToken()
         monkeypatch.setattr(candidate_scoring, "score_hard", stop)
-    chosen = select(pool, target, metrics=("base", *HARD), **OPTIONS)
+    chosen = select(pool, target, metrics=("base", *HARD), cancel=cancel, **OPTIONS)
     assert chosen.interrupted
     assert chosen.fraction == (0.5 if when == "before" else 1)
     assert chosen.dropped == dict.fromkeys(HARD, candidate_scoring.INTERRUPTED)
-    with pytest.raises(KeyboardInterrupt):
-        select(pool, target, metric=HARD[0], metrics=("e_leep",), **OPTIONS)
+    with pytest.raises(Cancelled):
+        select(pool, target, metric=HARD[0], metrics=("e_leep",), cancel=cancel, **OPTIONS)
+
+
+def test_scoring_hard_subsets_ends_between_two_candidates(pool: Pool, target: Dataset) -> None:
+    cancel = CancelToken()
+
+    def press(what: str, done: int, total: int) -> None:
+        if what == "scoring hard subsets" and done == total // 2 + 1:
+            cancel.set()
+
+    chosen = select(pool, target, metrics=HARD, progress=press, cancel=cancel, **OPTIONS)
+    assert chosen.interrupted
+    assert chosen.fraction == 1
+    assert chosen.dropped == {HARD[1]: candidate_scoring.INTERRUPTED}
 
 
 def test_ctrl_c_while_predictions_are_read_again_keeps_the_choice(

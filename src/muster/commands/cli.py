@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 
+from muster.cancel import Cancelled
 from muster.commands.console import our_warnings, print_error
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
@@ -108,7 +109,7 @@ def run(
             _drop_what_cannot_be_written()
             print_error(f"{prog}: error: {cause_of(error, 'a file or the standard output')}")
             return 2
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Cancelled):
             print_error(f"{prog}: stopped. The same command goes on from here.")
             return 130
     return status

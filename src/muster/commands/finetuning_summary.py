@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from muster.report.comparison import (
+from muster.report.records import FinetuneResult
+from muster.report.tables import cost_label, count_label, result_names
+from muster.report.wording.finetuning import (
     cost_sentence,
     difference_sentence,
     interval_sentence,
@@ -18,8 +20,6 @@ from muster.report.comparison import (
     result_label,
     resumed_text,
 )
-from muster.report.records import FinetuneResult
-from muster.report.tables import cost_label, count_label, result_names
 
 
 def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> None:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from muster.cancel import CancelToken, set_by_interrupt
 from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.commands.words import Asked, record_of
@@ -133,35 +134,38 @@ def select_ensemble(
     folder = output or _SELECTIONS / f"{as_file_name(dataset.spec.name)}-{members.folder.resolve().name}"
     inputs: Inputs = {"--pool": pool, "--target": dataset.reference, "--data_root": data_root, "--reference": reference}
     with claimed(folder, SELECTION, inputs), _process_group(runs_on), _progress_bar() as progress:
-        selection = select(
-            members,
-            dataset,
-            size=size,
-            metric=metric,
-            metrics=metrics,
-            predictor=predictor,
-            search=search,
-            max_parameters=max_parameters,
-            max_inference_seconds=max_inference_seconds,
-            resamples=resamples,
-            reference=reference,
-            hard_fraction=hard_fraction,
-            l_max=l_max,
-            hardness_model=hardness_model,
-            hard_eep=hard_eep,
-            train_images=train_images,
-            pixels_per_image=pixels_per_image,
-            image_size=image_size,
-            seed=seed,
-            data_root=data_root,
-            device=runs_on,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            cache_dir=cache_dir,
-            cache_gb=cache_gb,
-            memory_gb=memory_gb,
-            progress=progress,
-        )
+        cancel = CancelToken()
+        with set_by_interrupt(cancel):
+            selection = select(
+                members,
+                dataset,
+                size=size,
+                metric=metric,
+                metrics=metrics,
+                predictor=predictor,
+                search=search,
+                max_parameters=max_parameters,
+                max_inference_seconds=max_inference_seconds,
+                resamples=resamples,
+                reference=reference,
+                hard_fraction=hard_fraction,
+                l_max=l_max,
+                hardness_model=hardness_model,
+                hard_eep=hard_eep,
+                train_images=train_images,
+                pixels_per_image=pixels_per_image,
+                image_size=image_size,
+                seed=seed,
+                data_root=data_root,
+                device=runs_on,
+                batch_size=batch_size,
+                num_workers=num_workers,
+                cache_dir=cache_dir,
+                cache_gb=cache_gb,
+                memory_gb=memory_gb,
+                progress=progress,
+                cancel=cancel,
+            )
         if rank() == 0:
             ran = record_of(
                 configuration,

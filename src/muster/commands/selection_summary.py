@@ -10,19 +10,25 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.pool import Pool
-from muster.report.candidate_subset import listed_label, lists_all
-from muster.report.diagnostics import SEARCH_INTERRUPTED, no_better_than_guessing
-from muster.report.hard_subsets import hard_label
 from muster.report.tables import (
     WINS,
     candidate_table,
     cost_label,
     count_label,
     metric_label,
-    predictor_label,
     single_score_table,
 )
-from muster.scoring.candidate_ties import tied_with_best
+from muster.report.wording import (
+    choice_line,
+    confidence_sentence,
+    hard_label,
+    interruption_line,
+    listed_label,
+    no_better_than_guessing,
+    predictor_label,
+    search_sentence,
+    size_sentence,
+)
 from muster.selection.record import Selection
 
 RUNNERS_UP = 5
@@ -51,18 +57,15 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
-    console.print(_score_line(selection))
-    if selection.guarantee:
-        console.print(selection.guarantee)
-    if selection.fraction < 1:
-        console.print(f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
-    elif selection.interrupted:
-        console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
-    console.print(f"Predicted IoU by class ({predictor_label(selection.predictor)}): " + _classes(selection) + "\n")
+    lead = "" if selection.lead is None else _number(selection.lead)
+    console.print("\n" + choice_line(selection, _number(selection.score), lead))
+    for sentence in filter(None, (search_sentence(selection), interruption_line(selection))):
+        console.print(sentence)
+    console.print(f"Predicted IoU by class, by {predictor_label(selection.predictor)}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
-        console.print(selection.bootstrap_confidence.summary + "\n")
+        console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
     if selection.sizes:
-        console.print(selection.size_reason)
+        console.print(size_sentence(selection))
         console.print(_sizes_table(selection))
         console.print("")
     _print_comparisons(selection, console)
@@ -77,7 +80,7 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
     console.print(_ranking_table(selection))
     if len(selection.ranking.scores) > METRICS_BESIDE:
         console.print("The other metrics' scores are in the report.")
-    among = "" if lists_all(selection) else f" of {listed_label(selection)}"
+    among = "" if selection.search.lists_all else f" of {listed_label(selection)}"
     console.print(f"\nWhat each metric would choose{among}:")
     console.print(_choices_table(selection))
     if selection.single_scores:
@@ -140,18 +143,6 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
     return table
 
 
-def _score_line(selection: Selection) -> str:
-    score = f"{metric_label(selection.metric)} {_number(selection.score)}"
-    listed = listed_label(selection)
-    if selection.lead is None:
-        return f"\n{score}: {listed}."
-    tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
-    if tied:
-        others = "1 other" if tied == 1 else f"{tied:,} others"
-        return f"\n{score}: the best of {listed}, level with {others}; these are the first by name."
-    return f"\n{score}: the best of {listed}, {_number(selection.lead)} ahead of the next."
-
-
 def _classes(selection: Selection) -> str:
     shown = zip(selection.classes, selection.class_ious, strict=True)
     return ", ".join(f"{name} {'(no pixel)' if iou is None else f'{iou:.2f}'}" for name, iou in shown)
@@ -198,7 +189,9 @@ def _choices_table(selection: Selection) -> Table:
     table = _table("metric", "members")
     for metric, names in selection.choices.items():
         table.add_row(metric_label(metric), ", ".join(names))
-    table.add_row(f"LEEP, single (B1, {predictor_label(selection.predictor)})", selection.single_best)
+    table.add_row(
+        f"LEEP, single (B1, {predictor_label(selection.predictor).removeprefix('the ')})", selection.single_best
+    )
     return table
 
 

@@ -1,4 +1,4 @@
-"""What a selection's numbers say beside the choice itself: how sure it is, and whether to trust it.
+"""Diagnostics: what a selection's numbers say beside the choice itself, and whether to trust it.
 
 Axis names: ``images`` are target training images, ``classes`` the target's classes, ``metrics`` ensemble metrics.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -16,8 +17,6 @@ from scipy.stats import rankdata
 from muster.arrays import NumpyArray
 from muster.metrics.ties import tie_levels
 from muster.scoring.ranking import Ranking
-from muster.selection.guessing import LEAST_EXPLAINED
-from muster.selection.record import Guessing
 
 TOP_FRACTION = 0.01
 """Members are counted among this share of the candidates, the best ones ..."""
@@ -34,48 +33,54 @@ AGREEMENT = 0.3
 
 
 @dataclass(frozen=True)
-class Caution:
-    """A reason not to trust a selection.
+class ScoringInterrupted:
+    """Scores rest on a part of the probe pixels.
 
     Attributes:
-        title: In a few words.
-        text: What was seen and what to do.
+        fraction: Which part, 0..1.
     """
 
-    title: str
-    text: str
+    fraction: float
 
 
-SEARCH_INTERRUPTED = Caution(
-    "The search was interrupted",
-    "It gives the best that it had found by then. Run select.py again for the whole search; what members said is "
-    "in the cache.",
-)
+@dataclass(frozen=True)
+class SearchInterrupted:
+    """The search ended early."""
 
 
-def no_better_than_guessing(guessing: Guessing | None, target: str) -> str:
-    """Why a selection is no recommendation: no member does better than guessing.
+@dataclass(frozen=True)
+class SingleClass:
+    """The target's training images hold one class only."""
 
-    Args:
-        guessing: How the members compare with it.
-        target: Name of the target.
 
-    Returns:
-        In words; empty if some member is better, or if nothing is known of it.
+@dataclass(frozen=True)
+class ScoresAlike:
+    """Scores differ hardly.
+
+    Attributes:
+        candidates: How many there are.
+        best: The largest score.
+        median: The median score.
     """
-    if guessing is None or guessing.better:
-        return ""
-    explained = f"{100 * max(guessing.explained, 0):.0f} %"
-    return (
-        f"No member of this pool does better on {target} than guessing by class frequency, so nothing here says which "
-        f"ensemble to fine-tune. The best of them, {guessing.best}, has a LEEP of {guessing.best_leep:.3f} on images "
-        f"that its predictor was not made from ({100 * guessing.level:g} % interval over the images {guessing.low:.3f} "
-        f"to {guessing.high:.3f}), guessing {guessing.leep:.3f}: that explains {explained} of the entropy of the "
-        f"labels. Its mean IoU there is {guessing.best_iou:.3f}, that of always naming the most frequent class "
-        f"{guessing.iou:.3f}. Better means at least {100 * LEAST_EXPLAINED:.0f} % explained, an interval above "
-        "guessing, and a larger mean IoU. More labelled images, a larger image_size, or sources that are closer to the "
-        "target could help."
-    )
+
+    candidates: int
+    best: float
+    median: float
+
+
+@dataclass(frozen=True)
+class MetricsDisagree:
+    """The chosen metric orders candidates otherwise than the others.
+
+    Attributes:
+        correlation: Its rank correlation with the others, on average.
+    """
+
+    correlation: float
+
+
+Finding: TypeAlias = ScoringInterrupted | SearchInterrupted | SingleClass | ScoresAlike | MetricsDisagree
+"""A reason not to trust a selection, in numbers; :func:`muster.report.wording.warning_of` says it in words."""
 
 
 def label_entropy(counts: Integer[NumpyArray, "images classes"]) -> float:
@@ -139,14 +144,14 @@ def agreement(ranking: Ranking) -> Float[NumpyArray, "metrics metrics"]:
     return correlation
 
 
-def cautions(
+def diagnose(
     ranking: Ranking,
     metric: str,
     entropy: float,
     *,
     whole: bool = True,
     search_interrupted: bool = False,
-) -> list[Caution]:
+) -> list[Finding]:
     """Reasons not to trust a selection, by the rules at the top of this module.
 
     Args:
@@ -158,60 +163,37 @@ def cautions(
         search_interrupted: Whether a search was ended before it was through.
 
     Returns:
-        The cautions, the gravest first; usually none.
+        What was found, the gravest first; usually nothing.
     """
     found = (
-        _interrupted(ranking, search_interrupted),
-        _single_class(entropy),
+        _interruption(ranking, search_interrupted),
+        # With two classes or more, whether members know anything is asked once: see `no_better_than_guessing`.
+        None if entropy > 0 else SingleClass(),
         _alike(ranking, metric) if whole else None,
         _disagreement(ranking, metric) if whole else None,
     )
-    return [caution for caution in found if caution is not None]
+    return [finding for finding in found if finding is not None]
 
 
-def _interrupted(ranking: Ranking, search_interrupted: bool) -> Caution | None:
-    if ranking.fraction >= 1:
-        return SEARCH_INTERRUPTED if search_interrupted else None
-    return Caution(
-        "Scoring was interrupted",
-        f"The scores rest on a random {100 * ranking.fraction:.0f} % of the probe pixels. Run select.py again for all; "
-        "what members said is in the cache.",
-    )
+def _interruption(ranking: Ranking, search_interrupted: bool) -> Finding | None:
+    if ranking.fraction < 1:
+        return ScoringInterrupted(ranking.fraction)
+    return SearchInterrupted() if search_interrupted else None
 
 
-def _single_class(entropy: float) -> Caution | None:
-    # With two classes or more, whether members know anything is asked once: see `no_better_than_guessing`.
-    if entropy > 0:
-        return None
-    return Caution(
-        "Only one class was seen",
-        "The target's training images hold a single class, so every member looks perfect. Label more classes.",
-    )
-
-
-def _alike(ranking: Ranking, metric: str) -> Caution | None:
+def _alike(ranking: Ranking, metric: str) -> Finding | None:
     scores = ranking.scores[metric]
     best, median = float(scores.max()), float(np.median(scores))
     if len(scores) < 2 or best - median >= ALIKE_FRACTION * abs(best):
         return None
-    return Caution(
-        "The scores are nearly all alike",
-        f"The best of {len(scores):,} candidates scores {best:.4g}, the median one {median:.4g}. Such a small lead "
-        "says little about what fine-tuning will reach: any of the better candidates may do as well.",
-    )
+    return ScoresAlike(len(scores), best, median)
 
 
-def _disagreement(ranking: Ranking, metric: str) -> Caution | None:
+def _disagreement(ranking: Ranking, metric: str) -> Finding | None:
     # BASE never looks at the target, so it is no witness.
     others = [other for other in ranking.scores if other not in (metric, "base")]
     if not others or len(ranking) < 3:
         return None
     pair = Ranking(ranking.members, {name: ranking.scores[name] for name in (metric, *others)})
     mean = float(agreement(pair)[0, 1:].mean())
-    if not mean < AGREEMENT:
-        return None
-    return Caution(
-        "The metrics disagree",
-        f"The rank correlation of the chosen metric with the others is {mean:.2f} on average. Look at what each of "
-        "them chose below, and fine-tune more than one ensemble if you can.",
-    )
+    return MetricsDisagree(mean) if mean < AGREEMENT else None

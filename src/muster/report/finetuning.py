@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from muster.report.comparison import (
+from muster.report.confusions import confusion_context
+from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
+from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
+from muster.report.palette import hex_colour
+from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
+from muster.report.wording import predictor_label
+from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
@@ -15,12 +22,6 @@ from muster.report.comparison import (
     measured_text,
     resumed_text,
 )
-from muster.report.confusions import confusion_context
-from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
-from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
-from muster.report.palette import hex_colour
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
-from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, predictor_label, result_names
 
 MEMBER_COLOUR = "#8a94a3"
 
@@ -275,7 +276,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("chosen by", metric_label(result.metric) if result.metric else ""),
         (
             "predictor",
-            f"{predictor_label(result.predictor)}; B1 is the best single member by its LEEP"
+            f"{predictor_label(result.predictor).removeprefix('the ')}; B1 is the best single member by its LEEP"
             if result.predictor
             else "",
         ),

@@ -11,18 +11,8 @@ from pathlib import Path
 from muster.arrays import NumpyArray
 from muster.data.spec import Dataset
 from muster.pool import Pool
-from muster.report.candidate_subset import listed_label, lists_all
-from muster.report.diagnostics import (
-    Caution,
-    agreement,
-    cautions,
-    label_entropy,
-    no_better_than_guessing,
-    occurrence,
-    top_count,
-)
+from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
-from muster.report.hard_subsets import hard_label
 from muster.report.images import class_counts, selection_pictures, surveyed
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
@@ -36,10 +26,19 @@ from muster.report.tables import (
     date_text,
     metric_label,
     number,
-    predictor_label,
     single_score_table,
 )
-from muster.scoring.candidate_ties import tied_with_best
+from muster.report.wording import (
+    ReportWarning,
+    choice_sentence,
+    confidence_sentence,
+    hard_label,
+    listed_label,
+    no_better_than_guessing,
+    predictor_label,
+    size_sentence,
+    warning_of,
+)
 from muster.scoring.ranking import Ranking
 from muster.selection.record import Selection
 
@@ -116,17 +115,15 @@ def write_selection_report(
         "title": f"Selection for {selection.target}",
         "target": selection.target,
         "members": selection.members,
-        "lead": _lead(selection),
+        "lead": choice_sentence(selection),
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
-        "bootstrap_confidence": ""
-        if selection.bootstrap_confidence is None
-        else selection.bootstrap_confidence.summary,
-        "cautions": _cautions(selection, entropy),
+        "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
+        "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(pictures),
         "swatches": legend(selection.classes),
-        "predictor": selection.predictor,
-        "predictor_label": predictor_label(selection.predictor),
+        "predictor": predictor_label(selection.predictor),
+        "is_fitted": selection.predictor == "linear_probe",
         "class_bars": _class_bars(selection),
         "metric": metric_label(selection.metric),
         "train_images": selection.train_images,
@@ -137,27 +134,15 @@ def write_selection_report(
     return write_page("selection.html", path, context)
 
 
-def _lead(selection: Selection) -> str:
-    metric, listed, score = metric_label(selection.metric), listed_label(selection), number(selection.score)
-    tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
-    if selection.lead is None:
-        said = f"It is {listed}; {metric} gives it {score}."
-    elif tied:
-        others = "1 other" if tied == 1 else f"{tied:,} others"
-        said = f"By {metric} the best of {listed}: {score}, level with {others}; these are the first by name."
-    else:
-        said = f"By {metric} the best of {listed}: {score}, {number(selection.lead, 4)} ahead of the next."
-    return f"{said} {selection.guarantee}".rstrip()
-
-
-def _cautions(selection: Selection, entropy: float) -> list[Caution]:
-    return cautions(
+def _warnings(selection: Selection, entropy: float) -> list[ReportWarning]:
+    found = diagnose(
         selection.ranking,
         selection.metric,
         entropy,
-        whole=lists_all(selection),
+        whole=selection.search.lists_all,
         search_interrupted=selection.interrupted,
     )
+    return [warning_of(finding) for finding in found]
 
 
 def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[str, object]:
@@ -171,7 +156,7 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
     scores = ranking.scores[selection.metric][order]
     return {
         "listed": listed,
-        "lists_all": lists_all(selection),
+        "lists_all": selection.search.lists_all,
         "ranking_heading": _sentence([listed if len(order) == 1 else f"scores of {listed}"]),
         "cards": [_card(selection, pool, name, domains, standing) for name in selection.members],
         "ranking_plot": svg_address(ranking_figure(scores, marks, metric_label(selection.metric))),
@@ -185,10 +170,10 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
         "dropped": [(metric_label(name), reason) for name, reason in selection.dropped.items()],
         "single_scores": single_score_table(selection) if selection.single_scores else None,
         "sizes": _sizes(selection),
-        "size_reason": selection.size_reason,
+        "size_reason": size_sentence(selection),
         "choices": _choices(selection, standing) if len(order) > 1 else [],
         "metrics": [metric_label(metric) for metric in ranking.scores],
-        "agreement": _agreement_rows(ranking) if lists_all(selection) else [],
+        "agreement": _agreement_rows(ranking) if selection.search.lists_all else [],
     }
 
 
@@ -330,11 +315,14 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),
-        ("predictor", f"{predictor_label(selection.predictor)}; LEEP, MS-LEEP and B1 rest on it too"),
+        (
+            "predictor",
+            f"{predictor_label(selection.predictor).removeprefix('the ')}; LEEP, MS-LEEP and B1 rest on it too",
+        ),
         *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
         *([("layers that add 1", f"{selection.l_max:g}")] if selection.l_max is not None else []),
         *([("reference", selection.reference)] if selection.reference else []),
-        ("search", f"{selection.search}, {_listed_count(selection)}"),
+        ("search", f"{selection.search.strategy}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         ("image size", f"{selection.image_size} pixels, longer side"),
         ("seed", str(probe.seed)),
@@ -346,7 +334,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
 
 
 def _listed_count(selection: Selection) -> str:
-    return f"{len(selection.ranking):,} candidates {'scored' if lists_all(selection) else 'kept'}"
+    return f"{len(selection.ranking):,} candidates {'scored' if selection.search.lists_all else 'kept'}"
 
 
 def _entropy_label(selection: Selection, entropy: float) -> str:

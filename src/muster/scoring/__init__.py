@@ -5,12 +5,11 @@ from __future__ import annotations
 from muster.scoring.bootstrap import bootstrap_top_k
 from muster.scoring.prediction_store import PredictionStore, StoreWriter
 from muster.scoring.ranking import Ranking
-from muster.scoring.score import ScoringInterrupted, list_candidates, score_ensembles
+from muster.scoring.score import list_candidates, score_ensembles
 
 __all__ = [
     "PredictionStore",
     "Ranking",
-    "ScoringInterrupted",
     "StoreWriter",
     "bootstrap_top_k",
     "list_candidates",

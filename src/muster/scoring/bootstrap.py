@@ -146,21 +146,6 @@ class Confidence:
         """
         return self._lead(self.scores[0] - self.scores[place], self.resampled[:, 0] - self.resampled[:, place])
 
-    @property
-    def summary(self) -> str:
-        """One line for people."""
-        lead, rivals, often = self.lead_over_best_other, len(self.scores) - 1, int(self.selection_frequency.argmax())
-        against = "the one other candidate" if rivals == 1 else f"the best of {rivals} other candidates"
-        first, often_first = 100 * self.selection_frequency[[0, often]]
-        rival = f" (candidate {often + 1} in {often_first:.0f} %)" if often else ""
-        verdict = "a clear lead" if lead.is_clear else "other images could have put another candidate first"
-        return (
-            f"The chosen ensemble is {'ahead of' if lead.value >= 0 else 'behind'} {against} by {abs(lead.value):.2g}; "
-            f"over {self.resamples} resamples of the {self.images} probe images, {100 * self.level:g} % of its leads "
-            f"lie between {lead.low:.2g} and {lead.high:.2g}, and it is best in {first:.0f} % of them"
-            f"{rival}: {verdict}."
-        )
-
     def _lead(self, value: float, resampled: NumpyArray) -> Lead:
         tail = (1 - self.level) / 2
         low, high = np.quantile(resampled, [tail, 1 - tail])

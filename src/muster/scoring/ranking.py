@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -15,31 +14,6 @@ from jaxtyping import Bool, Float, Int
 from muster.arrays import NumpyArray
 from muster.errors import unknown_name
 from muster.metrics.ties import best_first_order, tie_levels
-
-
-@runtime_checkable  # for the checks of annotations in the test run
-class Listing(Protocol):
-    """Candidates that a search listed; ``guarantee`` is empty if it scored all."""
-
-    @property
-    def search(self) -> str:
-        """The search's name."""
-
-    @property
-    def guarantee(self) -> str:
-        """What the search vouches for, in words."""
-
-
-def lists_all(listing: Listing) -> bool:
-    """Whether all candidates that were allowed are listed, so that their distribution means something.
-
-    Args:
-        listing: A selection, or what a search found.
-
-    Returns:
-        ``False`` if a search listed only the best that it found.
-    """
-    return listing.search == "exhaustive" and not listing.guarantee
 
 
 @dataclass(frozen=True, eq=False)

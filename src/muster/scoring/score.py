@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
+from muster.cancel import Cancelled, CancelToken
 from muster.errors import unknown_name
 from muster.metrics.ensemble import Candidate, Members, members_of
 from muster.metrics.registry import ENSEMBLE_METRICS, METRICS, Metric
@@ -26,18 +27,6 @@ from muster.scoring.ranking import Ranking
 from muster.threads import one_thread
 
 
-class ScoringInterrupted(KeyboardInterrupt):
-    """Scoring was interrupted (Ctrl-C) when something usable had been computed.
-
-    Attributes:
-        ranking: All candidates, scored on a random sample of the probe pixels; :attr:`Ranking.fraction` says how large.
-    """
-
-    def __init__(self, ranking: Ranking) -> None:
-        super().__init__(f"interrupted after {ranking.fraction:.0%} of the probe pixels")
-        self.ranking = ranking
-
-
 def score_ensembles(
     eeps: EnsemblePredictions | PredictionStore,
     labels: Labels,
@@ -45,6 +34,7 @@ def score_ensembles(
     metrics: Sequence[str] = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"),
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
+    cancel: CancelToken | None = None,
 ) -> Ranking:
     """Score every set of ``size`` members.
 
@@ -65,6 +55,8 @@ def score_ensembles(
         metrics: Names among :data:`muster.metrics.ENSEMBLE_METRICS`.
         progress: Called with how many candidates' worth of work is done and how many candidates there are.
         threads: How many threads to compute on; by default one for each processor.
+        cancel: Asked about once a second whether to go on. If not, the scores so far are returned: of a random sample
+            of the pixels (:attr:`Ranking.fraction` says how large), and without metrics that were not begun.
 
     Returns:
         All candidates, in lexicographic order, with one score per metric.
@@ -75,8 +67,7 @@ def score_ensembles(
         ValueError: If ``size`` is not between 1 and the number of members.
         ValueError: If ``metrics`` is empty or names an unknown metric.
         ValueError: If ``threads`` is not positive.
-        ScoringInterrupted: After Ctrl-C, with the scores on the pixels that had been looked at. A second Ctrl-C stops
-            at once.
+        Cancelled: If ``cancel`` was set before anything usable was computed.
 
     Example:
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
@@ -94,18 +85,23 @@ def score_ensembles(
     plain = [metric for metric in chosen if metric.name not in known]
     report = _Report(progress, len(rows), bool(fast) + bool(plain))
     scores: dict[str, NumpyArray] = {}
-    interrupted, fraction = False, 1.0
+    cancel, fraction = cancel or CancelToken(), 1.0
     if fast and isinstance(store, InMemoryStore) and store.in_memory().labels.device.type != "cpu":
         scores = score_tiles(store.in_memory(), rows, fast, report)
     elif fast:
-        scores, fraction, interrupted = score_store(store, rows, fast, threads or usable_threads(), report)
+        scores, fraction = score_store(store, rows, fast, threads or usable_threads(), report, cancel)
     if "soft_iou_eep" in scores and (coarse := np.isnan(scores["soft_iou_eep"])).any():
         by_definition = _score_plainly(store.in_memory(), rows[coarse], [METRICS["soft_iou_eep"]], lambda _: None)
         scores["soft_iou_eep"][coarse] = by_definition["soft_iou_eep"]
-    if interrupted:
-        raise ScoringInterrupted(Ranking(rows, scores, fraction))
+    if cancel.is_set and scores:
+        return Ranking(rows, scores, fraction)
     if plain:
-        scores |= _score_plainly(store.in_memory(), rows, plain, report)
+        try:
+            scores |= _score_plainly(store.in_memory(), rows, plain, report, cancel)
+        except Cancelled:
+            if not scores:
+                raise
+            return Ranking(rows, scores)
     report.end()
     return Ranking(rows, {metric.name: scores[metric.name] for metric in chosen})
 
@@ -141,12 +137,18 @@ def _store(eeps: Array | Sequence[Array] | PredictionStore, labels: object) -> P
 
 
 def _score_plainly(
-    members: Members, rows: NumpyArray, metrics: Sequence[Metric], report: Callable[[float], None]
+    members: Members,
+    rows: NumpyArray,
+    metrics: Sequence[Metric],
+    report: Callable[[float], None],
+    cancel: CancelToken | None = None,
 ) -> dict[str, NumpyArray]:
-    """Scores by definition, one candidate after the other."""
+    """Scores by definition, one candidate after the other; :class:`Cancelled` if it is not to go on."""
+    cancel = cancel or CancelToken()
     scores = {metric.name: np.empty(len(rows), dtype=np.float64) for metric in metrics}
-    with one_thread():
+    with one_thread(), cancel.awaited():
         for done, row in enumerate(rows.tolist()):
+            cancel.check()
             candidate = Candidate(members, tuple(row))
             for metric in metrics:
                 scores[metric.name][done] = _score(metric, candidate)

@@ -10,6 +10,6 @@ from muster.scoring import score_ensembles
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing
-from muster.search.result import SearchInterrupted, SearchResult
+from muster.search.result import SearchResult, SearchStatus
 
-__all__ = ["SearchInterrupted", "SearchResult", "beam", "greedy", "racing", "score_ensembles"]
+__all__ = ["SearchResult", "SearchStatus", "beam", "greedy", "racing", "score_ensembles"]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
+from muster.cancel import CancelToken
 from muster.scoring.cpu.compiling import kernels
 from muster.scoring.cpu.workers import Workers
 
@@ -20,7 +21,11 @@ _MEMBERS_AT_ONCE = 16
 
 
 def e_leep_bound(
-    truths: Float[NumpyArray, "members pixels"], size: int, start: Sequence[int], workers: Workers
+    truths: Float[NumpyArray, "members pixels"],
+    size: int,
+    start: Sequence[int],
+    workers: Workers,
+    cancel: CancelToken | None = None,
 ) -> float:
     """An upper bound on the E-LEEP of every set of ``size`` members.
 
@@ -41,6 +46,7 @@ def e_leep_bound(
         size: Members of a set, S.
         start: A good set to start from.
         workers: Threads to run on.
+        cancel: Asked after each round whether to look for a smaller bound.
 
     Returns:
         The bound. Each round reads ``truths`` once.
@@ -59,7 +65,7 @@ def e_leep_bound(
         largest = np.argsort(-ratios, kind="stable")[:size]
         reached = float(np.log(reference).mean())
         best = min(best, reached - 1.0 + float(ratios[largest].mean()))
-        if best - reached < _TOLERANCE:
+        if best - reached < _TOLERANCE or (cancel is not None and cancel.is_set):
             break
         mixture = _line_search(reference, _mean(truths, largest))
     return best

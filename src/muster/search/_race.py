@@ -13,7 +13,7 @@ from muster.scoring.cpu.candidate_subset import ListedSets
 from muster.scoring.cpu.extension import LEADERS, MemberSet
 from muster.scoring.cpu.workers import Steps
 from muster.scoring.prediction_store import PredictionStore
-from muster.search.result import SearchResult, best_first
+from muster.search.result import SearchResult, SearchStatus, best_first, result_of
 
 _LEAST_PIXELS = 30
 """Pixels of each class that must have been seen before anything is dropped: of fewer, a share is no normal variable."""
@@ -61,27 +61,20 @@ class Race:
         """What the race has come to."""
         sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
         leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
-        members, score = leaders[0]
-        bound = score if len(sets) == self._started and self.pixels == self._store.num_pixels else None
-        return SearchResult(self._metric, members, score, bound, self._guarantee(), self._started, leaders)
-
-    def _guarantee(self) -> str:
-        left, started = len(self._listed.seen.sets), self._started
-        if self.pixels < self._store.num_pixels:
-            return f"none: interrupted after {self.pixels} of {self._store.num_pixels} pixels, scores are of these"
-        if left == started:
-            return all_scored(started)
-        return (
-            f"with confidence {self._confidence:g} (normal approximation) the best of the {started} candidates on these"
-            f" pixels: the other {started - left} fell too far behind on a random part of them. Other images may differ"
+        left, whole = len(sets), self.pixels == self._store.num_pixels
+        status = SearchStatus(
+            "racing",
+            candidates=self._started,
+            evaluated=self._started,
+            bound=leaders[0][1] if whole and left == self._started else None,
+            dropped=self._started - left,
+            confidence=self._confidence,
+            completeness="complete" if whole else "interrupted",
+            fraction=self.pixels / self._store.num_pixels,
         )
+        return result_of(self._metric, leaders, status)
 
 
 def _looks(num_chunks: int) -> frozenset[int]:
     """After how many chunks candidates may be dropped: 1, 2, 4, ..., but not after all of them."""
     return frozenset(2**k for k in range(num_chunks.bit_length()) if 2**k < num_chunks)
-
-
-def all_scored(count: int) -> str:
-    """What can be said if no candidate was dropped."""
-    return f"the best of the {count} candidates: all were scored on all pixels"

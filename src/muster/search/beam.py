@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
+from muster.cancel import Cancelled, CancelToken
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.extension import (
     LEADERS,
@@ -17,8 +19,8 @@ from muster.scoring.cpu.extension import (
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._log_bound import e_leep_bound
-from muster.search.greedy import best_sum, check_search, describe_bound
-from muster.search.result import SearchInterrupted, SearchResult, best_first
+from muster.search.greedy import best_sum, check_search
+from muster.search.result import Completeness, Leader, SearchResult, SearchStatus, best_first, result_of, unfinished
 
 Scored = dict[MemberSet, float]
 
@@ -33,6 +35,7 @@ def beam(
     max_rounds: int = 10,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cancel: CancelToken | None = None,
 ) -> SearchResult:
     """Extend the best ``width`` sets of each size by every member; then exchange single members of the best sets.
 
@@ -56,14 +59,15 @@ def beam(
         max_rounds: Most rounds of exchanging.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
         progress: Called with how much is done and how much there is at most.
+        cancel: Asked after each step whether to go on.
 
     Returns:
-        The best set with its exact score. Equal scores are decided by the order of the members.
+        The best set with its exact score. Equal scores are decided by the order of the members. If the search was
+        cancelled, the best set until then, once there was one of full size; see :class:`SearchResult`.
 
     Raises:
         ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or ``width``
             or ``max_rounds`` is not positive.
-        SearchInterrupted: On Ctrl-C, with the best set found so far once there is one of full size.
 
     Example:
         >>> import numpy as np
@@ -74,21 +78,23 @@ def beam(
     check_search(store, size, metric)
     if width < 1 or max_rounds < 1:
         raise ValueError(f"Expected `width` and `max_rounds` to be at least 1, but got {width} and {max_rounds}.")
-    with Workers(threads) as workers:
+    token = cancel or CancelToken()
+    with Workers(threads) as workers, token.awaited():
         if metric == "ms_leep":
-            return best_sum(store, size, workers)
+            return best_sum(store, size, workers, "beam")
         passes = 1 if metric == "e_leep" else count_parts(store)
-        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(store.chunks))
+        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(store.chunks), token)
         extensions = extensions_of(store, metric, size, workers, steps)
         found: Scored = {}
         try:
             for latest in _found(extensions, size, width, max_rounds if swaps else 0):
                 found = latest
-            result = _result(store, metric, found, extensions, workers, steps)
-        except KeyboardInterrupt as stop:
-            raise _interrupted(store, metric, size, found, extensions, workers) from stop
+            leaders = best_first(exact_scores(store, list(found)[:LEADERS], metric, workers, steps), LEADERS)
+        except Cancelled:
+            return _interrupted(store, metric, size, found, extensions, workers)
+        bound = _bound(store, metric, leaders[0], workers, token)
         steps.finish()
-        return result
+        return result_of(metric, leaders, _status(store, size, extensions, "complete", bound))
 
 
 def _found(extensions: Extensions, size: int, width: int, max_rounds: int) -> Iterator[Scored]:
@@ -117,26 +123,26 @@ def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, co
     return dict(best_first(near | found, count))
 
 
-def _result(
-    store: PredictionStore, metric: str, found: Scored, extensions: Extensions, workers: Workers, steps: Steps | None
-) -> SearchResult:
-    leaders = best_first(exact_scores(store, list(found)[:LEADERS], metric, workers, steps), LEADERS)
-    members, score = leaders[0]
+def _bound(store: PredictionStore, metric: str, best: Leader, workers: Workers, cancel: CancelToken) -> float | None:
+    """What no set exceeds, where that can be known."""
     if metric != "e_leep":
-        return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
-    bound = max(score, e_leep_bound(store.truths(), len(members), members, workers))
-    said = describe_bound(score, bound, store.num_members, len(members))
-    return SearchResult(metric, members, score, bound, said, extensions.evaluated, leaders)
+        return None
+    members, score = best
+    return max(score, e_leep_bound(store.truths(), len(members), members, workers, cancel))
 
 
 def _interrupted(
     store: PredictionStore, metric: str, size: int, found: Scored, extensions: Extensions, workers: Workers
-) -> SearchInterrupted:
+) -> SearchResult:
     best = next(iter(found), ())
+    status = _status(store, size, extensions, "interrupted")
     if len(best) < size:
-        return SearchInterrupted(None, best)
-    [(members, score)] = exact_scores(store, [best], metric, workers).items()
-    leader = ((members, score),)
-    return SearchInterrupted(
-        SearchResult(metric, members, score, None, "none: interrupted", extensions.evaluated, leader)
-    )
+        return unfinished(metric, best, status)
+    return result_of(metric, tuple(exact_scores(store, [best], metric, workers).items()), status)
+
+
+def _status(
+    store: PredictionStore, size: int, extensions: Extensions, completeness: Completeness, bound: float | None = None
+) -> SearchStatus:
+    count = math.comb(store.num_members, size)
+    return SearchStatus("beam", count, extensions.evaluated, bound=bound, completeness=completeness)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.errors import unknown_name
 from muster.metrics.ties import best_first_order, largest_tie, least_of_best
 from muster.scoring.cpu.candidate_subset import exact_scores, list_sets, member_leeps
@@ -21,7 +22,17 @@ from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._log_bound import e_leep_bound
 from muster.search._race import Race
-from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult, best_first
+from muster.search.result import (
+    SEARCH_METRICS,
+    Completeness,
+    Leader,
+    SearchResult,
+    SearchStatus,
+    Strategy,
+    best_first,
+    result_of,
+    unfinished,
+)
 
 _BATCH = 64
 """Members whose gains are brought up to date together."""
@@ -36,6 +47,7 @@ def greedy(
     confidence: float | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cancel: CancelToken | None = None,
 ) -> SearchResult:
     """Build a set of members one by one, each time adding the one with which the metric is largest.
 
@@ -79,15 +91,16 @@ def greedy(
         confidence: For IoU-EEP and SoftIoU-EEP: with which races may decide, above 0 and below 1; ``None`` for none.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
         progress: Called with how much is done and how much there is.
+        cancel: Asked after each step whether to go on.
 
     Returns:
         The set with its exact score; ``leaders`` are the best that were met in the last round. Equal scores are decided
-        by the order of the members.
+        by the order of the members. A search that was cancelled gives the members chosen until then, without leaders;
+        one by E-LEEP of which only the bound was missing gives the set with a looser bound.
 
     Raises:
         ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or
             ``confidence`` is out of range.
-        SearchInterrupted: On Ctrl-C, with the members chosen so far.
 
     Source:
         G. Nemhauser, L. Wolsey, M. Fisher, "An Analysis of Approximations for Maximizing Submodular Set Functions I",
@@ -101,23 +114,25 @@ def greedy(
         ((0, 1), -0.39, True)
     """
     check_search(store, size, metric, confidence)
-    with Workers(threads) as workers:
+    token = cancel or CancelToken()
+    with Workers(threads) as workers, token.awaited():
         if metric == "ms_leep":
-            return best_sum(store, size, workers)
+            return best_sum(store, size, workers, "greedy")
         if metric == "e_leep":
-            return _greedy_log(store, size, lazy, workers, progress)
+            return _greedy_log(store, size, lazy, workers, progress, token)
         if confidence is not None:
-            return _greedy_races(store, size, metric, confidence, workers, progress)
-        return _greedy_iou(store, size, metric, workers, progress)
+            return _greedy_races(store, size, metric, confidence, workers, progress, token)
+        return _greedy_iou(store, size, metric, workers, progress, token)
 
 
-def best_sum(store: PredictionStore, size: int, workers: Workers) -> SearchResult:
+def best_sum(store: PredictionStore, size: int, workers: Workers, strategy: Strategy) -> SearchResult:
     """The best set by MS-LEEP: nothing is searched.
 
     Args:
         store: What members say.
         size: Members of the set.
         workers: Threads to run on.
+        strategy: What to call the search.
 
     Returns:
         The members of largest LEEP, with their score as bound.
@@ -126,8 +141,8 @@ def best_sum(store: PredictionStore, size: int, workers: Workers) -> SearchResul
     order = best_first_order(leeps)
     members = tuple(sorted(order[:size].tolist()))
     score = float(sum(leeps[list(members)].tolist()))
-    guarantee = "the best set: MS-LEEP is a sum over members, and these have the largest terms"
-    return SearchResult("ms_leep", members, score, score, guarantee, store.num_members, ((members, score),))
+    status = SearchStatus(strategy, math.comb(store.num_members, size), store.num_members, bound=score)
+    return result_of("ms_leep", ((members, score),), status)
 
 
 def check_search(store: PredictionStore, size: int, metric: str, confidence: float | None = None) -> None:
@@ -151,36 +166,37 @@ def check_search(store: PredictionStore, size: int, metric: str, confidence: flo
         raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
 
 
-def describe_bound(score: float, bound: float, count: int, size: int) -> str:
-    """What a bound on E-LEEP says, in words.
-
-    Args:
-        score: What was reached.
-        bound: What no set exceeds.
-        count: Members there are.
-        size: Members of a set.
-
-    Returns:
-        A sentence without its full stop.
-    """
-    return f"at most {max(0.0, bound - score):.4f} below the E-LEEP of the best {size} of the {count} members"
+def _status(
+    store: PredictionStore,
+    size: int,
+    evaluated: int,
+    completeness: Completeness = "complete",
+    bound: float | None = None,
+) -> SearchStatus:
+    count = math.comb(store.num_members, size)
+    return SearchStatus("greedy", count, evaluated, bound=bound, completeness=completeness)
 
 
 def _greedy_iou(
-    store: PredictionStore, size: int, metric: str, workers: Workers, progress: Callable[[int, int], None] | None
+    store: PredictionStore,
+    size: int,
+    metric: str,
+    workers: Workers,
+    progress: Callable[[int, int], None] | None,
+    cancel: CancelToken,
 ) -> SearchResult:
-    steps = Steps(progress, size * count_parts(store) + len(store.chunks))
+    steps = Steps(progress, size * count_parts(store) + len(store.chunks), cancel)
     extensions = extensions_of(store, metric, size, workers, steps)
     found: dict[MemberSet, float] = {}
     try:
         for latest in grow(extensions, size, width=1):
             found = latest
         leaders = best_first(exact_scores(store, list(found), metric, workers, steps), LEADERS)
-    except KeyboardInterrupt as stop:
-        raise SearchInterrupted(None, next(iter(found), ())) from stop
+    except Cancelled:
+        chosen: MemberSet = next(iter(found), ())
+        return unfinished(metric, chosen, _status(store, size, extensions.evaluated, "interrupted"))
     steps.finish()
-    members, score = leaders[0]
-    return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
+    return result_of(metric, leaders, _status(store, size, extensions.evaluated))
 
 
 def _greedy_races(
@@ -190,10 +206,12 @@ def _greedy_races(
     confidence: float,
     workers: Workers,
     progress: Callable[[int, int], None] | None,
+    cancel: CancelToken,
 ) -> SearchResult:
-    steps = Steps(progress, size * len(store.chunks))
+    steps = Steps(progress, size * len(store.chunks), cancel)
     members: MemberSet = ()
-    evaluated, of_round = 0, 1.0 - (1.0 - confidence) / size
+    leaders: tuple[Leader, ...] = ()
+    evaluated, dropped, of_round = 0, 0, 1.0 - (1.0 - confidence) / size
     try:
         for _ in range(size):
             others = [member for member in range(store.num_members) if member not in members]
@@ -201,35 +219,47 @@ def _greedy_races(
             race = Race(store, metric, list_sets(store, sets, metric, workers), of_round)
             race.run(steps)
             result = race.result()
-            members, evaluated = result.members, evaluated + len(sets)
-    except KeyboardInterrupt as stop:
-        raise SearchInterrupted(None, members) from stop
-    said = f"none; with confidence {confidence:g} (normal approximation) the set that greedy search finds on all pixels"
-    return replace(result, bound=None, guarantee=said, evaluated=evaluated)
+            members, leaders = result.members, result.leaders
+            evaluated, dropped = evaluated + len(sets), dropped + result.status.dropped
+    except Cancelled:
+        return unfinished(metric, members, _status(store, size, evaluated, "interrupted"))
+    status = replace(_status(store, size, evaluated), dropped=dropped, confidence=confidence)
+    return result_of(metric, leaders, status)
 
 
 def _greedy_log(
-    store: PredictionStore, size: int, lazy: bool, workers: Workers, progress: Callable[[int, int], None] | None
+    store: PredictionStore,
+    size: int,
+    lazy: bool,
+    workers: Workers,
+    progress: Callable[[int, int], None] | None,
+    cancel: CancelToken,
 ) -> SearchResult:
-    steps = Steps(progress, size + 2)
+    steps = Steps(progress, size + 2, cancel)
     search = _LazyLog(LogExtensions(store, size, workers, steps), size)
-    result: SearchResult | None = None
     try:
         for _ in range(size):
             search.add(lazy)
             steps.step()
         leaders = best_first(exact_scores(store, search.leaders, "e_leep", workers), LEADERS)
-        members, score = leaders[0]
-        bound, evaluated = max(score, search.bound), search.extensions.evaluated
-        said = describe_bound(score, bound, store.num_members, size)
-        result = SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
+    except Cancelled:
+        evaluated = search.extensions.evaluated
+        return unfinished("e_leep", search.members, _status(store, size, evaluated, "interrupted"))
+    members, score = leaders[0]
+    bound, completeness = max(score, search.bound), _stepped(steps)
+    if completeness == "complete":
+        bound = max(score, min(bound, e_leep_bound(store.truths(), size, members, workers, cancel)))
+        steps.finish()
+    return result_of("e_leep", leaders, _status(store, size, search.extensions.evaluated, completeness, bound))
+
+
+def _stepped(steps: Steps) -> Completeness:
+    """One more step is done, of a search that has its result already."""
+    try:
         steps.step()
-        bound = max(score, min(bound, e_leep_bound(store.truths(), size, members, workers)))
-    except KeyboardInterrupt as stop:
-        raise SearchInterrupted(result, search.members) from stop
-    steps.finish()
-    said = describe_bound(score, bound, store.num_members, size)
-    return SearchResult("e_leep", members, score, bound, said, evaluated, leaders)
+    except Cancelled:
+        return "interrupted"
+    return "complete"
 
 
 class _LazyLog:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from jaxtyping import Int
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.scoring.cpu.candidate_subset import exact_scores, list_sets
 from muster.scoring.cpu.extension import LEADERS
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
-from muster.search._race import Race, all_scored
+from muster.search._race import Race
 from muster.search.greedy import best_sum, check_search
-from muster.search.result import SearchInterrupted, SearchResult, best_first
+from muster.search.result import SearchResult, SearchStatus, best_first, result_of
 
 MOST_BYTES = 2**31
 """Most that the sums of all candidates may take."""
@@ -34,6 +36,7 @@ def racing(
     confidence: float = 0.95,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cancel: CancelToken | None = None,
 ) -> SearchResult:
     """Find the best of many candidates without scoring all of them on all probe pixels.
 
@@ -65,15 +68,16 @@ def racing(
         confidence: With which the best candidate is not dropped, above 0 and below 1.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
         progress: Called with how many chunks are done and how many there are.
+        cancel: Asked after each chunk whether to go on.
 
     Returns:
-        The best of the candidates that remained; ``bound`` is its score if none was dropped, otherwise ``None``.
+        The best of the candidates that remained; ``bound`` is its score if none was dropped, otherwise ``None``. If it
+        was cancelled, all scores are of the pixels seen until then.
 
     Raises:
         ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four,
             ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the store, or there are
             too many to hold their scores.
-        SearchInterrupted: On Ctrl-C, with the leading candidate, scored on the pixels seen so far.
 
     Source:
         O. Maron, A. Moore, "Hoeffding Races: Accelerating Model Selection Search for Classification and Function
@@ -82,20 +86,18 @@ def racing(
     Example:
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
         >>> result = racing(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep")
-        >>> result.members, result.score, result.guarantee
-        ((0, 1), 1.0, 'the best of the 3 candidates: all were scored on all pixels')
+        >>> result.members, result.score, result.status.optimality, result.status.dropped
+        ((0, 1), 1.0, 'proven', 0)
     """
     check_search(store, size, metric, confidence)
     sets = _sets(store, size, candidates)
-    with Workers(threads) as workers:
+    token = cancel or CancelToken()
+    with Workers(threads) as workers, token.awaited():
         if metric == "ms_leep":
-            return best_sum(store, size, workers) if candidates is None else _score_sums(store, sets, workers)
+            return best_sum(store, size, workers, "racing") if candidates is None else _score_sums(store, sets, workers)
         race = Race(store, metric, list_sets(store, sets, metric, workers), confidence)
-        steps = Steps(progress, len(store.chunks))
-        try:
-            race.run(steps)
-        except KeyboardInterrupt as stop:
-            raise SearchInterrupted(race.result() if race.pixels else None) from stop
+        with suppress(Cancelled):  # the race knows how far it came
+            race.run(Steps(progress, len(store.chunks), token))
         return race.result()
 
 
@@ -140,5 +142,4 @@ def _score_sums(store: PredictionStore, sets: NumpyArray, workers: Workers) -> S
     """MS-LEEP of every candidate."""
     scored = exact_scores(store, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
     leaders = best_first(scored, LEADERS)
-    members, score = leaders[0]
-    return SearchResult("ms_leep", members, score, score, all_scored(len(sets)), len(sets), leaders)
+    return result_of("ms_leep", leaders, SearchStatus("racing", len(sets), len(sets), bound=leaders[0][1]))

@@ -14,10 +14,10 @@ next one makes up for both.
 For E-LEEP, a log likelihood of at most 0, the share is that of the best single member's loss that is taken away.
 
 What to expect. IoU-EEP looks at decisions, SoftIoU-EEP and E-LEEP at confidences too, and the mean of members of
-unequal skill is less confident than the best of them. On five targets, with a pool of 14 small members and the EEP
-predictor, the best pair beat the best single member by 7 to 43 % in IoU-EEP, by -4 to 30 % in SoftIoU-EEP and by -1.7
-to 0.3 % in E-LEEP. So SoftIoU-EEP and E-LEEP propose fewer members than IoU-EEP. Members are scored before they are
-fine-tuned; what that does to such differences, no metric sees. That 2 % is the right price is a choice, not a finding.
+unequal skill is less confident than the best of them. On five targets, with a pool of 14 small members and EEP, the
+best pair beat the best single member by 7 to 43 % in IoU-EEP, by -4 to 30 % in SoftIoU-EEP and by -1.7 to 0.3 % in
+E-LEEP. So SoftIoU-EEP and E-LEEP propose fewer members than IoU-EEP. Members are scored before they are fine-tuned;
+what that does to such differences, no metric sees. That 2 % is the right price is a choice, not a finding.
 
 Axis names: ``members`` those of the pool, ``candidates`` sets of them, ``size`` the members of one candidate.
 """
@@ -44,8 +44,6 @@ LEAST_GAIN = 0.02
 
 Cost: TypeAlias = Literal["parameters", "inference seconds"]
 """What the members' costs are."""
-
-_WORDS: dict[Cost, str] = {"parameters": "parameters", "inference seconds": "inference time"}
 
 
 class NothingFitsError(SelectionError):
@@ -82,7 +80,7 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class SizeProposal:
-    """How many members to take, and why.
+    """How many members to take, and the numbers that it follows from.
 
     Attributes:
         size: The size proposed.
@@ -90,7 +88,6 @@ class SizeProposal:
         metric: What they were scored by.
         cost: What their costs are.
         least_gain: See the module's description.
-        reason: The proposal in words.
     """
 
     size: int
@@ -98,7 +95,6 @@ class SizeProposal:
     metric: str
     cost: Cost
     least_gain: float
-    reason: str
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -166,8 +162,7 @@ def propose_size(
     price = least_gain * abs(rows[0].score) / rows[0].cost
     # The first of equals is the smallest.
     chosen = rows[first_best(np.array([row.score - price * row.cost for row in rows]))]
-    reason = _reason(rows, chosen, cost, least_gain)
-    return SizeProposal(chosen.size, rows, metric, cost, least_gain, reason)
+    return SizeProposal(chosen.size, rows, metric, cost, least_gain)
 
 
 def within_budget(
@@ -320,41 +315,8 @@ def _step(first: SizeRow, start: SizeRow, score: float, cost: float) -> tuple[fl
     return gain, relative, (cost - start.cost) / first.cost
 
 
-def _reason(rows: Sequence[SizeRow], chosen: SizeRow, cost: Cost, least_gain: float) -> str:
-    """Why a size was chosen, in words."""
-    first, larger, parts = rows[0], rows[chosen.size :], []
-    if chosen.size > 1:
-        _, gain, _ = _step(first, first, chosen.score, chosen.cost)
-        times = f"{chosen.cost / first.cost:.2g} times its {_WORDS[cost]}"
-        parts.append(f"they score {_percent(gain)} better than the best single member, at {times}.")
-    if larger:
-        # Of the larger sizes, the one that comes nearest to being worth it.
-        price = least_gain * abs(first.score) / first.cost
-        rival = max(larger, key=lambda row: row.score - price * row.cost)
-        _, gain, more = _step(first, chosen, rival.score, rival.cost)
-        for_what = f"another {more:.2g} times its {_WORDS[cost]}" if more > 0 else f"no more {_WORDS[cost]}"
-        asked = f", which should add {_percent(least_gain * more)}" if gain > 0 else ""
-        parts.append(f"{_count(rival.size)} would {_effect(gain)} for {for_what}{asked}.")
-    elif len(rows) > 1:
-        parts.append("This is the largest size that was looked at; a larger one might still be worth its cost.")
-    else:
-        parts.append("no other size was looked at.")
-    return f"{_count(chosen.size)}: {' '.join(parts)}"
-
-
 def _count(size: int) -> str:
     return "1 member" if size == 1 else f"{size} members"
-
-
-def _effect(gain: float) -> str:
-    """A gain or loss in words."""
-    if gain == 0:
-        return "add nothing"
-    return f"{'add' if gain > 0 else 'lose'} {_percent(abs(gain))} of its score"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if math.isfinite(share) else "infinitely"
 
 
 def _amount(option: str, value: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from jaxtyping import Int
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.probe import ProbeCache, ProbeReader, member_probabilities
 from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_top_k
 from muster.scoring.bootstrap import Predictor as Resampled
@@ -42,6 +43,7 @@ def resample_choice(
     seed: int = 0,
     progress: Progress | None = None,
     memory_gb: float = math.inf,
+    cancel: CancelToken | None = None,
 ) -> BootstrapConfidence | None:
     """Resample the probe images, with P(y | z) estimated anew each time, and see whether the choice stays.
 
@@ -58,11 +60,13 @@ def resample_choice(
         progress: Told how far the work is.
         memory_gb: Most that the predictions of their members may take, in units of 10^9 bytes: fewer candidates are
             compared then, two at least.
+        cancel: Asked whether to go on.
 
     Returns:
         ``None`` if it was not asked for, or if it has no meaning: for metrics that are no plain ensemble metrics, a
-        single candidate, a single image, or scores on a part of the pixels; or if Ctrl-C ended it.
+        single candidate, a single image, or scores on a part of the pixels; or if it was cancelled.
     """
+    cancel = cancel or CancelToken()
     metric, images = request.chosen_by, len(reader.probe.images)
     leaders = found.ranking.members[found.ranking.order(metric.name)[:LEADERS]]
     if (
@@ -77,17 +81,23 @@ def resample_choice(
     def report(done: int, total: int) -> None:
         if progress is not None:
             progress("resampling images", done, total)
+        cancel.check()
 
     labels, groups = reader.probe.labels, reader.probe.image_of_pixel
     bytes_of = [len(labels) * count * _FLOAT32_BYTES for count in _num_classes(scored, predictor)]
     leaders = leaders[: _affordable(leaders, bytes_of, memory_gb)]
     indices = sorted(set(leaders.ravel().tolist()))
+    members = {}
     try:
-        members = {index: _resampled(index, store, scored, predictor, reader, cache) for index in indices}
-        confidence = bootstrap_top_k(
-            members, labels, groups, leaders, metric.name, resamples, seed, report, num_classes=predictor.num_classes
-        )
-    except KeyboardInterrupt:  # the choice itself is made
+        with cancel.awaited():
+            for index in indices:
+                cancel.check()
+                members[index] = _resampled(index, store, scored, predictor, reader, cache)
+            confidence = bootstrap_top_k(
+                members, labels, groups, leaders, metric.name, resamples, seed, report,
+                num_classes=predictor.num_classes,
+            )  # fmt: skip
+    except Cancelled:  # the choice itself is made
         return None
     return as_record(confidence)
 
@@ -103,7 +113,6 @@ def as_record(confidence: Confidence) -> BootstrapConfidence:
         resamples=confidence.resamples,
         images=confidence.images,
         selection_frequency=tuple(confidence.selection_frequency.tolist()),
-        summary=confidence.summary,
     )
 
 

@@ -6,7 +6,6 @@ Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +14,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.metrics import MetricSpec, eep, osborn_of_candidates, pairwise_conditional_entropy
 from muster.metrics.ensemble import Candidate, Members
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.workers import Report, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking
-from muster.scoring.score import ScoringInterrupted, list_candidates, score_ensembles
+from muster.scoring.score import list_candidates, score_ensembles
 from muster.selection.member_scoring import ScoredMembers
 
 INTERRUPTED = "Ctrl-C came before it was computed for every candidate."
@@ -35,6 +35,7 @@ def rank_all(
     size: int,
     progress: Report | None = None,
     hard_progress: Report | None = None,
+    cancel: CancelToken | None = None,
 ) -> Ranking:
     """Score every set of ``size`` members by every metric.
 
@@ -45,21 +46,22 @@ def rank_all(
         size: Members per candidate.
         progress: Called with how much is done and how much there is.
         hard_progress: Likewise, for ensemble metrics on hard subsets, which come last.
+        cancel: Asked whether to go on.
 
     Returns:
-        All candidates, in lexicographic order, one column a metric in the order of ``specs``. After Ctrl-C the plain
-        ensemble metrics may rest on a part of the pixels, see :attr:`Ranking.fraction`, and those that take long are
-        left out, see :func:`with_other_scores`.
+        All candidates, in lexicographic order, one column a metric in the order of ``specs``. If it was cancelled, the
+        plain ensemble metrics may rest on a part of the pixels, see :attr:`Ranking.fraction`, and those that take long
+        are left out, see :func:`with_other_scores`.
+
+    Raises:
+        Cancelled: If there are plain ensemble metrics, and it was cancelled before they had any scores.
     """
     plain = _plain_names(specs)
     if plain:
-        try:
-            ranking = score_ensembles(store, store.labels, size, plain, progress)
-        except ScoringInterrupted as interrupted:
-            ranking = interrupted.ranking
+        ranking = score_ensembles(store, store.labels, size, plain, progress, cancel=cancel)
     else:
         ranking = Ranking(list_candidates(store.num_members, size), {})
-    return with_other_scores(ranking, store, scored, specs, ranking.fraction < 1, hard_progress)
+    return with_other_scores(ranking, store, scored, specs, hard_progress, cancel)
 
 
 def rank_listed(
@@ -67,8 +69,8 @@ def rank_listed(
     store: PredictionStore,
     scored: ScoredMembers,
     specs: Sequence[MetricSpec],
-    interrupted: bool = False,
     hard_progress: Report | None = None,
+    cancel: CancelToken | None = None,
 ) -> Ranking:
     """Score some candidates by every metric.
 
@@ -77,8 +79,8 @@ def rank_listed(
         store: What each member says.
         scored: What else is known of the members.
         specs: Which metrics.
-        interrupted: As for :func:`with_other_scores`.
         hard_progress: As for :func:`rank_all`.
+        cancel: As for :func:`with_other_scores`.
 
     Returns:
         These candidates.
@@ -87,7 +89,7 @@ def rank_listed(
     with Workers() as workers:
         found = {name: exact_scores(store, sets, name, workers) for name in _plain_names(specs)}
     scores = {name: np.array([values[members] for members in sets]) for name, values in found.items()}
-    return with_other_scores(Ranking(rows, scores), store, scored, specs, interrupted, hard_progress)
+    return with_other_scores(Ranking(rows, scores), store, scored, specs, hard_progress, cancel)
 
 
 def _plain_names(specs: Sequence[MetricSpec]) -> list[str]:
@@ -99,8 +101,8 @@ def with_other_scores(
     store: PredictionStore,
     scored: ScoredMembers,
     specs: Sequence[MetricSpec],
-    interrupted: bool = False,
     progress: Report | None = None,
+    cancel: CancelToken | None = None,
 ) -> Ranking:
     """Add the columns of all metrics that are no plain ensemble metrics.
 
@@ -109,28 +111,42 @@ def with_other_scores(
         store: What each member says.
         scored: What else is known of the members; metrics that are missing in the end are added to its ``dropped``.
         specs: Which metrics, in which order.
-        interrupted: Leave out what takes long: all but sums over members.
         progress: Called with how many scores on hard subsets are done and how many there are.
+        cancel: Asked whether to go on. If not, what takes long is left out: all but sums over members.
 
     Returns:
-        The same candidates with a column for every metric that could be computed. Ctrl-C ends the work as if it had
-        been interrupted before.
+        The same candidates with a column for every metric that could be computed.
     """
+    cancel = cancel or CancelToken()
     scores = dict(ranking.scores)
     missing = [m for m in specs if m.name not in scores and m.name not in scored.dropped]
     for spec in missing:
         if spec.kind == "member":
             scores[spec.name] = scored.columns[spec.name][ranking.members].sum(axis=1)
-    if not interrupted:
-        with suppress(KeyboardInterrupt):
-            for spec in missing:
-                if spec.kind == "candidate":
-                    scores[spec.name] = _osborn(ranking.members, store.num_classes, scored)
-            hard = [spec for spec in missing if spec.kind == "ensemble"]
-            scores.update(_hard_columns(hard, ranking.members, store, scored, progress))
+    scores.update(_slow_columns(missing, ranking.members, store, scored, progress, cancel))
     scored.dropped |= {spec.name: INTERRUPTED for spec in missing if spec.name not in scores}
     ordered = {spec.name: scores[spec.name] for spec in specs if spec.name in scores}
     return Ranking(ranking.members, ordered, ranking.fraction)
+
+
+def _slow_columns(
+    specs: Sequence[MetricSpec],
+    candidates: Int[NumpyArray, "candidates size"],
+    store: PredictionStore,
+    scored: ScoredMembers,
+    progress: Report | None,
+    cancel: CancelToken,
+) -> Iterator[tuple[str, Float[NumpyArray, " candidates"]]]:
+    """Columns of metrics that take long, as many as are done before the work is cancelled."""
+    try:
+        cancel.check()
+        for spec in specs:
+            if spec.kind == "candidate":
+                yield spec.name, _osborn(candidates, store.num_classes, scored)
+        hard = [spec for spec in specs if spec.kind == "ensemble"]
+        yield from _hard_columns(hard, candidates, store, scored, progress, cancel)
+    except Cancelled:
+        return
 
 
 def _osborn(
@@ -158,6 +174,7 @@ def _hard_columns(
     store: PredictionStore,
     scored: ScoredMembers,
     progress: Report | None,
+    cancel: CancelToken,
 ) -> Iterator[tuple[str, Float[NumpyArray, " candidates"]]]:
     """Columns of ensemble metrics on hard subsets; only pixels that are hard for some member are read, once."""
     if not specs:
@@ -176,6 +193,7 @@ def _hard_columns(
         def report(done: int, before: int = place * len(candidates)) -> None:
             if progress is not None:
                 progress(before + done, total)
+            cancel.check()
 
         yield spec.name, score_hard(spec, places, predictions, subsets[spec.hard_subset][:, pixels], report)
 

@@ -7,9 +7,9 @@ best first: ``rank``, ``member_1`` to ``member_S``, then one column of scores pe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -19,15 +19,20 @@ from muster.files import parse_record, plain, read_record, write_record
 from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
+from muster.search.result import SearchStatus
 
 if TYPE_CHECKING:
     import pandas
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the layout of a selection folder."""
 
 RECORD = "selection.yaml"
 RANKING = "ranking.parquet"
+
+SizesEnd: TypeAlias = Literal["largest", "budget", "interrupted"]
+"""Why no larger ensemble was looked at: it was the largest size, nothing larger kept within the budget, or the work was
+cancelled."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class BootstrapConfidence:
-    """How far the choice depends on which images were probed, see :func:`muster.search.bootstrap_top_k`.
+    """How far the choice depends on which images were probed, see :func:`muster.scoring.bootstrap_top_k`.
 
     Attributes:
         lead: Score of the chosen candidate minus that of the best other one.
@@ -60,7 +65,6 @@ class BootstrapConfidence:
         images: Number of images that were resampled.
         selection_frequency: In which share of the samples each of the leading candidates is best, in the order of the
             ranking.
-        summary: The same in words.
     """
 
     lead: float
@@ -70,7 +74,6 @@ class BootstrapConfidence:
     resamples: int
     images: int
     selection_frequency: tuple[float, ...]
-    summary: str
 
 
 @dataclass(frozen=True)
@@ -153,15 +156,16 @@ class SelectionRecord:
         probe: How the probe set was made.
         versions: Software it was made with.
         predictor: What turned members into classifiers of the target's classes: ``eep`` or ``linear_probe``.
-        search: How candidates were looked for: ``exhaustive``, ``greedy``, ``beam`` or ``racing``.
-        guarantee: What the search vouches for, in words; empty if every candidate was scored.
-        fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 after Ctrl-C.
+        search: How candidates were looked for, and how far the chosen one can be from the best.
+        fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 if the work was cancelled.
         single_scores: For each metric of single members, the score of every member.
         dropped: Metrics that could not be computed, with the reason.
         sizes: The best ensemble of each size, if muster chose the size.
-        size_reason: Why it chose that one.
+        sizes_end: Why no larger size was looked at, likewise.
+        least_gain: What a member had to add to be worth its cost, as a share of the best single one's score, likewise;
+            see :mod:`muster.search.size`.
         bootstrap_confidence: How sure the choice is; ``None`` if that was not asked for or cannot be said.
-        interrupted: Whether Ctrl-C ended the search or the scoring early.
+        interrupted: Whether the work was cancelled before everything was computed: the search, or a metric.
         cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
         data_root: Absolute path of the folder that ``target_reference`` is relative to; empty if it is not relative.
         train_contents: Content prefix of each of ``train_images``, see :mod:`muster.data.content`; none if the target
@@ -206,14 +210,14 @@ class SelectionRecord:
     excluded: dict[str, str]
     probe: ProbeSettings
     versions: dict[str, str]
+    search: SearchStatus
     predictor: str = "eep"
-    search: str = "exhaustive"
-    guarantee: str = ""
     fraction: float = 1.0
     single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     sizes: tuple[SizeStep, ...] = ()
-    size_reason: str = ""
+    sizes_end: SizesEnd | None = None
+    least_gain: float | None = None
     bootstrap_confidence: BootstrapConfidence | None = None
     interrupted: bool = False
     cost_unit: str = "parameters"
@@ -241,13 +245,6 @@ class SelectionRecord:
     def to_mapping(self) -> dict[str, Any]:
         """The record in lists, dictionaries, strings and numbers only."""
         content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
-        inner = {
-            "probe": asdict(self.probe),
-            "sizes": [asdict(step) for step in self.sizes],
-            "bootstrap_confidence": None if self.bootstrap_confidence is None else asdict(self.bootstrap_confidence),
-            "guessing": None if self.guessing is None else asdict(self.guessing),
-        }
-        content.update(plain(inner))
         return content
 
     @staticmethod

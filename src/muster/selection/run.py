@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 import torch
 
+from muster.cancel import CancelToken
 from muster.data import (
     Dataset,
     cached,
@@ -88,6 +89,7 @@ class SelectOptions(TypedDict, total=False):
     cache_gb: float
     memory_gb: float
     progress: Progress | None
+    cancel: CancelToken | None
 
 
 def select(
@@ -119,6 +121,7 @@ def select(
     cache_gb: float = 5.0,
     memory_gb: float = 4.0,
     progress: Progress | None = None,
+    cancel: CancelToken | None = None,
 ) -> Selection:
     """Choose the ensemble of pool members that should do best on a target after fine-tuning, without fine-tuning any.
 
@@ -170,6 +173,8 @@ def select(
         memory_gb: Most that the members' predictions may take in memory, likewise; more is put on disk, beside the
             cache, while the search runs.
         progress: Told how far the work is.
+        cancel: Asked whether to go on, once all members were looked at. If not, the choice rests on what was computed
+            by then, and says so (``fraction``, ``interrupted``, ``search.completeness``).
 
     Returns:
         The chosen ensemble with all scores behind it.
@@ -180,6 +185,7 @@ def select(
         ConfigError: If an option is out of range or names nothing.
         PoolError: If the pool or a member is missing or damaged.
         DatasetError: If the target cannot be read, or only one class has labelled pixels in the images looked at.
+        Cancelled: If ``cancel`` was set before anything usable was computed.
 
     Warns:
         UserWarning: If a class has none.
@@ -234,10 +240,10 @@ def select(
         excluded |= scored.broken
         _require_enough(len(scored.members), least, excluded, opened, dataset)
         store = writer.store()
-        found = find(store, scored, request, size, search, budget, reader, progress)
-        require_choice(found.ranking, request.chosen_by.name, scored.columns, lists_all=found.is_exhaustive)
+        found = find(store, scored, request, size, search, budget, reader, progress, cancel)
+        require_choice(found.ranking, request.chosen_by.name, scored.columns, lists_all=found.status.lists_all)
         bootstrap_confidence = resample_choice(
-            found, store, scored, request, classes, reader, cache, resamples, seed, progress, memory_gb
+            found, store, scored, request, classes, reader, cache, resamples, seed, progress, memory_gb, cancel
         )
         settings = ProbeSettings(count, pixels_per_image, seen_at, seed)
         looked_at = LookedAt(opened, dataset, split, reader, settings, data_root)

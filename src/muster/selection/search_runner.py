@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.errors import ConfigError
 from muster.metrics import MetricSpec
 from muster.metrics.ties import best_first_order
@@ -25,11 +25,11 @@ from muster.probe.ranks import from_rank_zero
 from muster.probe.timing import inference_seconds
 from muster.scoring.cpu.workers import Report
 from muster.scoring.prediction_store import PredictionStore
-from muster.scoring.ranking import Ranking, lists_all
+from muster.scoring.ranking import Ranking
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import MOST_BYTES, bytes_needed, racing
-from muster.search.result import SEARCH_METRICS, SearchInterrupted, SearchResult
+from muster.search.result import SEARCH_METRICS, SearchResult, SearchStatus, Strategy
 from muster.search.size import (
     NothingFitsError,
     propose_size,
@@ -38,7 +38,7 @@ from muster.search.size import (
 )
 from muster.selection.candidate_scoring import rank_all, rank_listed, with_other_scores
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
-from muster.selection.record import SizeStep
+from muster.selection.record import SizesEnd, SizeStep
 
 SearchName: TypeAlias = Literal["auto", "exhaustive", "greedy", "beam", "racing"]
 
@@ -56,7 +56,7 @@ MOST_LEADERS = 10
 LARGEST_AUTO_SIZE = 5
 """Members up to which ``size: auto`` looks; Agostinelli et al. (CVPR 2022, appendix C) go as far."""
 
-_METHODS: dict[str, Callable[..., SearchResult]] = {"greedy": greedy, "beam": beam, "racing": racing}
+_METHODS: dict[Strategy, Callable[..., SearchResult]] = {"greedy": greedy, "beam": beam, "racing": racing}
 
 
 @dataclass(frozen=True)
@@ -83,26 +83,21 @@ class Found:
 
     Attributes:
         ranking: Their scores by all metrics.
-        search: How they were looked for.
-        guarantee: What that vouches for, in words; empty if all candidates were scored.
+        status: How they were looked for, and how far the best can be from the best there is.
         sizes: The best of each size, if the size was to be proposed.
-        size_reason: Why that size.
+        sizes_end: Why no larger size was looked at, likewise.
+        least_gain: What a member had to add to be worth its cost, likewise.
         cost_unit: What they cost: ``parameters``, or ``seconds`` for an image.
-        interrupted: Whether Ctrl-C ended it early.
+        interrupted: Whether the work was cancelled before everything was computed.
     """
 
     ranking: Ranking
-    search: str
-    guarantee: str = ""
+    status: SearchStatus
     sizes: tuple[SizeStep, ...] = ()
-    size_reason: str = ""
+    sizes_end: SizesEnd | None = None
+    least_gain: float | None = None
     cost_unit: str = "parameters"
     interrupted: bool = False
-
-    @property
-    def is_exhaustive(self) -> bool:
-        """Whether all candidates that are allowed were scored."""
-        return lists_all(self)
 
 
 def require_searchable(
@@ -166,7 +161,7 @@ def _way_out(chosen_by: MetricSpec) -> str:
     return f"Choose a smaller size, or choose by {metrics} with 'greedy' or 'beam'. 'exhaustive' takes {MOST_SCORED:,}."
 
 
-def _method(chosen_by: MetricSpec, search: SearchName, num_members: int, size: int) -> str:
+def _method(chosen_by: MetricSpec, search: SearchName, num_members: int, size: int) -> Strategy:
     if search != AUTO:
         return search
     if math.comb(num_members, size) <= MOST_LISTED:
@@ -189,6 +184,7 @@ def find(
     budget: Budget,
     reader: ProbeReader,
     progress: Progress | None = None,
+    cancel: CancelToken | None = None,
 ) -> Found:
     """Look for the best ensembles.
 
@@ -201,21 +197,21 @@ def find(
         budget: What an ensemble may cost.
         reader: Knows the image size and the device, for measured times.
         progress: Told how far the work is.
+        cancel: Asked whether to go on.
 
     Returns:
-        What was found.
+        What was found; see :attr:`Found.interrupted`.
 
     Raises:
         ConfigError: As :func:`require_searchable`.
         SelectionError: If nothing fits the budget.
-        KeyboardInterrupt: On Ctrl-C before anything usable was found. Later, what was found is returned; see
-            :attr:`Found.interrupted`.
+        Cancelled: If the work was cancelled before anything usable was found.
     """
     require_searchable(request.chosen_by, size, search, budget, store.num_members, store.num_classes)
-    finder = _Finder(store, scored, request, search, budget, reader, progress)
-    if size != AUTO:
-        return finder.find(size)
-    return finder.find_size()
+    token = cancel or CancelToken()
+    finder = _Finder(store, scored, request, search, budget, reader, progress, token)
+    with token.awaited():
+        return finder.find_size() if size == AUTO else finder.find(size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,59 +223,68 @@ class _Finder:
     budget: Budget
     reader: ProbeReader
     progress: Progress | None
+    cancel: CancelToken
 
     def find(self, size: int, specs: Sequence[MetricSpec] | None = None) -> Found:
         wanted = self.request.specs if specs is None else specs
         asked = [spec for spec in wanted if spec.name not in self.scored.dropped]
-        search, on_hard = (
-            _method(self.request.chosen_by, self.search, self.store.num_members, size),
-            "scoring hard subsets",
-        )
-        guarantee, stopped = "", False
-        if search == "exhaustive":
-            reports = self._report("scoring ensembles"), self._report(on_hard)
-            ranking = rank_all(self.store, self.scored, asked, size, *reports)
+        strategy = _method(self.request.chosen_by, self.search, self.store.num_members, size)
+        if strategy == "exhaustive":
+            ranking, status = self._all(asked, size)
         else:
-            if self.request.chosen_by.kind == "member":
-                rows, guarantee = self._best_sums(size)
-            else:
-                found, stopped = self._search(search, size)
-                rows, guarantee = [members for members, _ in found.leaders], _in_words(found, stopped)
-            listed = np.array(sorted(rows), dtype=np.int64)
-            ranking = rank_listed(listed, self.store, self.scored, asked, stopped, self._report(on_hard))
+            sums = self.request.chosen_by.kind == "member"
+            rows, status = self._best_sums(strategy, size) if sums else self._search(strategy, size)
+            report = self._report("scoring hard subsets")
+            ranking = rank_listed(np.array(sorted(rows)), self.store, self.scored, asked, report, self.cancel)
         if self.request.chosen_by.name not in ranking.scores:
-            raise KeyboardInterrupt
-        stopped = stopped or ranking.fraction < 1 or len(ranking.scores) < len(asked)
-        return Found(self._within_budget(ranking), search, guarantee, interrupted=stopped)
+            raise Cancelled
+        stopped = status.completeness == "interrupted" or len(ranking.scores) < len(asked)
+        return Found(ranking, status, interrupted=stopped)
 
-    def _search(self, search: str, size: int) -> tuple[SearchResult, bool]:
-        """What was found, and whether Ctrl-C ended it."""
-        try:
-            found = _METHODS[search](
-                self.store, size, self.request.chosen_by.name, progress=self._report(f"{search} search")
-            )
-        except SearchInterrupted as interrupted:
-            if interrupted.result is None:
-                raise
-            return interrupted.result, True
-        return found, False
+    def _all(self, asked: Sequence[MetricSpec], size: int) -> tuple[Ranking, SearchStatus]:
+        """Every candidate that is allowed."""
+        reports = self._report("scoring ensembles"), self._report("scoring hard subsets")
+        ranking = rank_all(self.store, self.scored, asked, size, *reports, self.cancel)
+        allowed = self._within_budget(ranking)
+        whole, scores = ranking.fraction == 1, allowed.scores.get(self.request.chosen_by.name)
+        status = SearchStatus(
+            "exhaustive",
+            candidates=len(allowed),
+            evaluated=len(ranking),
+            optimality="proven" if whole else "unknown",
+            bound=float(scores.max()) if whole and scores is not None else None,
+            completeness="complete" if whole else "interrupted",
+            fraction=ranking.fraction,
+        )
+        return allowed, status
 
-    def _best_sums(self, size: int) -> tuple[list[tuple[int, ...]], str]:
+    def _search(self, strategy: Strategy, size: int) -> tuple[list[tuple[int, ...]], SearchStatus]:
+        """The best sets that a search found."""
+        found = _METHODS[strategy](
+            self.store,
+            size,
+            self.request.chosen_by.name,
+            progress=self._report(f"{strategy} search"),
+            cancel=self.cancel,
+        )
+        if not found.leaders:
+            raise Cancelled
+        return [members for members, _ in found.leaders], found.status
+
+    def _best_sums(self, strategy: Strategy, size: int) -> tuple[list[tuple[int, ...]], SearchStatus]:
         """The members of largest score, and sets that differ from them in one."""
-        name = self.request.chosen_by.name
-        order = best_first_order(self.scored.columns[name]).tolist()
+        column = self.scored.columns[self.request.chosen_by.name]
+        order = best_first_order(column).tolist()
         best, next_best = order[:size], order[size : size + MOST_LEADERS - 1]
         rows = [tuple(sorted(best))]
         rows += [tuple(sorted((*best[:out], *best[out + 1 :], other))) for other in next_best for out in range(size)]
-        return rows, (
-            f"The best ensemble of this size: {name} of an ensemble is the sum over its members, and these have the "
-            "largest. Of the others only those that differ in one member were scored."
-        )
+        count, score = math.comb(self.store.num_members, size), float(column[best].sum())
+        return rows, SearchStatus(strategy, count, len(rows), "proven", score)
 
     def find_size(self) -> Found:
         """Propose a size from the best ensemble of each that was scored in full."""
         chosen_by, names = self.request.chosen_by, [member.name for member in self.scored.members]
-        of_size, why_no_more = self._each_size()
+        of_size, end = self._each_size()
         firsts = [int(found.ranking.order(chosen_by.name)[0]) for found in of_size]
         best = [found.ranking.members[first].tolist() for found, first in zip(of_size, firsts, strict=True)]
         scores = [float(f.ranking.scores[chosen_by.name][first]) for f, first in zip(of_size, firsts, strict=True)]
@@ -293,41 +298,43 @@ class _Finder:
         return replace(
             self._with_all_metrics(of_size[proposal.size - 1], proposal.size),
             sizes=steps,
-            size_reason=f"{proposal.reason}{why_no_more}",
+            sizes_end=end,
+            least_gain=proposal.least_gain,
             cost_unit="seconds" if timed else "parameters",
         )
 
-    def _each_size(self) -> tuple[list[Found], str]:
-        """What was found of 1, 2, ... members by the metric to choose by, and why of no more."""
+    def _each_size(self) -> tuple[list[Found], SizesEnd]:
+        """What was found of 1, 2, ... members by the metric to choose by, in full, and why of no more."""
         of_size: list[Found] = []
         for size in _auto_sizes(self.store.num_members):
             try:
-                found = self._in_full(size)
-            except (NothingFitsError, KeyboardInterrupt) as end:
+                found = self._in_full(size, [self.request.chosen_by])
+            except NothingFitsError:
                 if not of_size:
                     raise
-                if isinstance(end, NothingFitsError):
-                    return of_size, f" No ensemble of {size} keeps within the budget."
-                of_size = [replace(found, interrupted=True) for found in of_size]
-                return of_size, f" Ctrl-C came before all ensembles of {size} were scored."
+                return of_size, "budget"
+            if found is None and not of_size:
+                raise Cancelled
+            if found is None:
+                return [replace(smaller, interrupted=True) for smaller in of_size], "interrupted"
             of_size.append(found)
-        return of_size, ""
-
-    def _in_full(self, size: int) -> Found:
-        found = self.find(size, [self.request.chosen_by])
-        if found.interrupted:
-            raise KeyboardInterrupt
-        return found
+        return of_size, "largest"
 
     def _with_all_metrics(self, found: Found, size: int) -> Found:
-        """The same size with the metrics that are shown for comparison; after Ctrl-C with those that take no time."""
-        if not found.interrupted:
-            with suppress(KeyboardInterrupt):
-                whole = self.find(size)
-                if not whole.interrupted:
-                    return whole
-        ranking = with_other_scores(found.ranking, self.store, self.scored, self.request.specs, interrupted=True)
+        """The same size with the metrics that are shown for comparison; if cancelled, those that take no time."""
+        whole = None if found.interrupted else self._in_full(size)
+        if whole is not None:
+            return whole
+        ranking = with_other_scores(found.ranking, self.store, self.scored, self.request.specs, cancel=self.cancel)
         return replace(found, ranking=ranking, interrupted=True)
+
+    def _in_full(self, size: int, specs: Sequence[MetricSpec] | None = None) -> Found | None:
+        """What is found of one size; ``None`` if that was cancelled."""
+        try:
+            found = self.find(size, specs)
+        except Cancelled:
+            return None
+        return None if found.interrupted else found
 
     def _within_budget(self, ranking: Ranking) -> Ranking:
         if not self.budget.is_limited:
@@ -352,6 +359,7 @@ class _Finder:
         device, size, report = self.reader.device, self.reader.image_size, self._report("timing members")
         seconds = []
         for done, member in enumerate(self.scored.members):
+            self.cancel.check()
             seconds.append(inference_seconds(member.load_model(device), size, device))
             if report is not None:
                 report(done + 1, len(self.scored.members))
@@ -360,16 +368,3 @@ class _Finder:
     def _report(self, what: str) -> Report | None:
         progress = self.progress
         return None if progress is None else lambda done, total: progress(what, done, total)
-
-
-def _in_words(found: SearchResult, interrupted: bool) -> str:
-    bound = "" if found.bound is None else f" No ensemble of this size scores above {found.bound:.4f}."
-    if interrupted:
-        return (
-            f"The search was interrupted ({found.evaluated:,} sets were looked at): of how far these ensembles are "
-            f"from the best {'nothing is promised' if found.bound is None else 'only a bound is known'}.{bound}"
-        )
-    if found.bound is not None and found.score >= found.bound:
-        return f"{found.guarantee[0].upper()}{found.guarantee[1:]}.{bound}"
-    guarantee = "nothing is promised of how far it is from the best" if found.guarantee == "none" else found.guarantee
-    return f"Not all ensembles were scored ({found.evaluated:,} sets were): {guarantee}.{bound}"

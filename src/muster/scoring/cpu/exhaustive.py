@@ -9,11 +9,8 @@ random sample.
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 
 from muster.arrays import NumpyArray
+from muster.cancel import Cancelled, CancelToken
 from muster.scoring.accumulators import COUNT_LIMIT, Accumulator, share_scale
 from muster.scoring.cpu.compiling import told_if_slow
 from muster.scoring.prediction_store import PredictionStore
@@ -91,20 +89,14 @@ class Prefixes:
         return tasks
 
 
-class Interrupt:
-    """Whether somebody wants the work to stop."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-
 def score_store(
     store: PredictionStore,
     candidates: NumpyArray,
     metrics: Sequence[str],
     threads: int,
     progress: Callable[[float], None],
-) -> tuple[dict[str, NumpyArray], float, bool]:
+    cancel: CancelToken | None = None,
+) -> tuple[dict[str, NumpyArray], float]:
     """Score all candidates of one size.
 
     Args:
@@ -113,36 +105,38 @@ def score_store(
         metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
         threads: How many threads to compute on.
         progress: Told how many candidates' worth of work was done since it was last told.
+        cancel: Asked after each part whether to go on.
 
     Returns:
-        Scores per metric; the share of the pixels that they rest on; and whether the work was interrupted (Ctrl-C). A
-        soft IoU is NaN where its sums are too small for fixed point, see :meth:`Accumulator.is_coarse`.
+        Scores per metric; and the share of the pixels that they rest on, less than 1 if the work was cancelled. A soft
+        IoU is NaN where its sums are too small for fixed point, see :meth:`Accumulator.is_coarse`.
 
     Raises:
-        KeyboardInterrupt: If nothing that all candidates share was computed before it, or at the second one.
+        Cancelled: If nothing that all candidates share was computed before it.
     """
+    cancel = cancel or CancelToken()
     prefixes = Prefixes.of(candidates, store.num_members)
     bounds = _passes(prefixes, store.num_classes, not {"iou_eep", "soft_iou_eep"}.isdisjoint(metrics))
     scores = {metric: np.empty(len(candidates)) for metric in metrics}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
     try:
         _compile(store, metrics, pool)
-        with _deferred_interrupt() as interrupt:
+        with cancel.awaited():
             for first, last in pairwise(bounds):
                 rows = slice(int(prefixes.rows[first]), int(prefixes.rows[last]))
                 scale = share_scale(prefixes.size, COUNT_LIMIT, store.num_pixels)
                 accumulator = Accumulator(candidates[rows], store.num_members, store.num_classes, scale, metrics)
-                _Pass(store, prefixes, first, last, accumulator, pool, threads, interrupt, progress).run()
+                _Pass(store, prefixes, first, last, accumulator, pool, threads, cancel, progress).run()
                 fraction = accumulator.pixels / store.num_pixels
-                if fraction == 0 or (interrupt.wanted and len(bounds) > 2):
-                    raise KeyboardInterrupt
+                if fraction == 0 or (cancel.is_set and len(bounds) > 2):
+                    raise Cancelled
                 for metric in metrics:
                     scores[metric][rows] = accumulator.score(metric)
-                if "soft_iou_eep" in metrics and not interrupt.wanted:
+                if "soft_iou_eep" in metrics and not cancel.is_set:
                     scores["soft_iou_eep"][rows][accumulator.is_coarse()] = np.nan
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return scores, fraction, interrupt.wanted
+    return scores, fraction
 
 
 @dataclass(eq=False)
@@ -179,7 +173,7 @@ class _Pass:
     accumulator: Accumulator
     pool: ThreadPoolExecutor
     threads: int
-    interrupt: Interrupt
+    cancel: CancelToken
     progress: Callable[[float], None]
 
     def __post_init__(self) -> None:
@@ -196,11 +190,11 @@ class _Pass:
     def run(self) -> None:
         """Add chunk after chunk to the accumulator, until the end or until somebody wants to stop."""
         for chunk in self.store.chunks:
-            if self.interrupt.wanted:
+            if self.cancel.is_set:
                 return
             laid = self._lay_out(chunk)
             for start in range(0, len(laid.labels), self.part_pixels):
-                if self.interrupt.wanted:
+                if self.cancel.is_set:
                     return
                 self._add(laid, start, min(start + self.part_pixels, len(laid.labels)))
 
@@ -257,7 +251,7 @@ class _Pass:
             calls += [(partial(self._multiply, laid, first, last, task), weight * count) for task, count in self.tasks]
         self._do(calls)
         if not calls:
-            self._tell(share * len(self.accumulator.candidates))
+            self.progress(share * len(self.accumulator.candidates))
         pixels = slice(first, last)
         shares = None if laid.shares is None else laid.shares[:, pixels]
         self.accumulator.add_pixels(laid.labels[pixels], laid.truths[:, pixels], shares, self.tiny)
@@ -296,13 +290,7 @@ class _Pass:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            self._tell(sum(weights[future] for future in done))
-
-    def _tell(self, work: float) -> None:
-        try:
-            self.progress(work)
-        except KeyboardInterrupt:
-            self.interrupt.wanted = True
+            self.progress(sum(weights[future] for future in done))
 
 
 def aligned(count: int, dtype: np.dtype[np.floating]) -> NumpyArray:
@@ -375,25 +363,3 @@ def _passes(prefixes: Prefixes, num_classes: int, marks: bool) -> list[int]:
         if prefixes.rows[prefix] - prefixes.rows[bounds[-1]] > most and prefix - 1 > bounds[-1]:
             bounds.append(prefix - 1)
     return [*bounds, len(prefixes.rows) - 1]
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Interrupt]:
-    """Note the first Ctrl-C instead of stopping at it; a second one stops at once."""
-    interrupt = Interrupt()
-
-    def note(_: int, __: object) -> None:
-        interrupt.wanted = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupt
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
+from muster.cancel import CancelToken
 from muster.scoring.cpu.exhaustive import usable_threads
 
 Item = TypeVar("Item")
@@ -48,14 +49,20 @@ class Workers:
 class Steps:
     """Tells a caller how far a search is. It may end before all steps that were foreseen are done."""
 
-    def __init__(self, report: Report | None, total: int) -> None:
-        """``total`` steps are foreseen."""
+    def __init__(self, report: Report | None, total: int, cancel: CancelToken | None = None) -> None:
+        """``total`` steps are foreseen; after each, ``cancel`` is asked whether to go on."""
         self._report, self._total, self._done = report, max(1, total), 0
+        self._cancel = cancel or CancelToken()
 
     def step(self) -> None:
-        """One more is done."""
+        """One more is done.
+
+        Raises:
+            Cancelled: If the search is to end.
+        """
         self._done = min(self._done + 1, self._total)
         self._tell()
+        self._cancel.check()
 
     def finish(self) -> None:
         """Nothing is left to do."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult
-from muster.report.comparison import (
+from muster.report.tables import miou_table
+from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
@@ -15,7 +16,6 @@ from muster.report.comparison import (
     result_label,
     resumed_text,
 )
-from muster.report.tables import miou_table
 from tests.report.made_up import make_result
 
 
