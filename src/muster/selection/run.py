@@ -39,6 +39,7 @@ from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, MetricSpec
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, TargetContent, reason_to_bar
+from muster.precision import Precision, resolve_precision
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
@@ -84,6 +85,7 @@ class SelectOptions(TypedDict, total=False):
     device: torch.device | str
     batch_size: int
     num_workers: int
+    precision: Precision
     cache_dir: Path | None
     cache_gb: float
     memory_gb: float
@@ -115,6 +117,7 @@ def select(
     device: torch.device | str = "auto",
     batch_size: int = 16,
     num_workers: int = 0,
+    precision: Precision = "auto",
     cache_dir: Path | None = None,
     cache_gb: float = 5.0,
     memory_gb: float = 4.0,
@@ -164,6 +167,8 @@ def select(
         device: Where members run; ``"auto"`` takes a GPU if there is one.
         batch_size: Most images at a time.
         num_workers: Processes that read images ahead.
+        precision: Of the members' forward passes: ``"auto"`` is ``"bf16-mixed"`` on a GPU that has it, and
+            ``"32-true"`` elsewhere. Probabilities, predictors and scores are computed in float32 or float64.
         cache_dir: Where predictions are kept for the next time; by default ``$MUSTER_CACHE``, or else
             ``~/.cache/muster/probe``.
         cache_gb: Most that the cache may hold, in units of 10^9 bytes; 0 switches it off.
@@ -199,6 +204,7 @@ def select(
     require_real("memory_gb", memory_gb)
     require_whole("num_workers", num_workers, 0, MOST_PROCESSES)
     runs_on = resolve_device(device)
+    resolve_precision(precision, runs_on)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
     warn_of_shared_images(dataset)
@@ -215,7 +221,7 @@ def select(
     split = cached(dataset.train.subset(count, seed))
     probe = draw_probe_set(split, pixels_per_image, seed)
     judge_labels(split, (probe.class_shares > 0).sum(dim=0).tolist())
-    reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
+    reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers, precision)
     cache_folder = cache_dir or default_cache_folder()
     predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
@@ -274,13 +280,15 @@ def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
 @contextmanager
 def _probe_cache(folder: Path, limit_gb: float, memory_gb: float, read_twice: bool) -> Iterator[ProbeCache | None]:
     """The cache that was asked for; or one that goes when the work is done, if members would have to be run again."""
-    if limit_gb > 0:
-        yield ProbeCache(folder, limit_gb)
-    elif read_twice:
-        with TemporaryDirectory(prefix="muster-") as temporary:
-            yield ProbeCache(Path(temporary), memory_gb)
-    else:
-        yield None
+    with ExitStack() as stack:
+        cache: ProbeCache | None = None
+        if limit_gb > 0:
+            cache = ProbeCache(folder, limit_gb)
+        elif read_twice:
+            cache = ProbeCache(Path(stack.enter_context(TemporaryDirectory(prefix="muster-"))), memory_gb)
+        if cache is not None:
+            stack.callback(cache.finish)
+        yield cache
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
