@@ -89,7 +89,7 @@ def test_equals_are_said_to_be_level() -> None:
 def test_says_which_predictor_leep_and_b1_rest_on() -> None:
     scores = make_selection().member_scores
     shown = said(replace(make_selection(), predictor="linear_probe", single_scores={"leep": scores}))
-    assert "LEEP, single (B1, linear probe)" in shown
+    assert "LEEP, single (B1, the linear probe)" in shown
     assert "LEEP by the linear probe" in shown
 
 

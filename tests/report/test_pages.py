@@ -177,7 +177,7 @@ def test_metrics_left_out_show_without_metrics_of_single_members(tmp_path: Path)
 @pytest.mark.parametrize(
     ("predictor", "said"),
     [
-        ("eep", "on the probe pixels, by the counting predictor (EEP)."),
+        ("eep", "on the probe pixels, by EEP."),
         ("linear_probe", "on the probe pixels, by the linear probe (a classifier fitted on each member"),
     ],
 )

@@ -301,7 +301,7 @@ def test_a_metric_that_cannot_be_computed_is_left_out_or_refused(target: Dataset
         chosen = select(pool, single, metrics=("parc",), **OPTIONS)
     assert "parc" in chosen.dropped
     assert chosen.predictor == "eep"  # nothing is left to check a linear one on
-    assert any("counting is used" in str(warning.message) for warning in caught)
+    assert any("EEP is used" in str(warning.message) for warning in caught)
     assert any("Metric 'parc' is left out" in str(warning.message) for warning in caught)
     with pytest.raises(SelectionError, match="'parc' cannot be chosen by"):
         select(pool, single, metric="parc", metrics=(), predictor="eep", **OPTIONS)

@@ -76,7 +76,7 @@ def hard_pixels(readings: dict[str, Reading], target: Dataset, judges: dict[str,
     }
 
 
-@pytest.mark.parametrize("predictor", ["counted", "linear_probe"])
+@pytest.mark.parametrize("predictor", ["counted", "linear"])
 @pytest.mark.parametrize("wrapper", ["", "+haste_ca", "+haste_cs"])
 def test_ms_leep_is_the_sum_of_the_leeps_beside_it(
     predictor: str, wrapper: str, request: pytest.FixtureRequest

@@ -110,13 +110,13 @@ def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: Tar
 
     said = {
         "eep": [eep(r.probabilities.numpy(), labels, classes) for r in readings],
-        "counting cross-validated": [
+        "eep cross-validated": [
             cross_validated_eep(r.probabilities.numpy(), labels, images, classes) for r in readings
         ],
-        "counting calibrated (prediction)": calibrated("prediction", False),
-        "counting calibrated (source)": calibrated("source", False),
-        "counting calibrated (prediction) cross-validated": calibrated("prediction", True),
-        "counting calibrated (source) cross-validated": calibrated("source", True),
+        "eep calibrated (prediction)": calibrated("prediction", False),
+        "eep calibrated (source)": calibrated("source", False),
+        "eep calibrated (prediction) cross-validated": calibrated("prediction", True),
+        "eep calibrated (source) cross-validated": calibrated("source", True),
         "linear_probe": [linear_probe(r.features.numpy(), labels, images, classes) for r in readings],
     }
     assert list(said) == list(PREDICTORS)
@@ -267,10 +267,10 @@ def test_the_average_is_the_mean_over_targets() -> None:
         return TargetResult(tuple(rows), 3, 2, {})
 
     page = predictors_as_markdown([made_up(0.1), made_up(0.2)])
-    assert page.endswith("| linear | 0.90 | 0.90 | 0.90 | 0.90 |\n")
+    assert page.endswith("| linear_probe | 0.90 | 0.90 | 0.90 | 0.90 |\n")
     assert "Largest difference" not in page
     undefined = predictors_as_markdown([made_up(0.1), made_up(float("nan"))])
-    assert "| linear | nan | nan | nan | nan |" in undefined
+    assert "| linear_probe | nan | nan | nan | nan |" in undefined
     assert "On average" not in predictors_as_markdown([made_up(0.1)])
 
 

@@ -86,8 +86,8 @@ def select_ensemble(
         metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep, base, or any metric of docs/metrics.md, also
             wrapped (logme+pca32+l, leep+haste_cs). Of a metric of single members an ensemble has the sum.
         metrics: What to show for comparison, any of the same.
-        predictor: What turns a member into a classifier of the target's classes: linear (a classifier on its features,
-            fitted on other images than it is read on) or counting (EEP, as in A22; faster).
+        predictor: What turns a member into a classifier of the target's classes: linear_probe (a classifier on its
+            features, fitted on other images than it is read on) or eep (as in A22; faster).
         search: How to look for candidates: exhaustive, greedy, beam or racing; auto scores all unless they are too
             many.
         max_parameters: Most parameters that the members may have together; null for no limit. Needs exhaustive search.
@@ -98,7 +98,7 @@ def select_ensemble(
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         hardness_model: What says which part that is for all members of one source dataset: names of members (each for
             its own source) or of architectures; by default the source's member of the most common architecture.
-        hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the counting predictor: recount counts EEPs anew
+        hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the predictor eep: recount counts EEPs anew
             on the union of the members' hard subsets (H22), whole keeps those of the whole probe set.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
         train_images: Number of training images of the target to look at; auto means what its

@@ -19,6 +19,7 @@ from muster.report.tables import (
     cost_label,
     count_label,
     metric_label,
+    predictor_label,
     single_score_table,
 )
 from muster.scoring.candidate_ties import tied_with_best
@@ -57,7 +58,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
     elif selection.interrupted:
         console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
-    console.print(f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
+    console.print(f"Predicted IoU by class ({predictor_label(selection.predictor)}): " + _classes(selection) + "\n")
     if selection.bootstrap_confidence is not None:
         console.print(selection.bootstrap_confidence.summary + "\n")
     if selection.sizes:
@@ -81,7 +82,7 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
     console.print(_choices_table(selection))
     if selection.single_scores:
         console.print(
-            f"\nEvery member alone, LEEP by the {selection.predictor} predictor (larger is better; costs are shown "
+            f"\nEvery member alone, LEEP by {predictor_label(selection.predictor)} (larger is better; costs are shown "
             "negated):",
         )
         for table in _single_scores_tables(selection):
@@ -197,7 +198,7 @@ def _choices_table(selection: Selection) -> Table:
     table = _table("metric", "members")
     for metric, names in selection.choices.items():
         table.add_row(metric_label(metric), ", ".join(names))
-    table.add_row(f"LEEP, single (B1, {selection.predictor} predictor)", selection.single_best)
+    table.add_row(f"LEEP, single (B1, {predictor_label(selection.predictor)})", selection.single_best)
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
-from muster.report.tables import cost_label, count_label, number
+from muster.report.tables import cost_label, count_label, number, predictor_label
 
 FEW_IMAGES = 30
 """Below so many test images bootstrap intervals are known to come out too narrow."""
@@ -43,7 +43,7 @@ def difference_sentence(result: FinetuneResult) -> str:
         against = "as much as"
     else:
         against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
-    of = f" of the {result.predictor} predictor" if result.predictor else ""
+    of = f" of {predictor_label(result.predictor)}" if result.predictor else ""
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
     return told + _chance(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
 

@@ -20,7 +20,7 @@ from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
-from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
+from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, predictor_label, result_names
 
 MEMBER_COLOUR = "#8a94a3"
 
@@ -273,7 +273,12 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("date", date_text(result.date)),
         ("pool", result.pool),
         ("chosen by", metric_label(result.metric) if result.metric else ""),
-        ("predictor", f"{result.predictor}; B1 is the best single member by its LEEP" if result.predictor else ""),
+        (
+            "predictor",
+            f"{predictor_label(result.predictor)}; B1 is the best single member by its LEEP"
+            if result.predictor
+            else "",
+        ),
         ("scores before fine-tuning", predicted or NOTHING),
         ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
     ]

@@ -36,6 +36,7 @@ from muster.report.tables import (
     date_text,
     metric_label,
     number,
+    predictor_label,
     single_score_table,
 )
 from muster.scoring.candidate_ties import tied_with_best
@@ -125,6 +126,7 @@ def write_selection_report(
         "strips": strips(pictures),
         "swatches": legend(selection.classes),
         "predictor": selection.predictor,
+        "predictor_label": predictor_label(selection.predictor),
         "class_bars": _class_bars(selection),
         "metric": metric_label(selection.metric),
         "train_images": selection.train_images,
@@ -328,7 +330,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
         ("ensemble size", str(selection.size)),
         ("metric", metric_label(selection.metric)),
-        ("predictor", f"{selection.predictor}; LEEP, MS-LEEP and B1 rest on it too"),
+        ("predictor", f"{predictor_label(selection.predictor)}; LEEP, MS-LEEP and B1 rest on it too"),
         *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
         *([("layers that add 1", f"{selection.l_max:g}")] if selection.l_max is not None else []),
         *([("reference", selection.reference)] if selection.reference else []),

@@ -40,6 +40,11 @@ def metric_label(metric: str) -> str:
         return metric
 
 
+def predictor_label(predictor: str) -> str:
+    """What to call a predictor in a sentence."""
+    return {"eep": "EEP", "linear_probe": "the linear probe"}.get(predictor, predictor)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people: a true minus sign, and a dash where there is none."""
     if value is None or math.isnan(value):

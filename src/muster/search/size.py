@@ -14,7 +14,7 @@ next one makes up for both.
 For E-LEEP, a log likelihood of at most 0, the share is that of the best single member's loss that is taken away.
 
 What to expect. IoU-EEP looks at decisions, SoftIoU-EEP and E-LEEP at confidences too, and the mean of members of
-unequal skill is less confident than the best of them. On five targets, with a pool of 14 small members and the counting
+unequal skill is less confident than the best of them. On five targets, with a pool of 14 small members and the EEP
 predictor, the best pair beat the best single member by 7 to 43 % in IoU-EEP, by -4 to 30 % in SoftIoU-EEP and by -1.7
 to 0.3 % in E-LEEP. So SoftIoU-EEP and E-LEEP propose fewer members than IoU-EEP. Members are scored before they are
 fine-tuned; what that does to such differences, no metric sees. That 2 % is the right price is a choice, not a finding.

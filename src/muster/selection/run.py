@@ -138,7 +138,7 @@ def select(
             predictor makes of it: MS-LEEP is the sum of these.
         predictor: What turns a member into a classifier of the target's classes, for ensemble metrics:
             ``"linear_probe"`` (a classifier on its features, fitted on other images than it is read on) or ``"eep"``
-            (EEP, as in A22). A single image cannot be split: then counting is used, with a warning.
+            (EEP, as in A22). A single image cannot be split: then EEP is used, with a warning.
         search: How to look for candidates: ``"exhaustive"``, ``"greedy"``, ``"beam"`` or ``"racing"``; ``"auto"``
             scores all of them unless they are too many to list, and then takes ``"beam"``, or simply the best members
             if the metric is a sum over them.
@@ -270,7 +270,7 @@ def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
     if predictor == "eep" or len(probe.images) > 1:
         return predictor
     warnings.warn(
-        "All probe pixels are from one image, so none is left to check a linear probe on: counting is used. More "
+        "All probe pixels are from one image, so none is left to check a linear probe on: EEP is used. More "
         "labelled images would make the choice more reliable.",
         stacklevel=3,
     )

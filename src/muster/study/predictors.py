@@ -62,13 +62,13 @@ def _by_image(function: Callable[..., Tensor], source: str = "probs", **options:
 
 PREDICTORS: dict[str, Predict] = {
     "eep": lambda values, classes: eep(values["probs"], values["labels"], classes),
-    "counting cross-validated": _by_image(cross_validated_eep),
-    "counting calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
-    "counting calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
-    "counting calibrated (prediction) cross-validated": _by_image(
+    "eep cross-validated": _by_image(cross_validated_eep),
+    "eep calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
+    "eep calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
+    "eep calibrated (prediction) cross-validated": _by_image(
         calibrated_eep, sharpened="prediction", cross_validated=True
     ),
-    "counting calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
+    "eep calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
     "linear_probe": _by_image(linear_probe, "features"),
 }
 """All predictors, in the order in which tables show them."""
