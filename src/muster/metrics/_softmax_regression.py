@@ -1,5 +1,4 @@
-"""Multinomial logistic regressions with a ridge penalty, several at once, each of many samples and some hundred
-dimensions.
+"""Multinomial logistic regressions with a ridge penalty, several at once, of many samples and some hundred dimensions.
 
 Axis names: ``problems`` are the regressions, ``samples`` the most that any has, ``dimensions`` of a feature vector,
 ``classes``; the ``parameters`` of a class are its weights and, last, its bias. ``known`` are the vectors that L-BFGS
@@ -88,7 +87,7 @@ class SoftmaxRegressions:
         ridge = start.new_tensor(penalties)[:, None, None]
         # In units of these the curvature at zero weights is 1 in every direction.
         units = torch.cat([self._weight_curvature + ridge, self._bias_curvature], dim=2).rsqrt()
-        history = _History(start)
+        history = _History()
         parameters, going = start, np.ones(len(start), dtype=bool)
         values, gradient = self.evaluate(parameters, penalties)
         for _ in range(steps):
@@ -157,7 +156,7 @@ class _History:
         L-BFGS using MapReduce", NeurIPS 2014.
     """
 
-    def __init__(self, start: Float[Tensor, "problems classes parameters"]) -> None:
+    def __init__(self) -> None:
         self._steps: list[Tensor] = []
         self._changes: list[Tensor] = []
 

@@ -49,8 +49,8 @@ mean log-likelihoods on real features by 0.002 at most, and agreement with what 
 _TRIAL_TOLERANCE = 1e-5
 """On the objective: trials are in float32, which cannot tell less apart."""
 
-_SAFE_EXPONENT = 100
-"""Between 2^-100 and 2^100 float32 holds weights of a column, and float64 the squares of one."""
+_SAFE_EXPONENT = 50
+"""Between 2^-50 and 2^50 float32 holds weights of a column, and the sum of its squares."""
 
 _PIXELS_AT_ONCE = 8_192
 
@@ -173,7 +173,7 @@ class _Axes:
         mean = features.mean(dim=0, dtype=torch.float64)
         centre = mean.to(features.dtype)
         centred = features - centre
-        spread = torch.linalg.vector_norm(centred, dim=0, dtype=torch.float64) / math.sqrt(len(features))
+        spread = centred.square().mean(dim=0).double().sqrt()
         rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
         scale = torch.where(spread > rounding, 1 / spread, 0.0).to(features.dtype)
         standard = centred.mul_(scale)
@@ -206,7 +206,7 @@ class _Classifier:
 
 def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels dimensions"]:
     """The features, columns of an extreme scale divided by a power of two: neither squares nor weights overflow."""
-    low, high = torch.aminmax(features, dim=0)
+    low, high = features.amin(dim=0), features.amax(dim=0)  # half of the time of `aminmax` along columns
     exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
     extreme = exponents.abs() > _SAFE_EXPONENT
     if not bool(extreme.any()):

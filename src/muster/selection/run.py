@@ -172,8 +172,8 @@ def select(
         cache_dir: Where predictions are kept for the next time; by default ``$MUSTER_CACHE``, or else
             ``~/.cache/muster/probe``.
         cache_gb: Most that the cache may hold, in units of 10^9 bytes; 0 switches it off.
-        memory_gb: Most that the members' predictions may take in memory, likewise; more is put on disk, beside the
-            cache, while the search runs.
+        memory_gb: Most that the members' predictions may take in the memory of the host, likewise; more is put on disk,
+            beside the cache, while the search runs. They stay on a GPU that made them if they fit there.
         progress: Told how far the work is.
 
     Returns:
@@ -233,7 +233,12 @@ def select(
         cache = stack.enter_context(_probe_cache(cache_folder, cache_gb, memory_gb, read_twice))
         writer = stack.enter_context(
             PredictionWriter(
-                probe.labels, dataset.spec.num_classes, len(eligible), memory_gb, cache_folder if cache_gb > 0 else None
+                probe.labels,
+                dataset.spec.num_classes,
+                len(eligible),
+                memory_gb,
+                cache_folder if cache_gb > 0 else None,
+                runs_on,
             )
         )
         scored = score_members(eligible, reader, cache, request, classes, writer.add, trained_on_target, progress)
