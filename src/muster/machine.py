@@ -1,7 +1,8 @@
-"""Where and when a result was computed, in words, for records and reports."""
+"""Where and when a result was computed, in words, for records and reports; and how much room there is."""
 
 from __future__ import annotations
 
+import math
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,21 @@ _PROCESSORS = Path("/proc/cpuinfo")
 def now() -> str:
     """The present moment in ISO 8601, to the second and in UTC, so that records of different machines compare."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that tensors of this process can still have on a device; not limited on a CPU, where nobody knows.
+
+    Args:
+        device: Where.
+
+    Returns:
+        Bytes; infinity for anything but a GPU. What torch holds in reserve counts as free.
+    """
+    if device.type != "cuda":
+        return math.inf
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def device_label(device: torch.device | str, count: int = 1) -> str:

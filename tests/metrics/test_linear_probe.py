@@ -14,7 +14,7 @@ from scipy import optimize, special
 from muster.metrics import linear_probe
 from muster.metrics._image_halves import split_in_halves
 from muster.metrics._inverse_temperature import Scores, best_inverse_temperature
-from muster.metrics._softmax_regression import SoftmaxRegression
+from muster.metrics._softmax_regression import SoftmaxRegressions
 
 Numbers = np.ndarray[Any, Any]
 
@@ -140,29 +140,48 @@ def test_agrees_with_slow_version(seed: int, monkeypatch: pytest.MonkeyPatch) ->
 def test_regression_converges(pixels: Pixels, penalty: float) -> None:
     standard = (pixels.features - pixels.features.mean(axis=0)) / pixels.features.std(axis=0)
     table, log_shares = slow_fit(standard, pixels.labels, 5, penalty)
-    regression = SoftmaxRegression(torch.from_numpy(standard), torch.from_numpy(pixels.labels), 5)
-    start = torch.zeros(5, 7, dtype=torch.float64)
-    found = regression.minimise(penalty, start, 200, tolerance=1e-14).numpy()
+    regression = SoftmaxRegressions([torch.from_numpy(standard)], [torch.from_numpy(pixels.labels)], 5)
+    start = torch.zeros(1, 5, 7, dtype=torch.float64)
+    found = regression.minimise([penalty], start, 200, tolerance=1e-14).numpy()
     np.testing.assert_allclose(
-        said_by(found, regression.log_shares.numpy(), standard, 1.0),
+        said_by(found[0], regression.log_shares[0].numpy(), standard, 1.0),
         said_by(table, log_shares, standard, 1.0),
         atol=1e-6,
     )
-    few = regression.minimise(penalty, start, 3)
-    values = [regression.evaluate(parameters, penalty)[0] for parameters in (start, few, torch.from_numpy(found))]
+    few = regression.minimise([penalty], start, 3)
+    values = [regression.evaluate(parameters, [penalty])[0][0] for parameters in (start, few, torch.from_numpy(found))]
     assert values[0] > values[1] > values[2]
+
+
+def test_problems_side_by_side_are_solved_as_alone() -> None:
+    # Of different length, and easy and hard: one stops while the others go on.
+    features, labels = [], []
+    for seed, images in ((0, 12), (1, 5), (2, 9)):
+        made = make_pixels(seed, images=images)
+        standard = (made.features - made.features.mean(axis=0)) / made.features.std(axis=0)
+        features.append(torch.from_numpy(standard * (0.01 if seed == 2 else 1.0)))
+        labels.append(torch.from_numpy(np.where(made.labels == 3, 1, made.labels) if seed == 1 else made.labels))
+    penalties, start = [1e-1, 1e-3, 1e-2], torch.zeros(3, 4, 7, dtype=torch.float64)
+    together = SoftmaxRegressions(features, labels, 4)
+    assert torch.isinf(together.log_shares).nonzero().tolist() == [[1, 3]]
+    for steps, tolerance in ((4, 1e-9), (100, 1e-6), (300, 1e-14)):
+        found = together.minimise(penalties, start, steps, tolerance)
+        for place, penalty in enumerate(penalties):
+            alone = SoftmaxRegressions([features[place]], [labels[place]], 4)
+            expected = alone.minimise([penalty], start[:1], steps, tolerance)
+            np.testing.assert_allclose(found[place].numpy(), expected[0].numpy(), rtol=0, atol=1e-6)
 
 
 def test_gradient(pixels: Pixels) -> None:
     features = torch.from_numpy(pixels.features / 100)
-    regression = SoftmaxRegression(features, torch.from_numpy(pixels.labels), 4)
-    point = torch.from_numpy(np.random.default_rng(5).normal(size=(4, 7)))
-    _, gradient = regression.evaluate(point, 0.3)
+    regression = SoftmaxRegressions([features], [torch.from_numpy(pixels.labels)], 4)
+    point = torch.from_numpy(np.random.default_rng(5).normal(size=(1, 4, 7)))
+    _, gradient = regression.evaluate(point, [0.3])
     for entry in [(0, 0), (2, 3), (3, 6)]:
         shift = torch.zeros_like(point)
-        shift[entry] = 1e-6
-        above, below = (regression.evaluate(point + sign * shift, 0.3)[0] for sign in (1, -1))
-        assert float(gradient[entry]) == pytest.approx((above - below) / 2e-6, abs=1e-8)
+        shift[0][entry] = 1e-6
+        above, below = (regression.evaluate(point + sign * shift, [0.3])[0][0] for sign in (1, -1))
+        assert float(gradient[0][entry]) == pytest.approx((above - below) / 2e-6, abs=1e-8)
 
 
 def test_sharpness_worked_by_hand() -> None:

@@ -11,7 +11,14 @@ import torch
 
 from muster.data import ChannelStatistics, channel_statistics
 from muster.errors import PoolError
-from muster.probe import ProbeCache, ProbeReader, draw_probe_set, member_probabilities, prediction_key
+from muster.probe import (
+    ProbeCache,
+    ProbeReader,
+    draw_probe_set,
+    member_probabilities,
+    member_reading,
+    prediction_key,
+)
 from muster.probe.cache import default_cache_folder
 from tests.helpers import make_pool, make_target
 
@@ -93,6 +100,7 @@ def test_every_fact_changes_the_key() -> None:
         (*facts[:3], ChannelStatistics((0.4, 0.5, 0.5), STATISTICS.std), 64, "cpu"),
         (*facts[:4], 96, "cpu"),
         (*facts[:5], "cuda"),
+        (*facts, "bf16-mixed"),
     ]
     keys = {prediction_key(*other) for other in (facts, *others)}
     assert len(keys) == 1 + len(others)
@@ -124,3 +132,45 @@ def test_damaged_weights_are_noticed_although_predictions_are_cached(tmp_path: P
     weights.write_bytes(content)
     with pytest.raises(PoolError, match="does not match its card"):
         member_probabilities(member, reader, cache)
+
+
+def test_what_is_put_later_is_there_when_it_is_looked_up(tmp_path: Path) -> None:
+    cache, values = ProbeCache(tmp_path), torch.rand(5000, 20, generator=torch.Generator().manual_seed(0))
+    for number in range(5):
+        cache.put_later(str(number), values + number)
+    found = cache.get("4", 5000, 20)
+    assert found is not None
+    assert torch.equal(found, values + 4)
+    assert len(list(tmp_path.iterdir())) == 5
+    (tmp_path / "file").write_text("")
+    broken = ProbeCache(tmp_path / "file")
+    broken.put_later("key", values)
+    with pytest.warns(UserWarning, match="Name another folder with cache_dir"):
+        broken.finish()
+    broken.finish()  # said once
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_weights_damaged_beside_the_forward_passes_leave_nothing_behind(tmp_path: Path, features: bool) -> None:
+    # The file can be loaded, and its numbers are sound: only the checksum tells.
+    split = make_target(2).train
+    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    member, cache = make_pool(tmp_path / "pool", 1).members[0], ProbeCache(tmp_path / "cache")
+    weights = member.folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    read = member_reading if features else member_probabilities
+    with pytest.raises(PoolError, match=f"Member '{member.name}': .* does not match its card"):
+        read(member, reader, cache)
+    cache.finish()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_weights_that_cannot_be_loaded_are_first_of_all_damaged(tmp_path: Path) -> None:
+    split = make_target(2).train
+    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    member = make_pool(tmp_path / "pool", 1).members[0]
+    (member.folder / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PoolError, match="does not match its card"):
+        member_probabilities(member, reader)

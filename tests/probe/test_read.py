@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from muster.data import ChannelStatistics, channel_statistics, prepare_image
+from muster.data.loading import stored_batches
+from muster.errors import ConfigError
+from muster.metrics import linear_probe, ms_leep
 from muster.models.prediction import predict_probabilities, upsample_probabilities
-from muster.probe import ProbeReader, draw_probe_set, read_pixels
+from muster.precision import resolve_precision
+from muster.probe import ProbeReader, draw_probe_set, read_batch, read_pixels
 from muster.probe import read as read_module
+from muster.probe.interpolation import PixelPlaces
 from tests.helpers import make_member, make_pool, make_target
 
 SIZES = [
@@ -146,3 +154,100 @@ def test_one_pass_gives_probabilities_features_and_stages(tmp_path: Path, archit
         assert torch.allclose(reading.image_features[row], maps.mean(dim=(2, 3))[0], rtol=1e-4, atol=1e-4)
         for found, stage in zip(reading.stages, stages, strict=True):
             assert torch.allclose(found[row], stage[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_batch_is_read_as_its_images_are(memory_format: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(3)
+    maps = (4 * torch.randn(3, 5, 12, 20, generator=generator)).softmax(dim=1).contiguous(memory_format=memory_format)
+    sizes = [(48, 80), (97, 161), (12, 20)]  # of masks whose images have one prepared size
+    counts, rows, columns = [700, 0, 900], [], []
+    for (height, width), count in zip(sizes, counts, strict=True):
+        rows.append(torch.randint(height, (count,), generator=generator))
+        columns.append(torch.randint(width, (count,), generator=generator))
+    images = torch.arange(3).repeat_interleave(torch.tensor(counts))
+    heights, widths = torch.tensor(sizes)[images].T
+    into = torch.arange(sum(counts))
+    found = read_batch(maps, PixelPlaces(images, torch.cat(rows), torch.cat(columns), heights, widths, into))
+    parts = [read_pixels(*each) for each in zip(maps, rows, columns, sizes, strict=True)]
+    assert (found - torch.cat(parts)).abs().max() <= 1e-6
+    halved = read_batch(
+        maps.bfloat16(), PixelPlaces(images, torch.cat(rows), torch.cat(columns), heights, widths, into)
+    )
+    assert halved.dtype == torch.float32
+    assert (halved - found).abs().max() <= 4e-3  # half a unit in the last place, not rounded again
+
+
+def test_images_sent_as_bytes_are_prepared_as_each_alone() -> None:
+    split = make_target(5).train
+    statistics = channel_statistics(split)
+    (batch,) = stored_batches(split, [[4, 0, 3, 1]])
+    prepared = [prepare_image(split[place].image, statistics, 64) for place in (4, 0, 3, 1)]
+    alike = [place for place, image in enumerate(prepared) if image.shape == prepared[0].shape]
+    (batch,) = stored_batches(split, [[(4, 0, 3, 1)[place] for place in alike]])
+    found = batch.prepared(statistics, 64, torch.device("cpu"))
+    assert all(images.dtype == torch.uint8 for images in batch.images)
+    assert torch.equal(found, torch.stack([prepared[place] for place in alike]))
+
+
+class _Exchanges(TorchFunctionMode):
+    """Counts what would make the host wait for a device, or copy from it."""
+
+    names = ("cpu", "numpy", "item", "tolist", "__float__", "__int__", "__bool__", "to")
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(func, "__name__", "") in self.names
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_image_is_worth_a_word_between_host_and_device(tmp_path: Path) -> None:
+    # Images of one batch: however many they are, the device is told once what to read.
+    model = make_pool(tmp_path, 1).members[0].load_model()
+    counts = []
+    for images in (2, 6):
+        split = make_target(2 * images).train
+        chosen = split.subset(None, 0)[::2] if images > 2 else split[:2]
+        probe = draw_probe_set(chosen, 20)
+        reader = ProbeReader(chosen, probe, ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32, batch_size=32)
+        reader.read_all(model)  # images are prepared and kept
+        with _Exchanges() as exchanges:
+            reader.read_all(model)
+        counts.append(exchanges.count / len(reader._batches))
+    assert counts[1] <= counts[0]
+
+
+def test_half_precision_keeps_scores_and_their_order(tmp_path: Path) -> None:
+    split = make_target(6).train
+    pool, probe, statistics = make_pool(tmp_path, 4), draw_probe_set(split, 60, seed=1), channel_statistics(split)
+    leeps = {}
+    for precision in ("32-true", "bf16-mixed"):
+        reader = ProbeReader(split, probe, statistics, 64, precision=precision)
+        assert reader.precision == precision
+        leeps[precision] = [leep_after_fitting(reader, member.load_model()) for member in pool]
+    full, half = (np.array(leeps[precision]) for precision in ("32-true", "bf16-mixed"))
+    assert np.abs(full - half).max() <= 1e-2
+    assert (full != half).any()  # or it would have been the same computation
+    for first in range(len(full)):
+        for second in range(len(full)):
+            if full[first] > full[second] + 0.02:
+                assert half[first] > half[second]
+
+
+def leep_after_fitting(reader: ProbeReader, model: Any) -> float:
+    """LEEP of the linear probe."""
+    reading = reader.read_all(model, stages=False)
+    assert reading.probabilities.dtype == reading.features.dtype == torch.float32
+    sums = reading.probabilities.sum(dim=1)
+    assert (sums - 1).abs().max() < 1e-5  # computed in float32, whatever the network runs in
+    labels: Tensor = reader.probe.labels
+    return ms_leep([linear_probe(reading.features, labels, reader.probe.image_of_pixel, 3)], labels)
+
+
+def test_precision_is_checked_and_resolved() -> None:
+    assert resolve_precision("auto", torch.device("cpu")) == "32-true"
+    assert resolve_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
+    with pytest.raises(ConfigError, match=r"precision: .*bf16-mixed"):
+        resolve_precision("bf16", torch.device("cpu"))

@@ -1,15 +1,17 @@
 """Whole pictures, prepared for a model, in batches of equal size: for probing, evaluation and prediction.
 
-Axis names: ``b`` pictures, ``h`` and ``w`` the rows and columns that the model sees.
+Axis names: ``b`` pictures, ``h`` and ``w`` the rows and columns that the model sees, ``stored_h`` and ``stored_w``
+those of a picture as stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -97,3 +99,81 @@ def _stack(items: list[tuple[int, Tensor, Tensor]]) -> PreparedBatch:
     return PreparedBatch(
         [index for index, _, _ in items], torch.stack([image for _, image, _ in items]), [mask for _, _, mask in items]
     )
+
+
+class StoredBatch(NamedTuple):
+    """Images as stored that will have one size once they are prepared.
+
+    Attributes:
+        indices: Their places in the split.
+        places: For each stored size, which of the batch have it.
+        images: For each stored size, these: uint8 ``[b, 3, stored_h, stored_w]``.
+    """
+
+    indices: list[int]
+    places: list[list[int]]
+    images: list[Tensor]
+
+    def prepared(
+        self, statistics: ChannelStatistics, image_size: int, device: torch.device
+    ) -> Float32[Tensor, "b 3 h w"]:
+        """Resize and normalise them on a device, which is sent bytes only.
+
+        Args:
+            statistics: What to normalise with.
+            image_size: Longer side, in pixels, at which the model sees them.
+            device: Where to have them.
+
+        Returns:
+            What :func:`muster.data.prepare_image` makes of each, in the order of ``indices``.
+        """
+        sent = (images.to(device, non_blocking=True) for images in self.images)
+        parts = torch.cat([prepare_image(images, statistics, image_size) for images in sent])
+        order = torch.tensor([place for places in self.places for place in places])
+        return parts if len(self.images) == 1 else parts[order.argsort().to(device)]
+
+
+class _StoredImages(Dataset[tuple[int, Tensor]]):
+    """Image by image, as stored. Workers are handed this."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[int, UInt8[Tensor, "3 stored_h stored_w"]]:
+        return index, self.split[index].image
+
+
+def stored_batches(
+    split: Split, batches: Sequence[Sequence[int]], num_workers: int = 0, pin_memory: bool = False
+) -> Iterable[StoredBatch]:
+    """Read images in given batches, as often as the result is iterated over.
+
+    Args:
+        split: The pictures.
+        batches: Places in the split of each batch.
+        num_workers: Processes that read ahead; 0 reads in this one. They go on living from one time to the next, so
+            that a split that keeps its pictures reads each once.
+        pin_memory: Whether to have the images in memory that a GPU copies from while it computes.
+
+    Returns:
+        The batches, in order.
+    """
+    return DataLoader(
+        _StoredImages(split),
+        batch_sampler=[list(batch) for batch in batches],
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        collate_fn=_by_stored_size,
+        pin_memory=pin_memory,
+    )
+
+
+def _by_stored_size(items: list[tuple[int, Tensor]]) -> StoredBatch:
+    groups: dict[torch.Size, list[int]] = {}
+    for place, (_, image) in enumerate(items):
+        groups.setdefault(image.shape, []).append(place)
+    images = [torch.stack([items[place][1] for place in places]) for places in groups.values()]
+    return StoredBatch([index for index, _ in items], list(groups.values()), images)

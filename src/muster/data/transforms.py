@@ -55,12 +55,12 @@ def fit_size(height: int, width: int, image_size: int, multiple: int = SIDE_MULT
 
 
 def prepare_image(
-    image: UInt8[Tensor, "3 h w"], statistics: ChannelStatistics, image_size: int
-) -> Float32[Tensor, "3 y x"]:
+    image: UInt8[Tensor, "*b 3 h w"], statistics: ChannelStatistics, image_size: int
+) -> Float32[Tensor, "*b 3 y x"]:
     """Turn a stored image into what a model sees in probing, evaluation and prediction.
 
     Args:
-        image: uint8, RGB; on any device.
+        image: uint8, RGB; on any device. Several of one size can be prepared at once.
         statistics: Of the dataset that the image belongs to.
         image_size: See :func:`fit_size`.
 
@@ -68,7 +68,7 @@ def prepare_image(
         The image resized to :func:`fit_size` (bilinear, with antialiasing), scaled to 0..1 and normalised; on the same
         device.
     """
-    size = fit_size(image.shape[1], image.shape[2], image_size)
+    size = fit_size(image.shape[-2], image.shape[-1], image_size)
     resized = transforms.resize(image.float(), list(size), InterpolationMode.BILINEAR, antialias=True)
     return _normalise(resized, statistics)
 
@@ -174,6 +174,6 @@ class _Placement:
     offset: int
 
 
-def _normalise(image: Float32[Tensor, "3 y x"], statistics: ChannelStatistics) -> Float32[Tensor, "3 y x"]:
+def _normalise(image: Float32[Tensor, "*b 3 y x"], statistics: ChannelStatistics) -> Float32[Tensor, "*b 3 y x"]:
     normalised: Tensor = transforms.normalize(image / 255, list(statistics.mean), list(statistics.std))
     return normalised

@@ -32,13 +32,27 @@ def as_groups(groups: object, num_pixels: int) -> Int[NumpyArray, " pixels"]:
     tensor = as_integers("groups", groups)
     if tensor.shape != (num_pixels,):
         raise ValueError(f"Expected `groups` to have shape [{num_pixels}], but got {list(tensor.shape)}.")
-    values, contiguous = np.unique(tensor.cpu().numpy(), return_inverse=True)
+    values, contiguous = _numbered(tensor.cpu().numpy())
     if len(values) < 2:
         raise ValueError(
             f"Expected `groups` to name at least 2 images (fitted on one half, read on the other), "
             f"but all pixels are of image {values[0]}."
         )
-    return contiguous.astype(np.int64)
+    return contiguous
+
+
+def _numbered(values: Int[NumpyArray, " entries"]) -> tuple[Int[NumpyArray, " distinct"], Int[NumpyArray, " entries"]]:
+    """The different values, ascending, and the place of each entry's among them.
+
+    Counting takes a tenth of the time of sorting, where the values are not spread too far.
+    """
+    low, high = int(values.min()), int(values.max())
+    if high - low > 4 * len(values):
+        distinct, places = np.unique(values, return_inverse=True)
+        return distinct, places.astype(np.int64)
+    shifted = values.astype(np.int64) - low
+    occurs = np.bincount(shifted) > 0
+    return np.flatnonzero(occurs) + low, (np.cumsum(occurs) - 1)[shifted]
 
 
 def split_in_halves(
@@ -58,9 +72,9 @@ def split_in_halves(
     Returns:
         Which pixels are in the right half. If there is one image only, the left half is empty or the right one is.
     """
-    images, of_pixel = np.unique(groups, return_inverse=True)
+    images, of_pixel = _numbered(groups)
     classes = int(labels.max()) + 1
-    shown = np.unique(of_pixel * classes + labels)  # each pair of image and class once
+    shown, _ = _numbered(of_pixel * classes + labels)  # each pair of image and class once
     image, shown_class = np.divmod(shown, classes)
     images_with = np.bincount(shown_class, minlength=classes)
     rarity = np.argsort(np.argsort(images_with, kind="stable"), kind="stable")

@@ -27,7 +27,7 @@ class Scores:
     """What was said of held-out pixels: probabilities are softmax(factor * values + log_shares).
 
     Attributes:
-        values: How far each class is from what its share alone would say, finite, float64.
+        values: How far each class is from what its share alone would say, finite, float32 or float64.
         log_shares: Minus infinity for a class that nothing is known about.
         labels: The true classes; all of them known.
     """
@@ -40,7 +40,7 @@ class Scores:
     def of_known(cls, values: Tensor, log_shares: Tensor, labels: Tensor) -> Scores:
         """Leave out the pixels of classes that nothing is known about: no factor makes a difference to them."""
         known = torch.isfinite(log_shares)[labels]
-        return cls(values[known], log_shares, labels[known])
+        return cls(values[known], log_shares.to(values.dtype), labels[known])
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -50,11 +50,13 @@ class Scores:
         """Log-likelihood summed over the pixels, and its first and second derivative by the factor."""
         logs = torch.add(self.log_shares, self.values, alpha=factor).log_softmax(dim=1)
         chosen = self.labels[:, None]
-        value, truth = float(logs.gather(1, chosen).sum()), float(self.values.gather(1, chosen).sum())
-        weighted = logs.exp_() * self.values
-        means = weighted.sum(dim=1)
-        second = float((weighted * self.values).sum() - means.square().sum())
-        return value, truth - float(means.sum()), -second
+        value = logs.gather(1, chosen).sum(dtype=torch.float64)
+        weighted = logs.exp_().mul_(self.values)
+        means = weighted.sum(dim=1).double()
+        slope = (self.values.gather(1, chosen)[:, 0] - means).sum()
+        bend = means.square().sum() - weighted.mul_(self.values).sum(dtype=torch.float64)
+        first, second, third = torch.stack([value, slope, bend]).tolist()  # brought from a device in one piece
+        return first, second, third
 
 
 def best_inverse_temperature(held_out: Sequence[Scores]) -> tuple[float, float]:

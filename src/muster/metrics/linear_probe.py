@@ -7,6 +7,7 @@ its principal axes, ``classes`` the target's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias, overload
@@ -20,8 +21,10 @@ from muster.arrays import Labels, NumpyArray, as_labels
 from muster.metrics._features import as_features
 from muster.metrics._image_halves import Groups, as_groups, split_in_halves
 from muster.metrics._inverse_temperature import Scores, best_inverse_temperature
+from muster.metrics._linear_algebra import gram
 from muster.metrics._products import product
-from muster.metrics._softmax_regression import SoftmaxRegression
+from muster.metrics._softmax_regression import SoftmaxRegressions
+from muster.precision import full_products
 from muster.threads import one_thread
 
 PixelFeatures: TypeAlias = Float[Tensor, "pixels dimensions"] | Float[NumpyArray, "pixels dimensions"]
@@ -46,8 +49,8 @@ mean log-likelihoods on real features by 0.002 at most, and agreement with what 
 _TRIAL_TOLERANCE = 1e-5
 """On the objective: trials are in float32, which cannot tell less apart."""
 
-_SAFE_EXPONENT = 100
-"""Between 2^-100 and 2^100 float32 holds weights of a column, and float64 the squares of one."""
+_SAFE_EXPONENT = 50
+"""Between 2^-50 and 2^50 float32 holds weights of a column, and the sum of its squares."""
 
 _PIXELS_AT_ONCE = 8_192
 
@@ -127,16 +130,22 @@ def linear_probe(
     drawn = [_draw(half, generator) for half in (right, ~right)]
     quarters = [split_in_halves(images[rows], classes[rows], generator) for rows in drawn]
 
-    def fit_and_read(half: int) -> None:
-        rows, quarter = (torch.from_numpy(array).to(device) for array in (drawn[half], quarters[half]))
-        classifier = _fit(values[rows], target[rows], quarter, count)
-        unseen = np.flatnonzero(right if half else ~right)
-        for block in torch.split(torch.from_numpy(unseen).to(device), _PIXELS_AT_ONCE):
-            result[block] = classifier.predict(values[block])
+    def fit_and_read(halves: Sequence[int]) -> None:
+        own = [torch.from_numpy(drawn[half]).to(device) for half in halves]
+        split = [torch.from_numpy(quarters[half]) for half in halves]
+        fits = _fit([values[rows] for rows in own], [target[rows] for rows in own], split, count)
+        for half, classifier in zip(halves, fits, strict=True):
+            unseen = torch.from_numpy(np.flatnonzero(right if half else ~right)).to(device)
+            for block in torch.split(unseen, _PIXELS_AT_ONCE):
+                result[block] = classifier.predict(values[block])
 
-    with one_thread(), ThreadPoolExecutor(len(drawn)) as pool:
-        for _ in pool.map(fit_and_read, range(len(drawn))):
-            pass
+    with full_products():
+        if device.type == "cpu":
+            with one_thread(), ThreadPoolExecutor(len(drawn)) as pool:
+                for _ in pool.map(fit_and_read, ([0], [1])):
+                    pass
+        else:
+            fit_and_read([0, 1])  # side by side, since a GPU takes as long for one
     return result if isinstance(features, Tensor) else result.numpy()
 
 
@@ -145,29 +154,40 @@ class _Axes:
     """From features to coordinates that are centred and uncorrelated, and whose variances sum to at most one a feature.
 
     Attributes:
-        centre: float64 ``[dimensions]``.
-        matrix: float64 ``[dimensions, coordinates]``.
+        centre: ``[dimensions]``, of the features' type. The mean, rounded: differences to it are hardly rounded.
+        scale: Likewise, what they are multiplied by; 0 for a constant column.
+        vectors: ``[dimensions, coordinates]``, of that type: the principal axes.
     """
 
     centre: Tensor
-    matrix: Tensor
+    scale: Tensor
+    vectors: Tensor
 
     @classmethod
-    def of(cls, features: Float[Tensor, "pixels dimensions"]) -> _Axes:
-        """Standardise and find the principal axes; a constant column has no part in any."""
-        centred = features.double()
-        centre = centred.mean(dim=0)
-        centred = centred - centre
-        spread = centred.square().mean(dim=0).sqrt()
-        rounding = 8 * torch.finfo(features.dtype).eps * centre.abs()
-        scale = torch.where(spread > rounding, 1 / spread, 0.0)
-        standard = centred.mul_(scale)
-        _, vectors = torch.linalg.eigh(product(standard.T, standard))  # ascending
-        return cls(centre, scale[:, None] * vectors[:, -COORDINATES:])
+    def of(cls, features: Float[Tensor, "pixels dimensions"]) -> tuple[_Axes, Float[Tensor, "pixels coordinates"]]:
+        """Standardise and find the principal axes; a constant column has no part in any.
 
-    def __call__(self, features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels coordinates"]:
-        """Coordinates, float64."""
-        return product(features.double() - self.centre, self.matrix)
+        Returns:
+            The axes, and the coordinates of the features that they were found for, of the features' type.
+        """
+        mean = features.mean(dim=0, dtype=torch.float64)
+        centre = mean.to(features.dtype)
+        centred = features - centre
+        spread = centred.square().mean(dim=0).double().sqrt()
+        rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
+        scale = torch.where(spread > rounding, 1 / spread, 0.0).to(features.dtype)
+        standard = centred.mul_(scale)
+        _, vectors = torch.linalg.eigh(gram(standard))  # ascending
+        vectors = vectors[:, -COORDINATES:].contiguous()
+        return cls(centre, scale, vectors), product(standard, vectors)
+
+    def classifier(
+        self, parameters: Float[Tensor, "classes parameters"], log_shares: Float[Tensor, " classes"]
+    ) -> _Classifier:
+        """A fit to coordinates, in terms of the features."""
+        weights = self.scale.double()[:, None] * product(self.vectors.double(), parameters[:, :-1].T.double())
+        offsets = parameters[:, -1].double() + log_shares
+        return _Classifier(self.centre, weights.to(self.centre.dtype), offsets.to(self.centre.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +206,7 @@ class _Classifier:
 
 def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels dimensions"]:
     """The features, columns of an extreme scale divided by a power of two: neither squares nor weights overflow."""
-    low, high = torch.aminmax(features, dim=0)
+    low, high = features.amin(dim=0), features.amax(dim=0)  # half of the time of `aminmax` along columns
     exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
     extreme = exponents.abs() > _SAFE_EXPONENT
     if not bool(extreme.any()):
@@ -205,68 +225,118 @@ def _draw(half: Bool[NumpyArray, " pixels"], generator: np.random.Generator) -> 
 
 
 def _fit(
-    features: Float[Tensor, "pixels dimensions"],
-    labels: Int[Tensor, " pixels"],
-    quarter: Bool[Tensor, " pixels"],
+    features: Sequence[Float[Tensor, "_ dimensions"]],
+    labels: Sequence[Int[Tensor, " _"]],
+    quarters: Sequence[Bool[Tensor, " _"]],
     num_classes: int,
-) -> _Classifier:
-    """Fit to one half of the images; ``quarter`` is where one half of these are."""
-    axes = _Axes.of(features)
-    coordinates = axes(features)
-    penalty, inverse_temperature, start = _choose(coordinates, labels, quarter, num_classes)
-    model = SoftmaxRegression(coordinates, labels, num_classes)
-    parameters = inverse_temperature * model.minimise(penalty, start, _FINAL_STEPS)
-    weights = product(axes.matrix, parameters[:, :-1].T)
-    offsets = parameters[:, -1] + model.log_shares
-    dtype, rounded = features.dtype, axes.centre.to(features.dtype)
-    offsets = offsets + (rounded.double() - axes.centre) @ weights
-    return _Classifier(rounded, weights.to(dtype), offsets.to(dtype))
+) -> list[_Classifier]:
+    """Fit to halves of the images, each for itself; ``quarters`` say where one half of these is."""
+    axes, coordinates = zip(*(_Axes.of(rows) for rows in features), strict=True)
+    choices = _choose(coordinates, labels, quarters, num_classes)
+    model = SoftmaxRegressions(coordinates, labels, num_classes)
+    start = torch.stack([choice.start for choice in choices]).to(coordinates[0].dtype)
+    found = model.minimise([choice.penalty for choice in choices], start, _FINAL_STEPS)
+    return [
+        own.classifier(choice.inverse_temperature * parameters, log_shares)
+        for own, choice, parameters, log_shares in zip(axes, choices, found, model.log_shares, strict=True)
+    ]
+
+
+@dataclass(eq=False)
+class _Choice:
+    """What does best on held-out images of one half, so far.
+
+    Attributes:
+        start: float32 ``[classes, parameters]``, to start the fit to the whole half from.
+        penalty: Of the ridge.
+        inverse_temperature: Factor on what the classifier says beyond the shares.
+        score: Mean log-likelihood of the held-out images.
+    """
+
+    start: Tensor
+    penalty: float = USUAL_PENALTY
+    inverse_temperature: float = 1.0
+    score: float = -math.inf
 
 
 def _choose(
-    coordinates: Float[Tensor, "pixels coordinates"],
-    labels: Int[Tensor, " pixels"],
-    quarter: Bool[Tensor, " pixels"],
+    coordinates: Sequence[Float[Tensor, "_ coordinates"]],
+    labels: Sequence[Int[Tensor, " _"]],
+    quarters: Sequence[Bool[Tensor, " _"]],
     num_classes: int,
-) -> tuple[float, float, Float[Tensor, "classes parameters"]]:
-    """Penalty and inverse temperature that do best on held-out images, and parameters to start from."""
-    rough = coordinates.to(torch.float32)
-    zeros = rough.new_zeros(num_classes, coordinates.shape[1] + 1)
-    usual = USUAL_PENALTY, 1.0, zeros.double()
-    if bool(quarter.all()) or not bool(quarter.any()):
-        return usual
-    trials = [_Trial.of(rough, labels, fitted, num_classes) for fitted in (quarter, ~quarter)]
-    if not any(len(trial.held_out(zeros)) for trial in trials):
-        return usual
-    best, choice, solutions = -math.inf, usual, [zeros, zeros]
+) -> list[_Choice]:
+    """For each half the penalty and inverse temperature that do best on held-out images."""
+    zeros = coordinates[0].new_zeros(num_classes, coordinates[0].shape[1] + 1, dtype=torch.float32)
+    choices = [_Choice(zeros) for _ in coordinates]
+    trials: list[_Trials] = []
+    for choice, values, own, quarter in zip(choices, coordinates, labels, quarters, strict=True):
+        if bool(quarter.all()) or not bool(quarter.any()):
+            continue  # one image cannot be held out from itself
+        trial = _Trials.of(choice, values, own, quarter.to(values.device), num_classes)
+        if any(len(scores) for scores in trial.held_out(torch.stack([zeros, zeros]))):
+            trials.append(trial)
+    if trials:
+        _try_penalties(trials, zeros, num_classes)
+    return choices
+
+
+def _try_penalties(trials: Sequence[_Trials], zeros: Tensor, num_classes: int) -> None:
+    """Note in the choice of each half the penalty after which the next one gains nothing."""
+    model = SoftmaxRegressions(
+        [part for trial in trials for part in trial.rough],
+        [part for trial in trials for part in trial.labels],
+        num_classes,
+    )
+    solutions = zeros.expand(2 * len(trials), *zeros.shape)
+    going = list(range(len(trials)))
     for penalty in PENALTIES:
-        solutions = [
-            trial.model.minimise(penalty, start, _TRIAL_STEPS, _TRIAL_TOLERANCE)
-            for trial, start in zip(trials, solutions, strict=True)
-        ]
-        said = [trial.held_out(solution) for trial, solution in zip(trials, solutions, strict=True)]
-        inverse_temperature, score = best_inverse_temperature(said)
-        if score <= best:
+        solutions = model.minimise([penalty] * len(solutions), solutions, _TRIAL_STEPS, _TRIAL_TOLERANCE)
+        going = [place for place in going if trials[place].improve(penalty, solutions[2 * place : 2 * place + 2])]
+        if not going:
             break
-        best, choice = score, (penalty, inverse_temperature, (solutions[0] + solutions[1]).double() / 2)
-    return choice
 
 
 @dataclass(frozen=True, eq=False)
-class _Trial:
-    """A fit to one quarter, and the other one to judge it by."""
+class _Trials:
+    """One half in two quarters: what is fitted to one is judged by the other.
 
-    model: SoftmaxRegression
-    coordinates: Float[Tensor, "pixels coordinates"]
-    labels: Int[Tensor, " pixels"]
+    Attributes:
+        choice: The best for this half, so far.
+        rough: float32 ``[pixels, coordinates]`` of each quarter.
+        labels: Of each quarter.
+        log_shares: float64 ``[classes]``, of the classes of each quarter.
+        dtype: Of the features: what is judged is compared in it.
+    """
+
+    choice: _Choice
+    rough: tuple[Tensor, Tensor]
+    labels: tuple[Tensor, Tensor]
+    log_shares: tuple[Tensor, Tensor]
+    dtype: torch.dtype
 
     @classmethod
-    def of(cls, coordinates: Tensor, labels: Tensor, fitted: Tensor, num_classes: int) -> _Trial:
+    def of(cls, choice: _Choice, coordinates: Tensor, labels: Tensor, quarter: Tensor, num_classes: int) -> _Trials:
         """Split coordinates and labels."""
-        model = SoftmaxRegression(coordinates[fitted], labels[fitted], num_classes)
-        return cls(model, coordinates[~fitted], labels[~fitted])
+        rough = coordinates.to(torch.float32)
+        own = labels[quarter], labels[~quarter]
+        shares = [torch.bincount(part, minlength=num_classes).double() / len(part) for part in own]
+        return cls(
+            choice, (rough[quarter], rough[~quarter]), own, (shares[0].log(), shares[1].log()), coordinates.dtype
+        )
 
-    def held_out(self, parameters: Float[Tensor, "classes parameters"]) -> Scores:
-        """What these parameters say of the other quarter."""
-        values = product(self.coordinates, parameters[:, :-1].T) + parameters[:, -1]
-        return Scores.of_known(values.double(), self.model.log_shares, self.labels)
+    def improve(self, penalty: float, solutions: Float[Tensor, "2 classes parameters"]) -> bool:
+        """Take what was fitted with a penalty if held-out images gain by it."""
+        inverse_temperature, score = best_inverse_temperature(self.held_out(solutions))
+        if score <= self.choice.score:
+            return False
+        self.choice.penalty, self.choice.inverse_temperature, self.choice.score = penalty, inverse_temperature, score
+        self.choice.start = (solutions[0] + solutions[1]) / 2
+        return True
+
+    def held_out(self, solutions: Float[Tensor, "2 classes parameters"]) -> list[Scores]:
+        """What the parameters fitted to each quarter say of the other one."""
+        said = []
+        for place, parameters in enumerate(solutions):
+            values = product(self.rough[1 - place], parameters[:, :-1].T) + parameters[:, -1]
+            said.append(Scores.of_known(values.to(self.dtype), self.log_shares[place], self.labels[1 - place]))
+        return said

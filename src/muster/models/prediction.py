@@ -25,8 +25,23 @@ def predict_probabilities(model: Segmenter, images: Float[Tensor, "b 3 height wi
     Returns:
         Probabilities in float32 whatever the precision of the forward pass.
     """
-    scores: Tensor = model(images)
-    return scores.float().softmax(dim=1)
+    return probabilities_of(model(images))
+
+
+def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h w"]:
+    """Softmax over the classes.
+
+    Args:
+        scores: In any precision.
+
+    Returns:
+        float32, laid out in memory as the scores are.
+    """
+    values = scores.float()
+    if not values.is_contiguous() and values.is_contiguous(memory_format=torch.channels_last):
+        # Over neighbours in memory it takes a third of the time.
+        return values.permute(0, 2, 3, 1).softmax(dim=-1).permute(0, 3, 1, 2)
+    return values.softmax(dim=1)
 
 
 def upsample_probabilities(

@@ -105,8 +105,31 @@ class Member:
             PoolError: If the weights do not have the card's checksum or do not fit its architecture, or if that is not
                 known.
         """
-        path = self.folder / WEIGHTS
         self.verified_checksum()
+        return self._load_model(device)
+
+    def load_unverified(self, device: torch.device | str = "cpu") -> Segmenter:
+        """The same before the weights were compared with the card, by who does that beside what the model is run for.
+
+        Nothing that the model says may be used, or written, before :meth:`verified_checksum` has returned.
+
+        Args:
+            device: Where to put it.
+
+        Returns:
+            The model in evaluation mode.
+
+        Raises:
+            PoolError: As :meth:`load_model`, as far as it shows.
+        """
+        try:
+            return self._load_model(device)
+        except PoolError:
+            self.verified_checksum()  # a damaged file is the better reason
+            raise
+
+    def _load_model(self, device: torch.device | str) -> Segmenter:
+        path = self.folder / WEIGHTS
         try:
             model = build_model(self.card.architecture, len(self.card.classes))
         except ConfigError as error:
@@ -120,12 +143,14 @@ class Member:
     def verified_checksum(self) -> str:
         """SHA-256 of the weights, which is that of the card.
 
+        A file is hashed once, and again when its size, its times or its place on the disk are others.
+
         Raises:
             PoolError: If it is not, or the weights cannot be read.
         """
         path = self.folder / WEIGHTS
         try:
-            found = sha256_of(path)
+            found = _sha256_once(path)
         except OSError as error:
             raise PoolError(f"Member {self.name!r}: {path} cannot be read ({error.strerror}).") from error
         if found != self.card.checksum:
@@ -138,6 +163,21 @@ class Member:
     def load_source_sample(self) -> dict[str, Tensor]:
         """The sample of source images as this member sees them, see :mod:`muster.training.source_sample`."""
         return _load_tensors(self.folder / SOURCE_SAMPLE, self.name)
+
+
+_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""Of each file: what its directory entry said, and its SHA-256."""
+
+
+def _sha256_once(path: Path) -> str:
+    found = path.stat()
+    state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    known = _hashed.get(path)
+    if known is not None and known[0] == state:
+        return known[1]
+    digest = sha256_of(path)
+    _hashed[path] = state, digest  # the state from before: a file that changes meanwhile is hashed again
+    return digest
 
 
 def _not_finite(values: Mapping[str, object]) -> list[str]:

@@ -12,7 +12,9 @@ import os
 import re
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,7 +28,7 @@ from muster.errors import OutputError
 from muster.files import PARTIAL, atomic_write, is_partial, remove_partial
 from muster.probe.pixels import ProbeSet
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Part of every key: raise it when the same inputs are to give other numbers."""
 
 _TENSOR = "probabilities"
@@ -42,7 +44,13 @@ def default_cache_folder() -> Path:
 
 
 def prediction_key(
-    weights: str, architecture: str, probe: ProbeSet, statistics: ChannelStatistics, image_size: int, device: str
+    weights: str,
+    architecture: str,
+    probe: ProbeSet,
+    statistics: ChannelStatistics,
+    image_size: int,
+    device: str,
+    precision: str = "32-true",
 ) -> str:
     """A name for what one member says on one probe set.
 
@@ -53,6 +61,7 @@ def prediction_key(
         statistics: What the images are normalised with.
         image_size: At which size they are shown, in pixels.
         device: Kind of device; kinds round differently.
+        precision: Of the forward pass, see :data:`muster.precision.Precision`.
 
     Returns:
         64 hexadecimal digits.
@@ -67,7 +76,7 @@ def prediction_key(
         "mean": statistics.mean,
         "std": statistics.std,
         "image_size": image_size,
-        "precision": "float32",
+        "precision": precision,
         "device": device,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -89,6 +98,7 @@ class ProbeCache:
 
     folder: Path
     limit_gb: float = 5.0
+    _writing: _Writing = field(default_factory=lambda: _Writing(), init=False, repr=False, compare=False)
 
     def get(self, key: str, num_pixels: int, num_classes: int) -> Float32[Tensor, "pixels source_classes"] | None:
         """Look a prediction up, and mark it as used.
@@ -101,6 +111,7 @@ class ProbeCache:
         Returns:
             The probabilities, or ``None`` if they are not there or damaged; then they are to be computed and put again.
         """
+        self.finish()
         path = self._path(key)
         try:
             found = load_file(path)[_TENSOR]
@@ -116,20 +127,45 @@ class ProbeCache:
         Args:
             key: See :func:`prediction_key`.
             probabilities: What to keep. More than the limit is not kept at all.
+
+        Warns:
+            UserWarning: If it cannot be written.
         """
-        if probabilities.nbytes > self.limit_gb * 1e9:
-            return
-        try:
-            with atomic_write(self._path(key)) as partial:
-                save_file({_TENSOR: probabilities.contiguous()}, partial)
-            self._shrink()
-        except OSError as problem:
-            cause = problem.cause if isinstance(problem, OutputError) else problem.strerror
+        self.put_later(key, probabilities)
+        self.finish()
+
+    def put_later(self, key: str, probabilities: Float32[Tensor, "pixels source_classes"]) -> None:
+        """The same while the caller goes on; :meth:`finish` says if it went wrong.
+
+        Args:
+            key: See :func:`prediction_key`.
+            probabilities: On any device; not to be changed any more.
+        """
+        if probabilities.nbytes <= self.limit_gb * 1e9:
+            self._writing.start(lambda: self._write(key, probabilities))
+
+    def finish(self) -> None:
+        """Wait until all is written.
+
+        Warns:
+            UserWarning: If something could not be.
+        """
+        for cause in self._writing.faults():
             warnings.warn(
                 f"Predictions are not kept for the next time: cannot write to the cache {self.folder} ({cause}). "
                 "Name another folder with cache_dir, or switch the cache off with cache_gb 0.",
-                stacklevel=2,
+                stacklevel=3,
             )
+
+    def _write(self, key: str, probabilities: Tensor) -> str | None:
+        """Write one file; what kept it from being written, if anything."""
+        try:
+            with atomic_write(self._path(key)) as partial:
+                save_file({_TENSOR: probabilities.cpu().contiguous()}, partial)
+            self._shrink()
+        except OSError as problem:
+            return str(problem.cause if isinstance(problem, OutputError) else problem.strerror)
+        return None
 
     def clear(self) -> int:
         """Delete all that is in it.
@@ -140,6 +176,7 @@ class ProbeCache:
         Raises:
             OutputError: If something cannot be deleted.
         """
+        self.finish()
         freed = 0
         try:
             for path, size, _ in self._entries():
@@ -180,3 +217,21 @@ class ProbeCache:
                 break
             path.unlink(missing_ok=True)
             surplus -= size
+
+
+class _Writing:
+    """Writes files one after the other in a thread, which ends when the process does, not before it is done."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._started: list[Future[str | None]] = []
+
+    def start(self, write: Callable[[], str | None]) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "probe-cache")
+        self._started.append(self._thread.submit(write))
+
+    def faults(self) -> list[str]:
+        """Wait; what went wrong since the last time."""
+        started, self._started = self._started, []
+        return [fault for each in started if (fault := each.result()) is not None]

@@ -5,7 +5,9 @@ Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float32
@@ -16,7 +18,8 @@ from muster.models import Segmenter
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.ranks import flag_from_rank_zero, from_rank_zero, rank
-from muster.probe.read import ProbeReader, Reading
+from muster.probe.read import ProbeReader
+from muster.probe.reading import Reading
 
 
 def member_probabilities(
@@ -36,19 +39,19 @@ def member_probabilities(
         progress: Called with how many batches are done and how many there are, if the member has to be run.
 
     Returns:
-        Probabilities, on the CPU. Not checked: a broken member gives NaN.
+        Probabilities, on the reader's device if they fit there. Not checked: a broken member gives NaN.
 
     Raises:
         UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged, even if predictions from before that are in the cache.
     """
     shape = (len(reader.probe), len(member.card.classes))
-    key = "" if cache is None else member_key(member, reader)  # on every rank: all of them refuse a damaged member
-    found = look_up(key, shape, reader, cache)
-    if found is not None:
-        return found
-    said = reader.read(_load(member, reader), progress)
-    keep(key, said, cache)
+    key = member_key(member, reader)
+    with _verified_beside(member):  # on every rank: all of them refuse a damaged member
+        found = look_up(key, shape, reader, cache)
+        said = reader.read(_load(member, reader), progress) if found is None else found
+    if found is None:
+        keep(key, said, cache)
     return said
 
 
@@ -78,10 +81,25 @@ def member_reading(
         UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged.
     """
-    reading = reader.read_all(_load(member, reader), progress, stages)
-    if cache is not None:
-        keep(member_key(member, reader), reading.probabilities, cache)
+    with _verified_beside(member):
+        reading = reader.read_all(_load(member, reader), progress, stages)
+    keep(member_key(member, reader), reading.probabilities, cache)
     return reading
+
+
+@contextmanager
+def _verified_beside(member: Member) -> Iterator[None]:
+    """Compare the member's weights with its card while the block runs, and be done with it when the block ends.
+
+    Raises:
+        PoolError: If the weights are missing or damaged, whatever else went wrong in the block.
+    """
+    with ThreadPoolExecutor(1, "checksum") as thread:
+        verified = thread.submit(member.verified_checksum)
+        try:
+            yield
+        finally:
+            verified.result()
 
 
 def look_up(key: str, shape: tuple[int, int], reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
@@ -94,22 +112,22 @@ def look_up(key: str, shape: tuple[int, int], reader: ProbeReader, cache: ProbeC
         cache: Where to look; ``None`` finds nothing.
 
     Returns:
-        The same on every rank.
+        The same on every rank, on the reader's device.
     """
     found = cache.get(key, *shape) if cache is not None and rank() == 0 else None
     if not flag_from_rank_zero(found is not None, reader.device):
         return None
-    return from_rank_zero(torch.empty(shape) if found is None else found, reader.device)
+    return from_rank_zero(torch.empty(shape) if found is None else found, reader.device).to(reader.device)
 
 
 def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
-    """Put something into the cache, on rank zero."""
+    """Put something into the cache, on rank zero, while the caller goes on."""
     if cache is not None and rank() == 0:
-        cache.put(key, values)
+        cache.put_later(key, values)
 
 
 def _load(member: Member, reader: ProbeReader) -> Segmenter:
-    model = member.load_model(reader.device)
+    model = member.load_unverified(reader.device)
     if model.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
         raise UnfitMemberError(
             f"{member.card.architecture} needs images with sides of at least {model.minimum_side} pixels, but the "
@@ -119,7 +137,9 @@ def _load(member: Member, reader: ProbeReader) -> Segmenter:
 
 
 def member_key(member: Member, reader: ProbeReader) -> str:
-    """The cache key of a member's probabilities, after the weights on disk were compared with the card.
+    """The cache key of a member's probabilities, by the checksum on its card.
+
+    What is found by it or put there is the member's only if its weights have that checksum.
 
     Args:
         member: The member.
@@ -127,15 +147,13 @@ def member_key(member: Member, reader: ProbeReader) -> str:
 
     Returns:
         See :func:`prediction_key`.
-
-    Raises:
-        PoolError: If the weights are missing or damaged.
     """
     return prediction_key(
-        member.verified_checksum(),
+        member.card.checksum,
         member.card.architecture,
         reader.probe,
         reader.statistics,
         reader.image_size,
         reader.device.type,
+        reader.precision,
     )

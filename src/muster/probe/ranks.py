@@ -24,34 +24,34 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     """Add up a tensor over the processes.
 
     Args:
-        values: On the CPU, of the same shape on every rank.
+        values: Of the same shape on every rank.
         device: This rank's device, through which NCCL has to go.
 
     Returns:
-        The sum, on the CPU; exact where all ranks but one hold zeros.
+        The sum, where the values are; exact where all ranks but one hold zeros.
     """
     if world_size() == 1:
         return values
     moved = values.to(_exchange_device(device))
     dist.all_reduce(moved)
-    return moved.cpu()
+    return moved.to(values.device)
 
 
 def from_rank_zero(values: Tensor, device: torch.device) -> Tensor:
     """The tensor that rank zero holds.
 
     Args:
-        values: On the CPU, of the same shape and type on every rank; only rank zero's content counts.
+        values: Of the same shape and type on every rank; only rank zero's content counts.
         device: This rank's device.
 
     Returns:
-        Rank zero's values, on the CPU.
+        Rank zero's values, where this rank's are.
     """
     if world_size() == 1:
         return values
     moved = values.to(_exchange_device(device))
     dist.broadcast(moved, src=0)
-    return moved.cpu()
+    return moved.to(values.device)
 
 
 def flag_from_rank_zero(flag: bool, device: torch.device) -> bool:

@@ -1,127 +1,44 @@
 """What a member says at the probe pixels, without ever making a score map of the image's size.
 
-Axis names: ``pixels`` the probe pixels (of one image, or of all), ``source_classes`` the member's classes, ``h`` and
-``w`` the rows and columns of its own score map.
+Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from muster.data import ChannelStatistics, Split, fit_size
-from muster.data.loading import PreparedBatch, PreparedSplit
+from muster.data.loading import StoredBatch, stored_batches
+from muster.machine import free_bytes
 from muster.models import Segmenter
-from muster.models.prediction import predict_probabilities
+from muster.models.prediction import probabilities_of
+from muster.precision import forward_precision, resolve_precision
+from muster.probe.interpolation import PixelPlaces, read_batch
 from muster.probe.pixels import ProbeSet
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.probe.ranks import rank, world_size
+from muster.probe.reading import Reading, RowBuffer
 
 _KEPT_BYTES = 1 << 30
-"""Prepared images are kept for the next member if all of them fit into this much memory."""
+"""Prepared images are kept on a CPU for the next member if all of them fit into this much memory."""
 
-
-def read_pixels(
-    probabilities: Float[Tensor, "source_classes h w"],
-    rows: Int64[Tensor, " pixels"],
-    columns: Int64[Tensor, " pixels"],
-    size: tuple[int, int],
-) -> Float[Tensor, "pixels source_classes"]:
-    """Interpolate a map bilinearly at some pixels only.
-
-    Args:
-        probabilities: A map of any size.
-        rows: In coordinates of ``size``, on the map's device.
-        columns: Likewise.
-        size: Rows and columns that the map would be brought to.
-
-    Returns:
-        What ``torch.nn.functional.interpolate(..., size, mode="bilinear", align_corners=False)`` has at these pixels,
-        with exact coordinates: within 1e-6 of the map's range of what it gives for a map in double precision.
-    """
-    (upper_left, upper_right, lower_left, lower_right), across, down = read_corners(probabilities, rows, columns, size)
-    # From differences, so that a map without any is read as it is.
-    upper = upper_right.sub_(upper_left).mul_(across).add_(upper_left)
-    lower = lower_right.sub_(lower_left).mul_(across).add_(lower_left)
-    return lower.sub_(upper).mul_(down).add_(upper).T.contiguous()
-
-
-def read_corners(
-    maps: Float[Tensor, "source_classes h w"],
-    rows: Int64[Tensor, " pixels"],
-    columns: Int64[Tensor, " pixels"],
-    size: tuple[int, int],
-) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
-    """The four cells of a map that bilinear interpolation would mix at each pixel, not yet mixed.
-
-    Args:
-        maps: A map of any size.
-        rows: In coordinates of ``size``, on the map's device.
-        columns: Likewise.
-        size: Rows and columns that the map would be brought to.
-
-    Returns:
-        The cells above left, above right, below left and below right, each ``[source_classes, pixels]``; then how far
-        each pixel is from left to right and from top to bottom, ``[pixels]`` in 0..1.
-    """
-    height, width = maps.shape[1:]
-    dtype = torch.promote_types(maps.dtype, torch.float32)
-    top, bottom, down = _neighbours(rows, height, size[0], dtype)
-    left, right, across = _neighbours(columns, width, size[1], dtype)
-    flat = maps.flatten(1)
-    # Indexing with brackets gives the same ten times slower.
-    corners = tuple(flat.index_select(1, row * width + column) for row in (top, bottom) for column in (left, right))
-    return (corners[0], corners[1], corners[2], corners[3]), across, down
-
-
-def _neighbours(places: Tensor, length: int, wanted: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """The two cells of one axis next to each place, and how far it is from the first to the second.
-
-    The coordinate (place + 1/2) length / wanted - 1/2 is a fraction of whole numbers, so nothing is rounded before the
-    last division. torch's own kernels round on the way, each release and processor in its own manner.
-    """
-    whole = 2 * wanted
-    numerator = ((2 * places + 1) * length - wanted).clamp(min=0)
-    first = numerator.div(whole, rounding_mode="floor")
-    share = (numerator - first * whole).to(dtype) / whole
-    return first, (first + 1).clamp(max=length - 1), share
+_KEPT_PART, _READING_PART = 0.25, 0.5
+"""Parts of a GPU's free memory that prepared images may take, and what is read from one member."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """All that metrics ask of one member, from one pass; float32 on the CPU.
+class _Batch:
+    """Prepared images, with the probe pixels that lie in them."""
 
-    Attributes:
-        probabilities: Source probabilities at the probe pixels.
-        features: The map before the final classifier, interpolated at the probe pixels.
-        image_features: Its spatial mean, one row an image of :attr:`ProbeSet.images`.
-        stages: Per stage of the network, first to last, the spatial mean of its output for these images.
-    """
-
-    probabilities: Float32[Tensor, "pixels source_classes"]
-    features: Float32[Tensor, "_ dimensions"]
-    image_features: Float32[Tensor, "images dimensions"]
-    stages: tuple[Float32[Tensor, "images _"], ...]
-
-    @classmethod
-    def of_probabilities(cls, probabilities: Float32[Tensor, "pixels source_classes"]) -> Reading:
-        """A reading of which nothing else is wanted."""
-        nothing = torch.zeros(0, 0)
-        return cls(probabilities, nothing, nothing, ())
-
-    def summed_over_ranks(self, device: torch.device) -> Reading:
-        """Put the shares of all processes together."""
-        return Reading(
-            sum_over_ranks(self.probabilities, device),
-            sum_over_ranks(self.features, device),
-            sum_over_ranks(self.image_features, device),
-            tuple(sum_over_ranks(stage, device) for stage in self.stages),
-        )
+    images: Float32[Tensor, "b 3 h w"]
+    places: PixelPlaces
+    rows: Int64[Tensor, " b"]
+    """Place of each image among those that have probe pixels."""
 
 
 class ProbeReader:
@@ -130,11 +47,15 @@ class ProbeReader:
     Images of equal prepared size share a batch, wherever they are in the split. In a distributed run whole batches are
     dealt out: a batch then holds the same images whatever the number of processes, and the numbers are the same too.
 
+    Everything happens on one device: images are sent to it as bytes and are prepared there once for all members, and
+    what is read stays there, unless it takes more than half of the memory that is free.
+
     Attributes:
         probe: The probe set.
         statistics: What the images are normalised with.
         image_size: Longer side at which members see them, in pixels.
         device: Where members run.
+        precision: In which precision, see :data:`muster.precision.Precision`; never ``auto``.
         smallest_side: Least number of rows or columns that a member is shown, in pixels.
     """
 
@@ -147,6 +68,7 @@ class ProbeReader:
         device: torch.device | str = "cpu",
         batch_size: int = 16,
         num_workers: int = 0,
+        precision: str = "auto",
     ) -> None:
         """Plan the batches; nothing is read yet.
 
@@ -158,16 +80,22 @@ class ProbeReader:
             device: See the class.
             batch_size: Most images at a time.
             num_workers: Processes that read ahead.
+            precision: ``auto`` is bf16-mixed on a GPU that has it, and 32-true elsewhere. Probabilities are computed in
+                float32 whatever it is.
+
+        Raises:
+            ConfigError: If there is no such precision.
         """
         self.probe, self.statistics, self.image_size = probe, statistics, image_size
         self.device = torch.device(device)
-        self.num_workers = num_workers
-        self._pictures = PreparedSplit(split, statistics, image_size)
-        self._batches, prepared_bytes = _plan(probe, image_size, batch_size)
+        self.precision = resolve_precision(precision, self.device)
+        self._batches, self._prepared_bytes = _plan(probe, image_size, batch_size)
+        self._share = self._batches[rank() :: world_size()]
+        pin_memory = self.device.type == "cuda"
+        self._stored: Iterable[StoredBatch] = stored_batches(split, self._share, num_workers, pin_memory)
+        self._kept: list[_Batch] | None = None
         sides = (fit_size(*size, image_size) for size in probe.sizes)
         self.smallest_side = min(min(size) for size in sides)
-        self._keep = prepared_bytes / world_size() <= _KEPT_BYTES
-        self._kept: list[PreparedBatch] | None = None
 
     def read(
         self, model: Segmenter, progress: Callable[[int, int], None] | None = None
@@ -175,87 +103,130 @@ class ProbeReader:
         """What a model says at the probe pixels.
 
         Args:
-            model: In evaluation mode, on :attr:`device`.
+            model: In evaluation mode, on :attr:`device`. Its weights are laid out anew in memory (channels last).
             progress: Called after each batch of this process with how many are done and how many there are.
 
         Returns:
-            Probabilities on the CPU, the same on every rank. Not checked: a broken model gives NaN.
+            Probabilities, the same on every rank. Not checked: a broken model gives NaN.
         """
-        result = torch.zeros(len(self.probe), model.num_classes)
-        share = self._batches[rank() :: world_size()]
-        with _full_precision(self.device):
-            for done, batch in enumerate(self._prepared(share)):
-                for image, said in self._read_batch(model, batch):
-                    result[self.probe.pixels_of(image)] = said
-                if progress is not None:
-                    progress(done + 1, len(share))
-        return sum_over_ranks(result, self.device)
+        return self._read(model, progress, features=False, stages=False).probabilities
 
-    @torch.no_grad()
     def read_all(
         self, model: Segmenter, progress: Callable[[int, int], None] | None = None, stages: bool = True
     ) -> Reading:
         """What a model says at the probe pixels, and the features that it says it from.
 
         Args:
-            model: In evaluation mode, on :attr:`device`.
+            model: As for :meth:`read`.
             progress: As for :meth:`read`.
             stages: Whether what each stage makes of an image is wanted too; it takes a few percent of the time.
 
         Returns:
             The reading, the same on every rank. Not checked: a broken model gives NaN.
         """
-        reading = self._blank_reading(model, stages)
-        rows = {image: row for row, image in enumerate(self.probe.images)}
-        share = self._batches[rank() :: world_size()]
-        with _full_precision(self.device):
-            for done, batch in enumerate(self._prepared(share)):
-                images = batch.images.to(self.device)
-                maps, embeddings = model.features_and_embeddings(images) if stages else (model.features(images), [])
-                said, maps = model.score(maps).float().softmax(dim=1), maps.float()
-                for place, image in enumerate(batch.indices):
-                    pixels = self.probe.pixels_of(image)
-                    reading.probabilities[pixels] = self._at_pixels(said[place], image)
-                    reading.features[pixels] = self._at_pixels(maps[place], image)
-                places = [rows[image] for image in batch.indices]
-                reading.image_features[places] = maps.mean(dim=(2, 3)).cpu()
-                for stage, embedding in zip(reading.stages, embeddings, strict=True):
-                    stage[places] = embedding.float().cpu()
-                if progress is not None:
-                    progress(done + 1, len(share))
-        return reading.summed_over_ranks(self.device)
+        return self._read(model, progress, features=True, stages=stages)
 
-    def _blank_reading(self, model: Segmenter, stages: bool) -> Reading:
+    @torch.no_grad()
+    def _read(
+        self, model: Segmenter, progress: Callable[[int, int], None] | None, features: bool, stages: bool
+    ) -> Reading:
+        # Convolutions take a tenth to a third less time so, and a pixel's channels lie together for the interpolation.
+        model.to(memory_format=torch.channels_last)
+        with forward_precision(self.precision, self.device):
+            arrays = self._arrays(model, features, stages)
+            for done, batch in enumerate(self._prepared()):
+                maps, embeddings = (
+                    model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
+                )
+                arrays.probabilities.put(
+                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places)
+                )
+                if features:
+                    arrays.features.put(batch.places.into, read_batch(maps, batch.places))
+                    arrays.image_features.put(batch.rows, maps.mean(dim=(2, 3), dtype=torch.float32))
+                for stage, embedding in zip(arrays.stages, embeddings, strict=True):
+                    stage.put(batch.rows, embedding)
+                if progress is not None:
+                    progress(done + 1, len(self._share))
+        return arrays.whole().summed_over_ranks(self.device)
+
+    def _arrays(self, model: Segmenter, features: bool, stages: bool) -> _Arrays:
         """Zeros, to which every rank adds its share."""
-        pixels, images = len(self.probe), len(self.probe.images)
-        side = min(self.smallest_side, max(64, model.minimum_side))  # what comes out is as wide for any size
-        blank = torch.zeros(1, 3, side, side, device=self.device)
-        embeddings = model.stage_embeddings(blank) if stages else []
-        return Reading(
-            probabilities=torch.zeros(pixels, model.num_classes),
-            features=torch.zeros(pixels, model.feature_channels),
-            image_features=torch.zeros(images, model.feature_channels),
-            stages=tuple(torch.zeros(images, stage.shape[1]) for stage in embeddings),
+        widths: list[int] = []
+        if stages:  # asked of the network itself: a rank without a batch has to know too
+            side = min(self.smallest_side, max(64, model.minimum_side))  # what comes out is as wide for any size
+            blank = torch.zeros(1, 3, side, side, device=self.device)
+            widths = [stage.shape[1] for stage in model.stage_embeddings(blank)]
+        pixels, images = (len(self.probe), len(self.probe.images)) if features else (len(self.probe), 0)
+        dimensions = model.feature_channels if features else 0
+        needed = len(self.probe) * (model.num_classes + dimensions) * torch.float32.itemsize
+        fits = needed <= _READING_PART * free_bytes(self.device)
+        device = self.device if fits else torch.device("cpu")
+        return _Arrays(
+            RowBuffer(pixels, model.num_classes, device),
+            RowBuffer(pixels if features else 0, dimensions, device),
+            RowBuffer(images, dimensions, device),
+            [RowBuffer(images, width, device) for width in widths],
         )
 
-    def _at_pixels(self, maps: Float[Tensor, "channels h w"], image: int) -> Float[Tensor, "pixels channels"]:
-        pixels = self.probe.pixels_of(image)
-        rows, columns = (places[pixels].to(self.device) for places in (self.probe.rows, self.probe.columns))
-        return read_pixels(maps, rows, columns, self.probe.sizes[image]).cpu()
-
-    def _read_batch(self, model: Segmenter, batch: PreparedBatch) -> Iterator[tuple[int, Tensor]]:
-        maps = predict_probabilities(model, batch.images.to(self.device))
-        for image, probabilities in zip(batch.indices, maps, strict=True):
-            yield image, self._at_pixels(probabilities, image)
-
-    def _prepared(self, share: list[list[int]]) -> Iterable[PreparedBatch]:
+    def _prepared(self) -> Iterator[_Batch]:
+        """The batches of this process's share, kept for the next member if there is room."""
         if self._kept is not None:
-            return self._kept
-        loader = DataLoader(self._pictures, batch_sampler=share, num_workers=self.num_workers, collate_fn=_stack)
-        if not self._keep:
-            return loader
-        self._kept = list(loader)
-        return self._kept
+            yield from self._kept
+            return
+        limit = _KEPT_BYTES if self.device.type == "cpu" else _KEPT_PART * free_bytes(self.device)
+        keep, kept = self._prepared_bytes / world_size() <= limit, []
+        for stored, places, rows in zip(self._stored, self._places, self._rows, strict=True):
+            batch = _Batch(self._shown(stored), places, rows)
+            yield batch
+            if keep:
+                kept.append(batch)
+        if keep:
+            self._kept, self._stored = kept, ()  # what read ahead has done its work
+
+    def _shown(self, stored: StoredBatch) -> Float32[Tensor, "b 3 h w"]:
+        images = stored.prepared(self.statistics, self.image_size, self.device)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    @cached_property
+    def _places(self) -> list[PixelPlaces]:
+        """Of each batch of this process's share."""
+        sizes = torch.tensor(self.probe.sizes)
+        return [_places_in(self.probe, batch, sizes, self.device) for batch in self._share]
+
+    @cached_property
+    def _rows(self) -> list[Int64[Tensor, " b"]]:
+        """Likewise, places of the images among those that have probe pixels."""
+        rows = {image: row for row, image in enumerate(self.probe.images)}
+        return [torch.tensor([rows[image] for image in batch], device=self.device) for batch in self._share]
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrays:
+    """Those of a :class:`Reading` while they are filled."""
+
+    probabilities: RowBuffer
+    features: RowBuffer
+    image_features: RowBuffer
+    stages: list[RowBuffer]
+
+    def whole(self) -> Reading:
+        return Reading(
+            self.probabilities.whole(),
+            self.features.whole(),
+            self.image_features.whole(),
+            tuple(stage.whole() for stage in self.stages),
+        )
+
+
+def _places_in(probe: ProbeSet, batch: Sequence[int], sizes: Tensor, device: torch.device) -> PixelPlaces:
+    """The probe pixels of some images, on a device."""
+    into = torch.cat([torch.arange(probe.starts[image], probe.starts[image + 1]) for image in batch])
+    counts = torch.tensor([probe.starts[image + 1] - probe.starts[image] for image in batch])
+    heights, widths = sizes[list(batch)].repeat_interleave(counts, dim=0).T.contiguous()
+    images = torch.arange(len(batch)).repeat_interleave(counts)
+    columns = (images, probe.rows[into], probe.columns[into], heights, widths, into)
+    return PixelPlaces(*torch.stack(columns).to(device))
 
 
 def _plan(probe: ProbeSet, image_size: int, batch_size: int) -> tuple[list[list[int]], int]:
@@ -268,15 +239,3 @@ def _plan(probe: ProbeSet, image_size: int, batch_size: int) -> tuple[list[list[
     batches = [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
     values = sum(3 * height * width * len(group) for (height, width), group in groups.items())
     return batches, values * torch.float32.itemsize
-
-
-def _stack(items: list[tuple[int, Tensor, Tensor]]) -> PreparedBatch:
-    """A batch without its masks: labels are known already."""
-    return PreparedBatch([index for index, _, _ in items], torch.stack([image for _, image, _ in items]), [])
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[None]:
-    """No TF32: its error is a thousand times what scores may differ by between machines."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

@@ -1,4 +1,4 @@
-"""Where the members' predictions go as they are made: into memory, or onto disk if they are many.
+"""Where the members' predictions go as they are made: they stay on their device, or go to the host, or onto disk.
 
 Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
 """
@@ -13,9 +13,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from muster.machine import free_bytes
 from muster.scoring.prediction_store import PredictionStore, StoreWriter
 
 _PREFIX = "muster-store-"
@@ -25,11 +27,15 @@ _STALE_AFTER = 7 * 24 * 60 * 60
 _GIGABYTE = 1e9
 _FLOAT32_BYTES = 4
 
+_PART_OF_FREE = 0.5
+"""Of a GPU's memory that is free: networks and scores need room too."""
+
 
 class PredictionWriter:
     """Takes the predictions of one member after the other, and makes a store of them.
 
-    What does not fit into memory goes into a temporary folder, which is gone when the ``with`` block ends.
+    They stay on a GPU where all of them take at most half of the memory that is free there. What fits neither there nor
+    into the memory of the host goes into a temporary folder, which is gone when the ``with`` block ends.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class PredictionWriter:
         num_members: int,
         memory_gb: float,
         folder: Path | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Nothing is written before the ``with`` block is entered.
 
@@ -46,13 +53,17 @@ class PredictionWriter:
             labels: Target classes of the probe pixels.
             num_classes: Number of target classes.
             num_members: How many members will come at most.
-            memory_gb: Most that predictions may take in memory, in units of 10^9 bytes.
+            memory_gb: Most that predictions may take in the memory of the host, in units of 10^9 bytes.
             folder: Where to make the temporary folder; where the system puts such by default, or if nothing can be
                 written there. Those of runs that were killed are removed from there after a week.
+            device: Where predictions are made.
         """
         self._labels, self._num_classes, self._num_members = labels, num_classes, num_members
         needed = num_members * len(labels) * num_classes * _FLOAT32_BYTES
-        self._on_disk, self._folder = needed > memory_gb * _GIGABYTE, folder
+        made_on = torch.device(device)
+        stay = made_on.type != "cpu" and needed <= _PART_OF_FREE * free_bytes(made_on)
+        self._device = made_on if stay else torch.device("cpu")
+        self._on_disk, self._folder = not stay and needed > memory_gb * _GIGABYTE, folder
         self._kept: list[Tensor] = []
         self._temporary, self._writing = ExitStack(), ExitStack()
         self._writer: StoreWriter | None = None
@@ -80,7 +91,7 @@ class PredictionWriter:
             SelectionError: If the disk is full.
         """
         if self._writer is None:
-            self._kept.append(predictions)
+            self._kept.append(predictions.to(self._device))
         else:
             self._writer.add(predictions)
 

@@ -72,9 +72,9 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
     if predictor.name == "eep" and bool((groups != groups[0]).any()):
         said = cross_validated_eep(values["probs"], labels, groups, predictor.num_classes)
     truths = said.gather(1, labels[:, None])[:, 0].double().clamp(min=torch.finfo(said.dtype).smallest_normal)
-    pixels = np.bincount(groups.numpy())
-    sums = np.bincount(groups.numpy(), weights=truths.log().numpy())
-    return Honest(sums / pixels, pixels, iou_eep([said], labels))
+    images, logs = groups.cpu().numpy(), truths.log().cpu().numpy()
+    pixels = np.bincount(images)
+    return Honest(np.bincount(images, weights=logs) / pixels, pixels, iou_eep([said], labels))
 
 
 def is_constant(values: Float[Tensor, "pixels dimensions"]) -> bool:

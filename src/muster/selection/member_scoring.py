@@ -152,7 +152,8 @@ def score_members(
         PoolError: If the weights of a member are missing or damaged.
     """
     compared_with = None if reference is None else member_reading(reference, reader)
-    scored = ScoredMembers(shared=target_inputs(reader.probe, len(reader.probe.sizes), compared_with))
+    shared = target_inputs(reader.probe, len(reader.probe.sizes), compared_with, reader.device)
+    scored = ScoredMembers(shared=shared)
     if predictor.name == "eep" and request.counts_anew:
         scored.source_probabilities = lambda place: member_probabilities(scored.members[place], reader, cache)
     work = _Work(request, scored, members, reader, cache, predictor)
@@ -204,10 +205,11 @@ class _Work:
         Raises:
             UnfitMemberError: If it gives no numbers; then nothing was noted.
         """
-        labels, predictor = self.reader.probe.labels, self.predictor
+        predictor = self.predictor
         kept = predictor.kept(member, self.reader, self.cache)
         reading = self._read(member, self.request.needs | (set() if kept is not None else predictor.needs))
         inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
+        labels = inputs.values["labels"]
         try:
             said = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else kept
         except ValueError as error:
@@ -217,7 +219,8 @@ class _Work:
         self._note(member, found)
         self.scored.leeps[member.name] = leep_of(said, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
-        self.scored.tables[member.name] = class_given_source(reading.probabilities, labels, predictor.num_classes)
+        table = class_given_source(reading.probabilities, labels, predictor.num_classes)
+        self.scored.tables[member.name] = table.cpu()
         return said
 
     def finish(self) -> None:
@@ -252,7 +255,7 @@ class _Work:
 
     def _read_hardness_model(self, member: Member) -> Inputs:
         reading = self._read(member, self.request.needs)
-        return member_inputs(member, reading, self.scored.shared, self.request.needs)
+        return member_inputs(member, reading, self.scored.shared, self.request.needs).on_host
 
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
         """By metric: a score, what OSBORN compares, or which pixels are hard; metrics without any are dropped."""
@@ -270,12 +273,12 @@ class _Work:
         return found
 
     def _score(self, spec: MetricSpec, member: Member, inputs: Inputs) -> Score | NumpyArray | tuple[Any, NumpyArray]:
-        hard = None if spec.hard is None else self.hard.of(spec, member, inputs)
+        hard = None if spec.hard is None else self.hard.of(spec, member, inputs.on_host)
         if spec.kind == "ensemble":
             assert hard is not None  # others are scored together, later
             return self._mask(spec, hard, inputs)
-        values = inputs.values
         if spec.kind == "candidate":
+            values = inputs.on_host.values
             predicted = first_argmax(values["prediction"])
             source = values["source_features"], values["source_labels"]
             return osborn_of_member(*source, values["features"], predicted), predicted.numpy()
@@ -312,8 +315,9 @@ class _Work:
 
     def _mask(self, spec: MetricSpec, hardest: Tensor, inputs: Inputs) -> NumpyArray:
         is_image = spec.hard == "images"
-        pixels = hard_images_to_pixels(hardest, inputs.values["groups"]) if is_image else hardest
-        mask = np.zeros(len(inputs.values["labels"]), dtype=bool)
+        values = inputs.on_host.values
+        pixels = hard_images_to_pixels(hardest, values["groups"]) if is_image else hardest
+        mask = np.zeros(len(values["labels"]), dtype=bool)
         mask[pixels.numpy()] = True
         return mask
 

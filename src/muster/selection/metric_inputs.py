@@ -7,7 +7,8 @@ vector.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from muster.errors import PoolError, SelectionError
 from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
+
+_HOST = torch.device("cpu")
 
 _OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction"})
 _OF_IMAGES = frozenset({"image_features", "annotations", "reference", "target_layers"})
@@ -37,10 +40,15 @@ class Inputs:
     Attributes:
         values: By the names of :attr:`muster.metrics.Metric.needs`; ``groups`` is the row among ``images`` that each
             pixel is from, ``source_layers`` and ``target_layers`` are one array per stage of the network,
-            ``prediction`` is what the predictor makes of the member, once it is known.
+            ``prediction`` is what the predictor makes of the member, once it is known. All on one device.
     """
 
     values: Mapping[str, Any]
+
+    @cached_property
+    def on_host(self) -> Inputs:
+        """The same on the CPU, where metrics other than LEEP are computed; copied once, when first asked for."""
+        return Inputs({name: _moved(value, _HOST) for name, value in self.values.items()})
 
     def score(self, spec: MetricSpec, hard: Int[Tensor, " hardest"] | None = None) -> float | tuple[float, ...]:
         """Compute a metric of single members.
@@ -57,7 +65,8 @@ class Inputs:
         """
         # Only what the metric asks for is cut and reduced below, and what says which pixels are meant.
         wanted = {*spec.metric.needs, "labels", "groups"}
-        inputs = replace(self, values={name: value for name, value in self.values.items() if name in wanted})
+        given = self if spec.metric.name == "leep" else self.on_host
+        inputs = Inputs({name: value for name, value in given.values.items() if name in wanted})
         if hard is not None:
             inputs = inputs.of_pixels(hard) if spec.hard == "pixels" else inputs.of_images(hard)
         if spec.metric.most_pixels is not None:
@@ -69,21 +78,23 @@ class Inputs:
 
     def with_prediction(self, prediction: Float[Tensor, "pixels classes"]) -> Inputs:
         """The same with what the predictor makes of the member."""
-        return replace(self, values={**self.values, "prediction": prediction})
+        return Inputs({**self.values, "prediction": prediction})
 
     def of_pixels(self, pixels: Int[Tensor, " chosen"]) -> Inputs:
         """The same for some of the pixels; what is known of images stays."""
-        return replace(self, values={n: v[pixels] if n in _OF_PIXELS else v for n, v in self.values.items()})
+        chosen = pixels.to(self.values["labels"].device)
+        return Inputs({n: v[chosen] if n in _OF_PIXELS else v for n, v in self.values.items()})
 
     def of_images(self, images: Int[Tensor, " chosen"]) -> Inputs:
         """The same for some of the images and their pixels."""
+        images = images.to(self.values["labels"].device)
         chosen = {
             name: [layer[images] for layer in value] if name == "target_layers" else value[images]
             for name, value in self.values.items()
             if name in _OF_IMAGES
         }
         of_pixels = self.of_pixels(hard_images_to_pixels(images, self.values["groups"]))
-        return replace(of_pixels, values={**of_pixels.values, **chosen})
+        return Inputs({**of_pixels.values, **chosen})
 
     def thinned(self, pixels: int) -> Inputs:
         """The same for a seeded choice of at most so many pixels."""
@@ -100,33 +111,38 @@ class Inputs:
         """
         names = {"features", "image_features", "reference"} & set(self.values)
         reduced = {n: reduce_dimensions(self.values[n], min(dimensions, *self.values[n].shape)) for n in names}
-        return replace(self, values={**self.values, **reduced})
+        return Inputs({**self.values, **reduced})
 
 
-def target_inputs(probe: ProbeSet, target_images: int, reference: Reading | None) -> dict[str, Any]:
+def target_inputs(
+    probe: ProbeSet, target_images: int, reference: Reading | None, device: torch.device = _HOST
+) -> dict[str, Any]:
     """What all members share.
 
     Args:
         probe: The probe set.
         target_images: Number of the target's training images.
         reference: What a model trained on the target makes of the images, if some metric asks for it.
+        device: Where members are read.
 
     Returns:
         Values for :class:`Inputs`.
     """
     rows = torch.full((len(probe.sizes),), -1)
     rows[list(probe.images)] = torch.arange(len(probe.images))
-    shared = {
+    shared: dict[str, Any] = {
         "labels": probe.labels,
         "groups": rows[probe.image_of_pixel],
         "annotations": probe.class_shares[list(probe.images)],
         "target_images": target_images,
     }
-    return shared if reference is None else {**shared, "reference": reference.image_features}
+    if reference is not None:
+        shared["reference"] = reference.image_features
+    return {name: _moved(value, device) for name, value in shared.items()}
 
 
 def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], needs: frozenset[str]) -> Inputs:
-    """Put together what metrics ask of one member.
+    """Put together what metrics ask of one member, on the device of its reading.
 
     Args:
         member: Its source sample is read if need be.
@@ -146,7 +162,17 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
     }
     if needs & NEED_SOURCE:
         values |= _source_values(member)
-    return Inputs(values | _card_values(member))
+    device = reading.probabilities.device
+    return Inputs({name: _moved(value, device) for name, value in (values | _card_values(member)).items()})
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A tensor or a list of tensors on a device; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        return [each.to(device) for each in value]
+    return value
 
 
 def _card_values(member: Member) -> dict[str, Any]:

@@ -186,6 +186,8 @@ class SelectionRecord:
         max_inference_seconds: Most seconds that its members could take for one image, likewise.
         resamples: Bootstrap samples that were asked for.
         device: What members ran on.
+        precision: In which precision they ran: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of
+            before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
     """
 
@@ -235,6 +237,7 @@ class SelectionRecord:
     max_inference_seconds: float | None = None
     resamples: int = 0
     device: str = ""
+    precision: str = ""
     date: str = ""
 
     @property

@@ -114,6 +114,7 @@ def selection_of(
         train_contents=content_prefixes(looked_at.split),
         checksums={name: looked_at.pool[name].card.checksum for name in names},
         device=device_label(reader.device),
+        precision=reader.precision,
         ranking=ranking,
         tables={name: scored.tables[name] for name in chosen},
     )

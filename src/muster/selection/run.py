@@ -40,6 +40,7 @@ from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, MetricSpec
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, Pool, TargetContent, reason_to_bar
+from muster.precision import Precision, resolve_precision
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
@@ -85,6 +86,7 @@ class SelectOptions(TypedDict, total=False):
     device: torch.device | str
     batch_size: int
     num_workers: int
+    precision: Precision
     cache_dir: Path | None
     cache_gb: float
     memory_gb: float
@@ -117,6 +119,7 @@ def select(
     device: torch.device | str = "auto",
     batch_size: int = 16,
     num_workers: int = 0,
+    precision: Precision = "auto",
     cache_dir: Path | None = None,
     cache_gb: float = 5.0,
     memory_gb: float = 4.0,
@@ -167,11 +170,13 @@ def select(
         device: Where members run; ``"auto"`` takes a GPU if there is one.
         batch_size: Most images at a time.
         num_workers: Processes that read images ahead.
+        precision: Of the members' forward passes: ``"auto"`` is ``"bf16-mixed"`` on a GPU that has it, and
+            ``"32-true"`` elsewhere. Probabilities, predictors and scores are computed in float32 or float64.
         cache_dir: Where predictions are kept for the next time; by default ``$MUSTER_CACHE``, or else
             ``~/.cache/muster/probe``.
         cache_gb: Most that the cache may hold, in units of 10^9 bytes; 0 switches it off.
-        memory_gb: Most that the members' predictions may take in memory, likewise; more is put on disk, beside the
-            cache, while the search runs.
+        memory_gb: Most that the members' predictions may take in the memory of the host, likewise; more is put on disk,
+            beside the cache, while the search runs. They stay on a GPU that made them if they fit there.
         progress: Told how far the work is.
         cancel: Asked whether to go on, once all members were looked at. If not, the choice rests on what was computed
             by then, and says so (``fraction``, ``interrupted``, ``search.completeness``).
@@ -205,6 +210,7 @@ def select(
     require_real("memory_gb", memory_gb)
     require_whole("num_workers", num_workers, 0, MOST_PROCESSES)
     runs_on = resolve_device(device)
+    resolve_precision(precision, runs_on)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, data_root)
     warn_of_shared_images(dataset)
@@ -221,7 +227,7 @@ def select(
     split = cached(dataset.train.subset(count, seed))
     probe = draw_probe_set(split, pixels_per_image, seed)
     judge_labels(split, (probe.class_shares > 0).sum(dim=0).tolist())
-    reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers)
+    reader = ProbeReader(split, probe, channel_statistics(split), seen_at, runs_on, batch_size, num_workers, precision)
     cache_folder = cache_dir or default_cache_folder()
     predictor = _usable(predictor, probe)
     classes = Predictor(predictor, dataset.spec.num_classes)
@@ -233,7 +239,12 @@ def select(
         cache = stack.enter_context(_probe_cache(cache_folder, cache_gb, memory_gb, read_twice))
         writer = stack.enter_context(
             PredictionWriter(
-                probe.labels, dataset.spec.num_classes, len(eligible), memory_gb, cache_folder if cache_gb > 0 else None
+                probe.labels,
+                dataset.spec.num_classes,
+                len(eligible),
+                memory_gb,
+                cache_folder if cache_gb > 0 else None,
+                runs_on,
             )
         )
         scored = score_members(eligible, reader, cache, request, classes, writer.add, trained_on_target, progress)
@@ -280,13 +291,15 @@ def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
 @contextmanager
 def _probe_cache(folder: Path, limit_gb: float, memory_gb: float, read_twice: bool) -> Iterator[ProbeCache | None]:
     """The cache that was asked for; or one that goes when the work is done, if members would have to be run again."""
-    if limit_gb > 0:
-        yield ProbeCache(folder, limit_gb)
-    elif read_twice:
-        with TemporaryDirectory(prefix="muster-") as temporary:
-            yield ProbeCache(Path(temporary), memory_gb)
-    else:
-        yield None
+    with ExitStack() as stack:
+        cache: ProbeCache | None = None
+        if limit_gb > 0:
+            cache = ProbeCache(folder, limit_gb)
+        elif read_twice:
+            cache = ProbeCache(Path(stack.enter_context(TemporaryDirectory(prefix="muster-"))), memory_gb)
+        if cache is not None:
+            stack.callback(cache.finish)
+        yield cache
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
