@@ -41,7 +41,9 @@ from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.selection import member_scoring, predictors, run
 from muster.tracking.loggers import close_loggers, make_logger
 from muster.training.clock import Clock
-from muster.training.fitting import FitData, Hardware, fit
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 

@@ -19,7 +19,7 @@ from muster.errors import ConfigError
 from muster.execution.pool_training import train_pool
 from muster.execution.progress import TrainingProgress
 from muster.outputs import POOL, mark
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
 from muster.training.settings import SourceSettings
 from tests.helpers import at_work_elsewhere

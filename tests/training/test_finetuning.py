@@ -23,6 +23,7 @@ from muster.pool import Pool, software_versions
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.selection import Selection
 from muster.selection.run import select
+from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
 from muster.training.ensemble import Ensemble
 from muster.training.evaluation import confusion_matrices, mean_iou, model_predictor
@@ -44,7 +45,7 @@ from muster.training.finetuning import (
     with_baseline,
     write_results,
 )
-from muster.training.fitting import CHECKPOINT, Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 from tests.helpers import make_pool

@@ -28,8 +28,9 @@ from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
+from muster.training.checkpoints import CHECKPOINT
 from muster.training.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
-from muster.training.fitting import CHECKPOINT, Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import SourceSettings
 from muster.training.source import SPLITS, WORK, MemberJob, train_member

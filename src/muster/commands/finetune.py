@@ -53,7 +53,7 @@ from muster.training.finetuning import (
     with_baseline,
     write_results,
 )
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 

@@ -17,7 +17,7 @@ from muster.execution.progress import TrainingProgress
 from muster.outputs import Inputs, only_helps
 from muster.pool import Pool, verify_pool
 from muster.tracking.loggers import LoggerKind
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
 from muster.training.settings import SourceSettings, idle_settings
 

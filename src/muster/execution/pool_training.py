@@ -26,7 +26,7 @@ from muster.execution.worker import job_as_text
 from muster.files import atomic_write, remove_partial, write_yaml
 from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.source import WORK, MemberJob
 
 FAILURES = "failures.yaml"

@@ -44,7 +44,7 @@ from muster.training.finetuning import (
     require_fittable,
     target_data,
 )
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings
 

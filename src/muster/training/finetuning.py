@@ -24,10 +24,13 @@ from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, cho
 from muster.report.images import class_counts, shrink
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
 from muster.training.ensemble import Ensemble
 from muster.training.evaluation import SplitCounts, class_ious, count_split, mean_iou
-from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.head import learn_head
 from muster.training.head_training import fit_head
 from muster.training.intervals import DRAWS, LEVEL

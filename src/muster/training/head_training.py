@@ -21,8 +21,10 @@ from muster.data import VOID, PreparedSplit, Split
 from muster.files import plain
 from muster.models import upsample_probabilities
 from muster.report.records import LEARNED_HEAD
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
-from muster.training.fitting import Hardware, fit_alone, keep_checkpoint_of
+from muster.training.fitting import fit_alone
+from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
 from muster.training.settings import HeadSettings
 

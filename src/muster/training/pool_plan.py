@@ -16,7 +16,7 @@ from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
 from muster.tracking.loggers import LoggerKind
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.settings import Loss, Schedule, SourceSettings
 from muster.training.source import MemberJob
 

@@ -18,9 +18,12 @@ from muster.errors import DatasetError
 from muster.files import plain
 from muster.models import predict_probabilities, upsample_probabilities
 from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
 from muster.training.evaluation import confusion_of, mean_iou
-from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.settings import TrainingSettings
 

@@ -13,7 +13,7 @@ from muster.probe.timing import inference_seconds
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
 from muster.training.ensemble import Ensemble
 from muster.training.evaluation import SplitCounts, mean_iou
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.intervals import bootstrap_mious, percentile_interval
 from muster.training.modules import EnsembleTraining
 
