@@ -16,8 +16,9 @@ from callbacks.selection import recorded_selection
 from muster.data import VOID, Dataset, Split, channel_statistics
 from muster.errors import ConfigError, SelectionError
 from muster.models import Segmenter, build_model
+from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
-from muster.training.evaluation import confusion_matrices, mean_iou, model_predictor
+from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.fit_data import FitData, _ValidationShare
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware

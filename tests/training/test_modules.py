@@ -12,11 +12,12 @@ from torch.nn import functional
 from muster.data import VOID, Dataset, channel_statistics
 from muster.errors import ConfigError
 from muster.pool import Pool
+from muster.tasks.segmentation import Loss, segmentation_loss
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed, segmentation_loss
-from muster.training.settings import Loss, SourceSettings, TrainingSettings
+from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed
+from muster.training.settings import SourceSettings, TrainingSettings
 from tests.helpers import make_member
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=3)

@@ -33,17 +33,18 @@ from muster.report import (
     write_finetuning_report,
     write_selection_report,
 )
+from muster.report.finetuned_images import finetuned_pictures
 from muster.selection.record import RECORD, Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import TrainImages, resolve_train_images, usual_image_size
-from muster.tracking import LoggerKind, close_loggers, log_tables, make_logger
+from muster.tracking import LoggerKind, close_loggers, make_logger
+from muster.tracking.tables import log_tables
 from muster.training.clock import Clock
 from muster.training.finetuning import (
     ENSEMBLE,
     TargetData,
     build_ensemble,
     evaluate,
-    finetuned_pictures,
     fit_members,
     forget_checkpoint,
     load_members,
@@ -315,7 +316,7 @@ def _conclude(
     result = summarise(
         selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )
-    pictures = finetuned_pictures(ensemble, plan.target, hardware)
+    pictures = finetuned_pictures(ensemble, plan.target)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
         write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")

@@ -18,8 +18,8 @@ from muster.report.comparison import (
     result_label,
     resumed_text,
 )
-from muster.report.records import FinetuneResult
 from muster.report.tables import cost_label, count_label, result_names
+from muster.training.results import FinetuneResult
 
 
 def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> None:

@@ -20,23 +20,23 @@ from muster.files import atomic_write, plain, write_yaml
 from muster.machine import device_label, now
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
-from muster.report.images import class_counts, shrink
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
+from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
+from muster.training.costs import measure_costs
 from muster.training.ensemble import Ensemble
-from muster.training.evaluation import SplitCounts, class_ious, count_split, mean_iou
+from muster.training.evaluation import SplitCounts, count_split
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.head import learn_head
 from muster.training.head_training import fit_head
-from muster.training.intervals import DRAWS, LEVEL
+from muster.training.intervals import DRAWS, LEVEL, differences_to, miou_intervals
 from muster.training.modules import EnsembleTraining
 from muster.training.rates import Trials, choose_rates
-from muster.training.results import confusion_table, differences_to, measure_costs, miou_intervals
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, confusion_table
 from muster.training.settings import HeadSettings, TrainingSettings
 
 WORK = "work"
@@ -342,23 +342,3 @@ def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining
 def forget_checkpoint(folder: Path) -> None:
     """Delete what was kept for going on, once everything else is written."""
     shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
-@torch.no_grad()
-def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[Picture]:
-    """A few test images with what each member and the ensemble say there."""
-    test = target.dataset.test
-    some = test.subset(100, seed=0)
-    places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
-    pictures = []
-    for place in places:
-        sample = shrink(some[place])
-        size = (sample.mask.shape[0], sample.mask.shape[1])
-        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
-        maps = ensemble.member_maps(image.to(hardware.resolved_device()))
-        alone = {
-            name: upsample_probabilities(scores.softmax(dim=1), size)[0]
-            for name, scores in zip(ensemble.names, maps, strict=True)
-        }
-        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
-    return pictures

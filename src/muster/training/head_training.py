@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import VOID, PreparedSplit, Split
 from muster.files import plain
 from muster.models import upsample_probabilities
-from muster.report.records import LEARNED_HEAD
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_alone
 from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
+from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings
 
 CURVE = f"loss/{LEARNED_HEAD}"

@@ -12,17 +12,16 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import VOID
 from muster.errors import MusterError
 from muster.models import Segmenter, upsample_probabilities
-from muster.training.evaluation import mean_iou
-from muster.training.settings import Loss, TrainingSettings
+from muster.tasks.segmentation import mean_iou, segmentation_loss
+from muster.training.settings import TrainingSettings
 
 HISTORY_EVERY = 20
 """Steps between two points of the training curve, and between two looks for a loss that is not finite."""
@@ -30,49 +29,6 @@ HISTORY_EVERY = 20
 
 class TrainingDivergedError(MusterError):
     """A training loss became infinite or NaN."""
-
-
-def segmentation_loss(
-    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], loss: Loss = "scores"
-) -> Float[Tensor, ""]:
-    """Cross-entropy of a bilinearly upsampled prediction, averaged over the pixels that are not void.
-
-    Args:
-        scores: At the model's own resolution, before softmax.
-        masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
-        loss: What is upsampled: ``scores``, or ``probabilities`` after softmax at the model's own resolution. A true
-            class whose probability underflows counts as the smallest normal number, and nothing is learned there.
-
-    Returns:
-        The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
-        it over the processes is the mean over the pixels of all of them.
-
-    Source:
-        ``probabilities`` is Mensink et al., Factors of Influence, 2021, eq. A.1 in the order of figure A.3a. As printed
-        it lacks the minus sign and divides by all pixels, the unlabelled ones included; here it is their mean.
-    """
-    size = masks.shape[-2:]
-    if loss == "probabilities":
-        probabilities = upsample_probabilities(scores.float().softmax(dim=1), (size[0], size[1]))
-        logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-        total = functional.nll_loss(logarithms, masks, ignore_index=VOID, reduction="sum")
-    else:
-        upsampled = functional.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
-        total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
-    return total / _labelled_pixels(masks).clamp(min=1)
-
-
-def _labelled_pixels(masks: Tensor) -> Tensor:
-    """Labelled pixels of the batch; in a distributed fit the mean over the processes.
-
-    There gradients are averaged over the processes, so dividing by each one's own count would weigh pixels by how
-    much padding happened to lie beside them.
-    """
-    count = (masks != VOID).sum().float()
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        count /= dist.get_world_size()
-    return count
 
 
 def _everywhere(holds: Tensor) -> list[bool]:

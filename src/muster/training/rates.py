@@ -18,9 +18,9 @@ from muster.errors import DatasetError
 from muster.files import plain
 from muster.models import predict_probabilities, upsample_probabilities
 from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
-from muster.training.evaluation import confusion_of, mean_iou
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware

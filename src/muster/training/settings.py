@@ -9,11 +9,9 @@ from typing import Literal, TypeAlias
 from muster.data import SIDE_MULTIPLE, fit_size
 from muster.errors import ConfigError
 from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
+from muster.tasks.segmentation import Loss
 
 Schedule = Literal["step", "poly"]
-
-Loss: TypeAlias = Literal["scores", "probabilities"]
-"""What is brought to the size of the mask before the loss is taken."""
 
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
