@@ -140,7 +140,7 @@ def fit_members(
         assert reload is not None  # whoever lets a user give rates passes it
         description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
     keep_checkpoint_of(folder / WORK, plain(description))
-    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
+    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
@@ -168,7 +168,7 @@ def _choose_rates(
         target.train,
         target.statistics,
         target.image_size,
-        hardware.num_workers,
+        hardware.resolved_num_workers(),
         folder / WORK,
         description,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -13,9 +15,11 @@ from muster.data import (
     PreparedSplit,
     Split,
     TrainingStream,
-    TrainingTransform,
     make_loader,
+    normalise_crops,
+    preload,
 )
+from muster.tasks.segmentation import TrainingTransform
 from muster.training.settings import TrainingSettings
 
 
@@ -23,7 +27,10 @@ class FitData(pl.LightningDataModule):
     """Random crops of the training images; whole validation images.
 
     The crops of step t depend on the seed and t alone, so a fit that is taken up again at step t sees what it
-    would have seen.
+    would have seen. Crops are read and moved in whole numbers, and normalised on the device of the fit.
+
+    Attributes:
+        channels_last: Whether the channels of a place lie side by side in the batches; a fit sets it.
     """
 
     def __init__(
@@ -50,19 +57,37 @@ class FitData(pl.LightningDataModule):
         super().__init__()
         self.train, self.statistics, self.image_size, self.settings = train, statistics, image_size, settings
         self.num_workers, self.validation, self.validate_every = num_workers, validation, validate_every
+        self.channels_last = False
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """The steps that are left, this process's share of each."""
         chosen = self.settings
         transform = TrainingTransform(
             self.statistics, self.image_size, chosen.crop_for(self.image_size), chosen.scale_range
         )
-        stream = TrainingStream(self.train, transform, chosen.steps, chosen.batch_size, chosen.seed)
+        stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
+        if self.num_workers and trainer.global_step < chosen.steps:
+            preload(self.train)
         return make_loader(
-            stream, chosen.batch_size, trainer.global_step, trainer.global_rank, trainer.world_size, self.num_workers
+            stream,
+            chosen.batch_size,
+            trainer.global_step,
+            trainer.global_rank,
+            trainer.world_size,
+            self.num_workers,
+            pin_memory=_feeds_a_gpu(trainer),
         )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Normalise crops where they are now; validation images come normalised."""
+        if len(batch) == 2:
+            images, masks = batch
+        else:
+            crops, masks, boxes = batch
+            images, masks = normalise_crops(crops, boxes, self.statistics), masks.long()
+        return (images.contiguous(memory_format=torch.channels_last) if self.channels_last else images), masks
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
         """Whole images one by one, because each has its own size; this process's share of them."""
@@ -72,7 +97,18 @@ class FitData(pl.LightningDataModule):
         images = _ValidationShare(
             self.validation, self.statistics, self.image_size, trainer.global_rank, trainer.world_size
         )
-        return DataLoader(images, batch_size=1, collate_fn=_one_image, num_workers=self.num_workers)
+        return DataLoader(
+            images,
+            batch_size=1,
+            collate_fn=_one_image,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,  # validation comes again and again
+            pin_memory=_feeds_a_gpu(trainer),
+        )
+
+
+def _feeds_a_gpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cuda"
 
 
 class _ValidationShare(Dataset[tuple[Tensor, Tensor]]):

@@ -49,6 +49,7 @@ def fit(
         KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
+    data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(settings, hardware.processes())
     checkpoint = folder / CHECKPOINT
@@ -69,7 +70,7 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops()],
+        callbacks=[keep, *callbacks, TakesCrops(), *([ChannelsLast()] if data.channels_last else [])],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
@@ -77,7 +78,8 @@ def fit(
         enable_model_summary=False,
     )
     try:
-        _run(trainer, module, data, checkpoint)
+        with hardware.fast_products():
+            _run(trainer, module, data, checkpoint)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -86,6 +88,14 @@ def fit(
             f"crop_size ({settings.crop_for(data.image_size)} now) helps."
         ) from error
     return trainer
+
+
+class ChannelsLast(Callback):
+    """Lays the weights of a module out as its images are; it comes after whatever chooses members."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002 (a hook's)
+        """Change the layout before anything else holds the weights."""
+        pl_module.to(memory_format=torch.channels_last)
 
 
 def fit_alone(
@@ -152,5 +162,4 @@ def _run(trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningData
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether memory was short; torch has a class for that on a GPU, but only words on the CPU."""
-    said = str(error)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in said
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

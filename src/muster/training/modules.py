@@ -65,6 +65,7 @@ class EnsembleTraining(pl.LightningModule):
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
         held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
+        compiles: Whether members are compiled before the first step; a fit sets it.
     """
 
     def __init__(
@@ -95,6 +96,8 @@ class EnsembleTraining(pl.LightningModule):
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
+        self.compiles = False
+        self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # no modules, so that no weight is saved twice
         self._confusions = nn.ModuleList()
 
     @property
@@ -144,10 +147,17 @@ class EnsembleTraining(pl.LightningModule):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                losses.append(segmentation_loss(member(images), masks, self.settings.loss))
+                scores = self._forward_of(name, member)(images)
+                losses.append(segmentation_loss(scores, masks, self.settings.loss))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
+
+    def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
+        """The member, or what it is compiled to; only for crops, which are all of one size."""
+        if self.compiles and name not in self._compiled:
+            self._compiled[name] = torch.compile(member)
+        return self._compiled.get(name, member)
 
     @contextmanager
     def _own_randomness(self, name: str, member: nn.Module) -> Iterator[None]:

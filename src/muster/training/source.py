@@ -127,7 +127,13 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
-        train, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
+        train,
+        statistics,
+        settings.image_size,
+        settings,
+        job.hardware.resolved_num_workers(),
+        held,
+        settings.validate_every,
     )
     loggers = make_logger(job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, plain(asdict(job)))
     clock = Clock(progress)
