@@ -7,21 +7,25 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import count as numbers
 from pathlib import Path
 
 import torch
 
+from muster.data import open_dataset
 from muster.errors import ConfigError, PoolError
 from muster.execution.jobs import Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import available_cores, visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
 from muster.files import atomic_write, parse_record, plain, remove_partial, write_yaml
+from muster.models import build_model
 from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.hardware import Hardware
+from muster.training.sharing import training_bytes, workers_per_gpu
 from muster.training.source import WORK, MemberJob, train_member
 
 FAILURES = "failures.yaml"
@@ -66,7 +70,7 @@ def train_pool(
 
     Args:
         jobs: The members, all of one pool.
-        workers: Processes side by side; by default one a GPU, or one a core (see :func:`default_workers`).
+        workers: Processes side by side; by default as many as devices and cores take (see :func:`default_workers`).
         progress: Shows how far it is.
         configuration: The resolved configuration, saved as config.yaml.
         patience: Seconds to wait for another process that is at work on the pool.
@@ -93,14 +97,16 @@ def train_pool(
             partial.write_text(configuration, "utf-8")
         outcome = PoolOutcome()
         waiting = [job for job in jobs if not _finished(job, outcome)]
-        count = min(workers or default_workers(hardware), max(1, len(waiting)))
+        count = min(workers or default_workers(waiting, hardware), max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
         progress.begin(
             {job.name: job.settings.total_steps for job in waiting}, f"Training {len(waiting)} members{there}."
         )
         gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
         executor = LocalProcesses(worker_environments(count, hardware.devices, gpus), lock, hardware.devices > 1)
+        readers = hardware.resolved_num_workers(beside=count)
         for job in waiting:
+            job = replace(job, hardware=replace(hardware, num_workers=readers))
             executor.submit(Job(job.name, TASK, json.dumps(plain(asdict(job))), job.work))
         executor.run(_Told(outcome, progress))
         (pool / FAILURES).unlink(missing_ok=True)
@@ -111,15 +117,43 @@ def train_pool(
     return outcome
 
 
-def default_workers(hardware: Hardware) -> int:
+def default_workers(jobs: Sequence[MemberJob], hardware: Hardware) -> int:
     """How many members to train side by side.
 
-    On GPUs one process for each ``devices`` of them. On a CPU one single-threaded process a core: small models
+    On GPUs one process for each ``devices`` of them, and where a member takes a single one, as many on each as
+    :func:`muster.training.sharing.workers_per_gpu` says. On a CPU one single-threaded process a core: small models
     leave most of a second thread idle, so two members side by side are done sooner than one after the other.
+
+    Args:
+        jobs: The members yet to be trained.
+        hardware: What to compute on.
     """
-    if hardware.resolved_device() == "cuda":
-        return max(1, torch.cuda.device_count() // hardware.devices)
-    return max(1, available_cores() // hardware.devices)
+    if hardware.resolved_device() != "cuda":
+        return max(1, available_cores() // hardware.devices)
+    gpus = torch.cuda.device_count()
+    if hardware.devices > 1:
+        return max(1, gpus // hardware.devices)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    return gpus * workers_per_gpu(memory_of(jobs), memory, available_cores(), gpus)
+
+
+def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
+    """What each member takes on a GPU while it is trained, in bytes; each kind of network is built once for it."""
+    classes = {reference: open_dataset(reference).spec.num_classes for reference in {job.dataset for job in jobs}}
+
+    @cache
+    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: int) -> int:
+        return training_bytes(build_model(architecture, num_classes), batch_size, crop_size)
+
+    return [
+        needed(
+            job.architecture,
+            classes[job.dataset],
+            job.settings.batch_size,
+            job.settings.crop_for(job.settings.image_size),
+        )
+        for job in jobs
+    ]
 
 
 def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
