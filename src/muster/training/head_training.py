@@ -100,7 +100,7 @@ class HeadTraining(pl.LightningModule):
         """SGD with momentum, and the schedule of the settings, step by step."""
         chosen = self.settings
         optimizer = torch.optim.SGD(self.head.parameters(), chosen.learning_rate, chosen.momentum)
-        return with_schedule(optimizer, chosen.rate_factor)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
 def head_loss(
