@@ -68,7 +68,7 @@ ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
 
 OTHER_THAN_PREDICTION = (
     *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
-    *("hardware.devices", "hardware.precision", "hardware.num_workers"),
+    *("hardware.devices", "hardware.num_workers", "hardware.channels_last", "hardware.compile"),
 )
 """Options that have nothing to do with prediction."""
 
@@ -140,9 +140,9 @@ def finetune(
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or predictions_folder(fitted, predict)
         device = hardware.resolved_device()
-        resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
+        resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
         ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
-        return predict_folder(predict, fitted, folder, device, console, ran)
+        return predict_folder(predict, fitted, folder, device, console, ran, hardware.precision)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
     if target is not None and pool is None and selection is None:

@@ -36,7 +36,8 @@ def measure_costs(
     """
     device = hardware.resolved_device()
     models = module.models
-    seconds_of = _shortest_seconds(models, size, device)
+    with hardware.autocast():
+        seconds_of = _shortest_seconds(models, size, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)

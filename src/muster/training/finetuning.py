@@ -216,6 +216,7 @@ def build_ensemble(
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
+    ensemble.precision = hardware.resolved_precision()
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble
@@ -246,7 +247,8 @@ def evaluate(
         return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
 
     test = target.dataset.test
-    return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+    with hardware.autocast():
+        return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
 
 
 def summarise(

@@ -96,10 +96,7 @@ class Hardware:
 
     def resolved_precision(self) -> str:
         """The precision that ``auto`` means here."""
-        if self.precision != "auto":
-            return self.precision
-        has_bf16 = self.resolved_device() == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16-mixed" if has_bf16 else "32-true"
+        return resolve_precision(self.resolved_device(), self.precision)
 
     def resolved_num_workers(self, beside: int = 1) -> int:
         """The processes that read images for one device.
@@ -146,6 +143,14 @@ class Hardware:
             yield
         finally:
             torch.set_float32_matmul_precision(before)
+
+
+def resolve_precision(device: torch.device | str, precision: Precision = "auto") -> str:
+    """The precision that ``auto`` means on a device: bf16-mixed on a GPU that has it, and 32-true elsewhere."""
+    if precision != "auto":
+        return precision
+    has_bf16 = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has_bf16 else "32-true"
 
 
 def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[object]:

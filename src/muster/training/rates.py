@@ -106,7 +106,9 @@ def choose_rates(
         begin_fit(callbacks, number * settings.steps)
         fit(module, data, folder, hardware, callbacks)
         names = module.names
-        for name, value in held_out_mious(module, held, trials, hardware.resolved_device()).items():
+        with hardware.autocast():
+            found = held_out_mious(module, held, trials, hardware.resolved_device())
+        for name, value in found.items():
             reached.setdefault(name, {})[rate] = value
     begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
     chosen = {name: _best(name, values) for name, values in reached.items()}
