@@ -14,7 +14,7 @@ from muster.data import Split, open_dataset
 from muster.data.worlds import WORLD_NAMES
 from muster.models import build_model
 from muster.probe import read_pixels
-from muster.training.modules import segmentation_loss
+from muster.tasks.segmentation import segmentation_loss
 
 
 def worlds(images: int = 10, repetitions: int = 5) -> dict[str, dict[str, float]]:

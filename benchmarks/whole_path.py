@@ -41,8 +41,10 @@ from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.selection import member_scoring, predictors, run
 from muster.tracking.loggers import close_loggers, make_logger
 from muster.training.clock import Clock
-from muster.training.fitting import FitData, Hardware, fit
-from muster.training.modules import EnsembleTraining
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
+from muster.training.modules import EnsembleTraining, with_schedule
 from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20
@@ -241,7 +243,7 @@ def _bare_steps(model: nn.Module, stream: TrainingStream, settings: TrainingSett
     optimizer = torch.optim.SGD(
         model.parameters(), settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, settings.rate_factor)
+    schedule = with_schedule(optimizer, settings.schedule, settings.steps)["lr_scheduler"]["scheduler"]
     model.train()
     for images, masks in loader:
         scores = functional.interpolate(model(images), size=masks.shape[-2:], mode="bilinear", align_corners=False)

@@ -16,11 +16,11 @@ from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble
 from muster.commands.train import train
 from muster.errors import ConfigError
-from muster.execution.pool_training import train_pool
 from muster.execution.progress import TrainingProgress
 from muster.outputs import POOL, mark
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
+from muster.training.pool_training import train_pool
 from muster.training.settings import SourceSettings
 from tests.helpers import at_work_elsewhere
 

@@ -23,8 +23,8 @@ from muster.report import write_selection_report
 from muster.scoring.prediction_store import StoreWriter
 from muster.selection.record import Selection
 from muster.study.__main__ import study
+from muster.training.checkpoints import WholeCheckpoints
 from muster.training.ensemble import EnsembleError, load_ensemble
-from muster.training.fitting import WholeCheckpoints
 from tests.odd_inputs.bench import Bench, make_stock, start
 
 

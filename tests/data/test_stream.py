@@ -15,8 +15,8 @@ from torch import Tensor
 from muster.data import open_folder
 from muster.data.spec import Sample, Split
 from muster.data.statistics import ChannelStatistics
-from muster.data.stream import TrainingStream, cached, make_loader
-from muster.data.transforms import TrainingTransform
+from muster.data.stream import TrainingStream, cached, make_loader, preload
+from muster.data.transforms import TrainingTransform, normalise_crops
 from muster.errors import ConfigError, DatasetError
 
 TRANSFORM = TrainingTransform(ChannelStatistics((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), image_size=32, crop_size=32)
@@ -32,14 +32,14 @@ def stream(split: Split) -> TrainingStream:
     return TrainingStream(split, TRANSFORM, steps=5, batch_size=4, seed=3)
 
 
-def same(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> bool:
+def same(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> bool:
     return torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
 
 
 class TestOrder:
-    def test_every_epoch_sees_every_picture_once(self, stream: TrainingStream) -> None:
+    def test_every_epoch_sees_every_image_once(self, stream: TrainingStream) -> None:
         assert len(stream) == 20
-        order = [stream.picture(index) for index in range(20)]
+        order = [stream.position(index) for index in range(20)]
         epochs = [order[:7], order[7:14]]
         assert [sorted(epoch) for epoch in epochs] == [list(range(7))] * 2
         assert epochs[0] != epochs[1]
@@ -48,7 +48,7 @@ class TestOrder:
     @pytest.mark.parametrize("seed", [4, -1, 2**40])
     def test_another_seed_is_another_order(self, split: Split, stream: TrainingStream, seed: int) -> None:
         other = TrainingStream(split, TRANSFORM, steps=5, batch_size=4, seed=seed)
-        assert [other.picture(index) for index in range(20)] != [stream.picture(index) for index in range(20)]
+        assert [other.position(index) for index in range(20)] != [stream.position(index) for index in range(20)]
 
     def test_an_item_depends_on_seed_and_number_only(self, split: Split, stream: TrainingStream) -> None:
         expected = [stream[index] for index in range(20)]
@@ -57,8 +57,8 @@ class TestOrder:
         for index in (19, 3, 3, 11, 0):
             assert same(longer[index], expected[index])
 
-    def test_a_picture_looks_different_each_time(self, stream: TrainingStream) -> None:
-        first, second = (index for index in range(14) if stream.picture(index) == 2)
+    def test_an_image_looks_different_each_time(self, stream: TrainingStream) -> None:
+        first, second = (index for index in range(14) if stream.position(index) == 2)
         assert not same(stream[first], stream[second])
 
     def test_global_randomness_is_left_alone(self, stream: TrainingStream) -> None:
@@ -131,7 +131,7 @@ class TestLoader:
 
 
 class TestCache:
-    def test_each_picture_is_read_once_while_there_is_room(self, split: Split) -> None:
+    def test_each_image_is_read_once_while_there_is_room(self, split: Split) -> None:
         reads: list[str] = []
 
         def counting(identifier: str) -> Sample:
@@ -148,10 +148,40 @@ class TestCache:
                 assert torch.equal(sample.mask, expected_sample.mask)
             assert len(reads) == expected
 
-    def test_pictures_are_not_pickled(self, split: Split) -> None:
+    def test_images_are_not_pickled(self, split: Split) -> None:
         kept = cached(split)
         empty = len(pickle.dumps(kept))
         first = kept[0]
         assert kept[0].image is first.image
         assert len(pickle.dumps(kept)) == empty
         assert torch.equal(pickle.loads(pickle.dumps(kept))[0].image, first.image)
+
+    def test_loader_workers_share_what_was_read_before_them(self, split: Split, tmp_path: Path) -> None:
+        record = tmp_path / "reads"
+
+        def noting(identifier: str) -> Sample:
+            with record.open("a") as file:
+                file.write(f"{identifier}\n")
+            return split.read(identifier)
+
+        kept = cached(replace(split, read=noting))
+        preload(kept)
+        assert sorted(record.read_text().split()) == sorted(split.identifiers)
+        loader = make_loader(TrainingStream(kept, TRANSFORM, steps=4, batch_size=4, seed=3), num_workers=2)
+        loader.multiprocessing_context = "fork"
+        expected = make_loader(TrainingStream(split, TRANSFORM, steps=4, batch_size=4, seed=3))
+        assert all(same(*pair) for pair in zip(loader, expected, strict=True))
+        assert len(record.read_text().split()) == len(split)
+
+    def test_preloading_ends_when_there_is_no_room(self, split: Split) -> None:
+        kept = cached(split, max_bytes=3 * 16 * 24 * 4)
+        preload(kept)
+        assert len(kept.read.kept) == 3  # type: ignore[attr-defined]
+        preload(split)  # keeps nothing, and is not read
+
+    def test_examples_in_whole_numbers_are_loaded_too(self, split: Split, stream: TrainingStream) -> None:
+        drawn = TrainingStream(split, TRANSFORM.draw, steps=5, batch_size=4, seed=3)
+        for (images, masks, boxes), expected in zip(make_loader(drawn), make_loader(stream), strict=True):
+            assert images.dtype == masks.dtype == torch.uint8
+            assert torch.equal(normalise_crops(images, boxes, TRANSFORM.statistics), expected[0])
+            assert torch.equal(masks.long(), expected[1])

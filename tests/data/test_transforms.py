@@ -1,4 +1,4 @@
-"""What a model sees of a picture."""
+"""What a model sees of an image."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestTrainingTransform:
             assert example.shape == (3, 64, 64)
             assert (example.dtype, labels.dtype) == (torch.float32, torch.int64)
             known = labels != VOID
-            assert torch.equal(known, example[2] > 0.5)  # blue is full wherever there is picture
+            assert torch.equal(known, example[2] > 0.5)  # blue is full wherever there is image
             rows, columns = example[0] * 255, example[1] * 255
             # A pixel's colour says where it came from: within one stored pixel of the square its label names.
             row_error = (rows - (labels // 8) * 8 - 3.5).abs()[known]
@@ -117,7 +117,7 @@ class TestTrainingTransform:
         assert {0, 32} <= lefts
         assert len(corners) > 200  # and much in between: of 33 * 33 places
 
-    def test_what_is_outside_the_picture(self) -> None:
+    def test_what_is_outside_the_image(self) -> None:
         image, mask = coordinates(32, 32)
         statistics = ChannelStatistics((0.9, 0.9, 0.9), (0.1, 0.1, 0.1))
         transform = TrainingTransform(statistics, image_size=32, crop_size=64, scale_range=(1.0, 1.0))

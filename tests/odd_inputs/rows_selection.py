@@ -13,7 +13,7 @@ from PIL import Image
 
 from muster.data import channel_statistics
 from muster.pool import Member, write_member
-from muster.training.source_sample import sample_source
+from muster.tasks.source_sample import sample_source
 from tests.helpers import make_member, make_target
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case

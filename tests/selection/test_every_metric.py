@@ -21,7 +21,7 @@ from muster.probe import ProbeReader, Reading, draw_probe_set
 from muster.report.wording import search_sentence, size_sentence
 from muster.selection import Selection, run
 from muster.selection.run import select
-from muster.training.source_sample import sample_source
+from muster.tasks.source_sample import sample_source
 from tests.helpers import make_member, make_target, undated
 
 SIZE = 2

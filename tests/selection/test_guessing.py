@@ -22,7 +22,7 @@ from muster.scoring.candidate_ties import require_choice, tied_with_best
 from muster.selection import Selection
 from muster.selection.guessing import Honest, compare_with_guessing, guessing_leep
 from muster.selection.run import select
-from muster.training.source_sample import sample_source
+from muster.tasks.source_sample import sample_source
 from tests.helpers import make_member, make_pool, make_target
 
 OPTIONS: dict[str, Any] = {"size": 2, "pixels_per_image": 60, "cache_gb": 0.0, "batch_size": 4, "resamples": 0}

@@ -21,7 +21,7 @@ from muster.report.wording import hard_label
 from muster.selection import Selection, candidate_scoring
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.run import select
-from muster.training.source_sample import sample_source
+from muster.tasks.source_sample import sample_source
 from tests.helpers import make_member, make_target
 
 PIXELS = 60

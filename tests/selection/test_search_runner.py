@@ -35,7 +35,7 @@ from muster.selection import (
 from muster.selection.member_scoring import ScoredMembers
 from muster.selection.run import select
 from muster.selection.search_runner import Budget, require_searchable
-from muster.training.source_sample import sample_source
+from muster.tasks.source_sample import sample_source
 from tests.helpers import make_member, make_target
 
 OPTIONS: dict[str, Any] = {

@@ -23,7 +23,7 @@ from muster.study import reached
 from muster.study.__main__ import study
 from muster.study.reached import RANDOM, SCRATCH, StudyResult, run_study
 from muster.training.finetuning import WORK
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 from tests.helpers import make_pool, make_target

@@ -8,7 +8,8 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from muster.errors import ConfigError
 from muster.report import finetuning_tables, selection_tables
-from muster.tracking import close_loggers, log_tables, make_logger, tracking_mode
+from muster.tracking import close_loggers, make_logger, tracking_mode
+from muster.tracking.tables import log_tables
 from tests.report.made_up import CLASSES, make_picture_of, make_pool, make_result, make_selection
 
 CONFIG = {"rate": 0.1, "members": ("a", "b"), "out": Path("x")}

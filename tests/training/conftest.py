@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from muster.data import Dataset
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from tests.helpers import make_target
 
 

@@ -9,15 +9,8 @@ from torch import Tensor
 
 from muster.data import VOID, ChannelStatistics, Split, channel_statistics, prepare_image
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
-from muster.training.evaluation import (
-    class_ious,
-    confusion_matrices,
-    confusion_of,
-    count_split,
-    majority_miou,
-    mean_iou,
-    model_predictor,
-)
+from muster.tasks.segmentation import class_ious, confusion_of, majority_miou, mean_iou
+from muster.training.evaluation import confusion_matrices, count_split, model_predictor
 from tests.helpers import make_target
 
 CONFUSION = torch.tensor([[6, 2, 0], [1, 3, 4], [0, 0, 0]])

@@ -20,12 +20,14 @@ from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record
 from muster.models import Segmenter
 from muster.pool import Pool, software_versions
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
+from muster.report.finetuned_images import finetuned_pictures
 from muster.selection import Selection
 from muster.selection.run import select
+from muster.tasks.segmentation import mean_iou
+from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
 from muster.training.ensemble import Ensemble
-from muster.training.evaluation import confusion_matrices, mean_iou, model_predictor
+from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.finetuning import (
     CONFUSION,
     ENSEMBLE,
@@ -35,7 +37,6 @@ from muster.training.finetuning import (
     TargetData,
     build_ensemble,
     evaluate,
-    finetuned_pictures,
     fit_members,
     forget_checkpoint,
     load_members,
@@ -44,8 +45,9 @@ from muster.training.finetuning import (
     with_baseline,
     write_results,
 )
-from muster.training.fitting import CHECKPOINT, Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.training.settings import TrainingSettings
 from tests.helpers import make_pool
 
@@ -246,7 +248,7 @@ class TestRun:
         assert torch.equal(muster.load_ensemble(run.folder).predict(image), run.ensemble.predict(image))
 
     def test_pictures_show_members_and_ensemble(self, run: Run) -> None:
-        pictures = finetuned_pictures(run.ensemble, run.target, run.hardware, 2)
+        pictures = finetuned_pictures(run.ensemble, run.target, 2)
         assert len(pictures) == 2
         for picture in pictures:
             assert set(run.ensemble.names) <= set(picture.predictions)

@@ -16,8 +16,12 @@ from callbacks.selection import recorded_selection
 from muster.data import VOID, Dataset, Split, channel_statistics
 from muster.errors import ConfigError, SelectionError
 from muster.models import Segmenter, build_model
-from muster.training.evaluation import confusion_matrices, mean_iou, model_predictor
-from muster.training.fitting import CHECKPOINT, FitData, Hardware, _ValidationShare, fit, keep_checkpoint_of
+from muster.tasks.segmentation import mean_iou
+from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
+from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.fit_data import FitData, _ValidationShare
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 from tests.helpers import make_target

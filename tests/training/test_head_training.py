@@ -11,8 +11,9 @@ from torch import Tensor
 
 from muster.data import VOID, Dataset, channel_statistics, prepare_image
 from muster.models import Segmenter, build_model
+from muster.training.checkpoints import CHECKPOINT
 from muster.training.ensemble import Ensemble
-from muster.training.fitting import CHECKPOINT, Hardware
+from muster.training.hardware import Hardware
 from muster.training.head_training import CURVE, HeadTraining, fit_head, head_loss
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import HeadSettings

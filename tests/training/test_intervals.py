@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from muster.training.evaluation import SplitCounts, mean_iou
-from muster.training.intervals import bootstrap_mious, percentile_interval
-from muster.training.results import differences_to, miou_intervals
+from muster.tasks.segmentation import mean_iou
+from muster.training.evaluation import SplitCounts
+from muster.training.intervals import bootstrap_mious, differences_to, miou_intervals, percentile_interval
 
 
 def random_confusions(images: int, classes: int, seed: int = 0, right: float = 3.0) -> Tensor:

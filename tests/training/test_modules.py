@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from torch.nn import functional
 from muster.data import VOID, Dataset, channel_statistics
 from muster.errors import ConfigError
 from muster.pool import Pool
-from muster.training.fitting import FitData, Hardware, fit
-from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed, segmentation_loss
-from muster.training.settings import Loss, SourceSettings, TrainingSettings
+from muster.tasks.segmentation import Loss, segmentation_loss
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
+from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed, with_schedule
+from muster.training.settings import Schedule, SourceSettings, TrainingSettings
 from tests.helpers import make_member
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=3)
@@ -62,16 +66,31 @@ class TestLoss:
         assert torch.equal(scores.grad, torch.zeros_like(scores))
 
 
+def rate_factors(schedule: Schedule, steps: int, at: Iterable[int]) -> list[float]:
+    """The learning rate at some steps, as a share of the initial one."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = with_schedule(optimizer, schedule, steps)["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(steps + 2):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return [rates[step] for step in at]
+
+
 class TestSettings:
     def test_rate_falls_to_a_tenth_after_two_thirds(self) -> None:
-        factors = [TrainingSettings(steps=6).rate_factor(step) for step in range(7)]
+        factors = rate_factors("step", 6, range(7))
         assert factors == [1, 1, 1, 1, 0.1, 0.1, 0.1]
-        assert TrainingSettings(steps=100).rate_factor(66) == 1
-        assert TrainingSettings(steps=100).rate_factor(67) == 0.1
+        assert rate_factors("step", 100, (66, 67)) == [1, 0.1]
+        for steps in range(1, 20):  # the first step of the last third, whatever the number
+            expected = [1.0 if 3 * step < 2 * steps else 0.1 for step in range(steps)]
+            assert rate_factors("step", steps, range(steps)) == expected
 
     def test_rate_falls_as_a_power(self) -> None:
-        settings = TrainingSettings(steps=10, schedule="poly")
-        assert [settings.rate_factor(step) for step in (0, 5, 10, 11)] == [1, pytest.approx(0.5**0.9), 0, 0]
+        assert rate_factors("poly", 10, (0, 5, 10, 11)) == [1, pytest.approx(0.5**0.9), 0, 0]
+        expected = [(1 - step / 1000) ** 0.9 for step in range(1000)]
+        assert rate_factors("poly", 1000, range(1000)) == pytest.approx(expected, rel=1e-10)
 
     @pytest.mark.parametrize(
         ("key", "value"),

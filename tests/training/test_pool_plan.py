@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from muster.errors import ConfigError, DatasetError
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.pool_plan import Override, PoolPlan, member_name, plan_jobs
 from muster.training.settings import SourceSettings
 from muster.training.source import MemberJob

@@ -15,10 +15,14 @@ from muster.data import Dataset, channel_statistics
 from muster.errors import DatasetError
 from muster.models import Segmenter
 from muster.pool import Pool
+from muster.tasks.segmentation import mean_iou
+from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
-from muster.training.evaluation import confusion_matrices, mean_iou, model_predictor
+from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.finetuning import WORK, TargetData, fit_members, load_members
-from muster.training.fitting import CHECKPOINT, FitData, Hardware, fit
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.rates import _best
 from muster.training.settings import TrainingSettings

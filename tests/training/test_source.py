@@ -28,18 +28,20 @@ from muster.errors import PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
-from muster.training.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
-from muster.training.fitting import CHECKPOINT, Hardware
-from muster.training.modules import TrainingDivergedError
-from muster.training.settings import SourceSettings
-from muster.training.source import SPLITS, WORK, MemberJob, train_member
-from muster.training.source_sample import (
+from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
+from muster.tasks.source_sample import (
     PIXELS_PER_IMAGE,
     draw_balanced,
     draw_labelled_pixels,
     number_of_images,
     sample_source,
 )
+from muster.training.checkpoints import CHECKPOINT
+from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.hardware import Hardware
+from muster.training.modules import TrainingDivergedError
+from muster.training.settings import SourceSettings
+from muster.training.source import SPLITS, WORK, MemberJob, train_member
 from tests.helpers import make_target
 
 # The work folder of a member holds what the checkpoint was made under, so it is never empty.

@@ -33,17 +33,18 @@ from muster.report import (
     write_finetuning_report,
     write_selection_report,
 )
+from muster.report.finetuned_images import finetuned_pictures
 from muster.selection.record import RECORD, Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import TrainImages, resolve_train_images, usual_image_size
-from muster.tracking import LoggerKind, close_loggers, log_tables, make_logger
+from muster.tracking import LoggerKind, close_loggers, make_logger
+from muster.tracking.tables import log_tables
 from muster.training.clock import Clock
 from muster.training.finetuning import (
     ENSEMBLE,
     TargetData,
     build_ensemble,
     evaluate,
-    finetuned_pictures,
     fit_members,
     forget_checkpoint,
     load_members,
@@ -53,7 +54,7 @@ from muster.training.finetuning import (
     with_baseline,
     write_results,
 )
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
@@ -67,7 +68,7 @@ ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
 
 OTHER_THAN_PREDICTION = (
     *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
-    *("hardware.devices", "hardware.precision", "hardware.num_workers"),
+    *("hardware.devices", "hardware.num_workers", "hardware.channels_last", "hardware.compile"),
 )
 """Options that have nothing to do with prediction."""
 
@@ -139,9 +140,9 @@ def finetune(
         fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
         folder = output or predictions_folder(fitted, predict)
         device = hardware.resolved_device()
-        resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
+        resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
         ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
-        return predict_folder(predict, fitted, folder, device, console, ran)
+        return predict_folder(predict, fitted, folder, device, console, ran, hardware.precision)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
     if target is not None and pool is None and selection is None:
@@ -315,7 +316,7 @@ def _conclude(
     result = summarise(
         selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )
-    pictures = finetuned_pictures(ensemble, plan.target, hardware)
+    pictures = finetuned_pictures(ensemble, plan.target)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
         write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from muster.report.records import FinetuneResult
 from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.finetuning import (
     cost_sentence,
@@ -20,6 +19,7 @@ from muster.report.wording.finetuning import (
     result_label,
     resumed_text,
 )
+from muster.training.results import FinetuneResult
 
 
 def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> None:

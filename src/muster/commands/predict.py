@@ -18,6 +18,7 @@ from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
 from muster.training.ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
+from muster.training.hardware import Precision
 
 PREDICTIONS_FOLDER = "predictions"
 MASKS, OVERLAYS = "masks", "overlays"
@@ -48,7 +49,13 @@ def run_folder(ensemble: Path) -> Path:
 
 
 def predict_folder(
-    images: Path, ensemble: Path, output: Path, device: str, console: Console, configuration: str = ""
+    images: Path,
+    ensemble: Path,
+    output: Path,
+    device: str,
+    console: Console,
+    configuration: str = "",
+    precision: Precision = "auto",
 ) -> int:
     """Write a mask and an overlay for every image of a folder.
 
@@ -62,6 +69,7 @@ def predict_folder(
         device: Where the ensemble runs.
         console: Where to print.
         configuration: What was asked for, saved as config.yaml.
+        precision: What its members compute in.
 
     Returns:
         0, or 1 if an image could not be read.
@@ -75,7 +83,7 @@ def predict_folder(
     pictures = list_pictures(images, IMAGE_SUFFIXES)
     if not pictures:
         raise DatasetError(f"--predict: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    loaded = load_ensemble(ensemble, device)
+    loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     with claimed(output, PREDICTIONS, {"--predict": images, "--ensemble": kept_apart}, images=str(images.resolve())):
         strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by

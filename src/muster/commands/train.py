@@ -12,13 +12,13 @@ from muster.commands.console import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
-from muster.execution.pool_training import PoolOutcome, train_pool
 from muster.execution.progress import TrainingProgress
 from muster.outputs import Inputs, only_helps
 from muster.pool import Pool, verify_pool
 from muster.tracking.loggers import LoggerKind
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
+from muster.training.pool_training import PoolOutcome, train_pool
 from muster.training.settings import SourceSettings, idle_settings
 
 ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "logger")

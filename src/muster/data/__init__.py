@@ -18,8 +18,8 @@ from muster.data.statistics import (
     class_pixel_counts,
     require_usable,
 )
-from muster.data.stream import TrainingStream, cached, make_loader
-from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, prepare_image
+from muster.data.stream import TrainingStream, cached, make_loader, preload
+from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, normalise_crops, prepare_image
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -48,8 +48,10 @@ __all__ = [
     "judge_labels",
     "list_pictures",
     "make_loader",
+    "normalise_crops",
     "open_dataset",
     "open_folder",
+    "preload",
     "prepare_image",
     "prepared_images",
     "read_image",

@@ -1,4 +1,4 @@
-"""The order in which training sees pictures: a list of items, each a pure function of the seed and its number.
+"""The order in which training sees images: a list of items, each a pure function of the seed and its number.
 
 A run that stops after any step continues from there exactly, whatever its workers had already read ahead.
 """
@@ -6,44 +6,54 @@ A run that stops after any step continues from there exactly, whatever its worke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muster.data.spec import Sample, Split
-from muster.data.transforms import TrainingTransform
 from muster.errors import ConfigError, DatasetError
 
 _ORDER, _AUGMENTATION = 0, 1
 """Keep the two uses of a seed apart."""
 
+_READ_AT_ONCE = 64
+"""Images are read ahead in groups of so many, of which at most one is read in vain."""
 
-class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
+
+Transform = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, ...]]
+"""Makes an example of an image uint8 ``[3, h, w]`` and its mask uint8 ``[h, w]``."""
+
+PREFETCHED = 4
+"""Batches that each loader worker has ready. With torch's 2 a worker that meets some large files holds up the fit."""
+
+
+class TrainingStream(Dataset[tuple[Tensor, ...]]):
     """All training examples of one fit, in order: ``steps * batch_size`` of them.
 
-    Every picture is seen once before any is seen again, in a new order each time, and each time with another
+    Every image is seen once before any is seen again, in a new order each time, and each time with another
     augmentation.
 
     Attributes:
-        split: Where the pictures come from.
+        split: Where the images come from.
         transform: What is done to each.
         steps: Number of optimiser steps.
         batch_size: Examples per step, over all ranks.
         seed: Decides order and augmentation; the global random state is neither used nor changed.
     """
 
-    def __init__(self, split: Split, transform: TrainingTransform, steps: int, batch_size: int, seed: int) -> None:
+    def __init__(self, split: Split, transform: Transform, steps: int, batch_size: int, seed: int) -> None:
         """See the class.
 
         Args:
-            split: At least one picture.
-            transform: Of the split's dataset.
+            split: At least one image.
+            transform: Usually a :class:`muster.data.TrainingTransform` of the split's dataset, or its method ``draw``.
             steps: At least 1.
             batch_size: At least 1.
             seed: Any whole number.
@@ -66,13 +76,13 @@ class TrainingStream(Dataset[tuple[Tensor, Tensor]]):
         """Number of examples."""
         return self.steps * self.batch_size
 
-    def __getitem__(self, index: int) -> tuple[Float32[Tensor, "3 crop crop"], Int64[Tensor, "crop crop"]]:
-        """Read and transform the picture of one example: normalised image, and mask with void as 255."""
-        sample = self.split[self.picture(index)]
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        """Read and transform the image of one example: what the transform makes of it."""
+        sample = self.split[self.position(index)]
         return self.transform(sample.image, sample.mask, _generator(self.seed, _AUGMENTATION, index))
 
-    def picture(self, index: int) -> int:
-        """Position within the split of the picture that one example shows.
+    def position(self, index: int) -> int:
+        """Position within the split of the image that one example shows.
 
         Args:
             index: Number of the example.
@@ -97,7 +107,7 @@ def make_loader(
     world_size: int = 1,
     num_workers: int = 0,
     pin_memory: bool = False,
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> DataLoader[tuple[Tensor, ...]]:
     """Load the batches of a stream from one step on, or this rank's share of them.
 
     The loader already knows the ranks: tell Lightning ``use_distributed_sampler=False``.
@@ -112,8 +122,8 @@ def make_loader(
         pin_memory: Whether batches are put where a GPU can fetch them quickly.
 
     Returns:
-        One batch per remaining step: images float32 ``[b, 3, crop, crop]`` and masks int64 ``[b, crop, crop]``. Its
-        length is the number of all steps, those done before included.
+        One batch per remaining step: the parts of its examples, stacked. Its length is the number of all steps, those
+        done before included.
 
     Raises:
         ConfigError: If ``batch_size`` is not the stream's, ``world_size`` does not divide it, or ``rank`` or
@@ -134,29 +144,43 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
+        prefetch_factor=PREFETCHED if num_workers else None,
         generator=torch.Generator().manual_seed(0),  # unused by us; without it a loader draws from the global state
     )
 
 
 def cached(split: Split, max_bytes: int = 1 << 30) -> Split:
-    """The same split, with each picture kept in memory once it was read.
+    """The same split, with each image kept in memory once it was read.
 
     Meant for training on small datasets, where decoding costs more than the rest. The tensors that come back are the
-    kept ones: do not change them in place. What is kept is not pickled: each loader worker keeps pictures of its own.
+    kept ones: do not change them in place. What is kept is not pickled: a loader worker that is
+    started by copying this process shares it, see :func:`preload`, and any other keeps images of its own.
 
     Args:
         split: Any split.
-        max_bytes: Pictures are kept until they fill this much; the others are read each time.
+        max_bytes: Images are kept until they fill this much; the others are read each time.
 
     Returns:
         A split that reads through the cache.
     """
-    cache = _PictureCache(split.read, max_bytes)
-    # A mask alone is read only when there is no room: otherwise its picture will be asked for, and is kept at once.
+    cache = _ImageCache(split.read, max_bytes)
+    # A mask alone is read only when there is no room: otherwise its image will be asked for, and is kept at once.
     return replace(split, read=cache, read_mask=None if split.read_mask is None else _MaskOf(cache, split.read_mask))
 
 
-class _PictureCache:
+def preload(split: Split) -> None:
+    """Read what a :func:`cached` split has room for, so that loader workers that copy this process need not.
+
+    Otherwise each of them decodes every image for itself and keeps it for itself.
+
+    Args:
+        split: Of any kind; nothing is done for one that keeps nothing.
+    """
+    if isinstance(split.read, _ImageCache):
+        split.read.fill(split.identifiers)
+
+
+class _ImageCache:
     def __init__(self, read: Callable[[str], Sample], max_bytes: int) -> None:
         self.read = read
         self.max_bytes = max_bytes
@@ -168,13 +192,24 @@ class _PictureCache:
         sample = self.kept.get(identifier)
         if sample is None:
             sample = self.read(identifier)
-            size = sample.image.nbytes + sample.mask.nbytes
-            if self.used_bytes + size <= self.max_bytes:
-                self.kept[identifier] = sample
-                self.used_bytes += size
-            else:
-                self.full = True
+            self._keep(identifier, sample)
         return sample
+
+    def fill(self, identifiers: Sequence[str]) -> None:
+        """Read as many as there is room for, in threads: decoding leaves Python's lock alone."""
+        missing = (identifier for identifier in identifiers if identifier not in self.kept)
+        with ThreadPoolExecutor() as threads:
+            while not self.full and (some := list(islice(missing, _READ_AT_ONCE))):
+                for identifier, sample in zip(some, threads.map(self.read, some), strict=True):
+                    self._keep(identifier, sample)
+
+    def _keep(self, identifier: str, sample: Sample) -> None:
+        size = sample.image.nbytes + sample.mask.nbytes
+        if self.used_bytes + size <= self.max_bytes:
+            self.kept[identifier] = sample
+            self.used_bytes += size
+        else:
+            self.full = True
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"used_bytes": 0, "kept": {}, "full": False}
@@ -183,7 +218,7 @@ class _PictureCache:
 class _MaskOf:
     """Masks from the cache; from their files alone once it is full."""
 
-    def __init__(self, cache: _PictureCache, alone: Callable[[str], Tensor]) -> None:
+    def __init__(self, cache: _ImageCache, alone: Callable[[str], Tensor]) -> None:
         self.cache = cache
         self.alone = alone
 
@@ -223,6 +258,5 @@ def _epoch_order(seed: int, epoch: int, length: int) -> np.ndarray[tuple[int], n
     return order
 
 
-def _collate(examples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    images, masks = zip(*examples, strict=True)
-    return torch.stack(images), torch.stack(masks)
+def _collate(examples: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return tuple(torch.stack(parts) for parts in zip(*examples, strict=True))

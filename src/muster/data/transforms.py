@@ -1,6 +1,6 @@
-"""From a stored picture to what a model sees, in training and everywhere else.
+"""From a stored image to what a model sees, in training and everywhere else.
 
-Axis names: ``h`` and ``w`` are the rows and columns of the stored picture, ``y`` and ``x`` those of the prepared image,
+Axis names: ``h`` and ``w`` are the rows and columns of the stored image, ``y`` and ``x`` those of the prepared image,
 ``crop`` the side of a training crop.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,16 +26,16 @@ SIDE_MULTIPLE = 32
 
 
 def fit_size(height: int, width: int, image_size: int, multiple: int = SIDE_MULTIPLE) -> tuple[int, int]:
-    """Size at which a whole picture is shown to a model.
+    """Size at which a whole image is shown to a model.
 
     Args:
-        height: Rows of the stored picture.
+        height: Rows of the stored image.
         width: Its columns.
         image_size: Length in pixels that the longer side is brought to.
         multiple: What both sides are multiples of.
 
     Returns:
-        Rows and columns: the picture scaled so that its longer side is ``image_size``, then each side rounded to the
+        Rows and columns: the image scaled so that its longer side is ``image_size``, then each side rounded to the
         nearest positive multiple (upwards from the middle).
 
     Raises:
@@ -73,21 +74,35 @@ def prepare_image(
     return _normalise(resized, statistics)
 
 
+class Crop(NamedTuple):
+    """A training example before its colours are normalised.
+
+    Attributes:
+        image: uint8, RGB; 0 in the padding.
+        mask: uint8, class indices; void in the padding.
+        box: What is no padding: first row and the one after the last, first column and the one after the last.
+    """
+
+    image: UInt8[Tensor, "3 crop crop"]
+    mask: UInt8[Tensor, "crop crop"]
+    box: Int64[Tensor, " 4"]
+
+
 @dataclass(frozen=True)
 class TrainingTransform:
     """Random flip, rescale and crop of an image together with its mask.
 
-    The picture is rescaled by a random factor relative to :func:`fit_size`, and a square is cut out of it at random;
-    where the rescaled picture is smaller than the square, it lies in it at random, and the rest is padding (0 after
-    normalisation in the image, void in the mask). The region is cut out of the stored picture first and only that is
-    resized, which shows the same to within a pixel of the stored picture and costs less.
+    The image is rescaled by a random factor relative to :func:`fit_size`, and a square is cut out of it at random;
+    where the rescaled image is smaller than the square, it lies in it at random, and the rest is padding (0 after
+    normalisation in the image, void in the mask). The region is cut out of the stored image first and only that is
+    resized, which shows the same to within a pixel of the stored image and costs less.
 
     Attributes:
         statistics: Of the dataset.
         image_size: Length of the longer side at factor 1.
         crop_size: Side of the square; a multiple of 32.
         scale_range: Smallest and largest factor. Factors are drawn log-uniformly: half and double are equally likely.
-        flip: Whether to mirror every other picture left to right.
+        flip: Whether to mirror every other image left to right.
 
     Source:
         Mensink et al., Factors of Influence, 2021, section 4.1 names flip, rescale and crop, and no other augmentation;
@@ -121,15 +136,29 @@ class TrainingTransform:
     def __call__(
         self, image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
     ) -> tuple[Float32[Tensor, "3 crop crop"], Int64[Tensor, "crop crop"]]:
-        """Draw one training example from a picture.
+        """Draw one training example from an image.
 
         Args:
             image: uint8, RGB.
             mask: uint8, class indices or void.
-            generator: Where the randomness comes from; the same number of draws whatever the picture.
+            generator: Where the randomness comes from; the same number of draws whatever the image.
 
         Returns:
             Normalised image and mask. The mask holds only values of the stored mask, or void.
+        """
+        crop = self.draw(image, mask, generator)
+        return normalise_crops(crop.image[None], crop.box[None], self.statistics)[0], crop.mask.long()
+
+    def draw(self, image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator) -> Crop:
+        """The same example in whole numbers: a quarter of the memory, to be normalised where the model is.
+
+        Args:
+            image: uint8, RGB.
+            mask: uint8, class indices or void.
+            generator: Where the randomness comes from.
+
+        Returns:
+            What :func:`normalise_crops` takes.
         """
         smallest, largest = self.scale_range
         factor = math.exp(generator.uniform(math.log(smallest), math.log(largest)))
@@ -143,16 +172,14 @@ class TrainingTransform:
         image = transforms.resize(image[source], shown, InterpolationMode.BILINEAR, antialias=True)
         mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
 
-        target = (
-            ...,
-            slice(rows.offset, rows.offset + rows.shown),
-            slice(columns.offset, columns.offset + columns.shown),
-        )
-        example = torch.zeros(3, self.crop_size, self.crop_size)
-        labels = torch.full((self.crop_size, self.crop_size), VOID, dtype=torch.int64)
-        example[target] = _normalise(image.float(), self.statistics)
-        labels[target] = mask.long()
-        return (example.flip(-1), labels.flip(-1)) if mirrored else (example, labels)
+        left = self.crop_size - columns.offset - columns.shown if mirrored else columns.offset
+        target = (..., slice(rows.offset, rows.offset + rows.shown), slice(left, left + columns.shown))
+        example = torch.zeros(3, self.crop_size, self.crop_size, dtype=torch.uint8)
+        labels = torch.full((self.crop_size, self.crop_size), VOID, dtype=torch.uint8)
+        example[target] = image.flip(-1) if mirrored else image
+        labels[target] = mask.flip(-1) if mirrored else mask
+        box = torch.tensor([rows.offset, rows.offset + rows.shown, left, left + columns.shown])
+        return Crop(example, labels, box)
 
     def _place(self, stored: int, rescaled: int, generator: np.random.Generator) -> _Placement:
         """Choose which part of one side is shown, and where in the square."""
@@ -172,6 +199,26 @@ class _Placement:
     stop: int
     shown: int
     offset: int
+
+
+def normalise_crops(
+    images: UInt8[Tensor, "b 3 crop crop"], boxes: Int64[Tensor, "b 4"], statistics: ChannelStatistics
+) -> Float32[Tensor, "b 3 crop crop"]:
+    """Normalise training examples, on whatever device they are.
+
+    Args:
+        images: Of :class:`Crop`.
+        boxes: Likewise.
+        statistics: What to normalise with.
+
+    Returns:
+        float32; 0 in the padding.
+    """
+    places = torch.arange(images.shape[-1], device=images.device)
+    top, bottom, left, right = boxes.T[:, :, None].unbind()
+    rows, columns = (places >= top) & (places < bottom), (places >= left) & (places < right)
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return _normalise(images.float(), statistics).masked_fill_(~inside, 0)
 
 
 def _normalise(image: Float32[Tensor, "*b 3 y x"], statistics: ChannelStatistics) -> Float32[Tensor, "*b 3 y x"]:

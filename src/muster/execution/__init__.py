@@ -1,1 +1,6 @@
-"""Execution: jobs side by side in processes of their own, watched over."""
+"""Execution: jobs side by side, watched over. What a job is about, only its task knows.
+
+``jobs`` says what a job and an executor are; ``local`` is the executor of this machine's processes, ``placement`` says
+which devices and cores they have, and ``worker`` is what runs in them. Nothing is imported here: a worker process that
+waits for its first job must start fast, and end as soon as its parent is gone.
+"""

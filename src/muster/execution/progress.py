@@ -1,4 +1,4 @@
-"""Shows how far the training of a pool is: members done, steps, loss, time left."""
+"""Shows how far some jobs are, each so many steps long: jobs done, steps, the latest loss, time left."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 _FIT = "all members together"
+"""What the one job of a fit is called."""
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal to redraw on, a line is printed this often."""
@@ -33,7 +34,7 @@ class TrainingProgress:
         """Say what there is to do.
 
         Args:
-            steps: Training steps of everything that will be trained, by its name.
+            steps: Steps of every job, by its name.
             headline: Printed first.
         """
         self.steps = dict(steps)
@@ -43,18 +44,18 @@ class TrainingProgress:
             self.live = Live(self._table(), console=self.console, transient=True, refresh_per_second=2)
             self.live.start()
 
-    def step(self, member: str, step: int, loss: float) -> None:
-        """A member got as far as ``step``."""
-        self.resumed_at.setdefault(member, step if step > 1 and member not in self.at else 0)
-        self.at[member] = (step, loss)
+    def step(self, job: str, step: int, loss: float) -> None:
+        """A job got as far as ``step``."""
+        self.resumed_at.setdefault(job, step if step > 1 and job not in self.at else 0)
+        self.at[job] = (step, loss)
 
-    def done(self, member: str) -> None:
-        """A member is finished."""
-        self._end(member, f"{member}: done")
+    def done(self, job: str) -> None:
+        """A job is finished."""
+        self._end(job, f"{job}: done")
 
-    def failed(self, member: str, reason: str) -> None:
-        """A member could not be trained."""
-        self._end(member, f"{member}: FAILED: {reason}")
+    def failed(self, job: str, reason: str) -> None:
+        """A job failed."""
+        self._end(job, f"{job}: FAILED: {reason}")
 
     def tick(self) -> None:
         """Redraw, or print a line if none was printed for a while."""
@@ -62,7 +63,9 @@ class TrainingProgress:
             self.live.update(self._table())
         elif time.monotonic() - self.told > QUIET_SECONDS:
             self.told = time.monotonic()
-            running = ", ".join(f"{m} {s}/{self.steps[m]} loss {loss:.3f}" for m, (s, loss) in self._running().items())
+            running = ", ".join(
+                f"{job} {step}/{self.steps[job]} loss {loss:.3f}" for job, (step, loss) in self._running().items()
+            )
             self.console.print(f"{self._summary()}: {running}")
 
     def end(self) -> None:
@@ -71,28 +74,26 @@ class TrainingProgress:
             self.live.stop()
             self.live = None
 
-    def _end(self, member: str, said: str) -> None:
-        self.finished.append(member)
-        self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {said}")
+    def _end(self, job: str, outcome: str) -> None:
+        self.finished.append(job)
+        self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {outcome}")
         if len(self.finished) == len(self.steps):
             self.end()
 
     def _running(self) -> dict[str, tuple[int, float]]:
-        return {member: at for member, at in self.at.items() if member not in self.finished}
+        return {job: at for job, at in self.at.items() if job not in self.finished}
 
     def _seconds_left(self) -> float | None:
-        """From the steps taken in this run; members differ in cost, so it is a rough figure."""
-        taken = sum(at - self.resumed_at[member] for member, (at, _) in self.at.items())
+        """From the steps taken in this run; jobs differ in cost, so it is a rough figure."""
+        taken = sum(at - self.resumed_at[job] for job, (at, _) in self.at.items())
         left = sum(
-            steps - self.at.get(member, (0, 0.0))[0]
-            for member, steps in self.steps.items()
-            if member not in self.finished
+            steps - self.at.get(job, (0, 0.0))[0] for job, steps in self.steps.items() if job not in self.finished
         )
         return left * (time.monotonic() - self.started) / taken if taken else None
 
     def _summary(self) -> str:
         left = self._seconds_left()
-        said = (
+        remaining = (
             "estimating"
             if left is None
             else f"about {left / 60:.0f} min left"
@@ -100,15 +101,15 @@ class TrainingProgress:
             else f"about {left:.0f} s left"
         )
         done = f"{len(self.finished)} of {len(self.steps)} done, " if len(self.steps) > 1 else ""
-        return done + said
+        return done + remaining
 
     def _table(self) -> Table:
         table = Table(title=self._summary(), title_justify="left", box=None)
         for heading in ("member", "step", "loss"):
             names = heading == "member"
             table.add_column(heading, justify="left" if names else "right", no_wrap=not names, overflow="fold")
-        for member, (step, loss) in self._running().items():
-            table.add_row(member, f"{step}/{self.steps[member]}", f"{loss:.3f}")
+        for job, (step, loss) in self._running().items():
+            table.add_row(job, f"{step}/{self.steps[job]}", f"{loss:.3f}")
         return table
 
 

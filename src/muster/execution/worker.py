@@ -1,10 +1,10 @@
-"""A process that trains members of a pool, so that a crash costs the member being trained and no other.
+"""A process that does jobs one after the other, so that a crash costs the job at hand and no other.
 
 ``python -m muster.execution.worker`` reads one job a line from standard input and ends when that is closed, at once and
-in the middle of a step: the parent is gone. ``python -m muster.execution.worker JOB`` trains the one member that the
-file JOB describes: Lightning starts the other processes of a distributed fit with the same arguments, and those cannot
-share the jobs of one standard input; but that it is closed, all of them notice. Messages to the parent are lines of
-JSON on standard output; everything else goes to standard error.
+in the middle of a job: the parent is gone. ``python -m muster.execution.worker JOB`` does the one job that the file JOB
+describes: a distributed fit starts the other processes with the same arguments, and those cannot share the jobs of one
+standard input; but that it is closed, all of them notice. Messages to the parent are lines of JSON on standard output;
+everything else goes to standard error.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import os
 import queue
 import sys
 import threading
-from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:  # a process that is only to wait imports next to nothing
+    from muster.execution.jobs import Job
 
 
 def main(arguments: list[str]) -> None:
-    """Train what is asked for, one member after the other."""
+    """Do what is asked for, one job after the other."""
     channel = _claim_standard_output()
     jobs = _jobs_from_standard_input()
     if arguments:
@@ -31,49 +34,44 @@ def main(arguments: list[str]) -> None:
 
 
 def work(described: dict[str, Any], channel: TextIO) -> bool:
-    """Train one member and tell the parent how it ended.
+    """Do one job and tell the parent how it ended.
 
     Args:
-        described: A :class:`muster.training.source.MemberJob` as plain values.
+        described: What :func:`as_text` wrote.
         channel: Where the parent reads.
 
     Returns:
-        Whether it was trained.
+        Whether it was done.
     """
-    from muster.errors import MusterError, PoolError  # slow imports come after the parent may have gone
-    from muster.files import parse_record
+    from muster.errors import MusterError  # slow imports come after the parent may have gone
     from muster.outputs import cause_of
-    from muster.training.source import MemberJob, train_member
 
-    def tell(**message: Any) -> None:
+    def tell(event: str, content: str) -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(json.dumps({"member": described["name"], **message}), file=channel, flush=True)
+            print(json.dumps({"event": event, "content": content}), file=channel, flush=True)
 
     try:
-        job = parse_record(described, MemberJob, "job", PoolError)
-        tell(event="started")
-        train_member(job, lambda step, loss: tell(event="step", step=step, loss=loss))
+        module, _, name = described["task"].partition(":")
+        task = getattr(import_module(module), name)
+        result = task(described["content"], lambda message: tell("progressed", message))
     except MusterError as error:
-        tell(event="failed", reason=str(error), sound=True)
+        tell("refused", str(error))
     except OSError as error:
-        tell(event="failed", reason=cause_of(error, described["pool"]), sound=True)
-    except Exception as error:  # whatever it is, the other members go on; the log has the traceback
+        tell("refused", cause_of(error, described["folder"]))
+    except Exception as error:  # whatever it is, the other jobs go on; the log has the traceback
         import traceback
 
         traceback.print_exc()
-        # After an error on a GPU nothing works in this process any more, so it is given no other member.
-        tell(event="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0], sound=False)
+        tell("crashed", f"{type(error).__name__}: {error}".splitlines()[0])
     else:
-        tell(event="done")
+        tell("done", result)
         return True
     return False
 
 
-def job_as_text(job: Any) -> str:
+def as_text(job: Job) -> str:
     """A job as one line that :func:`main` reads."""
-    from muster.files import plain
-
-    return json.dumps(plain(asdict(job)))
+    return json.dumps({"name": job.name, "task": job.task, "content": job.content, "folder": str(job.folder)})
 
 
 def _claim_standard_output() -> TextIO:

@@ -161,7 +161,7 @@ class Member:
         return found
 
     def load_source_sample(self) -> dict[str, Tensor]:
-        """The sample of source images as this member sees them, see :mod:`muster.training.source_sample`."""
+        """The sample of source images as this member sees them, see :mod:`muster.tasks.source_sample`."""
         return _load_tensors(self.folder / SOURCE_SAMPLE, self.name)
 
 

@@ -10,7 +10,7 @@ from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture
+from muster.report.records import Picture
 from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
 from muster.report.wording import predictor_label
 from muster.report.wording.finetuning import (
@@ -22,6 +22,7 @@ from muster.report.wording.finetuning import (
     measured_text,
     resumed_text,
 )
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 
 MEMBER_COLOUR = "#8a94a3"
 

@@ -1,9 +1,9 @@
-"""What reports are made of: plain values and a few pictures."""
+"""What reports show besides plain values: a few pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -25,123 +25,3 @@ class Picture:
     truth: Tensor
     predictions: Mapping[str, Tensor]
     confidence: Tensor
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs whoever uses it.
-
-    Attributes:
-        models: How many networks look at an image.
-        parameters: How many they have together.
-        seconds_per_image: Time of their forward passes; how it was measured, the result says.
-    """
-
-    models: int
-    parameters: int
-    seconds_per_image: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An mIoU minus that of the single best member (B1), on the same images.
-
-    Attributes:
-        miou: On the whole test split.
-        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where nothing can be said.
-        high: Upper end.
-    """
-
-    miou: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What a fine-tuned ensemble reached on the target test split.
-
-    Attributes:
-        target: Name of the target dataset.
-        classes: Its label space.
-        members: The members of the ensemble, in ascending order of names.
-        single_best: Baseline B1: the best single member by LEEP, fine-tuned likewise (it may be of the ensemble).
-        train_images: Number of target training images.
-        test_images: Number of target test images.
-        steps: Fine-tuning steps.
-        seconds: Time spent fine-tuning.
-        mious: mIoU of every fine-tuned member, of ``"plain mean"`` and of ``"learned head"``.
-        class_ious: IoU of each class under the same keys; ``None`` where a class does not occur in the ground truth.
-        class_pixels: Test pixels of each class.
-        predicted: Score of the ensemble under each metric, before fine-tuning.
-        predicted_class_ious: IoU of each class as predicted before fine-tuning, if known.
-        losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
-            it was trained step by step.
-        learning_rates: For every member, the initial rate that it was fine-tuned with.
-        held_out: For members whose rate was chosen, mIoU on held-out training images by rate; ``None`` where training
-            diverged.
-        head_weights: For every member of the ensemble, the learned weight of each class.
-        head_biases: Likewise the biases.
-        pool: Folder of the pool that the members came from.
-        metric: What the ensemble was chosen by.
-        predictor: What LEEP, and so the choice of B1, and the ensemble metrics rested on; empty in an older record.
-        seed: Of the fine-tuning and of the bootstrap samples.
-        batch_size: Images per step, over all devices.
-        schedule: How the rate falls.
-        image_size: Longer side at which members see the images, in pixels.
-        precision: Numerical precision of the fine-tuning.
-        device: What it was computed on.
-        date: When it was done, ISO 8601.
-        versions: Software it was made with.
-        resumed_at_steps: The steps at which the fit went on from a checkpoint; empty if it was never interrupted.
-        costs: Under the keys of ``mious``, what each costs.
-        cost_measured: How the seconds per image were measured.
-        miou_intervals: Under the keys of ``mious``, the interval of each over bootstrap samples of the test images;
-            empty where the split has too few of them.
-        differences_to_single_best: For everything but B1 itself, the mIoU beyond B1's.
-        interval_level: Share of the bootstrap samples that an interval spans.
-        resamples: Number of bootstrap samples; 0 if there are no intervals.
-        confusion: Test pixels, truth by what the learned head predicts.
-    """
-
-    target: str
-    classes: tuple[str, ...]
-    members: tuple[str, ...]
-    single_best: str
-    train_images: int
-    test_images: int
-    steps: int
-    seconds: float
-    mious: dict[str, float]
-    class_ious: dict[str, tuple[float | None, ...]]
-    class_pixels: tuple[int, ...]
-    predicted: dict[str, float]
-    predicted_class_ious: tuple[float | None, ...] | None = None
-    losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    learning_rates: dict[str, float] = field(default_factory=dict)
-    held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
-    head_weights: dict[str, list[float]] = field(default_factory=dict)
-    head_biases: dict[str, list[float]] = field(default_factory=dict)
-    pool: str = ""
-    metric: str = ""
-    predictor: str = ""
-    seed: int = 0
-    batch_size: int | None = None
-    schedule: str = ""
-    image_size: int | None = None
-    precision: str = ""
-    device: str = ""
-    date: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    resumed_at_steps: tuple[int, ...] = ()
-    costs: dict[str, Cost] = field(default_factory=dict)
-    cost_measured: str = ""
-    miou_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    differences_to_single_best: dict[str, Difference] = field(default_factory=dict)
-    interval_level: float = 0.95
-    resamples: int = 0
-    confusion: tuple[tuple[int, ...], ...] = ()
-
-
-PLAIN_MEAN = "plain mean"
-LEARNED_HEAD = "learned head"

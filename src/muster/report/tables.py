@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from muster.metrics import parse_metric
 from muster.pool import Pool
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.selection.record import Selection
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 
 Cell = str | int | float | None
 

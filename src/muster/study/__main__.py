@@ -17,7 +17,7 @@ from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.markdown import study_as_markdown
 from muster.study.reached import require_one_process, run_study
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
 

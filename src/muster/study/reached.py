@@ -30,10 +30,9 @@ from muster.files import atomic_write, plain, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
-from muster.report import LEARNED_HEAD
 from muster.selection.record import Selection
+from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.clock import Clock, Progress
-from muster.training.evaluation import confusion_of, mean_iou
 from muster.training.finetuning import (
     WORK,
     TargetData,
@@ -44,8 +43,9 @@ from muster.training.finetuning import (
     require_fittable,
     target_data,
 )
-from muster.training.fitting import Hardware
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
+from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings, TrainingSettings
 
 RANDOM = "random"

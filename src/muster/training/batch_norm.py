@@ -1,18 +1,20 @@
 """Batch normalisation whose statistics are those of the batches of all processes together.
 
-torch's own SyncBatchNorm refuses the CPU, and putting it in place of a layer with a built-in activation (timm has
-such) loses the activation. Here layers stay what they are, and only their way of normalising is exchanged for the
-time of a fit.
+On a GPU timm's conversion puts torch's SyncBatchNorm in place of each layer, and keeps an activation that a layer has
+built in. torch's layer refuses the CPU: there layers stay what they are, and only their way of normalising is exchanged
+for the time of a fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from pytorch_lightning.plugins import LayerSync
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,17 +22,56 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class SynchronisedBatchNorm(LayerSync):
     """For a Trainer's ``plugins``: every batch normalisation layer of the module is synchronised during the fit."""
 
+    def __init__(self) -> None:
+        """Synchronise nothing yet."""
+        self._replaced: dict[str, _BatchNorm] = {}
+
     def apply(self, model: nn.Module) -> nn.Module:
         """Begin to synchronise the layers of a model."""
+        if any(value.is_cuda for value in model.parameters()):
+            self._replaced = replace_layers(model)
+            return model
         for layer in _layers(model):
             layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign, arg-type]
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
         """Make the layers what they were."""
+        restore_layers(model, self._replaced)
+        self._replaced = {}
         for layer in _layers(model):
             layer.__dict__.pop("forward", None)
         return model
+
+
+def replace_layers(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Put synchronised layers in place of a model's batch normalisations; they share weights and statistics.
+
+    Args:
+        model: It is changed; it is no such layer itself.
+
+    Returns:
+        The layers that were there, by their places.
+    """
+    replaced = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}
+    convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return replaced
+
+
+def restore_layers(model: nn.Module, replaced: Mapping[str, _BatchNorm]) -> None:
+    """Put layers back, with the weights and statistics that their substitutes have now.
+
+    Args:
+        model: It is changed.
+        replaced: What :func:`replace_layers` gave.
+    """
+    for place, layer in replaced.items():
+        parent, _, name = place.rpartition(".")
+        substitute = model.get_submodule(place)
+        layer._parameters.update(substitute._parameters)
+        layer._buffers.update(substitute._buffers)  # another device gives a module new ones
+        layer.train(substitute.training)
+        setattr(model.get_submodule(parent), name, layer)
 
 
 def _layers(model: nn.Module) -> list[_BatchNorm]:

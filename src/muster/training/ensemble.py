@@ -21,6 +21,7 @@ from muster.errors import MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.outputs import ENSEMBLE, replaced
+from muster.training.hardware import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -94,6 +95,8 @@ class Ensemble(nn.Module):
         image_size: Longer side at which members see an image, in pixels.
         members: The models.
         head: Combines them.
+        precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
+            Their scores come out in float32, and everything after that is float32.
     """
 
     def __init__(
@@ -110,11 +113,13 @@ class Ensemble(nn.Module):
         self.statistics, self.image_size = statistics, image_size
         self.members = nn.ModuleList(members)
         self.head = EnsembleHead(len(self.names), len(self.classes))
+        self.precision = "32-true"
 
     @torch.no_grad()
     def member_maps(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Scores of each member at its own resolution, before head and softmax."""
-        return [member(images).float() for member in self.members]
+        with autocast(images.device, self.precision):
+            return [member(images).float() for member in self.members]
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
@@ -196,12 +201,13 @@ class Ensemble(nn.Module):
             write_record(partial / CARD, card, FORMAT_VERSION)
 
 
-def load_ensemble(path: Path | str, device: torch.device | str = "cpu") -> Ensemble:
+def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:
     """Open a fine-tuned ensemble.
 
     Args:
         path: What finetune.py wrote: the folder of the run, or the folder ``ensemble`` in it.
         device: Where to put it.
+        precision: What its members compute in; ``auto`` is what training takes on such a device.
 
     Returns:
         The ensemble in evaluation mode; see :meth:`Ensemble.predict`.
@@ -221,6 +227,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu") -> Ensem
     ensemble = Ensemble(card.members, models, card.classes, statistics, card.image_size)
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
+    ensemble.precision = resolve_precision(device, precision)
     return ensemble.to(device).eval()
 
 

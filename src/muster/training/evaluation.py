@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from muster.data import VOID, ChannelStatistics, Split, prepared_images
+from muster.data import ChannelStatistics, Split, prepared_images
 from muster.models import Segmenter, predict_probabilities, upsample_probabilities
+from muster.tasks.segmentation import confusion_of
 
 Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]
 """Prepared images ``[b, 3, h, w]`` and the size of a mask in, class indices ``[b, height, width]`` by name out."""
@@ -32,67 +33,6 @@ class SplitCounts:
 
     confusion: Int64[Tensor, "c c"]
     by_image: Int32[Tensor, "images 3 c"]
-
-
-def class_ious(confusion: Int64[Tensor, "c c"]) -> tuple[float | None, ...]:
-    """Intersection over union of each class.
-
-    Args:
-        confusion: Counts of pixels, truth by prediction.
-
-    Returns:
-        Per class a value in 0..1, larger is better; ``None`` for a class that does not occur in the ground truth.
-    """
-    hits = confusion.diagonal().double()
-    union = confusion.sum(dim=0) + confusion.sum(dim=1) - confusion.diagonal()
-    occurs = confusion.sum(dim=1) > 0
-    return tuple(float(h / u) if o else None for h, u, o in zip(hits, union, occurs, strict=True))
-
-
-def mean_iou(confusion: Int64[Tensor, "c c"]) -> float:
-    """Mean of :func:`class_ious` over the classes that occur in the ground truth.
-
-    Raises:
-        ValueError: If no pixel was counted.
-    """
-    values = [value for value in class_ious(confusion) if value is not None]
-    if not values:
-        raise ValueError("mIoU of a split without a labelled pixel is not defined: every pixel is void.")
-    return sum(values) / len(values)
-
-
-def majority_miou(train_counts: Int64[Tensor, " c"], confusion: Int64[Tensor, "c c"]) -> float:
-    """MIoU of always answering the most frequent class of the training images.
-
-    Args:
-        train_counts: Training pixels of each class.
-        confusion: Any confusion matrix over the test split; only its ground truth is read.
-
-    Returns:
-        In 0..1.
-    """
-    truth = confusion.sum(dim=1)
-    constant = torch.zeros_like(confusion)
-    constant[:, int(train_counts.argmax())] = truth
-    return mean_iou(constant)
-
-
-def confusion_of(
-    labels: Int64[Tensor, "height width"], mask: UInt8[Tensor, "height width"], num_classes: int
-) -> Int64[Tensor, "c c"]:
-    """Count one image.
-
-    Args:
-        labels: What was predicted.
-        mask: Ground truth; void is not counted.
-        num_classes: Size of the label space.
-
-    Returns:
-        Pixels, truth by prediction.
-    """
-    seen = mask != VOID
-    pairs = mask[seen].long() * num_classes + labels[seen]
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def model_predictor(model: Segmenter) -> Predictor:

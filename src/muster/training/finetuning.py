@@ -20,20 +20,23 @@ from muster.files import atomic_write, plain, write_yaml
 from muster.machine import device_label, now
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
-from muster.report.images import class_counts, shrink
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
+from muster.tasks.segmentation import class_ious, mean_iou
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
+from muster.training.costs import measure_costs
 from muster.training.ensemble import Ensemble
-from muster.training.evaluation import SplitCounts, class_ious, count_split, mean_iou
-from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.evaluation import SplitCounts, count_split
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.head import learn_head
 from muster.training.head_training import fit_head
-from muster.training.intervals import DRAWS, LEVEL
+from muster.training.intervals import DRAWS, LEVEL, differences_to, miou_intervals
 from muster.training.modules import EnsembleTraining
 from muster.training.rates import Trials, choose_rates
-from muster.training.results import confusion_table, differences_to, measure_costs, miou_intervals
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, confusion_table
 from muster.training.settings import HeadSettings, TrainingSettings
 
 WORK = "work"
@@ -137,7 +140,7 @@ def fit_members(
         assert reload is not None  # whoever lets a user give rates passes it
         description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
     keep_checkpoint_of(folder / WORK, plain(description))
-    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
+    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
@@ -165,7 +168,7 @@ def _choose_rates(
         target.train,
         target.statistics,
         target.image_size,
-        hardware.num_workers,
+        hardware.resolved_num_workers(),
         folder / WORK,
         description,
     )
@@ -213,6 +216,7 @@ def build_ensemble(
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
+    ensemble.precision = hardware.resolved_precision()
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble
@@ -243,7 +247,8 @@ def evaluate(
         return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
 
     test = target.dataset.test
-    return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+    with hardware.autocast():
+        return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
 
 
 def summarise(
@@ -339,23 +344,3 @@ def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining
 def forget_checkpoint(folder: Path) -> None:
     """Delete what was kept for going on, once everything else is written."""
     shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
-@torch.no_grad()
-def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[Picture]:
-    """A few test images with what each member and the ensemble say there."""
-    test = target.dataset.test
-    some = test.subset(100, seed=0)
-    places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
-    pictures = []
-    for place in places:
-        sample = shrink(some[place])
-        size = (sample.mask.shape[0], sample.mask.shape[1])
-        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
-        maps = ensemble.member_maps(image.to(hardware.resolved_device()))
-        alone = {
-            name: upsample_probabilities(scores.softmax(dim=1), size)[0]
-            for name, scores in zip(ensemble.names, maps, strict=True)
-        }
-        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
-    return pictures

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from muster.data import Split, prepared_images
 from muster.probe import read_corners
+from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training.ensemble import Ensemble, EnsembleHead
 from muster.training.head_training import distance_from_mean
 from muster.training.settings import HeadSettings
-from muster.training.source_sample import draw_labelled_pixels
 
 
 def learn_head(

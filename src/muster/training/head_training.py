@@ -20,10 +20,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import VOID, PreparedSplit, Split
 from muster.files import plain
 from muster.models import upsample_probabilities
-from muster.report.records import LEARNED_HEAD
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
-from muster.training.fitting import Hardware, fit_alone, keep_checkpoint_of
+from muster.training.fitting import fit_alone
+from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
+from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings
 
 CURVE = f"loss/{LEARNED_HEAD}"
@@ -98,7 +100,7 @@ class HeadTraining(pl.LightningModule):
         """SGD with momentum, and the schedule of the settings, step by step."""
         chosen = self.settings
         optimizer = torch.optim.SGD(self.head.parameters(), chosen.learning_rate, chosen.momentum)
-        return with_schedule(optimizer, chosen.rate_factor)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
 def head_loss(

@@ -12,12 +12,17 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
 from muster.arrays import NumpyArray
+from muster.tasks.segmentation import mean_iou
+from muster.training.evaluation import SplitCounts
+from muster.training.results import Difference
 
 DRAWS = 1000
 """Bootstrap samples: enough for the ends of a 95 % interval to be steady to a few per cent of its width."""
@@ -84,3 +89,40 @@ def percentile_interval(values: Float[NumpyArray, " draws"], level: float = LEVE
     """
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tuple[float, float]]:
+    """The interval of each mIoU over bootstrap samples of the test images.
+
+    Args:
+        counts: Of each model.
+        seed: Which images are drawn.
+
+    Returns:
+        Lower and upper end by name; nothing if there are too few images.
+    """
+    drawn = {name: bootstrap_mious(each.by_image, seed) for name, each in counts.items()}
+    return {name: percentile_interval(mious) for name, mious in drawn.items() if mious is not None}
+
+
+def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:
+    """By how much each mIoU is above the baseline's, with the interval over the same draws of images for both.
+
+    Args:
+        baseline: Name of the baseline.
+        counts: Of each model, the baseline among them.
+        seed: Which images are drawn.
+
+    Returns:
+        For every other model its difference.
+    """
+    base = bootstrap_mious(counts[baseline].by_image, seed)
+    differences = {}
+    for name, each in counts.items():
+        if name == baseline:
+            continue
+        found = mean_iou(each.confusion) - mean_iou(counts[baseline].confusion)
+        drawn = bootstrap_mious(each.by_image, seed)
+        ends = (None, None) if drawn is None or base is None else percentile_interval(drawn - base)
+        differences[name] = Difference(found, *ends)
+    return differences

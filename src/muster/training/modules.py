@@ -12,17 +12,16 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, PolynomialLR
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import VOID
 from muster.errors import MusterError
 from muster.models import Segmenter, upsample_probabilities
-from muster.training.evaluation import mean_iou
-from muster.training.settings import Loss, TrainingSettings
+from muster.tasks.segmentation import mean_iou, segmentation_loss
+from muster.training.settings import Schedule, TrainingSettings
 
 HISTORY_EVERY = 20
 """Steps between two points of the training curve, and between two looks for a loss that is not finite."""
@@ -30,49 +29,6 @@ HISTORY_EVERY = 20
 
 class TrainingDivergedError(MusterError):
     """A training loss became infinite or NaN."""
-
-
-def segmentation_loss(
-    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], loss: Loss = "scores"
-) -> Float[Tensor, ""]:
-    """Cross-entropy of a bilinearly upsampled prediction, averaged over the pixels that are not void.
-
-    Args:
-        scores: At the model's own resolution, before softmax.
-        masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
-        loss: What is upsampled: ``scores``, or ``probabilities`` after softmax at the model's own resolution. A true
-            class whose probability underflows counts as the smallest normal number, and nothing is learned there.
-
-    Returns:
-        The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
-        it over the processes is the mean over the pixels of all of them.
-
-    Source:
-        ``probabilities`` is Mensink et al., Factors of Influence, 2021, eq. A.1 in the order of figure A.3a. As printed
-        it lacks the minus sign and divides by all pixels, the unlabelled ones included; here it is their mean.
-    """
-    size = masks.shape[-2:]
-    if loss == "probabilities":
-        probabilities = upsample_probabilities(scores.float().softmax(dim=1), (size[0], size[1]))
-        logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-        total = functional.nll_loss(logarithms, masks, ignore_index=VOID, reduction="sum")
-    else:
-        upsampled = functional.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
-        total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
-    return total / _labelled_pixels(masks).clamp(min=1)
-
-
-def _labelled_pixels(masks: Tensor) -> Tensor:
-    """Labelled pixels of the batch; in a distributed fit the mean over the processes.
-
-    There gradients are averaged over the processes, so dividing by each one's own count would weigh pixels by how
-    much padding happened to lie beside them.
-    """
-    count = (masks != VOID).sum().float()
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        count /= dist.get_world_size()
-    return count
 
 
 def _everywhere(holds: Tensor) -> list[bool]:
@@ -109,6 +65,7 @@ class EnsembleTraining(pl.LightningModule):
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
         held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
+        compiles: Whether members are compiled before the first step; a fit sets it.
     """
 
     def __init__(
@@ -139,6 +96,8 @@ class EnsembleTraining(pl.LightningModule):
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
+        self.compiles = False
+        self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # no modules, so that no weight is saved twice
         self._confusions = nn.ModuleList()
 
     @property
@@ -188,10 +147,17 @@ class EnsembleTraining(pl.LightningModule):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                losses.append(segmentation_loss(member(images), masks, self.settings.loss))
+                scores = self._forward_of(name, member)(images)
+                losses.append(segmentation_loss(scores, masks, self.settings.loss))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
+
+    def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
+        """The member, or what it is compiled to; only for crops, which are all of one size."""
+        if self.compiles and name not in self._compiled:
+            self._compiled[name] = torch.compile(member)
+        return self._compiled.get(name, member)
 
     @contextmanager
     def _own_randomness(self, name: str, member: nn.Module) -> Iterator[None]:
@@ -276,21 +242,24 @@ class EnsembleTraining(pl.LightningModule):
             for name, member in zip(self.names, self.members, strict=True)
         ]
         optimizer = torch.optim.SGD(groups, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay)
-        return with_schedule(optimizer, chosen.rate_factor)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
-def with_schedule(optimizer: torch.optim.Optimizer, rate_factor: Callable[[int], float]) -> dict[str, Any]:
+def with_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> dict[str, Any]:
     """An optimizer whose rates change with every step, as Lightning takes it.
 
     Args:
         optimizer: With the initial rates.
-        rate_factor: The rates at a step, as a share of the initial ones.
+        schedule: ``step`` is a tenth after 2/3 of the steps (A22 B), ``poly`` is (1 - step / steps)^0.9 (M21 A.2).
+        steps: Steps in all.
 
     Returns:
         What ``configure_optimizers`` returns.
     """
-    # A plain function, because the scheduler puts the attributes of anything else into the checkpoint.
-    scheduler = LambdaLR(optimizer, lambda step: rate_factor(step))
+    if schedule == "step":
+        scheduler: LRScheduler = MultiStepLR(optimizer, [-(-2 * steps // 3)], gamma=0.1)
+    else:
+        scheduler = PolynomialLR(optimizer, steps, power=0.9)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

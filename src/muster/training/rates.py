@@ -18,9 +18,12 @@ from muster.errors import DatasetError
 from muster.files import plain
 from muster.models import predict_probabilities, upsample_probabilities
 from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.tasks.segmentation import confusion_of, mean_iou
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
-from muster.training.evaluation import confusion_of, mean_iou
-from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.settings import TrainingSettings
 
@@ -103,7 +106,9 @@ def choose_rates(
         begin_fit(callbacks, number * settings.steps)
         fit(module, data, folder, hardware, callbacks)
         names = module.names
-        for name, value in held_out_mious(module, held, trials, hardware.resolved_device()).items():
+        with hardware.autocast():
+            found = held_out_mious(module, held, trials, hardware.resolved_device())
+        for name, value in found.items():
             reached.setdefault(name, {})[rate] = value
     begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
     chosen = {name: _best(name, values) for name, values in reached.items()}

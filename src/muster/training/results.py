@@ -1,108 +1,132 @@
-"""What stands beside an mIoU: its interval, its difference to the baseline, and what the model costs."""
+"""What a fine-tuning reached, in plain values: the record that is written, shown and read again."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from muster.machine import device_label
-from muster.models import Segmenter
-from muster.probe.timing import inference_seconds
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
-from muster.training.ensemble import Ensemble
-from muster.training.evaluation import SplitCounts, mean_iou
-from muster.training.fitting import Hardware
-from muster.training.intervals import bootstrap_mious, percentile_interval
-from muster.training.modules import EnsembleTraining
+PLAIN_MEAN = "plain mean"
+"""What results call the ensemble whose head is the mean of its members' probabilities."""
 
-ROUNDS, REPETITIONS = 5, 3
-"""Models are timed in turn, so many times, and each time the median of so many passes counts ..."""
-
-ROUNDS_END_AFTER = 5.0
-"""... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
+LEARNED_HEAD = "learned head"
+"""What results call the ensemble with the head that was learned."""
 
 
-def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tuple[float, float]]:
-    """The interval of each mIoU over bootstrap samples of the test images.
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs whoever uses it.
 
-    Args:
-        counts: Of each model.
-        seed: Which images are drawn.
-
-    Returns:
-        Lower and upper end by name; nothing if there are too few images.
+    Attributes:
+        models: How many networks look at an image.
+        parameters: How many they have together.
+        seconds_per_image: Time of their forward passes; how it was measured, the result says.
     """
-    drawn = {name: bootstrap_mious(each.by_image, seed) for name, each in counts.items()}
-    return {name: percentile_interval(mious) for name, mious in drawn.items() if mious is not None}
+
+    models: int
+    parameters: int
+    seconds_per_image: float
 
 
-def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:
-    """By how much each mIoU is above the baseline's, with the interval over the same draws of images for both.
+@dataclass(frozen=True)
+class Difference:
+    """An mIoU minus that of the single best member (B1), on the same images.
 
-    Args:
-        baseline: Name of the baseline.
-        counts: Of each model, the baseline among them.
-        seed: Which images are drawn.
-
-    Returns:
-        For every other model its difference.
+    Attributes:
+        miou: On the whole test split.
+        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where nothing can be said.
+        high: Upper end.
     """
-    base = bootstrap_mious(counts[baseline].by_image, seed)
-    differences = {}
-    for name, each in counts.items():
-        if name == baseline:
-            continue
-        found = mean_iou(each.confusion) - mean_iou(counts[baseline].confusion)
-        drawn = bootstrap_mious(each.by_image, seed)
-        ends = (None, None) if drawn is None or base is None else percentile_interval(drawn - base)
-        differences[name] = Difference(found, *ends)
-    return differences
+
+    miou: float
+    low: float | None = None
+    high: float | None = None
 
 
-def measure_costs(
-    module: EnsembleTraining, ensemble: Ensemble, size: tuple[int, int], hardware: Hardware
-) -> tuple[dict[str, Cost], str]:
-    """Parameters and time for an image of every fine-tuned member and of the ensemble.
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuned ensemble reached on the target test split.
 
-    Args:
-        module: The fine-tuned members.
-        ensemble: Those that were chosen, with their head.
-        size: Rows and columns of the image, in pixels.
-        hardware: Where to measure.
-
-    Returns:
-        The costs under the names of results, and how the time was measured, in words.
+    Attributes:
+        target: Name of the target dataset.
+        classes: Its label space.
+        members: The members of the ensemble, in ascending order of names.
+        single_best: Baseline B1: the best single member by LEEP, fine-tuned likewise (it may be of the ensemble).
+        train_images: Number of target training images.
+        test_images: Number of target test images.
+        steps: Fine-tuning steps.
+        seconds: Time spent fine-tuning.
+        mious: mIoU of every fine-tuned member, of ``"plain mean"`` and of ``"learned head"``.
+        class_ious: IoU of each class under the same keys; ``None`` where a class does not occur in the ground truth.
+        class_pixels: Test pixels of each class.
+        predicted: Score of the ensemble under each metric, before fine-tuning.
+        predicted_class_ious: IoU of each class as predicted before fine-tuning, if known.
+        losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
+            it was trained step by step.
+        learning_rates: For every member, the initial rate that it was fine-tuned with.
+        held_out: For members whose rate was chosen, mIoU on held-out training images by rate; ``None`` where training
+            diverged.
+        head_weights: For every member of the ensemble, the learned weight of each class.
+        head_biases: Likewise the biases.
+        pool: Folder of the pool that the members came from.
+        metric: What the ensemble was chosen by.
+        predictor: What LEEP, and so the choice of B1, and the ensemble metrics rested on; empty in an older record.
+        seed: Of the fine-tuning and of the bootstrap samples.
+        batch_size: Images per step, over all devices.
+        schedule: How the rate falls.
+        image_size: Longer side at which members see the images, in pixels.
+        precision: Numerical precision of the fine-tuning.
+        device: What it was computed on.
+        date: When it was done, ISO 8601.
+        versions: Software it was made with.
+        resumed_at_steps: The steps at which the fit went on from a checkpoint; empty if it was never interrupted.
+        costs: Under the keys of ``mious``, what each costs.
+        cost_measured: How the seconds per image were measured.
+        miou_intervals: Under the keys of ``mious``, the interval of each over bootstrap samples of the test images;
+            empty where the split has too few of them.
+        differences_to_single_best: For everything but B1 itself, the mIoU beyond B1's.
+        interval_level: Share of the bootstrap samples that an interval spans.
+        resamples: Number of bootstrap samples; 0 if there are no intervals.
+        confusion: Test pixels, truth by what the learned head predicts.
     """
-    device = hardware.resolved_device()
-    models = module.models
-    seconds_of = _shortest_seconds(models, size, device)
-    costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
-    together = [costs[name] for name in ensemble.names]
-    parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
-    head = sum(values.numel() for values in ensemble.head.parameters())
-    costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
-    costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
-    how = (
-        f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns) on {device_label(device)}, the "
-        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
-        "image and enlarging the prediction are left out"
-    )
-    return costs, how
 
-
-def _shortest_seconds(models: Mapping[str, Segmenter], size: tuple[int, int], device: str) -> dict[str, float]:
-    """Time for an image, the least of several: whatever else the machine does can only make it longer."""
-    shortest: dict[str, float] = {}
-    started = time.monotonic()
-    for _ in range(ROUNDS):
-        for name, model in models.items():
-            seconds = inference_seconds(model, size, device, REPETITIONS)
-            shortest[name] = min(seconds, shortest.get(name, seconds))
-        if time.monotonic() - started > ROUNDS_END_AFTER:
-            break
-    return shortest
+    target: str
+    classes: tuple[str, ...]
+    members: tuple[str, ...]
+    single_best: str
+    train_images: int
+    test_images: int
+    steps: int
+    seconds: float
+    mious: dict[str, float]
+    class_ious: dict[str, tuple[float | None, ...]]
+    class_pixels: tuple[int, ...]
+    predicted: dict[str, float]
+    predicted_class_ious: tuple[float | None, ...] | None = None
+    losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
+    head_weights: dict[str, list[float]] = field(default_factory=dict)
+    head_biases: dict[str, list[float]] = field(default_factory=dict)
+    pool: str = ""
+    metric: str = ""
+    predictor: str = ""
+    seed: int = 0
+    batch_size: int | None = None
+    schedule: str = ""
+    image_size: int | None = None
+    precision: str = ""
+    device: str = ""
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    resumed_at_steps: tuple[int, ...] = ()
+    costs: dict[str, Cost] = field(default_factory=dict)
+    cost_measured: str = ""
+    miou_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    differences_to_single_best: dict[str, Difference] = field(default_factory=dict)
+    interval_level: float = 0.95
+    resamples: int = 0
+    confusion: tuple[tuple[int, ...], ...] = ()
 
 
 def confusion_table(result: FinetuneResult) -> pd.DataFrame:

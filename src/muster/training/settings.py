@@ -9,11 +9,9 @@ from typing import Literal, TypeAlias
 from muster.data import SIDE_MULTIPLE, fit_size
 from muster.errors import ConfigError
 from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
+from muster.tasks.segmentation import Loss
 
 Schedule = Literal["step", "poly"]
-
-Loss: TypeAlias = Literal["scores", "probabilities"]
-"""What is brought to the size of the mask before the loss is taken."""
 
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
@@ -22,22 +20,6 @@ MOST_RATES = 20
 
 _LARGEST_FACTOR = 100.0
 """Of the random rescaling: beyond it a training crop is a single stored pixel."""
-
-
-def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """The learning rate at a step, as a share of the initial rate.
-
-    Args:
-        schedule: ``step`` is a tenth after 2/3 of the steps (A22 B), ``poly`` is (1 - step / steps)^0.9 (M21 A.2).
-        step: Steps done.
-        steps: Steps in all.
-
-    Returns:
-        In 0..1.
-    """
-    if schedule == "step":
-        return 1.0 if 3 * step < 2 * steps else 0.1
-    return float(max(0.0, 1.0 - step / steps) ** 0.9)
 
 
 @dataclass(frozen=True)
@@ -116,10 +98,6 @@ class TrainingSettings:
             In pixels.
         """
         return self.crop_size or fit_size(image_size, image_size, image_size)[0]
-
-    def rate_factor(self, step: int) -> float:
-        """The learning rate at a step, as a share of the initial rate."""
-        return rate_factor(self.schedule, step, self.steps)
 
     @property
     def total_steps(self) -> int:
@@ -209,10 +187,6 @@ class HeadSettings:
         require_whole("head.steps", self.steps, 1, MOST_STEPS)
         require_whole("head.batch_size", self.batch_size, 1, MOST_IMAGES)
         require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
-
-    def rate_factor(self, step: int) -> float:
-        """The rate of ``sgd`` at a step, as a share of the initial rate."""
-        return rate_factor(self.schedule, step, self.steps)
 
 
 def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:

@@ -28,15 +28,19 @@ from muster.data import (
 from muster.files import plain, sha256_of, write_yaml
 from muster.models import Segmenter, build_model, weights_file
 from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
+from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
+from muster.tasks.source_sample import sample_source
 from muster.tracking.loggers import LoggerKind, close_loggers, make_logger
+from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_sides
 from muster.training.clock import Clock, Progress
-from muster.training.evaluation import class_ious, confusion_matrices, majority_miou, mean_iou, model_predictor
-from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
+from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.rates import Trials, choose_rates
 from muster.training.settings import SourceSettings, TrainingSettings
-from muster.training.source_sample import sample_source
 
 WORK = "work"
 """The folder of a pool below which unfinished members lie."""
@@ -123,7 +127,13 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
-        train, statistics, settings.image_size, settings, job.hardware.num_workers, held, settings.validate_every
+        train,
+        statistics,
+        settings.image_size,
+        settings,
+        job.hardware.resolved_num_workers(),
+        held,
+        settings.validate_every,
     )
     loggers = make_logger(job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, plain(asdict(job)))
     clock = Clock(progress)

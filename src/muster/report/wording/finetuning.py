@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from muster.report.records import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
 from muster.report.tables import cost_label, count_label, number
 from muster.report.wording.selection import predictor_label
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
 
 FEW_IMAGES = 30
 """Below so many test images bootstrap intervals are known to come out too narrow."""

@@ -1,0 +1,43 @@
+"""Images for the report of a fine-tuning: what each fine-tuned member and the ensemble predict."""
+
+from __future__ import annotations
+
+import torch
+
+from muster.data import prepare_image
+from muster.models import upsample_probabilities
+from muster.report.images import choose_images, class_counts, make_picture, shrink
+from muster.report.records import Picture
+from muster.training.ensemble import Ensemble
+from muster.training.finetuning import TargetData
+
+SURVEYED_IMAGES = 100
+"""Images are chosen from so many, so that a large test split is not read for the sake of four of them."""
+
+
+@torch.no_grad()
+def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[Picture]:
+    """A few test images with the predictions of each member and of the ensemble.
+
+    Args:
+        ensemble: Fine-tuned, in evaluation mode; the images go to its device.
+        target: What it was fine-tuned on.
+        count: How many images.
+
+    Returns:
+        The pictures; fewer if the test split has not so many.
+    """
+    some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
+    places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
+    pictures = []
+    for place in places:
+        sample = shrink(some[place])
+        size = (sample.mask.shape[0], sample.mask.shape[1])
+        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
+        maps = ensemble.member_maps(image.to(ensemble.head.weights.device))
+        alone = {
+            name: upsample_probabilities(scores.softmax(dim=1), size)[0]
+            for name, scores in zip(ensemble.names, maps, strict=True)
+        }
+        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
+    return pictures

@@ -1,0 +1,62 @@
+"""Tables and pictures of reports, sent to trackers. Apart from the loggers, so that a fit imports no report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from muster.data.spec import VOID
+from muster.report.palette import confidence_colours
+from muster.report.records import Picture
+from muster.report.tables import Table
+
+if TYPE_CHECKING:
+    import wandb
+
+
+@rank_zero_only
+def log_tables(
+    loggers: Sequence[Logger],
+    tables: Mapping[str, Table],
+    pictures: Sequence[Picture] = (),
+    classes: Sequence[str] = (),
+) -> None:
+    """Send the tables and pictures of a report to the trackers among some loggers.
+
+    Args:
+        loggers: What :func:`make_logger` gave.
+        tables: See :func:`muster.report.selection_tables` and :func:`muster.report.finetuning_tables`.
+        pictures: Shown with their label maps, which W&B can switch on and off.
+        classes: Names of the classes in those maps.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            content: dict[str, Any] = {f"tables/{name}": _wandb_table(table) for name, table in tables.items()}
+            if pictures:
+                content["pictures"] = [_wandb_picture(picture, classes) for picture in pictures]
+                content["confidence"] = [_wandb_confidence(picture) for picture in pictures]
+            logger.experiment.log(content)
+
+
+def _wandb_table(table: Table) -> wandb.Table:
+    import wandb
+
+    return wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows], allow_mixed_types=True)
+
+
+def _wandb_picture(picture: Picture, classes: Sequence[str]) -> wandb.Image:
+    import wandb
+
+    labels = dict(enumerate(classes)) | {VOID: "void"}
+    maps = {"ground truth": picture.truth, **picture.predictions}
+    masks = {name: {"mask_data": values.numpy(), "class_labels": labels} for name, values in maps.items()}
+    return wandb.Image(picture.image.permute(1, 2, 0).numpy(), caption=picture.identifier, masks=masks)
+
+
+def _wandb_confidence(picture: Picture) -> wandb.Image:
+    import wandb
+
+    return wandb.Image(confidence_colours(picture.confidence), caption=picture.identifier)

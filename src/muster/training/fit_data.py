@@ -1,0 +1,137 @@
+"""What a fit reads: random crops of the training images, and whole validation images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from muster.data import (
+    VOID,
+    ChannelStatistics,
+    PreparedSplit,
+    Split,
+    TrainingStream,
+    make_loader,
+    normalise_crops,
+    preload,
+)
+from muster.tasks.segmentation import TrainingTransform
+from muster.training.settings import TrainingSettings
+
+
+class FitData(pl.LightningDataModule):
+    """Random crops of the training images; whole validation images.
+
+    The crops of step t depend on the seed and t alone, so a fit that is taken up again at step t sees what it
+    would have seen. Crops are read and moved in whole numbers, and normalised on the device of the fit.
+
+    Attributes:
+        channels_last: Whether the channels of a place lie side by side in the batches; a fit sets it.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        statistics: ChannelStatistics,
+        image_size: int,
+        settings: TrainingSettings,
+        num_workers: int = 0,
+        validation: Split | None = None,
+        validate_every: int = 100,
+    ) -> None:
+        """Keep what the loaders are made of.
+
+        Args:
+            train: Training images.
+            statistics: What to normalise with.
+            image_size: Longer side of the images before random rescaling, in pixels.
+            settings: Crops, batches and steps.
+            num_workers: Processes that read and augment; 0 does it in the training process.
+            validation: Images for the validation curve, if it is wanted.
+            validate_every: Steps between two points of it.
+        """
+        super().__init__()
+        self.train, self.statistics, self.image_size, self.settings = train, statistics, image_size, settings
+        self.num_workers, self.validation, self.validate_every = num_workers, validation, validate_every
+        self.channels_last = False
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """The steps that are left, this process's share of each."""
+        chosen = self.settings
+        transform = TrainingTransform(
+            self.statistics, self.image_size, chosen.crop_for(self.image_size), chosen.scale_range
+        )
+        stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
+        trainer = self.trainer
+        assert trainer is not None  # Lightning sets it before it asks for loaders
+        if self.num_workers and trainer.global_step < chosen.steps:
+            preload(self.train)
+        return make_loader(
+            stream,
+            chosen.batch_size,
+            trainer.global_step,
+            trainer.global_rank,
+            trainer.world_size,
+            self.num_workers,
+            pin_memory=_feeds_a_gpu(trainer),
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Normalise crops where they are now; validation images come normalised."""
+        if len(batch) == 2:
+            images, masks = batch
+        else:
+            crops, masks, boxes = batch
+            images, masks = normalise_crops(crops, boxes, self.statistics), masks.long()
+        return (images.contiguous(memory_format=torch.channels_last) if self.channels_last else images), masks
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
+        """Whole images one by one, because each has its own size; this process's share of them."""
+        trainer = self.trainer
+        if self.validation is None or trainer is None:
+            return []
+        images = _ValidationShare(
+            self.validation, self.statistics, self.image_size, trainer.global_rank, trainer.world_size
+        )
+        return DataLoader(
+            images,
+            batch_size=1,
+            collate_fn=_one_image,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,  # validation comes again and again
+            pin_memory=_feeds_a_gpu(trainer),
+        )
+
+
+def _feeds_a_gpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cuda"
+
+
+class _ValidationShare(Dataset[tuple[Tensor, Tensor]]):
+    """One process's share of the validation images: as many items in each process, or Lightning's loops part ways.
+
+    Where there are not enough images, the last item is an image again with nothing but void to be scored.
+    """
+
+    def __init__(
+        self, split: Split, statistics: ChannelStatistics, image_size: int, rank: int, world_size: int
+    ) -> None:
+        self.places = range(rank, -(-len(split) // world_size) * world_size, world_size)
+        self.images = PreparedSplit(split, statistics, image_size)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        place, count = self.places[position], len(self.images)
+        _, image, mask = self.images[place % count]
+        return image, mask.long() if place < count else torch.full_like(mask, VOID).long()
+
+
+def _one_image(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    ((image, mask),) = items
+    return image[None], mask[None]

@@ -1,0 +1,228 @@
+"""Train every member of a pool in worker processes, and survive whatever happens to one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from itertools import count as numbers
+from pathlib import Path
+
+import torch
+
+from muster.data import open_dataset
+from muster.errors import ConfigError, PoolError
+from muster.execution.jobs import Failure, Job
+from muster.execution.local import LocalProcesses
+from muster.execution.placement import available_cores, visible_gpus, worker_environments
+from muster.execution.progress import TrainingProgress
+from muster.files import atomic_write, parse_record, plain, remove_partial, write_yaml
+from muster.models import build_model
+from muster.outputs import POOL, Inputs, claimed
+from muster.pool import MEMBERS, Member
+from muster.training.hardware import Hardware
+from muster.training.sharing import training_bytes, workers_per_gpu
+from muster.training.source import WORK, MemberJob, train_member
+
+FAILURES = "failures.yaml"
+CONFIG = "config.yaml"
+SET_ASIDE = "set_aside"
+"""The folder of a pool for what lay in the place of a member and was none."""
+
+TASK = "muster.training.pool_training:train_job"
+"""What a worker process is told to call."""
+
+PATIENCE = 15.0
+"""Seconds to wait for the workers of a run that was killed, before a pool counts as being trained by another."""
+
+
+@dataclass
+class PoolOutcome:
+    """How the training of a pool ended.
+
+    Attributes:
+        skipped: Members that were there already.
+        trained: Members that were finished in this run.
+        failed: Members that could not be trained, and why.
+    """
+
+    skipped: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def train_pool(
+    jobs: Sequence[MemberJob],
+    workers: int | None,
+    progress: TrainingProgress,
+    configuration: str = "",
+    patience: float = PATIENCE,
+    inputs: Inputs | None = None,
+) -> PoolOutcome:
+    """Train the members that are not there yet.
+
+    Members finished before are skipped, interrupted ones go on from their last checkpoint, and one that fails is
+    recorded in ``failures.yaml`` while the rest go on.
+
+    Args:
+        jobs: The members, all of one pool.
+        workers: Processes side by side; by default as many as devices and cores take (see :func:`default_workers`).
+        progress: Shows how far it is.
+        configuration: The resolved configuration, saved as config.yaml.
+        patience: Seconds to wait for another process that is at work on the pool.
+        inputs: What is read; the pool's folder must be apart from it.
+
+    Returns:
+        What became of each member.
+
+    Raises:
+        ConfigError: If the pool's folder cannot be written or holds something else, another process is at work on it,
+            or ``workers`` is no positive number.
+        OutputError: If what all members share cannot be written.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers: expected a positive number, but got {workers}.")
+    pool, hardware = jobs[0].pool, jobs[0].hardware
+    hardware.resolved_device()  # refuses what is not there
+    with claimed(pool, POOL, inputs, patience) as lock:
+        (pool / MEMBERS).mkdir(exist_ok=True)
+        (pool / WORK).mkdir(exist_ok=True)
+        remove_partial(pool)
+        remove_partial(pool / MEMBERS)
+        with atomic_write(pool / CONFIG) as partial:
+            partial.write_text(configuration, "utf-8")
+        outcome = PoolOutcome()
+        waiting = [job for job in jobs if not _finished(job, outcome)]
+        count = min(workers or default_workers(waiting, hardware), max(1, len(waiting)))
+        there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
+        progress.begin(
+            {job.name: job.settings.total_steps for job in waiting}, f"Training {len(waiting)} members{there}."
+        )
+        gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
+        executor = LocalProcesses(worker_environments(count, hardware.devices, gpus), lock, hardware.devices > 1)
+        readers = hardware.resolved_num_workers(beside=count)
+        for job in waiting:
+            job = replace(job, hardware=replace(hardware, num_workers=readers))
+            executor.submit(Job(job.name, TASK, json.dumps(plain(asdict(job))), job.work))
+        executor.run(_Told(outcome, progress))
+        (pool / FAILURES).unlink(missing_ok=True)
+        if outcome.failed:
+            write_yaml(pool / FAILURES, outcome.failed)
+        if not any((pool / WORK).iterdir()):
+            (pool / WORK).rmdir()
+    return outcome
+
+
+def default_workers(jobs: Sequence[MemberJob], hardware: Hardware) -> int:
+    """How many members to train side by side.
+
+    On GPUs one process for each ``devices`` of them, and where a member takes a single one, as many on each as
+    :func:`muster.training.sharing.workers_per_gpu` says. On a CPU one single-threaded process a core: small models
+    leave most of a second thread idle, so two members side by side are done sooner than one after the other.
+
+    Args:
+        jobs: The members yet to be trained.
+        hardware: What to compute on.
+    """
+    if hardware.resolved_device() != "cuda":
+        return max(1, available_cores() // hardware.devices)
+    gpus = torch.cuda.device_count()
+    if hardware.devices > 1:
+        return max(1, gpus // hardware.devices)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    return gpus * workers_per_gpu(memory_of(jobs), memory, available_cores(), gpus)
+
+
+def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
+    """What each member takes on a GPU while it is trained, in bytes; each kind of network is built once for it."""
+    classes = {reference: open_dataset(reference).spec.num_classes for reference in {job.dataset for job in jobs}}
+
+    @cache
+    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: int) -> int:
+        return training_bytes(build_model(architecture, num_classes), batch_size, crop_size)
+
+    return [
+        needed(
+            job.architecture,
+            classes[job.dataset],
+            job.settings.batch_size,
+            job.settings.crop_for(job.settings.image_size),
+        )
+        for job in jobs
+    ]
+
+
+def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
+    """Whether the member is there; says so if it was trained in another way than is now asked for."""
+    if not os.path.lexists(job.folder):
+        return False
+    try:
+        card = Member.open(job.folder).card
+    except PoolError as error:
+        kept = _set_aside(job.folder, job.pool / SET_ASIDE)
+        warnings.warn(f"{error} It is trained anew; what was there is now in {kept}.", stacklevel=4)
+        return False
+    compared = {
+        name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
+    }
+    compared |= {"architecture": job.architecture, "image_size": job.settings.image_size}
+    if job.settings.learning_rates:
+        del compared["learning_rate"]  # the card has the one that was chosen
+    other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
+    if other:
+        told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
+        warnings.warn(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", stacklevel=4)
+    elif card.recipe and card.recipe != job.recipe_hash:
+        warnings.warn(f"Kept {job.name}, trained in another way. To train it anew, delete {job.folder}.", stacklevel=4)
+    shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
+    outcome.skipped.append(job.name)
+    return True
+
+
+def _set_aside(path: Path, folder: Path) -> Path:
+    """Move something out of the way, whatever it is: nobody knows what it is worth."""
+    folder.mkdir(exist_ok=True)
+    target = next(to for i in numbers(1) if not os.path.lexists(to := folder / f"{path.name}-{i}"))
+    shutil.move(path, target)
+    return target
+
+
+def train_job(content: str, tell: Callable[[str], None]) -> str:
+    """Train a member in a worker process.
+
+    Args:
+        content: A :class:`muster.training.source.MemberJob` as JSON.
+        tell: Takes the number of steps done and the latest loss, as JSON.
+
+    Returns:
+        Nothing: the member lies in its folder.
+    """
+    job = parse_record(json.loads(content), MemberJob, "job", PoolError)
+    train_member(job, lambda step, loss: tell(json.dumps([step, loss])))
+    return ""
+
+
+class _Told:
+    """Notes what became of each member, and shows it."""
+
+    def __init__(self, outcome: PoolOutcome, progress: TrainingProgress) -> None:
+        self.outcome, self.progress = outcome, progress
+
+    def progressed(self, job: Job, message: str) -> None:
+        step, loss = json.loads(message)
+        self.progress.step(job.name, step, loss)
+
+    def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
+        self.outcome.trained.append(job.name)
+        self.progress.done(job.name)
+
+    def failed(self, job: Job, failure: Failure) -> None:
+        self.outcome.failed[job.name] = f"{failure.reason} ({failure.log})"
+        self.progress.failed(job.name, failure.reason)
+
+    def tick(self) -> None:
+        self.progress.tick()
