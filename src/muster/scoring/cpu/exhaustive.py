@@ -100,7 +100,7 @@ def score_store(
     """Score all candidates of one size.
 
     Args:
-        store: What the members say.
+        store: The members' predictions.
         candidates: int64 ``[candidates, size]``: all of that size, in lexicographic order.
         metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
         threads: How many threads to compute on.
@@ -274,10 +274,10 @@ class _Pass:
         )  # fmt: skip
 
     def _multiply(self, laid: _LaidOut, first: int, last: int, task: Task) -> None:
-        from muster.scoring.cpu import exhaustive_kernels
+        from muster.scoring.cpu import product_kernels
 
         problem = (self.prefixes.size, self.store.num_members)
-        exhaustive_kernels.multiply_truths(
+        product_kernels.multiply_truths(
             laid.truths.reshape(-1), len(laid.labels), first, last, problem, self.prefixes.members, self.rows, task,
             self.prefixes.size * self.tiny, laid.wide, self.accumulator.fractions, self.accumulator.exponents,
         )  # fmt: skip
@@ -319,8 +319,8 @@ def _compile(store: PredictionStore, metrics: Sequence[str], pool: ThreadPoolExe
     kinds = {"ms_leep": None, "e_leep": _compile_products}
     needed = dict.fromkeys(kinds.get(metric, _compile_marks) for metric in metrics)
     compiling = [pool.submit(kind, store) for kind in needed if kind is not None]
-    said = "Preparing the scoring loops; the first time on a machine they are compiled, which takes a while."
-    with told_if_slow(said):
+    message = "Preparing the scoring loops; the first time on a machine they are compiled, which takes a while."
+    with told_if_slow(message):
         for future in compiling:
             future.result()
 
@@ -340,13 +340,11 @@ def _compile_marks(store: PredictionStore) -> None:
 
 def _compile_products(_: PredictionStore) -> None:
     """Call without any work."""
-    from muster.scoring.cpu import exhaustive_kernels
+    from muster.scoring.cpu import product_kernels
 
     doubles, integers = np.empty(0), np.empty(0, np.int64)
     prefixes, task = np.zeros((1, 1), np.int64), (0, 0, 0, 0)
-    exhaustive_kernels.multiply_truths(
-        doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers
-    )
+    product_kernels.multiply_truths(doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers)
 
 
 def usable_threads() -> int:

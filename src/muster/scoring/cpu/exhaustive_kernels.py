@@ -9,8 +9,7 @@ numbers long. The lanes of a group are as many neighbouring pixels as fill a vec
 maximum over classes stays in registers. LLVM does not find vector instructions for such a loop over classes by itself;
 so it is written in vector types, which LLVM maps to what the processor has.
 
-All is in one file, because Numba takes a compiled function from its cache as long as the function's own file is
-unchanged.
+The products of E-LEEP are in :mod:`muster.scoring.cpu.product_kernels`.
 """
 
 # Numba's own functions have no types. No postponed annotations: these functions have none that mypy would need.
@@ -24,6 +23,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from muster.compiled import compiled
+from muster.scoring.cpu.kernel_parts import add_up, peek, pointer, poke, row_of, second_last
 
 VECTOR_BYTES = 64 if get_host_cpu_features().get("avx512f", False) else 32
 """Bytes in a group of lanes: one vector register of the larger processors, two of the smaller."""
@@ -40,50 +40,6 @@ COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
 _ONE = 1 << COUNT_BIT
 _BELOW = _ONE - 1
 _WAYS = 4  # histograms used in turn, so that an addition need not wait for the one before
-_TRUTHS_AT_ONCE = 1024
-_FACTOR_LANES = 16
-_FRACTION = (1 << 52) - 1  # the parts of a double
-_EXPONENT_BIAS = 1023
-_UNIT = _EXPONENT_BIAS << 52
-
-
-def _pointer(context, builder, kind, array):
-    return context.make_array(kind)(context, builder, array).data
-
-
-@intrinsic
-def _peek(typing, array, index):
-    """``array[index]`` without a thought for negative indices, which would keep loops from being vectorised."""
-
-    def code(context, builder, signature, arguments):
-        place = builder.gep(_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-        return builder.load(place)
-
-    return array.dtype(array, index), code
-
-
-@intrinsic
-def _poke(typing, array, index, value):
-    """``array[index] = value`` in the same manner."""
-
-    def code(context, builder, signature, arguments):
-        place = builder.gep(_pointer(context, builder, signature.args[0], arguments[0]), [arguments[1]])
-        builder.store(arguments[2], place)
-        return context.get_dummy_value()
-
-    return types.void(array, index, array.dtype), code
-
-
-@intrinsic
-def _bits_of(typing, value):
-    """The bits of a double as an integer."""
-    return types.int64(types.float64), lambda _, builder, __, arguments: builder.bitcast(arguments[0], ir.IntType(64))
-
-
-@intrinsic
-def _double_of(typing, value):
-    """The double of these bits."""
-    return types.float64(types.int64), lambda _, builder, __, arguments: builder.bitcast(arguments[0], ir.DoubleType())
 
 
 @intrinsic
@@ -97,7 +53,7 @@ def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_a
 
     def code(context, builder, signature, arguments):
         kinds = signature.args
-        pointers = [_pointer(context, builder, kinds[i], arguments[i]) for i in (0, 1, 4, 6)]
+        pointers = [pointer(context, builder, kinds[i], arguments[i]) for i in (0, 1, 4, 6)]
         classes = arguments[3]
         bits = kinds[0].dtype.bitwidth
         lanes = VECTOR_BYTES * 8 // bits
@@ -169,45 +125,10 @@ def lay_out(values, labels, places, scale, data, data_at, truths, shares, at):
         place = places[pixel]
         start = data_at + (place // lanes) * lanes * classes + place % lanes
         for k in range(classes):
-            _poke(data, start + k * lanes, values[pixel, k])
+            poke(data, start + k * lanes, values[pixel, k])
         truth = np.float64(values[pixel, labels[pixel]])
-        _poke(truths, at + place, truth)
-        _poke(shares, at + place, np.int64(truth * scale + 0.5))
-
-
-@compiled
-def _row(lowest, b, num_members):
-    """Candidates of one prefix before those with this b: sum of ``num_members - 1 - x`` over x from lowest to b - 1."""
-    return (b - lowest) * (num_members - 1) - (b - lowest) * (b + lowest - 1) // 2
-
-
-@compiled
-def _second_last(size, prefixes, h, high):
-    """From which to which second-to-last member a prefix goes on, if the last is below ``high``; none is -1."""
-    if size == 1:
-        return -1, 0
-    return (prefixes[h, size - 3] + 1 if size > 2 else 0), high - 1
-
-
-@compiled
-def _add_up(size, prefixes, h, b, source, stride, source_at, count, into, into_at):
-    """Sum over the prefix's members and b, in ascending order."""
-    if b < 0:
-        for i in range(count):
-            _poke(into, into_at + i, 0)
-        return
-    if size == 2:
-        for i in range(count):
-            _poke(into, into_at + i, _peek(source, b * stride + source_at + i))
-        return
-    first, second = prefixes[h, 0], prefixes[h, 1] if size > 3 else b
-    for i in range(count):
-        total = _peek(source, first * stride + source_at + i) + _peek(source, second * stride + source_at + i)
-        _poke(into, into_at + i, total)
-    for j in range(2, size - 1):
-        member = prefixes[h, j] if j < size - 2 else b
-        for i in range(count):
-            _poke(into, into_at + i, _peek(into, into_at + i) + _peek(source, member * stride + source_at + i))
+        poke(truths, at + place, truth)
+        poke(shares, at + place, np.int64(truth * scale + 0.5))
 
 
 @compiled
@@ -217,23 +138,23 @@ def _histogram(marks, marks_at, count, entries, prefix, shares, shares_at, histo
     for pixel in range(0, whole, _WAYS):
         for way in range(_WAYS):
             i = pixel + way
-            at = way * entries + np.int64(_peek(marks, marks_at + i))
-            _poke(histogram, at, _peek(histogram, at) + (_peek(prefix, i) + _peek(shares, shares_at + i)))
+            at = way * entries + np.int64(peek(marks, marks_at + i))
+            poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(shares, shares_at + i)))
     for i in range(whole, count):
-        at = np.int64(_peek(marks, marks_at + i))
-        _poke(histogram, at, _peek(histogram, at) + (_peek(prefix, i) + _peek(shares, shares_at + i)))
+        at = np.int64(peek(marks, marks_at + i))
+        poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(shares, shares_at + i)))
 
 
 @compiled
 def _move(histogram, entries, table, at):
     """Add a histogram to a candidate's row of the table, and empty it."""
     for k in range(entries):
-        total = _peek(table, at + k)
+        total = peek(table, at + k)
         for way in range(_WAYS):
-            total += _peek(histogram, way * entries + k)
-        _poke(table, at + k, total)
+            total += peek(histogram, way * entries + k)
+        poke(table, at + k, total)
     for i in range(_WAYS * entries):  # not in the loop above: with so many places to write it would not be vectorised
-        _poke(histogram, i, 0)
+        poke(histogram, i, 0)
 
 
 @compiled
@@ -253,22 +174,22 @@ def _count_last(
 def _unpack(table, first, last, counts, totals):
     """Add the entries ``first`` to ``last`` of a table to the pixels counted and to the sums of shares; empty them."""
     for i in range(first, last):
-        entry = _peek(table, i)
-        _poke(counts, i, np.int32(_peek(counts, i) + (entry >> COUNT_BIT)))
-        _poke(totals, i, _peek(totals, i) + (entry & _BELOW))
-        _poke(table, i, 0)
+        entry = peek(table, i)
+        poke(counts, i, np.int32(peek(counts, i) + (entry >> COUNT_BIT)))
+        poke(totals, i, peek(totals, i) + (entry & _BELOW))
+        poke(table, i, 0)
 
 
 @compiled
 def _unpack_all(problem, prefixes, rows, task, table, counts, totals):
     """Do so for all candidates of one task."""
     size, num_members, num_classes, _ = problem
-    from_head, to_head, low, high = task
+    from_prefix, to_prefix, low, high = task
     entries = 2 * num_classes
-    for h in range(from_head, to_head):
-        lowest, end = _second_last(size, prefixes, h, high)
+    for h in range(from_prefix, to_prefix):
+        lowest, end = second_last(size, prefixes, h, high)
         for b in range(lowest, end):
-            row = rows[h] + _row(lowest, b, num_members) - b - 1
+            row = rows[h] + row_of(lowest, b, num_members) - b - 1
             _unpack(table, (row + max(low, b + 1)) * entries, (row + high) * entries, counts, totals)
 
 
@@ -281,13 +202,12 @@ def count_marks(
     ``problem`` is (size, members, classes, numbers a member has in ``shares``). ``task`` is (prefixes from, prefixes
     to, last member from, last member to), the ends excluded. ``counts`` and ``totals`` are flat ``[candidates][2
     classes]``: pixels predicted wrongly as each class, then pixels of each class predicted right; and the shares that
-        members gave
-    to the labels there. ``table`` is the same in packed form, empty before and after: most pixels are added there, in
-    one number instead of two. ``run`` pixels are taken at a time: what the last members say of them is to stay in the
-    second-fastest cache. ``sums`` and ``marks`` are space to work in.
+    members gave to the labels there. ``table`` is the same in packed form, empty before and after: most pixels are
+    added there, in one number instead of two. ``run`` pixels are taken at a time: what the last members predict for
+    them is to stay in the second-fastest cache. ``sums`` and ``marks`` are space to work in.
     """
     size, num_members, num_classes, shares_stride = problem
-    from_head, to_head, low, high = task
+    from_prefix, to_prefix, low, high = task
     lanes = VECTOR_BYTES // data.itemsize
     step = num_classes * lanes
     histogram = np.zeros(_WAYS * 2 * num_classes, dtype=np.int64)
@@ -299,108 +219,25 @@ def count_marks(
             _unpack_all(problem, prefixes, rows, task, table, counts, totals)
             packed = 0
         packed += pixels
-        for h in range(from_head, to_head):
-            lowest, end = _second_last(size, prefixes, h, high)
+        for h in range(from_prefix, to_prefix):
+            lowest, end = second_last(size, prefixes, h, high)
             for b0 in range(lowest, end, GROUP):
                 c0, valid = max(low, b0 + 1), min(GROUP, end - b0)
                 for at in range(start, start + pixels, lanes):
                     place = at * num_classes
                     for g in range(GROUP):
-                        _add_up(size, prefixes, h, b0 + min(g, valid - 1), data, stride, place, step, sums, g * step)
+                        add_up(size, prefixes, h, b0 + min(g, valid - 1), data, stride, place, step, sums, g * step)
                     for c in range(c0, high):
                         to = (c - c0) * GROUP * run + at - start
                         _mark_winners(sums, data, c * stride + place, num_classes, labels, at, marks, to, run)
                 for g in range(valid):
                     b = b0 + g
-                    _add_up(size, prefixes, h, b, shares, shares_stride, start, pixels, prefix, 0)
+                    add_up(size, prefixes, h, b, shares, shares_stride, start, pixels, prefix, 0)
                     for i in range(pixels):
-                        _poke(prefix, i, _peek(prefix, i) + _ONE)
-                    row = rows[h] + _row(lowest, b, num_members) - b - 1
+                        poke(prefix, i, peek(prefix, i) + _ONE)
+                    row = rows[h] + row_of(lowest, b, num_members) - b - 1
                     _count_last(
                         marks, g * run, GROUP * run, c0, max(low, b + 1), high, pixels, num_classes,
                         prefix, shares, shares_stride, start, histogram, table, row,
                     )  # fmt: skip
     _unpack_all(problem, prefixes, rows, task, table, counts, totals)
-
-
-@compiled
-def _normalise(value):
-    """A positive double as a number in 1..2 and an exponent."""
-    bits = _bits_of(value)
-    return _double_of((bits & _FRACTION) | _UNIT), (bits >> 52) - _EXPONENT_BIAS
-
-
-@compiled
-def _factor(prefix, truths, at, i, floor):
-    total = _peek(prefix, i) + _peek(truths, at + i)
-    return max(floor, total)
-
-
-@compiled
-def _four_factors(prefix, truths, at, i, floor):
-    first = _factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor)
-    i += 2 * _FACTOR_LANES
-    return first * (_factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor))
-
-
-@compiled
-def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
-    """Product over pixels of what an ensemble gives to the label, as a number in 1..2 and an exponent.
-
-    Eight factors are multiplied before the exponent is taken out. Where some may be so small that their product would
-    leave the range of a double (``wide``), it is taken out of each.
-    """
-    lanes, factors = _FACTOR_LANES, 1 if wide else 8
-    whole = count - count % (factors * lanes)
-    for j in range(lanes):
-        _poke(fractions, j, 1.0)
-        _poke(exponents, j, 0)
-    for i in range(0, whole, factors * lanes):
-        for j in range(lanes):
-            if wide:
-                product, exponent = _normalise(_factor(prefix, truths, at, i + j, floor))
-            else:
-                product = _four_factors(prefix, truths, at, i + j, floor)
-                product, exponent = product * _four_factors(prefix, truths, at, i + 4 * lanes + j, floor), 0
-            product, more = _normalise(product * _peek(fractions, j))
-            _poke(fractions, j, product)
-            _poke(exponents, j, _peek(exponents, j) + exponent + more)
-    product, total = 1.0, np.int64(0)
-    for j in range(lanes):
-        product *= _peek(fractions, j)  # stays below 2 ** lanes
-        total += _peek(exponents, j)
-    product, exponent = _normalise(product)
-    total += exponent
-    for i in range(whole, count):
-        fraction, exponent = _normalise(_factor(prefix, truths, at, i, floor))
-        product, more = _normalise(product * fraction)
-        total += exponent + more
-    return product, total
-
-
-@compiled
-def multiply_truths(truths, stride, first, last, problem, prefixes, rows, task, floor, wide, fractions, exponents):
-    """Multiply into each candidate's product what it gives to the labels of the pixels ``first`` to ``last``.
-
-    ``truths`` are flat float64 ``[members][pixels]``, ``problem`` is (size, members), ``task`` as for
-    :func:`count_marks`. A candidate's product is ``fractions * 2 ** exponents``; its factors are sums over members, at
-    least ``floor``, which must be a normal number.
-    """
-    size, num_members = problem
-    from_head, to_head, low, high = task
-    prefix = np.empty(_TRUTHS_AT_ONCE, dtype=np.float64)
-    lane_fractions, lane_exponents = np.empty(_FACTOR_LANES), np.empty(_FACTOR_LANES, dtype=np.int64)
-    for start in range(first, last, _TRUTHS_AT_ONCE):
-        pixels = min(_TRUTHS_AT_ONCE, last - start)
-        for h in range(from_head, to_head):
-            lowest, end = _second_last(size, prefixes, h, high)
-            for b in range(lowest, end):
-                _add_up(size, prefixes, h, b, truths, stride, start, pixels, prefix, 0)
-                row = rows[h] + _row(lowest, b, num_members) - b - 1
-                for c in range(max(low, b + 1), high):
-                    product, exponent = _product(
-                        prefix, truths, c * stride + start, pixels, floor, wide, lane_fractions, lane_exponents
-                    )
-                    product, more = _normalise(product * fractions[row + c])
-                    fractions[row + c] = product
-                    exponents[row + c] += exponent + more
