@@ -104,15 +104,19 @@ class Block:
         Returns:
             The block.
         """
-        labels = members.labels[pixels]
-        rows = [prediction[pixels] for prediction in members.predictions]
+        labels, order = members.labels[pixels], None
         if by_label:
             labels, order = labels.sort(stable=True)
-            rows = [row[order] for row in rows]
-        truth = torch.stack([row.gather(1, labels[:, None])[:, 0] for row in rows]).double()
-        predictions = torch.stack([_pad(row.T) for row in rows], dim=1) if counted else None
-        padded = torch.cat([labels, labels[-1:].expand(-len(labels) % PIXEL_TILE)])
-        truth = _pad(truth)
+        width = -(-len(labels) // PIXEL_TILE) * PIXEL_TILE
+        padded = torch.cat([labels, labels[-1:].expand(width - len(labels))])
+        first, num_members = members.predictions[0], len(members.predictions)
+        predictions = first.new_zeros(members.num_classes, num_members, width) if counted else None
+        truth = first.new_zeros(num_members, width, dtype=torch.float64)
+        for member, prediction in enumerate(members.predictions):  # one at a time: memory for one copy of all is enough
+            rows = prediction[pixels] if order is None else prediction[pixels][order]
+            truth[member, : len(rows)] = rows.gather(1, labels[:, None])[:, 0]
+            if predictions is not None:
+                predictions[:, member, : len(rows)] = rows.T
         return cls(len(labels), members.num_classes, predictions, padded, truth, (truth * scale).round().long())
 
     def member_likelihoods(self) -> Int[Tensor, "members classes"]:
@@ -241,8 +245,3 @@ def split_logs(
     whole = scaled.floor()
     rest = ((scaled - whole) * low).floor()
     return torch.stack([whole.long().sum(dim=1), rest.long().sum(dim=1)])
-
-
-def _pad(rows: Tensor) -> Tensor:
-    """Zeros at the end of the last axis, up to a whole number of tiles."""
-    return torch.nn.functional.pad(rows, (0, -rows.shape[-1] % PIXEL_TILE))
