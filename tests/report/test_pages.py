@@ -10,12 +10,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from markupsafe import escape
 from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
 from muster.search import SearchStatus
 from muster.selection import Selection
+from muster.selection.image_predictions import TranslatedClasses
 from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import (
     CLASSES,
@@ -187,6 +189,13 @@ def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said:
     assert said in page_of(selection, tmp_path).text
     pictures = [make_picture_of((*selection.members, "ensemble"), len(selection.classes))]
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    label = {"eep": "EEP", "linear_probe": "the linear probe"}[predictor]
+    assert f"s prediction by {label}; the ensemble is the mean." in Page(path).text
+    assert "instead" not in Page(path).text
+    translated = dict.fromkeys(selection.members, TranslatedClasses(torch.eye(4)))
+    selection = replace(selection, on_images=translated)
+    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    assert "s prediction by EEP" in Page(path).text
     assert ("rest on the linear probe instead" in Page(path).text) == (predictor == "linear_probe")
 
 

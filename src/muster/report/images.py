@@ -19,7 +19,6 @@ from muster.data.spec import VOID, Dataset, Sample, Split
 from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
 from muster.models import Segmenter
-from muster.models.prediction import predict_probabilities, upsample_probabilities
 from muster.pool import Pool
 from muster.report.records import Picture
 from muster.selection.record import Selection
@@ -131,7 +130,7 @@ def selection_pictures(
     """What the chosen members say about a few target training images, before any fine-tuning.
 
     Args:
-        selection: With the tables P(y|z) of its chosen members.
+        selection: With the predictors of its chosen members.
         pool: Holds them.
         target: The target dataset.
         count: How many images.
@@ -139,9 +138,9 @@ def selection_pictures(
         counts: What :func:`class_counts` says of :func:`surveyed`, if it is known already.
 
     Returns:
-        The pictures; none if the selection has no tables, as one that was read from disk.
+        The images; none if the selection has no predictors, as one that was read from disk.
     """
-    if not selection.tables:
+    if not selection.on_images:
         return []
     split = surveyed(selection, target)
     if counts is None:
@@ -165,12 +164,8 @@ def _selection_picture(
     statistics = ChannelStatistics(_three(selection.mean), _three(selection.std))
     image = prepare_image(sample.image, statistics, selection.image_size)[None].to(device)
     size = (small.mask.shape[0], small.mask.shape[1])
-    members = {}
-    for name, model in models.items():
-        probabilities = predict_probabilities(model, image)
-        table = selection.tables[name].to(probabilities)
-        # Turning source into target classes commutes with interpolation, and is cheaper before it.
-        members[name] = upsample_probabilities(torch.einsum("cz,bzhw->bchw", table, probabilities), size)[0]
+    place = selection.train_images.index(sample.identifier)
+    members = {name: selection.on_images[name].predict(model, image, place, size) for name, model in models.items()}
     ensemble = torch.stack(list(members.values())).mean(dim=0)
     return make_picture(small, members, ensemble)
 

@@ -123,6 +123,7 @@ def write_selection_report(
         "strips": strips(pictures),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
+        "shown_by": _shown_by(selection),
         "is_fitted": selection.predictor == "linear_probe",
         "class_bars": _class_bars(selection),
         "metric": metric_label(selection.metric),
@@ -132,6 +133,12 @@ def write_selection_report(
         **_ranking_context(selection, pool, entropy),
     }
     return write_page("selection.html", path, context)
+
+
+def _shown_by(selection: Selection) -> str:
+    """The predictors of the images; that of the scores, if nothing says otherwise."""
+    names = dict.fromkeys(predictor.name for predictor in selection.on_images.values()) or [selection.predictor]
+    return " and ".join(map(predictor_label, names))
 
 
 def _warnings(selection: Selection, entropy: float) -> list[ReportWarning]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from muster.errors import SelectionError
 from muster.files import parse_record, plain, read_record, write_record
@@ -20,6 +19,7 @@ from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
+from muster.selection.image_predictions import ImagePredictor
 
 if TYPE_CHECKING:
     import pandas
@@ -271,12 +271,12 @@ class Selection(SelectionRecord):
 
     Attributes:
         ranking: All candidates with all scores; its indices point into :attr:`member_names`.
-        tables: For each chosen member P(target class | source class), float64 ``[classes, source_classes]``, for
-            pictures of what its EEP says. Not written to disk: empty in a loaded selection.
+        on_images: For each chosen member what makes target predictions of it on whole images, for reports. Not
+            written to disk: empty in a loaded selection.
     """
 
     ranking: Ranking = field(kw_only=True)
-    tables: Mapping[str, Tensor] = field(default_factory=dict)
+    on_images: Mapping[str, ImagePredictor] = field(default_factory=dict)
 
     def names_of(self, candidate: int) -> tuple[str, ...]:
         """Names of the members of one row of the ranking."""
@@ -326,7 +326,7 @@ class Selection(SelectionRecord):
             folder: What :meth:`save` wrote, or the ``selection.yaml`` in it.
 
         Returns:
-            The selection, without ``tables``.
+            The selection, without ``on_images``.
 
         Raises:
             SelectionError: If a file is missing, unreadable, or does not go with the other.

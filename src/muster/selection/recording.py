@@ -115,7 +115,7 @@ def selection_of(
         checksums={name: looked_at.pool[name].card.checksum for name in names},
         device=device_label(reader.device),
         ranking=ranking,
-        tables={name: scored.tables[name] for name in chosen},
+        on_images={name: scored.on_images[name] for name in chosen},
     )
 
 
