@@ -71,9 +71,9 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
 
 def job_as_text(job: Any) -> str:
     """A job as one line that :func:`main` reads."""
-    from muster.files import plain
+    from muster.files import to_builtin_types
 
-    return json.dumps(plain(asdict(job)))
+    return json.dumps(to_builtin_types(asdict(job)))
 
 
 def _claim_standard_output() -> TextIO:

@@ -20,7 +20,7 @@ from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
 from muster.models import Segmenter
 from muster.pool import Pool
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.selection.record import Selection
 
 LONGEST_SIDE = 480
@@ -94,12 +94,12 @@ def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
     return Sample(sample.identifier, image, mask)
 
 
-def make_picture(
+def make_report_image(
     sample: Sample,
     members: Mapping[str, Float[Tensor, "classes h w"]],
     ensemble: Float[Tensor, "classes h w"],
     ensemble_name: str = ENSEMBLE,
-) -> Picture:
+) -> ReportImage:
     """Turn probabilities into what a report shows.
 
     Args:
@@ -116,17 +116,17 @@ def make_picture(
     void = mask == VOID
     confidence = ensemble.float().gather(0, mask.masked_fill(void, 0)[None])[0].clamp(0, 1).masked_fill(void, torch.nan)
     labels = {name: values.argmax(dim=0).to(torch.uint8).cpu() for name, values in predictions.items()}
-    return Picture(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
+    return ReportImage(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
 
 
-def selection_pictures(
+def selection_images(
     selection: Selection,
     pool: Pool,
     target: Dataset,
     count: int = 4,
     device: torch.device | str = "cpu",
     counts: Int64[NumpyArray, "images classes"] | None = None,
-) -> list[Picture]:
+) -> list[ReportImage]:
     """What the chosen members say about a few target training images, before any fine-tuning.
 
     Args:
@@ -158,7 +158,7 @@ def surveyed(selection: Selection, target: Dataset) -> Split:
 
 def _selection_picture(
     selection: Selection, sample: Sample, models: Mapping[str, Segmenter], device: torch.device | str
-) -> Picture:
+) -> ReportImage:
     """One image, every member in turn."""
     small = shrink(sample)
     statistics = ChannelStatistics(_three(selection.mean), _three(selection.std))
@@ -167,7 +167,7 @@ def _selection_picture(
     place = selection.train_images.index(sample.identifier)
     members = {name: selection.on_images[name].predict(model, image, place, size) for name, model in models.items()}
     ensemble = torch.stack(list(members.values())).mean(dim=0)
-    return make_picture(small, members, ensemble)
+    return make_report_image(small, members, ensemble)
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

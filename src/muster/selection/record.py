@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from muster.errors import SelectionError
-from muster.files import parse_record, plain, read_record, write_record
+from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
@@ -244,7 +244,7 @@ class SelectionRecord:
 
     def to_mapping(self) -> dict[str, Any]:
         """The record in lists, dictionaries, strings and numbers only."""
-        content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+        content: dict[str, Any] = to_builtin_types({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
         return content
 
     @staticmethod
@@ -262,7 +262,7 @@ class SelectionRecord:
             SelectionError: If a key is unknown, missing, or has a value of a wrong type, or names do not go together.
         """
         # A copy, because the parser turns inner lists into tuples in place.
-        return _consistent(parse_record(plain(content), SelectionRecord, where, SelectionError), where)
+        return _consistent(parse_record(to_builtin_types(content), SelectionRecord, where, SelectionError), where)
 
 
 @dataclass(frozen=True)

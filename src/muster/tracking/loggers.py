@@ -14,9 +14,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from muster.data.spec import VOID
 from muster.errors import ConfigError, unknown_name
-from muster.files import plain
+from muster.files import to_builtin_types
 from muster.report.palette import confidence_colours
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.report.tables import Table
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def _open_run(folder: Path, project: str, group: str, name: str, config: Mapping
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
     # With "create_new" a run that the caller has open elsewhere stays his: this one is ours alone.
     options: dict[str, Any] = {"project": project, "group": group, "name": name, "dir": str(folder),
-                               "config": plain(config), "settings": settings, "reinit": "create_new"}  # fmt: skip
+                               "config": to_builtin_types(config), "settings": settings,
+                               "reinit": "create_new"}  # fmt: skip
     mode = tracking_mode()
     try:
         run = wandb.init(mode=mode, **options)
@@ -112,7 +113,7 @@ def _open_run(folder: Path, project: str, group: str, name: str, config: Mapping
 def log_tables(
     loggers: Sequence[Logger],
     tables: Mapping[str, Table],
-    pictures: Sequence[Picture] = (),
+    pictures: Sequence[ReportImage] = (),
     classes: Sequence[str] = (),
 ) -> None:
     """Send the tables and pictures of a report to the trackers among some loggers.
@@ -138,7 +139,7 @@ def _wandb_table(table: Table) -> wandb.Table:
     return wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows], allow_mixed_types=True)
 
 
-def _wandb_picture(picture: Picture, classes: Sequence[str]) -> wandb.Image:
+def _wandb_picture(picture: ReportImage, classes: Sequence[str]) -> wandb.Image:
     import wandb
 
     labels = dict(enumerate(classes)) | {VOID: "void"}
@@ -147,7 +148,7 @@ def _wandb_picture(picture: Picture, classes: Sequence[str]) -> wandb.Image:
     return wandb.Image(picture.image.permute(1, 2, 0).numpy(), caption=picture.identifier, masks=masks)
 
 
-def _wandb_confidence(picture: Picture) -> wandb.Image:
+def _wandb_confidence(picture: ReportImage) -> wandb.Image:
     import wandb
 
     return wandb.Image(confidence_colours(picture.confidence), caption=picture.identifier)

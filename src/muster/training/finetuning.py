@@ -16,11 +16,11 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
-from muster.files import atomic_write, plain, write_yaml
+from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, Picture, choose_images, make_picture
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, ReportImage, choose_images, make_report_image
 from muster.report.images import class_counts, shrink
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
@@ -136,7 +136,7 @@ def fit_members(
     if module.settings.learning_rates:
         assert reload is not None  # whoever lets a user give rates passes it
         description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
-    keep_checkpoint_of(folder / WORK, plain(description))
+    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
     data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.num_workers)
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
@@ -333,7 +333,7 @@ def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining
     content = asdict(result)
     content.pop("losses")  # in history.csv
     content.pop("confusion")  # in confusion.csv
-    write_yaml(folder / RESULT, plain(content))
+    write_yaml(folder / RESULT, to_builtin_types(content))
 
 
 def forget_checkpoint(folder: Path) -> None:
@@ -342,7 +342,7 @@ def forget_checkpoint(folder: Path) -> None:
 
 
 @torch.no_grad()
-def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[Picture]:
+def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardware, count: int = 4) -> list[ReportImage]:
     """A few test images with what each member and the ensemble say there."""
     test = target.dataset.test
     some = test.subset(100, seed=0)
@@ -357,5 +357,5 @@ def finetuned_pictures(ensemble: Ensemble, target: TargetData, hardware: Hardwar
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)
         }
-        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
+        pictures.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
     return pictures
