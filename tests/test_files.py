@@ -14,12 +14,12 @@ from muster.errors import ConfigError, PoolError
 from muster.files import (
     atomic_folder,
     atomic_write,
-    plain,
     read_record,
     read_yaml,
     remove_partial,
     require_writable,
     sha256_of,
+    to_builtin_types,
     write_record,
     write_yaml,
 )
@@ -203,4 +203,4 @@ def test_a_record_that_does_not_fit_is_refused(saved: Path, old: str, new: str, 
 
 
 def test_plain() -> None:
-    assert plain({"a": (1, [Path("b")]), "c": {"d": None}}) == {"a": [1, ["b"]], "c": {"d": None}}
+    assert to_builtin_types({"a": (1, [Path("b")]), "c": {"d": None}}) == {"a": [1, ["b"]], "c": {"d": None}}

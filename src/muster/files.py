@@ -224,7 +224,7 @@ def read_yaml(path: Path, error: type[MusterError]) -> dict[str, Any]:
 
 def write_record(path: Path, record: Any, format_version: int) -> None:
     """Write a dataclass of plain values as YAML, with the version of its format first."""
-    write_yaml(path, {"format_version": format_version, **plain(record)})
+    write_yaml(path, {"format_version": format_version, **to_builtin_types(record)})
 
 
 def read_record(path: Path, record: type[Record], format_version: int, error: type[MusterError]) -> Record:
@@ -296,7 +296,7 @@ def as_file_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).lstrip(".") or "_"
 
 
-def plain(value: Any) -> Any:
+def to_builtin_types(value: Any) -> Any:
     """The same value in lists, dictionaries, strings and numbers only, as YAML and JSON want them.
 
     Args:
@@ -308,9 +308,9 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_builtin_types(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [to_builtin_types(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return value.item() if isinstance(value, np.generic) else value

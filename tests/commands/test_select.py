@@ -61,7 +61,7 @@ def test_every_option_reaches_the_function_the_command_and_the_callback() -> Non
     by_function = set(inspect.signature(muster.select).parameters) - given
     by_command = set(inspect.signature(select_ensemble).parameters) - given
     assert set(SelectOptions.__annotations__) == by_function
-    assert by_function - by_command == {"progress"}
+    assert by_function - by_command == {"progress", "cancel"}
     assert by_command - by_function == {"output", "clear_cache", "configuration", "asked"}
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import optimize, special
 
-from muster.metrics import linear_probe
+from muster.metrics import fit_linear_probe, linear_probe
 from muster.metrics._image_halves import split_in_halves
 from muster.metrics._inverse_temperature import Scores, best_inverse_temperature
 from muster.metrics._softmax_regression import SoftmaxRegressions
@@ -379,3 +379,17 @@ def test_bad_input(pixels: Pixels) -> None:
         unchecked(features, labels, groups, 3)
     with pytest.raises(ValueError, match="2 axes"):
         unchecked(features[0], labels, groups)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-36])
+def test_classifiers_give_the_predictions_of_the_images_that_they_did_not_see(scale: float) -> None:
+    generator = np.random.default_rng(0)
+    labels, groups = generator.integers(0, 3, 400), np.arange(400) // 40
+    features = torch.from_numpy(generator.normal(labels[:, None] + 5.0, 1.0, (400, 6)).astype(np.float32)) * scale
+    fitted = fit_linear_probe(features, labels, groups, 3)
+    assert torch.equal(fitted.predictions, linear_probe(features, labels, groups, 3))
+    assert all(len(np.unique(fitted.reader[groups == group])) == 1 for group in range(10))
+    weights, offsets = fitted.classifiers[:, :, :-1], fitted.classifiers[:, :, -1]
+    both = (torch.einsum("nd,kcd->nkc", features.double(), weights) + offsets).softmax(dim=2)
+    found = both[torch.arange(400), fitted.reader]
+    torch.testing.assert_close(found.float(), fitted.predictions, rtol=1e-4, atol=1e-5)

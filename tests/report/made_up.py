@@ -12,7 +12,7 @@ import torch
 
 from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
 from muster.pool import Card, Member, Pool
-from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, Picture
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, ReportImage
 from muster.scoring import Ranking
 from muster.search import SearchStatus
 from muster.selection import ProbeSettings, Selection
@@ -109,13 +109,13 @@ def listing_only(selection: Selection, count: int, **changes: Any) -> Selection:
     return replace(selection, ranking=kept, choices=choices, lead=lead, **changes)
 
 
-def make_picture_of(names: tuple[str, ...], classes: int, seed: int = 0) -> Picture:
+def make_image_of(names: tuple[str, ...], classes: int, seed: int = 0) -> ReportImage:
     """A picture with random label maps."""
     sample = read_sample(f"img <x> {seed}")
     generator = torch.Generator().manual_seed(seed)
     maps = {name: torch.randint(0, classes, (HEIGHT, WIDTH), dtype=torch.uint8, generator=generator) for name in names}
     confidence = torch.rand((HEIGHT, WIDTH), generator=generator).masked_fill(sample.mask == VOID, torch.nan)
-    return Picture(sample.identifier, sample.image, sample.mask, maps, confidence)
+    return ReportImage(sample.identifier, sample.image, sample.mask, maps, confidence)
 
 
 def make_result(classes: tuple[str, ...] = CLASSES, members: tuple[str, ...] = MEMBERS[:3]) -> FinetuneResult:

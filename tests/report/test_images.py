@@ -11,7 +11,8 @@ from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
 from muster.models import build_model
 from muster.pool import Pool, write_member
-from muster.report import choose_images, class_counts, make_picture, selection_pictures, shrink
+from muster.report import choose_images, class_counts, make_report_image, selection_images, shrink
+from muster.selection.image_predictions import ProbedFeatures, TranslatedClasses
 from tests.report.made_up import HEIGHT, WIDTH, make_card, make_selection, make_target, read_sample
 
 
@@ -54,7 +55,7 @@ def test_picture_by_hand() -> None:
     sample = Sample("a", torch.zeros((3, 1, 3), dtype=torch.uint8), mask)
     first = torch.tensor([[[0.9, 0.8, 0.5]], [[0.1, 0.2, 0.5]]])
     second = torch.tensor([[[0.3, 0.0, 0.1]], [[0.7, 1.0, 0.9]]])
-    picture = make_picture(sample, {"first": first, "second": second}, (first + second) / 2)
+    picture = make_report_image(sample, {"first": first, "second": second}, (first + second) / 2)
     assert picture.predictions["first"].tolist() == [[0, 0, 0]]
     assert picture.predictions["second"].tolist() == [[1, 1, 1]]
     assert picture.predictions["ensemble"].tolist() == [[0, 1, 1]]
@@ -68,9 +69,9 @@ def test_selection_pictures_show_what_the_eeps_say(tmp_path: Path) -> None:
         write_member(tmp_path / "members" / name, model, make_card(name), {"nothing": torch.zeros(1)})
     # Source class 0 means target class 2 and source class 1 target class 0, for both members.
     table = torch.tensor([[0.0, 1.0], [0, 0], [1, 0], [0, 0]], dtype=torch.float64)
-    selection = replace(selection, tables={"a": table, "b": table})
+    selection = replace(selection, on_images={name: TranslatedClasses(table) for name in "ab"})
     pool, target = Pool.open(tmp_path), make_target()
-    pictures = selection_pictures(selection, pool, target, count=2)
+    pictures = selection_images(selection, pool, target, count=2)
     assert [picture.identifier for picture in pictures] == ["img <x> 2", "img <x> 3"]
 
     statistics = ChannelStatistics((0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
@@ -85,4 +86,20 @@ def test_selection_pictures_show_what_the_eeps_say(tmp_path: Path) -> None:
     known = picture.truth == 2
     torch.testing.assert_close(picture.confidence[known], ((large[0] + large[1]) / 2)[0][known])
     assert picture.confidence.isnan().equal(picture.truth == VOID)
-    assert selection_pictures(replace(selection, tables={}), pool, target) == []
+    assert selection_images(replace(selection, on_images={}), pool, target) == []
+
+
+def test_a_linear_probe_is_shown_by_the_fit_that_did_not_see_the_image() -> None:
+    """Interpolated features and a classifier, pixel by pixel, as the probe set is read."""
+    model = build_model("small_fpn", 2, seed=0).eval()
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand((1, 3, 32, 64), generator=generator)
+    classifiers = torch.randn((2, 4, model.feature_channels + 1), generator=generator, dtype=torch.float64)
+    probed = ProbedFeatures(classifiers, {3: 1, 5: 0})
+    with torch.no_grad():
+        features = model.features(image).double()
+    large = torch.nn.functional.interpolate(features, size=(40, 80), mode="bilinear")[0].flatten(1).T
+    for place, which in probed.readers.items():
+        weights, offsets = classifiers[which, :, :-1], classifiers[which, :, -1]
+        expected = (large @ weights.T + offsets).softmax(dim=1).T.reshape(4, 40, 80).float()
+        torch.testing.assert_close(probed.predict(model, image, place, (40, 80)), expected)

@@ -10,18 +10,20 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from markupsafe import escape
 from PIL import Image
 
 from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection_report
 from muster.search import SearchStatus
 from muster.selection import Selection
+from muster.selection.image_predictions import TranslatedClasses
 from muster.selection.record import Guessing, SizeStep
 from tests.report.made_up import (
     CLASSES,
     MEMBERS,
     listing_only,
-    make_picture_of,
+    make_image_of,
     make_pool,
     make_result,
     make_selection,
@@ -80,7 +82,7 @@ class Page(HTMLParser):
 def selection_page(tmp_path: Path, **options: object) -> Page:
     selection = make_selection(**options)  # type: ignore[arg-type]
     names = (*selection.members, "ensemble")
-    pictures = [make_picture_of(names, len(selection.classes), seed) for seed in range(2)]
+    pictures = [make_image_of(names, len(selection.classes), seed) for seed in range(2)]
     pool = make_pool(selection.member_names)
     target = make_target(selection.classes)
     path = write_selection_report(selection, pool, target, tmp_path / "ä b" / "report.html", pictures=pictures)
@@ -185,8 +187,15 @@ def test_metrics_left_out_show_without_metrics_of_single_members(tmp_path: Path)
 def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said: str) -> None:
     selection = replace(make_selection(), predictor=predictor)
     assert said in page_of(selection, tmp_path).text
-    pictures = [make_picture_of((*selection.members, "ensemble"), len(selection.classes))]
+    pictures = [make_image_of((*selection.members, "ensemble"), len(selection.classes))]
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    label = {"eep": "EEP", "linear_probe": "the linear probe"}[predictor]
+    assert f"s prediction by {label}; the ensemble is the mean." in Page(path).text
+    assert "instead" not in Page(path).text
+    translated = dict.fromkeys(selection.members, TranslatedClasses(torch.eye(4)))
+    selection = replace(selection, on_images=translated)
+    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    assert "s prediction by EEP" in Page(path).text
     assert ("rest on the linear probe instead" in Page(path).text) == (predictor == "linear_probe")
 
 
@@ -253,7 +262,7 @@ def test_a_selection_from_disk_has_no_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("classes", [CLASSES, tuple(f"<{index}>" for index in range(60))])
 def test_finetuning_report_is_whole_and_says_every_name(tmp_path: Path, classes: tuple[str, ...]) -> None:
     result = make_result(classes)
-    pictures = [make_picture_of((*result.members, LEARNED_HEAD), len(classes))]
+    pictures = [make_image_of((*result.members, LEARNED_HEAD), len(classes))]
     page = Page(write_finetuning_report(result, tmp_path / "report.html", pictures, command="predict <x>"))
     page.check()
     for name in (*classes, *result.members, "delta", "predict <x>"):
@@ -336,7 +345,7 @@ def test_pictures_show_what_they_are_given(tmp_path: Path) -> None:
     from muster.report import label_colours
 
     selection = make_selection()
-    picture = make_picture_of((*selection.members, "ensemble"), 4)
+    picture = make_image_of((*selection.members, "ensemble"), 4)
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=[picture])
     images = [Image.open(BytesIO(base64.b64decode(a.split(",")[1]))) for a in Page(path).addresses if "png" in a[:20]]
     shown = [np.asarray(image.convert("RGB")) for image in images]

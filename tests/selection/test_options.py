@@ -119,7 +119,7 @@ def test_the_command(
 
 def test_every_option_that_has_a_say_is_recorded(pool: Pool, target: Dataset, tmp_path: Path) -> None:
     elsewhere = {
-        "metrics", "device", "batch_size", "num_workers", "cache_dir", "cache_gb", "memory_gb", "progress",
+        "metrics", "device", "batch_size", "num_workers", "cache_dir", "cache_gb", "memory_gb", "progress", "cancel",
         "train_images", "pixels_per_image", "image_size", "seed",
     }  # fmt: skip
     assert set(SelectOptions.__annotations__) - elsewhere <= set(SelectionRecord.__annotations__)

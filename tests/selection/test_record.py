@@ -69,7 +69,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
     assert selection.class_ious == pytest.approx(ious.tolist(), abs=1e-6)
     for index, name in zip(rows[best], selection.members, strict=True):
         # The table is what turns the member's probabilities into its EEP.
-        assert torch.allclose(said[index].double() @ selection.tables[name].T, eeps[index].double(), atol=1e-6)
+        assert torch.allclose(said[index].double() @ selection.on_images[name].table.T, eeps[index].double(), atol=1e-6)
 
 
 def test_base_comes_from_the_cards(pool: Pool, selection: Selection) -> None:

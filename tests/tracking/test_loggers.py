@@ -10,7 +10,7 @@ from muster.errors import ConfigError
 from muster.report import finetuning_tables, selection_tables
 from muster.tracking import close_loggers, make_logger, tracking_mode
 from muster.tracking.tables import log_tables
-from tests.report.made_up import CLASSES, make_picture_of, make_pool, make_result, make_selection
+from tests.report.made_up import CLASSES, make_image_of, make_pool, make_result, make_selection
 
 CONFIG = {"rate": 0.1, "members": ("a", "b"), "out": Path("x")}
 
@@ -100,7 +100,7 @@ def test_wandb_offline_run(nobody: Path) -> None:
         logger.log_metrics({"loss": 1.0}, step=0)
     selection, result = make_selection(), make_result()
     tables = selection_tables(selection, make_pool()) | finetuning_tables(result)
-    log_tables(loggers, tables, [make_picture_of(("a", "ensemble"), 4)], CLASSES)
+    log_tables(loggers, tables, [make_image_of(("a", "ensemble"), 4)], CLASSES)
     close_loggers(loggers)
     files = [path for path in (folder / "wandb").glob("offline-run-*/**/*") if path.is_file()]
     assert any(path.suffix == ".wandb" and path.stat().st_size > 0 for path in files)

@@ -28,7 +28,7 @@ from muster.pool import Pool
 from muster.report import (
     FinetuneResult,
     finetuning_tables,
-    picture_sheet,
+    image_sheet,
     selection_tables,
     write_finetuning_report,
     write_selection_report,
@@ -325,7 +325,7 @@ def _conclude(
         partial.write_text(configuration, "utf-8")
     write_finetuning_report(result, folder / "report.html", pictures, predict_command(folder))
     with atomic_write(folder / PICTURES) as partial:
-        partial.write_bytes(picture_sheet(pictures, result.classes))
+        partial.write_bytes(image_sheet(pictures, result.classes))
     tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
     log_tables(loggers, tables, pictures, result.classes)
     forget_checkpoint(folder)

@@ -16,7 +16,7 @@ import yaml
 
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
-from muster.files import plain, read_yaml
+from muster.files import read_yaml, to_builtin_types
 from muster.selection.options import PLACES
 
 CONFIG = "config"
@@ -62,7 +62,7 @@ class Options:
                 given = dict(_field_defaults(name, hints[name]))
             else:
                 kinds[name] = hints[name]
-            defaults |= {key: plain(value) for key, value in given.items()}
+            defaults |= {key: to_builtin_types(value) for key, value in given.items()}
         return cls(prog, kinds, frozenset(groups), defaults)
 
     def require_known(self, name: str, shown: str, where: str) -> None:
@@ -168,7 +168,7 @@ class CommandLine:
         """What the user asked for."""
         typed = frozenset(key for key, _ in self.typed)
         missing = object()
-        differs = (key for key, value in self.filed if plain(value) != options.defaults.get(key, missing))
+        differs = (key for key, value in self.filed if to_builtin_types(value) != options.defaults.get(key, missing))
         return Asked(typed, frozenset(differs))
 
     def explain(self, options: Options, default_config: Path | None) -> str | None:
@@ -310,5 +310,5 @@ def record_of(configuration: str, without: Collection[str], resolved: Mapping[st
     for name, value in resolved.items():
         group, key = _place(content, name)
         if key in group:
-            group[key] = plain(value)
+            group[key] = to_builtin_types(value)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120) if content else ""

@@ -30,7 +30,7 @@ from muster.metrics.iou_eep import class_ious, iou_eep
 from muster.metrics.knn_accuracy import knn_accuracy
 from muster.metrics.knn_shares import knn_shares
 from muster.metrics.leep import leep
-from muster.metrics.linear_probe import linear_probe
+from muster.metrics.linear_probe import fit_linear_probe, linear_probe
 from muster.metrics.logistic_accuracy import logistic_accuracy
 from muster.metrics.logme import logme
 from muster.metrics.metric_spec import MetricSpec, parse_metric
@@ -71,6 +71,7 @@ __all__ = [
     "depth_correction",
     "e_leep",
     "eep",
+    "fit_linear_probe",
     "gbc",
     "get_metric",
     "h_score",

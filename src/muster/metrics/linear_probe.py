@@ -120,7 +120,49 @@ def linear_probe(
         >>> predictions.shape, bool((predictions.argmax(axis=1) == labels).all())
         ((40, 2), True)
     """
-    values = _even(as_features("features", features))
+    found = fit_linear_probe(as_features("features", features), labels, groups, num_classes, seed).predictions
+    return found if isinstance(features, Tensor) else found.numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLinearProbe:
+    """What a linear probe gives at the probe pixels, and the two classifiers that gave it.
+
+    Attributes:
+        predictions: ``[pixels, classes]``, each pixel's by the classifier that did not see its image.
+        classifiers: float64 ``[2, classes, dimensions + 1]``: weights and, last, the offset of each class. The scores
+            of features as they came are ``features @ weights.T + offsets``, before softmax.
+        reader: int64 ``[pixels]``, which of the two classifiers read each pixel; the same for all pixels of an image.
+    """
+
+    predictions: Tensor
+    classifiers: Tensor
+    reader: Tensor
+
+
+def fit_linear_probe(
+    features: Float[Tensor, "pixels dimensions"],
+    labels: Labels,
+    groups: Groups,
+    num_classes: int | None = None,
+    seed: int = 0,
+) -> FittedLinearProbe:
+    """The same as :func:`linear_probe`, with the classifiers, so that they can be applied to whole images.
+
+    Args:
+        features: As for :func:`linear_probe`, checked.
+        labels: Likewise.
+        groups: Likewise.
+        num_classes: Likewise.
+        seed: Likewise.
+
+    Returns:
+        Predictions and classifiers, on the features' device.
+
+    Raises:
+        ValueError: As :func:`linear_probe`.
+    """
+    values = _even(features)
     device = values.device
     target, count = as_labels(labels, len(values), num_classes, device)
     images, classes = as_groups(groups, len(values)), target.cpu().numpy()
@@ -129,12 +171,14 @@ def linear_probe(
     result = torch.empty(len(values), count, dtype=values.dtype, device=device)
     drawn = [_draw(half, generator) for half in (right, ~right)]
     quarters = [split_in_halves(images[rows], classes[rows], generator) for rows in drawn]
+    fitted: dict[int, _Classifier] = {}
 
     def fit_and_read(halves: Sequence[int]) -> None:
         own = [torch.from_numpy(drawn[half]).to(device) for half in halves]
         split = [torch.from_numpy(quarters[half]) for half in halves]
         fits = _fit([values[rows] for rows in own], [target[rows] for rows in own], split, count)
         for half, classifier in zip(halves, fits, strict=True):
+            fitted[half] = classifier
             unseen = torch.from_numpy(np.flatnonzero(right if half else ~right)).to(device)
             for block in torch.split(unseen, _PIXELS_AT_ONCE):
                 result[block] = classifier.predict(values[block])
@@ -146,7 +190,9 @@ def linear_probe(
                     pass
         else:
             fit_and_read([0, 1])  # side by side, since a GPU takes as long for one
-    return result if isinstance(features, Tensor) else result.numpy()
+    scale = _even_scale(features)
+    classifiers = torch.stack([fitted[half].in_one(scale) for half in range(len(drawn))])
+    return FittedLinearProbe(result, classifiers, torch.from_numpy(np.where(right, 1, 0)).to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +249,12 @@ class _Classifier:
         # Centred first: a large mean times the weights would round away what differs between pixels.
         return product(features - self.centre, self.weights).add_(self.offsets).softmax(dim=1)
 
+    def in_one(self, scale: Float[Tensor, " dimensions"]) -> Float[Tensor, "classes dimensions_and_one"]:
+        """Weights and offset of each class for features that were not yet multiplied by ``scale``, float64."""
+        weights = self.weights.double()
+        offsets = self.offsets.double() - self.centre.double() @ weights
+        return torch.cat([(weights * scale[:, None]).T, offsets[:, None]], dim=1)
+
 
 def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels dimensions"]:
     """The features, columns of an extreme scale divided by a power of two: neither squares nor weights overflow."""
@@ -214,6 +266,13 @@ def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels
     half = torch.where(extreme, exponents, 0).double() / 2  # the whole factor need not be a number that float64 holds
     factors = torch.exp2(-half.floor()), torch.exp2(-half.ceil())
     return (features.double() * factors[0] * factors[1]).to(features.dtype)
+
+
+def _even_scale(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, " dimensions"]:
+    """What :func:`_even` multiplies columns by, float64."""
+    low, high = torch.aminmax(features, dim=0)
+    exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
+    return torch.exp2(-torch.where(exponents.abs() > _SAFE_EXPONENT, exponents, 0).double())
 
 
 def _draw(half: Bool[NumpyArray, " pixels"], generator: np.random.Generator) -> Int[NumpyArray, " drawn"]:

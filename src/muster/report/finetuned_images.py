@@ -6,8 +6,8 @@ import torch
 
 from muster.data import prepare_image
 from muster.models import upsample_probabilities
-from muster.report.images import choose_images, class_counts, make_picture, shrink
-from muster.report.records import Picture
+from muster.report.images import choose_images, class_counts, make_report_image, shrink
+from muster.report.records import ReportImage
 from muster.training.ensemble import Ensemble
 from muster.training.finetuning import TargetData
 
@@ -16,7 +16,7 @@ SURVEYED_IMAGES = 100
 
 
 @torch.no_grad()
-def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[Picture]:
+def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[ReportImage]:
     """A few test images with the predictions of each member and of the ensemble.
 
     Args:
@@ -39,5 +39,5 @@ def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)
         }
-        pictures.append(make_picture(sample, alone, ensemble.combine(maps, size)[0]))
+        pictures.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
     return pictures

@@ -1,4 +1,4 @@
-"""The report of a fine-tuning: what the ensemble reached, against what, and how well that was predicted."""
+"""The report of a fine-tuning: what the ensemble finetuned, against what, and how well that was predicted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
 from muster.report.wording import predictor_label
 from muster.report.wording.finetuning import (
@@ -52,14 +52,14 @@ class _DotRow:
 
 
 def write_finetuning_report(
-    result: FinetuneResult, path: Path, pictures: Sequence[Picture] = (), command: str | None = None
+    result: FinetuneResult, path: Path, pictures: Sequence[ReportImage] = (), command: str | None = None
 ) -> Path:
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
     Args:
         result: What was reached.
         path: The file to write.
-        pictures: A few test images, see :func:`muster.report.make_picture`.
+        pictures: A few test images, see :func:`muster.report.make_report_image`.
         command: How to predict with the ensemble, if it is to be shown.
 
     Returns:
@@ -205,21 +205,21 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
     if result.predicted_class_ious is None:
         return nothing
     pairs = [
-        (index, predicted, reached)
-        for index, (predicted, reached) in enumerate(
+        (index, predicted, finetuned)
+        for index, (predicted, finetuned) in enumerate(
             zip(result.predicted_class_ious, result.class_ious[LEARNED_HEAD], strict=True)
         )
-        if predicted is not None and reached is not None
+        if predicted is not None and finetuned is not None
     ]
     if not pairs:
         return nothing
     svg = scatter_figure(
         [predicted for _, predicted, _ in pairs],
-        [reached for _, _, reached in pairs],
+        [finetuned for _, _, finetuned in pairs],
         [result.classes[index] for index, _, _ in pairs],
         [hex_colour(index) for index, _, _ in pairs],
     )
-    above = sum(reached > predicted for _, predicted, reached in pairs)
+    above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
     note = f"IoU of each class: before fine-tuning, and with the learned head. {above} of {len(pairs)} came out better."
     return {"scatter": svg_address(svg), "scatter_note": note}
 

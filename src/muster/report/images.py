@@ -19,9 +19,8 @@ from muster.data.spec import VOID, Dataset, Sample, Split
 from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
 from muster.models import Segmenter
-from muster.models.prediction import predict_probabilities, upsample_probabilities
 from muster.pool import Pool
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.selection.record import Selection
 
 LONGEST_SIDE = 480
@@ -95,12 +94,12 @@ def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
     return Sample(sample.identifier, image, mask)
 
 
-def make_picture(
+def make_report_image(
     sample: Sample,
     members: Mapping[str, Float[Tensor, "classes h w"]],
     ensemble: Float[Tensor, "classes h w"],
     ensemble_name: str = ENSEMBLE,
-) -> Picture:
+) -> ReportImage:
     """Turn probabilities into what a report shows.
 
     Args:
@@ -117,21 +116,21 @@ def make_picture(
     void = mask == VOID
     confidence = ensemble.float().gather(0, mask.masked_fill(void, 0)[None])[0].clamp(0, 1).masked_fill(void, torch.nan)
     labels = {name: values.argmax(dim=0).to(torch.uint8).cpu() for name, values in predictions.items()}
-    return Picture(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
+    return ReportImage(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
 
 
-def selection_pictures(
+def selection_images(
     selection: Selection,
     pool: Pool,
     target: Dataset,
     count: int = 4,
     device: torch.device | str = "cpu",
     counts: Int64[NumpyArray, "images classes"] | None = None,
-) -> list[Picture]:
+) -> list[ReportImage]:
     """What the chosen members say about a few target training images, before any fine-tuning.
 
     Args:
-        selection: With the tables P(y|z) of its chosen members.
+        selection: With the predictors of its chosen members.
         pool: Holds them.
         target: The target dataset.
         count: How many images.
@@ -139,9 +138,9 @@ def selection_pictures(
         counts: What :func:`class_counts` says of :func:`surveyed`, if it is known already.
 
     Returns:
-        The pictures; none if the selection has no tables, as one that was read from disk.
+        The images; none if the selection has no predictors, as one that was read from disk.
     """
-    if not selection.tables:
+    if not selection.on_images:
         return []
     split = surveyed(selection, target)
     if counts is None:
@@ -159,20 +158,16 @@ def surveyed(selection: Selection, target: Dataset) -> Split:
 
 def _selection_picture(
     selection: Selection, sample: Sample, models: Mapping[str, Segmenter], device: torch.device | str
-) -> Picture:
+) -> ReportImage:
     """One image, every member in turn."""
     small = shrink(sample)
     statistics = ChannelStatistics(_three(selection.mean), _three(selection.std))
     image = prepare_image(sample.image, statistics, selection.image_size)[None].to(device)
     size = (small.mask.shape[0], small.mask.shape[1])
-    members = {}
-    for name, model in models.items():
-        probabilities = predict_probabilities(model, image)
-        table = selection.tables[name].to(probabilities)
-        # Turning source into target classes commutes with interpolation, and is cheaper before it.
-        members[name] = upsample_probabilities(torch.einsum("cz,bzhw->bchw", table, probabilities), size)[0]
+    place = selection.train_images.index(sample.identifier)
+    members = {name: selection.on_images[name].predict(model, image, place, size) for name, model in models.items()}
     ensemble = torch.stack(list(members.values())).mean(dim=0)
-    return make_picture(small, members, ensemble)
+    return make_report_image(small, members, ensemble)
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

@@ -26,7 +26,7 @@ from muster.report.palette import (
     hex_colour,
     label_colours,
 )
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.report.tables import number
 
 NO_VALUE = "var(--soft)"
@@ -122,12 +122,12 @@ def legend(classes: Sequence[str]) -> list[Swatch]:
     return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
 
 
-def strips(pictures: Sequence[Picture]) -> list[Strip]:
+def strips(pictures: Sequence[ReportImage]) -> list[Strip]:
     """What the templates draw of pictures: image, truth, every prediction in order, confidence."""
     return [_strip(picture) for picture in pictures]
 
 
-def _strip(picture: Picture) -> Strip:
+def _strip(picture: ReportImage) -> Strip:
     truth = picture.truth.numpy()
     known = truth != VOID
     image = picture.image.permute(1, 2, 0).contiguous().numpy()

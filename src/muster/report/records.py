@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportImage:
     """One image with what was predicted for it.
 
     Attributes:

@@ -13,10 +13,10 @@ from muster.data.spec import Dataset
 from muster.pool import Pool
 from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
-from muster.report.images import class_counts, selection_pictures, surveyed
+from muster.report.images import class_counts, selection_images, surveyed
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.report.tables import (
     NOTHING,
     best_in_resamples,
@@ -89,7 +89,7 @@ def write_selection_report(
     target: Dataset,
     path: Path,
     command: str | None = None,
-    pictures: Sequence[Picture] | None = None,
+    pictures: Sequence[ReportImage] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about a selection.
 
@@ -102,14 +102,14 @@ def write_selection_report(
         target: The target dataset.
         path: The file to write, usually ``report.html`` in the selection's folder.
         command: What to run next; by default ``finetune.py`` on the folder of ``path``.
-        pictures: What to show; by default :func:`muster.report.selection_pictures` makes them.
+        pictures: What to show; by default :func:`muster.report.selection_images` makes them.
 
     Returns:
         ``path``.
     """
     counts = class_counts(surveyed(selection, target), len(selection.classes))
     if pictures is None:
-        pictures = selection_pictures(selection, pool, target, counts=counts)
+        pictures = selection_images(selection, pool, target, counts=counts)
     entropy = label_entropy(counts)
     context = {
         "title": f"Selection for {selection.target}",
@@ -123,6 +123,7 @@ def write_selection_report(
         "strips": strips(pictures),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
+        "shown_by": _shown_by(selection),
         "is_fitted": selection.predictor == "linear_probe",
         "class_bars": _class_bars(selection),
         "metric": metric_label(selection.metric),
@@ -132,6 +133,12 @@ def write_selection_report(
         **_ranking_context(selection, pool, entropy),
     }
     return write_page("selection.html", path, context)
+
+
+def _shown_by(selection: Selection) -> str:
+    """The predictors of the images; that of the scores, if nothing says otherwise."""
+    names = dict.fromkeys(predictor.name for predictor in selection.on_images.values()) or [selection.predictor]
+    return " and ".join(map(predictor_label, names))
 
 
 def _warnings(selection: Selection, entropy: float) -> list[ReportWarning]:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from muster.arrays import NumpyArray
 from muster.report.palette import hex_colour, label_colours
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 
 SHOWN_PICTURES = 3
 SHOWN_CLASSES = 24
@@ -23,7 +23,7 @@ _LEGEND_COLUMNS = 6
 
 
 @rc_context({"text.parse_math": False, "font.size": 8.0})
-def picture_sheet(pictures: Sequence[Picture], classes: Sequence[str]) -> bytes:
+def image_sheet(pictures: Sequence[ReportImage], classes: Sequence[str]) -> bytes:
     """Image, ground truth and every prediction side by side, one row a picture, the colours of the classes below.
 
     Args:
@@ -53,7 +53,7 @@ def picture_sheet(pictures: Sequence[Picture], classes: Sequence[str]) -> bytes:
     return _png(figure)
 
 
-def _row(picture: Picture) -> list[tuple[str, NumpyArray]]:
+def _row(picture: ReportImage) -> list[tuple[str, NumpyArray]]:
     image = picture.image.permute(1, 2, 0).contiguous().numpy()
     predictions = [(name, label_colours(labels)) for name, labels in picture.predictions.items()]
     return [("image", image), ("ground truth", label_colours(picture.truth)), *predictions]

@@ -32,8 +32,9 @@ from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
 from muster.selection.guessing import Honest, honest_scores, is_constant
 from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
+from muster.selection.image_predictions import ImagePredictor, TranslatedClasses
 from muster.selection.metric_inputs import NEED_READING, Inputs, member_inputs, target_inputs
-from muster.selection.predictors import Predictor, leep_of
+from muster.selection.predictors import Predicted, Predictor, leep_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -90,7 +91,8 @@ class ScoredMembers:
         members: Those that work.
         leeps: LEEP of each, of what the predictor makes of it: MS-LEEP is a sum of these.
         honest: How each does on images that its predictor was not made from.
-        tables: P(target class | source class) of each.
+        on_images: What makes target predictions of each on whole images: by the predictor, or by EEP where the linear
+            probe's predictions came from the cache.
         columns: For each metric of single members, by its name: one score a member, larger is better.
         hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.MetricSpec.hard_subset`: bool
             ``[members, pixels]``.
@@ -107,7 +109,7 @@ class ScoredMembers:
     members: list[Member] = field(default_factory=list)
     leeps: dict[str, float] = field(default_factory=dict)
     honest: dict[str, Honest] = field(default_factory=dict)
-    tables: dict[str, Tensor] = field(default_factory=dict)
+    on_images: dict[str, ImagePredictor] = field(default_factory=dict)
     columns: dict[str, NumpyArray] = field(default_factory=dict)
     hard: dict[str, NumpyArray] = field(default_factory=dict)
     hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -211,16 +213,17 @@ class _Work:
         inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
         labels = inputs.values["labels"]
         try:
-            said = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else kept
+            made = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else Predicted(kept)
         except ValueError as error:
             raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
+        said = made.predictions
         inputs = inputs.with_prediction(said)
         found = self._scores(member, inputs)
         self._note(member, found)
         self.scored.leeps[member.name] = leep_of(said, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
         table = class_given_source(reading.probabilities, labels, predictor.num_classes)
-        self.scored.tables[member.name] = table.cpu()
+        self.scored.on_images[member.name] = made.on_images or TranslatedClasses(table.cpu())
         return said
 
     def finish(self) -> None:

@@ -12,15 +12,30 @@ from typing import Literal, TypeAlias
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.metrics import MetricSpec, eep, linear_probe, ms_leep
+from muster.metrics import MetricSpec, eep, fit_linear_probe, ms_leep
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, keep, look_up, member_key
+from muster.selection.image_predictions import ProbedFeatures
 from muster.selection.metric_inputs import Inputs
 
 PredictorName: TypeAlias = Literal["eep", "linear_probe"]
 
 _LINEAR_VERSION = 3
 """Part of the cache key: raise it when the linear probe gives other numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a predictor makes of one member.
+
+    Attributes:
+        predictions: ``[pixels, classes]``, probabilities of the target's classes at the probe pixels.
+        on_images: The same for whole images; ``None`` for predictions from the cache, and for EEP, whose table is
+            counted for every member anyway.
+    """
+
+    predictions: Tensor
+    on_images: ProbedFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +75,7 @@ class Predictor:
             return None
         return look_up(self._key(member, reader), (len(reader.probe), self.num_classes), reader, cache)
 
-    def predict(
-        self, inputs: Inputs, member: Member, reader: ProbeReader, cache: ProbeCache | None
-    ) -> Float[Tensor, "pixels classes"]:
+    def predict(self, inputs: Inputs, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Predicted:
         """Make predictions, and keep them if that spares work the next time.
 
         Args:
@@ -72,17 +85,17 @@ class Predictor:
             cache: Where predictions are kept, if anywhere.
 
         Returns:
-            Probabilities of the target's classes, float32.
+            Probabilities of the target's classes, float32, and what gives them on whole images.
         """
         values = inputs.values
-        said: Tensor
         if self.name == "eep":
-            said = eep(values["probs"], values["labels"], self.num_classes)
-            return said
-        said = linear_probe(values["features"], values["labels"], values["groups"], self.num_classes)
+            predictions = eep(values["probs"], values["labels"], self.num_classes)
+            return Predicted(predictions)
+        fitted = fit_linear_probe(values["features"], values["labels"], values["groups"], self.num_classes)
         if cache is not None:
-            keep(self._key(member, reader), said, cache)
-        return said
+            keep(self._key(member, reader), fitted.predictions, cache)
+        readers = dict(zip(values["groups"].tolist(), fitted.reader.tolist(), strict=True))
+        return Predicted(fitted.predictions, ProbedFeatures(fitted.classifiers.cpu(), readers))
 
     def _key(self, member: Member, reader: ProbeReader) -> str:
         """Unlike a member's probabilities, a fitted classifier depends on the labels and the number of classes."""

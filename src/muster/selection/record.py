@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from muster.errors import SelectionError
-from muster.files import parse_record, plain, read_record, write_record
+from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
+from muster.selection.image_predictions import ImagePredictor
 
 if TYPE_CHECKING:
     import pandas
@@ -247,7 +247,7 @@ class SelectionRecord:
 
     def to_mapping(self) -> dict[str, Any]:
         """The record in lists, dictionaries, strings and numbers only."""
-        content: dict[str, Any] = plain({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
+        content: dict[str, Any] = to_builtin_types({f.name: getattr(self, f.name) for f in fields(SelectionRecord)})
         return content
 
     @staticmethod
@@ -265,7 +265,7 @@ class SelectionRecord:
             SelectionError: If a key is unknown, missing, or has a value of a wrong type, or names do not go together.
         """
         # A copy, because the parser turns inner lists into tuples in place.
-        return _consistent(parse_record(plain(content), SelectionRecord, where, SelectionError), where)
+        return _consistent(parse_record(to_builtin_types(content), SelectionRecord, where, SelectionError), where)
 
 
 @dataclass(frozen=True)
@@ -274,12 +274,12 @@ class Selection(SelectionRecord):
 
     Attributes:
         ranking: All candidates with all scores; its indices point into :attr:`member_names`.
-        tables: For each chosen member P(target class | source class), float64 ``[classes, source_classes]``, for
-            pictures of what its EEP says. Not written to disk: empty in a loaded selection.
+        on_images: For each chosen member what makes target predictions of it on whole images, for reports. Not
+            written to disk: empty in a loaded selection.
     """
 
     ranking: Ranking = field(kw_only=True)
-    tables: Mapping[str, Tensor] = field(default_factory=dict)
+    on_images: Mapping[str, ImagePredictor] = field(default_factory=dict)
 
     def names_of(self, candidate: int) -> tuple[str, ...]:
         """Names of the members of one row of the ranking."""
@@ -329,7 +329,7 @@ class Selection(SelectionRecord):
             folder: What :meth:`save` wrote, or the ``selection.yaml`` in it.
 
         Returns:
-            The selection, without ``tables``.
+            The selection, without ``on_images``.
 
         Raises:
             SelectionError: If a file is missing, unreadable, or does not go with the other.

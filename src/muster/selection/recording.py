@@ -116,7 +116,7 @@ def selection_of(
         device=device_label(reader.device),
         precision=reader.precision,
         ranking=ranking,
-        tables={name: scored.tables[name] for name in chosen},
+        on_images={name: scored.on_images[name] for name in chosen},
     )
 
 

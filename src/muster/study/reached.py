@@ -26,7 +26,7 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable
 from muster.errors import ConfigError
-from muster.files import atomic_write, plain, write_yaml
+from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
@@ -265,7 +265,7 @@ def _correlations(scores: Float[NumpyArray, " rows"], reached: Float[NumpyArray,
 
 
 def _write(folder: Path, result: StudyResult, table: pd.DataFrame, module: EnsembleTraining) -> None:
-    write_yaml(folder / "study.yaml", plain(asdict(result)))
+    write_yaml(folder / "study.yaml", to_builtin_types(asdict(result)))
     for name, content in (("ensembles.csv", table), ("history.csv", pd.DataFrame(module.history))):
         with atomic_write(folder / name) as partial:
             content.to_csv(partial, index=False, float_format="%.6g")

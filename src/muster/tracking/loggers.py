@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from muster.errors import ConfigError, unknown_name
-from muster.files import plain
+from muster.files import to_builtin_types
 
 if TYPE_CHECKING:
     import wandb
@@ -90,7 +90,8 @@ def _open_run(folder: Path, project: str, group: str, name: str, config: Mapping
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
     # With "create_new" a run that the caller has open elsewhere stays his: this one is ours alone.
     options: dict[str, Any] = {"project": project, "group": group, "name": name, "dir": str(folder),
-                               "config": plain(config), "settings": settings, "reinit": "create_new"}  # fmt: skip
+                               "config": to_builtin_types(config), "settings": settings,
+                               "reinit": "create_new"}  # fmt: skip
     mode = tracking_mode()
     try:
         run = wandb.init(mode=mode, **options)

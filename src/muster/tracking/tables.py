@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from muster.data.spec import VOID
 from muster.report.palette import confidence_colours
-from muster.report.records import Picture
+from muster.report.records import ReportImage
 from muster.report.tables import Table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def log_tables(
     loggers: Sequence[Logger],
     tables: Mapping[str, Table],
-    pictures: Sequence[Picture] = (),
+    pictures: Sequence[ReportImage] = (),
     classes: Sequence[str] = (),
 ) -> None:
     """Send the tables and pictures of a report to the trackers among some loggers.
@@ -47,7 +47,7 @@ def _wandb_table(table: Table) -> wandb.Table:
     return wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows], allow_mixed_types=True)
 
 
-def _wandb_picture(picture: Picture, classes: Sequence[str]) -> wandb.Image:
+def _wandb_picture(picture: ReportImage, classes: Sequence[str]) -> wandb.Image:
     import wandb
 
     labels = dict(enumerate(classes)) | {VOID: "void"}
@@ -56,7 +56,7 @@ def _wandb_picture(picture: Picture, classes: Sequence[str]) -> wandb.Image:
     return wandb.Image(picture.image.permute(1, 2, 0).numpy(), caption=picture.identifier, masks=masks)
 
 
-def _wandb_confidence(picture: Picture) -> wandb.Image:
+def _wandb_confidence(picture: ReportImage) -> wandb.Image:
     import wandb
 
     return wandb.Image(confidence_colours(picture.confidence), caption=picture.identifier)

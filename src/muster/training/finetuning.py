@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
-from muster.files import atomic_write, plain, write_yaml
+from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
 from muster.models import Segmenter, upsample_probabilities
 from muster.pool import Pool, software_versions
@@ -139,7 +139,7 @@ def fit_members(
     if module.settings.learning_rates:
         assert reload is not None  # whoever lets a user give rates passes it
         description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
-    keep_checkpoint_of(folder / WORK, plain(description))
+    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
     data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
@@ -338,7 +338,7 @@ def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining
     content = asdict(result)
     content.pop("losses")  # in history.csv
     content.pop("confusion")  # in confusion.csv
-    write_yaml(folder / RESULT, plain(content))
+    write_yaml(folder / RESULT, to_builtin_types(content))
 
 
 def forget_checkpoint(folder: Path) -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muster.data import VOID, PreparedSplit, Split
-from muster.files import plain
+from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
@@ -166,7 +166,7 @@ def fit_head(
         "members": ensemble.names,
         "weights": _digest(ensemble.members),
     }
-    keep_checkpoint_of(folder, plain(description))
+    keep_checkpoint_of(folder, to_builtin_types(description))
     module = HeadTraining(ensemble, settings, steps_before)
     data = _HeadData(PreparedSplit(train, ensemble.statistics, ensemble.image_size), settings, seed)
     fit_alone(module, data, folder, hardware, settings.steps, loggers)

@@ -20,7 +20,7 @@ from muster.execution.jobs import Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import available_cores, visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
-from muster.files import atomic_write, parse_record, plain, remove_partial, write_yaml
+from muster.files import atomic_write, parse_record, remove_partial, to_builtin_types, write_yaml
 from muster.models import build_model
 from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
@@ -107,7 +107,7 @@ def train_pool(
         readers = hardware.resolved_num_workers(beside=count)
         for job in waiting:
             job = replace(job, hardware=replace(hardware, num_workers=readers))
-            executor.submit(Job(job.name, TASK, json.dumps(plain(asdict(job))), job.work))
+            executor.submit(Job(job.name, TASK, json.dumps(to_builtin_types(asdict(job))), job.work))
         executor.run(_Told(outcome, progress))
         (pool / FAILURES).unlink(missing_ok=True)
         if outcome.failed:

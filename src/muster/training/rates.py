@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback
 
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
-from muster.files import plain
+from muster.files import to_builtin_types
 from muster.models import predict_probabilities, upsample_probabilities
 from muster.probe.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of, mean_iou
@@ -101,7 +101,7 @@ def choose_rates(
         module = make_module(with_rate, names)
         folder = trials.folder / f"rate-{rate!r}"
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
-        keep_checkpoint_of(folder, plain(described))
+        keep_checkpoint_of(folder, to_builtin_types(described))
         data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
         begin_fit(callbacks, number * settings.steps)
         fit(module, data, folder, hardware, callbacks)

@@ -25,7 +25,7 @@ from muster.data import (
     require_usable,
     split_record,
 )
-from muster.files import plain, sha256_of, write_yaml
+from muster.files import sha256_of, to_builtin_types, write_yaml
 from muster.models import Segmenter, build_model, weights_file
 from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
@@ -86,7 +86,7 @@ class MemberJob:
         asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
         path = weights_file(self.pretraining)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
-        mapping: dict[str, Any] = plain(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
+        mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
 
     @property
@@ -135,7 +135,9 @@ def train_member(job: MemberJob, progress: Progress) -> None:
         held,
         settings.validate_every,
     )
-    loggers = make_logger(job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, plain(asdict(job)))
+    loggers = make_logger(
+        job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, to_builtin_types(asdict(job))
+    )
     clock = Clock(progress)
     succeeded = False
     try:
