@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.pool import Pool
+from muster.report.bootstrap_confidence import bootstrap_sentence
 from muster.report.candidate_subset import listed_label, lists_all
 from muster.report.diagnostics import SEARCH_INTERRUPTED, no_better_than_guessing
 from muster.report.hard_subsets import hard_label
@@ -59,7 +60,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
     console.print(f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
     if selection.bootstrap_confidence is not None:
-        console.print(selection.bootstrap_confidence.summary + "\n")
+        console.print(bootstrap_sentence(selection.bootstrap_confidence) + "\n")
     if selection.sizes:
         console.print(selection.size_reason)
         console.print(_sizes_table(selection))
@@ -142,13 +143,13 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
 def _score_line(selection: Selection) -> str:
     score = f"{metric_label(selection.metric)} {_number(selection.score)}"
     listed = listed_label(selection)
-    if selection.lead is None:
+    if selection.margin is None:
         return f"\n{score}: {listed}."
     tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
     if tied:
         others = "1 other" if tied == 1 else f"{tied:,} others"
         return f"\n{score}: the best of {listed}, level with {others}; these are the first by name."
-    return f"\n{score}: the best of {listed}, {_number(selection.lead)} ahead of the next."
+    return f"\n{score}: the best of {listed}, {_number(selection.margin)} ahead of the next."
 
 
 def _classes(selection: Selection) -> str:

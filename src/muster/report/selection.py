@@ -11,6 +11,7 @@ from pathlib import Path
 from muster.arrays import NumpyArray
 from muster.data.spec import Dataset
 from muster.pool import Pool
+from muster.report.bootstrap_confidence import bootstrap_sentence
 from muster.report.candidate_subset import listed_label, lists_all
 from muster.report.diagnostics import (
     Caution,
@@ -119,7 +120,7 @@ def write_selection_report(
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
         "bootstrap_confidence": ""
         if selection.bootstrap_confidence is None
-        else selection.bootstrap_confidence.summary,
+        else bootstrap_sentence(selection.bootstrap_confidence),
         "cautions": _cautions(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(pictures),
@@ -138,13 +139,13 @@ def write_selection_report(
 def _lead(selection: Selection) -> str:
     metric, listed, score = metric_label(selection.metric), listed_label(selection), number(selection.score)
     tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
-    if selection.lead is None:
+    if selection.margin is None:
         said = f"It is {listed}; {metric} gives it {score}."
     elif tied:
         others = "1 other" if tied == 1 else f"{tied:,} others"
         said = f"By {metric} the best of {listed}: {score}, level with {others}; these are the first by name."
     else:
-        said = f"By {metric} the best of {listed}: {score}, {number(selection.lead, 4)} ahead of the next."
+        said = f"By {metric} the best of {listed}: {score}, {number(selection.margin, 4)} ahead of the next."
     return f"{said} {selection.guarantee}".rstrip()
 
 

@@ -80,7 +80,7 @@ def _in_tiles(pixels: int, dtype: np.dtype[np.floating] | type[np.floating]) -> 
     """The number of pixels, filled up to whole tiles."""
     from muster.scoring.cpu import resampling_kernels as kernels  # importing Numba takes a second
 
-    tile = kernels.GROUPS * kernels.lanes_of(dtype)
+    tile: int = kernels.GROUPS * kernels.lanes_of(dtype)
     return -(-pixels // tile) * tile
 
 
@@ -210,8 +210,8 @@ class _Refit:
             kernels.add_logs_refitted(*where, problem.smallest, truths, states)
             return
         exact = np.empty((members, _in_tiles(1, np.float32), tables.shape[2]), dtype=precision)
-        where = (probs, grouped, self._ends, tables, self.packed[share], labels, weights, problem.rows)
-        kernels.count_refitted(*where, problem.num_classes, problem.is_soft, self._sure_ratio(), exact, states)
+        read = (probs, grouped, self._ends, tables, self.packed[share], labels, weights, problem.rows)
+        kernels.count_refitted(*read, problem.num_classes, problem.is_soft, self._sure_ratio(), exact, states)
 
     def _sure_ratio(self) -> float:
         """The second largest sum is really smaller than the largest if it is less than this part of it.
@@ -222,4 +222,4 @@ class _Refit:
         """
         longest = int(np.diff(self._ends).max())
         wrong_by = (longest + 2 * self.problem.rows.shape[1] + 4) * _UNIT
-        return 1 - 3 * wrong_by
+        return float(1 - 3 * wrong_by)

@@ -50,7 +50,7 @@ _LEAST_FACTOR = 1e-38  # eight of them are still a normal double
 _compiled = compiled(fastmath={"contract"})
 
 
-def lanes_of(dtype):
+def lanes_of(dtype: np.dtype | type) -> int:
     """Pixels in a group of this type."""
     return VECTOR_BYTES // np.dtype(dtype).itemsize
 
@@ -70,7 +70,9 @@ def _store(builder, value, pointer, at):
 
 def _spread(builder, scalar, lanes):
     """A vector of one number."""
-    one = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, ir.IntType(32)(0))
+    one = builder.insert_element(
+        ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, ir.IntType(32)(0)
+    )
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
 
 
@@ -199,7 +201,8 @@ def _best_classes(typing, predictions, stride, at, row, step, classes, ratio, wi
                 builder.select(builder.fcmp_ordered(">", loser, second[g]), loser, second[g]),
                 builder.select(larger, name, where[g]),
             )
-            for phi, first, later in zip((best[g], second[g], where[g]), (below, below, ir.Constant(integers, [0] * lanes)), found[g]):
+            firsts = (below, below, ir.Constant(integers, [0] * lanes))
+            for phi, first, later in zip((best[g], second[g], where[g]), firsts, found[g], strict=True):
                 phi.add_incoming(first, before)
                 phi.add_incoming(later, compare)
         _repeat(builder, target, classes, before, over_classes, after, compare)
@@ -400,7 +403,7 @@ def _first_largest(exact, row, pixel, num_classes):
 
 @_compiled
 def _tally_scratch(tile, num_classes):
-    return np.empty(tile), np.zeros((_WAYS, 3 * num_classes))
+    return np.empty(tile), np.empty((2, tile)), np.empty(tile, np.uint64), np.zeros(_WAYS * 3 * num_classes)
 
 
 @_compiled
@@ -409,22 +412,28 @@ def _tally(winners, labels, truths, row, soft, weight, scratch, totals):
 
     These are ``[3 x classes]``: hits of each class, what was predicted wrongly as it, and what of it was missed.
     """
-    truth, histogram = scratch
+    truth, values, marks, histogram = scratch
     pixels, entries = len(labels), len(totals)
-    num_classes = entries // 3
+    num_classes, given, missed = entries // 3, values[0], values[1]
     if soft:
         _mean_truth(truths, row, truth)
-    for pixel in range(pixels):
-        label, winner, way = labels[pixel], winners[pixel], histogram[pixel % _WAYS]
-        right = winner == label
-        hit = truth[pixel] if soft else 1.0
-        value = hit if right else (1.0 - hit if soft else 1.0)
-        way[winner + (0 if right else num_classes)] += value
-        way[label + 2 * num_classes] += 0.0 if right else value
-    first, second, third, fourth = histogram[0], histogram[1], histogram[2], histogram[3]
-    for entry in range(entries):
-        totals[entry] += weight * ((first[entry] + second[entry]) + (third[entry] + fourth[entry]))
-    histogram[:] = 0.0
+    for i in range(pixels):  # no branch, so that vector instructions do it
+        right = winners[i] == labels[i]
+        hit = truth[i] if soft else 1.0
+        miss = 1.0 - hit if soft else 1.0
+        given[i] = hit if right else miss
+        missed[i] = 0.0 if right else miss
+        marks[i] = np.uint64(winners[i] + (0 if right else num_classes))
+    for i in range(pixels):
+        way = np.uint64((i & (_WAYS - 1)) * entries)
+        histogram[way + marks[i]] += given[i]
+        histogram[way + np.uint64(2 * num_classes + labels[i])] += missed[i]
+    for way in range(_WAYS):
+        own = histogram[way * entries : (way + 1) * entries]
+        for entry in range(entries):
+            totals[entry] += weight * own[entry]
+    for entry in range(len(histogram)):
+        histogram[entry] = 0.0
 
 
 @_compiled
