@@ -1,4 +1,4 @@
-"""Bootstrap of the leading candidates beside counting every resample's repeated pixels with the plain metrics."""
+"""Bootstrap of the top-k candidates beside scoring every resample's repeated pixels with the plain metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.timing import cost, megabytes_on_top
 from muster.metrics import METRICS, eep
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Counted, Fixed, bootstrap_top_k
+from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, bootstrap_top_k
 
 MEMBERS, CLASSES, SIZE = 10, 23, 3
 
@@ -30,14 +30,14 @@ def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, r
         the memory on top of the predictions.
     """
     probs, labels, groups, rows = _problem(pixels, images, candidates)
-    counted, fixed = [Counted(p) for p in probs], [Fixed(eep(p, labels, CLASSES)) for p in probs]
+    refitted, fixed = [Refitted(p) for p in probs], [Fixed(eep(p, labels, CLASSES)) for p in probs]
     few = slice(0, 2 * pixels // images)
     result: dict[str, Any] = {"megabytes_of_probabilities": round(sum(p.nbytes for p in probs) / 1e6)}
     for metric in BOOTSTRAP_METRICS:
         bootstrap_top_k(  # compiles, or loads what was compiled before
-            [Counted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40
+            [Refitted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40
         )
-        spent, _ = cost(partial(bootstrap_top_k, counted, labels, groups, rows, metric, resamples))
+        spent, _ = cost(partial(bootstrap_top_k, refitted, labels, groups, rows, metric, resamples))
         plain, _ = cost(partial(_plain_resample, probs, labels, groups, rows, metric))
         result[metric] = {
             "seconds": round(spent.seconds, 2),
@@ -46,7 +46,7 @@ def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, r
             "plain_processor_seconds_extrapolated": round(resamples * plain.processor_seconds, 1),
             "times_faster": round(resamples * plain.seconds / spent.seconds, 1),
         }
-    usual = partial(bootstrap_top_k, counted, labels, groups, rows, "soft_iou_eep", resamples)
+    usual = partial(bootstrap_top_k, refitted, labels, groups, rows, "soft_iou_eep", resamples)
     if (memory := megabytes_on_top(usual)) is not None:
         result["soft_iou_eep"]["megabytes_on_top"] = round(memory)
     spent, _ = cost(partial(bootstrap_top_k, fixed, labels, groups, rows, "soft_iou_eep", resamples))
@@ -60,9 +60,9 @@ def _problem(pixels: int, images: int, candidates: int) -> tuple[list[np.ndarray
     groups = np.arange(pixels) * images // pixels
     probs = []
     for member in range(MEMBERS):
-        said = generator.random((pixels, CLASSES), dtype=np.float32) ** 4
-        said[np.arange(pixels), labels] += 0.3 + 0.02 * member
-        probs.append(said / said.sum(axis=1, keepdims=True))
+        values = generator.random((pixels, CLASSES), dtype=np.float32) ** 4
+        values[np.arange(pixels), labels] += 0.3 + 0.02 * member
+        probs.append(values / values.sum(axis=1, keepdims=True))
     rows = np.array([np.sort(generator.choice(MEMBERS, SIZE, replace=False)) for _ in range(candidates)])
     return probs, labels, groups, rows
 
@@ -70,7 +70,7 @@ def _problem(pixels: int, images: int, candidates: int) -> tuple[list[np.ndarray
 def _plain_resample(
     probs: Sequence[np.ndarray], labels: np.ndarray, groups: np.ndarray, rows: np.ndarray, metric: str
 ) -> list[float]:
-    """One resample by the definition: repeat the pixels of its images, count, score one candidate after the other."""
+    """One resample by the definition: repeat the pixels of its images, fit EEPs, score each candidate."""
     images = int(groups[-1]) + 1
     bounds = np.searchsorted(groups, np.arange(images + 1))
     drawn = np.random.default_rng(0).integers(0, images, images)

@@ -83,7 +83,7 @@ def test_equals_are_said_to_be_level() -> None:
     level = selection.ranking.scores["soft_iou_eep"].copy()
     level[best] = level[best].max()
     ranking = selection.ranking.with_scores("soft_iou_eep", level)
-    assert "level with 2 others; these are the first by name." in said(replace(selection, ranking=ranking, lead=0.0))
+    assert "level with 2 others; these are the first by name." in said(replace(selection, ranking=ranking, margin=0.0))
     assert "level with" not in said(selection)
 
 

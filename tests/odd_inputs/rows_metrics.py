@@ -33,8 +33,8 @@ def _names_the_first_of_equals(bench: Bench) -> None:
         name.removesuffix("2") for name in selection.members
     } == {selection.members[0]}
     assert not selection.single_best.endswith("2")
-    assert selection.lead is not None
-    assert selection.lead >= 0
+    assert selection.margin is not None
+    assert selection.margin >= 0
 
 
 def _depths_count(bench: Bench) -> None:

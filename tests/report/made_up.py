@@ -84,7 +84,7 @@ def make_selection(
         target="target <1>", target_reference="/data/target", classes=classes,
         train_images=make_target().train.identifiers, void_images=(), mean=(0.5, 0.5, 0.5), std=(0.3, 0.3, 0.3),
         image_size=32, pool="/pool", size=size, metric="soft_iou_eep", members=best("soft_iou_eep"),
-        score=float(soft[order[0]]), lead=float(soft[order[0]] - soft[order[1]]) if len(order) > 1 else None,
+        score=float(soft[order[0]]), margin=float(soft[order[0]] - soft[order[1]]) if len(order) > 1 else None,
         class_ious=(*np.linspace(0.1, 0.9, len(classes) - 1).tolist(), None),
         choices={metric: best(metric) for metric in scores}, single_best=names[0],
         member_scores={name: -0.3 - 0.1 * place for place, name in enumerate(names)},
@@ -105,8 +105,8 @@ def listing_only(selection: Selection, count: int, **changes: Any) -> Selection:
     ranking, names = selection.ranking, selection.member_names
     kept = ranking.only(np.isin(np.arange(len(ranking)), ranking.order(selection.metric)[:count]))
     choices = {metric: tuple(names[i] for i in kept.members[kept.order(metric)[0]]) for metric in kept.scores}
-    lead = selection.lead if count > 1 else None
-    return replace(selection, ranking=kept, choices=choices, lead=lead, **changes)
+    margin = selection.margin if count > 1 else None
+    return replace(selection, ranking=kept, choices=choices, margin=margin, **changes)
 
 
 def make_image_of(names: tuple[str, ...], classes: int, seed: int = 0) -> ReportImage:

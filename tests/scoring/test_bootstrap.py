@@ -1,8 +1,9 @@
-"""`bootstrap_top_k` and `Confidence`."""
+"""`bootstrap_top_k` and `ResampledScores`."""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import torch
 
 from muster.metrics import METRICS, eep
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_top_k
+from muster.report.wording import confidence_sentence
+from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, ResampledScores, bootstrap_top_k
 from muster.scoring.cpu import resampling
+from muster.scoring.device import resampling as device_resampling
+from muster.selection.bootstrap_confidence import as_record
 
 Numbers = np.ndarray[Any, Any]
 
@@ -52,24 +56,24 @@ def problem() -> Problem:
     return Problem()
 
 
-def counted(problem: Problem, dtype: Any = np.float64) -> list[Counted]:
-    return [Counted(probs.astype(dtype)) for probs in problem.probs]
+def refitted(problem: Problem, dtype: Any = np.float64) -> list[Refitted]:
+    return [Refitted(probs.astype(dtype)) for probs in problem.probs]
 
 
 def held_fixed(problem: Problem) -> list[Fixed]:
     return [Fixed(eep(probs, problem.labels, CLASSES)) for probs in problem.probs]
 
 
-def run(problem: Problem, metric: str = "soft_iou_eep", predictors: Any = None, **options: Any) -> Confidence:
+def run(problem: Problem, metric: str = "soft_iou_eep", predictors: Any = None, **options: Any) -> ResampledScores:
     wanted = {"resamples": 40, "seed": 3, "num_classes": CLASSES, **options}
-    given = counted(problem) if predictors is None else predictors
+    given = refitted(problem) if predictors is None else predictors
     return bootstrap_top_k(given, problem.labels, problem.groups, CANDIDATES, metric, **wanted)
 
 
 @every_metric
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_counting_agrees_with_counting_repeated_pixels(problem: Problem, metric: str, dtype: Any) -> None:
-    found = run(problem, metric, counted(problem, dtype))
+def test_refitting_agrees_with_fitting_repeated_pixels(problem: Problem, metric: str, dtype: Any) -> None:
+    found = run(problem, metric, refitted(problem, dtype))
     function = METRICS[metric].function
     draws = [np.arange(240), *problem.resamples(40, seed=3)]
     for place, pixels in enumerate(draws):
@@ -102,29 +106,31 @@ def test_worked_by_hand() -> None:
     assert found.images == 2
     assert found.resamples == 400
     np.testing.assert_allclose(found.scores, np.log([1 / 4, 1 / 4]))  # sqrt(1/2 * 1/8) = 1/4
-    leads = np.log(2) * np.array([1, 0, -1])  # twice the first image, each once, twice the second
-    drawn = np.abs(found.resampled[:, :1] - found.resampled[:, 1:] - leads).argmin(axis=1)
-    shares = np.bincount(drawn) / 400
-    np.testing.assert_allclose(found.resampled[:, 0] - found.resampled[:, 1], leads[drawn], atol=1e-12)
-    np.testing.assert_allclose(shares, [1 / 4, 1 / 2, 1 / 4], atol=0.07)
+    margins = np.log(2) * np.array([1, 0, -1])  # twice the first image, each once, twice the second
+    drawn = np.abs(found.resampled[:, :1] - found.resampled[:, 1:] - margins).argmin(axis=1)
+    frequency = np.bincount(drawn) / 400
+    np.testing.assert_allclose(found.resampled[:, 0] - found.resampled[:, 1], margins[drawn], atol=1e-12)
+    np.testing.assert_allclose(frequency, [1 / 4, 1 / 2, 1 / 4], atol=0.07)
     assert found.selection_frequency.tolist() == [
-        pytest.approx(shares[0] + shares[1]),
-        pytest.approx(shares[2]),
+        pytest.approx(frequency[0] + frequency[1]),
+        pytest.approx(frequency[2]),
     ]  # a tie is the first's
-    assert found.lead == found.lead_over_best_other
-    assert (found.lead.value, found.lead.low, found.lead.high) == pytest.approx((0, leads[2], leads[0]), abs=1e-12)
+    assert found.margin == found.margin_over_best_other
+    assert (found.margin.value, found.margin.low, found.margin.high) == pytest.approx(
+        (0, margins[2], margins[0]), abs=1e-12
+    )
 
 
-def test_leads_are_percentiles_of_the_resampled_scores(problem: Problem) -> None:
+def test_margins_are_percentiles_of_the_resampled_scores(problem: Problem) -> None:
     found = run(problem, resamples=100, confidence=0.8)
     over_third = found.resampled[:, 0] - found.resampled[:, 2]
     over_best = found.resampled[:, 0] - found.resampled[:, 1:].max(axis=1)
-    lead, overall = found.lead_over(2), found.lead_over_best_other
-    assert lead.value == found.scores[0] - found.scores[2]
-    np.testing.assert_allclose((lead.low, lead.high), np.percentile(over_third, [10, 90]), atol=1e-14)
+    margin, overall = found.margin_over(2), found.margin_over_best_other
+    assert margin.value == found.scores[0] - found.scores[2]
+    np.testing.assert_allclose((margin.low, margin.high), np.percentile(over_third, [10, 90]), atol=1e-14)
     np.testing.assert_allclose((overall.low, overall.high), np.percentile(over_best, [10, 90]), atol=1e-14)
     assert overall.value == found.scores[0] - found.scores[1:].max()
-    assert overall.low <= found.lead.low
+    assert overall.low <= found.margin.low
     np.testing.assert_allclose(
         found.selection_frequency, np.bincount(found.resampled.argmax(axis=1), minlength=4) / 100
     )
@@ -134,22 +140,23 @@ def test_leads_are_percentiles_of_the_resampled_scores(problem: Problem) -> None
 @every_metric
 def test_identical_candidates_tie(problem: Problem, metric: str) -> None:
     # The copy comes after its partner in the order of addition, the original before: sums are rounded differently.
-    members = [*counted(problem), Counted(problem.probs[0].copy())]
+    members = [*refitted(problem), Refitted(problem.probs[0].copy())]
     same = np.array([[0, 1, 2], [1, 2, 5], [0, 1, 2]])
     found = bootstrap_top_k(members, problem.labels, problem.groups, same, metric, 40)
     assert found.selection_frequency.tolist() == [1, 0, 0]
-    for lead in (found.lead, found.lead_over(2), found.lead_over_best_other):
-        assert (lead.value, lead.low, lead.high) == pytest.approx((0, 0, 0), abs=1e-9)
-    assert found.lead_over(2).low == 0
-    assert not found.lead_over(2).is_clear
+    for margin in (found.margin, found.margin_over(2), found.margin_over_best_other):
+        assert (margin.value, margin.low, margin.high) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert found.margin_over(2).low == 0
+    assert not found.margin_over(2).is_clear
 
 
 @every_metric
 def test_perfect_source_leads_clearly(problem: Problem, metric: str) -> None:
-    members = [Counted(np.eye(6)[problem.labels]), Counted(problem.probs[0]), Counted(np.full((240, 3), 1 / 3))]
+    members = [Refitted(np.eye(6)[problem.labels]), Refitted(problem.probs[0]), Refitted(np.full((240, 3), 1 / 3))]
     found = bootstrap_top_k(members, problem.labels, problem.groups, np.array([[0], [1], [2]]), metric, 40)
     assert found.selection_frequency.tolist() == [1, 0, 0]
-    assert found.lead_over_best_other.is_clear
+    assert found.margin_over_best_other.is_clear
+    assert "a clear lead" in confidence_sentence(as_record(found))
     np.testing.assert_allclose(found.resampled[:, 0], 0.0 if "leep" in metric else 1.0, atol=1e-12)
 
 
@@ -168,27 +175,27 @@ def image_world(seed: int) -> tuple[list[Numbers], Numbers, Numbers]:
 
 @pytest.mark.parametrize("metric", ["e_leep", "soft_iou_eep"])
 def test_a_fixed_eep_and_independent_pixels_promise_too_much(metric: str) -> None:
-    """What the lead does over fresh draws of the images is wider than either would have it."""
+    """What the margin does over fresh draws of the images is wider than either would have it."""
     candidates, widths, leads = np.array([[0], [1]]), {"anew": [], "fixed": [], "pixels": []}, []
     function = METRICS[metric].function
     for seed in range(12):
         # One world, cut into images that were drawn anew: only the members' typical scores are shared.
         probs, labels, groups = image_world(seed)
-        anew = bootstrap_top_k([Counted(p) for p in probs], labels, groups, candidates, metric, num_classes=5)
+        anew = bootstrap_top_k([Refitted(p) for p in probs], labels, groups, candidates, metric, num_classes=5)
         eeps = [eep(p, labels, 5) for p in probs]
         fixed = bootstrap_top_k([Fixed(e) for e in eeps], labels, groups, candidates, metric)
         pixels = bootstrap_top_k([Fixed(e) for e in eeps], labels, np.arange(600), candidates, metric)
         leads.append(function(eeps[:1], labels) - function(eeps[1:], labels))
         for name, found in (("anew", anew), ("fixed", fixed), ("pixels", pixels)):
-            assert found.lead.value == pytest.approx(leads[-1], abs=1e-12)
-            widths[name].append(found.lead.high - found.lead.low)
+            assert found.margin.value == pytest.approx(leads[-1], abs=1e-12)
+            widths[name].append(found.margin.high - found.margin.low)
     mean = {name: np.mean(values) for name, values in widths.items()}
     assert mean["fixed"] < 0.85 * mean["anew"]
     assert mean["pixels"] < 0.6 * mean["fixed"]
 
 
 @every_metric
-@pytest.mark.parametrize("kind", [counted, held_fixed])
+@pytest.mark.parametrize("kind", [refitted, held_fixed])
 def test_threads_do_not_matter(problem: Problem, metric: str, kind: Any) -> None:
     before, results = torch.get_num_threads(), []
     try:
@@ -206,7 +213,6 @@ def test_little_memory_gives_the_same(problem: Problem, metric: str, monkeypatch
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr(resampling, "_TABLE_BYTES", 8 * 6 * 20 * 7)  # a few resamples at a time
     monkeypatch.setattr(resampling, "_JOINT_BYTES", 8 * 6 * 20 * 3)  # a few images at a time
-    monkeypatch.setattr(resampling, "_SCRATCH_BYTES", 1)  # 32 pixels at a time
     found = run(problem, metric, progress=lambda done, total: calls.append((done, total)))
     np.testing.assert_allclose(found.resampled, expected, rtol=0, atol=1e-12)
     assert [done for done, _ in calls] == list(range(1, len(calls) + 1))
@@ -219,7 +225,7 @@ def test_order_and_names_of_pixels_images_and_classes_do_not_matter(problem: Pro
     generator = np.random.default_rng(1)
     pixels, classes = generator.permutation(240), generator.permutation(CLASSES)
     moved = bootstrap_top_k(
-        [Counted(probs[pixels]) for probs in problem.probs],
+        [Refitted(probs[pixels]) for probs in problem.probs],
         classes[problem.labels][pixels],
         problem.groups[pixels] * 3 + 1,
         CANDIDATES[:, ::-1].copy(),
@@ -233,7 +239,7 @@ def test_order_and_names_of_pixels_images_and_classes_do_not_matter(problem: Pro
 
 def test_kinds_of_arrays_do_not_matter(problem: Problem) -> None:
     expected = run(problem)
-    tensors = {member: Counted(torch.from_numpy(probs)) for member, probs in enumerate(problem.probs)}
+    tensors = {member: Refitted(torch.from_numpy(probs)) for member, probs in enumerate(problem.probs)}
     found = bootstrap_top_k(
         tensors,
         torch.from_numpy(problem.labels),
@@ -244,22 +250,76 @@ def test_kinds_of_arrays_do_not_matter(problem: Problem) -> None:
         seed=3,
     )
     np.testing.assert_array_equal(found.resampled, expected.resampled)
-    half = [Counted(torch.from_numpy(probs).half()) for probs in problem.probs]
-    as_single = [Counted(torch.from_numpy(probs).half().float()) for probs in problem.probs]
+    half = [Refitted(torch.from_numpy(probs).half()) for probs in problem.probs]
+    as_single = [Refitted(torch.from_numpy(probs).half().float()) for probs in problem.probs]
     np.testing.assert_array_equal(run(problem, predictors=half).resampled, run(problem, predictors=as_single).resampled)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_arrays_on_a_gpu(problem: Problem) -> None:
-    on_gpu = [Counted(torch.from_numpy(probs).cuda()) for probs in problem.probs]
+    on_gpu = [Refitted(torch.from_numpy(probs).cuda()) for probs in problem.probs]
     np.testing.assert_array_equal(run(problem, predictors=on_gpu).resampled, run(problem).resampled)
+
+
+@every_metric
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", ["refitted", "fixed"])
+def test_tensor_operations_give_the_same(
+    problem: Problem, metric: str, dtype: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: Any = refitted(problem, dtype)
+    if kind == "fixed":
+        given = [Fixed(predictor.predictions.astype(dtype)) for predictor in held_fixed(problem)]
+    expected, whole = run(problem, metric, given), run(problem, metric, given, by_tensors=True)
+    np.testing.assert_allclose(whole.resampled, expected.resampled, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(whole.scores, expected.scores, rtol=0, atol=1e-12)
+    monkeypatch.setattr(device_resampling, "_TABLE_NUMBERS", 6 * 26 * 7)  # a few resamples and images at a time
+    monkeypatch.setattr(device_resampling, "_TILE_NUMBERS", 5 * 20 * 6 * 3)  # a few of these
+    few = run(problem, metric, given, by_tensors=True)
+    np.testing.assert_allclose(few.resampled, expected.resampled, rtol=0, atol=1e-12)
+
+
+def test_close_classes_are_decided_as_the_definition_decides(problem: Problem) -> None:
+    """Labels of classes 0 and 1 alternate: their EEPs differ by less than single precision tells, or not at all."""
+    generator, labels = np.random.default_rng(5), np.tile([0, 1], 600)
+    noise = generator.random((3, 600, 4))
+    for size, dtype in itertools.product((0.0, 1e-7, 1e-5), (np.float32, np.float64)):
+        probs = np.repeat(noise, 2, axis=1)
+        probs += size * generator.normal(size=probs.shape)
+        probs = (np.abs(probs) / np.abs(probs).sum(axis=2, keepdims=True)).astype(dtype)
+        groups = np.repeat(np.arange(6), 200)
+        rows = np.array([[0, 1], [1, 2], [0, 2]])
+        found = bootstrap_top_k([Refitted(p) for p in probs], labels, groups, rows, "iou_eep", 40)
+        eeps = [eep(p, labels, 2) for p in probs]
+        expected = [METRICS["iou_eep"].function([eeps[m] for m in row], labels) for row in rows.tolist()]
+        if size:
+            np.testing.assert_allclose(found.scores, expected, rtol=1e-9)
+        assert ((found.scores >= 0) & (found.scores <= 1)).all()
+
+
+@every_metric
+def test_sizes_that_fill_no_tile(metric: str) -> None:
+    """One to three members, one to nine classes, images of one pixel and of many."""
+    generator = np.random.default_rng(2)
+    for size, classes, sources in [(1, 1, 1), (1, 2, 1), (2, 4, 3), (3, 5, 2), (3, 9, 8)]:
+        groups = np.concatenate([[0], np.full(63, 1), np.full(64, 2), np.full(65, 3), np.full(7, 4)])
+        labels = generator.integers(0, classes, len(groups))
+        labels[-1] = classes - 1
+        probs = [generator.dirichlet(np.ones(sources), len(groups)).astype(np.float32) for _ in range(4)]
+        rows = np.array(list(itertools.combinations(range(4), size)))
+        found = bootstrap_top_k([Refitted(p) for p in probs], labels, groups, rows, metric, 40)
+        fixed = [Fixed(eep(p, labels)) for p in probs]
+        expected = [METRICS[metric].function([fixed[m].predictions for m in row], labels) for row in rows.tolist()]
+        np.testing.assert_allclose(found.scores, expected, rtol=1e-9, atol=1e-12)
+        held = bootstrap_top_k(fixed, labels, groups, rows, metric, 40)
+        np.testing.assert_allclose(held.scores, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_only_the_members_of_candidates_are_needed(problem: Problem) -> None:
     pair = np.array([[4, 2], [2, 3]])
-    given = {member: Counted(problem.probs[member]) for member in (2, 3, 4)}
+    given = {member: Refitted(problem.probs[member]) for member in (2, 3, 4)}
     found = bootstrap_top_k(given, problem.labels, problem.groups, pair, "iou_eep", 40)
-    expected = bootstrap_top_k(counted(problem), problem.labels, problem.groups, pair, "iou_eep", 40)
+    expected = bootstrap_top_k(refitted(problem), problem.labels, problem.groups, pair, "iou_eep", 40)
     np.testing.assert_array_equal(found.resampled, expected.resampled)
     assert found.candidates.tolist() == [[2, 4], [2, 3]]  # ascending, the order of the candidates kept
 
@@ -274,8 +334,13 @@ def test_seed_says_what_is_drawn(problem: Problem) -> None:
 def test_counts_who_is_best_otherwise() -> None:
     scores = np.array([0.50, 0.49, 0.45])
     resampled = np.array([[0.5, 0.6, 0.4]] * 30 + [[0.5, 0.4, 0.4]] * 10)
-    found = Confidence("iou_eep", np.array([[0], [1], [2]]), scores, resampled, images=7, level=0.95)
+    found = ResampledScores("iou_eep", np.array([[0], [1], [2]]), scores, resampled, images=7, level=0.95)
     assert found.selection_frequency.tolist() == [0.25, 0.75, 0]
+    assert confidence_sentence(as_record(found)) == (
+        "The chosen ensemble is ahead of the best of 2 other candidates by 0.01; over 40 resamples of the 7 probe "
+        "images, 95 % of its leads lie between -0.1 and 0.1, and it is best in 25 % of them (candidate 2 in 75 %): "
+        "other images could have put another candidate first."
+    )
 
 
 ONE_IMAGE = np.zeros(240, dtype=np.int64)
@@ -309,7 +374,7 @@ ONE_IMAGE = np.zeros(240, dtype=np.int64)
 )
 def test_errors_name_the_argument(problem: Problem, changes: dict[str, Any], message: str) -> None:
     arguments = {
-        "predictors": counted(problem),
+        "predictors": refitted(problem),
         "labels": problem.labels,
         "groups": problem.groups,
         "candidates": CANDIDATES,
@@ -322,18 +387,18 @@ def test_errors_name_the_argument(problem: Problem, changes: dict[str, Any], mes
 
 
 def test_errors_name_the_predictor(problem: Problem) -> None:
-    good, values = counted(problem), problem.probs
+    good, values = refitted(problem), problem.probs
     mixed = [Fixed(values[0]), *good[1:]]
-    short = [good[0], Counted(values[1][1:]), *good[2:]]
-    broken = [good[0], Counted(values[1] * np.nan), *good[2:]]
+    short = [good[0], Refitted(values[1][1:]), *good[2:]]
+    broken = [good[0], Refitted(values[1] * np.nan), *good[2:]]
     unlike = [Fixed(p) for p in values]
     fixed = [Fixed(np.full((240, 6), 1 / 6))] * 5
     for predictors, options, message in [
-        (mixed, {}, r"all Counted or all Fixed, but got both"),
+        (mixed, {}, r"all Refitted or all Fixed, but got both"),
         (short, {}, r"the pixels of predictors\[0\], \[240, 3\], but predictors\[1\] has \[239, 5\]"),
         (broken, {}, r"`predictors\[1\]` to hold probabilities between 0 and 1, but got NaN"),
         (unlike, {}, r"the pixels and classes of predictors\[0\], \[240, 3\], but predictors\[1\] has \[240, 5\]"),
-        (values, {}, r"`predictors\[0\]` to be Counted or Fixed, but got ndarray"),
+        (values, {}, r"`predictors\[0\]` to be Refitted or Fixed, but got ndarray"),
         (fixed, {"num_classes": 7}, r"`num_classes` to be the 6 of the predictions, but got 7"),
     ]:
         with pytest.raises(ValueError, match=message):

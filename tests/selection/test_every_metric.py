@@ -259,7 +259,7 @@ def test_says_how_sure_it_is(pool: Pool, target: Dataset, tmp_path: Path) -> Non
     for predictor in ("eep", "linear_probe"):
         chosen = select(pool, target, metrics=(), predictor=predictor, **{**OPTIONS, "resamples": 50})
         assert chosen.bootstrap_confidence is not None
-        assert chosen.bootstrap_confidence.lead == pytest.approx(chosen.lead, abs=1e-6)
+        assert chosen.bootstrap_confidence.margin == pytest.approx(chosen.margin, abs=1e-6)
         assert chosen.bootstrap_confidence.low <= chosen.bootstrap_confidence.high
         assert (chosen.bootstrap_confidence.resamples, chosen.bootstrap_confidence.images) == (50, 5)
         assert sum(chosen.bootstrap_confidence.selection_frequency) == pytest.approx(1)

@@ -60,8 +60,8 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
     best, second = np.argsort(-soft, kind="stable")[:2]
     assert selection.members == tuple("abcde"[i] for i in rows[best])
     assert selection.score == soft[best]
-    assert selection.lead == pytest.approx(soft[best] - soft[second])
-    assert selection.lead > 1e-6
+    assert selection.margin == pytest.approx(soft[best] - soft[second])
+    assert selection.margin > 1e-6
     leeps = [leep(probabilities, probe.labels) for probabilities in said]
     assert list(selection.member_scores.values()) == pytest.approx(leeps, abs=1e-9)
     assert selection.single_best == "abcde"[int(np.argmax(leeps))]
@@ -175,7 +175,7 @@ def test_members_that_saw_the_target_are_no_candidates(tmp_path: Path, target: D
     chosen = select(tmp_path, target, **OPTIONS)
     assert chosen.member_names == ("a", "b", "c")
     assert chosen.excluded == {"seer": "was trained on the target, tiny"}
-    assert chosen.lead is None
+    assert chosen.margin is None
     with pytest.raises(SelectionError, match=r"only 3 of the 4 .* Excluded: seer \(was trained .* \(at most 3\)"):
         select(tmp_path, target, **{**OPTIONS, "size": 4})
 
@@ -211,7 +211,7 @@ def test_ties_go_to_the_first_names(tmp_path: Path, target: Dataset) -> None:
     scores = chosen.member_scores
     assert scores["b"] == scores["k"] == scores["m"] == scores["z"] != scores["a"]
     expected = ("b", "k", "m") if scores["b"] > scores["a"] else ("a", "b", "k")
-    assert (chosen.members, chosen.lead) == (expected, 0.0)
+    assert (chosen.members, chosen.margin) == (expected, 0.0)
 
 
 def test_copies_of_one_member_leave_nothing_to_choose(tmp_path: Path, target: Dataset) -> None:

@@ -157,7 +157,7 @@ def test_sums_over_members_need_no_list(
     monkeypatch.setattr(search_runner, "MOST_LISTED", 3)
     monkeypatch.setattr(search_runner, "rank_all", None)
     chosen = select(pool, target, **options)
-    assert (chosen.members, chosen.score, chosen.lead) == (whole.members, whole.score, whole.lead)
+    assert (chosen.members, chosen.score, chosen.margin) == (whole.members, whole.score, whole.margin)
     assert (chosen.search.strategy, chosen.search.optimality) == ("greedy", "proven")
     assert chosen.search.bound == pytest.approx(chosen.score)
     assert search_sentence(chosen).startswith(f"The best ensemble of this size: {metric}")
@@ -281,7 +281,7 @@ def test_ctrl_c_while_predictions_are_read_again_keeps_the_choice(
     assert select(pool, target, metrics=(), **{**OPTIONS, "resamples": 40}).bootstrap_confidence is None
 
 
-def test_fewer_leaders_are_compared_where_memory_is_short(
+def test_fewer_candidates_are_compared_where_memory_is_short(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**OPTIONS, "resamples": 40, "metrics": ()}
@@ -292,8 +292,8 @@ def test_fewer_leaders_are_compared_where_memory_is_short(
         len(whole.bootstrap_confidence.selection_frequency),
         len(short.bootstrap_confidence.selection_frequency),
     ) == (6, 2)
-    leaders, bytes_of = np.array([[0, 1], [0, 2], [1, 2], [0, 3]]), [10, 10, 10, 10]
-    assert [bootstrap_confidence._affordable(leaders, bytes_of, n * 1e-9) for n in (0, 29, 30, 39, 40)] == [
+    top, bytes_of = np.array([[0, 1], [0, 2], [1, 2], [0, 3]]), [10, 10, 10, 10]
+    assert [bootstrap_confidence._affordable(top, bytes_of, n * 1e-9) for n in (0, 29, 30, 39, 40)] == [
         2,
         2,
         3,

@@ -57,7 +57,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
-    lead = "" if selection.lead is None else _number(selection.lead)
+    lead = "" if selection.margin is None else _number(selection.margin)
     console.print("\n" + choice_line(selection, _number(selection.score), lead))
     for sentence in filter(None, (search_sentence(selection), interruption_line(selection))):
         console.print(sentence)

@@ -1,10 +1,11 @@
-"""How sure a choice is: bootstrap over the probe images for the leading candidates.
+"""Bootstrap confidence of a choice: the top-k candidates on bootstrap samples of the probe images.
 
 Pixels of one image are much alike, so it is images that are resampled, not pixels. A resample is a number of copies of
-each image; everything below is then a weighted sum.
+each image; everything below is then a weighted sum. :mod:`muster.scoring.cpu.resampling` takes these sums in compiled
+loops, :mod:`muster.scoring.device.resampling` on the device of the predictions.
 
 Axis names: ``pixels`` the probe pixels, ``images`` those that they lie in, ``classes`` the target's, ``candidates`` the
-leading ones, best first, ``size`` the members of one candidate, ``resamples`` the bootstrap samples.
+top-k, best first, ``size`` the members of one candidate, ``resamples`` the bootstrap samples.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ from muster.arrays import (
 )
 from muster.errors import unknown_name
 from muster.metrics.ties import largest_tie
-from muster.scoring.cpu.resampling import Problem, resampled_scores
+from muster.scoring.cpu.resampling import resampled_scores as compiled_scores
+from muster.scoring.device.resampling import resampled_scores as tensor_scores
+from muster.scoring.resampling import ResamplingProblem
 
 BOOTSTRAP_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 """Metrics that :func:`bootstrap_top_k` can resample."""
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
-    """A member that becomes a target classifier by counting (:func:`muster.metrics.eep`): counted anew each time.
+class Refitted:
+    """A member whose EEP (:func:`muster.metrics.eep`) is refitted: P(y | z) is estimated anew for each resample.
 
     Attributes:
         probs: Source probabilities, ``[pixels, source_classes]``.
@@ -53,7 +56,7 @@ class Fixed:
 
     This is right for predictions of held-out images, as the cross-validated linear probe makes them. What another
     draw of the images would have changed in its *fit* is then not part of the intervals, only what it changes in the
-    images that are read. For an EEP, which was counted on the very pixels that it is scored on, use :class:`Counted`:
+    images that are read. For an EEP, which was fitted to the very pixels that it is scored on, use :class:`Refitted`:
     held fixed, it gives too narrow an interval.
 
     Attributes:
@@ -63,12 +66,15 @@ class Fixed:
     predictions: Predictions
 
 
-Predictor: TypeAlias = Counted | Fixed
-"""What is known of one member."""
+Predictor: TypeAlias = Refitted | Fixed
+"""What makes one member's predictions."""
+
+Backend: TypeAlias = Callable[[ResamplingProblem, NumpyArray, Callable[[int, int], None]], NumpyArray]
+"""Scores ``[weightings, candidates]`` of a problem under weightings ``[weightings, images]``; reports its progress."""
 
 
 @dataclass(frozen=True)
-class Lead:
+class Margin:
     """By how much one score is larger than another.
 
     Attributes:
@@ -88,8 +94,8 @@ class Lead:
 
 
 @dataclass(frozen=True, eq=False)
-class Confidence:
-    """What resampling the probe images says about the leading candidates.
+class ResampledScores:
+    """Scores of the top-k candidates, and what resampling the probe images makes of them.
 
     Attributes:
         metric: What was scored.
@@ -117,39 +123,39 @@ class Confidence:
         """Share of the resamples in which each candidate is best; the first of those that tie. Sums to 1."""
         best = self.resampled.max(axis=1, keepdims=True)
         winners = (self.resampled >= best - largest_tie(self.resampled)).argmax(axis=1)
-        shares: NumpyArray = np.bincount(winners, minlength=len(self.scores)) / self.resamples
-        return shares
+        frequency: NumpyArray = np.bincount(winners, minlength=len(self.scores)) / self.resamples
+        return frequency
 
     @property
-    def lead(self) -> Lead:
+    def margin(self) -> Margin:
         """Of the first candidate over the second."""
-        return self.lead_over(1)
+        return self.margin_over(1)
 
     @property
-    def lead_over_best_other(self) -> Lead:
+    def margin_over_best_other(self) -> Margin:
         """Of the first candidate over whichever other one is best, in each resample anew.
 
-        The best of several varies upwards: this interval lies lower than that of :attr:`lead`, and is the one to judge
-        the choice as a whole by.
+        The best of several varies upwards: this interval lies lower than that of :attr:`margin`, and is the one to
+        judge the choice as a whole by.
         """
         value = self.scores[0] - self.scores[1:].max()
-        return self._lead(value, self.resampled[:, 0] - self.resampled[:, 1:].max(axis=1))
+        return self._margin(value, self.resampled[:, 0] - self.resampled[:, 1:].max(axis=1))
 
-    def lead_over(self, place: int) -> Lead:
+    def margin_over(self, place: int) -> Margin:
         """Of the first candidate over another one.
 
         Args:
             place: Of the other one, counted from 0.
 
         Returns:
-            The lead with its interval.
+            The margin with its interval.
         """
-        return self._lead(self.scores[0] - self.scores[place], self.resampled[:, 0] - self.resampled[:, place])
+        return self._margin(self.scores[0] - self.scores[place], self.resampled[:, 0] - self.resampled[:, place])
 
-    def _lead(self, value: float, resampled: NumpyArray) -> Lead:
+    def _margin(self, value: float, resampled: NumpyArray) -> Margin:
         tail = (1 - self.level) / 2
         low, high = np.quantile(resampled, [tail, 1 - tail])
-        return Lead(float(value), float(low), float(high))
+        return Margin(float(value), float(low), float(high))
 
 
 def bootstrap_top_k(
@@ -163,28 +169,31 @@ def bootstrap_top_k(
     progress: Callable[[int, int], None] | None = None,
     confidence: float = 0.95,
     num_classes: int | None = None,
-) -> Confidence:
-    """Score the leading candidates on bootstrap samples of the probe images.
+    by_tensors: bool | None = None,
+) -> ResampledScores:
+    """Score the top-k candidates on bootstrap samples of the probe images.
 
-    A resample draws as many images as there are, with replacement, each with all its probe pixels. What a counting
-    predictor learned from the labels, P(y | z), is estimated anew from the images of each resample, because it was
-    fitted to the pixels that it is scored on. The same resamples serve all candidates.
+    A resample draws as many images as there are, with replacement, each with all its probe pixels. What an EEP learned
+    from the labels, P(y | z), is estimated anew from the images of each resample, because it was fitted to the pixels
+    that it is scored on. The same resamples serve all candidates.
 
-    An interval says how far a lead varies with the choice of images. It does not say how much better a predictor fits
-    the images that it was counted on than others: with few images, members of many source classes are flattered, in the
+    An interval says how far a margin varies with the choice of images. It does not say how much better a predictor fits
+    the images that it was fitted to than others: with few images, members of many source classes are flattered, in the
     resamples as much as in the score itself.
 
     Cost: once per resample and image in it (63 % of them), that of turning every member of a candidate into EEPs and of
-    scoring every candidate. Counting takes pixels x classes x source classes multiplications for a member, or pixels x
-    source classes for the two LEEPs, which look at the true class only; fixed predictions cost next to nothing. With
-    hundreds of classes, give it fewer pixels of each image. Runs on the CPU, on as many threads as torch would use;
-    neither their number nor the order of the pixels matters.
+    scoring every candidate. An EEP takes pixels x classes x source classes multiplications for a member, or pixels x
+    source classes for the two LEEPs, which look at the true class only. Fixed predictions are scored once per image;
+    all resamples are then one product of matrices. With hundreds of classes, give it fewer pixels of each image. Runs
+    where the predictions are: on the CPU, on as many threads as torch would use, and neither their number nor the order
+    of the pixels matters; on other devices in double precision, in batched products.
 
     Args:
-        predictors: What members say, by their index; at least those in ``candidates``, and all of one kind.
+        predictors: What makes each member's predictions, by its index; at least those in ``candidates``, and all of one
+            kind.
         labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out.
         groups: The image of each pixel, ``[pixels]``, any integers.
-        candidates: The leading candidates, ``[candidates, size]``, best first; members of a row differ.
+        candidates: The top-k, ``[candidates, size]``, best first; members of a row differ.
         metric: Which score: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
         resamples: How many; enough for at least one in each tail that ``confidence`` leaves.
         seed: Of the resamples, not negative. The first of them do not depend on how many there are.
@@ -192,10 +201,12 @@ def bootstrap_top_k(
         confidence: Share of the resamples that an interval spans, between 0 and 1.
         num_classes: Number of target classes; by default that of fixed predictions, or else one more than the largest
             label.
+        by_tensors: Whether tensor operations take the sums, and not the compiled loops; by default if the first
+            member's predictions are on a device other than the CPU that knows double precision.
 
     Returns:
-        Scores, leads with their percentile intervals, and how often each candidate is best. As in the definition of the
-        metrics, a class without a pixel in a resample does not count there.
+        Scores, margins with their percentile intervals, and how often each candidate is best. As in the definition of
+        the metrics, a class without a pixel in a resample does not count there.
 
     Raises:
         ValueError: If there are fewer than two candidates or two images: nothing can be compared or resampled.
@@ -210,10 +221,10 @@ def bootstrap_top_k(
 
     Example:
         >>> probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]])
-        >>> members = [Counted(probs), Counted(probs[::-1].copy()), Counted(np.full((4, 2), 0.5))]
+        >>> members = [Refitted(probs), Refitted(probs[::-1].copy()), Refitted(np.full((4, 2), 0.5))]
         >>> labels, images = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
         >>> sure = bootstrap_top_k(members, labels, images, np.array([[0], [2]]), "e_leep")
-        >>> sure.scores.round(2).tolist(), sure.selection_frequency.tolist(), sure.lead.is_clear
+        >>> sure.scores.round(2).tolist(), sure.selection_frequency.tolist(), sure.margin.is_clear
         ([-0.34, -0.69], [1.0, 0.0], True)
     """
     _require_options(metric, resamples, seed, confidence)
@@ -221,8 +232,14 @@ def bootstrap_top_k(
     problem = _problem(predictors, labels, groups, rows, metric, num_classes)
     copies = np.random.default_rng(seed).multinomial(problem.images, [1 / problem.images] * problem.images, resamples)
     weights = np.concatenate([np.ones((1, problem.images)), copies.astype(np.float64)])  # the images as they are, first
-    scores = resampled_scores(problem, weights, progress)
-    return Confidence(metric, rows, scores[0], scores[1:], problem.images, confidence)
+    scores = _backend(problem, by_tensors)(problem, weights, progress or (lambda _done, _total: None))
+    return ResampledScores(metric, rows, scores[0], scores[1:], problem.images, confidence)
+
+
+def _backend(problem: ResamplingProblem, by_tensors: bool | None) -> Backend:
+    """What takes the sums over pixels, by the kind of the metric and the device of the predictions."""
+    on_device = problem.arrays[0].device.type != "cpu"
+    return tensor_scores if (on_device if by_tensors is None else by_tensors) else compiled_scores
 
 
 def _require_options(metric: str, resamples: int, seed: int, confidence: float) -> None:
@@ -266,39 +283,46 @@ def _problem(
     rows: NumpyArray,
     metric: str,
     num_classes: int | None,
-) -> Problem:
+) -> ResamplingProblem:
     """Check the arguments against each other, keeping only the members that a candidate needs."""
     used, local = np.unique(rows, return_inverse=True)
-    kinds, arrays = zip(*(_member(predictors, int(index)) for index in used), strict=True)
+    kinds, given = zip(*(_member(predictors, int(index)) for index in used), strict=True)
+    device = _device_of(given[0])
+    arrays = [array.to(device) for array in given]
     if len(set(kinds)) > 1:
-        raise ValueError("Expected `predictors` to be all Counted or all Fixed, but got both.")
-    is_counted = kinds[0] is Counted
+        raise ValueError("Expected `predictors` to be all Refitted or all Fixed, but got both.")
+    refits = kinds[0] is Refitted
     for index, array in zip(used, arrays, strict=True):
-        alike = len(array) == len(arrays[0]) if is_counted else array.shape == arrays[0].shape
+        alike = len(array) == len(arrays[0]) if refits else array.shape == arrays[0].shape
         if not alike:
             raise ValueError(
-                f"Expected every predictor to have the pixels{'' if is_counted else ' and classes'} of "
+                f"Expected every predictor to have the pixels{'' if refits else ' and classes'} of "
                 f"predictors[{used[0]}], {list(arrays[0].shape)}, but predictors[{index}] has {list(array.shape)}."
             )
-    wanted = num_classes if is_counted else arrays[0].shape[1]
+    wanted = num_classes if refits else arrays[0].shape[1]
     if num_classes is not None and num_classes != wanted:
         raise ValueError(f"Expected `num_classes` to be the {wanted} of the predictions, but got {num_classes}.")
     checked, count = as_labels(labels, len(arrays[0]), wanted, torch.device("cpu"))
     order, starts = _by_image(groups, checked.numpy())
-    return Problem(list(arrays), is_counted, checked.numpy(), count, order, starts, local.reshape(rows.shape), metric)
+    return ResamplingProblem(arrays, refits, checked.numpy(), count, order, starts, local.reshape(rows.shape), metric)
 
 
-def _member(predictors: Mapping[int, object] | Sequence[object], index: int) -> tuple[type[Predictor], NumpyArray]:
+def _device_of(array: Tensor) -> torch.device:
+    """Where to compute: where the array is, if that device knows double precision."""
+    return torch.device("cpu") if array.device.type == "mps" else array.device
+
+
+def _member(predictors: Mapping[int, object] | Sequence[object], index: int) -> tuple[type[Predictor], Tensor]:
     """Kind and checked array of one member, float32 or float64."""
     known = index in predictors if isinstance(predictors, Mapping) else 0 <= index < len(predictors)
     if not known:
         raise ValueError(f"Expected `predictors` to hold every member of `candidates`, but got none for {index}.")
     predictor, name = predictors[index], f"predictors[{index}]"
-    if isinstance(predictor, Counted):
-        return Counted, as_probabilities(name, predictor.probs).cpu().numpy()
+    if isinstance(predictor, Refitted):
+        return Refitted, as_probabilities(name, predictor.probs)
     if isinstance(predictor, Fixed):
-        return Fixed, as_probabilities(name, predictor.predictions).cpu().numpy()
-    raise ValueError(f"Expected `{name}` to be Counted or Fixed, but got {type(predictor).__name__}.")
+        return Fixed, as_probabilities(name, predictor.predictions)
+    raise ValueError(f"Expected `{name}` to be Refitted or Fixed, but got {type(predictor).__name__}.")
 
 
 def _by_image(groups: object, labels: NumpyArray) -> tuple[NumpyArray, NumpyArray]:

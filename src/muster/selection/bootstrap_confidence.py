@@ -1,4 +1,4 @@
-"""How sure a selection is: the leading candidates on bootstrap samples of the probe images."""
+"""Bootstrap confidence of a selection: its top-k candidates on bootstrap samples of the probe images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Int
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
 from muster.probe import ProbeCache, ProbeReader, member_probabilities
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_top_k
+from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, ResampledScores, bootstrap_top_k
 from muster.scoring.bootstrap import Predictor as Resampled
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
@@ -18,10 +18,10 @@ from muster.selection.predictors import Predictor
 from muster.selection.record import BootstrapConfidence
 from muster.selection.search_runner import Found
 
-LEADERS = 10
+TOP_K = 10
 """How many candidates, from the best down, are compared."""
 
-LEAST_LEADERS = 2
+LEAST_TOP_K = 2
 """How many of them at least, whatever memory there is."""
 
 LEAST_RESAMPLES = 40
@@ -49,10 +49,10 @@ def resample_choice(
 
     Args:
         found: All candidates that were scored.
-        store: What each member says.
+        store: The members' predictions.
         scored: The members.
         request: The metric that was chosen by.
-        predictor: What made the predictions; those of the linear one are kept, being of images held out from its fit.
+        predictor: What made the predictions; those of the linear probe are kept, being of images held out from its fit.
         reader: Knows the probe set.
         cache: Where source probabilities are looked up.
         resamples: How many; 0 for none.
@@ -68,12 +68,12 @@ def resample_choice(
     """
     cancel = cancel or CancelToken()
     metric, images = request.chosen_by, len(reader.probe.images)
-    leaders = found.ranking.members[found.ranking.order(metric.name)[:LEADERS]]
+    top = found.ranking.members[found.ranking.order(metric.name)[:TOP_K]]
     if (
         found.ranking.fraction < 1
         or resamples == 0
         or metric.name not in BOOTSTRAP_METRICS
-        or len(leaders) < 2
+        or len(top) < 2
         or images < 2
     ):
         return None
@@ -85,34 +85,34 @@ def resample_choice(
 
     labels, groups = reader.probe.labels, reader.probe.image_of_pixel
     bytes_of = [len(labels) * count * _FLOAT32_BYTES for count in _num_classes(scored, predictor)]
-    leaders = leaders[: _affordable(leaders, bytes_of, memory_gb)]
-    indices = sorted(set(leaders.ravel().tolist()))
+    top = top[: _affordable(top, bytes_of, memory_gb)]
+    indices = sorted(set(top.ravel().tolist()))
     members = {}
     try:
         with cancel.awaited():
             for index in indices:
                 cancel.check()
                 members[index] = _resampled(index, store, scored, predictor, reader, cache)
-            confidence = bootstrap_top_k(
-                members, labels, groups, leaders, metric.name, resamples, seed, report,
+            resampled = bootstrap_top_k(
+                members, labels, groups, top, metric.name, resamples, seed, report,
                 num_classes=predictor.num_classes,
             )  # fmt: skip
     except Cancelled:  # the choice itself is made
         return None
-    return as_record(confidence)
+    return as_record(resampled)
 
 
-def as_record(confidence: Confidence) -> BootstrapConfidence:
+def as_record(resampled: ResampledScores) -> BootstrapConfidence:
     """What a selection keeps of it."""
-    lead = confidence.lead_over_best_other
+    margin = resampled.margin_over_best_other
     return BootstrapConfidence(
-        lead=lead.value,
-        low=lead.low,
-        high=lead.high,
-        level=confidence.level,
-        resamples=confidence.resamples,
-        images=confidence.images,
-        selection_frequency=tuple(confidence.selection_frequency.tolist()),
+        margin=margin.value,
+        low=margin.low,
+        high=margin.high,
+        level=resampled.level,
+        resamples=resampled.resamples,
+        images=resampled.images,
+        selection_frequency=tuple(resampled.selection_frequency.tolist()),
     )
 
 
@@ -123,14 +123,14 @@ def _num_classes(scored: ScoredMembers, predictor: Predictor) -> list[int]:
     return [len(member.card.classes) for member in scored.members]
 
 
-def _affordable(leaders: Int[NumpyArray, "candidates size"], bytes_of: Sequence[int], memory_gb: float) -> int:
-    """How many of the leaders' members fit into memory together; the first two have to."""
+def _affordable(top: Int[NumpyArray, "candidates size"], bytes_of: Sequence[int], memory_gb: float) -> int:
+    """How many of the candidates' members fit into memory together; the first two have to."""
     needed: set[int] = set()
-    for count, row in enumerate(leaders.tolist()):
+    for count, row in enumerate(top.tolist()):
         needed.update(row)
-        if count >= LEAST_LEADERS and sum(bytes_of[index] for index in needed) > memory_gb * _GIGABYTE:
+        if count >= LEAST_TOP_K and sum(bytes_of[index] for index in needed) > memory_gb * _GIGABYTE:
             return count
-    return len(leaders)
+    return len(top)
 
 
 def _resampled(
@@ -143,4 +143,4 @@ def _resampled(
 ) -> Resampled:
     if predictor.name == "linear_probe":
         return Fixed(store.predictions(index))
-    return Counted(member_probabilities(scored.members[index], reader, cache))
+    return Refitted(member_probabilities(scored.members[index], reader, cache))

@@ -57,17 +57,17 @@ class BootstrapConfidence:
     """How far the choice depends on which images were probed, see :func:`muster.scoring.bootstrap_top_k`.
 
     Attributes:
-        lead: Score of the chosen candidate minus that of the best other one.
+        margin: Score of the chosen candidate minus that of the best other one.
         low: Lower end of its interval over bootstrap samples of the probe images.
         high: Upper end.
         level: Share of the samples that the interval spans.
         resamples: Number of samples.
         images: Number of images that were resampled.
-        selection_frequency: In which share of the samples each of the leading candidates is best, in the order of the
+        selection_frequency: In which share of the samples each of the top-k candidates is best, in the order of the
             ranking.
     """
 
-    lead: float
+    margin: float
     low: float
     high: float
     level: float
@@ -146,7 +146,7 @@ class SelectionRecord:
         metric: What the ensemble was chosen by.
         members: The chosen members, in ascending order of names.
         score: Their score under ``metric``; larger is better.
-        lead: Their score minus that of the next candidate; ``None`` if there is no other.
+        margin: Their score minus that of the next candidate; ``None`` if there is no other.
         class_ious: IoU of each target class that the chosen members' EEPs reach on the probe set: SoftIoU-EEP's, or
             IoU-EEP's if that is the metric. ``None`` for a class without a probe pixel.
         choices: The best candidate under each metric.
@@ -204,7 +204,7 @@ class SelectionRecord:
     metric: str
     members: tuple[str, ...]
     score: float
-    lead: float | None
+    margin: float | None
     class_ious: tuple[float | None, ...]
     choices: dict[str, tuple[str, ...]]
     single_best: str

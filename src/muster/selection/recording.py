@@ -91,7 +91,7 @@ def selection_of(
         metric=metric,
         members=chosen,
         score=float(scores[order[0]]),
-        lead=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
+        margin=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
         class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
         hardness_models=dict(scored.hardness_models),

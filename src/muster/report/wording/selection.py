@@ -59,10 +59,10 @@ def choice_sentence(selection: Selection) -> str:
         Sentences for the top of a page.
     """
     metric, listed, score = metric_label(selection.metric), listed_label(selection), number(selection.score)
-    if selection.lead is None:
+    if selection.margin is None:
         told = f"It is {listed}; {metric} gives it {score}."
     else:
-        told = f"By {metric} the best of {listed}: {score}, {_ahead(selection, number(selection.lead, 4))}."
+        told = f"By {metric} the best of {listed}: {score}, {_ahead(selection, number(selection.margin, 4))}."
     return f"{told} {search_sentence(selection)}".rstrip()
 
 
@@ -78,7 +78,7 @@ def choice_line(selection: Selection, score: str, lead: str) -> str:
         A sentence.
     """
     told, listed = f"{metric_label(selection.metric)} {score}", listed_label(selection)
-    if selection.lead is None:
+    if selection.margin is None:
         return f"{told}: {listed}."
     return f"{told}: the best of {listed}, {_ahead(selection, lead)}."
 
@@ -176,8 +176,8 @@ def confidence_sentence(confidence: BootstrapConfidence | None) -> str:
     rival = f" (candidate {often + 1} in {100 * frequency[often]:.0f} %)" if often else ""
     clear = "a clear lead" if confidence.low > 0 else "other images could have put another candidate first"
     return (
-        f"The chosen ensemble is {'ahead of' if confidence.lead >= 0 else 'behind'} {against} by "
-        f"{abs(confidence.lead):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe images, "
+        f"The chosen ensemble is {'ahead of' if confidence.margin >= 0 else 'behind'} {against} by "
+        f"{abs(confidence.margin):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe images, "
         f"{100 * confidence.level:g} % of its leads lie between {confidence.low:.2g} and {confidence.high:.2g}, and it "
         f"is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
     )
