@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from muster.errors import SelectionError
-from muster.metrics import ENSEMBLE_METRICS, METRICS, Metric
-from muster.metrics.ensemble import Candidate, members_of
-from muster.scoring import accumulators, score
+from muster.metrics import ENSEMBLE_METRICS, METRICS, Accumulator, Definition, EnsembleBlock, Metric
+from muster.metrics.ensemble import members_of
+from muster.scoring import accumulators
 from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
@@ -215,12 +215,15 @@ def test_several_passes_score_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metric_without_loops_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def spread(candidate: Candidate) -> float:
-        return float(candidate.indices[-1] - candidate.indices[0])
+    class Distances(Accumulator):
+        def init(self, candidates: int, num_classes: int, device: torch.device) -> torch.Tensor:
+            return torch.zeros(candidates, dtype=torch.float64, device=device)
 
-    metric = Metric("spread", "Spread", spread, ("eeps", "labels"), larger_is_better=False, of_candidate=spread)
-    monkeypatch.setitem(METRICS, "spread", metric)
-    monkeypatch.setattr(score, "ENSEMBLE_METRICS", (*ENSEMBLE_METRICS, "spread"))
+        def update(self, state: torch.Tensor, block: EnsembleBlock) -> None:
+            state += (block.candidates[:, -1] - block.candidates[:, 0]) * len(block.labels)
+
+    definition = Definition(Distances(), lambda state, counts: state / counts.sum(dim=-1))
+    monkeypatch.setitem(METRICS, "spread", Metric.of_ensembles("spread", "Spread", definition, larger_is_better=False))
     told: list[tuple[int, int]] = []
     eeps, labels = problem(5, 40, 3)
     ranking = score_ensembles(

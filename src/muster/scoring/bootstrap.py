@@ -28,12 +28,14 @@ from muster.arrays import (
     as_probabilities,
     to_tensor,
 )
-from muster.errors import unknown_name
+from muster.metrics.registry import ENSEMBLE_METRICS, get_ensemble_metric
 from muster.metrics.ties import largest_tie
+from muster.scoring.accumulators import has_resampling_kernels
 from muster.scoring.cpu.resampling import Problem, resampled_scores
+from muster.scoring.resampling_by_definition import resample_by_definition
 
-BOOTSTRAP_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
-"""Metrics that :func:`bootstrap_top_k` can resample."""
+BOOTSTRAP_METRICS = ENSEMBLE_METRICS
+"""The package's own metrics that :func:`bootstrap_top_k` can resample; it takes registered ones too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +202,7 @@ def bootstrap_top_k(
         labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out.
         groups: The image of each pixel, ``[pixels]``, any integers.
         candidates: The leading candidates, ``[candidates, size]``, best first; members of a row differ.
-        metric: Which score: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         resamples: How many; enough for at least one in each tail that ``confidence`` leaves.
         seed: Of the resamples, not negative. The first of them do not depend on how many there are.
         progress: Told how much is done, and how much there is.
@@ -236,13 +238,36 @@ def bootstrap_top_k(
     problem = _problem(predictors, labels, groups, rows, metric, num_classes)
     copies = np.random.default_rng(seed).multinomial(problem.images, [1 / problem.images] * problem.images, resamples)
     weights = np.concatenate([np.ones((1, problem.images)), copies.astype(np.float64)])  # the images as they are, first
-    scores = resampled_scores(problem, weights, progress)
+    known = get_ensemble_metric(metric)
+    score = resampled_scores if has_resampling_kernels(known) else _resampled_by_definition
+    scores = score(problem, weights, progress)
     return Confidence(metric, rows, scores[0], scores[1:], problem.images, confidence)
 
 
+def _resampled_by_definition(
+    problem: Problem, weights: Float[NumpyArray, "weightings images"], progress: Callable[[int, int], None] | None
+) -> Float[NumpyArray, "weightings candidates"]:
+    """Of metrics that add up something of their own."""
+    image_of_pixel = np.empty(len(problem.labels), dtype=np.int64)
+    image_of_pixel[problem.order] = np.repeat(np.arange(problem.images), np.diff(problem.starts))
+    labels, images, rows, each = map(torch.from_numpy, (problem.labels, image_of_pixel, problem.rows, weights))
+    arrays = [torch.from_numpy(array) for array in problem.arrays]
+    scores: NumpyArray = resample_by_definition(
+        get_ensemble_metric(problem.metric),
+        arrays,
+        problem.is_counted,
+        labels,
+        images,
+        rows,
+        problem.num_classes,
+        each,
+        progress,
+    ).numpy()
+    return scores
+
+
 def _require_options(metric: str, resamples: int, seed: int, confidence: float) -> None:
-    if metric not in BOOTSTRAP_METRICS:
-        raise ValueError(unknown_name("metric to resample", metric, BOOTSTRAP_METRICS))
+    get_ensemble_metric(metric, "metric to resample")
     if not 0 < confidence < 1:
         raise ValueError(f"Expected `confidence` to be between 0 and 1, but got {confidence}.")
     least = int(np.ceil(round(2 / (1 - confidence), 6)))

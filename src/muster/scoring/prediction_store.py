@@ -1,4 +1,4 @@
-"""A store: what every member says about every probe pixel, in memory or on disk, read in blocks of pixels.
+"""A store: every member's predictions at every probe pixel, in memory or on disk, read in blocks of pixels.
 
 Every ensemble metric is a sum over pixels, so the pixels may be taken in any order and a part at a time. A store fixes
 one order for all who read it. The pixels are dealt at random into chunks, so that any number of first chunks is a
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -46,6 +48,9 @@ from muster.scoring._store_folder import (
     truths_file,
 )
 
+Backend: TypeAlias = Literal["numba", "torch"]
+"""Who scores ensembles: loops compiled for the processor, or torch on the device of the predictions."""
+
 CHUNK_PIXELS = 8192
 """Most pixels in a chunk."""
 
@@ -63,6 +68,7 @@ class PredictionStore(ABC):
         labels: int64 ``[pixels]``, the true classes, in the store's order.
         order: int64 ``[pixels]``, where each pixel was in the arrays that the store was made from.
         chunks: The pixels of each chunk, one after the other, in the store's order.
+        backend: Who scores ensembles: ``torch`` where the predictions are on another device, unless asked otherwise.
     """
 
     def __init__(
@@ -79,10 +85,16 @@ class PredictionStore(ABC):
         self.dtype = dtype
         self.labels, self.order = labels, order
         self.chunks = _chunks(len(labels), chunk_pixels)
+        self.backend: Backend = "numba"
 
     @classmethod
     def of(
-        cls, eeps: EnsemblePredictions, labels: Labels, seed: int = 0, chunk_pixels: int = CHUNK_PIXELS
+        cls,
+        eeps: EnsemblePredictions,
+        labels: Labels,
+        seed: int = 0,
+        chunk_pixels: int = CHUNK_PIXELS,
+        backend: Backend | None = None,
     ) -> PredictionStore:
         """A store over arrays that are in memory; they are neither copied nor changed.
 
@@ -92,6 +104,7 @@ class PredictionStore(ABC):
             labels: Target classes, ``[pixels]``, integers in 0..classes-1.
             seed: Of the order of the pixels.
             chunk_pixels: Most pixels in a chunk, at least 1.
+            backend: Who scores ensembles; by default ``numba`` on the processor and ``torch`` on other devices.
 
         Returns:
             The store.
@@ -103,17 +116,20 @@ class PredictionStore(ABC):
 
         Example:
             >>> store = PredictionStore.of(np.array([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]]), np.array([1, 0, 1]))
-            >>> store.labels.tolist(), store.truths().tolist()
+            >>> store.labels.tolist(), store.true_class_probabilities().tolist()
             ([0, 1, 1], [[0.2, 0.1, 0.5]])
         """
-        return InMemoryStore(members_of(eeps, labels), seed, chunk_pixels)
+        store = InMemoryStore(members_of(eeps, labels), seed, chunk_pixels)
+        store.backend = backend or store.backend
+        return store
 
     @classmethod
-    def open(cls, folder: Path | str) -> PredictionStore:
+    def open(cls, folder: Path | str, backend: Backend = "numba") -> PredictionStore:
         """A store that :class:`StoreWriter` wrote.
 
         Args:
             folder: Where.
+            backend: Who scores ensembles.
 
         Returns:
             The store; the predictions stay on disk.
@@ -121,10 +137,17 @@ class PredictionStore(ABC):
         Raises:
             SelectionError: If the folder is not a whole store.
         """
-        return OnDiskStore(Path(folder))
+        store = OnDiskStore(Path(folder))
+        store.backend = backend
+        return store
+
+    @property
+    def device(self) -> torch.device:
+        """Where :meth:`tensors` are."""
+        return torch.device("cpu")
 
     def block(self, pixels: slice) -> Float[NumpyArray, "members pixels classes"]:
-        """A copy of what all members say about some pixels.
+        """A copy of all members' predictions at some pixels.
 
         Args:
             pixels: Which, in the store's order; without a step. The copy takes ``itemsize * classes * members`` bytes
@@ -145,8 +168,26 @@ class PredictionStore(ABC):
             self._read(member, start, block[member])
         return block
 
+    def tensors(self, members: Sequence[int], pixels: slice) -> list[Float[Tensor, "pixels classes"]]:
+        """Some members' predictions at some pixels, on the store's :attr:`device`.
+
+        Args:
+            members: Which.
+            pixels: Which, in the store's order; with a start and a stop.
+
+        Returns:
+            Copies, one tensor per member.
+
+        Raises:
+            SelectionError: If the store is on disk and cannot be read.
+        """
+        block = np.empty((len(members), pixels.stop - pixels.start, self.num_classes), dtype=self.dtype)
+        for member, into in zip(members, block, strict=True):
+            self._read(member, pixels.start, into)
+        return list(torch.from_numpy(block))
+
     def predictions(self, member: int) -> Float[Tensor, "pixels classes"]:
-        """All that one member says, in the order of the arrays that the store was made from.
+        """All predictions of one member, in the order of the arrays that the store was made from.
 
         Args:
             member: Its index.
@@ -163,16 +204,16 @@ class PredictionStore(ABC):
         given[self.order] = ordered
         return torch.from_numpy(given)
 
-    def truths(self) -> Float[NumpyArray, "members pixels"]:
+    def true_class_probabilities(self) -> Float[NumpyArray, "members pixels"]:
         """What each member gives to the true class of each pixel, in the store's order and type; kept once made."""
-        return self._truths
+        return self._true_class_probabilities
 
     @cached_property
-    def _truths(self) -> NumpyArray:
-        truths = np.empty((self.num_members, self.num_pixels), dtype=self.dtype)
+    def _true_class_probabilities(self) -> NumpyArray:
+        probabilities = np.empty((self.num_members, self.num_pixels), dtype=self.dtype)
         for member in range(self.num_members):
-            self._read_truths(member, truths[member])
-        return truths
+            self._read_true_class(member, probabilities[member])
+        return probabilities
 
     @abstractmethod
     def in_memory(self) -> Members:
@@ -180,10 +221,10 @@ class PredictionStore(ABC):
 
     @abstractmethod
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
-        """Fill an array with what one member says from pixel ``start`` on."""
+        """Fill an array with one member's predictions from pixel ``start`` on."""
 
     @abstractmethod
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         """Fill an array with what one member gives to the true classes."""
 
 
@@ -197,10 +238,21 @@ class InMemoryStore(PredictionStore):
         dtype = torch.empty(0, dtype=members.predictions[0].dtype).numpy().dtype
         super().__init__(len(members.predictions), members.num_classes, dtype, labels[order], order, chunk_pixels)
         self._members = members
+        self.backend = "numba" if self.device.type == "cpu" else "torch"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the predictions are."""
+        return self._members.labels.device
 
     def in_memory(self) -> Members:
         """See :meth:`PredictionStore.in_memory`."""
         return self._members
+
+    def tensors(self, members: Sequence[int], pixels: slice) -> list[Float[Tensor, "pixels classes"]]:
+        """See :meth:`PredictionStore.tensors`."""
+        rows = torch.from_numpy(self.order[pixels]).to(self.device)
+        return [self._members.predictions[member][rows] for member in members]
 
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
         rows, prediction = self.order[start : start + len(into)], self._members.predictions[member]
@@ -209,7 +261,7 @@ class InMemoryStore(PredictionStore):
         else:
             into[:] = prediction[torch.from_numpy(rows).to(prediction.device)].cpu().numpy()
 
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         labels = self._members.labels[:, None]
         into[:] = self._members.predictions[member].gather(1, labels)[:, 0].cpu().numpy()[self.order]
 
@@ -247,7 +299,7 @@ class OnDiskStore(PredictionStore):
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
         fill(predictions_file(self.folder, member), start * self.num_classes * self.dtype.itemsize, into)
 
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         fill(truths_file(self.folder, member), 0, into)
 
 
@@ -260,7 +312,7 @@ class StoreWriter:
         ...     folder = Path(temporary) / "store"
         ...     with StoreWriter(folder, np.array([1, 0, 1]), num_classes=2) as writer:
         ...         writer.add(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
-        ...     PredictionStore.open(folder).truths().tolist()
+        ...     PredictionStore.open(folder).true_class_probabilities().tolist()
         [[0.2, 0.1, 0.5]]
     """
 
@@ -345,8 +397,7 @@ class StoreWriter:
         self._written += 1
 
     def _write(self, folder: Path, values: Float[NumpyArray, "pixels classes"]) -> None:
-        truths = values[self._order, self._given[self._order]]
-        truths.tofile(truths_file(folder, self._written))
+        values[self._order, self._given[self._order]].tofile(truths_file(folder, self._written))
         with predictions_file(folder, self._written).open("wb") as file:
             for chunk in _chunks(len(self._order), self._chunk_pixels):  # no second copy of it all
                 file.write(values[self._order[chunk]].data)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
-from muster.scoring.cpu.extension import (
-    LEADERS,
-    Extensions,
-    MemberSet,
-    best_extensions,
-    count_parts,
-    extensions_of,
-    grow,
-)
+from muster.scoring.cpu.extension import Extensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
+from muster.search._grow import TOP_K, best_extensions, grow
 from muster.search._log_bound import e_leep_bound
-from muster.search.greedy import best_sum, check_search, describe_bound
+from muster.search.greedy import best_sum, check_search, describe_bound, is_e_leep
 from muster.search.result import SearchInterrupted, SearchResult, best_first
 
 Scored = dict[MemberSet, float]
@@ -48,9 +43,9 @@ def beam(
     a round of swaps is a pass with ``size`` times as many sets as it looks at.
 
     Args:
-        store: What members say on the probe pixels.
+        store: The members' predictions on the probe pixels.
         size: Members of the set, 1..members.
-        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         width: Sets kept of every size.
         swaps: Whether to exchange members.
         max_rounds: Most rounds of exchanging.
@@ -61,7 +56,7 @@ def beam(
         The best set with its exact score. Equal scores are decided by the order of the members.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or ``width``
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown, or ``width``
             or ``max_rounds`` is not positive.
         SearchInterrupted: On Ctrl-C, with the best set found so far once there is one of full size.
 
@@ -71,14 +66,15 @@ def beam(
         >>> beam(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
         (((0, 1), 1.0), ((0, 2), 0.25), ((1, 2), 0.0))
     """
-    check_search(store, size, metric)
+    known = check_search(store, size, metric)
     if width < 1 or max_rounds < 1:
         raise ValueError(f"Expected `width` and `max_rounds` to be at least 1, but got {width} and {max_rounds}.")
     with Workers(threads) as workers:
-        if metric == "ms_leep":
-            return best_sum(store, size, workers)
-        passes = 1 if metric == "e_leep" else count_parts(store)
-        steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(store.chunks))
+        if definition_of(known).sums_members:
+            return best_sum(store, size, metric, workers)
+        steps = Steps(
+            progress, steps_of_pass(store, metric) * (size + (max_rounds if swaps else 0)) + len(store.chunks)
+        )
         extensions = extensions_of(store, metric, size, workers, steps)
         found: Scored = {}
         try:
@@ -103,7 +99,7 @@ def _found(extensions: Extensions, size: int, width: int, max_rounds: int) -> It
         if size == 1 or not centres:
             return
         looked_at.update(centres)
-        found = _swapped(extensions, centres, found, max(width, LEADERS))
+        found = _swapped(extensions, centres, found, max(width, TOP_K))
         yield found
         if next(iter(found)) == before:
             return
@@ -120,11 +116,11 @@ def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, co
 def _result(
     store: PredictionStore, metric: str, found: Scored, extensions: Extensions, workers: Workers, steps: Steps | None
 ) -> SearchResult:
-    leaders = best_first(exact_scores(store, list(found)[:LEADERS], metric, workers, steps), LEADERS)
+    leaders = best_first(exact_scores(store, list(found)[:TOP_K], metric, workers, steps), TOP_K)
     members, score = leaders[0]
-    if metric != "e_leep":
+    if not is_e_leep(get_ensemble_metric(metric)):
         return SearchResult(metric, members, score, None, "none", extensions.evaluated, leaders)
-    bound = max(score, e_leep_bound(store.truths(), len(members), members, workers))
+    bound = max(score, e_leep_bound(store.true_class_probabilities(), len(members), members, workers))
     said = describe_bound(score, bound, store.num_members, len(members))
     return SearchResult(metric, members, score, bound, said, extensions.evaluated, leaders)
 

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Int
 
 from muster.arrays import NumpyArray
-from muster.scoring.cpu.candidate_subset import exact_scores, list_sets
-from muster.scoring.cpu.extension import LEADERS
+from muster.scoring.accumulators import definition_of
+from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
+from muster.search._grow import TOP_K
 from muster.search._race import Race, all_scored
 from muster.search.greedy import best_sum, check_search
 from muster.search.result import SearchInterrupted, SearchResult, best_first
@@ -58,9 +59,9 @@ def racing(
     MS-LEEP needs no race: it is a sum over members, and all its scores are exact at once.
 
     Args:
-        store: What members say on the probe pixels.
+        store: The members' predictions on the probe pixels.
         size: Members of a candidate.
-        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         candidates: Members of each candidate, ``[candidates, size]``, in any order; by default all sets of that size.
         confidence: With which the best candidate is not dropped, above 0 and below 1.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
@@ -70,7 +71,7 @@ def racing(
         The best of the candidates that remained; ``bound`` is its score if none was dropped, otherwise ``None``.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four,
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown,
             ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the store, or there are
             too many to hold their scores.
         SearchInterrupted: On Ctrl-C, with the leading candidate, scored on the pixels seen so far.
@@ -85,12 +86,16 @@ def racing(
         >>> result.members, result.score, result.guarantee
         ((0, 1), 1.0, 'the best of the 3 candidates: all were scored on all pixels')
     """
-    check_search(store, size, metric, confidence)
+    known = check_search(store, size, metric, confidence)
     sets = _sets(store, size, candidates)
     with Workers(threads) as workers:
-        if metric == "ms_leep":
-            return best_sum(store, size, workers) if candidates is None else _score_sums(store, sets, workers)
-        race = Race(store, metric, list_sets(store, sets, metric, workers), confidence)
+        if definition_of(known).sums_members:
+            return (
+                best_sum(store, size, metric, workers)
+                if candidates is None
+                else _score_sums(store, sets, metric, workers)
+            )
+        race = Race(store, metric, candidate_subset(store, sets, metric, workers), confidence)
         steps = Steps(progress, len(store.chunks))
         try:
             race.run(steps)
@@ -136,9 +141,9 @@ def _sets(store: PredictionStore, size: int, candidates: NumpyArray | None) -> I
     return unique
 
 
-def _score_sums(store: PredictionStore, sets: NumpyArray, workers: Workers) -> SearchResult:
-    """MS-LEEP of every candidate."""
-    scored = exact_scores(store, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
-    leaders = best_first(scored, LEADERS)
+def _score_sums(store: PredictionStore, sets: NumpyArray, metric: str, workers: Workers) -> SearchResult:
+    """Every candidate, by a metric that sums its members."""
+    scored = exact_scores(store, [tuple(row) for row in sets.tolist()], metric, workers)
+    leaders = best_first(scored, TOP_K)
     members, score = leaders[0]
-    return SearchResult("ms_leep", members, score, score, all_scored(len(sets)), len(sets), leaders)
+    return SearchResult(metric, members, score, score, all_scored(len(sets)), len(sets), leaders)

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from muster.arrays import NumpyArray
 from muster.probe import ProbeCache, ProbeReader, member_probabilities
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Confidence, Counted, Fixed, bootstrap_top_k
+from muster.scoring.bootstrap import Confidence, Counted, Fixed, bootstrap_top_k
 from muster.scoring.bootstrap import Predictor as Resampled
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
@@ -65,13 +65,7 @@ def resample_choice(
     """
     metric, images = request.chosen_by, len(reader.probe.images)
     leaders = found.ranking.members[found.ranking.order(metric.name)[:LEADERS]]
-    if (
-        found.ranking.fraction < 1
-        or resamples == 0
-        or metric.name not in BOOTSTRAP_METRICS
-        or len(leaders) < 2
-        or images < 2
-    ):
+    if found.ranking.fraction < 1 or resamples == 0 or not metric.is_plain_ensemble or len(leaders) < 2 or images < 2:
         return None
 
     def report(done: int, total: int) -> None:

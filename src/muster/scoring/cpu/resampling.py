@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.accumulators import adds_logs, definition_of, is_soft
 
 _TABLE_BYTES = 1 << 28
 """Most that the tables P(y | z) of the resamples worked on at a time may take."""
@@ -24,8 +26,6 @@ _JOINT_BYTES = 1 << 25
 
 _SCRATCH_BYTES = 1 << 18
 """Most that predictions of a block of pixels take; a core's second cache holds several times as much."""
-
-_LOG_METRICS = ("ms_leep", "e_leep")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Problem:
         order: The pixels image by image, and in an image by label.
         starts: Where each image begins in ``order``, and the number of all pixels at the end.
         rows: ``[candidates, size]``, places in ``arrays``.
-        metric: One of the four.
+        metric: Name of a metric that :func:`muster.scoring.accumulators.has_resampling_kernels`.
     """
 
     arrays: list[NumpyArray]
@@ -60,12 +60,22 @@ class Problem:
     @property
     def takes_logs(self) -> bool:
         """Whether only what the true class gets is looked at."""
-        return self.metric in _LOG_METRICS
+        return adds_logs(get_ensemble_metric(self.metric))
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether hits and misses are probabilities."""
+        return is_soft(get_ensemble_metric(self.metric))
+
+    @property
+    def sums_members(self) -> bool:
+        """Whether a candidate's score is the sum of its members'."""
+        return definition_of(get_ensemble_metric(self.metric)).sums_members
 
     @property
     def scored(self) -> NumpyArray:
-        """What sums are taken for: the candidates, or for MS-LEEP each member by itself."""
-        return np.arange(len(self.arrays))[:, None] if self.metric == "ms_leep" else self.rows
+        """What sums are taken for: the candidates, or each member by itself if candidates sum their scores."""
+        return np.arange(len(self.arrays))[:, None] if self.sums_members else self.rows
 
     @property
     def precision(self) -> type[np.float32] | type[np.float64]:
@@ -112,14 +122,8 @@ def resampled_scores(
     make = _counted_totals if problem.is_counted else _fixed_totals
     totals = make(problem, weights, progress or (lambda _done, _total: None))
     counts = weights @ problem.label_counts()
-    if problem.takes_logs:
-        means: NumpyArray = totals / counts.sum(axis=1, keepdims=True)
-        return means if problem.metric == "e_leep" else means[:, problem.rows].sum(axis=2)
-    hits, whole = totals[:, :, 0], totals.sum(axis=2)
-    ious = np.divide(hits, whole, out=np.zeros_like(hits), where=whole > 0)
-    present = counts > 0
-    over_present: NumpyArray = (ious * present[:, None]).sum(axis=2) / present.sum(axis=1)[:, None]
-    return over_present
+    scores = get_ensemble_metric(problem.metric).final_scores(totals, counts[:, None])
+    return scores[:, problem.rows].sum(axis=2) if problem.sums_members else scores
 
 
 def _fixed_totals(problem: Problem, weights: NumpyArray, progress: Callable[[int, int], None]) -> NumpyArray:
@@ -136,7 +140,7 @@ def _fixed_totals(problem: Problem, weights: NumpyArray, progress: Callable[[int
         else:
             said = np.stack([array[pixels] for array in problem.arrays]).transpose(0, 2, 1)
             said = np.ascontiguousarray(said, dtype=problem.precision)
-            kernels.tally_fixed(said, labels, rows, problem.metric == "soft_iou_eep", own[0])
+            kernels.tally_fixed(said, labels, rows, problem.is_soft, own[0])
         share = np.ascontiguousarray(weights[:, image : image + 1])
         kernels.add_weighted(share, own.reshape(1, -1), totals.reshape(len(weights), -1))
         progress(image + 1, problem.images)
@@ -222,7 +226,7 @@ class _Counting:
                 kernels.add_logs_counted(*where, problem.smallest, truths, self.totals[share])
             else:
                 scratch = np.empty((members, problem.num_classes, self._block()), dtype=precision)
-                kernels.tally_counted(*where, problem.metric == "soft_iou_eep", scratch, self.totals[share])
+                kernels.tally_counted(*where, problem.is_soft, scratch, self.totals[share])
 
         self._on_threads(add)
 

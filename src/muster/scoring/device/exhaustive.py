@@ -8,7 +8,6 @@ lowest; and what is scattered are integers. Axis names as in :mod:`muster.scorin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -44,7 +43,7 @@ def score_tiles(
     Args:
         members: What the members say.
         candidates: All sets of one size, in lexicographic order.
-        metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
+        metrics: Names of metrics that :func:`~muster.scoring.accumulators.has_exhaustive_kernels`.
         progress: Told how many candidates' worth of work was done since it was last told.
         block_numbers: Most predictions that are copied at a time.
         tile_numbers: Most pixels times candidates at a time.
@@ -75,10 +74,9 @@ def score_tiles(
             progress((last - first) * len(block.labels) / num_pixels)
     if accumulator.wants_marks:
         accumulator.counts[:], accumulator.totals[:] = counts.cpu().numpy(), totals.cpu().numpy()
-    scores = {metric: accumulator.score(metric) for metric in metrics if metric != "e_leep"}
-    if "soft_iou_eep" in scores:
-        scores["soft_iou_eep"][accumulator.is_coarse()] = np.nan
-    return {**scores, "e_leep": logs.cpu().numpy() / num_pixels - math.log(size)}
+    if accumulator.wants_products:
+        accumulator.logs[:] = logs.cpu().numpy()
+    return accumulator.scores()
 
 
 class _Block:
