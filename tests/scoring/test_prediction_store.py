@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from muster.errors import SelectionError
-from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
+from muster.scoring.prediction_store import PredictionStore, draw_order
+from muster.scoring.store_writer import StoreWriter
 
 Numbers = np.ndarray[Any, Any]
 

@@ -22,9 +22,10 @@ from muster.scoring.bootstrap import Counted, Fixed, bootstrap_top_k
 from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers
 from muster.scoring.device.exhaustive import score_tiles
-from muster.scoring.prediction_store import Backend, PredictionStore, StoreWriter
+from muster.scoring.prediction_store import Backend, PredictionStore
 from muster.scoring.resampling_by_definition import resample_by_definition
 from muster.scoring.score import list_candidates, score_ensembles
+from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing

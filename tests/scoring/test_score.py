@@ -22,9 +22,10 @@ from muster.metrics.ensemble import members_of
 from muster.scoring import accumulators
 from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles
-from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
+from muster.scoring.prediction_store import PredictionStore, draw_order
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import ScoringInterrupted, list_candidates, score_ensembles
+from muster.scoring.store_writer import StoreWriter
 
 Numbers = np.ndarray[Any, Any]
 

@@ -13,8 +13,9 @@ import pytest
 
 from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
+from muster.scoring.store_writer import StoreWriter
 from muster.search import _race
 from muster.search.racing import racing
 from muster.search.result import SEARCH_METRICS, SearchInterrupted

@@ -91,7 +91,8 @@ class _Problem:
         for image in range(weights.shape[1]):
             of_images.append(self._state(predictions, self._images == image))
             progress(image + 1, weights.shape[1])
-        return torch.tensordot(weights, torch.stack(of_images), dims=1)
+        states: Tensor = torch.tensordot(weights, torch.stack(of_images), dims=1)
+        return states
 
     def refitted_states(self, weights: Tensor, progress: Callable[[int, int], None]) -> State:
         """Predictions are others under every weighting; pixels of the same weight are added together."""
