@@ -312,7 +312,8 @@ def member_scores(store: PredictionStore, metric: str, workers: Workers) -> Floa
         float64, larger is better.
     """
     singles = candidate_subset(store, np.arange(store.num_members)[:, None], metric, workers)
-    for chunk in store.chunks:
+    # Logs need only the probabilities of the true class, which are in memory anyway: one call is enough.
+    for chunk in (slice(0, store.num_pixels),) if isinstance(singles, LogSubset) else store.chunks:
         singles.add(chunk)
     return singles.scores()
 
