@@ -19,8 +19,9 @@ from muster.data import cached, channel_statistics, open_dataset
 from muster.metrics import eep
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set, member_probabilities
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import score_ensembles
+from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing

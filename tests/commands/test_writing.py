@@ -20,7 +20,7 @@ from muster.errors import OutputError, PoolError, SelectionError
 from muster.files import atomic_folder, atomic_write
 from muster.pool import Pool, write_member
 from muster.report import write_selection_report
-from muster.scoring.prediction_store import StoreWriter
+from muster.scoring.store_writer import StoreWriter
 from muster.selection.record import Selection
 from muster.study.__main__ import study
 from muster.training.checkpoints import WholeCheckpoints

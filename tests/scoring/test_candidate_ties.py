@@ -13,7 +13,8 @@ from muster.metrics import METRICS
 from muster.metrics.ties import tie_levels
 from muster.scoring import score_ensembles
 from muster.scoring.device.exhaustive import score_tiles
-from muster.scoring.prediction_store import InMemoryStore, PredictionStore, StoreWriter
+from muster.scoring.prediction_store import InMemoryStore, PredictionStore
+from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing

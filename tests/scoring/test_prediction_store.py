@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from muster.errors import SelectionError
-from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
+from muster.scoring.prediction_store import PredictionStore, draw_order
+from muster.scoring.store_writer import StoreWriter
 
 Numbers = np.ndarray[Any, Any]
 
@@ -51,10 +52,10 @@ def test_holds_what_was_given(made: Any, said: Any, dtype: Any) -> None:
         block = store.block(pixels)
         assert block.dtype == dtype
         np.testing.assert_array_equal(block, eeps[:, store.order[pixels]])
-    truths = store.truths()
+    truths = store.true_class_probabilities()
     assert truths.dtype == dtype
     np.testing.assert_array_equal(truths, eeps[:, np.arange(100), labels][:, store.order])
-    assert store.truths() is truths
+    assert store.true_class_probabilities() is truths
 
 
 def test_a_block_is_a_copy(made: Any, said: Any) -> None:

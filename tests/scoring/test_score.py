@@ -19,14 +19,15 @@ import torch
 
 from muster.cancel import Cancelled, CancelToken, set_by_interrupt
 from muster.errors import SelectionError
-from muster.metrics import ENSEMBLE_METRICS, METRICS, Metric
-from muster.metrics.ensemble import Candidate, members_of
-from muster.scoring import accumulators, score
+from muster.metrics import ENSEMBLE_METRICS, METRICS, Accumulator, Definition, EnsembleBlock, Metric
+from muster.metrics.ensemble import members_of
+from muster.scoring import accumulators
 from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles
-from muster.scoring.prediction_store import PredictionStore, StoreWriter, draw_order
+from muster.scoring.prediction_store import PredictionStore, draw_order
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles
+from muster.scoring.store_writer import StoreWriter
 
 Numbers = np.ndarray[Any, Any]
 
@@ -218,14 +219,17 @@ def test_several_passes_score_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spread(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A metric that is known by its definition only."""
+    """A metric with an accumulator of its own."""
 
-    def spread(candidate: Candidate) -> float:
-        return float(candidate.indices[-1] - candidate.indices[0])
+    class Distances(Accumulator):
+        def init(self, candidates: int, num_classes: int, device: torch.device) -> torch.Tensor:
+            return torch.zeros(candidates, dtype=torch.float64, device=device)
 
-    metric = Metric("spread", "Spread", spread, ("eeps", "labels"), larger_is_better=False, of_candidate=spread)
-    monkeypatch.setitem(METRICS, "spread", metric)
-    monkeypatch.setattr(score, "ENSEMBLE_METRICS", (*ENSEMBLE_METRICS, "spread"))
+        def update(self, state: torch.Tensor, block: EnsembleBlock) -> None:
+            state += (block.candidates[:, -1] - block.candidates[:, 0]) * len(block.labels)
+
+    definition = Definition(Distances(), lambda state, counts: state / counts.sum(dim=-1))
+    monkeypatch.setitem(METRICS, "spread", Metric.of_ensembles("spread", "Spread", definition, larger_is_better=False))
     return "spread"
 
 

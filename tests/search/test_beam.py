@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from muster.cancel import CancelToken
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
+from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.result import SEARCH_METRICS, SearchStatus

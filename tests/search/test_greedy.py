@@ -13,7 +13,8 @@ import torch
 
 from muster.cancel import CancelToken
 from muster.metrics import METRICS
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
+from muster.scoring.store_writer import StoreWriter
 from muster.search.greedy import greedy
 from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Numbers, Problem, all_scores, best_of, made_up, score

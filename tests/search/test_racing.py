@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from muster.cancel import CancelToken
-from muster.scoring.cpu.candidate_subset import list_sets
+from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
+from muster.scoring.store_writer import StoreWriter
 from muster.search import _race
 from muster.search.racing import racing
 from muster.search.result import SEARCH_METRICS
@@ -63,19 +64,19 @@ def test_the_best_is_dropped_no_more_often_than_stated(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", RACED)
 def test_errors_are_those_of_random_samples(large: Problem, metric: str) -> None:
-    """The standard error of a difference of scores, against the spread over many orders of the pixels."""
-    sets, shown, n = np.array([[0, 1], [2, 3]]), 1500, 6000
+    """The standard error of a difference of scores, against the deviation over many orders of the pixels."""
+    candidates, shown, n = np.array([[0, 1], [2, 3]]), 1500, 6000
     eeps, labels = large[0][:, :n], large[1][:n]
     differences, errors = [], []
     with Workers(1) as workers:
         for seed in range(60):
             store = PredictionStore.of(eeps, labels, seed=seed, chunk_pixels=shown)
-            listed = list_sets(store, sets, metric, workers)
-            listed.add(store.chunks[0])
-            differences.append(float(np.diff(listed.scores())[0]))
-            spread = listed.spread(store.chunks[0], 0)
-            assert spread[0] == pytest.approx(0.0, abs=1e-12)
-            errors.append(np.sqrt(spread[1] / shown * (1 - shown / n)))
+            subset = candidate_subset(store, candidates, metric, workers)
+            subset.add(store.chunks[0])
+            differences.append(float(np.diff(subset.scores())[0]))
+            variance = subset.variance(store.chunks[0], 0)
+            assert variance[0] == pytest.approx(0.0, abs=1e-12)
+            errors.append(np.sqrt(variance[1] / shown * (1 - shown / n)))
     assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.3)
 
 

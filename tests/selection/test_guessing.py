@@ -132,7 +132,7 @@ def test_a_dead_member_takes_no_metric_away(half_dead: Pool, predictor: Any) -> 
     assert set(METRICS) <= set(chosen.ranking.scores)
 
 
-@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.kind != "ensemble"])
+@pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.definition is None])
 def test_every_metric_of_single_members_can_be_chosen_by_beside_a_dead_one(half_dead: Pool, metric: str) -> None:
     options = {**OPTIONS, "predictor": "eep", "pixels_per_image": 30}
     with pytest.warns(UserWarning, match="'b' is left out"):

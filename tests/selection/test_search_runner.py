@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from muster.cancel import Cancelled, CancelToken
 from muster.data import Dataset, channel_statistics
 from muster.errors import ConfigError, SelectionError
-from muster.metrics import osborn_of_candidates, pairwise_conditional_entropy
+from muster.metrics import OsbornMember, osborn_of_candidates, pairwise_conditional_entropy
 from muster.metrics.metric_spec import parse_metric
 from muster.pool import Pool
 from muster.report.wording import search_sentence, size_sentence
@@ -29,7 +30,6 @@ from muster.selection import (
     bootstrap_confidence,
     candidate_scoring,
     hard_subsets,
-    member_scoring,
     search_runner,
 )
 from muster.selection.member_scoring import ScoredMembers
@@ -41,6 +41,7 @@ from tests.helpers import make_member, make_target
 OPTIONS: dict[str, Any] = {
     "size": 2, "pixels_per_image": 40, "cache_gb": 0.0, "batch_size": 4, "resamples": 0, "predictor": "eep"
 }  # fmt: skip
+osborn_module = import_module("muster.metrics.osborn")  # the package has the function by that name
 HARD = ("e_leep+haste_cs", "iou_eep+haste_cs")
 
 
@@ -305,7 +306,7 @@ def test_fewer_candidates_are_compared_where_memory_is_short(
 @pytest.mark.parametrize(
     ("where", "name", "metric"),
     [
-        (member_scoring, "osborn_of_member", "osborn"),
+        (osborn_module, "couple", "osborn"),
         (hard_subsets, "mahalanobis_hardness", HARD[0]),
         (hard_subsets, "mahalanobis_hardness", "leep+haste_cs"),
     ],
@@ -327,15 +328,17 @@ def test_only_members_that_occur_are_compared_in_pairs(monkeypatch: pytest.Monke
     said = generator.integers(0, 4, (6, 200))
     costs = [(float(d), float(t)) for d, t in generator.uniform(0, 1, (6, 2))]
     rows = np.array([[1, 4], [1, 5]])
-    scored = ScoredMembers(osborn=list(zip(costs, said, strict=True)))
+    members = [OsbornMember(*cost, predictions) for cost, predictions in zip(costs, said, strict=True)]
+    scored = ScoredMembers(compared={"osborn": members})
     expected = osborn_of_candidates(*np.array(costs).T, pairwise_conditional_entropy(said, 4), rows)
 
     def counted(predictions: Any, num_classes: int) -> Any:
         compared.append(len(predictions))
         return pairwise_conditional_entropy(predictions, num_classes)
 
-    monkeypatch.setattr(candidate_scoring, "pairwise_conditional_entropy", counted)
-    assert candidate_scoring._osborn(rows, 4, scored) == pytest.approx(-expected.total, rel=1e-12)
+    monkeypatch.setattr(osborn_module, "pairwise_conditional_entropy", counted)
+    found = candidate_scoring._combined(parse_metric("osborn"), rows, 4, scored)
+    assert found == pytest.approx(-expected.total, rel=1e-12)
     assert compared == [3]
 
 

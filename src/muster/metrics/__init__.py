@@ -6,6 +6,7 @@ Nothing in this package knows of files, models or training.
 
 from __future__ import annotations
 
+from muster.metrics.accumulators import Accumulator, Definition, HitsAndMisses, LogLikelihood
 from muster.metrics.base import base
 from muster.metrics.calibrated_eep import calibrated_eep, cross_validated_eep
 from muster.metrics.corrections import depth_correction, reduce_dimensions, standardised_sum
@@ -14,6 +15,7 @@ from muster.metrics.dds import dds
 from muster.metrics.depth_and_size import depth_and_size
 from muster.metrics.e_leep import e_leep
 from muster.metrics.eep import eep
+from muster.metrics.ensemble import EnsembleBlock
 from muster.metrics.gbc import gbc
 from muster.metrics.h_score import h_score
 from muster.metrics.hard_subsets import (
@@ -38,18 +40,29 @@ from muster.metrics.ms_leep import ms_leep
 from muster.metrics.n_leep import n_leep
 from muster.metrics.nce import nce
 from muster.metrics.osborn import (
+    OsbornMember,
     OsbornTerms,
     cohesion,
     osborn,
     osborn_domain,
     osborn_of_candidates,
     osborn_of_member,
+    osborn_of_members,
     osborn_task,
     pairwise_conditional_entropy,
 )
 from muster.metrics.otce import otce
 from muster.metrics.parc import parc
-from muster.metrics.registry import DEFAULT_METRIC, ENSEMBLE_METRICS, METRICS, Metric, get_metric
+from muster.metrics.registry import (
+    DEFAULT_METRIC,
+    ENSEMBLE_METRICS,
+    METRICS,
+    Combination,
+    Metric,
+    ensemble_metrics,
+    get_metric,
+    register,
+)
 from muster.metrics.rsa import rsa
 from muster.metrics.soft_iou_eep import soft_class_ious, soft_iou_eep
 from muster.metrics.transrate import transrate
@@ -58,8 +71,15 @@ __all__ = [
     "DEFAULT_METRIC",
     "ENSEMBLE_METRICS",
     "METRICS",
+    "Accumulator",
+    "Combination",
+    "Definition",
+    "EnsembleBlock",
+    "HitsAndMisses",
+    "LogLikelihood",
     "Metric",
     "MetricSpec",
+    "OsbornMember",
     "OsbornTerms",
     "base",
     "calibrated_eep",
@@ -71,6 +91,7 @@ __all__ = [
     "depth_correction",
     "e_leep",
     "eep",
+    "ensemble_metrics",
     "fit_linear_probe",
     "gbc",
     "get_metric",
@@ -98,6 +119,7 @@ __all__ = [
     "osborn_domain",
     "osborn_of_candidates",
     "osborn_of_member",
+    "osborn_of_members",
     "osborn_task",
     "otce",
     "pairwise_conditional_entropy",
@@ -105,6 +127,7 @@ __all__ = [
     "parse_metric",
     "pearson",
     "reduce_dimensions",
+    "register",
     "rsa",
     "similarity_hardness",
     "soft_class_ious",

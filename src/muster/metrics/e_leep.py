@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float
+from torch import Tensor
+
 from muster.arrays import EnsemblePredictions, Labels
-from muster.metrics.ensemble import Candidate, candidate_of, mean_log
+from muster.metrics.accumulators import Definition, LogLikelihood, score_of
 
 
 def e_leep(eeps: EnsemblePredictions, labels: Labels) -> float:
@@ -31,9 +34,13 @@ def e_leep(eeps: EnsemblePredictions, labels: Labels) -> float:
         >>> round(e_leep(eeps, np.array([0])), 4)  # log 3/8
         -0.9808
     """
-    return e_leep_of(candidate_of(eeps, labels))
+    return score_of(E_LEEP, eeps, labels)
 
 
-def e_leep_of(candidate: Candidate) -> float:
-    """E-LEEP of a checked candidate."""
-    return mean_log(candidate.truth, candidate.members.predictions[0].dtype)
+def mean_log(state: Float[Tensor, "..."], label_counts: Float[Tensor, "... classes"]) -> Float[Tensor, "..."]:  # noqa: UP037
+    """Mean log over pixels, from sums of logs and the pixels of each class."""
+    return state / label_counts.sum(dim=-1)
+
+
+E_LEEP = Definition(LogLikelihood(), mean_log)
+"""What is added up, and what is made of it."""

@@ -1,7 +1,6 @@
-"""What the ensemble metrics look at: the members' predictions on the probe pixels, and one candidate among them.
+"""The members' predictions on the probe pixels, and what one block of pixels says of some candidates among them.
 
-Every ensemble metric is a function of one :class:`Candidate`. Scoring one ensemble and scoring all candidates of a pool
-therefore run the same arithmetic. Axis names as in :mod:`muster.arrays`.
+Axis names as in :mod:`muster.arrays`; ``candidates`` are sets of members, ``size`` the members of one candidate.
 """
 
 from __future__ import annotations
@@ -10,20 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from muster.arrays import Array, NumpyArray, as_labels, as_members
-
-PIXELS_AT_ONCE = 65_536
-"""Pixels summed in one go, which bounds the memory that a candidate takes."""
+from muster.arrays import Array, as_labels, as_members
 
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """Checked predictions of all members, with what every candidate reuses.
+    """Checked predictions of all members.
 
     Attributes:
         predictions: Per member ``[pixels, classes]``, float32 or float64, all alike.
@@ -36,71 +31,93 @@ class Members:
     num_classes: int
 
     @cached_property
-    def truths(self) -> Float[Tensor, "members pixels"]:
-        """What each member gives to the true class of each pixel, float64."""
-        column = self.labels[:, None]
-        return torch.stack([prediction.gather(1, column)[:, 0].double() for prediction in self.predictions])
+    def label_counts(self) -> Float[Tensor, " classes"]:
+        """Pixels of each class, float64."""
+        return torch.bincount(self.labels, minlength=self.num_classes).double()
 
-    @cached_property
-    def leeps(self) -> list[float]:
-        """LEEP of each member."""
-        return [mean_log(truth, self.predictions[0].dtype) for truth in self.truths]
+    def block(self, candidates: Int[Tensor, "candidates size"], pixels: slice) -> EnsembleBlock:
+        """Some pixels of some candidates.
 
-    @cached_property
-    def label_counts(self) -> Int[Tensor, " classes"]:
-        """Pixels of each class."""
-        return torch.bincount(self.labels, minlength=self.num_classes)
+        Args:
+            candidates: Indices of their members, ascending in a row.
+            pixels: Which.
+
+        Returns:
+            The block; nothing is copied yet.
+        """
+        return EnsembleBlock([rows[pixels] for rows in self.predictions], self.labels[pixels], candidates)
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A choice of members; what several metrics need is worked out once, when first asked for.
+class EnsembleBlock:
+    """Some pixels of some candidates of one size: what an accumulator is given.
+
+    Whatever is derived from the predictions is worked out once, when first asked for.
 
     Attributes:
-        members: All members.
-        indices: Which of them, ascending.
+        predictions: Of each member float32 or float64 ``[pixels, classes]``; a list or one tensor.
+        labels: int64 ``[pixels]``, true classes.
+        candidates: int64 ``[candidates, size]``, indices into ``predictions``, ascending in a row.
     """
 
-    members: Members
-    indices: tuple[int, ...]
+    predictions: Sequence[Tensor] | Tensor
+    labels: Tensor
+    candidates: Tensor
+
+    @property
+    def size(self) -> int:
+        """Members of a candidate."""
+        return self.candidates.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        """Target classes."""
+        return self.predictions[0].shape[1]
+
+    @property
+    def smallest(self) -> float:
+        """Least argument of a log: the smallest normal number of the predictions' type."""
+        return torch.finfo(self.predictions[0].dtype).smallest_normal
 
     @cached_property
-    def truth(self) -> Float[Tensor, " pixels"]:
-        """What the ensemble (mean over its members) gives to the true class of each pixel, float64."""
-        return self.members.truths[list(self.indices)].mean(dim=0)
+    def total(self) -> Float[Tensor, "candidates pixels classes"]:
+        """Sum of the members' predictions, in their type and in ascending order.
+
+        Addition rounds, so another order, or a division, could turn a tie of two classes into a difference.
+        """
+        first, *others = self.candidates.T.tolist()
+        total = torch.stack([self.predictions[member] for member in first])
+        for members in others:
+            total += self._predictions_of(members)
+        return total
 
     @cached_property
-    def predicted(self) -> Int[Tensor, " pixels"]:
-        """The ensemble's class of each pixel: arg max of the sum, not divided, lowest index on a tie."""
-        blocks = zip(*(torch.split(self.members.predictions[i], PIXELS_AT_ONCE) for i in self.indices), strict=True)
-        return torch.cat([first_argmax(_ascending_sum(block)) for block in blocks])
+    def probabilities(self) -> Float[Tensor, "candidates pixels classes"]:
+        """What each candidate predicts: the mean over its members, in the predictions' type."""
+        return self.total / self.size
 
     @cached_property
-    def correct(self) -> Tensor:
-        """Bool ``[pixels]``: where the predicted class is the true one."""
-        return self.predicted == self.members.labels
+    def true_class(self) -> Float[Tensor, "candidates pixels"]:
+        """What each candidate (mean over its members) gives to the true class of each pixel, float64."""
+        used, local = torch.unique(self.candidates, return_inverse=True)
+        column = self.labels[:, None]
+        of_member = torch.stack([self.predictions[i].gather(1, column)[:, 0].double() for i in used.tolist()])
+        return of_member[local].mean(dim=1)
 
-    def count(self, classes: Int[Tensor, " pixels"], weights: Float[Tensor, " pixels"]) -> Float[Tensor, " classes"]:
-        """Add up weights per class, float64."""
-        total = torch.zeros(self.members.num_classes, dtype=torch.float64, device=weights.device)
-        return total.index_add_(0, classes, weights)
+    @cached_property
+    def predicted(self) -> Int[Tensor, "candidates pixels"]:
+        """Each candidate's class of each pixel: arg max of the sum, the lowest index on a tie."""
+        return first_argmax(self.total)
 
+    @cached_property
+    def is_correct(self) -> Bool[Tensor, "candidates pixels"]:
+        """Whether the predicted class is the true one."""
+        return self.predicted == self.labels
 
-def candidate_of(eeps: Array | Sequence[Array], labels: object) -> Candidate:
-    """Check the arguments of an ensemble metric; the candidate is all members.
-
-    Args:
-        eeps: ``[members, pixels, classes]``, or a sequence of ``[pixels, classes]``.
-        labels: ``[pixels]``, 0..classes-1.
-
-    Returns:
-        The candidate.
-
-    Raises:
-        ValueError: See :func:`members_of`.
-    """
-    members = members_of(eeps, labels)
-    return Candidate(members, tuple(range(len(members.predictions))))
+    def _predictions_of(self, members: Sequence[int]) -> Tensor:
+        if len(members) == 1:
+            return self.predictions[members[0]][None]  # no copy
+        return torch.stack([self.predictions[member] for member in members])
 
 
 def members_of(eeps: Array | Sequence[Array], labels: object) -> Members:
@@ -123,40 +140,16 @@ def members_of(eeps: Array | Sequence[Array], labels: object) -> Members:
     return Members(predictions, checked, num_classes)
 
 
-def mean_log(probabilities: Float[Tensor, " pixels"], dtype: torch.dtype) -> float:
-    """Mean natural log, each argument clamped below at the smallest normal number of ``dtype``: always finite."""
-    return float(probabilities.clamp(min=torch.finfo(dtype).smallest_normal).log().mean())
-
-
-def first_argmax(values: Float[Tensor, "pixels classes"]) -> Int[Tensor, " pixels"]:
+def first_argmax(values: Float[Tensor, "... classes"]) -> Int[Tensor, "..."]:  # noqa: UP037 (older jaxtyping)
     """Arg max over classes, the lowest index on a tie, on every device."""
     if values.device.type == "cpu":
-        return torch.from_numpy(values.numpy().argmax(axis=1))  # NumPy promises the first one, torch may pick any
+        return torch.from_numpy(values.numpy().argmax(axis=-1))  # NumPy promises the first one, torch may pick any
     return first_largest(values)
 
 
-def first_largest(values: Float[Tensor, "pixels classes"]) -> Int[Tensor, " pixels"]:
+def first_largest(values: Float[Tensor, "... classes"]) -> Int[Tensor, "..."]:  # noqa: UP037 (older jaxtyping)
     """The same in operations that every device has, none of which has a choice."""
-    num_classes = values.shape[1]
+    num_classes = values.shape[-1]
     index = torch.arange(num_classes, dtype=torch.int32, device=values.device)
-    is_largest = values == values.amax(dim=1, keepdim=True)
-    return torch.where(is_largest, index, num_classes).amin(dim=1).long()
-
-
-def mean_over_present(class_scores: Float[NumpyArray, " classes"]) -> float:
-    """Mean over the classes that occur, i.e. are not NaN."""
-    return float(np.nanmean(class_scores))
-
-
-def ratios(part: Tensor, whole: Tensor, present: Tensor) -> Float[NumpyArray, " classes"]:
-    """``part / whole`` per class: 0 where the whole is 0, NaN where the class is absent."""
-    share = torch.where(whole > 0, part / whole, 0.0)
-    return share.masked_fill(~present, torch.nan).cpu().numpy()
-
-
-def _ascending_sum(block: tuple[Tensor, ...]) -> Tensor:
-    """Sum in the order given: addition rounds, so another order could turn a tie into a difference."""
-    total = block[0].clone()
-    for values in block[1:]:
-        total += values
-    return total
+    is_largest = values == values.amax(dim=-1, keepdim=True)
+    return torch.where(is_largest, index, num_classes).amin(dim=-1).long()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from muster.arrays import EnsemblePredictions, Labels, NumpyArray
-from muster.metrics.ensemble import Candidate, candidate_of, mean_over_present, ratios
+from muster.metrics.accumulators import Definition, HitsAndMisses, score_of, state_of
+from muster.metrics.ensemble import members_of
 
 
 def iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:
@@ -36,7 +38,7 @@ def iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:
         >>> iou_eep(eeps, np.array([0, 1, 1]))  # both classes: one hit, one miss
         0.5
     """
-    return iou_eep_of(candidate_of(eeps, labels))
+    return score_of(IOU_EEP, eeps, labels)
 
 
 def class_ious(eeps: EnsemblePredictions, labels: Labels) -> Float[NumpyArray, " classes"]:
@@ -57,17 +59,38 @@ def class_ious(eeps: EnsemblePredictions, labels: Labels) -> Float[NumpyArray, "
         >>> class_ious(np.array([[[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]]]), np.array([0, 1])).tolist()
         [0.5, 0.0, nan]
     """
-    return _class_ious(candidate_of(eeps, labels))
+    return class_scores(IOU_EEP, eeps, labels)
 
 
-def iou_eep_of(candidate: Candidate) -> float:
-    """IoU-EEP of a checked candidate."""
-    return mean_over_present(_class_ious(candidate))
+def class_scores(definition: Definition, eeps: EnsemblePredictions, labels: Labels) -> Float[NumpyArray, " classes"]:
+    """What the mean over classes is taken of, by :class:`~muster.metrics.accumulators.HitsAndMisses` of either kind.
+
+    Args:
+        definition: IoU-EEP or SoftIoU-EEP.
+        eeps: As for :func:`iou_eep`.
+        labels: Likewise.
+
+    Returns:
+        float64 ``[classes]``; NaN for a class that no label has.
+    """
+    members = members_of(eeps, labels)
+    state = state_of(definition, members, torch.arange(len(members.predictions))[None])[0]
+    scores: NumpyArray = ious(state).masked_fill(members.label_counts == 0, torch.nan).cpu().numpy()
+    return scores
 
 
-def _class_ious(candidate: Candidate) -> Float[NumpyArray, " classes"]:
-    members = candidate.members
-    true_positives = torch.bincount(members.labels[candidate.correct], minlength=members.num_classes)
-    predicted_counts = torch.bincount(candidate.predicted, minlength=members.num_classes)
-    union = members.label_counts + predicted_counts - true_positives
-    return ratios(true_positives.double(), union.double(), members.label_counts > 0)
+def ious(state: Float[Tensor, "... 2 classes"]) -> Float[Tensor, "... classes"]:
+    """Hits over hits and misses of each class; 0 where there is neither."""
+    hits, misses = state.unbind(dim=-2)
+    whole = hits + misses
+    return torch.where(whole > 0, hits / whole, 0.0)
+
+
+def mean_iou(state: Float[Tensor, "... 2 classes"], label_counts: Float[Tensor, "... classes"]) -> Float[Tensor, "..."]:  # noqa: UP037
+    """Mean of :func:`ious` over the classes that have a pixel."""
+    is_present = label_counts > 0
+    return torch.where(is_present, ious(state), 0.0).sum(dim=-1) / is_present.sum(dim=-1)
+
+
+IOU_EEP = Definition(HitsAndMisses(soft=False), mean_iou)
+"""What is added up, and what is made of it."""

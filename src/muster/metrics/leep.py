@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from muster.arrays import Labels, SourceProbabilities, as_probabilities
 from muster.metrics._features import as_present_classes
+from muster.metrics.e_leep import e_leep
 from muster.metrics.eep import eep
-from muster.metrics.ensemble import members_of
 
 
 def leep(probs: SourceProbabilities, labels: Labels) -> float:
@@ -36,4 +36,4 @@ def leep(probs: SourceProbabilities, labels: Labels) -> float:
     """
     source = as_probabilities("probs", probs)
     classes, _ = as_present_classes(labels, len(source), source.device)  # columns of other classes would be 0
-    return members_of([eep(source, classes)], classes).leeps[0]
+    return e_leep([eep(source, classes)], classes)

@@ -69,8 +69,18 @@ class MetricSpec:
 
     @property
     def kind(self) -> Kind:
-        """What the metric itself is a function of."""
+        """Whether single members have the score, or only ensembles."""
         return self.metric.kind
+
+    @property
+    def is_of_predictions(self) -> bool:
+        """Whether it is a metric of the members' predictions together, on the whole probe set or on hard subsets."""
+        return self.metric.definition is not None
+
+    @property
+    def is_plain_ensemble(self) -> bool:
+        """Whether it is one on the whole probe set, which every search and the bootstrap know."""
+        return self.is_of_predictions and self.hard is None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -110,14 +120,14 @@ def parse_metric(text: str) -> MetricSpec:
             with_depth = True
         else:
             raise ValueError(f"Metric {text!r}: {_objection(wrapper, wrappers)}")
-    measure = MetricSpec(text, metric, dimensions, hard, with_depth, bucket)
-    if reason := _misfit(measure):
+    spec = MetricSpec(text, metric, dimensions, hard, with_depth, bucket)
+    if reason := _misfit(spec):
         raise ValueError(f"Metric {text!r}: {reason}")
     if hard is not None and name == "gbc":  # H22 A.2: so in all its experiments
-        return replace(measure, metric=get_metric("gbc_spherical"))
+        return replace(spec, metric=get_metric("gbc_spherical"))
     if hard is not None and name == "ms_leep":  # each member has a hard subset of its own, and a LEEP on it
-        return replace(measure, metric=get_metric("leep"))
-    return measure
+        return replace(spec, metric=get_metric("leep"))
+    return spec
 
 
 def _objection(wrapper: str, wrappers: list[str]) -> str:
@@ -129,15 +139,15 @@ def _objection(wrapper: str, wrappers: list[str]) -> str:
     return unknown_name("wrapper", wrapper, _WRAPPERS)
 
 
-def _misfit(measure: MetricSpec) -> str:
+def _misfit(spec: MetricSpec) -> str:
     """Why the wrappers do not go with the metric, or nothing."""
-    kind, name, needs = measure.kind, measure.metric.name, set(measure.metric.needs)
-    if measure.dimensions is not None and ("source_features" in needs or not needs & _FEATURES):
+    name, needs = spec.metric.name, set(spec.metric.needs)
+    if spec.dimensions is not None and ("source_features" in needs or not needs & _FEATURES):
         return f"'+pca' reduces features of the target, which is not what {name!r} is computed from."
-    if measure.with_depth and kind != "member":
+    if spec.with_depth and spec.kind != "member":
         return f"'+l' adds a member's depth, but {name!r} is no score of single members."
-    if measure.hard is not None and (kind == "candidate" or not needs & _ARRAYS):
+    if spec.hard is not None and (spec.metric.combination is not None or not needs & _ARRAYS):
         return f"HASTE needs a metric of probe pixels or images, which {name!r} is not."
-    if measure.hard == "pixels" and "image_features" in needs:
+    if spec.hard == "pixels" and "image_features" in needs:
         return f"{name!r} looks at whole images: use '+haste_ca', which chooses images."
     return ""

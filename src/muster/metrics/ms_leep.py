@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from muster.arrays import EnsemblePredictions, Labels
-from muster.metrics.ensemble import Candidate, candidate_of
+from muster.metrics.accumulators import Definition, LogLikelihood, score_of
+from muster.metrics.e_leep import mean_log
 
 
 def ms_leep(eeps: EnsemblePredictions, labels: Labels) -> float:
@@ -31,9 +32,8 @@ def ms_leep(eeps: EnsemblePredictions, labels: Labels) -> float:
         >>> round(ms_leep(eeps, np.array([0])), 4)  # log 1/2 + log 1/4
         -2.0794
     """
-    return ms_leep_of(candidate_of(eeps, labels))
+    return score_of(MS_LEEP, eeps, labels)
 
 
-def ms_leep_of(candidate: Candidate) -> float:
-    """MS-LEEP of a checked candidate."""
-    return sum(candidate.members.leeps[index] for index in candidate.indices)
+MS_LEEP = Definition(LogLikelihood(), mean_log, sums_members=True)
+"""What is added up, and what is made of it."""

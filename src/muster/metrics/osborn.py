@@ -5,9 +5,10 @@ Axis names as in :mod:`muster.arrays`; ``candidates`` are choices of ``size`` me
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -103,10 +104,24 @@ def osborn_task(
     return coupling.conditional_entropy(source_labels, predictions, ("source_labels", "predictions"))
 
 
+class OsbornMember(NamedTuple):
+    """What OSBORN compares candidates by, of one member.
+
+    Attributes:
+        domain: :func:`osborn_domain`.
+        task: :func:`osborn_task`.
+        predictions: int64 ``[pixels]``, the target class that it predicts.
+    """
+
+    domain: float
+    task: float
+    predictions: NumpyArray
+
+
 def osborn_of_member(
     source_features: SourceFeatures, source_labels: SourceLabels, features: Features, predictions: object
-) -> tuple[float, float]:
-    """:func:`osborn_domain` and :func:`osborn_task` of one member from one coupling.
+) -> OsbornMember:
+    """All that :func:`osborn_of_members` asks of one member, the costs from one coupling.
 
     Args:
         source_features: As for :func:`osborn_task`.
@@ -115,13 +130,34 @@ def osborn_of_member(
         predictions: Likewise.
 
     Returns:
-        Domain cost and task cost.
+        Domain cost, task cost and the predictions.
 
     Raises:
         ValueError: See :func:`muster.metrics.otce`.
     """
     coupling = couple(source_features, features, MAX_SAMPLES, 0, MAX_ITERATIONS)
-    return coupling.cost, coupling.conditional_entropy(source_labels, predictions, ("source_labels", "predictions"))
+    task = coupling.conditional_entropy(source_labels, predictions, ("source_labels", "predictions"))
+    return OsbornMember(coupling.cost, task, as_integers("predictions", predictions).long().cpu().numpy())
+
+
+def osborn_of_members(
+    members: Sequence[OsbornMember], candidates: Integer[NumpyArray, "candidates size"], num_classes: int
+) -> Float[NumpyArray, " candidates"]:
+    """OSBORN of candidates, from what is known of each member.
+
+    Args:
+        members: Of each member of the pool, :func:`osborn_of_member`.
+        candidates: Indices of the members of each candidate.
+        num_classes: Number of target classes.
+
+    Returns:
+        float64 ``[candidates]``; smaller is better, as :func:`osborn`. Pairs are compared only of members that occur:
+        their number is squared.
+    """
+    used, places = np.unique(candidates, return_inverse=True)
+    domain, task, predictions = zip(*(members[index] for index in used.tolist()), strict=True)
+    entropies = pairwise_conditional_entropy(np.stack(predictions), num_classes)
+    return osborn_of_candidates(domain, task, entropies, places.reshape(candidates.shape)).total
 
 
 def pairwise_conditional_entropy(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 
 from muster.arrays import EnsemblePredictions, Labels, NumpyArray
-from muster.metrics.ensemble import Candidate, candidate_of, mean_over_present, ratios
+from muster.metrics.accumulators import Definition, HitsAndMisses, score_of
+from muster.metrics.iou_eep import class_scores, mean_iou
 
 
 def soft_iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:
@@ -37,7 +38,7 @@ def soft_iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:
         >>> round(soft_iou_eep(eeps, np.array([0, 1, 1])), 4)  # (0.9 / (0.9 + 0.6) + 0.8 / (0.8 + 0.6)) / 2
         0.5857
     """
-    return soft_iou_eep_of(candidate_of(eeps, labels))
+    return score_of(SOFT_IOU_EEP, eeps, labels)
 
 
 def soft_class_ious(eeps: EnsemblePredictions, labels: Labels) -> Float[NumpyArray, " classes"]:
@@ -60,20 +61,8 @@ def soft_class_ious(eeps: EnsemblePredictions, labels: Labels) -> Float[NumpyArr
         >>> soft_class_ious(eeps, np.array([0, 1])).tolist()  # class 0: 0.75 / (0.75 + 0.75)
         [0.5, 0.0, nan]
     """
-    return _class_ious(candidate_of(eeps, labels))
+    return class_scores(SOFT_IOU_EEP, eeps, labels)
 
 
-def soft_iou_eep_of(candidate: Candidate) -> float:
-    """SoftIoU-EEP of a checked candidate."""
-    return mean_over_present(_class_ious(candidate))
-
-
-def _class_ious(candidate: Candidate) -> Float[NumpyArray, " classes"]:
-    labels, correct, truth = candidate.members.labels, candidate.correct, candidate.truth
-    hits = truth.masked_fill(~correct, 0.0)
-    misses = (1.0 - truth).masked_fill(correct, 0.0)
-    true_positives = candidate.count(labels, hits)
-    false_negatives = candidate.count(labels, misses)
-    false_positives = candidate.count(candidate.predicted, misses)
-    whole = true_positives + false_negatives + false_positives
-    return ratios(true_positives, whole, candidate.members.label_counts > 0)
+SOFT_IOU_EEP = Definition(HitsAndMisses(soft=True), mean_iou)
+"""What is added up, and what is made of it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from muster.scoring.bootstrap import bootstrap_top_k
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles
+from muster.scoring.store_writer import StoreWriter
 
 __all__ = [
     "PredictionStore",

@@ -1,22 +1,22 @@
-"""What exhaustive search adds up over pixels, and the scores that follow from it.
+"""What exhaustive search adds up over pixels, in fixed point, for metrics that the compiled loops know.
 
-Shares of the labels are added in fixed point, as integers: then no order of adding, number of threads or division into
-blocks can change a score. Axis names: ``candidates`` are sets of members, ``members`` pool models.
+Probabilities of the true class are added as integers: then no order of adding, number of threads or division into
+blocks can change a score. The scores are the metrics' own ``finalise`` of these sums, see
+:mod:`muster.metrics.accumulators`. Axis names: ``candidates`` are sets of members, ``members`` pool models.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from muster.arrays import NumpyArray
-
-FAST_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
-"""Metrics that a accumulator gives."""
+from muster.metrics.accumulators import Definition, HitsAndMisses, LogLikelihood
+from muster.metrics.registry import Metric, get_ensemble_metric
 
 COUNT_BIT = 52
 """An entry of a histogram holds a count of pixels from this bit on, and below it a sum of shares."""
@@ -27,6 +27,38 @@ COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
 _LARGEST = 1.02  # a probability after rounding
 _ROWS_AT_ONCE = 4096
 _COARSE = 1e-8  # part of the sum in a class that rounding may be
+
+
+def definition_of(metric: Metric) -> Definition:
+    """The definition of a metric of ensembles."""
+    assert metric.definition is not None  # those who ask have looked it up among the metrics of ensembles
+    return metric.definition
+
+
+def counts_outcomes(metric: Metric) -> bool:
+    """Whether it is made of hits and misses."""
+    return type(definition_of(metric).accumulator) is HitsAndMisses
+
+
+def is_soft(metric: Metric) -> bool:
+    """Whether hits and misses are probabilities."""
+    accumulator = definition_of(metric).accumulator
+    return type(accumulator) is HitsAndMisses and accumulator.soft
+
+
+def adds_logs(metric: Metric) -> bool:
+    """Whether it is made of logs of the probability of the true class."""
+    return type(definition_of(metric).accumulator) is LogLikelihood
+
+
+def has_exhaustive_kernels(metric: Metric) -> bool:
+    """Whether exhaustive search has loops for what the metric adds up."""
+    return adds_logs(metric) or (counts_outcomes(metric) and not definition_of(metric).sums_members)
+
+
+def has_resampling_kernels(metric: Metric) -> bool:
+    """Whether the bootstrap has loops for what the metric adds up."""
+    return has_exhaustive_kernels(metric)
 
 
 def share_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
@@ -54,10 +86,10 @@ class Accumulator:
         num_members: How many members there are.
         num_classes: How many target classes.
         scale: See :func:`share_scale`.
-        metrics: Names among :data:`FAST_METRICS` that will be asked for.
+        metrics: Names of metrics that will be asked for, which :func:`has_exhaustive_kernels`.
         pixels: How many pixels were looked at.
         label_counts: int64 ``[classes]``, pixels of each class.
-        member_logs: float64 ``[members]``, log of the label's share.
+        member_logs: float64 ``[members]``, log of what each member gives to the label.
         member_shares: int64 ``[members, classes]``, what each member gives to the labels, by label.
         counts: int32 ``[candidates, 2 classes]``: pixels predicted wrongly as each class, then pixels of each class
             predicted right.
@@ -65,6 +97,7 @@ class Accumulator:
         fractions: float64 ``[candidates]``; times 2 to the power of ``exponents`` it is the product over pixels of what
             the candidate's members together give to the label.
         exponents: int64 ``[candidates]``.
+        logs: float64 ``[candidates]``, sums of logs of such factors that are not in the product.
     """
 
     candidates: NumpyArray
@@ -80,9 +113,11 @@ class Accumulator:
     totals: NumpyArray = field(init=False)
     fractions: NumpyArray = field(init=False)
     exponents: NumpyArray = field(init=False)
+    logs: NumpyArray = field(init=False)
 
     def __post_init__(self) -> None:
         """Everything is zero, or one, at first."""
+        self._metrics = [get_ensemble_metric(name) for name in self.metrics]
         marked = len(self.candidates) if self.wants_marks else 0
         multiplied = len(self.candidates) if self.wants_products else 0
         self.label_counts = np.zeros(self.num_classes, dtype=np.int64)
@@ -92,16 +127,22 @@ class Accumulator:
         self.totals = np.zeros((marked, 2 * self.num_classes), dtype=np.int64)
         self.fractions = np.ones(multiplied)
         self.exponents = np.zeros(multiplied, dtype=np.int64)
+        self.logs = np.zeros(multiplied)
 
     @property
     def wants_marks(self) -> bool:
         """Whether predicted classes are to be counted."""
-        return "iou_eep" in self.metrics or "soft_iou_eep" in self.metrics
+        return any(map(counts_outcomes, self._metrics))
 
     @property
     def wants_products(self) -> bool:
         """Whether products over pixels are to be made."""
-        return "e_leep" in self.metrics
+        return any(adds_logs(metric) and not definition_of(metric).sums_members for metric in self._metrics)
+
+    @property
+    def wants_member_logs(self) -> bool:
+        """Whether logs of single members are to be added up."""
+        return any(adds_logs(metric) and definition_of(metric).sums_members for metric in self._metrics)
 
     def add_pixels(
         self,
@@ -120,7 +161,7 @@ class Accumulator:
         """
         self.pixels += len(labels)
         self.label_counts += np.bincount(labels, minlength=self.num_classes)
-        if "ms_leep" in self.metrics:
+        if self.wants_member_logs:
             # In float64, so that a sum of members' scores is the score of their sum to the last digits.
             self.member_logs += np.log(np.maximum(truths, tiny), dtype=np.float64).sum(axis=1)
         if shares is not None:
@@ -128,33 +169,37 @@ class Accumulator:
             present, starts = np.unique(labels[order], return_index=True)
             self.member_shares[:, present] += np.add.reduceat(shares[:, order], starts, axis=1)
 
+    def scores(self) -> dict[str, Float[NumpyArray, " candidates"]]:
+        """Scores of all candidates by all metrics; NaN where fixed point :meth:`is_coarse` for them."""
+        scores = {name: self.score(name) for name in self.metrics}
+        soft = [metric.name for metric in self._metrics if is_soft(metric)]
+        if soft and (coarse := self.is_coarse()).any():
+            for name in soft:
+                scores[name][coarse] = np.nan
+        return scores
+
     def score(self, metric: str) -> Float[NumpyArray, " candidates"]:
-        """Scores of all candidates over the pixels added.
+        """Scores of all candidates over the pixels added, however coarse.
 
         Args:
             metric: One of ``metrics``.
 
         Returns:
-            float64.
+            float64; larger is better.
         """
-        if metric == "ms_leep":
-            leeps = self.member_logs / self.pixels
-            total = leeps[self.candidates[:, 0]]
+        known = get_ensemble_metric(metric)
+        if definition_of(known).sums_members:
+            of_member = known.final_scores(self.member_logs, self.label_counts)
+            total = of_member[self.candidates[:, 0]]
             for column in self.candidates.T[1:]:
-                total = total + leeps[column]
+                total = total + of_member[column]
             return total
-        if metric == "e_leep":
-            logs = np.log(self.fractions) + self.exponents * math.log(2)
-            return np.asarray(logs / self.pixels - math.log(self.candidates.shape[1]))
-        ious = self._ious if metric == "iou_eep" else self._soft_ious
+        if adds_logs(known):
+            sums = np.log(self.fractions) + self.exponents * math.log(2) + self.logs
+            return known.final_scores(sums - self.pixels * math.log(self.candidates.shape[1]), self.label_counts)
         scores = np.empty(len(self.candidates))
-        for start in range(0, len(scores), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            part, whole = ious(rows)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                shares = np.where(whole > 0, part / whole, 0.0)
-            shares[:, self.label_counts == 0] = np.nan
-            scores[rows] = np.nanmean(shares, axis=1)
+        for rows in self._parts():
+            scores[rows] = known.final_scores(self._hits_and_misses(rows, is_soft(known)), self.label_counts)
         return scores
 
     def is_coarse(self) -> Bool[NumpyArray, " candidates"]:
@@ -166,22 +211,24 @@ class Accumulator:
         coarse = np.zeros(len(self.candidates), dtype=bool)
         present = self.label_counts > 0
         rounding = self.label_counts[present] / self.scale
-        for start in range(0, len(coarse), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            _, whole = self._soft_ious(rows)
+        for rows in self._parts():
+            whole = self._hits_and_misses(rows, soft=True).sum(axis=1)
             coarse[rows] = (whole[:, present] * _COARSE < rounding).any(axis=1)
         return coarse
 
-    def _ious(self, rows: slice) -> tuple[NumpyArray, NumpyArray]:
-        wrong, right = np.split(self.counts[rows], 2, axis=1)
-        return right.astype(np.float64), (self.label_counts + wrong).astype(np.float64)
+    def _parts(self) -> Iterator[slice]:
+        """Candidates, a few thousand at a time."""
+        for start in range(0, len(self.candidates), _ROWS_AT_ONCE):
+            yield slice(start, start + _ROWS_AT_ONCE)
 
-    def _soft_ious(self, rows: slice) -> tuple[NumpyArray, NumpyArray]:
-        unit = self.scale * self.candidates.shape[1]
+    def _hits_and_misses(self, rows: slice, soft: bool) -> Float[NumpyArray, "candidates 2 classes"]:
+        """The state of :class:`~muster.metrics.accumulators.HitsAndMisses` of some candidates."""
         wrong, right = np.split(self.counts[rows], 2, axis=1)
+        if not soft:
+            return np.stack([right, self.label_counts - right + wrong], axis=1).astype(np.float64)
+        unit = self.scale * self.candidates.shape[1]
         wrong_total, right_total = np.split(self.totals[rows], 2, axis=1)
         label_total = sum(self.member_shares[column] for column in self.candidates[rows].T)
-        true_positives = right_total / unit
         false_positives = wrong - wrong_total / unit
         false_negatives = (self.label_counts - right) - (label_total - right_total) / unit
-        return true_positives, true_positives + false_negatives + false_positives
+        return np.stack([right_total / unit, false_negatives + false_positives], axis=1)

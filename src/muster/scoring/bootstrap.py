@@ -29,14 +29,16 @@ from muster.arrays import (
     as_probabilities,
     to_tensor,
 )
-from muster.errors import unknown_name
+from muster.metrics.registry import ENSEMBLE_METRICS, get_ensemble_metric
 from muster.metrics.ties import largest_tie
+from muster.scoring.accumulators import has_resampling_kernels
 from muster.scoring.cpu.resampling import resampled_scores as compiled_scores
 from muster.scoring.device.resampling import resampled_scores as tensor_scores
 from muster.scoring.resampling import ResamplingProblem
+from muster.scoring.resampling_by_definition import resample_by_definition
 
-BOOTSTRAP_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
-"""Metrics that :func:`bootstrap_top_k` can resample."""
+BOOTSTRAP_METRICS = ENSEMBLE_METRICS
+"""The package's own metrics that :func:`bootstrap_top_k` can resample; it takes registered ones too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +196,7 @@ def bootstrap_top_k(
         labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out.
         groups: The image of each pixel, ``[pixels]``, any integers.
         candidates: The top-k, ``[candidates, size]``, best first; members of a row differ.
-        metric: Which score: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         resamples: How many; enough for at least one in each tail that ``confidence`` leaves.
         seed: Of the resamples, not negative. The first of them do not depend on how many there are.
         progress: Told how much is done, and how much there is.
@@ -238,13 +240,41 @@ def bootstrap_top_k(
 
 def _backend(problem: ResamplingProblem, by_tensors: bool | None) -> Backend:
     """What takes the sums over pixels, by the kind of the metric and the device of the predictions."""
+    if not has_resampling_kernels(get_ensemble_metric(problem.metric)):
+        return _resampled_by_definition
     on_device = problem.arrays[0].device.type != "cpu"
     return tensor_scores if (on_device if by_tensors is None else by_tensors) else compiled_scores
 
 
+def _resampled_by_definition(
+    problem: ResamplingProblem, weights: Float[NumpyArray, "weightings images"], progress: Callable[[int, int], None]
+) -> Float[NumpyArray, "weightings candidates"]:
+    """Of metrics that add up something of their own."""
+    image_of_pixel = np.empty(len(problem.labels), dtype=np.int64)
+    image_of_pixel[problem.order] = np.repeat(np.arange(problem.images), np.diff(problem.starts))
+    device = problem.arrays[0].device
+    given = (problem.labels, image_of_pixel, problem.rows, weights)
+    labels, images, rows, each = (torch.from_numpy(array).to(device) for array in given)
+    scores: NumpyArray = (
+        resample_by_definition(
+            get_ensemble_metric(problem.metric),
+            problem.arrays,
+            problem.refits,
+            labels,
+            images,
+            rows,
+            problem.num_classes,
+            each,
+            progress,
+        )
+        .cpu()
+        .numpy()
+    )
+    return scores
+
+
 def _require_options(metric: str, resamples: int, seed: int, confidence: float) -> None:
-    if metric not in BOOTSTRAP_METRICS:
-        raise ValueError(unknown_name("metric to resample", metric, BOOTSTRAP_METRICS))
+    get_ensemble_metric(metric, "metric to resample")
     if not 0 < confidence < 1:
         raise ValueError(f"Expected `confidence` to be between 0 and 1, but got {confidence}.")
     least = int(np.ceil(round(2 / (1 - confidence), 6)))

@@ -1,4 +1,4 @@
-"""A store: what every member says about every probe pixel, in memory or on disk, read in blocks of pixels.
+"""A store: every member's predictions at every probe pixel, in memory or on disk, read in blocks of pixels.
 
 Every ensemble metric is a sum over pixels, so the pixels may be taken in any order and a part at a time. A store fixes
 one order for all who read it. The pixels are dealt at random into chunks, so that any number of first chunks is a
@@ -8,13 +8,12 @@ together. Axis names as in :mod:`muster.arrays`.
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -25,14 +24,10 @@ from muster.arrays import (
     EnsemblePredictions,
     Labels,
     NumpyArray,
-    Predictions,
-    as_labels,
-    as_probabilities,
 )
 from muster.errors import SelectionError
-from muster.files import read_record, write_record
+from muster.files import read_record
 from muster.metrics.ensemble import Members, members_of
-from muster.outputs import STORE, replaced
 from muster.scoring._store_folder import (
     FORMAT_VERSION,
     HEADER,
@@ -45,6 +40,9 @@ from muster.scoring._store_folder import (
     require_size,
     truths_file,
 )
+
+Backend: TypeAlias = Literal["numba", "torch"]
+"""Who scores ensembles: loops compiled for the processor, or torch on the device of the predictions."""
 
 CHUNK_PIXELS = 8192
 """Most pixels in a chunk."""
@@ -63,6 +61,7 @@ class PredictionStore(ABC):
         labels: int64 ``[pixels]``, the true classes, in the store's order.
         order: int64 ``[pixels]``, where each pixel was in the arrays that the store was made from.
         chunks: The pixels of each chunk, one after the other, in the store's order.
+        backend: Who scores ensembles: ``torch`` where the predictions are on another device, unless asked otherwise.
     """
 
     def __init__(
@@ -78,11 +77,17 @@ class PredictionStore(ABC):
         self.num_members, self.num_pixels, self.num_classes = num_members, len(labels), num_classes
         self.dtype = dtype
         self.labels, self.order = labels, order
-        self.chunks = _chunks(len(labels), chunk_pixels)
+        self.chunks = chunks_of(len(labels), chunk_pixels)
+        self.backend: Backend = "numba"
 
     @classmethod
     def of(
-        cls, eeps: EnsemblePredictions, labels: Labels, seed: int = 0, chunk_pixels: int = CHUNK_PIXELS
+        cls,
+        eeps: EnsemblePredictions,
+        labels: Labels,
+        seed: int = 0,
+        chunk_pixels: int = CHUNK_PIXELS,
+        backend: Backend | None = None,
     ) -> PredictionStore:
         """A store over arrays that are in memory; they are neither copied nor changed.
 
@@ -92,6 +97,7 @@ class PredictionStore(ABC):
             labels: Target classes, ``[pixels]``, integers in 0..classes-1.
             seed: Of the order of the pixels.
             chunk_pixels: Most pixels in a chunk, at least 1.
+            backend: Who scores ensembles; by default ``numba`` on the processor and ``torch`` on other devices.
 
         Returns:
             The store.
@@ -103,17 +109,20 @@ class PredictionStore(ABC):
 
         Example:
             >>> store = PredictionStore.of(np.array([[[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]]), np.array([1, 0, 1]))
-            >>> store.labels.tolist(), store.truths().tolist()
+            >>> store.labels.tolist(), store.true_class_probabilities().tolist()
             ([0, 1, 1], [[0.2, 0.1, 0.5]])
         """
-        return InMemoryStore(members_of(eeps, labels), seed, chunk_pixels)
+        store = InMemoryStore(members_of(eeps, labels), seed, chunk_pixels)
+        store.backend = backend or store.backend
+        return store
 
     @classmethod
-    def open(cls, folder: Path | str) -> PredictionStore:
-        """A store that :class:`StoreWriter` wrote.
+    def open(cls, folder: Path | str, backend: Backend = "numba") -> PredictionStore:
+        """A store that :class:`muster.scoring.store_writer.StoreWriter` wrote.
 
         Args:
             folder: Where.
+            backend: Who scores ensembles.
 
         Returns:
             The store; the predictions stay on disk.
@@ -121,10 +130,17 @@ class PredictionStore(ABC):
         Raises:
             SelectionError: If the folder is not a whole store.
         """
-        return OnDiskStore(Path(folder))
+        store = OnDiskStore(Path(folder))
+        store.backend = backend
+        return store
+
+    @property
+    def device(self) -> torch.device:
+        """Where :meth:`tensors` are."""
+        return torch.device("cpu")
 
     def block(self, pixels: slice) -> Float[NumpyArray, "members pixels classes"]:
-        """A copy of what all members say about some pixels.
+        """A copy of all members' predictions at some pixels.
 
         Args:
             pixels: Which, in the store's order; without a step. The copy takes ``itemsize * classes * members`` bytes
@@ -145,8 +161,26 @@ class PredictionStore(ABC):
             self._read(member, start, block[member])
         return block
 
+    def tensors(self, members: Sequence[int], pixels: slice) -> list[Float[Tensor, "pixels classes"]]:
+        """Some members' predictions at some pixels, on the store's :attr:`device`.
+
+        Args:
+            members: Which.
+            pixels: Which, in the store's order; with a start and a stop.
+
+        Returns:
+            Copies, one tensor per member.
+
+        Raises:
+            SelectionError: If the store is on disk and cannot be read.
+        """
+        block = np.empty((len(members), pixels.stop - pixels.start, self.num_classes), dtype=self.dtype)
+        for member, into in zip(members, block, strict=True):
+            self._read(member, pixels.start, into)
+        return list(torch.from_numpy(block))
+
     def predictions(self, member: int) -> Float[Tensor, "pixels classes"]:
-        """All that one member says, in the order of the arrays that the store was made from.
+        """All predictions of one member, in the order of the arrays that the store was made from.
 
         Args:
             member: Its index.
@@ -163,16 +197,16 @@ class PredictionStore(ABC):
         given[self.order] = ordered
         return torch.from_numpy(given)
 
-    def truths(self) -> Float[NumpyArray, "members pixels"]:
+    def true_class_probabilities(self) -> Float[NumpyArray, "members pixels"]:
         """What each member gives to the true class of each pixel, in the store's order and type; kept once made."""
-        return self._truths
+        return self._true_class_probabilities
 
     @cached_property
-    def _truths(self) -> NumpyArray:
-        truths = np.empty((self.num_members, self.num_pixels), dtype=self.dtype)
+    def _true_class_probabilities(self) -> NumpyArray:
+        probabilities = np.empty((self.num_members, self.num_pixels), dtype=self.dtype)
         for member in range(self.num_members):
-            self._read_truths(member, truths[member])
-        return truths
+            self._read_true_class(member, probabilities[member])
+        return probabilities
 
     @abstractmethod
     def in_memory(self) -> Members:
@@ -180,10 +214,10 @@ class PredictionStore(ABC):
 
     @abstractmethod
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
-        """Fill an array with what one member says from pixel ``start`` on."""
+        """Fill an array with one member's predictions from pixel ``start`` on."""
 
     @abstractmethod
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         """Fill an array with what one member gives to the true classes."""
 
 
@@ -197,10 +231,21 @@ class InMemoryStore(PredictionStore):
         dtype = torch.empty(0, dtype=members.predictions[0].dtype).numpy().dtype
         super().__init__(len(members.predictions), members.num_classes, dtype, labels[order], order, chunk_pixels)
         self._members = members
+        self.backend = "numba" if self.device.type == "cpu" else "torch"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the predictions are."""
+        return self._members.labels.device
 
     def in_memory(self) -> Members:
         """See :meth:`PredictionStore.in_memory`."""
         return self._members
+
+    def tensors(self, members: Sequence[int], pixels: slice) -> list[Float[Tensor, "pixels classes"]]:
+        """See :meth:`PredictionStore.tensors`."""
+        rows = torch.from_numpy(self.order[pixels]).to(self.device)
+        return [self._members.predictions[member][rows] for member in members]
 
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
         rows, prediction = self.order[start : start + len(into)], self._members.predictions[member]
@@ -209,7 +254,7 @@ class InMemoryStore(PredictionStore):
         else:
             into[:] = prediction[torch.from_numpy(rows).to(prediction.device)].cpu().numpy()
 
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         labels = self._members.labels[:, None]
         into[:] = self._members.predictions[member].gather(1, labels)[:, 0].cpu().numpy()[self.order]
 
@@ -247,130 +292,8 @@ class OnDiskStore(PredictionStore):
     def _read(self, member: int, start: int, into: Float[NumpyArray, "pixels classes"]) -> None:
         fill(predictions_file(self.folder, member), start * self.num_classes * self.dtype.itemsize, into)
 
-    def _read_truths(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
+    def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
         fill(truths_file(self.folder, member), 0, into)
-
-
-class StoreWriter:
-    """Writes a store member by member; the folder appears when the ``with`` block ends well, or not at all.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as temporary:
-        ...     folder = Path(temporary) / "store"
-        ...     with StoreWriter(folder, np.array([1, 0, 1]), num_classes=2) as writer:
-        ...         writer.add(np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]]))
-        ...     PredictionStore.open(folder).truths().tolist()
-        [[0.2, 0.1, 0.5]]
-    """
-
-    def __init__(
-        self,
-        folder: Path | str,
-        labels: Labels,
-        num_classes: int,
-        num_members: int | None = None,
-        seed: int = 0,
-        chunk_pixels: int = CHUNK_PIXELS,
-    ) -> None:
-        """Nothing is written before the ``with`` block is entered.
-
-        Args:
-            folder: Where; what is there already is replaced.
-            labels: Target classes, ``[pixels]``, integers in 0..classes-1.
-            num_classes: Number of target classes.
-            num_members: How many members will come, if known: the space for all is then asked for at the start. Fewer
-                or more may come.
-            seed: Of the order of the pixels, as for :meth:`PredictionStore.of`.
-            chunk_pixels: As for :meth:`PredictionStore.of`.
-
-        Raises:
-            ValueError: If ``labels`` are not integers, empty, or outside 0..classes-1.
-            ValueError: If ``chunk_pixels`` is not positive.
-        """
-        if len(labels) == 0:
-            raise ValueError("Expected `labels` to hold at least one pixel, but got none.")
-        checked, _ = as_labels(labels, len(labels), num_classes, torch.device("cpu"))
-        self._folder, self._num_classes, self._expected = Path(folder), num_classes, num_members
-        self._given = checked.numpy()
-        self._order = draw_order(self._given, seed, chunk_pixels)
-        self._chunk_pixels = chunk_pixels
-        self._dtype: np.dtype[np.floating] | None = None
-        self._written = 0
-        self._stack = ExitStack()
-        self._partial: Path | None = None
-
-    def __enter__(self) -> StoreWriter:
-        self._partial = self._stack.enter_context(replaced(self._folder, STORE, SelectionError))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            with self._stack:
-                self._finish()
-        else:
-            self._stack.__exit__(kind, error, trace)
-        self._partial = None
-
-    def add(self, eep: Predictions) -> None:
-        """Write the next member.
-
-        Args:
-            eep: Its target predictions, ``[pixels, classes]``, between 0 and 1; half precision is written as float32.
-                The first member decides whether the store is float32 or float64.
-
-        Raises:
-            ValueError: If ``eep`` is no array of probabilities, or of another shape or type than the store.
-            SelectionError: If the disk is full.
-        """
-        if self._partial is None:
-            raise ValueError("Expected `add` to be called inside the `with` block of the writer.")
-        name = f"eeps[{self._written}]"
-        values = as_probabilities(name, eep).cpu().numpy()
-        shape = (len(self._given), self._num_classes)
-        if values.shape != shape:
-            raise ValueError(f"Expected `{name}` to have shape {list(shape)}, but got {list(values.shape)}.")
-        if self._dtype is None:
-            self._dtype = values.dtype
-            self._require_space(self._expected or 1)
-        if values.dtype != self._dtype:
-            raise ValueError(f"Expected `{name}` to be {self._dtype} as the first member, but got {values.dtype}.")
-        self._require_space(1)
-        try:
-            self._write(self._partial, values)
-        except OSError as problem:
-            raise SelectionError(f"Cannot write predictions to {self._folder} ({problem.strerror}).") from problem
-        self._written += 1
-
-    def _write(self, folder: Path, values: Float[NumpyArray, "pixels classes"]) -> None:
-        truths = values[self._order, self._given[self._order]]
-        truths.tofile(truths_file(folder, self._written))
-        with predictions_file(folder, self._written).open("wb") as file:
-            for chunk in _chunks(len(self._order), self._chunk_pixels):  # no second copy of it all
-                file.write(values[self._order[chunk]].data)
-
-    def _finish(self) -> None:
-        if self._partial is None or self._dtype is None:
-            raise ValueError("Expected at least one member to be written, but got none.")
-        np.save(self._partial / LABELS, self._given[self._order])
-        np.save(self._partial / ORDER, self._order)
-        header = Header(
-            self._written, len(self._given), self._num_classes, self._dtype.name, chunk_pixels=self._chunk_pixels
-        )
-        write_record(self._partial / HEADER, header, FORMAT_VERSION)
-
-    def _require_space(self, members: int) -> None:
-        assert self._dtype is not None
-        assert self._partial is not None
-        needed = members * len(self._given) * (self._num_classes + 1) * self._dtype.itemsize
-        free = shutil.disk_usage(self._partial).free
-        if needed > free:
-            raise SelectionError(
-                f"{self._folder}: the predictions of {members} more member(s) take {needed / 1e9:.1f} GB, but only "
-                f"{free / 1e9:.1f} GB are free there. Free some, name another folder, or probe fewer pixels."
-            )
 
 
 def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int) -> Int[NumpyArray, " pixels"]:
@@ -388,14 +311,18 @@ def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int)
         ValueError: If ``chunk_pixels`` is not positive.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
-    for chunk in _chunks(len(labels), chunk_pixels):
+    for chunk in chunks_of(len(labels), chunk_pixels):
         dealt = np.sort(order[chunk])
         order[chunk] = dealt[np.argsort(labels[dealt], kind="stable")]
     return order
 
 
-def _chunks(num_pixels: int, chunk_pixels: int) -> tuple[slice, ...]:
-    """Chunks of one size, up to one pixel."""
+def chunks_of(num_pixels: int, chunk_pixels: int) -> tuple[slice, ...]:
+    """Cut pixels into chunks of one size, up to one pixel.
+
+    Raises:
+        ValueError: If ``chunk_pixels`` is not positive.
+    """
     if chunk_pixels < 1:
         raise ValueError(f"Expected `chunk_pixels` to be at least 1, but got {chunk_pixels}.")
     count = -(-num_pixels // chunk_pixels)

@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.machine import free_bytes
-from muster.scoring.prediction_store import PredictionStore, StoreWriter
+from muster.scoring.prediction_store import PredictionStore
+from muster.scoring.store_writer import StoreWriter
 
 _PREFIX = "muster-store-"
 _STALE_AFTER = 7 * 24 * 60 * 60

@@ -14,9 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-
-LOG_METRICS = ("ms_leep", "e_leep")
-"""Metrics that are means of a log of what the true class gets."""
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.accumulators import adds_logs, definition_of, is_soft
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class ResamplingProblem:
         order: The pixels image by image, and in an image by label.
         starts: Where each image begins in ``order``, and the number of all pixels at the end.
         rows: ``[candidates, size]``, places in ``arrays``.
-        metric: One of :data:`muster.scoring.bootstrap.BOOTSTRAP_METRICS`.
+        metric: Name of a metric of ensembles.
     """
 
     arrays: list[Tensor]
@@ -52,17 +51,22 @@ class ResamplingProblem:
     @property
     def takes_logs(self) -> bool:
         """Whether only what the true class gets is looked at."""
-        return self.metric in LOG_METRICS
+        return adds_logs(get_ensemble_metric(self.metric))
 
     @property
     def is_soft(self) -> bool:
         """Whether a pixel counts by what the true class gets, and not by 1."""
-        return self.metric == "soft_iou_eep"
+        return is_soft(get_ensemble_metric(self.metric))
+
+    @property
+    def sums_members(self) -> bool:
+        """Whether a candidate's score is the sum of its members'."""
+        return definition_of(get_ensemble_metric(self.metric)).sums_members
 
     @property
     def scored(self) -> Int[NumpyArray, "candidates size"]:
-        """What sums are taken for: the candidates, or for MS-LEEP each member by itself."""
-        return np.arange(len(self.arrays))[:, None] if self.metric == "ms_leep" else self.rows
+        """What sums are taken for: the candidates, or each member by itself if candidates sum their scores."""
+        return np.arange(len(self.arrays))[:, None] if self.sums_members else self.rows
 
     @property
     def precision(self) -> torch.dtype:
@@ -112,13 +116,9 @@ class ResamplingProblem:
         Returns:
             The scores; larger is better. A class without a pixel under a weighting does not count there.
         """
-        counts = weights @ self.label_counts()
-        if self.takes_logs:
-            means: NumpyArray = states / counts.sum(axis=1, keepdims=True)
-            return means if self.metric == "e_leep" else means[:, self.rows].sum(axis=2)
-        by_kind = states.reshape(*states.shape[:2], 3, self.num_classes)
-        hits, whole = by_kind[:, :, 0], by_kind.sum(axis=2)
-        ious = np.divide(hits, whole, out=np.zeros_like(hits), where=whole > 0)
-        present = counts > 0
-        over_present: NumpyArray = (ious * present[:, None]).sum(axis=2) / present.sum(axis=1)[:, None]
-        return over_present
+        counts, totals = weights @ self.label_counts(), states
+        if not self.takes_logs:
+            by_kind = states.reshape(*states.shape[:2], 3, self.num_classes)
+            totals = np.stack([by_kind[:, :, 0], by_kind[:, :, 1] + by_kind[:, :, 2]], axis=2)
+        scores: NumpyArray = get_ensemble_metric(self.metric).final_scores(totals, counts[:, None])
+        return scores[:, self.rows].sum(axis=2) if self.sums_members else scores

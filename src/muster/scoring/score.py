@@ -1,9 +1,9 @@
 """Score every candidate ensemble.
 
 All candidates are scored together: on the processor by :mod:`muster.scoring.cpu.exhaustive`, on other devices by
-:mod:`muster.scoring.device.exhaustive`. A metric that neither knows is computed from its definition, one candidate
-after the other. Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` the members of one
-candidate.
+:mod:`muster.scoring.device.exhaustive`. A metric that neither knows is computed by its own accumulator, see
+:mod:`muster.scoring.by_definition`. Axis names: ``members`` are pool models, ``candidates`` sets of them, ``size`` the
+members of one candidate.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from jaxtyping import Int
 
 from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
 from muster.cancel import Cancelled, CancelToken
-from muster.errors import unknown_name
-from muster.metrics.ensemble import Candidate, Members, members_of
-from muster.metrics.registry import ENSEMBLE_METRICS, METRICS, Metric
-from muster.scoring.accumulators import FAST_METRICS
+from muster.metrics.ensemble import members_of
+from muster.metrics.registry import Metric, get_ensemble_metric
+from muster.scoring.accumulators import has_exhaustive_kernels
+from muster.scoring.by_definition import score_by_definition
 from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store, usable_threads
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.prediction_store import InMemoryStore, PredictionStore
 from muster.scoring.ranking import Ranking
-from muster.threads import one_thread
 
 
 def score_ensembles(
@@ -52,7 +51,7 @@ def score_ensembles(
         labels: Target classes, ``[pixels]``, integers in 0..classes-1; void must have been left out. Those of a store
             in the store's own order.
         size: Members per candidate, 1..members.
-        metrics: Names among :data:`muster.metrics.ENSEMBLE_METRICS`.
+        metrics: Names of metrics of ensembles, see :func:`muster.metrics.ensemble_metrics`.
         progress: Called with how many candidates' worth of work is done and how many candidates there are.
         threads: How many threads to compute on; by default one for each processor.
         cancel: Asked about once a second whether to go on. If not, the scores so far are returned: of a random sample
@@ -80,24 +79,23 @@ def score_ensembles(
         raise ValueError(f"Expected `threads` to be at least 1, but got {threads}.")
     store = _store(eeps, labels)
     rows = list_candidates(store.num_members, size)
-    known = FAST_METRICS if store.num_classes <= LARGEST_NUM_CLASSES else ()
-    fast = [metric.name for metric in chosen if metric.name in known]
-    plain = [metric for metric in chosen if metric.name not in known]
+    fast = [metric for metric in chosen if _has_kernels(metric, store)]
+    plain = [metric for metric in chosen if metric not in fast]
     report = _Report(progress, len(rows), bool(fast) + bool(plain))
     scores: dict[str, NumpyArray] = {}
     cancel, fraction = cancel or CancelToken(), 1.0
-    if fast and isinstance(store, InMemoryStore) and store.in_memory().labels.device.type != "cpu":
-        scores = score_tiles(store.in_memory(), rows, fast, report)
+    names = [metric.name for metric in fast]
+    if fast and store.backend == "torch":
+        scores = score_tiles(store.in_memory(), rows, names, report)
     elif fast:
-        scores, fraction = score_store(store, rows, fast, threads or usable_threads(), report, cancel)
-    if "soft_iou_eep" in scores and (coarse := np.isnan(scores["soft_iou_eep"])).any():
-        by_definition = _score_plainly(store.in_memory(), rows[coarse], [METRICS["soft_iou_eep"]], lambda _: None)
-        scores["soft_iou_eep"][coarse] = by_definition["soft_iou_eep"]
+        scores, fraction = score_store(store, rows, names, threads or usable_threads(), report, cancel)
+    for metric in fast:
+        _rescore_coarse(store, rows, metric, scores[metric.name])
     if cancel.is_set and scores:
         return Ranking(rows, scores, fraction)
     if plain:
         try:
-            scores |= _score_plainly(store.in_memory(), rows, plain, report, cancel)
+            scores |= score_by_definition(store, rows, plain, report, cancel)
         except Cancelled:
             if not scores:
                 raise
@@ -136,24 +134,17 @@ def _store(eeps: Array | Sequence[Array] | PredictionStore, labels: object) -> P
     return eeps
 
 
-def _score_plainly(
-    members: Members,
-    rows: NumpyArray,
-    metrics: Sequence[Metric],
-    report: Callable[[float], None],
-    cancel: CancelToken | None = None,
-) -> dict[str, NumpyArray]:
-    """Scores by definition, one candidate after the other; :class:`Cancelled` if it is not to go on."""
-    cancel = cancel or CancelToken()
-    scores = {metric.name: np.empty(len(rows), dtype=np.float64) for metric in metrics}
-    with one_thread(), cancel.awaited():
-        for done, row in enumerate(rows.tolist()):
-            cancel.check()
-            candidate = Candidate(members, tuple(row))
-            for metric in metrics:
-                scores[metric.name][done] = _score(metric, candidate)
-            report(1.0)
-    return scores
+def _has_kernels(metric: Metric, store: PredictionStore) -> bool:
+    """Whether all candidates of this store can be scored without the metric's own accumulator."""
+    holds_all = store.backend == "numba" or isinstance(store, InMemoryStore)
+    return holds_all and store.num_classes <= LARGEST_NUM_CLASSES and has_exhaustive_kernels(metric)
+
+
+def _rescore_coarse(store: PredictionStore, rows: NumpyArray, metric: Metric, scores: NumpyArray) -> None:
+    """By definition, where sums were too small for fixed point, which is noted as NaN."""
+    coarse = np.isnan(scores)
+    if coarse.any():
+        scores[coarse] = score_by_definition(store, rows[coarse], [metric])[metric.name]
 
 
 def list_candidates(num_members: int, size: int) -> Int[NumpyArray, "candidates size"]:
@@ -183,14 +174,4 @@ def _metrics(names: Sequence[str]) -> list[Metric]:
     """Look the metrics up before anything is computed."""
     if isinstance(names, str) or len(names) == 0:
         raise ValueError(f"Expected `metrics` to be a list of at least one name, but got {names!r}.")
-    for name in names:
-        if name not in ENSEMBLE_METRICS:
-            raise ValueError(unknown_name("ensemble metric", name, ENSEMBLE_METRICS))
-    return [METRICS[name] for name in dict.fromkeys(names)]
-
-
-def _score(metric: Metric, candidate: Candidate) -> float:
-    """The score as a ranking holds it: larger is better."""
-    assert metric.of_candidate is not None  # _metrics let only such through
-    value = metric.of_candidate(candidate)
-    return value if metric.larger_is_better else -value
+    return [get_ensemble_metric(name) for name in dict.fromkeys(names)]

@@ -21,7 +21,7 @@ _MEMBERS_AT_ONCE = 16
 
 
 def e_leep_bound(
-    truths: Float[NumpyArray, "members pixels"],
+    true_class: Float[NumpyArray, "members pixels"],
     size: int,
     start: Sequence[int],
     workers: Workers,
@@ -42,51 +42,51 @@ def e_leep_bound(
     smallest bound met on the way is returned; it may exceed the best set's score, because mixtures are no sets.
 
     Args:
-        truths: What each member gives to the true class of each pixel.
+        true_class: What each member gives to the true class of each pixel.
         size: Members of a set, S.
         start: A good set to start from.
         workers: Threads to run on.
         cancel: Asked after each round whether to look for a smaller bound.
 
     Returns:
-        The bound. Each round reads ``truths`` once.
+        The bound. Each round reads ``true_class`` once.
 
     Source:
         T. M. Cover, "An Algorithm for Maximizing Expected Log Investment Return", IEEE Trans. Inf. Theory, 1984 (the
         optimality condition, without a limit on weights); M. Frank, P. Wolfe, "An Algorithm for Quadratic
         Programming", Nav. Res. Logist. Q., 1956.
     """
-    least = np.e * float(np.finfo(truths.dtype).smallest_normal)
-    mixture = _mean(truths, start)
+    least = np.e * float(np.finfo(true_class.dtype).smallest_normal)
+    mixture = _mean(true_class, start)
     best = np.inf
     for _ in range(_MOST_ROUNDS):
         reference = np.maximum(mixture, least)
-        ratios = _ratios(truths, reference, workers)
+        ratios = _ratios(true_class, reference, workers)
         largest = np.argsort(-ratios, kind="stable")[:size]
         reached = float(np.log(reference).mean())
         best = min(best, reached - 1.0 + float(ratios[largest].mean()))
         if best - reached < _TOLERANCE or (cancel is not None and cancel.is_set):
             break
-        mixture = _line_search(reference, _mean(truths, largest))
+        mixture = _line_search(reference, _mean(true_class, largest))
     return best
 
 
-def _mean(truths: Float[NumpyArray, "members pixels"], members: Sequence[int] | NumpyArray) -> NumpyArray:
-    mean: NumpyArray = truths[list(members)].mean(axis=0, dtype=np.float64)
+def _mean(true_class: Float[NumpyArray, "members pixels"], members: Sequence[int] | NumpyArray) -> NumpyArray:
+    mean: NumpyArray = true_class[list(members)].mean(axis=0, dtype=np.float64)
     return mean
 
 
 def _ratios(
-    truths: Float[NumpyArray, "members pixels"], reference: Float[NumpyArray, " pixels"], workers: Workers
+    true_class: Float[NumpyArray, "members pixels"], reference: Float[NumpyArray, " pixels"], workers: Workers
 ) -> Float[NumpyArray, " members"]:
-    weights, ratios = 1.0 / reference, np.empty(len(truths))
-    weigh = kernels(truths.dtype, "weigh").weigh
+    weights, ratios = 1.0 / reference, np.empty(len(true_class))
+    weigh = kernels(true_class.dtype, "weigh").weigh
 
     def weigh_some(some: range) -> None:
         part = slice(some.start, some.stop)
-        weigh(truths[part], weights, ratios[part])
+        weigh(true_class[part], weights, ratios[part])
 
-    workers.each(weigh_some, workers.ranges(len(truths), _MEMBERS_AT_ONCE))
+    workers.each(weigh_some, workers.ranges(len(true_class), _MEMBERS_AT_ONCE))
     mean: NumpyArray = ratios / len(reference)
     return mean
 

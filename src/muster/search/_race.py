@@ -1,4 +1,4 @@
-"""A race of listed sets: they are scored on a growing part of the pixels, and dropped when they are too far behind.
+"""A race of candidates: they are scored on a growing part of the pixels, and dropped when they are too far behind.
 
 Axis names: ``candidates`` are sets of ``size`` members.
 """
@@ -9,10 +9,11 @@ import numpy as np
 from scipy.stats import norm
 
 from muster.metrics.ties import largest_tie
-from muster.scoring.cpu.candidate_subset import ListedSets
-from muster.scoring.cpu.extension import LEADERS, MemberSet
+from muster.scoring.cpu.candidate_subset import CandidateSubset
+from muster.scoring.cpu.extension import MemberSet
 from muster.scoring.cpu.workers import Steps
 from muster.scoring.prediction_store import PredictionStore
+from muster.search._grow import TOP_K
 from muster.search.result import SearchResult, SearchStatus, best_first, result_of
 
 _LEAST_PIXELS = 30
@@ -22,10 +23,10 @@ _LEAST_PIXELS = 30
 class Race:
     """Candidates on the pixels seen so far."""
 
-    def __init__(self, store: PredictionStore, metric: str, listed: ListedSets, confidence: float) -> None:
+    def __init__(self, store: PredictionStore, metric: str, subset: CandidateSubset, confidence: float) -> None:
         """No pixel is seen yet; the best candidate stays with this confidence, which is explained at ``racing``."""
-        self._store, self._metric, self._listed, self._confidence = store, metric, listed, confidence
-        self._started = len(listed.seen.sets)
+        self._store, self._metric, self._subset, self._confidence = store, metric, subset, confidence
+        self._started = len(subset.seen.candidates)
         self._looks = _looks(len(store.chunks))
         self._counts = np.zeros(store.num_classes, dtype=np.int64)
         self._needed = np.minimum(np.bincount(store.labels, minlength=store.num_classes), _LEAST_PIXELS)
@@ -33,12 +34,12 @@ class Race:
     @property
     def pixels(self) -> int:
         """How many pixels have been seen."""
-        return self._listed.seen.pixels
+        return self._subset.seen.pixels
 
     def run(self, steps: Steps) -> None:
         """See all pixels."""
         for number, chunk in enumerate(self._store.chunks, start=1):
-            self._listed.add(chunk)
+            self._subset.add(chunk)
             self._counts += np.bincount(self._store.labels[chunk], minlength=self._store.num_classes)
             if number in self._looks and (self._counts >= self._needed).all():
                 self._drop(chunk)
@@ -46,21 +47,21 @@ class Race:
 
     def _drop(self, newest: slice) -> None:
         """Drop what is too far behind; the newest chunk shows how much pixels differ."""
-        scores = self._listed.scores()
-        leader = int(scores.argmax())
-        of_pixel = self._listed.spread(newest, leader)
+        scores = self._subset.scores()
+        best = int(scores.argmax())
+        of_pixel = self._subset.variance(newest, best)
         unseen = 1.0 - self.pixels / self._store.num_pixels
         errors = np.sqrt(of_pixel / self.pixels * unseen)
         tests = max(1, (self._started - 1) * len(self._looks))
         allowed = float(norm.isf((1.0 - self._confidence) / tests)) * errors + largest_tie(scores)
-        behind = scores[leader] - scores > allowed
-        behind[leader] = False
-        self._listed.keep(~behind)
+        behind = scores[best] - scores > allowed
+        behind[best] = False
+        self._subset.keep(~behind)
 
     def result(self) -> SearchResult:
         """What the race has come to."""
-        sets: list[MemberSet] = [tuple(row) for row in self._listed.seen.sets.tolist()]
-        leaders = best_first(dict(zip(sets, self._listed.scores().tolist(), strict=True)), LEADERS)
+        sets: list[MemberSet] = [tuple(row) for row in self._subset.seen.candidates.tolist()]
+        leaders = best_first(dict(zip(sets, self._subset.scores().tolist(), strict=True)), TOP_K)
         left, whole = len(sets), self.pixels == self._store.num_pixels
         status = SearchStatus(
             "racing",

@@ -6,20 +6,15 @@ import math
 from collections.abc import Callable, Iterator
 
 from muster.cancel import Cancelled, CancelToken
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
-from muster.scoring.cpu.extension import (
-    LEADERS,
-    Extensions,
-    MemberSet,
-    best_extensions,
-    count_parts,
-    extensions_of,
-    grow,
-)
+from muster.scoring.cpu.extension import Extensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
+from muster.search._grow import TOP_K, best_extensions, grow
 from muster.search._log_bound import e_leep_bound
-from muster.search.greedy import best_sum, check_search
+from muster.search.greedy import best_sum, check_search, is_e_leep
 from muster.search.result import Completeness, Leader, SearchResult, SearchStatus, best_first, result_of, unfinished
 
 Scored = dict[MemberSet, float]
@@ -51,9 +46,9 @@ def beam(
     a round of swaps is a pass with ``size`` times as many sets as it looks at.
 
     Args:
-        store: What members say on the probe pixels.
+        store: The members' predictions on the probe pixels.
         size: Members of the set, 1..members.
-        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         width: Sets kept of every size.
         swaps: Whether to exchange members.
         max_rounds: Most rounds of exchanging.
@@ -66,7 +61,7 @@ def beam(
         cancelled, the best set until then, once there was one of full size; see :class:`SearchResult`.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or ``width``
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown, or ``width``
             or ``max_rounds`` is not positive.
 
     Example:
@@ -75,21 +70,21 @@ def beam(
         >>> beam(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
         (((0, 1), 1.0), ((0, 2), 0.25), ((1, 2), 0.0))
     """
-    check_search(store, size, metric)
+    known = check_search(store, size, metric)
     if width < 1 or max_rounds < 1:
         raise ValueError(f"Expected `width` and `max_rounds` to be at least 1, but got {width} and {max_rounds}.")
     token = cancel or CancelToken()
     with Workers(threads) as workers, token.awaited():
-        if metric == "ms_leep":
-            return best_sum(store, size, workers, "beam")
-        passes = 1 if metric == "e_leep" else count_parts(store)
+        if definition_of(known).sums_members:
+            return best_sum(store, size, metric, workers, "beam")
+        passes = steps_of_pass(store, metric)
         steps = Steps(progress, passes * (size + (max_rounds if swaps else 0)) + len(store.chunks), token)
         extensions = extensions_of(store, metric, size, workers, steps)
         found: Scored = {}
         try:
             for latest in _found(extensions, size, width, max_rounds if swaps else 0):
                 found = latest
-            leaders = best_first(exact_scores(store, list(found)[:LEADERS], metric, workers, steps), LEADERS)
+            leaders = best_first(exact_scores(store, list(found)[:TOP_K], metric, workers, steps), TOP_K)
         except Cancelled:
             return _interrupted(store, metric, size, found, extensions, workers)
         bound = _bound(store, metric, leaders[0], workers, token)
@@ -109,7 +104,7 @@ def _found(extensions: Extensions, size: int, width: int, max_rounds: int) -> It
         if size == 1 or not centres:
             return
         looked_at.update(centres)
-        found = _swapped(extensions, centres, found, max(width, LEADERS))
+        found = _swapped(extensions, centres, found, max(width, TOP_K))
         yield found
         if next(iter(found)) == before:
             return
@@ -125,10 +120,10 @@ def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, co
 
 def _bound(store: PredictionStore, metric: str, best: Leader, workers: Workers, cancel: CancelToken) -> float | None:
     """What no set exceeds, where that can be known."""
-    if metric != "e_leep":
+    if not is_e_leep(get_ensemble_metric(metric)):
         return None
     members, score = best
-    return max(score, e_leep_bound(store.truths(), len(members), members, workers, cancel))
+    return max(score, e_leep_bound(store.true_class_probabilities(), len(members), members, workers, cancel))
 
 
 def _interrupted(

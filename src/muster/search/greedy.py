@@ -14,16 +14,18 @@ from jaxtyping import Float
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.errors import unknown_name
+from muster.metrics.e_leep import E_LEEP
+from muster.metrics.registry import Metric, get_ensemble_metric
 from muster.metrics.ties import best_first_order, largest_tie, least_of_best
-from muster.scoring.cpu.candidate_subset import exact_scores, list_sets, member_leeps
-from muster.scoring.cpu.extension import LEADERS, LogExtensions, MemberSet, count_parts, extensions_of, grow
+from muster.scoring.accumulators import definition_of
+from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores, member_scores
+from muster.scoring.cpu.extension import LogExtensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
+from muster.search._grow import TOP_K, grow
 from muster.search._log_bound import e_leep_bound
 from muster.search._race import Race
 from muster.search.result import (
-    SEARCH_METRICS,
     Completeness,
     Leader,
     SearchResult,
@@ -76,19 +78,19 @@ def greedy(
     The bound after the search is loose, because any member adds about log(1 + 1/k) to F. ``bound`` is the smaller of it
     and one by convex relaxation, which is usually far smaller: see :func:`muster.search._log_bound.e_leep_bound`.
 
-    **IoU-EEP and SoftIoU-EEP** are neither monotone nor submodular, and nothing is promised. Each round reads all
-    predictions once, which is what takes the time where they are on disk. With a ``confidence`` each round is a race
-    instead (:func:`muster.search.racing.racing`): extensions that fall too far behind on a random part of the pixels
-    are not read to the end. What is lost is that the set may differ from the one that greedy search finds on all
-    pixels, with a probability of at most 1 - ``confidence`` as far as differences of scores are normal; what is
-    reported of it is exact all the same.
+    **IoU-EEP and SoftIoU-EEP** are neither monotone nor submodular, and nothing is promised of them, nor of any other
+    metric. Each round reads all predictions once, which is what takes the time where they are on disk. With a
+    ``confidence`` each round is a race instead (:func:`muster.search.racing.racing`): extensions that fall too far
+    behind on a random part of the pixels are not read to the end. What is lost is that the set may differ from the one
+    that greedy search finds on all pixels, with a probability of at most 1 - ``confidence`` as far as differences of
+    scores are normal; what is reported of it is exact all the same.
 
     Args:
-        store: What members say on the probe pixels.
+        store: The members' predictions on the probe pixels.
         size: Members of the set, 1..members.
-        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         lazy: For E-LEEP: bring gains up to date only where they could matter.
-        confidence: For IoU-EEP and SoftIoU-EEP: with which races may decide, above 0 and below 1; ``None`` for none.
+        confidence: For all but MS-LEEP and E-LEEP: with which races may decide, above 0 and below 1; ``None`` for none.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
         progress: Called with how much is done and how much there is.
         cancel: Asked after each step whether to go on.
@@ -99,7 +101,7 @@ def greedy(
         one by E-LEEP of which only the bound was missing gives the set with a looser bound.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four, or
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown, or
             ``confidence`` is out of range.
 
     Source:
@@ -113,57 +115,66 @@ def greedy(
         >>> result.members, round(result.score, 2), result.bound >= result.score
         ((0, 1), -0.39, True)
     """
-    check_search(store, size, metric, confidence)
+    known = check_search(store, size, metric, confidence)
     token = cancel or CancelToken()
     with Workers(threads) as workers, token.awaited():
-        if metric == "ms_leep":
-            return best_sum(store, size, workers, "greedy")
-        if metric == "e_leep":
-            return _greedy_log(store, size, lazy, workers, progress, token)
+        if definition_of(known).sums_members:
+            return best_sum(store, size, metric, workers, "greedy")
+        if is_e_leep(known):
+            return _greedy_log(store, size, metric, lazy, workers, progress, token)
         if confidence is not None:
             return _greedy_races(store, size, metric, confidence, workers, progress, token)
-        return _greedy_iou(store, size, metric, workers, progress, token)
+        return _greedy_extensions(store, size, metric, workers, progress, token)
 
 
-def best_sum(store: PredictionStore, size: int, workers: Workers, strategy: Strategy) -> SearchResult:
-    """The best set by MS-LEEP: nothing is searched.
+def best_sum(store: PredictionStore, size: int, metric: str, workers: Workers, strategy: Strategy) -> SearchResult:
+    """The best set by a metric that sums its members: nothing is searched.
 
     Args:
-        store: What members say.
+        store: The members' predictions.
         size: Members of the set.
+        metric: Such as ``ms_leep``.
         workers: Threads to run on.
         strategy: What to call the search.
 
     Returns:
-        The members of largest LEEP, with their score as bound.
+        The members of largest score, with their sum as bound.
     """
-    leeps = member_leeps(store, workers)
-    order = best_first_order(leeps)
+    scores = member_scores(store, metric, workers)
+    order = best_first_order(scores)
     members = tuple(sorted(order[:size].tolist()))
-    score = float(sum(leeps[list(members)].tolist()))
+    score = float(sum(scores[list(members)].tolist()))
     status = SearchStatus(strategy, math.comb(store.num_members, size), store.num_members, bound=score)
-    return result_of("ms_leep", ((members, score),), status)
+    return result_of(metric, ((members, score),), status)
 
 
-def check_search(store: PredictionStore, size: int, metric: str, confidence: float | None = None) -> None:
+def check_search(store: PredictionStore, size: int, metric: str, confidence: float | None = None) -> Metric:
     """Refuse a search that cannot be made.
 
     Args:
-        store: What members say.
+        store: The members' predictions.
         size: Members of a set.
         metric: What to search by.
         confidence: Of races, if there are any.
+
+    Returns:
+        The metric.
 
     Raises:
         ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown, or ``confidence`` is
             not above 0 and below 1.
     """
-    if metric not in SEARCH_METRICS:
-        raise ValueError(unknown_name("metric to search by", metric, SEARCH_METRICS))
+    known = get_ensemble_metric(metric, "metric to search by")
     if not 1 <= size <= store.num_members:
         raise ValueError(f"Expected `size` between 1 and the {store.num_members} members there are, but got {size}.")
     if confidence is not None and not 0.0 < confidence < 1.0:
         raise ValueError(f"Expected `confidence` above 0 and below 1, but got {confidence}.")
+    return known
+
+
+def is_e_leep(metric: Metric) -> bool:
+    """Whether a metric is E-LEEP, under any name: what is proven of its searches holds for no other."""
+    return metric.definition == E_LEEP and metric.larger_is_better
 
 
 def _status(
@@ -177,7 +188,7 @@ def _status(
     return SearchStatus("greedy", count, evaluated, bound=bound, completeness=completeness)
 
 
-def _greedy_iou(
+def _greedy_extensions(
     store: PredictionStore,
     size: int,
     metric: str,
@@ -185,13 +196,13 @@ def _greedy_iou(
     progress: Callable[[int, int], None] | None,
     cancel: CancelToken,
 ) -> SearchResult:
-    steps = Steps(progress, size * count_parts(store) + len(store.chunks), cancel)
+    steps = Steps(progress, size * steps_of_pass(store, metric) + len(store.chunks), cancel)
     extensions = extensions_of(store, metric, size, workers, steps)
     found: dict[MemberSet, float] = {}
     try:
         for latest in grow(extensions, size, width=1):
             found = latest
-        leaders = best_first(exact_scores(store, list(found), metric, workers, steps), LEADERS)
+        leaders = best_first(exact_scores(store, list(found), metric, workers, steps), TOP_K)
     except Cancelled:
         chosen: MemberSet = next(iter(found), ())
         return unfinished(metric, chosen, _status(store, size, extensions.evaluated, "interrupted"))
@@ -216,7 +227,7 @@ def _greedy_races(
         for _ in range(size):
             others = [member for member in range(store.num_members) if member not in members]
             sets = np.array(sorted(tuple(sorted((*members, member))) for member in others))
-            race = Race(store, metric, list_sets(store, sets, metric, workers), of_round)
+            race = Race(store, metric, candidate_subset(store, sets, metric, workers), of_round)
             race.run(steps)
             result = race.result()
             members, leaders = result.members, result.leaders
@@ -230,27 +241,28 @@ def _greedy_races(
 def _greedy_log(
     store: PredictionStore,
     size: int,
+    metric: str,
     lazy: bool,
     workers: Workers,
     progress: Callable[[int, int], None] | None,
     cancel: CancelToken,
 ) -> SearchResult:
     steps = Steps(progress, size + 2, cancel)
-    search = _LazyLog(LogExtensions(store, size, workers, steps), size)
+    search = _LazyLog(LogExtensions(store, get_ensemble_metric(metric), size, workers, steps), size)
     try:
         for _ in range(size):
             search.add(lazy)
             steps.step()
-        leaders = best_first(exact_scores(store, search.leaders, "e_leep", workers), LEADERS)
+        leaders = best_first(exact_scores(store, search.top_k, metric, workers), TOP_K)
     except Cancelled:
         evaluated = search.extensions.evaluated
-        return unfinished("e_leep", search.members, _status(store, size, evaluated, "interrupted"))
+        return unfinished(metric, search.members, _status(store, size, evaluated, "interrupted"))
     members, score = leaders[0]
     bound, completeness = max(score, search.bound), _stepped(steps)
     if completeness == "complete":
-        bound = max(score, min(bound, e_leep_bound(store.truths(), size, members, workers, cancel)))
+        bound = max(score, min(bound, e_leep_bound(store.true_class_probabilities(), size, members, workers, cancel)))
         steps.finish()
-    return result_of("e_leep", leaders, _status(store, size, search.extensions.evaluated, completeness, bound))
+    return result_of(metric, leaders, _status(store, size, search.extensions.evaluated, completeness, bound))
 
 
 def _stepped(steps: Steps) -> Completeness:
@@ -268,7 +280,7 @@ class _LazyLog:
     Attributes:
         members: Chosen so far, ascending.
         bound: No set of the final size has a higher E-LEEP.
-        leaders: The best sets met in the last round.
+        top_k: The best sets met in the last round.
     """
 
     def __init__(self, extensions: LogExtensions, size: int) -> None:
@@ -279,7 +291,7 @@ class _LazyLog:
         self._tie = 0.0
         self.members: MemberSet = ()
         self.bound = np.inf
-        self.leaders: list[MemberSet] = []
+        self.top_k: list[MemberSet] = []
 
     def add(self, lazy: bool) -> None:
         """Choose one more member; ``lazy`` looks only at those that can be the best one or tie with it."""
@@ -291,10 +303,10 @@ class _LazyLog:
         largest = np.partition(self._gains, -self._size)[-self._size :]
         self.bound = min(self.bound, self._value + float(largest.sum()) - math.log(self._size))
         order = best_first_order(values, self._tie)
-        known = order[values[order] > -np.inf][:LEADERS]
-        self.leaders = [tuple(sorted((*self.members, member))) for member in known.tolist()]
+        known = order[values[order] > -np.inf][:TOP_K]
+        self.top_k = [tuple(sorted((*self.members, member))) for member in known.tolist()]
         best = int(order[0])
-        self.members = self.leaders[0]
+        self.members = self.top_k[0]
         self._value = float(values[best])
         self._gains[list(self.members)] = 0.0
 
@@ -309,6 +321,6 @@ class _LazyLog:
             # round too, by far less than the second of them.
             if lazy and self._value + self._gains[batch[0]] < least_of_best(values, self._tie) - 2 * self._tie:
                 break
-            values[batch] = self.extensions.log_sums(self.members, batch)
+            values[batch] = self.extensions.mean_logs(self.members, batch)
             self._gains[batch] = values[batch] - self._value
         return values

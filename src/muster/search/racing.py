@@ -14,11 +14,12 @@ from jaxtyping import Int
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.scoring.cpu.candidate_subset import exact_scores, list_sets
-from muster.scoring.cpu.extension import LEADERS
+from muster.scoring.accumulators import definition_of
+from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
+from muster.search._grow import TOP_K
 from muster.search._race import Race
 from muster.search.greedy import best_sum, check_search
 from muster.search.result import SearchResult, SearchStatus, best_first, result_of
@@ -61,9 +62,9 @@ def racing(
     MS-LEEP needs no race: it is a sum over members, and all its scores are exact at once.
 
     Args:
-        store: What members say on the probe pixels.
+        store: The members' predictions on the probe pixels.
         size: Members of a candidate.
-        metric: ``ms_leep``, ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         candidates: Members of each candidate, ``[candidates, size]``, in any order; by default all sets of that size.
         confidence: With which the best candidate is not dropped, above 0 and below 1.
         threads: How many threads work; by default one for each processor. The result does not depend on it.
@@ -75,7 +76,7 @@ def racing(
         was cancelled, all scores are of the pixels seen until then.
 
     Raises:
-        ValueError: If ``size`` is not between 1 and the number of members, the metric is none of the four,
+        ValueError: If ``size`` is not between 1 and the number of members, the metric is unknown,
             ``confidence`` is out of range, ``candidates`` are not sets of ``size`` members of the store, or there are
             too many to hold their scores.
 
@@ -89,13 +90,15 @@ def racing(
         >>> result.members, result.score, result.status.optimality, result.status.dropped
         ((0, 1), 1.0, 'proven', 0)
     """
-    check_search(store, size, metric, confidence)
+    known = check_search(store, size, metric, confidence)
     sets = _sets(store, size, candidates)
     token = cancel or CancelToken()
     with Workers(threads) as workers, token.awaited():
-        if metric == "ms_leep":
-            return best_sum(store, size, workers, "racing") if candidates is None else _score_sums(store, sets, workers)
-        race = Race(store, metric, list_sets(store, sets, metric, workers), confidence)
+        if definition_of(known).sums_members:
+            if candidates is None:
+                return best_sum(store, size, metric, workers, "racing")
+            return _score_sums(store, sets, metric, workers)
+        race = Race(store, metric, candidate_subset(store, sets, metric, workers), confidence)
         with suppress(Cancelled):  # the race knows how far it came
             race.run(Steps(progress, len(store.chunks), token))
         return race.result()
@@ -138,8 +141,8 @@ def _sets(store: PredictionStore, size: int, candidates: NumpyArray | None) -> I
     return unique
 
 
-def _score_sums(store: PredictionStore, sets: NumpyArray, workers: Workers) -> SearchResult:
-    """MS-LEEP of every candidate."""
-    scored = exact_scores(store, [tuple(row) for row in sets.tolist()], "ms_leep", workers)
-    leaders = best_first(scored, LEADERS)
-    return result_of("ms_leep", leaders, SearchStatus("racing", len(sets), len(sets), bound=leaders[0][1]))
+def _score_sums(store: PredictionStore, sets: NumpyArray, metric: str, workers: Workers) -> SearchResult:
+    """Every candidate, by a metric that sums its members."""
+    scored = exact_scores(store, [tuple(row) for row in sets.tolist()], metric, workers)
+    leaders = best_first(scored, TOP_K)
+    return result_of(metric, leaders, SearchStatus("racing", len(sets), len(sets), bound=leaders[0][1]))

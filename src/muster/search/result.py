@@ -11,10 +11,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.metrics.ties import best_first_order
 
-SEARCH_METRICS = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
-"""Metrics that :func:`muster.search.greedy.greedy`, ``beam`` and ``racing`` can search by."""
+SEARCH_METRICS = ENSEMBLE_METRICS
+"""The package's own metrics that ``greedy``, ``beam`` and ``racing`` can search by; they take registered ones too."""
 
 Leader = tuple[tuple[int, ...], float]
 """Members, ascending, and their score."""

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
 from muster.probe import ProbeCache, ProbeReader, member_probabilities
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, ResampledScores, bootstrap_top_k
+from muster.scoring.bootstrap import Fixed, Refitted, ResampledScores, bootstrap_top_k
 from muster.scoring.bootstrap import Predictor as Resampled
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
@@ -69,13 +69,7 @@ def resample_choice(
     cancel = cancel or CancelToken()
     metric, images = request.chosen_by, len(reader.probe.images)
     top = found.ranking.members[found.ranking.order(metric.name)[:TOP_K]]
-    if (
-        found.ranking.fraction < 1
-        or resamples == 0
-        or metric.name not in BOOTSTRAP_METRICS
-        or len(top) < 2
-        or images < 2
-    ):
+    if found.ranking.fraction < 1 or resamples == 0 or not metric.is_plain_ensemble or len(top) < 2 or images < 2:
         return None
 
     def report(done: int, total: int) -> None:

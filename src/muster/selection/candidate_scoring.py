@@ -15,8 +15,10 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.metrics import MetricSpec, eep, osborn_of_candidates, pairwise_conditional_entropy
-from muster.metrics.ensemble import Candidate, Members
+from muster.metrics import MetricSpec, eep
+from muster.metrics.accumulators import scores_of
+from muster.metrics.ensemble import Members
+from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.workers import Report, Workers
 from muster.scoring.prediction_store import PredictionStore
@@ -40,7 +42,7 @@ def rank_all(
     """Score every set of ``size`` members by every metric.
 
     Args:
-        store: What each member says.
+        store: The members' predictions.
         scored: What else is known of the members.
         specs: Which metrics; those in ``scored.dropped`` are passed over.
         size: Members per candidate.
@@ -76,7 +78,7 @@ def rank_listed(
 
     Args:
         rows: Indices of their members, ascending in a row, rows in lexicographic order.
-        store: What each member says.
+        store: The members' predictions.
         scored: What else is known of the members.
         specs: Which metrics.
         hard_progress: As for :func:`rank_all`.
@@ -93,7 +95,7 @@ def rank_listed(
 
 
 def _plain_names(specs: Sequence[MetricSpec]) -> list[str]:
-    return [spec.name for spec in specs if spec.kind == "ensemble" and spec.hard is None]
+    return [spec.name for spec in specs if spec.is_plain_ensemble]
 
 
 def with_other_scores(
@@ -108,7 +110,7 @@ def with_other_scores(
 
     Args:
         ranking: Candidates, with the columns of the plain ensemble metrics.
-        store: What each member says.
+        store: The members' predictions.
         scored: What else is known of the members; metrics that are missing in the end are added to its ``dropped``.
         specs: Which metrics, in which order.
         progress: Called with how many scores on hard subsets are done and how many there are.
@@ -141,23 +143,22 @@ def _slow_columns(
     try:
         cancel.check()
         for spec in specs:
-            if spec.kind == "candidate":
-                yield spec.name, _osborn(candidates, store.num_classes, scored)
-        hard = [spec for spec in specs if spec.kind == "ensemble"]
+            if spec.name in scored.compared:
+                yield spec.name, _combined(spec, candidates, store.num_classes, scored)
+        hard = [spec for spec in specs if spec.is_of_predictions]
         yield from _hard_columns(hard, candidates, store, scored, progress, cancel)
     except Cancelled:
         return
 
 
-def _osborn(
-    candidates: Int[NumpyArray, "candidates size"], num_classes: int, scored: ScoredMembers
+def _combined(
+    spec: MetricSpec, candidates: Int[NumpyArray, "candidates size"], num_classes: int, scored: ScoredMembers
 ) -> Float[NumpyArray, " candidates"]:
-    """Pairs are compared only of members that occur: entropies cost the square of their number."""
-    used, places = _in_use(candidates)
-    costs, predicted = zip(*(scored.osborn[index] for index in used), strict=True)
-    domain, task = np.array(costs).T
-    entropies = pairwise_conditional_entropy(np.stack(predicted), num_classes)
-    return -osborn_of_candidates(domain, task, entropies, places).total
+    """A metric that compares candidates by what was kept of each member; larger is better."""
+    combination = spec.metric.combination
+    assert combination is not None  # nothing was kept for others
+    scores = combination.of_candidates(scored.compared[spec.name], candidates, num_classes)
+    return scores if spec.metric.larger_is_better else -scores
 
 
 def _in_use(
@@ -209,7 +210,7 @@ def _hard_rows(
 
 @dataclass(frozen=True, eq=False)
 class HardPredictions:
-    """What members say at the pixels that are hard for some of them.
+    """The members' predictions at the pixels that are hard for some of them.
 
     Attributes:
         labels: True classes of these pixels.
@@ -247,7 +248,7 @@ def score_hard(
     Args:
         spec: The metric.
         candidates: Indices into the members, ascending in a row.
-        predictions: What members say, in the order of ``hard``.
+        predictions: Of the members, in the order of ``hard``.
         hard: Whether each pixel is in the hard subset of each member.
         report: Called with how many candidates are done.
 
@@ -258,14 +259,13 @@ def score_hard(
         "Towards Estimating Transferability using Hard Subsets" (HASTE), anonymous submission, 2022, eq. 5 and appendix
         A.2.
     """
-    of_candidate = spec.metric.of_candidate
-    assert of_candidate is not None  # the registry's kind says so
-    values, done = np.empty(len(candidates)), 0
+    definition, values, done = definition_of(spec.metric), np.empty(len(candidates)), 0
     for rows, union in _by_union(candidates, hard):
         used, local = np.unique(candidates[rows], return_inverse=True)
         members = predictions.on(torch.from_numpy(union), used.tolist())
-        for row, indices in zip(rows, local.reshape(len(rows), -1).tolist(), strict=True):
-            values[row] = of_candidate(Candidate(members, tuple(indices)))
+        scores = scores_of(definition, members, torch.from_numpy(local.reshape(len(rows), -1)))
+        values[rows] = spec.metric.ranked(scores).numpy()
+        for _ in rows:
             done += 1
             if report is not None:
                 report(done)

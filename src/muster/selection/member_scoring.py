@@ -22,12 +22,10 @@ from muster.metrics import (
     MetricSpec,
     depth_correction,
     hard_images_to_pixels,
-    osborn_of_member,
     standardised_sum,
 )
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.eep import class_given_source
-from muster.metrics.ensemble import first_argmax
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
 from muster.selection.guessing import Honest, honest_scores, is_constant
@@ -75,7 +73,7 @@ class Request:
     @property
     def has_hard_ensembles(self) -> bool:
         """Whether an ensemble metric looks at hard subsets."""
-        return any(spec.kind == "ensemble" and spec.hard is not None for spec in self.specs)
+        return any(spec.is_of_predictions and spec.hard is not None for spec in self.specs)
 
     @property
     def counts_anew(self) -> bool:
@@ -100,8 +98,8 @@ class ScoredMembers:
         source_probabilities: Looks up what a member says of its own classes, by its place; ``None`` where predictions
             stay the same on every part of the probe set.
         broken: Members that give no numbers, with the reason.
-        osborn: If OSBORN is asked for: domain and task cost of each member, and the class that each predicts at
-            each pixel.
+        compared: For each metric that compares candidates by what is known of their members (OSBORN), by its name:
+            what :attr:`muster.metrics.Combination.of_member` returned of each.
         dropped: Metrics that could not be computed, with the reason.
         shared: What all members have in common, see :func:`muster.selection.metric_inputs.target_inputs`.
     """
@@ -114,7 +112,7 @@ class ScoredMembers:
     hard: dict[str, NumpyArray] = field(default_factory=dict)
     hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     source_probabilities: Callable[[int], Tensor] | None = None
-    osborn: list[tuple[tuple[float, float], NumpyArray]] = field(default_factory=list)
+    compared: dict[str, list[Any]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
@@ -191,7 +189,7 @@ class _Work:
         self.request, self.scored, self.reader, self.cache, self.predictor = request, scored, reader, cache, predictor
         # The one to choose by comes first: a member that has no score by it is not worth the others.
         asked = (request.chosen_by, *(m for m in request.specs if m.name != request.chosen_by.name))
-        self.asked = [m for m in asked if m.kind != "ensemble" or m.hard is not None]
+        self.asked = [m for m in asked if not m.is_plain_ensemble]
         self.raw: dict[str, list[Score]] = {m.name: [] for m in self.asked if m.kind == "member"}
         self.masks: dict[str, list[NumpyArray]] = {}
         self.unscored: list[str] = []
@@ -261,7 +259,7 @@ class _Work:
         return member_inputs(member, reading, self.scored.shared, self.request.needs).on_host
 
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
-        """By metric: a score, what OSBORN compares, or which pixels are hard; metrics without any are dropped."""
+        """By metric: a score, what candidates are compared by, or which pixels are hard; others are dropped."""
         found: dict[str, Any] = {}
         for spec in self.asked:
             if spec.name in self.scored.dropped:
@@ -275,18 +273,13 @@ class _Work:
                 self._drop(spec, f"it cannot be computed for member {member.name!r}: {error}")
         return found
 
-    def _score(self, spec: MetricSpec, member: Member, inputs: Inputs) -> Score | NumpyArray | tuple[Any, NumpyArray]:
+    def _score(self, spec: MetricSpec, member: Member, inputs: Inputs) -> Any:
         hard = None if spec.hard is None else self.hard.of(spec, member, inputs.on_host)
-        if spec.kind == "ensemble":
+        if spec.is_of_predictions:
             assert hard is not None  # others are scored together, later
             return self._mask(spec, hard, inputs)
-        if spec.kind == "candidate":
-            values = inputs.on_host.values
-            predicted = first_argmax(values["prediction"])
-            source = values["source_features"], values["source_labels"]
-            return osborn_of_member(*source, values["features"], predicted), predicted.numpy()
         score = inputs.score(spec, hard)
-        if not np.isfinite(score).all():
+        if spec.metric.combination is None and not np.isfinite(score).all():
             raise ValueError(f"its score is {score}.")
         return score
 
@@ -296,11 +289,12 @@ class _Work:
         for name in self.raw.keys() & found.keys():
             self.raw[name].append(found[name])
         asked = {spec.name: spec for spec in self.asked}
-        masks = {asked[name].hard_subset: found[name] for name in found if asked[name].kind == "ensemble"}
+        masks = {asked[name].hard_subset: found[name] for name in found if asked[name].is_of_predictions}
         for subset, mask in masks.items():
             self.masks.setdefault(subset, []).append(mask)
-        compared = [found[name] for name in found if asked[name].kind == "candidate"]
-        self.scored.osborn += compared[:1]
+        for name in found:
+            if asked[name].metric.combination is not None:
+                self.scored.compared.setdefault(name, []).append(found[name])
 
     def _column(self, spec: MetricSpec) -> NumpyArray:
         parts = np.array(self.raw[spec.name], dtype=np.float64)

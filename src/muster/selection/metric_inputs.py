@@ -18,12 +18,13 @@ from torch import Tensor
 
 from muster.errors import PoolError, SelectionError
 from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
+from muster.metrics.ensemble import first_argmax
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
 
 _HOST = torch.device("cpu")
 
-_OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction"})
+_OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction", "predictions"})
 _OF_IMAGES = frozenset({"image_features", "annotations", "reference", "target_layers"})
 NEED_READING = frozenset({"features", "image_features", "target_layers"})
 """What takes more of a member than its probabilities."""
@@ -40,7 +41,8 @@ class Inputs:
     Attributes:
         values: By the names of :attr:`muster.metrics.Metric.needs`; ``groups`` is the row among ``images`` that each
             pixel is from, ``source_layers`` and ``target_layers`` are one array per stage of the network,
-            ``prediction`` is what the predictor makes of the member, once it is known. All on one device.
+            ``prediction`` is what the predictor makes of the member, once it is known, ``predictions`` its
+            classes. All on one device.
     """
 
     values: Mapping[str, Any]
@@ -50,15 +52,15 @@ class Inputs:
         """The same on the CPU, where metrics other than LEEP are computed; copied once, when first asked for."""
         return Inputs({name: _moved(value, _HOST) for name, value in self.values.items()})
 
-    def score(self, spec: MetricSpec, hard: Int[Tensor, " hardest"] | None = None) -> float | tuple[float, ...]:
-        """Compute a metric of single members.
+    def score(self, spec: MetricSpec, hard: Int[Tensor, " hardest"] | None = None) -> Any:
+        """Compute a metric of single members, or what a metric compares candidates by.
 
         Args:
             spec: Which, with its wrappers (all but the depth, which takes all members to add).
             hard: The pixels or images to look at alone, if the spec asks for that.
 
         Returns:
-            What the metric's function returns.
+            What the metric's function, or its combination's, returns.
 
         Raises:
             ValueError: If the metric cannot be computed from these arrays.
@@ -73,12 +75,14 @@ class Inputs:
             inputs = inputs.thinned(spec.metric.most_pixels)
         if spec.dimensions is not None:
             inputs = inputs.reduced(spec.dimensions)
-        value: float | tuple[float, ...] = spec.metric.function(*(inputs.values[n] for n in spec.metric.needs))
-        return value
+        combination = spec.metric.combination
+        function = spec.metric.function if combination is None else combination.of_member
+        return function(*(inputs.values[name] for name in spec.metric.needs))
 
     def with_prediction(self, prediction: Float[Tensor, "pixels classes"]) -> Inputs:
         """The same with what the predictor makes of the member."""
-        return Inputs({**self.values, "prediction": prediction})
+        both = {"prediction": prediction, "predictions": first_argmax(prediction)}
+        return Inputs({**self.values, **both})
 
     def of_pixels(self, pixels: Int[Tensor, " chosen"]) -> Inputs:
         """The same for some of the pixels; what is known of images stays."""

@@ -111,7 +111,7 @@ def _idle_on_hard_subsets(hard: Sequence[MetricSpec], predictor: PredictorName) 
     if all(spec.bucket is not None for spec in hard):
         idle["hard_fraction"] = "on buckets alone: the name of each says how many equal parts there are"
     # MS-LEEP on hard subsets is a sum over members, each on its own: no spec of kind "ensemble".
-    if not any(spec.kind == "ensemble" for spec in hard):
+    if not any(spec.is_of_predictions for spec in hard):
         idle["hard_eep"] = "without an ensemble metric on hard subsets, such as e_leep+haste_cs"
     elif predictor == "linear_probe":
         idle["hard_eep"] = "with the linear probe, which makes no EEPs: its predictions are read as they are"

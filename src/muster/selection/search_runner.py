@@ -18,7 +18,7 @@ from jaxtyping import Float
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
 from muster.errors import ConfigError
-from muster.metrics import MetricSpec
+from muster.metrics import MetricSpec, ensemble_metrics
 from muster.metrics.ties import best_first_order
 from muster.probe import ProbeReader
 from muster.probe.ranks import from_rank_zero
@@ -29,7 +29,7 @@ from muster.scoring.ranking import Ranking
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import MOST_BYTES, bytes_needed, racing
-from muster.search.result import SEARCH_METRICS, SearchResult, SearchStatus, Strategy
+from muster.search.result import SearchResult, SearchStatus, Strategy
 from muster.search.size import (
     NothingFitsError,
     propose_size,
@@ -136,9 +136,9 @@ def _require_method(
     chosen_by: MetricSpec, size: int, search: SearchName, budget: Budget, num_members: int, num_classes: int
 ) -> None:
     count, method = math.comb(num_members, size), _method(chosen_by, search, num_members, size)
-    if search not in (AUTO, "exhaustive") and chosen_by.name not in SEARCH_METRICS:
+    if search not in (AUTO, "exhaustive") and not chosen_by.is_plain_ensemble:
         raise ConfigError(
-            f"search: {search!r} can choose by {', '.join(SEARCH_METRICS)} only, not by {chosen_by.name!r}. "
+            f"search: {search!r} can choose by {', '.join(ensemble_metrics())} only, not by {chosen_by.name!r}. "
             "Use 'auto' or 'exhaustive'."
         )
     if method != "exhaustive" and budget.is_limited:
@@ -153,11 +153,11 @@ def _require_method(
 
 
 def _way_out(chosen_by: MetricSpec) -> str:
-    if chosen_by.name in SEARCH_METRICS:
+    if chosen_by.is_plain_ensemble:
         return "Use 'greedy' or 'beam', without a budget; or choose a smaller size."
     if chosen_by.kind == "member":
         return "Use 'auto', which finds the best of a sum over members without listing them; or choose a smaller size."
-    metrics = ", ".join(SEARCH_METRICS)
+    metrics = ", ".join(ensemble_metrics())
     return f"Choose a smaller size, or choose by {metrics} with 'greedy' or 'beam'. 'exhaustive' takes {MOST_SCORED:,}."
 
 
@@ -166,7 +166,7 @@ def _method(chosen_by: MetricSpec, search: SearchName, num_members: int, size: i
         return search
     if math.comb(num_members, size) <= MOST_LISTED:
         return "exhaustive"
-    if chosen_by.name in SEARCH_METRICS:
+    if chosen_by.is_plain_ensemble:
         return "beam"
     return "greedy" if chosen_by.kind == "member" else "exhaustive"
 

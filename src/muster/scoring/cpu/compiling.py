@@ -45,8 +45,7 @@ def kernels(dtype: np.dtype[np.floating], *names: str) -> ModuleType:
 
     missing = [name for name in names if (name, dtype.name) not in _ready]
     if missing:
-        said = "Compiling the search loops for this processor. This happens once; they are kept on disk."
-        with told_if_slow(said):
+        with told_if_slow("Compiling the search loops for this processor. This happens once; they are kept on disk."):
             calls = _smallest_calls(dtype)
             for name in missing:
                 getattr(extension_kernels, name)(*calls[name])
@@ -56,21 +55,17 @@ def kernels(dtype: np.dtype[np.floating], *names: str) -> ModuleType:
 
 def _smallest_calls(dtype: np.dtype[np.floating]) -> dict[str, tuple[object, ...]]:
     """Arguments of one member, class and pixel, of the types that the loops are called with."""
-    said, block, row, table = np.ones((1, 1), dtype), np.ones((1, 1, 1), dtype), np.ones(1), np.ones((1, 1))
-    labels, sets, totals, moments = (
-        np.zeros(1, np.int64),
-        np.zeros((1, 1), np.int64),
-        np.zeros((1, 2, 1)),
-        np.ones((1, 2)),
-    )
+    rows, block, row, table = np.ones((1, 1), dtype), np.ones((1, 1, 1), dtype), np.ones(1), np.ones((1, 1))
+    labels, candidates = np.zeros(1, np.int64), np.zeros((1, 1), np.int64)
+    totals, moments, effects = np.zeros((1, 2, 1)), np.ones((1, 2)), np.ones((1, 3, 1))
     return {
-        "transpose": (said, said.copy()),
-        "add_extensions": (said, labels, block, table, 1, True, totals),
-        "add_sets": (block, labels, sets, True, 1, totals),
-        "influence": (block, labels, sets[0], row, row, True, row.copy()),
-        "add_moments": (block, labels, sets, table, table, True, 1, row, moments),
-        "sum_logs": (said, row, labels, 1.0, 1, row.copy()),
-        "add_set_logs": (said, sets, 1.0, 1, row.copy()),
-        "add_log_moments": (said, sets, 1.0, row, moments),
-        "weigh": (said, row, row.copy()),
+        "transpose": (rows, rows.copy()),
+        "add_extensions": (rows, labels, block, table, 1, True, totals),
+        "add_candidates": (block, labels, candidates, True, 1, totals),
+        "influence": (block, labels, candidates[0], effects[0], True, row.copy()),
+        "add_moments": (block, labels, candidates, effects, True, 1, row, moments),
+        "sum_logs": (rows, row, labels, 1.0, 1, row.copy()),
+        "add_candidate_logs": (rows, candidates, 1.0, 1, row.copy()),
+        "add_log_moments": (rows, candidates, 1.0, row, moments),
+        "weigh": (rows, row, row.copy()),
     }

@@ -19,7 +19,15 @@ import numpy as np
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.scoring.accumulators import COUNT_LIMIT, Accumulator, share_scale
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.accumulators import (
+    COUNT_LIMIT,
+    Accumulator,
+    adds_logs,
+    counts_outcomes,
+    definition_of,
+    share_scale,
+)
 from muster.scoring.cpu.compiling import told_if_slow
 from muster.scoring.prediction_store import PredictionStore
 
@@ -102,7 +110,7 @@ def score_store(
     Args:
         store: The members' predictions.
         candidates: int64 ``[candidates, size]``: all of that size, in lexicographic order.
-        metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
+        metrics: Names of metrics that :func:`~muster.scoring.accumulators.has_exhaustive_kernels`.
         threads: How many threads to compute on.
         progress: Told how many candidates' worth of work was done since it was last told.
         cancel: Asked after each part whether to go on.
@@ -116,7 +124,7 @@ def score_store(
     """
     cancel = cancel or CancelToken()
     prefixes = Prefixes.of(candidates, store.num_members)
-    bounds = _passes(prefixes, store.num_classes, not {"iou_eep", "soft_iou_eep"}.isdisjoint(metrics))
+    bounds = _passes(prefixes, store.num_classes, any(counts_outcomes(get_ensemble_metric(name)) for name in metrics))
     scores = {metric: np.empty(len(candidates)) for metric in metrics}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
     try:
@@ -130,10 +138,9 @@ def score_store(
                 fraction = accumulator.pixels / store.num_pixels
                 if fraction == 0 or (cancel.is_set and len(bounds) > 2):
                     raise Cancelled
-                for metric in metrics:
-                    scores[metric][rows] = accumulator.score(metric)
-                if "soft_iou_eep" in metrics and not cancel.is_set:
-                    scores["soft_iou_eep"][rows][accumulator.is_coarse()] = np.nan
+                found = {m: accumulator.score(m) for m in metrics} if cancel.is_set else accumulator.scores()
+                for metric, values in found.items():
+                    scores[metric][rows] = values
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return scores, fraction
@@ -207,7 +214,7 @@ class _Pass:
         if self.accumulator.wants_marks:
             laid = self._lay_out_predictions(chunk, places, labels, truths)
         else:
-            truths[:, places] = self.store.truths()[:, chunk]
+            truths[:, places] = self.store.true_class_probabilities()[:, chunk]
             nothing = np.empty(0, dtype=np.int64)
             laid = _LaidOut(labels, truths, False, None, nothing, 0, nothing)
         laid.wide = self.store.dtype == np.float64 and float(truths.min()) < _LARGEST_TINY
@@ -316,9 +323,13 @@ def _mark_type(num_classes: int) -> type[np.unsignedinteger]:
 
 def _compile(store: PredictionStore, metrics: Sequence[str], pool: ThreadPoolExecutor) -> None:
     """Have the kernels compiled, or fetched from disk, before work is divided; say so if that takes long."""
-    kinds = {"ms_leep": None, "e_leep": _compile_products}
-    needed = dict.fromkeys(kinds.get(metric, _compile_marks) for metric in metrics)
-    compiling = [pool.submit(kind, store) for kind in needed if kind is not None]
+    asked = [get_ensemble_metric(name) for name in metrics]
+    needed: list[Callable[[PredictionStore], None]] = []
+    if any(map(counts_outcomes, asked)):
+        needed.append(_compile_marks)
+    if any(adds_logs(metric) and not definition_of(metric).sums_members for metric in asked):
+        needed.append(_compile_products)
+    compiling = [pool.submit(kind, store) for kind in needed]
     message = "Preparing the scoring loops; the first time on a machine they are compiled, which takes a while."
     with told_if_slow(message):
         for future in compiling:

@@ -10,14 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Float, Int
 
 from muster.arrays import NumpyArray
-from muster.metrics.ties import largest_tie
+from muster.metrics.registry import Metric, get_ensemble_metric
+from muster.scoring.accumulators import adds_logs, counts_outcomes, is_soft
+from muster.scoring.by_definition import add_pixels, final_scores, init_states
 from muster.scoring.cpu.compiling import kernels
 from muster.scoring.cpu.workers import Steps, Workers
 from muster.scoring.prediction_store import PredictionStore
-from muster.search.result import best_first
 
 MemberSet = tuple[int, ...]
 """Indices of members, ascending."""
@@ -53,14 +55,14 @@ class Extensions(ABC):
         """
 
 
-class IouExtensions(Extensions):
-    """IoU-EEP and SoftIoU-EEP: each call reads the predictions of all members once, a part of a chunk at a time."""
+class HitMissExtensions(Extensions):
+    """Metrics of hits and misses: each call reads the predictions of all members once, a part of a chunk at a time."""
 
-    def __init__(self, store: PredictionStore, metric: str, workers: Workers, steps: Steps) -> None:
+    def __init__(self, store: PredictionStore, metric: Metric, workers: Workers, steps: Steps) -> None:
         """``steps`` is told of every part; there are :func:`count_parts` of them in each call."""
         self.num_members, self.evaluated = store.num_members, 0
-        self._store, self._soft, self._workers, self._steps = store, metric == "soft_iou_eep", workers, steps
-        self._backwards = False
+        self._store, self._metric, self._workers, self._steps = store, metric, workers, steps
+        self._soft, self._backwards = is_soft(metric), False
         self._extend = kernels(store.dtype, "transpose", "add_extensions").add_extensions
 
     def scores(self, bases: Sequence[MemberSet]) -> Float[NumpyArray, "bases members"]:
@@ -73,19 +75,20 @@ class IouExtensions(Extensions):
             self._add(part, bases, totals)
             self._steps.step()
         self._backwards = not self._backwards
-        scores = mean_ious(totals, np.bincount(store.labels, minlength=store.num_classes) > 0).T
+        counts = np.bincount(store.labels, minlength=store.num_classes)
+        scores = np.ascontiguousarray(self._metric.final_scores(totals, counts).T)
         self.evaluated += scores.size - _forbid_repeats(scores, bases)
         return scores
 
     def _add(self, part: slice, bases: Sequence[MemberSet], totals: NumpyArray) -> None:
         store, labels, size = self._store, self._store.labels[part], len(bases[0]) + 1
-        sums, truths = self._sums(part, bases)
+        sums, true_class = self._sums(part, bases)
 
         def extend(members: range) -> None:
-            said = np.empty((len(labels), store.num_classes), dtype=store.dtype)
+            predictions = np.empty((len(labels), store.num_classes), dtype=store.dtype)
             for member in members:
-                read_member(store, member, part, said)
-                self._extend(said, labels, sums, truths, size, self._soft, totals[member])
+                read_member(store, member, part, predictions)
+                self._extend(predictions, labels, sums, true_class, size, self._soft, totals[member])
 
         self._workers.each(extend, self._workers.ranges(store.num_members, _MEMBERS_AT_ONCE))
 
@@ -93,25 +96,26 @@ class IouExtensions(Extensions):
         """Of each base's members, in ascending order: of all classes ``[bases, classes, pixels]``, of the true one."""
         store, labels = self._store, self._store.labels[part]
         used = sorted({member for base in bases for member in base})
-        said = turned_block(store, np.array(used, dtype=np.int64), part, self._workers)
-        place = {member: said[row] for row, member in enumerate(used)}
+        block = transposed_block(store, np.array(used, dtype=np.int64), part, self._workers)
+        place = {member: block[row] for row, member in enumerate(used)}
         sums = np.zeros((len(bases), store.num_classes, len(labels)), dtype=store.dtype)
-        truths = np.zeros((len(bases), len(labels)))
+        true_class = np.zeros((len(bases), len(labels)))
         rows = np.arange(len(labels))
-        for base, total, truth in zip(bases, sums, truths, strict=True):
+        for base, total, true in zip(bases, sums, true_class, strict=True):
             for member in base:
                 total += place[member]
-                truth += place[member][labels, rows]
-        return sums, truths
+                true += place[member][labels, rows]
+        return sums, true_class
 
 
 class LogExtensions(Extensions):
-    """E-LEEP, from what members give to the true classes alone."""
+    """Metrics of logs, from what members give to the true classes alone."""
 
-    def __init__(self, store: PredictionStore, size: int, workers: Workers, steps: Steps) -> None:
+    def __init__(self, store: PredictionStore, metric: Metric, size: int, workers: Workers, steps: Steps) -> None:
         """``size`` is that of the sets searched for; ``steps`` is told of every call of :meth:`scores`."""
         self.num_members, self.evaluated = store.num_members, 0
-        self.truths = store.truths()
+        self._metric, self._label_counts = metric, np.bincount(store.labels, minlength=store.num_classes)
+        self._true_class = store.true_class_probabilities()
         self.offset = size * float(np.finfo(store.dtype).smallest_normal)
         self._together, self._sum_logs = factors_of(store.dtype), kernels(store.dtype, "sum_logs").sum_logs
         self._workers, self._steps = workers, steps
@@ -119,12 +123,13 @@ class LogExtensions(Extensions):
     def scores(self, bases: Sequence[MemberSet]) -> Float[NumpyArray, "bases members"]:
         """See :meth:`Extensions.scores`; the logs' argument is not clamped but has a tiny constant added."""
         everyone = np.arange(self.num_members)
-        scores = np.stack([self.log_sums(base, everyone) for base in bases]) - math.log(len(bases[0]) + 1)
+        means = np.stack([self.mean_logs(base, everyone) for base in bases]) - math.log(len(bases[0]) + 1)
+        scores = self._metric.final_scores(means * self._true_class.shape[1], self._label_counts)
         self.evaluated -= _forbid_repeats(scores, bases)
         self._steps.step()
         return scores
 
-    def log_sums(self, base: MemberSet, members: Int[NumpyArray, " some"]) -> Float[NumpyArray, " some"]:
+    def mean_logs(self, base: MemberSet, members: Int[NumpyArray, " some"]) -> Float[NumpyArray, " some"]:
         """Mean over pixels of log(offset + sum over a base and one of the members).
 
         Args:
@@ -134,12 +139,12 @@ class LogExtensions(Extensions):
         Returns:
             float64, one number for each of ``members``.
         """
-        total = self.truths[list(base)].sum(axis=0, dtype=np.float64)
+        total = self._true_class[list(base)].sum(axis=0, dtype=np.float64)
         sums = np.empty(len(members))
 
         def add(some: range) -> None:
             part = slice(some.start, some.stop)
-            self._sum_logs(self.truths, total, members[part], self.offset, self._together, sums[part])
+            self._sum_logs(self._true_class, total, members[part], self.offset, self._together, sums[part])
 
         self._workers.each(add, self._workers.ranges(len(members), _MEMBERS_AT_ONCE))
         self.evaluated += len(members)
@@ -147,81 +152,68 @@ class LogExtensions(Extensions):
         return mean
 
 
+class TorchExtensions(Extensions):
+    """Any metric, by its own accumulator; each call reads the predictions of all members once, chunk by chunk."""
+
+    def __init__(self, store: PredictionStore, metric: Metric, steps: Steps) -> None:
+        """``steps`` is told of every chunk."""
+        self.num_members, self.evaluated = store.num_members, 0
+        self._store, self._metric, self._steps = store, metric, steps
+
+    def scores(self, bases: Sequence[MemberSet]) -> Float[NumpyArray, "bases members"]:
+        """See :meth:`Extensions.scores`; sums are made in ascending order, so the scores are the metric's own."""
+        store, metric = self._store, self._metric
+        new = [
+            (row, member) for row, base in enumerate(bases) for member in range(self.num_members) if member not in base
+        ]
+        candidates = torch.tensor([sorted((*bases[row], member)) for row, member in new])
+        states = init_states(store, len(new), [metric])
+        for chunk in store.chunks:
+            add_pixels(store, candidates, states, chunk)
+            self._steps.step()
+        scores = np.full((len(bases), self.num_members), -np.inf)
+        scores[tuple(zip(*new, strict=True))] = final_scores(
+            metric, states, np.bincount(store.labels, minlength=store.num_classes)
+        )
+        self.evaluated += len(new)
+        return scores
+
+
 def extensions_of(store: PredictionStore, metric: str, size: int, workers: Workers, steps: Steps) -> Extensions:
-    """What scores extensions by a metric; MS-LEEP needs none.
+    """What scores extensions by a metric; one that sums its members needs none.
 
     Args:
-        store: What members say.
-        metric: ``e_leep``, ``iou_eep`` or ``soft_iou_eep``.
+        store: The predictions.
+        metric: Name of a metric of ensembles.
         size: Of the sets searched for.
         workers: Threads to run on.
         steps: Told of progress.
 
     Returns:
-        The scorer.
+        The scorer: of compiled loops where there are such for the metric and the store, or else of torch.
     """
-    if metric == "e_leep":
-        return LogExtensions(store, size, workers, steps)
-    return IouExtensions(store, metric, workers, steps)
+    known = get_ensemble_metric(metric)
+    if store.backend == "numba" and adds_logs(known):
+        return LogExtensions(store, known, size, workers, steps)
+    if store.backend == "numba" and counts_outcomes(known):
+        return HitMissExtensions(store, known, workers, steps)
+    return TorchExtensions(store, known, steps)
 
 
-def grow(extensions: Extensions, size: int, width: int) -> Iterator[dict[MemberSet, float]]:
-    """Build sets member by member, keeping the best few of every size.
+def steps_of_pass(store: PredictionStore, metric: str) -> int:
+    """How many steps one call of :meth:`Extensions.scores` takes.
 
     Args:
-        extensions: Scores them.
-        size: Where to stop.
-        width: How many sets of a size are extended.
-
-    Yields:
-        For sizes 1 to ``size``: the best extensions of what was kept, at least ``width`` of them if there are as many,
-        best first, equal scores in lexicographic order.
-    """
-    bases: list[MemberSet] = [()]
-    for _ in range(size):
-        found = best_extensions(bases, extensions.scores(bases), max(width, LEADERS))
-        yield found
-        bases = list(found)[:width]
-
-
-LEADERS = 10
-"""Best sets that a search reports."""
-
-
-def best_extensions(
-    bases: Sequence[MemberSet], scores: Float[NumpyArray, "bases members"], count: int
-) -> dict[MemberSet, float]:
-    """The best of the sets that were scored.
-
-    Args:
-        bases: What was extended.
-        scores: Of each base with each member; -inf for none.
-        count: How many sets to return at most.
+        store: The predictions.
+        metric: Name of a metric of ensembles.
 
     Returns:
-        Best first, equal scores in lexicographic order. A set that arises from several bases counts once.
+        Of what :func:`extensions_of` gives.
     """
-    flat = scores.ravel()
-    # A set can come from as many bases as it has members; equals of the last must not be cut off at random.
-    needed = min(count * (len(bases[0]) + 1), flat.size)
-    least = np.partition(flat, flat.size - needed)[flat.size - needed]
-    found: dict[MemberSet, float] = {}
-    for place in np.flatnonzero((flat >= least - largest_tie(flat)) & (flat > -np.inf)):
-        base, member = divmod(int(place), scores.shape[1])
-        members = tuple(sorted((*bases[base], member)))
-        found[members] = max(float(flat[place]), found.get(members, -np.inf))
-    return dict(best_first(found, count))
-
-
-def mean_ious(
-    totals: Float[NumpyArray, "... 2 classes"], present: Bool[NumpyArray, " classes"]
-) -> Float[NumpyArray, "..."]:  # noqa: UP037 (older jaxtyping wants text)
-    """Mean over the present classes of hits / (hits + misses), 0 where both are 0."""
-    hits, misses = totals[..., 0, :][..., present], totals[..., 1, :][..., present]
-    whole = hits + misses
-    shares = np.divide(hits, whole, out=np.zeros_like(hits), where=whole > 0)
-    mean: NumpyArray = shares.mean(axis=-1)
-    return mean
+    known = get_ensemble_metric(metric)
+    if store.backend == "numba" and adds_logs(known):
+        return 1
+    return count_parts(store) if store.backend == "numba" and counts_outcomes(known) else len(store.chunks)
 
 
 def factors_of(dtype: np.dtype[np.floating]) -> int:
@@ -257,23 +249,23 @@ def count_parts(store: PredictionStore) -> int:
 
 
 def read_member(store: PredictionStore, member: int, part: slice, into: Float[NumpyArray, "pixels classes"]) -> None:
-    """Read what one member says about some pixels."""
+    """Read one member's predictions at some pixels."""
     store._read(member, part.start, into)
 
 
-def turned_block(
+def transposed_block(
     store: PredictionStore, members: Int[NumpyArray, " some"], part: slice, workers: Workers
 ) -> Float[NumpyArray, "some classes pixels"]:
-    """What some members say about some pixels, pixels last."""
+    """Some members' predictions at some pixels, pixels last."""
     pixels = part.stop - part.start
     block = np.empty((len(members), store.num_classes, pixels), dtype=store.dtype)
     transpose = kernels(store.dtype, "transpose").transpose
 
     def read(rows: range) -> None:
-        said = np.empty((pixels, store.num_classes), dtype=store.dtype)
+        predictions = np.empty((pixels, store.num_classes), dtype=store.dtype)
         for row in rows:
-            read_member(store, int(members[row]), part, said)
-            transpose(said, block[row])
+            read_member(store, int(members[row]), part, predictions)
+            transpose(predictions, block[row])
 
     workers.each(read, workers.ranges(len(members), _MEMBERS_AT_ONCE))
     return block

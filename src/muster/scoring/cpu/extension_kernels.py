@@ -38,34 +38,34 @@ def transpose(values, turned):
 
 
 @compiled
-def add_extensions(said, labels, sums, truths, size, soft, totals):
+def add_extensions(predictions, labels, sums, true_class, size, soft, totals):
     """Add the hits and misses of each base with one more member.
 
-    ``said`` ``[pixels, classes]`` of that member; ``sums`` ``[bases, classes, pixels]`` of the base's members;
-    ``truths`` float64 ``[bases, pixels]``, their sum for the true class; ``size`` of the extended set; ``totals``
+    ``predictions`` ``[pixels, classes]`` of that member; ``sums`` ``[bases, classes, pixels]`` of the base's members;
+    ``true_class`` float64 ``[bases, pixels]``, their sum for the true class; ``size`` of the extended set; ``totals``
     ``[bases, 2, classes]``.
     """
-    pixels, classes = said.shape
-    turned = np.empty((classes, min(_TILE, pixels)), dtype=said.dtype)
-    largest = np.empty(min(_TILE, pixels), dtype=said.dtype)
+    pixels, classes = predictions.shape
+    turned = np.empty((classes, min(_TILE, pixels)), dtype=predictions.dtype)
+    largest = np.empty(min(_TILE, pixels), dtype=predictions.dtype)
     predicted = np.empty(min(_TILE, pixels), dtype=np.int32)
     for low in range(0, pixels, _TILE):
         high = min(low + _TILE, pixels)
-        transpose(said[low:high], turned)
+        transpose(predictions[low:high], turned)
         for base in range(len(sums)):
             _first_largest(sums[base], low, turned, 0, high - low, largest, predicted)
             for pixel in range(high - low):
                 label = labels[low + pixel]
-                truth = (truths[base, low + pixel] + said[low + pixel, label]) / size
+                truth = (true_class[base, low + pixel] + predictions[low + pixel, label]) / size
                 _count(totals[base], label, predicted[pixel], truth, soft)
 
 
 @compiled
-def add_sets(block, labels, sets, soft, tile, totals):
-    """Add the hits and misses of each set.
+def add_candidates(block, labels, candidates, soft, tile, totals):
+    """Add the hits and misses of each candidate.
 
-    ``block`` ``[members, classes, pixels]``; ``sets`` ``[candidates, size]``, ascending in a row, best in lexicographic
-    order: what a set shares with the one before it, all but its last member, is summed once. ``totals``
+    ``block`` ``[members, classes, pixels]``; ``candidates`` ``[candidates, size]``, ascending in a row, best in
+    lexicographic order: the prefix that a candidate shares with the one before it is summed once. ``totals``
     ``[candidates, 2, classes]``.
     """
     pixels, classes = block.shape[2], block.shape[1]
@@ -73,10 +73,10 @@ def add_sets(block, labels, sets, soft, tile, totals):
     largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
     for low in range(0, pixels, tile):
         high = min(low + tile, pixels)
-        for candidate in range(len(sets)):
-            members = sets[candidate]
-            if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
-                _sum_but_last(block, labels, members, low, high, sums, truth)
+        for candidate in range(len(candidates)):
+            members = candidates[candidate]
+            if candidate == 0 or not _same_prefix(members, candidates[candidate - 1]):
+                _sum_prefix(block, labels, members, low, high, sums, truth)
             last = block[members[-1]]
             _first_largest(sums, 0, last, low, high - low, largest, predicted)
             for pixel in range(high - low):
@@ -86,45 +86,45 @@ def add_sets(block, labels, sets, soft, tile, totals):
 
 
 @compiled
-def influence(block, labels, members, gains, losses, soft, values):
-    """What each pixel adds to the score of one set, to first order, into ``values`` ``[pixels]``.
+def influence(block, labels, members, effects, soft, values):
+    """What each pixel adds to the score of one candidate, to first order, into ``values`` ``[pixels]``.
 
-    ``gains`` and ``losses`` ``[classes]``: what a hit and a miss of full weight change.
+    ``effects`` ``[3, classes]``: what a hit and a miss of full weight change, and one more label.
     """
     pixels, classes = block.shape[2], block.shape[1]
     sums, truth = np.empty((classes, pixels), dtype=block.dtype), np.empty(pixels)
     largest, predicted = np.empty(pixels, dtype=block.dtype), np.empty(pixels, dtype=np.int32)
-    _sum_but_last(block, labels, members, 0, pixels, sums, truth)
+    _sum_prefix(block, labels, members, 0, pixels, sums, truth)
     last = block[members[-1]]
     _first_largest(sums, 0, last, 0, pixels, largest, predicted)
     for pixel in range(pixels):
         label = labels[pixel]
         mean = (truth[pixel] + last[label, pixel]) / len(members)
-        values[pixel] = _change(gains, losses, label, predicted[pixel], mean, soft)
+        values[pixel] = _change(effects, label, predicted[pixel], mean, soft)
 
 
 @compiled
-def add_moments(block, labels, sets, gains, losses, soft, tile, reference, moments):
-    """Add sum and sum of squares over pixels of each set's influence less that of the reference.
+def add_moments(block, labels, candidates, effects, soft, tile, reference, moments):
+    """Add sum and sum of squares over pixels of each candidate's influence less that of the reference.
 
-    ``gains`` and ``losses`` ``[candidates, classes]``; ``reference`` ``[pixels]``; ``moments`` ``[candidates, 2]``.
+    ``effects`` ``[candidates, 3, classes]``; ``reference`` ``[pixels]``; ``moments`` ``[candidates, 2]``.
     """
     pixels, classes = block.shape[2], block.shape[1]
     sums, truth = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
     largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
     for low in range(0, pixels, tile):
         high = min(low + tile, pixels)
-        for candidate in range(len(sets)):
-            members = sets[candidate]
-            if candidate == 0 or not _same_but_last(members, sets[candidate - 1]):
-                _sum_but_last(block, labels, members, low, high, sums, truth)
+        for candidate in range(len(candidates)):
+            members = candidates[candidate]
+            if candidate == 0 or not _same_prefix(members, candidates[candidate - 1]):
+                _sum_prefix(block, labels, members, low, high, sums, truth)
             last = block[members[-1]]
             _first_largest(sums, 0, last, low, high - low, largest, predicted)
             first, second = 0.0, 0.0
             for pixel in range(high - low):
                 label = labels[low + pixel]
                 mean = (truth[pixel] + last[label, low + pixel]) / len(members)
-                change = _change(gains[candidate], losses[candidate], label, predicted[pixel], mean, soft)
+                change = _change(effects[candidate], label, predicted[pixel], mean, soft)
                 change -= reference[low + pixel]
                 first += change
                 second += change * change
@@ -133,15 +133,15 @@ def add_moments(block, labels, sets, gains, losses, soft, tile, reference, momen
 
 
 @compiled
-def sum_logs(truths, base, members, offset, together, totals):
+def sum_logs(true_class, base, members, offset, together, totals):
     """Sum over pixels of log(offset + base + truth) of each member, into ``totals``.
 
-    ``truths`` ``[all members, pixels]``; ``base`` float64 ``[pixels]``. ``together`` numbers are multiplied before one
-    logarithm is taken; their product must neither overflow nor become 0.
+    ``true_class`` ``[all members, pixels]``; ``base`` float64 ``[pixels]``. ``together`` numbers are multiplied before
+    one logarithm is taken; their product must neither overflow nor become 0.
     """
     pixels = len(base)
     for place in range(len(members)):
-        truth = truths[members[place]]
+        truth = true_class[members[place]]
         total = 0.0
         for low in range(0, pixels, together):
             product = 1.0
@@ -152,13 +152,13 @@ def sum_logs(truths, base, members, offset, together, totals):
 
 
 @compiled
-def add_set_logs(truths, sets, least, together, totals):
-    """Add to each set's total the sum over pixels of the log of its members' sum, at least ``least``."""
-    pixels = truths.shape[1]
+def add_candidate_logs(true_class, candidates, least, together, totals):
+    """Add to each candidate's total the sum over pixels of the log of its members' sum, at least ``least``."""
+    pixels = true_class.shape[1]
     sums = np.empty(pixels)
-    for candidate in range(len(sets)):
-        _sum_truths_but_last(truths, sets, candidate, sums)
-        last, total = truths[sets[candidate, -1]], 0.0
+    for candidate in range(len(candidates)):
+        _sum_true_class_prefix(true_class, candidates, candidate, sums)
+        last, total = true_class[candidates[candidate, -1]], 0.0
         for low in range(0, pixels, together):
             product = 1.0
             for pixel in range(low, min(low + together, pixels)):
@@ -168,13 +168,13 @@ def add_set_logs(truths, sets, least, together, totals):
 
 
 @compiled
-def add_log_moments(truths, sets, least, reference, moments):
+def add_log_moments(true_class, candidates, least, reference, moments):
     """Add sum and sum of squares over pixels of that log less the reference ``[pixels]``, ``[candidates, 2]``."""
-    pixels = truths.shape[1]
+    pixels = true_class.shape[1]
     sums = np.empty(pixels)
-    for candidate in range(len(sets)):
-        _sum_truths_but_last(truths, sets, candidate, sums)
-        last, first, second = truths[sets[candidate, -1]], 0.0, 0.0
+    for candidate in range(len(candidates)):
+        _sum_true_class_prefix(true_class, candidates, candidate, sums)
+        last, first, second = true_class[candidates[candidate, -1]], 0.0, 0.0
         for pixel in range(pixels):
             change = math.log(max(sums[pixel] + last[pixel], least)) - reference[pixel]
             first += change
@@ -184,10 +184,10 @@ def add_log_moments(truths, sets, least, reference, moments):
 
 
 @compiled(fastmath={"reassoc", "contract"})
-def weigh(truths, weights, totals):
+def weigh(true_class, weights, totals):
     """Sum over pixels of weight times truth for each member, in float64 and any order of addition."""
-    for member in range(len(truths)):
-        row, total = truths[member], 0.0
+    for member in range(len(true_class)):
+        row, total = true_class[member], 0.0
         for pixel in range(len(weights)):
             total += weights[pixel] * row[pixel]
         totals[member] = total
@@ -208,34 +208,34 @@ def _first_largest(sums, first, last, second, pixels, largest, predicted):
 
 
 @compiled
-def _sum_but_last(block, labels, members, low, high, sums, truth):
+def _sum_prefix(block, labels, members, low, high, sums, truth):
     """Sum of all members but the last, in ascending order, of all classes and (float64) of the true one."""
     pixels = high - low
     sums[:, :pixels] = 0.0
     truth[:pixels] = 0.0
     for place in range(len(members) - 1):
-        said = block[members[place]]
+        predictions = block[members[place]]
         for c in range(len(sums)):
-            row, added = sums[c], said[c, low:high]
+            row, added = sums[c], predictions[c, low:high]
             for pixel in range(pixels):
                 row[pixel] += added[pixel]
         for pixel in range(pixels):
-            truth[pixel] += said[labels[low + pixel], low + pixel]
+            truth[pixel] += predictions[labels[low + pixel], low + pixel]
 
 
 @compiled
-def _sum_truths_but_last(truths, sets, candidate, sums):
-    """Sum of all members of a set but the last; ``sums`` may hold it already, from the set before."""
-    members = sets[candidate]
-    if candidate > 0 and _same_but_last(members, sets[candidate - 1]):
+def _sum_true_class_prefix(true_class, candidates, candidate, sums):
+    """Sum of all members of a candidate but the last; ``sums`` may hold it already, from the candidate before."""
+    members = candidates[candidate]
+    if candidate > 0 and _same_prefix(members, candidates[candidate - 1]):
         return
     sums[:] = 0.0
     for place in range(len(members) - 1):
-        sums += truths[members[place]]
+        sums += true_class[members[place]]
 
 
 @compiled
-def _same_but_last(members, others):
+def _same_prefix(members, others):
     return (members[:-1] == others[:-1]).all()
 
 
@@ -251,7 +251,8 @@ def _count(totals, label, predicted, truth, soft):
 
 
 @compiled
-def _change(gains, losses, label, predicted, truth, soft):
+def _change(effects, label, predicted, truth, soft):
+    """What one pixel changes, counted as in :func:`_count`."""
     if predicted == label:
-        return gains[label] * (truth if soft else 1.0)
-    return -(losses[label] + losses[predicted]) * (1.0 - truth if soft else 1.0)
+        return effects[2, label] + effects[0, label] * (truth if soft else 1.0)
+    return effects[2, label] + (effects[1, label] + effects[1, predicted]) * (1.0 - truth if soft else 1.0)

@@ -7,11 +7,9 @@ What is added up are integers (:mod:`muster.scoring.device.blocks`), by one of t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Int
 
@@ -42,7 +40,7 @@ def score_tiles(
     Args:
         members: Predictions of all members, in any floating-point type.
         candidates: Sets of one size, members ascending; quickest in lexicographic order.
-        metrics: Names among :data:`~muster.scoring.accumulators.FAST_METRICS`.
+        metrics: Names of metrics that :func:`~muster.scoring.accumulators.has_exhaustive_kernels`.
         progress: Told how many candidates' worth of work was done since it was last told.
         block_numbers: Most predictions that are copied at a time.
         tile_numbers: Most pixels times candidates at a time.
@@ -73,12 +71,9 @@ def score_tiles(
     of_members.give(accumulator)
     if sums.counted:
         accumulator.counts[:], accumulator.totals[:] = sums.counts.cpu().numpy(), sums.totals.cpu().numpy()
-    scores = {metric: accumulator.score(metric) for metric in metrics if metric != "e_leep"}
-    if "soft_iou_eep" in scores:
-        scores["soft_iou_eep"][accumulator.is_coarse()] = np.nan
-    if "e_leep" in metrics:
-        scores["e_leep"] = sums.log_scale.value(sums.logs) / num_pixels - math.log(candidates.shape[1])
-    return scores
+    if sums.logged:
+        accumulator.logs[:] = sums.log_scale.value(sums.logs)
+    return accumulator.scores()
 
 
 def _tell(progress: Callable[[float], None], whole: float, part: float) -> None:
