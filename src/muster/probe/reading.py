@@ -84,7 +84,7 @@ class RowBuffer:
         pinned = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for t in (into, rows)]
         for host, sent in zip(pinned, (into, rows), strict=True):
             host.copy_(sent, non_blocking=True)
-        arrived = torch.cuda.Event()
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record(torch.cuda.current_stream(rows.device))
         self._on_the_way.append((pinned[0], pinned[1], arrived))
         self._receive(_IN_FLIGHT)
