@@ -68,6 +68,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "whole_path_selection": Benchmark(
         whole_path.whole_path_selection, {"images": 4, "architecture": "small_fpn", "side": 64}
     ),
+    "whole_path_selection_on_gpu": Benchmark(whole_path.whole_path_selection_on_gpu, {"cases": [("small_fpn", 4, 64)]}),
     "whole_path_training": Benchmark(
         whole_path.whole_path_training,
         {"steps": 4, "warm_up": 1, "batch_size": 2, "architecture": "small_fpn", "side": 64},
