@@ -11,16 +11,13 @@ import pytest
 import torch
 import yaml
 
-from muster.commands.cli import run
 from muster.data import Dataset, prepare_image
-from muster.errors import ConfigError
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter
 from muster.pool import Pool
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.study import reached
-from muster.study.__main__ import study
 from muster.study.reached import RANDOM, SCRATCH, StudyResult, run_study
 from muster.training.finetuning import WORK
 from muster.training.hardware import Hardware
@@ -130,24 +127,3 @@ def test_results_are_on_disk_and_work_is_gone(done: Study) -> None:
     content = yaml.safe_load((done.folder / "study.yaml").read_text("utf-8"))
     assert content["members"] == done.result.members
     assert not (done.folder / WORK).exists()
-
-
-def test_more_than_one_process_is_refused_before_the_fit(
-    pool: Pool, selection: Selection, target: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "study"
-    with pytest.raises(ConfigError, match="a study fits and evaluates in one process, but got 2"):
-        run_study(selection, pool, target, SETTINGS, Hardware("cpu", devices=2), folder)
-    words = ["--selection", "nowhere", "--output", str(folder), "--hardware.device", "cpu", "--hardware.devices", "2"]
-    assert run(study, "study", None, words) == 2
-    assert "in one process, but got 2" in capsys.readouterr().err
-    assert not folder.exists()
-
-
-def test_torchrun_is_refused_too(
-    pool: Pool, selection: Selection, target: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="without torchrun"):
-        run_study(selection, pool, target, SETTINGS, Hardware("cpu"), tmp_path / "study")
-    assert not (tmp_path / "study").exists()

@@ -276,8 +276,7 @@ def _run(
                 _depends_on(plan),
                 partial(load_members, plan.pool),
             )
-        if writes:
-            result = _conclude(plan, folder, hardware, head, loggers, configuration, clock)
+        result = _conclude(plan, folder, hardware, head, loggers, configuration, clock, writes)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -306,13 +305,17 @@ def _conclude(
     loggers: list[Logger],
     configuration: str,
     clock: Clock,
-) -> FinetuneResult:
+    writes: bool,
+) -> FinetuneResult | None:
+    """Learn the head and evaluate, which all processes share; one of them writes."""
     seconds = clock.seconds  # of the fit alone
     selection = plan.chosen or Selection.load(folder / SELECTION)
     best = selection.ranking.order(selection.metric)[0]
     scores = {metric: float(values[best]) for metric, values in selection.ranking.scores.items()}
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
+    if not writes:
+        return None
     result = summarise(
         selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )

@@ -49,7 +49,7 @@ def train(
         training: How to train each member.
         hardware: What to compute on.
         data_root: Folder below which the plan's datasets are looked for.
-        workers: Members trained side by side; by default one a GPU, or one a CPU core.
+        workers: Members trained side by side; by default as many as fit on each GPU, or one a CPU core.
         logger: Where training curves go besides history.csv of each member: csv, or wandb as well.
         list: Only show the members that the pool has: name, source mIoU, size.
         verify: Only check each member: files, weights, card, name.

@@ -12,11 +12,11 @@ from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write
-from muster.outputs import STUDY, Inputs, claimed
+from muster.outputs import STUDY, Inputs, claimed, only_helps
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.markdown import study_as_markdown
-from muster.study.reached import require_one_process, run_study
+from muster.study.reached import run_study
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
@@ -41,7 +41,7 @@ def study(
         selection: Folder of a selection, as select.py wrote it.
         output: Folder of the study: study.yaml, study.md, ensembles.csv.
         training: How to fine-tune.
-        hardware: What to compute on; in one process.
+        hardware: What to compute on.
         head: How the heads of the chosen ensembles are learned.
         members: Fine-tune what any metric chose, B1 and a random ensemble; or all eligible members.
         scratch: Architectures to train on the target from random weights, for comparison.
@@ -54,7 +54,6 @@ def study(
     Returns:
         0.
     """
-    require_one_process(hardware)
     loaded = Selection.load(selection)
     warn_if_from_before(loaded, selection)
     dataset = open_target(loaded, target, data_root)
@@ -63,7 +62,7 @@ def study(
     if dataset.reference.startswith(WORLD_PREFIX):
         idle["data_root"] = f"for {dataset.reference}, which is built in"
     asked.refuse(idle)
-    console = make_console()
+    console = make_console(quiet=only_helps())
     inputs: Inputs = {
         "--selection": selection,
         "the pool": opened.folder,
@@ -75,6 +74,8 @@ def study(
             result = run_study(
                 loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress, head
             )
+        if only_helps():
+            return 0
         text = study_as_markdown(result, opened)
         for name, content in (
             ("config.yaml", record_of(configuration, idle, hardware.resolved_options())),

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable
-from muster.errors import ConfigError
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
+from muster.probe.ranks import rank, sum_over_ranks, world_size
 from muster.selection.record import Selection
 from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.clock import Clock, Progress
@@ -102,6 +102,8 @@ def run_study(
 ) -> StudyResult:
     """Fine-tune members of a pool once, and compare all their ensembles with what was predicted.
 
+    The processes of a distributed run share the fit and the images that are evaluated; the first one writes.
+
     Args:
         selection: Scores of all candidates.
         pool: What was chosen from.
@@ -117,11 +119,7 @@ def run_study(
 
     Returns:
         What was reached.
-
-    Raises:
-        ConfigError: If more than one process would share the fit: a study evaluates in one.
     """
-    require_one_process(hardware)
     target = target_data(selection, dataset)
     require_usable(target.train)
     require_usable(dataset.test)
@@ -131,8 +129,9 @@ def run_study(
     module = _module(pool, names, scratch, target, settings)
     require_fittable(module, target, hardware)
     clock = [Clock(progress)] if progress else ()
-    fit_members(module, target, folder, hardware, clock, reload=partial(_load, pool, target, settings))
-    singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
+    writes = fit_members(module, target, folder, hardware, clock, reload=partial(_load, pool, target, settings))
+    with hardware.autocast():
+        singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
     table = _table(selection, ensembles)
     reached = table["reached"].to_numpy()
     result = StudyResult(
@@ -150,29 +149,14 @@ def run_study(
         correlations={metric: _correlations(table[metric].to_numpy(), reached) for metric in selection.ranking.scores},
         parameters=_parameters(module),
     )
-    _write(folder, result, table, module)
-    shutil.rmtree(folder / WORK)
+    if writes:
+        _write(folder, result, table, module)
+        shutil.rmtree(folder / WORK)
     return result
 
 
 def _parameters(module: EnsembleTraining) -> dict[str, int]:
     return {name: model.num_parameters for name, model in module.models.items()}
-
-
-def require_one_process(hardware: Hardware) -> None:
-    """Refuse what would share a study's fit among processes.
-
-    Args:
-        hardware: What to compute on.
-
-    Raises:
-        ConfigError: If there would be more than one process.
-    """
-    if hardware.processes() > 1:
-        raise ConfigError(
-            f"hardware.devices: a study fits and evaluates in one process, but got {hardware.processes()}. "
-            "Give 1, and start it without torchrun."
-        )
 
 
 def _random_choice(selection: Selection, seed: int) -> tuple[str, ...]:
@@ -207,7 +191,9 @@ def _evaluate_all(
     device, classes = hardware.resolved_device(), target.dataset.spec.num_classes
     candidates = list(combinations(names, size))
     confusions: dict[str | tuple[str, ...], Tensor] = {}
-    for batch in prepared_images(target.dataset.test, target.statistics, target.image_size):
+    test = target.dataset.test
+    mine = range(rank(), len(test), world_size())
+    for batch in prepared_images(test, target.statistics, target.image_size, indices=mine):
         maps = {name: predict_probabilities(model, batch.images.to(device)) for name, model in module.models.items()}
         for place, mask in enumerate(batch.masks):
             full = {
@@ -218,6 +204,10 @@ def _evaluate_all(
                 # On a CPU max gives the same indices as argmax in a quarter of the time.
                 counted = confusion_of(total.max(dim=0).indices.cpu(), mask, classes)
                 confusions[key] = counted + confusions[key] if key in confusions else counted
+    nothing = torch.zeros(classes, classes, dtype=torch.int64)
+    keys: list[str | tuple[str, ...]] = [*module.names, *candidates]
+    counted_here = torch.stack([confusions.get(key, nothing) for key in keys])
+    confusions = dict(zip(keys, sum_over_ranks(counted_here, torch.device(device)), strict=True))
     singles = {name: mean_iou(confusions[name]) for name in module.names}
     return singles, {candidate: mean_iou(confusions[candidate]) for candidate in candidates}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.models import Segmenter, predict_probabilities, upsample_probabilities
+from muster.probe.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of
 
 Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]
@@ -55,6 +56,8 @@ def count_split(
 ) -> dict[str, SplitCounts]:
     """Compare predictions with the ground truth on whole images at a single scale.
 
+    The processes of a distributed run share the images, and all know the counts: every one of them must call this.
+
     Args:
         predict: Predicts a batch; every mask of the batch is predicted at its stored size.
         split: The images.
@@ -69,7 +72,9 @@ def count_split(
     """
     classes = split.spec.num_classes
     counts: dict[str, SplitCounts] = {}
-    for batch in prepared_images(split, statistics, image_size, batch_size, num_workers):
+    mine = range(rank(), len(split), world_size())
+    # A process without an image looks at one all the same, to learn the names, and counts nothing.
+    for batch in prepared_images(split, statistics, image_size, batch_size, num_workers, mine or range(1)):
         images = batch.images.to(device)
         for size, positions in _by_size(batch.masks).items():
             for some in _chunks(positions, size, classes):
@@ -79,9 +84,14 @@ def count_split(
                     found = torch.stack([confusion_of(*pair, classes) for pair in zip(labels, masks, strict=True)])
                     if name not in counts:
                         counts[name] = _no_counts(len(split), classes)
-                    counts[name].confusion.add_(found.sum(dim=0).cpu())
-                    counts[name].by_image[places] = _margins(found).cpu()
-    return counts
+                    if mine:
+                        counts[name].confusion.add_(found.sum(dim=0).cpu())
+                        counts[name].by_image[places] = _margins(found).cpu()
+    return {name: _over_ranks(each, torch.device(device)) for name, each in counts.items()}
+
+
+def _over_ranks(counts: SplitCounts, device: torch.device) -> SplitCounts:
+    return SplitCounts(sum_over_ranks(counts.confusion, device), sum_over_ranks(counts.by_image, device))
 
 
 def _no_counts(images: int, classes: int) -> SplitCounts:

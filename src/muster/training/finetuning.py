@@ -126,7 +126,8 @@ def fit_members(
         reload: Gives source models by name, for the fits that only choose a rate.
 
     Returns:
-        Whether this process is the one that evaluates and writes.
+        Whether this process is the one that writes. The others must take part in :func:`build_ensemble` and
+        :func:`evaluate`.
     """
     description = {
         "settings": asdict(module.settings),

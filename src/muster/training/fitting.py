@@ -98,7 +98,7 @@ class ChannelsLast(Callback):
         pl_module.to(memory_format=torch.channels_last)
 
 
-def fit_alone(
+def fit_small(
     module: pl.LightningModule,
     data: pl.LightningDataModule,
     folder: Path,
@@ -106,13 +106,13 @@ def fit_alone(
     steps: int,
     loggers: Sequence[Logger] = (),
 ) -> None:
-    """Train something small in this process on one device, from the checkpoint in ``folder`` if there is one.
+    """Train something small in single precision, from the checkpoint in ``folder`` if there is one.
 
     Args:
         module: What to train.
         data: What to train it on.
         folder: Where checkpoints go.
-        hardware: Says which kind of device.
+        hardware: Says which devices, and how many share the fit.
         steps: When to end. There are about ten checkpoints.
         loggers: Of the caller.
 
@@ -126,11 +126,14 @@ def fit_alone(
     keep = ModelCheckpoint(folder, Path(CHECKPOINT).stem, every_n_train_steps=every, enable_version_counter=False)
     trainer = pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
-        devices=1,
+        devices=hardware.resolved_devices(),
+        num_nodes=node_count(),
+        strategy="ddp" if hardware.processes() > 1 else "auto",
         precision="32-true",
         max_steps=steps,
         max_epochs=-1,
         limit_val_batches=0,
+        use_distributed_sampler=False,  # the loader gives each process its share
         log_every_n_steps=1,
         callbacks=[keep],
         plugins=[WholeCheckpoints()],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from muster.data import Split, prepared_images
 from muster.probe import read_corners
+from muster.probe.ranks import from_rank_zero, rank, sum_over_ranks, world_size
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training.ensemble import Ensemble, EnsembleHead
 from muster.training.head_training import distance_from_mean
@@ -31,7 +32,8 @@ def learn_head(
 
     The members look at every image once, whole. Then the cross-entropy of the ensemble's prediction at seeded pixels,
     with a small penalty on leaving the plain mean, is minimised over the head alone. That takes seconds and loses
-    nothing, as the head never sees a pixel's surroundings.
+    nothing, as the head never sees a pixel's surroundings. The processes of a distributed run share the images, and end
+    with the same head: every one of them must call this.
 
     Args:
         ensemble: Its head is changed.
@@ -59,12 +61,14 @@ def learn_head(
         after = float(_loss(head, readings, labels))
     if not after <= before:  # a line search that went astray: the plain mean stays
         head.load_state_dict(start)
-        return before, before
+        after = before
+    for values in head.parameters():  # equal already, unless the processors differ
+        values.data.copy_(from_rank_zero(values.detach().cpu(), torch.device(device)))
     return before, after
 
 
 class _Reading(NamedTuple):
-    """What one member says at the sampled pixels.
+    """Predictions of one member at the sampled pixels.
 
     Attributes:
         cells: float32 ``[4, c, p]``: its scores in the four cells around each pixel.
@@ -102,21 +106,42 @@ def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tenso
 def _collect(
     ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int, pixels_per_image: int
 ) -> tuple[list[_Reading], Tensor]:
-    """One pass over the images: what each member says at the sampled pixels, and their labels ``[p]``."""
-    parts: list[list[_Reading]] = [[] for _ in ensemble.names]
-    labels = []
-    for batch in prepared_images(train, ensemble.statistics, ensemble.image_size, batch_size):
+    """One pass over the images: predictions of each member at the sampled pixels, and the labels ``[p]`` there."""
+    places, labels = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
+    classes = len(ensemble.classes)
+    parts = [[_Reading(torch.zeros(4, classes, 0), torch.zeros(4, 0))] for _ in ensemble.names]
+    mine = range(rank(), len(train), world_size())
+    for batch in prepared_images(train, ensemble.statistics, ensemble.image_size, batch_size, indices=mine):
         maps = ensemble.member_maps(batch.images.to(device))
         for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
             rows, columns = draw_labelled_pixels(mask, pixels_per_image, seed, index)
             labels.append(mask[rows, columns].long())
+            places.append(index * pixels_per_image + torch.arange(len(rows)))
             rows, columns, size = rows.to(device), columns.to(device), (mask.shape[0], mask.shape[1])
             for member, scores in enumerate(maps):
                 four, across, down = read_corners(scores[place], rows, columns, size)
                 shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
                 parts[member].append(_Reading(torch.stack(four), torch.stack(shares)))
-    readings = [
-        _Reading(torch.cat([part.cells for part in each], dim=2), torch.cat([part.shares for part in each], dim=1))
-        for each in parts
-    ]
-    return readings, torch.cat(labels).to(device)
+    joined = [_Reading(*(torch.cat([each.to(device) for each in values], dim=-1) for values in zip(*part, strict=True)))
+              for part in parts]  # fmt: skip
+    every = _EveryPixel(torch.cat(places), len(train) * pixels_per_image, torch.device(device))
+    # A label is one more than the class, and 0 where no process has drawn a pixel.
+    found = every.of(torch.cat(labels) + 1)
+    drawn = (found > 0).nonzero()[:, 0]
+    readings = [_Reading(every.of(part.cells)[..., drawn], every.of(part.shares)[..., drawn]) for part in joined]
+    return readings, found[drawn] - 1
+
+
+class _EveryPixel:
+    """Puts together what each process has of the pixels, in the order in which a single process draws them."""
+
+    def __init__(self, places: Tensor, total: int, device: torch.device) -> None:
+        self.places, self.total, self.device = places, total, device
+
+    def of(self, values: Tensor) -> Tensor:
+        """Values ``[..., p]`` of this process's pixels in, those of all pixels out."""
+        if world_size() == 1:
+            return values.to(self.device)
+        whole = torch.zeros(*values.shape[:-1], self.total, dtype=values.dtype)
+        whole[..., self.places] = values.cpu()
+        return sum_over_ranks(whole, self.device).to(self.device)

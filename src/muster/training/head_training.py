@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import VOID, PreparedSplit, Split
 from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
+from muster.probe.ranks import sum_over_ranks, world_size
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
-from muster.training.fitting import fit_alone
+from muster.training.fitting import fit_small
 from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
 from muster.training.results import LEARNED_HEAD
@@ -63,14 +64,18 @@ class HeadTraining(pl.LightningModule):
         self._scores = _FrozenScores(ensemble)  # no module, so that Lightning neither moves nor saves the members
 
     def training_step(self, batch: list[_Item]) -> Tensor:
-        """Cross-entropy of the ensemble at all labelled pixels of some images, and the penalty."""
+        """Cross-entropy of the ensemble at all labelled pixels of some images, and the penalty.
+
+        A distributed fit averages gradients over its processes, so each divides by the mean of their pixels.
+        """
         total = torch.zeros((), device=self.device)
         for index, image, mask in batch:
             total = total + head_loss(self.head, self._scores(index, image), mask.to(self.device))
-        labelled = sum(int((mask != VOID).sum()) for _, _, mask in batch)
-        loss = total / max(1, labelled)
+        labelled = torch.tensor(sum(int((mask != VOID).sum()) for _, _, mask in batch))
+        everywhere = sum_over_ranks(labelled, self.device).item() / world_size()
+        loss = total / max(1 / world_size(), everywhere)
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
-            self._record(float(loss.detach()))
+            self._record(sum_over_ranks(loss.detach().cpu(), self.device).item() / world_size())
         return loss + self.settings.penalty * distance_from_mean(self.head)
 
     def _record(self, loss: float) -> None:
@@ -139,8 +144,8 @@ def fit_head(
 ) -> list[dict[str, float]]:
     """Fine-tune the head of an ensemble; taken up again if it was interrupted.
 
-    One process does it on one device, whatever the members' fit had: there are a few dozen parameters, and the members
-    look at each image once, as long as their scores fit into memory.
+    The processes of a distributed run share the images of each step. The members look at each image once, as long as
+    their scores fit into memory.
 
     Args:
         ensemble: Its head is changed.
@@ -169,7 +174,7 @@ def fit_head(
     keep_checkpoint_of(folder, to_builtin_types(description))
     module = HeadTraining(ensemble, settings, steps_before)
     data = _HeadData(PreparedSplit(train, ensemble.statistics, ensemble.image_size), settings, seed)
-    fit_alone(module, data, folder, hardware, settings.steps, loggers)
+    fit_small(module, data, folder, hardware, settings.steps, loggers)
     ensemble.to(hardware.resolved_device()).eval()  # the head was in training mode
     return module.history
 
@@ -183,7 +188,7 @@ def _digest(members: nn.Module) -> str:
 
 
 class _FrozenScores:
-    """What the members say of an image, kept as long as there is room."""
+    """Scores of the members for an image, kept as long as there is room."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
@@ -215,7 +220,8 @@ class _HeadData(pl.LightningDataModule):
         """The steps that are left."""
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
-        sampler = _WholeImages(self.count, self.settings, self.seed, trainer.global_step)
+        share = slice(trainer.global_rank, None, trainer.world_size)
+        sampler = _WholeImages(self.count, self.settings, self.seed, trainer.global_step, share)
         return DataLoader(self.images, batch_sampler=sampler, collate_fn=_as_they_are)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(self, batch: list[_Item], device: torch.device, dataloader_idx: int) -> list[_Item]:  # noqa: ARG002
@@ -246,10 +252,10 @@ class _Kept(Dataset[_Item]):
 
 
 class _WholeImages(Sampler[list[int]]):
-    """Places of the images of each step that is left."""
+    """Places of this process's images of each step that is left; a step may have none."""
 
-    def __init__(self, count: int, settings: HeadSettings, seed: int, start: int) -> None:
-        self.count, self.settings, self.seed, self.start = count, settings, seed, start
+    def __init__(self, count: int, settings: HeadSettings, seed: int, start: int, share: slice) -> None:
+        self.count, self.settings, self.seed, self.start, self.share = count, settings, seed, start, share
 
     def __len__(self) -> int:
         return self.settings.steps  # Lightning counts the steps before an interruption in
@@ -257,7 +263,7 @@ class _WholeImages(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         batch = self.settings.batch_size
         for step in range(self.start, self.settings.steps):
-            yield [self._place(number) for number in range(step * batch, (step + 1) * batch)]
+            yield [self._place(number) for number in range(step * batch, (step + 1) * batch)[self.share]]
 
     def _place(self, number: int) -> int:
         epoch, position = divmod(number, self.count)

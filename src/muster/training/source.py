@@ -148,8 +148,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
-    if trainer.is_global_zero:
-        _finish(job, dataset, seen, data, module, clock.seconds)
+    _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero)
 
 
 def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
@@ -179,23 +178,28 @@ def _finish(
     data: FitData,
     module: EnsembleTraining,
     seconds: float,
+    writes: bool,
 ) -> None:
-    """Evaluate a trained member, write its folder, and delete what was kept for going on."""
+    """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, Segmenter)
     device = job.hardware.resolved_device()
     model.to(device).eval()
     statistics, size = data.statistics, data.image_size
-    confusions = confusion_matrices(
-        model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
-    )
+    with job.hardware.autocast():
+        confusions = confusion_matrices(
+            model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+        )
+        if not writes:
+            return
+        images = job.settings.sample_images
+        sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
-    sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, job.settings.sample_images)
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
-    images = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
-    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", images)
+    record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
+    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", record)
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
     shutil.rmtree(job.work)
 

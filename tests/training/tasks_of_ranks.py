@@ -1,0 +1,69 @@
+"""What each of some processes on the CPU computes together with the others, for the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+
+from muster.data import ChannelStatistics
+from muster.models import build_model
+from muster.study.reached import _evaluate_all
+from muster.training.ensemble import Ensemble
+from muster.training.evaluation import count_split
+from muster.training.finetuning import TargetData
+from muster.training.hardware import Hardware
+from muster.training.head import _collect, learn_head
+from muster.training.head_training import fit_head
+from muster.training.modules import EnsembleTraining
+from muster.training.settings import HeadSettings, TrainingSettings
+from tests.helpers import make_target
+
+STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
+
+
+def make_ensemble() -> Ensemble:
+    models = [build_model("small_fpn", 3, seed=seed) for seed in range(2)]
+    return Ensemble("ab", models, ("ground", "wall", "sky"), STATISTICS, 64).eval()
+
+
+def compute(folder: Path) -> dict[str, torch.Tensor]:
+    """Counts over five images and over one; all pairs of a study; the head by L-BFGS; the head step by step."""
+    pl._logger.setLevel("ERROR")
+    target, ensemble, found = make_target(5, void=("02",)), make_ensemble(), {}
+    for images in (5, 1):
+        split = target.train.subset(images, 0)
+        counts = count_split(
+            lambda batch, size: {"a": ensemble(batch, size).argmax(dim=1)}, split, STATISTICS, 64, batch_size=2
+        )
+        found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
+    module = EnsembleTraining(TrainingSettings(), 3, "abc", [build_model("small_fpn", 3, seed=s) for s in range(3)])
+    tuned = TargetData(target, target.train, STATISTICS, 64)
+    singles, pairs = _evaluate_all(module.eval(), "abc", 2, tuned, Hardware("cpu"))
+    found["study"] = torch.tensor([*singles.values(), *pairs.values()])
+    readings, found["labels"] = _collect(ensemble, target.train, 0, "cpu", 16, 20)
+    found |= {f"cells of {name}": reading.cells for name, reading in zip("ab", readings, strict=True)}
+    found["losses"] = torch.tensor(learn_head(ensemble, target.train, seed=0))
+    found["lbfgs"] = torch.stack([ensemble.head.weights, ensemble.head.biases]).detach()
+    stepped, settings = make_ensemble(), HeadSettings(optimizer="sgd", steps=3, batch_size=3, learning_rate=0.1)
+    hardware = Hardware("cpu", devices=int(os.environ.get("WORLD_SIZE", "1")))
+    history = fit_head(stepped, target.train, settings, 0, folder, hardware)
+    found["curve"] = torch.tensor([point["loss/learned head"] for point in history])
+    found["sgd"] = torch.stack([stepped.head.weights, stepped.head.biases]).detach()
+    return found
+
+
+def one_of(rank: int, processes: int, port: int, folder: Path) -> None:
+    """Be one of the processes, and write down what it found."""
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
+                 "GROUP_WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "GROUP_RANK": 0,
+                 "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
+    os.environ |= {name: str(value) for name, value in variables.items()}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    torch.save(compute(folder / "work"), folder / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
