@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import build_parser
 from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble

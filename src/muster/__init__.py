@@ -23,7 +23,7 @@ except PackageNotFoundError:  # read from a source tree that was never installed
 
 _HOMES = {
     "Selection": "muster.selection.record",
-    "load_ensemble": "muster.tasks",
+    "load_ensemble": "muster.training",
     "select": "muster.selection.run",
 }
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import run
 from muster.commands.console import make_console
 from muster.commands.finetune import finetune

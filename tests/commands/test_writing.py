@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import run
 from muster.data import open_dataset
 from muster.errors import OutputError, PoolError, SelectionError

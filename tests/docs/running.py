@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.__main__ import main as benchmarks
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import build_parser, run
 from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import run
 from muster.commands.finetune import finetune
 from muster.commands.select import select_ensemble

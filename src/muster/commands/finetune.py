@@ -44,6 +44,7 @@ from muster.training.finetuning import (
     build_ensemble,
     evaluate,
     finetuned_pictures,
+    first_checkpoint,
     fit_members,
     forget_checkpoint,
     load_members,
@@ -293,7 +294,8 @@ def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
     """The callback that chooses members at the start of the fit, if they are not chosen yet."""
     if plan.choose is None:
         return []
-    options = {**plan.options, "data_root": plan.data_root}
+    checkpoint = first_checkpoint(folder, plan.module.settings)
+    options = {**plan.options, "data_root": plan.data_root, "checkpoint": checkpoint}
     return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **options)]
 
 

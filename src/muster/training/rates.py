@@ -96,7 +96,7 @@ def choose_rates(
     for number, rate in enumerate(settings.learning_rates):
         with_rate = _with_rate(settings, rate)
         module = make_module(with_rate, names)
-        folder = trials.folder / f"rate-{rate!r}"
+        folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, plain(described))
         data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
@@ -108,6 +108,11 @@ def choose_rates(
     begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
     chosen = {name: _best(name, values) for name, values in reached.items()}
     return RateChoice(chosen, reached, len(held)), names
+
+
+def trial_folder(parent: Path, rate: float) -> Path:
+    """Where the fit that tries a rate keeps its checkpoint."""
+    return parent / f"rate-{rate!r}"
 
 
 def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
