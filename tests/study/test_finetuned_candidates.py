@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from muster.commands.cli import run
+from muster.commands.study import study
 from muster.data import Dataset, prepare_image
 from muster.errors import ConfigError
 from muster.metrics import kendall, pearson, weighted_kendall
@@ -20,7 +21,6 @@ from muster.pool import Pool
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.study import reached
-from muster.study.__main__ import study
 from muster.study.reached import RANDOM, SCRATCH, StudyResult, run_study
 from muster.training.finetuning import WORK
 from muster.training.fitting import Hardware

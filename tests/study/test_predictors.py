@@ -1,4 +1,4 @@
-"""Scoring the ensembles of a study again, with every predictor: `python -m muster.study.predictors`."""
+"""Scoring the ensembles of a study again, with every predictor: `muster study predictors`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from muster.commands.cli import run
+from muster.commands.study_predictors import compare
 from muster.data import channel_statistics, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, eep, linear_probe
@@ -26,7 +27,6 @@ from muster.study.predictors import (
     Agreement,
     ProbeOptions,
     TargetResult,
-    compare,
     compare_predictors,
     predictors_as_markdown,
 )
@@ -201,7 +201,7 @@ def test_wrong_tables_are_errors(
 
 def test_missing_and_unreadable_tables_are_errors(pool: Path, target: str, tmp_path: Path) -> None:
     for wanted in (tmp_path, tmp_path / "others.csv"):
-        with pytest.raises(ConfigError, match=r"csv does not exist. It is what python -m muster.study writes"):
+        with pytest.raises(ConfigError, match=r"csv does not exist. It is what muster study writes"):
             open_reached(StudiedTarget(target, pool, wanted))
     (tmp_path / "ensembles.csv").write_text("")
     with pytest.raises(ConfigError, match=r"ensembles\.csv cannot be read as a table"):
@@ -292,7 +292,7 @@ def test_interrupting_keeps_what_is_finished(
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr("muster.study.predictors.compare_predictors", interrupted)
+    monkeypatch.setattr("muster.commands.study_predictors.compare_predictors", interrupted)
     last = 2
     assert compare(targets, tmp_path, OPTIONS) == 130
     assert "Stopped" in capsys.readouterr().out

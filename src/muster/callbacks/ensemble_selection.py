@@ -105,7 +105,7 @@ class EnsembleSelection(pl.Callback):
             _require_no_checkpoint(trainer)
             self.record = self._choose(trainer, pool)
             # A checkpoint that is loaded all the same belongs to other members; torch would only name other weights.
-            self._refusal = pl_module.register_load_state_dict_pre_hook(_refuse_checkpoint)
+            self._refusal = pl_module.register_load_state_dict_pre_hook(_refuse_checkpoint)  # type: ignore[no-untyped-call]
         names = with_baseline(self.record) if self.baseline else self.record.members
         module.set_members(names, load_members(pool, names))
 

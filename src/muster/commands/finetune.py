@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,12 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
+from muster.callbacks import EnsembleSelection
 from muster.commands.console import make_console
 from muster.commands.finetuning_summary import predict_command, print_finetuning
-from muster.commands.predict import predict_folder, predictions_folder
+from muster.commands.newest import FINETUNINGS, newest_selection
+from muster.commands.predict import IDLE_HARDWARE, predict_with
+from muster.commands.selection_summary import finetune_command
 from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
@@ -33,13 +35,12 @@ from muster.report import (
     write_finetuning_report,
     write_selection_report,
 )
-from muster.selection.record import RECORD, Selection
+from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import TrainImages, resolve_train_images, usual_image_size
 from muster.tracking import LoggerKind, close_loggers, log_tables, make_logger
 from muster.training.clock import Clock
 from muster.training.finetuning import (
-    ENSEMBLE,
     TargetData,
     build_ensemble,
     evaluate,
@@ -58,8 +59,6 @@ from muster.training.fitting import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
-SELECTIONS = Path("runs") / "selections"
-FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
 PICTURES = "pictures.png"
 
@@ -68,12 +67,9 @@ ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
 
 OTHER_THAN_PREDICTION = (
     *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
-    *("hardware.devices", "hardware.precision", "hardware.num_workers"),
+    *IDLE_HARDWARE,
 )
 """Options that have nothing to do with prediction."""
-
-ChooseMembers = Callable[..., Callback]
-"""Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
 
 
 def finetune(
@@ -92,7 +88,6 @@ def finetune(
     logger: LoggerKind = "csv",
     predict: Path | None = None,
     ensemble: Path | None = None,
-    choose: ChooseMembers | None = None,
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -122,7 +117,6 @@ def finetune(
         logger: Where training curves go besides history.csv: csv, or wandb as well.
         predict: Only predict the images of this folder.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
-        choose: Makes the callback that chooses members.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -134,15 +128,8 @@ def finetune(
     """
     console = make_console(quiet=only_helps())
     if predict is not None:
-        if only_helps():
-            return 0  # one process predicts
         asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
-        fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
-        folder = output or predictions_folder(fitted, predict)
-        device = hardware.resolved_device()
-        resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
-        ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
-        return predict_folder(predict, fitted, folder, device, console, ran)
+        return predict_with(predict, ensemble, output, hardware, configuration, OTHER_THAN_PREDICTION)
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
     if target is not None and pool is None and selection is None:
@@ -152,11 +139,11 @@ def finetune(
         )
     if selection is not None or target is None or pool is None:
         asked.require_effect(ONLY_TO_CHOOSE, "on a selection that is made already: give --pool and --target to choose")
-        chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
+        chosen = selection or newest_selection()
         console.print(f"Selection: {chosen}")
         plan = _chosen_before(chosen, pool, target, training, data_root)
     else:
-        plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
+        plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size)
         plan.options.update(size=size, metric=metric)
         chosen = None
     folder = output or FINETUNINGS / plan.name
@@ -166,7 +153,7 @@ def finetune(
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
     require_fittable(plan.module, plan.target, hardware)
-    resolved = {"output": folder, "selection": chosen, **hardware.resolved_options()}
+    resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
@@ -199,8 +186,7 @@ class _Plan:
         target: What to fine-tune on.
         module: With its members, or to be given some by the callback.
         chosen: The selection, if it was made before.
-        choose: Makes the callback otherwise.
-        options: For that callback.
+        options: For the callback that chooses otherwise.
         data_root: Likewise; where the target is looked for, which the result does not depend on.
     """
 
@@ -209,7 +195,6 @@ class _Plan:
     target: TargetData
     module: EnsembleTraining
     chosen: Selection | None = None
-    choose: ChooseMembers | None = None
     options: dict[str, Any] = field(default_factory=dict)
     data_root: Path | None = None
 
@@ -234,7 +219,6 @@ def _chosen_at_start(
     training: TrainingSettings,
     train_images: TrainImages,
     image_size: int | None,
-    choose: ChooseMembers | None,
 ) -> _Plan:
     """The data are what the selection at the start of the fit will see, and it is told so."""
     dataset = open_dataset(reference, data_root)
@@ -245,7 +229,7 @@ def _chosen_at_start(
     options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
-    return _Plan(name, pool, target, module, choose=choose, options=options, data_root=data_root)
+    return _Plan(name, pool, target, module, options=options, data_root=data_root)
 
 
 def _run(
@@ -292,11 +276,11 @@ def _depends_on(plan: _Plan) -> dict[str, Any]:
 
 def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
     """The callback that chooses members at the start of the fit, if they are not chosen yet."""
-    if plan.choose is None:
+    if plan.chosen is not None:
         return []
     checkpoint = first_checkpoint(folder, plan.module.settings)
     options = {**plan.options, "data_root": plan.data_root, "checkpoint": checkpoint}
-    return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **options)]
+    return [EnsembleSelection(plan.pool, plan.target.dataset, folder / SELECTION, **options)]
 
 
 def _conclude(
@@ -320,7 +304,8 @@ def _conclude(
     pictures = finetuned_pictures(ensemble, plan.target, hardware)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
-        write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")
+        report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
+        write_selection_report(selection, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     with atomic_write(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
@@ -331,12 +316,3 @@ def _conclude(
     log_tables(loggers, tables, pictures, result.classes)
     forget_checkpoint(folder)
     return result
-
-
-def _newest(parent: Path, marker: str, what: str, script: str) -> Path:
-    """The folder below ``parent`` whose marker file was written last."""
-    # A leading dot is what an interrupted write leaves behind.
-    found = sorted(parent.glob(f"[!.]*/{marker}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ConfigError(f"There is no {what} below {parent} yet. Run {script} first, or say which to take.")
-    return parent / found[-1].relative_to(parent).parts[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.program import to_type
 from muster.pool import Pool
 from muster.report.candidate_subset import listed_label, lists_all
 from muster.report.diagnostics import SEARCH_INTERRUPTED, no_better_than_guessing
@@ -57,7 +58,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels.")
     elif selection.interrupted:
         console.print(f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}")
-    console.print(f"Predicted IoU by class ({selection.predictor} predictor): " + _classes(selection) + "\n")
+    console.print(f"Predicted IoU by class ({_predictor(selection)}): " + _classes(selection) + "\n")
     if selection.bootstrap_confidence is not None:
         console.print(selection.bootstrap_confidence.summary + "\n")
     if selection.sizes:
@@ -81,7 +82,7 @@ def _print_comparisons(selection: Selection, console: Console) -> None:
     console.print(_choices_table(selection))
     if selection.single_scores:
         console.print(
-            f"\nEvery member alone, LEEP by the {selection.predictor} predictor (larger is better; costs are shown "
+            f"\nEvery member alone, LEEP by {_predictor(selection, 'the ')} (larger is better; costs are shown "
             "negated):",
         )
         for table in _single_scores_tables(selection):
@@ -106,7 +107,7 @@ def _heading(selection: Selection, claims: bool) -> str:
 
 def finetune_command(folder: Path) -> str:
     """What to type next."""
-    return f"python finetune.py --selection {shlex.quote(str(folder))}"
+    return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}"
 
 
 def _probe_line(selection: Selection, chosen_size: bool) -> str:
@@ -197,8 +198,13 @@ def _choices_table(selection: Selection) -> Table:
     table = _table("metric", "members")
     for metric, names in selection.choices.items():
         table.add_row(metric_label(metric), ", ".join(names))
-    table.add_row(f"LEEP, single (B1, {selection.predictor} predictor)", selection.single_best)
+    table.add_row(f"LEEP, single (B1, {_predictor(selection)})", selection.single_best)
     return table
+
+
+def _predictor(selection: Selection, article: str = "") -> str:
+    """The predictor as sentences call it."""
+    return f"{article}linear probe" if selection.predictor == "linear_probe" else "EEP"
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
+from muster.commands.program import to_type
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
@@ -108,7 +109,7 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
-    console.print(f"Next: python select.py --pool {shlex.quote(str(output))} --target ...")
+    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(output))} --target ...")
     return 0
 
 

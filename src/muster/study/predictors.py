@@ -1,4 +1,4 @@
-"""``python -m muster.study.predictors``: how well predictors agree with what ensembles reached.
+"""How well predictors agree with what ensembles reached.
 
 A predictor turns a member into a classifier of the target's classes (see :mod:`muster.selection.predictors`). Here each
 is put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
@@ -10,24 +10,17 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
-from rich.console import Console
 from torch import Tensor
 
-from muster.commands.cli import run
-from muster.commands.console import make_console
 from muster.data import cached, channel_statistics
 from muster.errors import ConfigError, SelectionError, UnfitMemberError
-from muster.execution.progress import QUIET_SECONDS
-from muster.files import atomic_write
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -39,7 +32,6 @@ from muster.metrics import (
     pearson,
     weighted_kendall,
 )
-from muster.outputs import COMPARISON, Inputs, claimed
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set, member_reading
 from muster.scoring import Ranking, score_ensembles
@@ -47,9 +39,7 @@ from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.metric_inputs import member_inputs, target_inputs
 from muster.selection.run import TrainImages, resolve_device, resolve_train_images, usual_image_size
 from muster.study.markdown import markdown_table
-from muster.study.studied import Reached, StudiedTarget, open_reached
-
-TABLE, PAGE = "predictors.csv", "predictors.md"
+from muster.study.studied import Reached
 
 Predict: TypeAlias = Callable[[Mapping[str, Any], int], Tensor]
 """From ``probs``, ``features``, ``labels`` and ``groups`` of a member, and the number of classes, to predictions."""
@@ -324,84 +314,3 @@ def _average_as_markdown(results: Sequence[TargetResult]) -> list[str]:
         "",
         *markdown_table(["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS)], rows),
     ]
-
-
-def compare(
-    targets: tuple[StudiedTarget, ...],
-    output: Path,
-    probe: ProbeOptions = ProbeOptions(),
-    data_root: Path | None = None,
-    configuration: str = "",
-) -> int:
-    """Compare what predictors say of ensembles with what these reached.
-
-    Nothing is trained: members look at the targets once more, and the results come from studies. After each target the
-    tables of all targets so far are written.
-
-    Args:
-        targets: What was studied.
-        output: Folder of the comparison: predictors.csv, predictors.md.
-        probe: How members look at a target.
-        data_root: Folder below which targets are looked for.
-        configuration: The resolved configuration, saved as config.yaml.
-
-    Returns:
-        0; 130 if Ctrl-C came after the first target.
-    """
-    if not targets:
-        raise ConfigError("targets: expected at least one.")
-    resolve_device(probe.device)
-    opened = [open_reached(studied, data_root) for studied in targets]
-    inputs: dict[str, Path | str | None] = {"--data_root": data_root}
-    for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
-        own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
-        inputs |= {f"targets[{place}].{name}": path for name, path in own.items()}
-    with claimed(output, COMPARISON, inputs):
-        return _compare(opened, output, probe, configuration)
-
-
-def _compare(opened: Sequence[Reached], output: Path, probe: ProbeOptions, configuration: str) -> int:
-    console, results = make_console(), list[TargetResult]()
-    for place, studied in enumerate(opened):
-        name, begin = studied.dataset.spec.name, time.monotonic()
-        try:
-            with _progress(console, f"{name} ({place + 1} of {len(opened)})") as progress:
-                results.append(compare_predictors(studied, probe, progress))
-        except KeyboardInterrupt:
-            if not results:
-                raise
-            console.print(f"\nStopped. {output} has the targets before {name}.")
-            return 130
-        _write(output, results, configuration)
-        console.print(f"{name}: {time.monotonic() - begin:.0f} s")
-    console.print(predictors_as_markdown(results))
-    return 0
-
-
-@contextmanager
-def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]]:
-    """A line that is redrawn on a terminal, and now and then a new one anywhere else."""
-    told = time.monotonic()
-
-    def say(what: str) -> None:
-        nonlocal told
-        status.update(f"{headline}: {what}")
-        if not console.is_terminal and time.monotonic() - told > QUIET_SECONDS:
-            told = time.monotonic()
-            console.print(f"{headline}: {what}")
-
-    with console.status(headline) as status:
-        yield say
-
-
-def _write(output: Path, results: Sequence[TargetResult], configuration: str) -> None:
-    table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
-    with atomic_write(output / TABLE) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
-    for name, content in (("config.yaml", configuration), (PAGE, predictors_as_markdown(results))):
-        with atomic_write(output / name) as partial:
-            partial.write_text(content, "utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(run(compare, "python -m muster.study.predictors"))

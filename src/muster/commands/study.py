@@ -1,12 +1,10 @@
-"""``python -m muster.study``: what the choices of each metric reached."""
+"""The command ``muster study``: what the choices of each metric reached."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
-from muster.commands.cli import run
 from muster.commands.console import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX
@@ -84,7 +82,3 @@ def study(
                 partial.write_text(content, "utf-8")
     console.print(text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(study, "python -m muster.study"))
