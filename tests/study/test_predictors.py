@@ -22,10 +22,10 @@ from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set
 from muster.selection import Selection
 from muster.selection.run import select
+from muster.selection.settings import ProbeSettings
 from muster.study.predictors import (
     PREDICTORS,
     Agreement,
-    ProbeOptions,
     TargetResult,
     compare_predictors,
     predictors_as_markdown,
@@ -34,7 +34,7 @@ from muster.study.studied import StudiedTarget, open_reached
 from tests.helpers import make_member, make_pool, make_target
 
 IMAGES, PIXELS = 6, 80
-OPTIONS = ProbeOptions(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
+OPTIONS = ProbeSettings(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
 REACHED = [0.31, 0.35, 0.30, 0.42, 0.37, 0.33]
 ROWS = list(combinations("abcd", 2))
 
@@ -224,8 +224,8 @@ def test_members_that_cannot_be_scored_are_named(target: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["train_images", "pixels_per_image", "image_size", "batch_size", "seed"])
 def test_options_out_of_range_are_errors(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"probe\.{name}: expected at least [01], but got -1"):
-        ProbeOptions(**{name: -1})
-    assert ProbeOptions(train_images=None).train_images is None
+        ProbeSettings(**{name: -1})
+    assert ProbeSettings(train_images=None).train_images is None
 
 
 def test_the_command(pool: Path, target: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,4 +318,4 @@ def test_the_committed_configuration_is_complete() -> None:
         "worlds/harbour_drive",
     ]
     assert all(set(each) == set(StudiedTarget.__dataclass_fields__) for each in content["targets"])
-    assert ProbeOptions(**content["probe"]) == ProbeOptions()
+    assert ProbeSettings(**content["probe"]) == ProbeSettings()

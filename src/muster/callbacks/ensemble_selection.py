@@ -5,8 +5,9 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,8 +18,10 @@ from muster.errors import SelectionError
 from muster.models import Segmenter
 from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
+from muster.selection.member_scoring import Progress
 from muster.selection.record import SelectionRecord, require_replaceable
-from muster.selection.run import SelectOptions, select
+from muster.selection.run import select
+from muster.selection.settings import SelectionSettings
 from muster.training.finetuning import load_members, with_baseline
 
 
@@ -51,9 +54,12 @@ class EnsembleSelection(pl.Callback):
         pool: Pool | Path | str,
         target: Dataset | str,
         folder: Path | str,
+        settings: SelectionSettings | None = None,
+        *,
         baseline: bool = False,
         checkpoint: Path | str | None = None,
-        **options: Unpack[SelectOptions],
+        progress: Progress | None = None,
+        **options: Any,
     ) -> None:
         """Say what to choose from, and for what.
 
@@ -61,16 +67,20 @@ class EnsembleSelection(pl.Callback):
             pool: A pool, or its folder.
             target: The dataset, or what :func:`muster.data.open_dataset` opens.
             folder: A folder of its own for the selection; rank zero writes it.
+            settings: How to choose, as :func:`muster.select` takes it; its device ``"auto"`` is the Trainer's.
             baseline: Also hand over the single best member by LEEP (B1), to be fine-tuned likewise for comparison.
             checkpoint: What the fit resumes from. If there is no such file yet, the fit is a new one.
-            options: Options of :func:`muster.select`; the device is the Trainer's unless one is named.
+            progress: Told how far the choice is.
+            options: Single options by name, in place of those in ``settings``.
 
         Raises:
+            ConfigError: If an option is none, or out of range.
             SelectionError: If the folder holds something that is no selection, or lies in the pool or the target.
         """
         super().__init__()
-        self.pool, self.target, self.folder, self.options = pool, target, Path(folder), options
-        self.baseline = baseline
+        self.pool, self.target, self.folder = pool, target, Path(folder)
+        self.settings = (settings or SelectionSettings()).having(options)
+        self.baseline, self.progress = baseline, progress
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.record: SelectionRecord | None = None
         self._promised: Path | None = None
@@ -110,12 +120,12 @@ class EnsembleSelection(pl.Callback):
         module.set_members(names, load_members(pool, names))
 
     def _choose(self, trainer: pl.Trainer, pool: Pool) -> SelectionRecord:
-        options = SelectOptions(device=trainer.strategy.root_device)
-        options.update(self.options)
+        given = self.settings
+        settings = replace(given, device=str(trainer.strategy.root_device)) if given.device == "auto" else given
         # Locked before hours go into it, by the one process that writes.
         locks = held(self.folder, SELECTION, SelectionError) if trainer.is_global_zero else nullcontext()
         with locks:
-            selection = select(pool, self.target, **options)
+            selection = select(pool, self.target, settings, progress=self.progress)
             if trainer.is_global_zero:
                 selection.save(self.folder)
         return selection

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from io import TextIOWrapper
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 
 from muster.commands.console import our_warnings, print_error
 from muster.commands.program import started_as
+from muster.commands.spread import spread_parameters
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.outputs import cause_of
@@ -64,7 +66,10 @@ def build_parser(
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help=f"YAML file with options; those after it win.{instead}")
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, ASKED})
+    spread = spread_parameters(function)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, ASKED, *spread})
+    for settings in spread.values():
+        parser.add_class_arguments(settings, as_group=False, fail_untyped=True, instantiate=False)
     return parser
 
 
@@ -144,6 +149,8 @@ def _read(function: Callable[..., int], prog: str, default_config: Path | None, 
     configuration = parser.dump(parsed, skip_unset=False)
     values = parser.instantiate(parsed).as_dict()
     values.pop("config", None)
+    for name, settings in spread_parameters(function).items():
+        values[name] = settings(**{field.name: values.pop(field.name) for field in fields(settings)})
     asked = {ASKED: line.asked(options)} if ASKED in function.__annotations__ else {}
     return {name: values[name] for name in values if not name.startswith("__")} | {
         CONFIGURATION: configuration,

@@ -18,7 +18,8 @@ from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
 from muster.errors import ConfigError, DatasetError
 from muster.files import as_file_name, atomic_write
-from muster.outputs import PREDICTIONS, claimed, only_helps
+from muster.launch import only_helps
+from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
 from muster.training.ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
@@ -66,6 +67,7 @@ def predict_with(
     hardware: Hardware,
     configuration: str,
     idle: Collection[str],
+    option: str = "--images",
 ) -> int:
     """Find out what was not said, and predict; see :func:`predict`.
 
@@ -76,6 +78,7 @@ def predict_with(
         hardware: What to compute on.
         configuration: The resolved configuration.
         idle: Options in it that have no effect.
+        option: What named the folder of images, for messages.
 
     Returns:
         Exit status.
@@ -86,7 +89,7 @@ def predict_with(
     folder, device = output or predictions_folder(fitted, images), hardware.resolved_device()
     resolved = {"ensemble": fitted, "output": folder, "hardware.device": device}
     ran = record_of(configuration, idle, resolved)
-    return predict_folder(images, fitted, folder, device, make_console(), ran)
+    return predict_folder(images, fitted, folder, device, make_console(), ran, option)
 
 
 def predictions_folder(ensemble: Path, images: Path) -> Path:
@@ -112,7 +115,13 @@ def run_folder(ensemble: Path) -> Path:
 
 
 def predict_folder(
-    images: Path, ensemble: Path, output: Path, device: str, console: Console, configuration: str = ""
+    images: Path,
+    ensemble: Path,
+    output: Path,
+    device: str,
+    console: Console,
+    configuration: str = "",
+    option: str = "--images",
 ) -> int:
     """Write a mask and an overlay for every image of a folder.
 
@@ -126,6 +135,7 @@ def predict_folder(
         device: Where the ensemble runs.
         console: Where to print.
         configuration: What was asked for, saved as config.yaml.
+        option: What named the folder of images, for messages.
 
     Returns:
         0, or 1 if an image could not be read.
@@ -138,10 +148,10 @@ def predict_folder(
         raise DatasetError(f"{images} is not a folder. Give a folder of images.")
     pictures = list_pictures(images, IMAGE_SUFFIXES)
     if not pictures:
-        raise DatasetError(f"{images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     loaded = load_ensemble(ensemble, device)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
-    with claimed(output, PREDICTIONS, {"the images": images, "--ensemble": kept_apart}, images=str(images.resolve())):
+    with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
         strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         damaged = _predict_all(pictures, loaded, output)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from muster.commands.console import make_console
+from muster.commands.spread import Spread
 from muster.commands.words import Asked, record_of
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write
 from muster.outputs import STUDY, Inputs, claimed
@@ -29,7 +30,7 @@ def study(
     scratch: tuple[str, ...] = (),
     pool: Path | None = None,
     target: str | None = None,
-    data_root: Path | None = None,
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -45,7 +46,7 @@ def study(
         scratch: Architectures to train on the target from random weights, for comparison.
         pool: Where the selection's pool lies now, if it was moved.
         target: Where its dataset lies now, if it was moved.
-        data_root: Folder below which the dataset is looked for first.
+        data: Where the dataset lies.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -55,7 +56,7 @@ def study(
     require_one_process(hardware)
     loaded = Selection.load(selection)
     warn_if_from_before(loaded, selection)
-    dataset = open_target(loaded, target, data_root)
+    dataset = open_target(loaded, target, data.data_root)
     opened = open_pool(loaded, loaded.member_names, pool)
     idle = idle_settings(training, head)
     if dataset.reference.startswith(WORLD_PREFIX):
@@ -66,7 +67,7 @@ def study(
         "--selection": selection,
         "the pool": opened.folder,
         "the target": dataset.reference,
-        "--data_root": data_root,
+        "--data_root": data.data_root,
     }
     with claimed(output, STUDY, inputs):
         with fit_progress(console, training.total_steps, f"Fine-tuning for {loaded.target}.") as progress:

@@ -12,12 +12,15 @@ import pandas as pd
 from rich.console import Console
 
 from muster.commands.console import make_console
+from muster.commands.spread import Spread
+from muster.data import DataSettings
 from muster.errors import ConfigError
 from muster.execution.progress import QUIET_SECONDS
 from muster.files import atomic_write
+from muster.machine import resolve_device
 from muster.outputs import COMPARISON, Inputs, claimed
-from muster.selection.run import resolve_device
-from muster.study.predictors import ProbeOptions, TargetResult, compare_predictors, predictors_as_markdown
+from muster.selection.settings import ProbeSettings
+from muster.study.predictors import TargetResult, compare_predictors, predictors_as_markdown
 from muster.study.studied import Reached, StudiedTarget, open_reached
 
 TABLE, PAGE = "predictors.csv", "predictors.md"
@@ -26,8 +29,8 @@ TABLE, PAGE = "predictors.csv", "predictors.md"
 def compare(
     targets: tuple[StudiedTarget, ...],
     output: Path,
-    probe: ProbeOptions = ProbeOptions(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
+    probe: ProbeSettings = ProbeSettings(),  # noqa: B008 (frozen)
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
 ) -> int:
     """Compare what predictors say of ensembles with what these reached.
@@ -39,7 +42,7 @@ def compare(
         targets: What was studied.
         output: Folder of the comparison: predictors.csv, predictors.md.
         probe: How members look at a target.
-        data_root: Folder below which targets are looked for.
+        data: Where the targets lie.
         configuration: The resolved configuration, saved as config.yaml.
 
     Returns:
@@ -47,9 +50,9 @@ def compare(
     """
     if not targets:
         raise ConfigError("targets: expected at least one.")
-    resolve_device(probe.device)
-    opened = [open_reached(studied, data_root) for studied in targets]
-    inputs: dict[str, Path | str | None] = {"--data_root": data_root}
+    resolve_device(probe.device, "probe.device")
+    opened = [open_reached(studied, data.data_root) for studied in targets]
+    inputs: dict[str, Path | str | None] = {"--data_root": data.data_root}
     for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
         own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
         inputs |= {f"targets[{place}].{name}": path for name, path in own.items()}
@@ -57,7 +60,7 @@ def compare(
         return _compare(opened, output, probe, configuration)
 
 
-def _compare(opened: Sequence[Reached], output: Path, probe: ProbeOptions, configuration: str) -> int:
+def _compare(opened: Sequence[Reached], output: Path, probe: ProbeSettings, configuration: str) -> int:
     console, results = make_console(), list[TargetResult]()
     for place, studied in enumerate(opened):
         name, begin = studied.dataset.spec.name, time.monotonic()

@@ -7,7 +7,7 @@ from muster.data.folder import open_folder, split_record
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
-from muster.data.opening import open_dataset
+from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_pictures, unreadable_pictures
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split
 from muster.data.statistics import (
@@ -28,6 +28,7 @@ __all__ = [
     "VOID",
     "ChannelStatistics",
     "ContentSketch",
+    "DataSettings",
     "Dataset",
     "DatasetSpec",
     "PreparedBatch",

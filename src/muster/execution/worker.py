@@ -42,11 +42,12 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
     """
     from muster.errors import MusterError, PoolError  # slow imports come after the parent may have gone
     from muster.files import parse_record
+    from muster.launch import local_rank
     from muster.outputs import cause_of
     from muster.training.source import MemberJob, train_member
 
     def tell(**message: Any) -> None:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if local_rank() == 0:
             print(json.dumps({"member": described["name"], **message}), file=channel, flush=True)
 
     try:

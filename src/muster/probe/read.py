@@ -20,7 +20,7 @@ from muster.data.loading import PreparedBatch, PreparedSplit
 from muster.models import Segmenter
 from muster.models.prediction import predict_probabilities
 from muster.probe.pixels import ProbeSet
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.ranks import rank, sum_over_ranks, world_size
 
 _KEPT_BYTES = 1 << 30
 """Prepared images are kept for the next member if all of them fit into this much memory."""

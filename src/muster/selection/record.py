@@ -31,7 +31,7 @@ RANKING = "ranking.parquet"
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
+class ProbeRecord:
     """How the probe set was made.
 
     Attributes:
@@ -204,7 +204,7 @@ class SelectionRecord:
     single_best: str
     member_scores: dict[str, float]
     excluded: dict[str, str]
-    probe: ProbeSettings
+    probe: ProbeRecord
     versions: dict[str, str]
     predictor: str = "eep"
     search: str = "exhaustive"

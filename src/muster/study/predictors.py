@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import pandas as pd
 from torch import Tensor
 
-from muster.data import cached, channel_statistics
-from muster.errors import ConfigError, SelectionError, UnfitMemberError
+from muster.errors import SelectionError, UnfitMemberError
+from muster.machine import resolve_device
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -33,11 +33,12 @@ from muster.metrics import (
     weighted_kendall,
 )
 from muster.pool import Member
-from muster.probe import ProbeReader, draw_probe_set, member_reading
+from muster.probe import ProbeReader, member_reading
 from muster.scoring import Ranking, score_ensembles
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.metric_inputs import member_inputs, target_inputs
-from muster.selection.run import TrainImages, resolve_device, resolve_train_images, usual_image_size
+from muster.selection.run import probe_reader
+from muster.selection.settings import ProbeSettings
 from muster.study.markdown import markdown_table
 from muster.study.studied import Reached
 
@@ -64,43 +65,6 @@ PREDICTORS: dict[str, Predict] = {
 """All predictors, in the order in which tables show them."""
 
 _NEEDS = frozenset({"probs", "features", "labels", "groups"})
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """How members look at a target; the defaults are those of ``select.py``.
-
-    Attributes:
-        train_images: Number of training images of the target to look at; auto means what its dataset.yaml
-            says (probe_images), or 150; null means all.
-        pixels_per_image: Pixels of each image that are compared with the ground truth.
-        image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
-        seed: Of the choice of images and pixels.
-        device: Where members run: auto, cpu, cuda or cuda:N.
-        batch_size: Most images at a time.
-        memory_gb: Most that predictions may take in memory, in gigabytes; more is put on disk.
-    """
-
-    train_images: TrainImages = "auto"
-    pixels_per_image: int = 1000
-    image_size: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    batch_size: int = 16
-    memory_gb: float = 4.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ConfigError: If a value is out of its range.
-        """
-        for name in ("train_images", "pixels_per_image", "image_size", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise ConfigError(f"probe.{name}: expected at least 1, but got {value}.")
-        if self.seed < 0:
-            raise ConfigError(f"probe.seed: expected at least 0, but got {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -156,13 +120,13 @@ class TargetResult:
 
 
 def compare_predictors(
-    studied: Reached, options: ProbeOptions, progress: Callable[[str], None] | None = None
+    studied: Reached, settings: ProbeSettings, progress: Callable[[str], None] | None = None
 ) -> TargetResult:
     """Score all ensembles of a study with every predictor and ensemble metric.
 
     Args:
         studied: The ensembles.
-        options: How members look at the target.
+        settings: How members look at the target.
         progress: Told what is being done.
 
     Returns:
@@ -172,12 +136,13 @@ def compare_predictors(
         SelectionError: If a member cannot be run on the target's images, or a predictor cannot be made of it.
     """
     say = progress or (lambda _: None)
-    reader, classes = _reader(studied, options), studied.dataset.spec.num_classes
+    device, classes = resolve_device(settings.device), studied.dataset.spec.num_classes
+    _, reader = probe_reader(studied.dataset, studied.eligible, settings, device)
     labels, count = reader.probe.labels, len(studied.members)
     seconds: dict[str, list[float]] = {name: [] for name in PREDICTORS}
     with ExitStack() as stack:
         collectors = {
-            name: stack.enter_context(PredictionWriter(labels, classes, count, options.memory_gb / len(PREDICTORS)))
+            name: stack.enter_context(PredictionWriter(labels, classes, count, settings.memory_gb / len(PREDICTORS)))
             for name in PREDICTORS
         }
         for done, values in enumerate(_readings(studied.members, reader, say)):
@@ -198,22 +163,6 @@ def compare_predictors(
             ranking = score_ensembles(store, store.labels, studied.size, ENSEMBLE_METRICS)
             rankings[name] = _in_order_of(ranking, studied.rows)
     return _compared(studied, rankings, {name: statistics.median(taken) for name, taken in seconds.items()})
-
-
-def _reader(studied: Reached, options: ProbeOptions) -> ProbeReader:
-    """What ``select.py`` would read members with."""
-    dataset = studied.dataset
-    split = cached(
-        dataset.train.subset(resolve_train_images(options.train_images, dataset.spec.probe_images), options.seed)
-    )
-    return ProbeReader(
-        split,
-        draw_probe_set(split, options.pixels_per_image, options.seed),
-        channel_statistics(split),
-        options.image_size or usual_image_size(studied.eligible),
-        resolve_device(options.device),
-        options.batch_size,
-    )
 
 
 def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ from muster.data import (
 from muster.errors import ConfigError, OutputError
 from muster.files import atomic_write, read_yaml, remove_partial, write_yaml
 from muster.limits import MOST_PROCESSES, require_whole
+from muster.machine import resolve_device
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checks import TakesCrops, require_shared_batches
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
@@ -95,14 +96,7 @@ class Hardware:
         Raises:
             ConfigError: If a device is asked for that is not there.
         """
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not there.get(self.device, True):
-            raise ConfigError(f"hardware.device: this machine has no usable {self.device!r}. Use cpu, or auto.")
-        if self.device != "auto":
-            return self.device
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return resolve_device(self.device, "hardware.device", ("cuda", "mps")).type
 
     def resolved_precision(self) -> str:
         """The precision that ``auto`` means here."""

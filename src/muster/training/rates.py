@@ -17,7 +17,7 @@ from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
 from muster.files import plain
 from muster.models import predict_probabilities, upsample_probabilities
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.ranks import rank, sum_over_ranks, world_size
 from muster.training.clock import Clock
 from muster.training.evaluation import confusion_of, mean_iou
 from muster.training.fitting import FitData, Hardware, fit, keep_checkpoint_of
