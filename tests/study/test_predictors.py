@@ -110,13 +110,13 @@ def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: Tar
 
     said = {
         "eep": [eep(r.probabilities.numpy(), labels, classes) for r in readings],
-        "counting cross-validated": [
+        "eep cross-validated": [
             cross_validated_eep(r.probabilities.numpy(), labels, images, classes) for r in readings
         ],
-        "counting calibrated (prediction)": calibrated("prediction", False),
-        "counting calibrated (source)": calibrated("source", False),
-        "counting calibrated (prediction) cross-validated": calibrated("prediction", True),
-        "counting calibrated (source) cross-validated": calibrated("source", True),
+        "eep calibrated (prediction)": calibrated("prediction", False),
+        "eep calibrated (source)": calibrated("source", False),
+        "eep calibrated (prediction) cross-validated": calibrated("prediction", True),
+        "eep calibrated (source) cross-validated": calibrated("source", True),
         "linear_probe": [linear_probe(r.features.numpy(), labels, images, classes) for r in readings],
     }
     assert list(said) == list(PREDICTORS)
@@ -142,7 +142,7 @@ def test_predictors_are_not_all_alike(result: TargetResult) -> None:
     assert len({tuple(_row(result, name, m).pearson for m in ENSEMBLE_METRICS) for name in PREDICTORS}) == 7
 
 
-def test_counting_and_linear_choose_what_selecting_does(
+def test_eep_and_the_linear_probe_choose_what_selecting_does(
     pool: Path, target: str, result: TargetResult, selection: Selection
 ) -> None:
     linear = select(
@@ -223,7 +223,12 @@ def test_members_that_cannot_be_scored_are_named(target: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["train_images", "pixels_per_image", "image_size", "batch_size", "seed"])
 def test_options_out_of_range_are_errors(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"probe\.{name}: expected at least [01], but got -1"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"{name}: expected a whole number, .*1.* but got -1"
+        if name != "seed"
+        else "seed: expected a whole number",
+    ):
         ProbeSettings(**{name: -1})
     assert ProbeSettings(train_images=None).train_images is None
 
@@ -267,10 +272,10 @@ def test_the_average_is_the_mean_over_targets() -> None:
         return TargetResult(tuple(rows), 3, 2, {})
 
     page = predictors_as_markdown([made_up(0.1), made_up(0.2)])
-    assert page.endswith("| linear | 0.90 | 0.90 | 0.90 | 0.90 |\n")
+    assert page.endswith("| linear_probe | 0.90 | 0.90 | 0.90 | 0.90 |\n")
     assert "Largest difference" not in page
     undefined = predictors_as_markdown([made_up(0.1), made_up(float("nan"))])
-    assert "| linear | nan | nan | nan | nan |" in undefined
+    assert "| linear_probe | nan | nan | nan | nan |" in undefined
     assert "On average" not in predictors_as_markdown([made_up(0.1)])
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
+from jsonargparse.typing import register_type
 
 from muster.commands.console import our_warnings, print_error
 from muster.commands.program import started_as
@@ -23,6 +24,7 @@ from muster.commands.spread import spread_parameters
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.outputs import cause_of
+from muster.training.pool_plan import Override
 from muster.user_files import parse_yaml, special_kind
 
 CONFIGURATION = "configuration"
@@ -33,6 +35,9 @@ ASKED = "asked"
 
 _STRICT = "strict_yaml"
 """Our way of reading YAML, among those of the parser."""
+
+# Its keys are those of other settings, which it does not list again: no dataclass that the parser could look into.
+register_type(Override, Override.to_mapping, Override.from_mapping, (ConfigError, TypeError))
 
 _BROKEN_PIPE = 141  # as a shell gives it for a program that nobody reads any more
 

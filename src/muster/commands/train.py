@@ -96,7 +96,9 @@ def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     idle = {}
     if all(reference.startswith(WORLD_PREFIX) for reference in plan.datasets):
         idle["data_root"] = "as all datasets of the plan are built in"
-    if training.validation_fraction == 0 and not any(override.validation_fraction for override in plan.overrides):
+    if training.validation_fraction == 0 and not any(
+        override.settings.get("validation_fraction") for override in plan.overrides
+    ):
         idle["training.validate_every"] = "without --training.validation_fraction"
     if not plan.overrides:  # these may say otherwise for some members
         idle |= idle_settings(training)

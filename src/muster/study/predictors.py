@@ -53,13 +53,13 @@ def _by_image(function: Callable[..., Tensor], source: str = "probs", **options:
 
 PREDICTORS: dict[str, Predict] = {
     "eep": lambda values, classes: eep(values["probs"], values["labels"], classes),
-    "counting cross-validated": _by_image(cross_validated_eep),
-    "counting calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
-    "counting calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
-    "counting calibrated (prediction) cross-validated": _by_image(
+    "eep cross-validated": _by_image(cross_validated_eep),
+    "eep calibrated (prediction)": _by_image(calibrated_eep, sharpened="prediction"),
+    "eep calibrated (source)": _by_image(calibrated_eep, sharpened="source"),
+    "eep calibrated (prediction) cross-validated": _by_image(
         calibrated_eep, sharpened="prediction", cross_validated=True
     ),
-    "counting calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
+    "eep calibrated (source) cross-validated": _by_image(calibrated_eep, sharpened="source", cross_validated=True),
     "linear_probe": _by_image(linear_probe, "features"),
 }
 """All predictors, in the order in which tables show them."""
@@ -110,7 +110,7 @@ class TargetResult:
         rows: For each predictor and metric.
         members: How many members the ensembles are made of.
         size: Members of one ensemble.
-        differences: For each metric of the study, the largest difference between its scores and counting's here.
+        differences: For each metric of the study, the largest difference between its scores and those of EEP here.
     """
 
     rows: tuple[Agreement, ...]
@@ -247,7 +247,7 @@ def _target_as_markdown(result: TargetResult) -> list[str]:
         "brackets what the chosen ensemble reached, and its rank."
     )
     headings = ["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS), "seconds a member"]
-    check = ["", f"Largest difference of counting's scores from those of the study: {same}."] if same else []
+    check = ["", f"Largest difference of EEP's scores from those of the study: {same}."] if same else []
     return [f"## {first.target}", "", summary, "", *markdown_table(headings, rows), *check]
 
 
