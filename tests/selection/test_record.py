@@ -250,7 +250,7 @@ def test_a_class_without_pixels_has_no_predicted_iou(pool: Pool) -> None:
         ({"image_size": 0}, "image_size: expected a whole number, from 1"),
         ({"train_images": -3}, "train_images: expected a whole number, at least 1"),
         ({"seed": -1}, "seed: expected"),
-        ({"device": "abacus"}, "device: cannot use 'abacus'"),
+        ({"device": "abacus"}, "device: this machine has no usable 'abacus'"),
     ],
 )
 def test_wrong_options_stop_at_once(pool: Pool, target: Dataset, changes: dict[str, object], message: str) -> None:
