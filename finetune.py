@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    from callbacks import EnsembleSelection
-    from muster.commands.cli import run
-    from muster.commands.finetune import finetune
+    from muster.commands.main import start
 
-    config = Path(__file__).parent / "configs" / "finetune" / "default.yaml"
-    sys.exit(run(finetune, "finetune.py", config, choose=EnsembleSelection))
+    sys.exit(start("finetune", "finetune.py"))

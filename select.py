@@ -16,9 +16,6 @@ if __name__ == "select":
     spec.loader.exec_module(sys.modules["select"])
 
 if __name__ == "__main__":
-    from pathlib import Path
+    from muster.commands.main import start
 
-    from muster.commands.cli import run
-    from muster.commands.select import select_ensemble
-
-    sys.exit(run(select_ensemble, "select.py", Path(__file__).parent / "configs" / "select" / "default.yaml"))
+    sys.exit(start("select", "select.py"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    from muster.commands.cli import run
-    from muster.commands.train import train
+    from muster.commands.main import start
 
-    sys.exit(run(train, "train.py", Path(__file__).parent / "configs" / "train" / "worlds.yaml"))
+    sys.exit(start("train", "train.py"))

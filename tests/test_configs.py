@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
-from callbacks import EnsembleSelection
 from muster.commands.cli import build_parser
-from muster.commands.finetune import finetune
-from muster.commands.select import select_ensemble
-from muster.commands.train import train
-from muster.study import predictors
-from muster.study.__main__ import study
+from muster.commands.main import COMMANDS, CONFIGS, Command
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"), key=str)
-NAMES = [str(path.relative_to(ROOT / "configs")) for path in CONFIGS]
+FILES = sorted((ROOT / "configs").rglob("*.yaml"), key=str)
+NAMES = [str(path.relative_to(ROOT / "configs")) for path in FILES]
 
 
-def command_of(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What a file is for, and what its script fills in."""
-    if path.name == "predictors.yaml":
-        return predictors.compare, {}
-    known: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-        "train": (train, {}),
-        "select": (select_ensemble, {}),
-        "finetune": (finetune, {"choose": EnsembleSelection}),
-        "study": (study, {}),
-    }
-    return known[path.parent.name]
+def command_of(path: Path) -> Command:
+    """What a file is for: the command that its folder is named for, or one of that command's actions."""
+    action = f"{path.parent.name} {path.stem}"
+    return COMMANDS[action if action in COMMANDS else path.parent.name]
 
 
 def head_of(path: Path) -> str:
@@ -43,20 +29,33 @@ def head_of(path: Path) -> str:
     return "\n".join(takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines()))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_is_read_by_its_command(path: Path) -> None:
-    function, given = command_of(path)
-    parser: ArgumentParser = build_parser(function, path.parent.name, None, given)
+    parser: ArgumentParser = build_parser(command_of(path).function(), path.parent.name, None)
     parser.instantiate(parser.parse_args(["--config", str(path)]))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_begins_with_the_command_the_time_and_the_result(path: Path) -> None:
     head = head_of(path)
-    assert re.search(r"^#   python ", head, re.MULTILINE)
+    assert re.search(r"^#   (python|muster) ", head, re.MULTILINE)
     assert re.search(r"seconds|minute|hour", head)
     assert re.search(r"GPU|CPU", head)
     assert re.search(r"Expected:|Result:", head)
+
+
+def test_the_package_has_the_same_files_by_a_relative_link() -> None:
+    link = ROOT / "src" / "muster" / "configs"
+    assert not link.readlink().is_absolute()
+    assert link.resolve() == ROOT / "configs"
+    assert [str(path.relative_to(link)) for path in sorted(link.glob("*/*.yaml"), key=str)] == NAMES
+    assert CONFIGS.resolve() == ROOT / "configs"
+
+
+def test_the_default_of_every_command_is_there() -> None:
+    defaults = {name: command.default_config() for name, command in COMMANDS.items()}
+    assert {name for name, path in defaults.items() if path} == {"train", "select", "finetune"}
+    assert all(path is None or path.is_file() for path in defaults.values())
 
 
 def test_the_papers_settings_are_those_of_the_papers() -> None:

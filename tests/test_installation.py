@@ -1,13 +1,21 @@
-"""What an installation brings along: the closure of the requirements, as resolved on this machine."""
+"""What an installation brings along: the closure of the requirements as resolved here, and what the wheel holds."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+ROOT = Path(__file__).parents[1]
 REFUSED = {
     "lightning": "two releases (2.6.2 and 2.6.3) were published by an attacker; pytorch-lightning is a package apart"
 }
@@ -49,3 +57,57 @@ def test_the_check_would_find_what_a_dependency_pulls_in() -> None:
     assert resolved("muster")["lightning-utilities"] in {"pytorch-lightning", "torchmetrics"}
     with pytest.raises(PackageNotFoundError):
         resolved("a-distribution-that-is-not-there")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as pip would install it, built of a copy: building writes beside the sources."""
+    pytest.importorskip("setuptools", minversion="77", reason="it is what builds the wheel")
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("configs", "src"):
+        left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=left_out)
+    code = f"from setuptools.build_meta import build_wheel; build_wheel({str(made)!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return next(made.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_configurations_the_callbacks_and_the_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+        entries = next(name for name in held if name.endswith("entry_points.txt"))
+        assert "muster = muster.commands.main:main" in archive.read(entries).decode()
+        for path in sorted((ROOT / "configs").rglob("*.yaml")):
+            name = f"muster/configs/{path.relative_to(ROOT / 'configs')}"
+            assert archive.read(name) == path.read_bytes()
+    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src" / "muster").rglob("*.py")}
+    assert modules <= held
+    assert "muster/callbacks/ensemble_selection.py" in modules
+    assert {"muster/py.typed", "muster/report/page.css", "muster/report/page.html"} <= held
+    top = {name.partition("/")[0] for name in held}
+    assert top == {"muster", next(name for name in top if name.endswith(".dist-info"))}
+
+
+def test_an_unpacked_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None:
+    """With its default configuration, and its callbacks, from a folder that knows nothing of the sources."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    (tmp_path / "home").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+
+    def python(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words], env=environment, cwd=tmp_path / "home", capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    where = python("-c", "import muster, muster.callbacks as c; print(muster.__file__, c.EnsembleSelection.__name__)")
+    assert where.split() == [str(tmp_path / "site" / "muster" / "__init__.py"), "EnsembleSelection"]
+    code = "import sys; from muster.commands.main import main; sys.exit(main(['select', '--print_config']))"
+    shown = yaml.safe_load(python("-c", code))
+    assert (shown["pool"], shown["target"]) == ("runs/pools/worlds", "worlds/harbour_drive")

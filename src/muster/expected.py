@@ -68,9 +68,18 @@ def in_words(hint: Any) -> str:
         return "a list of names, such as [a, b]" if get_args(hint)[0] is str else f"a list, each {kinds[0]}"
     if get_origin(hint) in {dict, Mapping}:
         return "a mapping, such as {a: 1}"
-    if dataclasses.is_dataclass(hint):
-        return f"a mapping with the keys {', '.join(field.name for field in dataclasses.fields(hint))}"
+    if keys := _keys(hint):
+        return f"a mapping with the keys {', '.join(keys)}"
     return _WORDS.get(hint) or str(getattr(hint, "__name__", hint))
+
+
+def _keys(hint: Any) -> dict[str, Any]:
+    """The keys of what is written as a mapping, with their types: a dataclass, or a class that says which it has."""
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return {field.name: hints[field.name] for field in dataclasses.fields(hint)}
+    said: dict[str, Any] = hint.kinds() if hasattr(hint, "kinds") else {}
+    return said
 
 
 def is_union(hint: Any) -> bool:
@@ -111,9 +120,8 @@ def find_misfit(key: str, value: Any, hint: Any) -> Misfit | None:
         return _misfit_in_list(key, value, hint)
     if get_origin(hint) in {dict, Mapping}:
         return _misfit_in_mapping(key, value, hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        kinds = get_type_hints(hint)
-        if not set(value) <= {field.name for field in dataclasses.fields(hint)}:
+    if (kinds := _keys(hint)) and isinstance(value, Mapping):
+        if not set(value) <= set(kinds):
             return Misfit(key, hint, value)
         parts = (find_misfit(f"{key}.{name}", each, kinds[name]) for name, each in value.items())
         return next((misfit for misfit in parts if misfit), None)
@@ -154,7 +162,7 @@ def _is_one(value: Any, hint: Any) -> bool:
         return isinstance(value, str | Path)
     if hint in (str, bool, type(None)):
         return isinstance(value, hint)
-    return not dataclasses.is_dataclass(hint)  # of other types only the library that reads them can tell
+    return not _keys(hint)  # of other types only the library that reads them can tell
 
 
 def _is_number(value: Any) -> bool:

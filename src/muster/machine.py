@@ -9,6 +9,9 @@ from pathlib import Path
 
 import torch
 
+from muster.errors import ConfigError
+from muster.launch import local_rank
+
 _PROCESSORS = Path("/proc/cpuinfo")
 """Where Linux names the processor; other systems tell Python."""
 
@@ -31,6 +34,37 @@ def free_bytes(device: torch.device) -> float:
         return math.inf
     free, _ = torch.cuda.mem_get_info(device)
     return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def resolve_device(
+    device: torch.device | str, option: str = "device", automatic: tuple[str, ...] = ("cuda",)
+) -> torch.device:
+    """The device that an option means, here and in this process.
+
+    Args:
+        device: A torch device, its name, or ``"auto"``.
+        option: What messages call the option.
+        automatic: Kinds of devices that ``"auto"`` takes if there is one, the first first; otherwise it is the CPU.
+
+    Returns:
+        The device; of several GPUs that ``"auto"`` may take, the one of this process.
+
+    Raises:
+        ConfigError: If it is no device, or not there.
+    """
+    if device == "auto":
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        kind = next((kind for kind in automatic if there[kind]), "cpu")
+        return torch.device(kind, local_rank()) if kind == "cuda" else torch.device(kind)
+    try:
+        wanted = torch.device(device)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{option}: this machine has no usable {str(device)!r} ({said}). Use cpu, or auto."
+        ) from error
+    return wanted
 
 
 def device_label(device: torch.device | str, count: int = 1) -> str:

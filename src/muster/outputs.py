@@ -23,6 +23,7 @@ from muster.files import (
     told_as_output,
     write_yaml,
 )
+from muster.launch import only_helps
 from muster.locks import LOCK, is_locked_here, locked
 
 MARKER = ".muster"
@@ -34,7 +35,6 @@ FORMAT_VERSION = 1
 PATIENCE = 10.0
 """Seconds to wait before a result is saved where another process is at work: it may be saving, too."""
 
-_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
 _BEGINNING = 4096
 """Bytes in which a file's sign is looked for."""
 
@@ -226,13 +226,6 @@ def _remove_if_empty(folder: Path, fresh: bool) -> None:
     if fresh:
         with suppress(OSError):
             folder.rmdir()
-
-
-def only_helps() -> bool:
-    """Whether this process of a distributed run only helps the first one, which alone writes results."""
-    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
-        return False  # a cluster numbers its nodes for single processes too
-    return any(int(os.environ.get(name) or 0) > 0 for name in _RANKS)
 
 
 def cause_of(error: OSError, folder: Path | str) -> str:

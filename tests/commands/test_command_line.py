@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,10 @@ import pytest
 import torch
 import yaml
 
-from callbacks import EnsembleSelection
-from muster.commands.cli import run
 from muster.commands.console import make_console
-from muster.commands.finetune import finetune
-from muster.commands.select import select_ensemble
-from muster.commands.train import train
+from muster.commands.main import COMMANDS
+from muster.commands.main import start as start_command
+from muster.commands.words import Options
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
 from muster.outputs import POOL, mark
@@ -25,14 +24,13 @@ from muster.training.settings import SourceSettings
 from tests.helpers import at_work_elsewhere
 
 ROOT = Path(__file__).parents[2]
-COMMANDS: dict[str, Callable[..., int]] = {"train": train, "select": select_ensemble, "finetune": finetune}
-DEFAULTS = {"train": "worlds", "select": "default", "finetune": "default"}
+SCRIPTS = ("train", "select", "finetune")
+FUNCTIONS: dict[str, Callable[..., int]] = {name: COMMANDS[name].function() for name in SCRIPTS}
 
 
 def start(name: str, *arguments: str) -> int:
     """A command as its script starts it."""
-    given = {"choose": EnsembleSelection} if name == "finetune" else {}
-    return run(COMMANDS[name], f"{name}.py", ROOT / "configs" / name / f"{DEFAULTS[name]}.yaml", arguments, **given)
+    return start_command(name, f"{name}.py", arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -48,22 +46,24 @@ def stops_with(name: str, *arguments: str) -> int:
         return stopped.code if isinstance(stopped.code, int) else 1
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_help_begins_with_the_summary_and_shows_every_option(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert stops_with(name, "--help") == 0
     said = capsys.readouterr().out
-    first = (COMMANDS[name].__doc__ or "").splitlines()[0]
+    first = (FUNCTIONS[name].__doc__ or "").splitlines()[0]
     assert first in said
     assert "Args:" not in said
-    for option in COMMANDS[name].__annotations__:
-        # What the scripts fill in themselves is no option.
-        assert (f"--{option}" in said) == (option not in {"return", "configuration", "asked", "choose"}), option
+    shown = set(re.findall(r"(?<![\w-])--([a-z_]+(?:\.[a-z_]+)*)", said))
+    options = Options.of(FUNCTIONS[name], name, {"configuration", "asked"})  # which it fills in itself
+    assert {"pool", "output"} & set(options.kinds)
+    assert set(options.kinds) <= shown
+    assert not shown & {"settings", "choice", "tracking", "data", "configuration", "asked"}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_the_printed_configuration_can_be_given_back(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

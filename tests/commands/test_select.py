@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,11 @@ import yaml
 import muster
 from muster.commands.cli import run
 from muster.commands.select import select_ensemble
+from muster.commands.words import Options
 from muster.data import open_dataset
 from muster.pool import Pool
 from muster.selection import Selection
-from muster.selection.run import SelectOptions
+from muster.selection.settings import SelectionSettings
 from tests.helpers import make_member, make_pool, undated
 
 ROOT = Path(__file__).parents[2]
@@ -56,13 +56,12 @@ def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_option_reaches_the_function_the_command_and_the_callback() -> None:
-    given = {"pool", "target"}
-    by_function = set(inspect.signature(muster.select).parameters) - given
-    by_command = set(inspect.signature(select_ensemble).parameters) - given
-    assert set(SelectOptions.__annotations__) == by_function
-    assert by_function - by_command == {"progress", "cancel"}
-    assert by_command - by_function == {"output", "clear_cache", "configuration", "asked"}
+def test_every_option_reaches_the_command_under_its_own_name() -> None:
+    options = Options.of(select_ensemble, "select.py", {"configuration", "asked"})
+    settings = {field.name: getattr(SelectionSettings(), field.name) for field in fields(SelectionSettings)}
+    assert set(options.kinds) == set(settings) | {"pool", "target", "output", "clear_cache"}
+    assert options.groups == frozenset()
+    assert {name: options.defaults[name] for name in settings} == to_builtin_types(settings)
 
 
 def test_writes_a_selection_and_says_why(

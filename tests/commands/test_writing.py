@@ -13,8 +13,9 @@ import pytest
 import torch
 import yaml
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import run
+from muster.commands.study import study
 from muster.data import open_dataset
 from muster.errors import OutputError, PoolError, SelectionError
 from muster.files import atomic_folder, atomic_write
@@ -22,7 +23,6 @@ from muster.pool import Pool, write_member
 from muster.report import write_selection_report
 from muster.scoring.store_writer import StoreWriter
 from muster.selection.record import Selection
-from muster.study.__main__ import study
 from muster.training.checkpoints import WholeCheckpoints
 from muster.training.ensemble import EnsembleError, load_ensemble
 from tests.odd_inputs.bench import Bench, make_stock, start
@@ -185,7 +185,7 @@ def test_a_study_replaces_nothing(bench: Bench, output: str, word: str, capfd: p
     Path("mine/notes.txt").write_text("mine")
     before = contents(bench.home)
     words = ["--selection", str(selection), "--output", output, "--hardware.device", "cpu"]
-    assert run(study, "python -m muster.study", None, words) == 2
+    assert run(study, "muster study", None, words) == 2
     assert word in capfd.readouterr().err
     assert contents(bench.home) == before
 

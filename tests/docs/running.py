@@ -5,36 +5,25 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.__main__ import main as benchmarks
-from callbacks import EnsembleSelection
-from muster.commands.cli import build_parser, run
-from muster.commands.finetune import finetune
-from muster.commands.select import select_ensemble
-from muster.commands.train import train
-from muster.study.__main__ import study
-from muster.study.predictors import compare
+from muster.commands.cli import build_parser
+from muster.commands.main import COMMANDS, start
+from muster.commands.program import CONSOLE
 from tests.docs.snippets import ROOT
 
-Command = tuple[Callable[..., int], Path | None, dict[str, Any]]
-
 _CONFIGS = ROOT / "configs"
-COMMANDS: dict[str, Command] = {
-    "train.py": (train, _CONFIGS / "train" / "worlds.yaml", {}),
-    "select.py": (select_ensemble, _CONFIGS / "select" / "default.yaml", {}),
-    "finetune.py": (finetune, _CONFIGS / "finetune" / "default.yaml", {"choose": EnsembleSelection}),
-    "-m muster.study": (study, None, {}),
-    "-m muster.study.predictors": (compare, None, {}),
-}
-"""What each script does, as the script itself says."""
+SCRIPTS = {"train.py": "train", "select.py": "select", "finetune.py": "finetune"}
+"""Which command each script starts."""
+
+STARTED = {**SCRIPTS, **{f"muster {name}": name for name in COMMANDS}}
+"""By what a page types, the command that it starts."""
 
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
@@ -49,26 +38,28 @@ CODE_REDUCED = {
 """What is replaced in Python blocks; each must be found."""
 
 
-def reduced(script: str, words: list[str]) -> list[str]:
+def reduced(name: str, words: list[str]) -> list[str]:
     """What is appended to a command so that it takes seconds; nothing else about it is changed.
 
     Args:
-        script: One of :data:`COMMANDS`.
+        name: One of :data:`muster.commands.main.COMMANDS`.
         words: The options that the page gives.
 
     Returns:
         More options; they win over those before.
     """
-    if script == "train.py":
+    if name == "train":
         if "--list" in words or "--verify" in words:
             return []
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
-    if script == "select.py":
+    if name == "select":
         return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "40"]
-    if script == "finetune.py":
+    if name == "finetune":
         return [] if "--predict" in words else ["--training.steps", "2"]
-    return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
+    if name == "study":
+        return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
+    return []
 
 
 def split_command(command: str) -> tuple[str, list[str]]:
@@ -78,9 +69,12 @@ def split_command(command: str) -> tuple[str, list[str]]:
         command: The line without its comment.
 
     Returns:
-        A key of :data:`COMMANDS`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it.
+        A key of :data:`STARTED`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it.
     """
     first, *words = shlex.split(command)
+    if first == CONSOLE:
+        length = 2 if " ".join(words[:2]) in COMMANDS else 1
+        return " ".join([first, *words[:length]]), words[length:]
     if Path(first).name != "python":
         return first, words
     if words[:1] == ["-m"]:
@@ -93,8 +87,8 @@ def options_of(script: str) -> set[str]:
     if script == "-m benchmarks":
         help_text = _benchmarks_help()
     else:
-        function, config, given = COMMANDS[script]
-        help_text = build_parser(function, script, config, given, use_default=False).format_help()
+        command = COMMANDS[STARTED[script]]
+        help_text = build_parser(command.function(), script, command.default_config(), use_default=False).format_help()
     return set(re.findall(r"(?<![\w-])--[a-z_]+(?:\.[a-z_]+)*", help_text))
 
 
@@ -121,9 +115,9 @@ def run_command(command: str) -> None:
         source, target = words
         shutil.copy(source, target)
     else:
-        assert script in COMMANDS, f"{command!r}: nobody knows here how to run that"
-        function, config, given = COMMANDS[script]
-        status = run(function, script, config, [*words, *reduced(script, words)], **given)
+        assert script in STARTED, f"{command!r}: nobody knows here how to run that"
+        name = STARTED[script]
+        status = start(name, script, [*words, *reduced(name, words)])
         assert status == 0, f"{command!r} ended with status {status}"
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from muster.data.dataset_yaml import DESCRIPTION_FILE, read_description
-from tests.docs.running import CODE_REDUCED, COMMANDS, options_of, prepare, require_target, run_command, split_command
+from tests.docs.running import CODE_REDUCED, STARTED, options_of, prepare, require_target, run_command, split_command
 from tests.docs.snippets import ALL_BLOCKS, LANGUAGES, PAGES, ROOT, Block
 
 MYDATA = Path("path/to/mydata")
@@ -119,7 +119,7 @@ def test_the_readme_leaves_nothing_alone() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_every_option_that_a_page_names_exists(page: Path) -> None:
     """In commands those of the script; in sentences those of any."""
-    known = {script: options_of(script) for script in COMMANDS}
+    known = {script: options_of(script) for script in STARTED}
     anywhere = set().union(*known.values()) | options_of("-m benchmarks") | {"--help", "--print_config"}
     text = page.read_text("utf-8")
     named = set(re.findall(r"(?<![\w<!-])--[a-z_]+(?:\.[a-z_]+)*", text))

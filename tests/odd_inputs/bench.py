@@ -5,20 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
-from callbacks import EnsembleSelection
-from muster.commands.cli import run
-from muster.commands.finetune import finetune
-from muster.commands.select import select_ensemble
-from muster.commands.train import train
+from muster.commands.main import start as start_command
 from tests.helpers import make_member
 
 ROOT = Path(__file__).parents[2]
@@ -26,20 +20,13 @@ CLASSES = ["ground", "wall", "sky"]
 
 _OF_OTHER_CASES = shutil.ignore_patterns("predictions")  # made with the stock's ensemble by cases before
 
-_COMMANDS: dict[str, tuple[Callable[..., int], str, dict[str, Any]]] = {
-    "train.py": (train, "train/worlds.yaml", {}),
-    "select.py": (select_ensemble, "select/default.yaml", {}),
-    "finetune.py": (finetune, "finetune/default.yaml", {"choose": EnsembleSelection}),
-}
-
 
 def start(script: str, *words: str) -> int:
     """Run a command as its script does, in this process; warnings are shown as a user would see them."""
-    function, config, given = _COMMANDS[script]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show  # pytest's keeps them for its summary
-        return run(function, script, ROOT / "configs" / config, words, **given)
+        return start_command(Path(script).stem, script, words)
 
 
 def _show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:

@@ -15,7 +15,7 @@ from muster.pool import Card, Member, Pool
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, ReportImage
 from muster.scoring import Ranking
 from muster.search import SearchStatus
-from muster.selection import ProbeSettings, Selection
+from muster.selection import ProbeRecord, Selection
 
 CLASSES = ('sky <b>"&amp;"</b>', "Straße & Gehweg", "$tree$", "木")
 MEMBERS = ("alpha-<net>&", "béta'net", 'gamma"net"', "delta", "epsilon")
@@ -88,7 +88,7 @@ def make_selection(
         class_ious=(*np.linspace(0.1, 0.9, len(classes) - 1).tolist(), None),
         choices={metric: best(metric) for metric in scores}, single_best=names[0],
         member_scores={name: -0.3 - 0.1 * place for place, name in enumerate(names)},
-        excluded={"bad <one>": "its predictions are NaN & <worse>"}, probe=ProbeSettings(6, 100, 32, 0),
+        excluded={"bad <one>": "its predictions are NaN & <worse>"}, probe=ProbeRecord(6, 100, 32, 0),
         versions={"muster": "0.1.0"}, ranking=ranking,
         search=SearchStatus("exhaustive", len(rows), len(rows), "proven", float(soft[order[0]])),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.commands.cli import run
 from muster.commands.select import select_ensemble
 from muster.data import Dataset
@@ -18,8 +19,9 @@ from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.selection import Selection, SelectionRecord
 from muster.selection import run as choosing
-from muster.selection.options import PLACES, MetricOptions, idle_options, parse_measures
-from muster.selection.run import SelectOptions, select
+from muster.selection.options import PLACES, idle_options
+from muster.selection.run import select
+from muster.selection.settings import MetricSettings, SelectionSettings
 from tests.helpers import make_pool, make_target
 
 VALUES: dict[str, Any] = {
@@ -69,8 +71,9 @@ def no_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_such_option_is_covered() -> None:
-    assert set(VALUES) == set(MetricOptions.__annotations__)
-    idle = idle_options(parse_measures("e_leep", ()), "linear_probe", 0.0, "worlds/attic")
+    named = {field.name for field in fields(MetricSettings)}
+    assert set(VALUES) == named - {"metric", "metrics"}
+    idle = idle_options(SelectionSettings(metric="e_leep", metrics=(), cache_gb=0.0), "worlds/attic")
     assert set(idle) == set(VALUES) | PLACES
 
 
@@ -79,7 +82,7 @@ def test_every_such_option_is_covered() -> None:
 def test_a_python_call_and_the_callback(
     pool: Pool, target: Dataset, tmp_path: Path, metrics: tuple[str, ...], predictor: Any, name: str, idle: bool
 ) -> None:
-    options: SelectOptions = {"metrics": metrics, "predictor": predictor, name: VALUES[name]}  # type: ignore[misc]
+    options = {"metrics": metrics, "predictor": predictor, name: VALUES[name]}
     with pytest.raises(ConfigError if idle else Looked, match=f"{name} has no effect" if idle else None):
         select(pool, target, **options)
     callback, module = EnsembleSelection(pool, target, tmp_path / "chosen", **options), pl.LightningModule()
@@ -88,9 +91,9 @@ def test_a_python_call_and_the_callback(
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     with pytest.raises(ConfigError if idle else Looked, match=f"{name} has no effect" if idle else None):
         callback.setup(trainer, module, "fit")
-    default = {name: MetricOptions.__dataclass_fields__[name].default}
+    default = {name: getattr(SelectionSettings(), name)}
     with pytest.raises(Looked):
-        select(pool, target, **{**options, **default})  # type: ignore[typeddict-item]
+        select(pool, target, **{**options, **default})
 
 
 @pytest.mark.usefixtures("no_look")
@@ -119,10 +122,10 @@ def test_the_command(
 
 def test_every_option_that_has_a_say_is_recorded(pool: Pool, target: Dataset, tmp_path: Path) -> None:
     elsewhere = {
-        "metrics", "device", "batch_size", "num_workers", "cache_dir", "cache_gb", "memory_gb", "progress", "cancel",
+        "metrics", "device", "batch_size", "num_workers", "cache_dir", "cache_gb", "memory_gb", "data_root",
         "train_images", "pixels_per_image", "image_size", "seed",
     }  # fmt: skip
-    assert set(SelectOptions.__annotations__) - elsewhere <= set(SelectionRecord.__annotations__)
+    assert {field.name for field in fields(SelectionSettings)} - elsewhere <= set(SelectionRecord.__annotations__)
     options: dict[str, Any] = {
         "hard_fraction": 0.5, "hardness_model": "a", "l_max": 30.0, "max_parameters": 10**9, "resamples": 40,
     }  # fmt: skip

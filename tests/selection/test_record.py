@@ -24,7 +24,9 @@ from muster.metrics import METRICS, eep, leep, soft_class_ious
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set
 from muster.selection import Selection
-from muster.selection.run import SELECTION_METRICS, Progress, select
+from muster.selection.member_scoring import Progress
+from muster.selection.run import select
+from muster.selection.settings import SELECTION_METRICS
 from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target
 
 OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4, "predictor": "eep"}
@@ -248,7 +250,7 @@ def test_a_class_without_pixels_has_no_predicted_iou(pool: Pool) -> None:
         ({"image_size": 0}, "image_size: expected a whole number, from 1"),
         ({"train_images": -3}, "train_images: expected a whole number, at least 1"),
         ({"seed": -1}, "seed: expected"),
-        ({"device": "abacus"}, "device: cannot use 'abacus'"),
+        ({"device": "abacus"}, "device: this machine has no usable 'abacus'"),
     ],
 )
 def test_wrong_options_stop_at_once(pool: Pool, target: Dataset, changes: dict[str, object], message: str) -> None:

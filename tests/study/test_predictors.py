@@ -1,4 +1,4 @@
-"""Scoring the ensembles of a study again, with every predictor: `python -m muster.study.predictors`."""
+"""Scoring the ensembles of a study again, with every predictor: `muster study predictors`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from muster.commands.cli import run
+from muster.commands.study_predictors import compare
 from muster.data import channel_statistics, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, eep, linear_probe
@@ -21,12 +22,11 @@ from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set
 from muster.selection import Selection
 from muster.selection.run import select
+from muster.selection.settings import ProbeSettings
 from muster.study.predictors import (
     PREDICTORS,
     Agreement,
-    ProbeOptions,
     TargetResult,
-    compare,
     compare_predictors,
     predictors_as_markdown,
 )
@@ -34,7 +34,7 @@ from muster.study.studied import StudiedTarget, open_reached
 from tests.helpers import make_member, make_pool, make_target
 
 IMAGES, PIXELS = 6, 80
-OPTIONS = ProbeOptions(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
+OPTIONS = ProbeSettings(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
 REACHED = [0.31, 0.35, 0.30, 0.42, 0.37, 0.33]
 ROWS = list(combinations("abcd", 2))
 
@@ -142,7 +142,7 @@ def test_predictors_are_not_all_alike(result: TargetResult) -> None:
     assert len({tuple(_row(result, name, m).pearson for m in ENSEMBLE_METRICS) for name in PREDICTORS}) == 7
 
 
-def test_counting_and_linear_choose_what_selecting_does(
+def test_eep_and_the_linear_probe_choose_what_selecting_does(
     pool: Path, target: str, result: TargetResult, selection: Selection
 ) -> None:
     linear = select(
@@ -201,7 +201,7 @@ def test_wrong_tables_are_errors(
 
 def test_missing_and_unreadable_tables_are_errors(pool: Path, target: str, tmp_path: Path) -> None:
     for wanted in (tmp_path, tmp_path / "others.csv"):
-        with pytest.raises(ConfigError, match=r"csv does not exist. It is what python -m muster.study writes"):
+        with pytest.raises(ConfigError, match=r"csv does not exist. It is what muster study writes"):
             open_reached(StudiedTarget(target, pool, wanted))
     (tmp_path / "ensembles.csv").write_text("")
     with pytest.raises(ConfigError, match=r"ensembles\.csv cannot be read as a table"):
@@ -223,9 +223,14 @@ def test_members_that_cannot_be_scored_are_named(target: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["train_images", "pixels_per_image", "image_size", "batch_size", "seed"])
 def test_options_out_of_range_are_errors(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"probe\.{name}: expected at least [01], but got -1"):
-        ProbeOptions(**{name: -1})
-    assert ProbeOptions(train_images=None).train_images is None
+    with pytest.raises(
+        ConfigError,
+        match=rf"{name}: expected a whole number, .*1.* but got -1"
+        if name != "seed"
+        else "seed: expected a whole number",
+    ):
+        ProbeSettings(**{name: -1})
+    assert ProbeSettings(train_images=None).train_images is None
 
 
 def test_the_command(pool: Path, target: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,7 +297,7 @@ def test_interrupting_keeps_what_is_finished(
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr("muster.study.predictors.compare_predictors", interrupted)
+    monkeypatch.setattr("muster.commands.study_predictors.compare_predictors", interrupted)
     last = 2
     assert compare(targets, tmp_path, OPTIONS) == 130
     assert "Stopped" in capsys.readouterr().out
@@ -318,4 +323,4 @@ def test_the_committed_configuration_is_complete() -> None:
         "worlds/harbour_drive",
     ]
     assert all(set(each) == set(StudiedTarget.__dataclass_fields__) for each in content["targets"])
-    assert ProbeOptions(**content["probe"]) == ProbeOptions()
+    assert ProbeSettings(**content["probe"]) == ProbeSettings()

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from callbacks.selection import recorded_selection
+from muster.callbacks.ensemble_selection import recorded_selection
 from muster.data import VOID, Dataset, Split, channel_statistics
 from muster.errors import ConfigError, SelectionError
 from muster.models import Segmenter, build_model

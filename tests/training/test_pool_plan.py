@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from muster.commands.main import start
 from muster.errors import ConfigError, DatasetError
 from muster.training.hardware import Hardware
 from muster.training.pool_plan import Override, PoolPlan, member_name, plan_jobs
@@ -79,3 +83,37 @@ def test_the_last_override_that_matches_wins() -> None:
 def test_what_cannot_work_is_refused_at_the_door(changes: dict[str, Any], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         plan(**changes)
+
+
+def test_an_override_takes_every_setting_null_included() -> None:
+    base = SourceSettings(crop_size=64, train_images=5, sample_images=7, learning_rates=(0.1, 0.2))
+    nothing = Override("*", crop_size=None, train_images=None, sample_images=None).apply(base)
+    assert (nothing.crop_size, nothing.train_images, nothing.sample_images) == (None, None, None)
+    other = {
+        "steps": 7, "batch_size": 3, "learning_rate": 0.3, "learning_rates": [0.4], "held_out_fraction": 0.3,
+        "schedule": "poly", "momentum": 0.5, "weight_decay": "1e-3", "loss": "probabilities", "crop_size": 32,
+        "scale_range": [1.0, 2.0], "checkpoint_every": 9, "seed": 4, "image_size": 96, "train_images": 8,
+        "validation_fraction": 0.2, "validate_every": 6, "sample_images": 9,
+    }  # fmt: skip
+    assert {field.name for field in fields(SourceSettings)} <= set(Override.kinds())
+    changed = asdict(Override("*", **other).apply(base))
+    assert {name: changed[name] for name in other} == {
+        **other, "learning_rates": (0.4,), "scale_range": (1.0, 2.0), "weight_decay": 1e-3,
+    }  # fmt: skip
+    assert Override.from_mapping(Override("a", **other).to_mapping()) == Override("a", **other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"step": 3}, "Did you mean 'steps'"), ({"steps": None}, "steps: expected a whole number, but got nothing")],
+)
+def test_an_override_of_something_else_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Override("*", **settings)
+
+
+def test_the_command_reads_and_writes_overrides_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [{"members": "attic-*", "crop_size": None, "steps": 3}]
+    with pytest.raises(SystemExit):
+        start("train", arguments=["--plan.overrides", json.dumps(given), "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["plan"]["overrides"] == given

@@ -7,7 +7,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from io import TextIOWrapper
 from os import PathLike
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
+from jsonargparse.typing import register_type
 
 from muster.cancel import Cancelled
 from muster.commands.console import our_warnings, print_error
+from muster.commands.program import started_as
+from muster.commands.spread import spread_parameters
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.outputs import cause_of
+from muster.training.pool_plan import Override
 from muster.user_files import parse_yaml, special_kind
 
 CONFIGURATION = "configuration"
@@ -32,6 +37,9 @@ ASKED = "asked"
 _STRICT = "strict_yaml"
 """Our way of reading YAML, among those of the parser."""
 
+# Its keys are those of other settings, which it does not list again: no dataclass that the parser could look into.
+register_type(Override, Override.to_mapping, Override.from_mapping, (ConfigError, TypeError))
+
 _BROKEN_PIPE = 141  # as a shell gives it for a program that nobody reads any more
 
 
@@ -39,7 +47,6 @@ def build_parser(
     function: Callable[..., Any],
     prog: str,
     default_config: Path | None,
-    given: Collection[str] = (),
     use_default: bool = True,
 ) -> ArgumentParser:
     """The parser of a command.
@@ -48,7 +55,6 @@ def build_parser(
         function: Typed and documented; its parameters become options.
         prog: What the user typed to start it.
         default_config: YAML file with the values that options have when no ``--config`` is given.
-        given: Parameters that the caller fills in: they are no options.
         use_default: Whether to take the values of that file.
 
     Returns:
@@ -66,7 +72,10 @@ def build_parser(
         exit_on_error=False,
     )
     parser.add_argument("--config", action="config", help=f"YAML file with options; those after it win.{instead}")
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, ASKED, *given})
+    spread = spread_parameters(function)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip={CONFIGURATION, ASKED, *spread})
+    for settings in spread.values():
+        parser.add_class_arguments(settings, as_group=False, fail_untyped=True, instantiate=False)
     return parser
 
 
@@ -75,7 +84,6 @@ def run(
     prog: str,
     default_config: Path | None = None,
     arguments: Sequence[str] | None = None,
-    **given: Any,
 ) -> int:
     """Read the command line, run the command, and turn errors that users are meant to read into one message.
 
@@ -84,7 +92,6 @@ def run(
         prog: What the user typed to start it.
         default_config: Used when no ``--config`` is given, not beneath one: mixing two experiments helps nobody.
         arguments: Command line; that of the process by default.
-        given: Parameters of the command that are no options.
 
     Returns:
         Exit status: 0 for success, 2 for an error that the user can mend, 130 after Ctrl-C, 141 if whatever read the
@@ -92,11 +99,11 @@ def run(
     """
     _write_any_character()
     words = sys.argv[1:] if arguments is None else list(arguments)
-    with our_warnings():
+    with our_warnings(), started_as(prog):
         _quieten_lightning()
         try:
             _refuse_special_files(words)
-            status = function(**_read(function, prog, default_config, words, given), **given)
+            status = function(**_read(function, prog, default_config, words))
             sys.stdout.flush()
         except BrokenPipeError:
             # Python would try once more to write what is left, and complain.
@@ -136,20 +143,20 @@ def _refuse_special_files(words: Sequence[str]) -> None:
             raise ConfigError(f"{named}: {value} is {kind}. Give a regular file or a folder.")
 
 
-def _read(
-    function: Callable[..., int], prog: str, default_config: Path | None, words: Sequence[str], given: Collection[str]
-) -> dict[str, Any]:
+def _read(function: Callable[..., int], prog: str, default_config: Path | None, words: Sequence[str]) -> dict[str, Any]:
     """The command's arguments; settings that cannot work are refused while they are made."""
-    options = Options.of(function, prog, {CONFIGURATION, ASKED, *given})
+    options = Options.of(function, prog, {CONFIGURATION, ASKED})
     line = read_command_line(words, options)
     # Without the default's values: the help is about the options, and they would bury it.
     use_default = not line.has_config and not {"--help", "-h"} & set(words)
-    parser = build_parser(function, prog, default_config, given, use_default)
+    parser = build_parser(function, prog, default_config, use_default)
     parsed = _parse(parser, line, options, default_config)
     # The dump is what the user could give as --config to get the same run again.
     configuration = parser.dump(parsed, skip_unset=False)
     values = parser.instantiate(parsed).as_dict()
     values.pop("config", None)
+    for name, settings in spread_parameters(function).items():
+        values[name] = settings(**{field.name: values.pop(field.name) for field in fields(settings)})
     asked = {ASKED: line.asked(options)} if ASKED in function.__annotations__ else {}
     return {name: values[name] for name in values if not name.startswith("__")} | {
         CONFIGURATION: configuration,

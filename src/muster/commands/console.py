@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from muster.outputs import only_helps
+from muster.launch import only_helps
 
 WIDTH_OF_FILES = 140
 """Columns of what is not a terminal: a log should not break names in two."""

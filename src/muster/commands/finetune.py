@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,21 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
+from muster.callbacks import EnsembleSelection
 from muster.commands.console import make_console
 from muster.commands.finetuning_summary import predict_command, print_finetuning
-from muster.commands.predict import predict_folder, predictions_folder
+from muster.commands.newest import FINETUNINGS, newest_selection
+from muster.commands.predict import IDLE_HARDWARE, predict_with
+from muster.commands.selection_summary import finetune_command
+from muster.commands.spread import Spread
 from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
 from muster.files import as_file_name, atomic_write, write_yaml
-from muster.outputs import FINETUNING, Inputs, claimed, only_helps
+from muster.launch import only_helps
+from muster.outputs import FINETUNING, Inputs, claimed
 from muster.pool import Pool
 from muster.report import (
     FinetuneResult,
@@ -34,17 +38,19 @@ from muster.report import (
     write_selection_report,
 )
 from muster.report.finetuned_images import finetuned_pictures
-from muster.selection.record import RECORD, Selection
+from muster.selection.options import idle_options
+from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
-from muster.selection.run import TrainImages, resolve_train_images, usual_image_size
-from muster.tracking import LoggerKind, close_loggers, make_logger
+from muster.selection.run import resolve_train_images, usual_image_size
+from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
+from muster.tracking import LoggerKind, TrackingSettings, close_loggers, make_logger
 from muster.tracking.tables import log_tables
 from muster.training.clock import Clock
 from muster.training.finetuning import (
-    ENSEMBLE,
     TargetData,
     build_ensemble,
     evaluate,
+    first_checkpoint,
     fit_members,
     forget_checkpoint,
     load_members,
@@ -58,22 +64,19 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
-SELECTIONS = Path("runs") / "selections"
-FINETUNINGS = Path("runs") / "finetunings"
 SELECTION = "selection"
 PICTURES = "pictures.png"
 
-ONLY_TO_CHOOSE = ("size", "metric", "train_images", "image_size")
+ONLY_TO_CHOOSE = tuple(field.name for field in fields(SelectionSettings) if field.name != "data_root")
 """Options of the choice at the start of a fit."""
 
 OTHER_THAN_PREDICTION = (
     *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, "data_root", "logger"),
-    *("hardware.devices", "hardware.num_workers", "hardware.channels_last", "hardware.compile"),
+    *IDLE_HARDWARE,
 )
 """Options that have nothing to do with prediction."""
 
-ChooseMembers = Callable[..., Callback]
-"""Makes the callback that chooses members at the start of a fit: ``callbacks.EnsembleSelection``."""
+_MADE_ALREADY = "on a selection that is made already: give --pool and --target to choose"
 
 
 def finetune(
@@ -84,15 +87,10 @@ def finetune(
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
-    size: int = 3,
-    metric: str = "soft_iou_eep",
-    train_images: TrainImages = "auto",
-    image_size: int | None = None,
-    data_root: Path | None = None,
-    logger: LoggerKind = "csv",
+    choice: Spread[SelectionSettings] = SelectionSettings(),  # noqa: B008 (frozen)
+    tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     predict: Path | None = None,
     ensemble: Path | None = None,
-    choose: ChooseMembers | None = None,
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -113,16 +111,11 @@ def finetune(
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
         head: How the ensemble head is learned, once the members are fine-tuned.
-        size: Members of the ensemble, where they are chosen at the start.
-        metric: What to choose them by.
-        train_images: Number of training images of the target, where members are chosen at the start; auto means
-            what its dataset.yaml says (probe_images), or 150; null means all.
-        image_size: Longer side of the images in pixels, likewise; null takes the median of the members' own.
-        data_root: Folder below which the target is looked for first.
-        logger: Where training curves go besides history.csv: csv, or wandb as well.
+        choice: Given a pool and a target, how to choose at the start of the fit: all options of select.py. The device
+            auto is that of the fit.
+        tracking: Where training curves go besides history.csv.
         predict: Only predict the images of this folder.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
-        choose: Makes the callback that chooses members.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -134,15 +127,8 @@ def finetune(
     """
     console = make_console(quiet=only_helps())
     if predict is not None:
-        if only_helps():
-            return 0  # one process predicts
         asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
-        fitted = ensemble or _newest(FINETUNINGS, f"{ENSEMBLE}/ensemble.yaml", "ensemble", "finetune.py")
-        folder = output or predictions_folder(fitted, predict)
-        device = hardware.resolved_device()
-        resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
-        ran = record_of(configuration, OTHER_THAN_PREDICTION, resolved)
-        return predict_folder(predict, fitted, folder, device, console, ran, hardware.precision)
+        return predict_with(predict, ensemble, output, hardware, configuration, OTHER_THAN_PREDICTION, "--predict")
     if ensemble is not None:
         raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
     if target is not None and pool is None and selection is None:
@@ -150,15 +136,15 @@ def finetune(
             "--target goes with --pool, and members are then chosen at the start; or with --selection, and then says "
             "where its data lie now."
         )
+    chosen: Path | None = None
     if selection is not None or target is None or pool is None:
-        asked.require_effect(ONLY_TO_CHOOSE, "on a selection that is made already: give --pool and --target to choose")
-        chosen = selection or _newest(SELECTIONS, RECORD, "selection", "select.py")
+        asked.refuse(dict.fromkeys(ONLY_TO_CHOOSE, _MADE_ALREADY))
+        chosen = selection or newest_selection()
         console.print(f"Selection: {chosen}")
-        plan = _chosen_before(chosen, pool, target, training, data_root)
+        plan = _chosen_before(chosen, pool, target, training, choice.data_root)
     else:
-        plan = _chosen_at_start(Pool.open(pool), target, data_root, training, train_images, image_size, choose)
-        plan.options.update(size=size, metric=metric)
-        chosen = None
+        asked.refuse(idle_options(choice, target))
+        plan = _chosen_at_start(Pool.open(pool), target, training, choice)
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
     idle = _idle(reference) | idle_settings(training, head)
@@ -166,14 +152,15 @@ def finetune(
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
     require_fittable(plan.module, plan.target, hardware)
-    resolved = {"output": folder, "selection": chosen, **hardware.resolved_options()}
+    resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
+        idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
-    inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": data_root}
+    inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
     inputs = {**inputs, "--selection": chosen}
     with claimed(folder, FINETUNING, inputs):
-        result = _run(plan, folder, hardware, head, logger, ran, console)
+        result = _run(plan, folder, hardware, head, tracking.logger, ran, console)
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
@@ -199,9 +186,7 @@ class _Plan:
         target: What to fine-tune on.
         module: With its members, or to be given some by the callback.
         chosen: The selection, if it was made before.
-        choose: Makes the callback otherwise.
-        options: For that callback.
-        data_root: Likewise; where the target is looked for, which the result does not depend on.
+        choice: How to choose otherwise.
     """
 
     name: str
@@ -209,9 +194,7 @@ class _Plan:
     target: TargetData
     module: EnsembleTraining
     chosen: Selection | None = None
-    choose: ChooseMembers | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    data_root: Path | None = None
+    choice: SelectionSettings = SelectionSettings()  # noqa: RUF009 (frozen)
 
 
 def _chosen_before(
@@ -227,25 +210,16 @@ def _chosen_before(
     return _Plan(folder.resolve().name, pool, target, module, chosen=selection)
 
 
-def _chosen_at_start(
-    pool: Pool,
-    reference: str,
-    data_root: Path | None,
-    training: TrainingSettings,
-    train_images: TrainImages,
-    image_size: int | None,
-    choose: ChooseMembers | None,
-) -> _Plan:
+def _chosen_at_start(pool: Pool, reference: str, training: TrainingSettings, choice: SelectionSettings) -> _Plan:
     """The data are what the selection at the start of the fit will see, and it is told so."""
-    dataset = open_dataset(reference, data_root)
-    count = resolve_train_images(train_images, dataset.spec.probe_images)
-    train = cached(dataset.train.subset(count, training.seed))
-    size = image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
+    dataset = open_dataset(reference, choice.data_root)
+    count = resolve_train_images(choice.train_images, dataset.spec.probe_images)
+    train = cached(dataset.train.subset(count, choice.seed))
+    size = choice.image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
     target = TargetData(dataset, train, channel_statistics(train), size)
-    options = {"train_images": count, "image_size": size, "seed": training.seed, "baseline": True}
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
-    return _Plan(name, pool, target, module, choose=choose, options=options, data_root=data_root)
+    return _Plan(name, pool, target, module, choice=replace(choice, train_images=count, image_size=size))
 
 
 def _run(
@@ -286,15 +260,18 @@ def _run(
 def _depends_on(plan: _Plan) -> dict[str, Any]:
     """What else the result depends on: the members' weights, or what they are chosen from and how."""
     candidates = plan.module.names or [member.name for member in plan.pool]
-    return {"weights": {name: plan.pool[name].card.checksum for name in candidates}, "options": plan.options}
+    how = {name: value for name, value in asdict(plan.choice).items() if name not in OF_THE_MACHINE}
+    options = how if plan.chosen is None else {}
+    return {"weights": {name: plan.pool[name].card.checksum for name in candidates}, "options": options}
 
 
 def _selecting(plan: _Plan, folder: Path) -> list[Callback]:
     """The callback that chooses members at the start of the fit, if they are not chosen yet."""
-    if plan.choose is None:
+    if plan.chosen is not None:
         return []
-    options = {**plan.options, "data_root": plan.data_root}
-    return [plan.choose(plan.pool, plan.target.dataset, folder / SELECTION, **options)]
+    checkpoint = first_checkpoint(folder, plan.module.settings)
+    target = plan.target.dataset
+    return [EnsembleSelection(plan.pool, target, folder / SELECTION, plan.choice, baseline=True, checkpoint=checkpoint)]
 
 
 def _conclude(
@@ -322,7 +299,8 @@ def _conclude(
     pictures = finetuned_pictures(ensemble, plan.target)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
-        write_selection_report(selection, plan.pool, plan.target.dataset, folder / SELECTION / "report.html")
+        report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
+        write_selection_report(selection, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     with atomic_write(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
@@ -333,12 +311,3 @@ def _conclude(
     log_tables(loggers, tables, pictures, result.classes)
     forget_checkpoint(folder)
     return result
-
-
-def _newest(parent: Path, marker: str, what: str, script: str) -> Path:
-    """The folder below ``parent`` whose marker file was written last."""
-    # A leading dot is what an interrupted write leaves behind.
-    found = sorted(parent.glob(f"[!.]*/{marker}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ConfigError(f"There is no {what} below {parent} yet. Run {script} first, or say which to take.")
-    return parent / found[-1].relative_to(parent).parts[0]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from muster.commands.program import is_console, to_type
 from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.finetuning import (
     cost_sentence,
@@ -43,7 +44,9 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
 
 def predict_command(folder: Path) -> str:
     """What to type next."""
-    return f"python finetune.py --predict FOLDER_OF_IMAGES --ensemble {shlex.quote(str(folder))}"
+    finetune = f"{to_type('finetune')} --predict FOLDER_OF_IMAGES"
+    predict = f"{to_type('predict')} --images FOLDER_OF_IMAGES" if is_console() else finetune
+    return f"{predict} --ensemble {shlex.quote(str(folder))}"
 
 
 def _miou_table(result: FinetuneResult) -> Table:

@@ -1,29 +1,97 @@
-"""Predict a folder of images with a fine-tuned ensemble: masks, and overlays to look at."""
+"""The command ``muster predict``: masks and overlays of a folder of images, by a fine-tuned ensemble."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
 
+from muster.commands.console import make_console
+from muster.commands.newest import newest_ensemble
+from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
 from muster.errors import ConfigError, DatasetError
 from muster.files import as_file_name, atomic_write
+from muster.launch import only_helps
 from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
 from muster.training.ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
-from muster.training.hardware import Precision
+from muster.training.hardware import Hardware, Precision
 
 PREDICTIONS_FOLDER = "predictions"
 MASKS, OVERLAYS = "masks", "overlays"
 _DIGITS = 8
 _LONGEST_NAME = 60
+
+_USED = {"device", "precision"}
+
+IDLE_HARDWARE = tuple(f"hardware.{field.name}" for field in fields(Hardware) if field.name not in _USED)
+"""Options of the hardware that prediction does not look at."""
+
+
+def predict(
+    images: Path,
+    ensemble: Path | None = None,
+    output: Path | None = None,
+    hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
+) -> int:
+    """Predict a folder of images with a fine-tuned ensemble: a mask and an overlay of each.
+
+    Args:
+        images: Folder of images of any size.
+        ensemble: What to predict with; by default the newest run below runs/finetunings.
+        output: Where masks and overlays go; by default below the folder predictions of the run, in one of its own for
+            every folder of images.
+        hardware: What to compute on.
+        configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
+
+    Returns:
+        0, or 1 if an image could not be predicted.
+    """
+    asked.require_effect(IDLE_HARDWARE, "on prediction, which takes one device")
+    return predict_with(images, ensemble, output, hardware, configuration, IDLE_HARDWARE)
+
+
+def predict_with(
+    images: Path,
+    ensemble: Path | None,
+    output: Path | None,
+    hardware: Hardware,
+    configuration: str,
+    idle: Collection[str],
+    option: str = "--images",
+) -> int:
+    """Find out what was not said, and predict; see :func:`predict`.
+
+    Args:
+        images: Folder of images.
+        ensemble: What to predict with, if it was named.
+        output: Where results go, if that was named.
+        hardware: What to compute on.
+        configuration: The resolved configuration.
+        idle: Options in it that have no effect.
+        option: What named the folder of images, for messages.
+
+    Returns:
+        Exit status.
+    """
+    if only_helps():
+        return 0  # one process predicts
+    fitted = ensemble or newest_ensemble()
+    folder, device = output or predictions_folder(fitted, images), hardware.resolved_device()
+    resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
+    ran = record_of(configuration, idle, resolved)
+    return predict_folder(images, fitted, folder, device, make_console(), ran, hardware.precision, option)
 
 
 def predictions_folder(ensemble: Path, images: Path) -> Path:
@@ -56,6 +124,7 @@ def predict_folder(
     console: Console,
     configuration: str = "",
     precision: Precision = "auto",
+    option: str = "--images",
 ) -> int:
     """Write a mask and an overlay for every image of a folder.
 
@@ -70,6 +139,7 @@ def predict_folder(
         console: Where to print.
         configuration: What was asked for, saved as config.yaml.
         precision: What its members compute in.
+        option: What named the folder of images, for messages.
 
     Returns:
         0, or 1 if an image could not be read.
@@ -79,13 +149,13 @@ def predict_folder(
         ConfigError: If the output is something else, or overlaps the images or the ensemble.
     """
     if not images.is_dir():
-        raise DatasetError(f"--predict: {images} is not a folder. Give a folder of images.")
+        raise DatasetError(f"{images} is not a folder. Give a folder of images.")
     pictures = list_pictures(images, IMAGE_SUFFIXES)
     if not pictures:
-        raise DatasetError(f"--predict: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
-    with claimed(output, PREDICTIONS, {"--predict": images, "--ensemble": kept_apart}, images=str(images.resolve())):
+    with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
         strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         damaged = _predict_all(pictures, loaded, output)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.program import to_type
 from muster.pool import Pool
 from muster.report.tables import (
     WINS,
@@ -110,7 +111,7 @@ def _heading(selection: Selection, claims: bool) -> str:
 
 def finetune_command(folder: Path) -> str:
     """What to type next."""
-    return f"python finetune.py --selection {shlex.quote(str(folder))}"
+    return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}"
 
 
 def _probe_line(selection: Selection, chosen_size: bool) -> str:

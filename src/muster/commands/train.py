@@ -9,13 +9,16 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.console import make_console
+from muster.commands.program import to_type
+from muster.commands.spread import Spread
 from muster.commands.words import Asked, record_of
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
-from muster.outputs import Inputs, only_helps
+from muster.launch import only_helps
+from muster.outputs import Inputs
 from muster.pool import Pool, verify_pool
-from muster.tracking.loggers import LoggerKind
+from muster.tracking import TrackingSettings
 from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
 from muster.training.pool_training import PoolOutcome, train_pool
@@ -30,9 +33,9 @@ def train(
     output: Path,
     training: SourceSettings = SourceSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
-    data_root: Path | None = None,
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     workers: int | None = None,
-    logger: LoggerKind = "csv",
+    tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     list: bool = False,  # noqa: A002 (it is what one types)
     verify: bool = False,
     configuration: str = "",
@@ -48,9 +51,9 @@ def train(
         output: Folder of the pool; members appear below its folder members/.
         training: How to train each member.
         hardware: What to compute on.
-        data_root: Folder below which the plan's datasets are looked for.
+        data: Where the plan's datasets lie.
         workers: Members trained side by side; by default as many as fit on each GPU, or one a CPU core.
-        logger: Where training curves go besides history.csv of each member: csv, or wandb as well.
+        tracking: Where training curves go besides history.csv of each member.
         list: Only show the members that the pool has: name, source mIoU, size.
         verify: Only check each member: files, weights, card, name.
         configuration: The resolved configuration, saved as config.yaml.
@@ -74,10 +77,10 @@ def train(
         return 0
     idle = _idle(plan, training)
     asked.refuse(idle)
-    jobs = plan_jobs(plan, training, output.absolute(), hardware, data_root, logger)
+    jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.logger)
     ran = record_of(configuration, idle, hardware.resolved_options())
     inputs: Inputs = {
-        "--data_root": data_root,
+        "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
     }
     progress = TrainingProgress(console)
@@ -93,7 +96,9 @@ def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     idle = {}
     if all(reference.startswith(WORLD_PREFIX) for reference in plan.datasets):
         idle["data_root"] = "as all datasets of the plan are built in"
-    if training.validation_fraction == 0 and not any(override.validation_fraction for override in plan.overrides):
+    if training.validation_fraction == 0 and not any(
+        override.settings.get("validation_fraction") for override in plan.overrides
+    ):
         idle["training.validate_every"] = "without --training.validation_fraction"
     if not plan.overrides:  # these may say otherwise for some members
         idle |= idle_settings(training)
@@ -108,7 +113,7 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
-    console.print(f"Next: python select.py --pool {shlex.quote(str(output))} --target ...")
+    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(output))} --target ...")
     return 0
 
 

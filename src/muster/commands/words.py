@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from muster.commands.spread import spread_parameters
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import read_yaml, to_builtin_types
@@ -44,7 +45,7 @@ class Options:
         """The options that a function's parameters become.
 
         Args:
-            function: Typed; parameters of a dataclass type become groups.
+            function: Typed; parameters of a dataclass type become groups, unless they are spread.
             prog: What the user types to start it.
             skip: Parameters that are no options.
 
@@ -52,14 +53,16 @@ class Options:
             The options.
         """
         hints, kinds, groups, defaults = get_type_hints(function), dict[str, Any](), set[str](), dict[str, Any]()
+        spread = spread_parameters(function)
         for name, parameter in inspect.signature(function).parameters.items():
             if name in skip:
                 continue
             given = {} if parameter.default is parameter.empty else {name: parameter.default}
             if dataclasses.is_dataclass(hints[name]):
-                groups.add(name)
-                kinds |= {f"{name}.{field}": kind for field, kind in _field_hints(hints[name]).items()}
-                given = dict(_field_defaults(name, hints[name]))
+                prefix = "" if name in spread else f"{name}."
+                groups |= {name} - set(spread)
+                kinds |= {f"{prefix}{field}": kind for field, kind in _field_hints(hints[name]).items()}
+                given = dict(_field_defaults(prefix, hints[name]))
             else:
                 kinds[name] = hints[name]
             defaults |= {key: to_builtin_types(value) for key, value in given.items()}
@@ -93,12 +96,12 @@ def _field_hints(record: Any) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(record) if field.init}
 
 
-def _field_defaults(group: str, record: Any) -> Iterator[tuple[str, Any]]:
+def _field_defaults(prefix: str, record: Any) -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(record):
         if field.default is not dataclasses.MISSING:
-            yield f"{group}.{field.name}", field.default
+            yield f"{prefix}{field.name}", field.default
         elif field.default_factory is not dataclasses.MISSING:
-            yield f"{group}.{field.name}", field.default_factory()
+            yield f"{prefix}{field.name}", field.default_factory()
 
 
 _STANDING = PLACES | {"training.learning_rate"}

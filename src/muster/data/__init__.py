@@ -7,7 +7,7 @@ from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
 from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
-from muster.data.opening import open_dataset
+from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_pictures, unreadable_pictures
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
 from muster.data.statistics import (
@@ -29,6 +29,7 @@ __all__ = [
     "VOID",
     "ChannelStatistics",
     "ContentSketch",
+    "DataSettings",
     "Dataset",
     "DatasetSpec",
     "Layout",

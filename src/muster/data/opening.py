@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
 
 WORLD_PREFIX = "worlds/"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where data lie.
+
+    Attributes:
+        data_root: Folder below which datasets are looked for first.
+    """
+
+    data_root: Path | None = None
 
 
 def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:

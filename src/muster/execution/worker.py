@@ -44,10 +44,11 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
         Whether it was done.
     """
     from muster.errors import MusterError  # slow imports come after the parent may have gone
+    from muster.launch import local_rank
     from muster.outputs import cause_of
 
     def tell(event: str, content: str) -> None:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if local_rank() == 0:
             print(json.dumps({"event": event, "content": content}), file=channel, flush=True)
 
     try:

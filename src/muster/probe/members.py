@@ -17,9 +17,9 @@ from muster.errors import UnfitMemberError
 from muster.models import Segmenter
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
-from muster.probe.ranks import flag_from_rank_zero, from_rank_zero, rank
 from muster.probe.read import ProbeReader
 from muster.probe.reading import Reading
+from muster.ranks import flag_from_rank_zero, from_rank_zero, rank
 
 
 def member_probabilities(

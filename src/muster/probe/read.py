@@ -21,8 +21,8 @@ from muster.models.prediction import probabilities_of
 from muster.precision import forward_precision, resolve_precision
 from muster.probe.interpolation import PixelPlaces, read_batch
 from muster.probe.pixels import ProbeSet
-from muster.probe.ranks import rank, world_size
 from muster.probe.reading import Reading, RowBuffer
+from muster.ranks import rank, world_size
 
 _KEPT_BYTES = 1 << 30
 """Prepared images are kept on a CPU for the next member if all of them fit into this much memory."""

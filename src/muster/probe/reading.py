@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from muster.probe.ranks import sum_over_ranks
+from muster.ranks import sum_over_ranks
 
 _IN_FLIGHT = 2
 """Pinned chunks on their way to the host: one is copied by the device while the other is put in its place."""

@@ -36,7 +36,7 @@ cancelled."""
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
+class ProbeRecord:
     """How the probe set was made.
 
     Attributes:
@@ -210,7 +210,7 @@ class SelectionRecord:
     single_best: str
     member_scores: dict[str, float]
     excluded: dict[str, str]
-    probe: ProbeSettings
+    probe: ProbeRecord
     versions: dict[str, str]
     search: SearchStatus
     predictor: str = "eep"

@@ -18,10 +18,10 @@ from muster.probe import ProbeReader
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.hard_subsets import hardness_names
 from muster.selection.member_scoring import Request, ScoredMembers
-from muster.selection.options import MetricOptions
-from muster.selection.record import ProbeSettings, Selection
+from muster.selection.record import ProbeRecord, Selection
 from muster.selection.reopening import portable_reference
-from muster.selection.search_runner import Budget, Found
+from muster.selection.search_runner import Found
+from muster.selection.settings import SelectionSettings
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LookedAt:
     target: Dataset
     split: Split
     reader: ProbeReader
-    settings: ProbeSettings
+    settings: ProbeRecord
     data_root: Path | None
 
 
@@ -120,16 +120,13 @@ def selection_of(
     )
 
 
-def recorded_options(
-    options: MetricOptions, idle: Mapping[str, str], reference: Member | None, budget: Budget
-) -> dict[str, Any]:
+def recorded_options(options: SelectionSettings, idle: Mapping[str, str], reference: Member | None) -> dict[str, Any]:
     """Options as a record keeps them: those without effect are left out.
 
     Args:
-        options: Those that only some metrics look at.
+        options: All.
         idle: See :func:`muster.selection.options.idle_options`.
         reference: The member that metrics compared with, if any.
-        budget: What an ensemble could cost.
 
     Returns:
         Fields of :class:`muster.selection.record.SelectionRecord`.
@@ -139,6 +136,7 @@ def recorded_options(
         "hardness_model": hardness_names(options.hardness_model),
         "l_max": None if "l_max" in idle else options.l_max,
         "reference": "" if reference is None else str(reference.folder.resolve()),
-        "max_parameters": budget.max_parameters,
-        "max_inference_seconds": budget.max_inference_seconds,
+        "max_parameters": options.max_parameters,
+        "max_inference_seconds": options.max_inference_seconds,
+        "resamples": options.resamples,
     }

@@ -21,8 +21,8 @@ from muster.errors import ConfigError
 from muster.metrics import MetricSpec, ensemble_metrics
 from muster.metrics.ties import best_first_order
 from muster.probe import ProbeReader
-from muster.probe.ranks import from_rank_zero
 from muster.probe.timing import inference_seconds
+from muster.ranks import from_rank_zero
 from muster.scoring.cpu.workers import Report
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking

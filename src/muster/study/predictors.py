@@ -1,4 +1,4 @@
-"""``python -m muster.study.predictors``: how well predictors agree with what ensembles reached.
+"""How well predictors agree with what ensembles reached.
 
 A predictor turns a member into a classifier of the target's classes (see :mod:`muster.selection.predictors`). Here each
 is put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
@@ -10,24 +10,17 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
-from rich.console import Console
 from torch import Tensor
 
-from muster.commands.cli import run
-from muster.commands.console import make_console
-from muster.data import cached, channel_statistics
-from muster.errors import ConfigError, SelectionError, UnfitMemberError
-from muster.execution.progress import QUIET_SECONDS
-from muster.files import atomic_write
+from muster.errors import SelectionError, UnfitMemberError
+from muster.machine import resolve_device
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -39,17 +32,15 @@ from muster.metrics import (
     pearson,
     weighted_kendall,
 )
-from muster.outputs import COMPARISON, Inputs, claimed
 from muster.pool import Member
-from muster.probe import ProbeReader, draw_probe_set, member_reading
+from muster.probe import ProbeReader, member_reading
 from muster.scoring import Ranking, score_ensembles
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.metric_inputs import member_inputs, target_inputs
-from muster.selection.run import TrainImages, resolve_device, resolve_train_images, usual_image_size
+from muster.selection.run import probe_reader
+from muster.selection.settings import ProbeSettings
 from muster.study.markdown import markdown_table
-from muster.study.studied import Reached, StudiedTarget, open_reached
-
-TABLE, PAGE = "predictors.csv", "predictors.md"
+from muster.study.studied import Reached
 
 Predict: TypeAlias = Callable[[Mapping[str, Any], int], Tensor]
 """From ``probs``, ``features``, ``labels`` and ``groups`` of a member, and the number of classes, to predictions."""
@@ -74,43 +65,6 @@ PREDICTORS: dict[str, Predict] = {
 """All predictors, in the order in which tables show them."""
 
 _NEEDS = frozenset({"probs", "features", "labels", "groups"})
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """How members look at a target; the defaults are those of ``select.py``.
-
-    Attributes:
-        train_images: Number of training images of the target to look at; auto means what its dataset.yaml
-            says (probe_images), or 150; null means all.
-        pixels_per_image: Pixels of each image that are compared with the ground truth.
-        image_size: Longer side at which members see the images, in pixels; null takes the median of the members' own.
-        seed: Of the choice of images and pixels.
-        device: Where members run: auto, cpu, cuda or cuda:N.
-        batch_size: Most images at a time.
-        memory_gb: Most that predictions may take in memory, in gigabytes; more is put on disk.
-    """
-
-    train_images: TrainImages = "auto"
-    pixels_per_image: int = 1000
-    image_size: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    batch_size: int = 16
-    memory_gb: float = 4.0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ConfigError: If a value is out of its range.
-        """
-        for name in ("train_images", "pixels_per_image", "image_size", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise ConfigError(f"probe.{name}: expected at least 1, but got {value}.")
-        if self.seed < 0:
-            raise ConfigError(f"probe.seed: expected at least 0, but got {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -156,7 +110,7 @@ class TargetResult:
         rows: For each predictor and metric.
         members: How many members the ensembles are made of.
         size: Members of one ensemble.
-        differences: For each metric of the study, the largest difference between its scores and counting's here.
+        differences: For each metric of the study, the largest difference between its scores and those of EEP here.
     """
 
     rows: tuple[Agreement, ...]
@@ -166,13 +120,13 @@ class TargetResult:
 
 
 def compare_predictors(
-    studied: Reached, options: ProbeOptions, progress: Callable[[str], None] | None = None
+    studied: Reached, settings: ProbeSettings, progress: Callable[[str], None] | None = None
 ) -> TargetResult:
     """Score all ensembles of a study with every predictor and ensemble metric.
 
     Args:
         studied: The ensembles.
-        options: How members look at the target.
+        settings: How members look at the target.
         progress: Told what is being done.
 
     Returns:
@@ -182,12 +136,13 @@ def compare_predictors(
         SelectionError: If a member cannot be run on the target's images, or a predictor cannot be made of it.
     """
     say = progress or (lambda _: None)
-    reader, classes = _reader(studied, options), studied.dataset.spec.num_classes
+    device, classes = resolve_device(settings.device), studied.dataset.spec.num_classes
+    _, reader = probe_reader(studied.dataset, studied.eligible, settings, device)
     labels, count = reader.probe.labels, len(studied.members)
     seconds: dict[str, list[float]] = {name: [] for name in PREDICTORS}
     with ExitStack() as stack:
         collectors = {
-            name: stack.enter_context(PredictionWriter(labels, classes, count, options.memory_gb / len(PREDICTORS)))
+            name: stack.enter_context(PredictionWriter(labels, classes, count, settings.memory_gb / len(PREDICTORS)))
             for name in PREDICTORS
         }
         for done, values in enumerate(_readings(studied.members, reader, say)):
@@ -208,22 +163,6 @@ def compare_predictors(
             ranking = score_ensembles(store, store.labels, studied.size, ENSEMBLE_METRICS)
             rankings[name] = _in_order_of(ranking, studied.rows)
     return _compared(studied, rankings, {name: statistics.median(taken) for name, taken in seconds.items()})
-
-
-def _reader(studied: Reached, options: ProbeOptions) -> ProbeReader:
-    """What ``select.py`` would read members with."""
-    dataset = studied.dataset
-    split = cached(
-        dataset.train.subset(resolve_train_images(options.train_images, dataset.spec.probe_images), options.seed)
-    )
-    return ProbeReader(
-        split,
-        draw_probe_set(split, options.pixels_per_image, options.seed),
-        channel_statistics(split),
-        options.image_size or usual_image_size(studied.eligible),
-        resolve_device(options.device),
-        options.batch_size,
-    )
 
 
 def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -308,7 +247,7 @@ def _target_as_markdown(result: TargetResult) -> list[str]:
         "brackets what the chosen ensemble reached, and its rank."
     )
     headings = ["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS), "seconds a member"]
-    check = ["", f"Largest difference of counting's scores from those of the study: {same}."] if same else []
+    check = ["", f"Largest difference of EEP's scores from those of the study: {same}."] if same else []
     return [f"## {first.target}", "", summary, "", *markdown_table(headings, rows), *check]
 
 
@@ -324,84 +263,3 @@ def _average_as_markdown(results: Sequence[TargetResult]) -> list[str]:
         "",
         *markdown_table(["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS)], rows),
     ]
-
-
-def compare(
-    targets: tuple[StudiedTarget, ...],
-    output: Path,
-    probe: ProbeOptions = ProbeOptions(),
-    data_root: Path | None = None,
-    configuration: str = "",
-) -> int:
-    """Compare what predictors say of ensembles with what these reached.
-
-    Nothing is trained: members look at the targets once more, and the results come from studies. After each target the
-    tables of all targets so far are written.
-
-    Args:
-        targets: What was studied.
-        output: Folder of the comparison: predictors.csv, predictors.md.
-        probe: How members look at a target.
-        data_root: Folder below which targets are looked for.
-        configuration: The resolved configuration, saved as config.yaml.
-
-    Returns:
-        0; 130 if Ctrl-C came after the first target.
-    """
-    if not targets:
-        raise ConfigError("targets: expected at least one.")
-    resolve_device(probe.device)
-    opened = [open_reached(studied, data_root) for studied in targets]
-    inputs: dict[str, Path | str | None] = {"--data_root": data_root}
-    for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
-        own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
-        inputs |= {f"targets[{place}].{name}": path for name, path in own.items()}
-    with claimed(output, COMPARISON, inputs):
-        return _compare(opened, output, probe, configuration)
-
-
-def _compare(opened: Sequence[Reached], output: Path, probe: ProbeOptions, configuration: str) -> int:
-    console, results = make_console(), list[TargetResult]()
-    for place, studied in enumerate(opened):
-        name, begin = studied.dataset.spec.name, time.monotonic()
-        try:
-            with _progress(console, f"{name} ({place + 1} of {len(opened)})") as progress:
-                results.append(compare_predictors(studied, probe, progress))
-        except KeyboardInterrupt:
-            if not results:
-                raise
-            console.print(f"\nStopped. {output} has the targets before {name}.")
-            return 130
-        _write(output, results, configuration)
-        console.print(f"{name}: {time.monotonic() - begin:.0f} s")
-    console.print(predictors_as_markdown(results))
-    return 0
-
-
-@contextmanager
-def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]]:
-    """A line that is redrawn on a terminal, and now and then a new one anywhere else."""
-    told = time.monotonic()
-
-    def say(what: str) -> None:
-        nonlocal told
-        status.update(f"{headline}: {what}")
-        if not console.is_terminal and time.monotonic() - told > QUIET_SECONDS:
-            told = time.monotonic()
-            console.print(f"{headline}: {what}")
-
-    with console.status(headline) as status:
-        yield say
-
-
-def _write(output: Path, results: Sequence[TargetResult], configuration: str) -> None:
-    table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
-    with atomic_write(output / TABLE) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
-    for name, content in (("config.yaml", configuration), (PAGE, predictors_as_markdown(results))):
-        with atomic_write(output / name) as partial:
-            partial.write_text(content, "utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(run(compare, "python -m muster.study.predictors"))

@@ -29,7 +29,7 @@ from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
 from muster.pool import Pool
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.ranks import rank, sum_over_ranks, world_size
 from muster.selection.record import Selection
 from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.clock import Clock, Progress

@@ -101,7 +101,7 @@ def open_reached(studied: StudiedTarget, data_root: Path | None = None) -> Reach
 
 def _read_table(path: Path) -> pd.DataFrame:
     """The file of a study, with numbers where there are to be some."""
-    made_by = "It is what python -m muster.study writes, with a column 'members' and a column 'reached'."
+    made_by = "It is what muster study writes, with a column 'members' and a column 'reached'."
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from muster.tracking.loggers import LoggerKind, close_loggers, make_logger, tracking_mode
+from muster.tracking.loggers import LoggerKind, TrackingSettings, close_loggers, make_logger, tracking_mode
 
-__all__ = ["LoggerKind", "close_loggers", "make_logger", "tracking_mode"]
+__all__ = ["LoggerKind", "TrackingSettings", "close_loggers", "make_logger", "tracking_mode"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import netrc
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     import wandb
 
 LoggerKind = Literal["csv", "wandb"]
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """Where a fit writes its course.
+
+    Attributes:
+        logger: Where training curves go besides history.csv: csv, or wandb as well.
+    """
+
+    logger: LoggerKind = "csv"
+
+
 KINDS = ("csv", "wandb")
 CSV_FOLDER = "csv"
 DEFAULT_HOST = "https://api.wandb.ai"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.models import Segmenter, predict_probabilities, upsample_probabilities
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of
 
 Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]

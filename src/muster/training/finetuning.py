@@ -23,7 +23,7 @@ from muster.pool import Pool, software_versions
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
-from muster.training.checkpoints import keep_checkpoint_of
+from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
 from muster.training.costs import measure_costs
 from muster.training.ensemble import Ensemble
@@ -35,7 +35,7 @@ from muster.training.head import learn_head
 from muster.training.head_training import fit_head
 from muster.training.intervals import DRAWS, LEVEL, differences_to, miou_intervals
 from muster.training.modules import EnsembleTraining
-from muster.training.rates import Trials, choose_rates
+from muster.training.rates import Trials, choose_rates, trial_folder
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult, confusion_table
 from muster.training.settings import HeadSettings, TrainingSettings
 
@@ -145,6 +145,20 @@ def fit_members(
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
+
+
+def first_checkpoint(folder: Path, settings: TrainingSettings) -> Path:
+    """Where the first of the fits of :func:`fit_members` keeps its checkpoint: the one in which members are chosen.
+
+    Args:
+        folder: Of the run.
+        settings: They say whether rates are tried first.
+
+    Returns:
+        The file; it may not be there yet.
+    """
+    rates = settings.learning_rates
+    return (trial_folder(folder / WORK, rates[0]) if rates else folder / WORK) / CHECKPOINT
 
 
 def _choose_rates(

@@ -13,6 +13,7 @@ import torch
 from muster.errors import ConfigError
 from muster.execution.placement import available_cores
 from muster.limits import MOST_PROCESSES, require_whole
+from muster.machine import resolve_device
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
@@ -85,14 +86,7 @@ class Hardware:
         Raises:
             ConfigError: If a device is asked for that is not there.
         """
-        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        if not there.get(self.device, True):
-            raise ConfigError(f"hardware.device: this machine has no usable {self.device!r}. Use cpu, or auto.")
-        if self.device != "auto":
-            return self.device
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        return resolve_device(self.device, "hardware.device", ("cuda", "mps")).type
 
     def resolved_precision(self) -> str:
         """The precision that ``auto`` means here."""

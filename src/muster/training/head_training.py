@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import VOID, PreparedSplit, Split
 from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
-from muster.probe.ranks import sum_over_ranks, world_size
+from muster.ranks import sum_over_ranks, world_size
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_small

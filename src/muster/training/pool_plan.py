@@ -2,72 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
-from muster.errors import ConfigError
-from muster.files import as_file_name
+from muster.errors import ConfigError, unknown_name
+from muster.expected import find_misfit
+from muster.files import as_file_name, to_builtin_types
 from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
-from muster.tasks.segmentation import Loss
 from muster.tracking.loggers import LoggerKind
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
-from muster.training.settings import Schedule, SourceSettings
+from muster.training.settings import SourceSettings
 from muster.training.source import MemberJob
 
 _MOST_MASKS = 5000
 """Masks of a split that are looked at before anything is trained: some twenty seconds. A worker reads them all."""
 
 
-@dataclass(frozen=True)
 class Override:
     """Other settings for some members; what is left out stays as it is for all.
 
+    In YAML a mapping: ``{members: "attic-*", steps: 30, crop_size: null}``.
+
     Attributes:
         members: Names of the members concerned; ``*`` and ``?`` are wildcards.
-        steps: See SourceSettings, as for all that follow.
-        batch_size: Images per step.
-        learning_rate: Initial rate.
-        learning_rates: Rates to choose from.
-        held_out_fraction: Share of the training images held out to choose by.
-        schedule: How the rate falls.
-        loss: What is brought to the size of the mask.
-        image_size: Longer side of the images, in pixels.
-        crop_size: Side of the crops, in pixels.
-        scale_range: Least and greatest factor of the random rescaling.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        train_images: Number of training images.
-        validation_fraction: Share of them held out for the validation curve.
-        validate_every: Steps between two points of it.
-        checkpoint_every: Steps between two checkpoints.
-        seed: Of weights, order and augmentation.
+        settings: Any of :class:`muster.training.settings.SourceSettings`, by name.
     """
 
-    members: str
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    learning_rates: tuple[float, ...] | None = None
-    held_out_fraction: float | None = None
-    schedule: Schedule | None = None
-    loss: Loss | None = None
-    image_size: int | None = None
-    crop_size: int | None = None
-    scale_range: tuple[float, float] | None = None
-    momentum: float | None = None
-    weight_decay: float | None = None
-    train_images: int | None = None
-    validation_fraction: float | None = None
-    validate_every: int | None = None
-    checkpoint_every: int | None = None
-    seed: int | None = None
+    def __init__(self, members: str, **settings: object) -> None:
+        """Keep what is named.
+
+        Args:
+            members: Names of the members concerned.
+            settings: What is other for them; ``None`` where that is a value of the setting.
+
+        Raises:
+            ConfigError: If a name is no setting, or a value has the wrong type.
+        """
+        kinds = self.kinds()
+        for name, value in {"members": members, **settings}.items():
+            if name not in kinds:
+                raise ConfigError(f"plan.overrides for {members!r}: {unknown_name('training setting', name, kinds)}")
+            if misfit := find_misfit(name, to_builtin_types(value), kinds[name]):
+                raise ConfigError(f"plan.overrides for {members!r}: {misfit.sentence}")
+        self.members, self.settings = members, settings
+
+    @staticmethod
+    def kinds() -> dict[str, Any]:
+        """The keys of such a mapping, with their types: those of the settings, and ``members``."""
+        hints = get_type_hints(SourceSettings)
+        return {"members": str, **{field.name: hints[field.name] for field in fields(SourceSettings)}}
+
+    @classmethod
+    def from_mapping(cls, content: Mapping[str, Any]) -> Override:
+        """Read a mapping, as YAML gives it."""
+        return cls(**content)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The mapping that gives the same again, in plain values."""
+        named: dict[str, Any] = to_builtin_types({"members": self.members, **self.settings})
+        return named
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another is the same."""
+        return isinstance(other, Override) and self.to_mapping() == other.to_mapping()
+
+    def __hash__(self) -> int:
+        """Of the members' names, which no two overrides need to share."""
+        return hash(self.members)
 
     def apply(self, settings: SourceSettings) -> SourceSettings:
         """The settings with what this override names put in.
@@ -75,11 +84,19 @@ class Override:
         Raises:
             ConfigError: If a value is out of its range.
         """
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "members"}
+        kinds = self.kinds()
+        # YAML has lists where the settings have tuples, and takes 1e-3 for a text.
+        given = {name: _as_kind(value, kinds[name]) for name, value in self.settings.items()}
         try:
-            return replace(settings, **{name: value for name, value in given.items() if value is not None})
+            return replace(settings, **given)
         except ConfigError as error:
             raise ConfigError(f"plan.overrides for {self.members!r}: {error}") from error
+
+
+def _as_kind(value: object, kind: object) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_as_kind(each, float) for each in value)
+    return float(value) if kind is float and isinstance(value, str | int) else value
 
 
 @dataclass(frozen=True)

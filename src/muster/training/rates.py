@@ -17,7 +17,7 @@ from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
 from muster.files import to_builtin_types
 from muster.models import predict_probabilities, upsample_probabilities
-from muster.probe.ranks import rank, sum_over_ranks, world_size
+from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
@@ -99,7 +99,7 @@ def choose_rates(
     for number, rate in enumerate(settings.learning_rates):
         with_rate = _with_rate(settings, rate)
         module = make_module(with_rate, names)
-        folder = trials.folder / f"rate-{rate!r}"
+        folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, to_builtin_types(described))
         data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
@@ -113,6 +113,11 @@ def choose_rates(
     begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
     chosen = {name: _best(name, values) for name, values in reached.items()}
     return RateChoice(chosen, reached, len(held)), names
+
+
+def trial_folder(parent: Path, rate: float) -> Path:
+    """Where the fit that tries a rate keeps its checkpoint."""
+    return parent / f"rate-{rate!r}"
 
 
 def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:

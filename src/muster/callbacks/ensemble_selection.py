@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from muster.data import Dataset
 from muster.errors import SelectionError
 from muster.models import Segmenter
 from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
+from muster.selection.member_scoring import Progress
 from muster.selection.record import SelectionRecord, require_replaceable
-from muster.selection.run import SelectOptions, select
+from muster.selection.run import select
+from muster.selection.settings import SelectionSettings
 from muster.training.finetuning import load_members, with_baseline
 
 
@@ -38,6 +41,10 @@ class EnsembleSelection(pl.Callback):
     all come later and see the members. A module that has its members already is left alone. A fit that is resumed from
     a checkpoint takes the members that the checkpoint names and chooses nothing, even if the pool has changed since.
 
+    Lightning tells no callback which checkpoint a fit resumes from before that checkpoint is loaded, so whoever resumes
+    says it here too: ``EnsembleSelection(..., checkpoint=path)`` and ``trainer.fit(..., ckpt_path=path)``. One without
+    the other is an error.
+
     Attributes:
         record: The selection in plain values, once there is one.
     """
@@ -47,8 +54,12 @@ class EnsembleSelection(pl.Callback):
         pool: Pool | Path | str,
         target: Dataset | str,
         folder: Path | str,
+        settings: SelectionSettings | None = None,
+        *,
         baseline: bool = False,
-        **options: Unpack[SelectOptions],
+        checkpoint: Path | str | None = None,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> None:
         """Say what to choose from, and for what.
 
@@ -56,16 +67,24 @@ class EnsembleSelection(pl.Callback):
             pool: A pool, or its folder.
             target: The dataset, or what :func:`muster.data.open_dataset` opens.
             folder: A folder of its own for the selection; rank zero writes it.
+            settings: How to choose, as :func:`muster.select` takes it; its device ``"auto"`` is the Trainer's.
             baseline: Also hand over the single best member by LEEP (B1), to be fine-tuned likewise for comparison.
-            options: Options of :func:`muster.select`; the device is the Trainer's unless one is named.
+            checkpoint: What the fit resumes from. If there is no such file yet, the fit is a new one.
+            progress: Told how far the choice is.
+            options: Single options by name, in place of those in ``settings``.
 
         Raises:
+            ConfigError: If an option is none, or out of range.
             SelectionError: If the folder holds something that is no selection, or lies in the pool or the target.
         """
         super().__init__()
-        self.pool, self.target, self.folder, self.options = pool, target, Path(folder), options
-        self.baseline = baseline
+        self.pool, self.target, self.folder = pool, target, Path(folder)
+        self.settings = (settings or SelectionSettings()).having(options)
+        self.baseline, self.progress = baseline, progress
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.record: SelectionRecord | None = None
+        self._promised: Path | None = None
+        self._refusal: RemovableHandle | None = None
         require_replaceable(self.folder)
         read = {
             "the pool": pool.folder if isinstance(pool, Pool) else pool,
@@ -82,27 +101,66 @@ class EnsembleSelection(pl.Callback):
             stage: Only ``"fit"`` matters.
 
         Raises:
-            SelectionError: If nothing can be chosen, or another process is at work on the folder.
+            SelectionError: If nothing can be chosen, another process is at work on the folder, or the Trainer has a
+                checkpoint that was not given here.
         """
-        module = cast("EnsembleModule", pl_module)
+        module, self._promised = cast("EnsembleModule", pl_module), None
         if stage != "fit" or module.members_chosen:
             return
         pool = self.pool if isinstance(self.pool, Pool) else Pool.open(self.pool)
-        checkpoint = _checkpoint_to_resume(trainer)
-        if checkpoint is not None:
-            self.record = recorded_selection(checkpoint, self.state_key)
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            self.record = recorded_selection(self.checkpoint, self.state_key)
+            self._promised = self.checkpoint
         else:
-            options = SelectOptions(device=trainer.strategy.root_device)
-            options.update(self.options)
-            # Locked before hours go into it, by the one process that writes.
-            locks = held(self.folder, SELECTION, SelectionError) if trainer.is_global_zero else nullcontext()
-            with locks:
-                selection = select(pool, self.target, **options)
-                if trainer.is_global_zero:
-                    selection.save(self.folder)
-            self.record = selection
+            _require_no_checkpoint(trainer)
+            self.record = self._choose(trainer, pool)
+            # A checkpoint that is loaded all the same belongs to other members; torch would only name other weights.
+            self._refusal = pl_module.register_load_state_dict_pre_hook(_refuse_checkpoint)  # type: ignore[no-untyped-call]
         names = with_baseline(self.record) if self.baseline else self.record.members
         module.set_members(names, load_members(pool, names))
+
+    def _choose(self, trainer: pl.Trainer, pool: Pool) -> SelectionRecord:
+        given = self.settings
+        settings = replace(given, device=str(trainer.strategy.root_device)) if given.device == "auto" else given
+        # Locked before hours go into it, by the one process that writes.
+        locks = held(self.folder, SELECTION, SelectionError) if trainer.is_global_zero else nullcontext()
+        with locks:
+            selection = select(pool, self.target, settings, progress=self.progress)
+            if trainer.is_global_zero:
+                selection.save(self.folder)
+        return selection
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (Lightning's)
+        """Check that a fit whose members are those of a checkpoint has resumed from it.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+
+        Raises:
+            SelectionError: If it has not.
+        """
+        self._forget_refusal()
+        if self._promised is not None:
+            raise SelectionError(
+                f"The members are those of the checkpoint {self._promised}, but the fit does not resume from it. Give "
+                "it to the Trainer too: trainer.fit(..., ckpt_path=...); or leave it out here to choose anew."
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Let the module load whatever it is told to, once the fit is over.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+            stage: Of the Trainer.
+        """
+        self._forget_refusal()
+
+    def _forget_refusal(self) -> None:
+        if self._refusal is not None:
+            self._refusal.remove()
+            self._refusal = None
 
     def state_dict(self) -> dict[str, Any]:
         """The selection in plain values, for the checkpoint."""
@@ -120,22 +178,24 @@ class EnsembleSelection(pl.Callback):
                 f"The checkpoint belongs to the ensemble of {', '.join(record.members)}, but this fit has "
                 f"{', '.join(self.record.members)}. Resume with a new callback and a module without members."
             )
-        self.record = record
+        self.record, self._promised = record, None
 
 
-def _checkpoint_to_resume(trainer: pl.Trainer) -> Path | None:
-    """The checkpoint that this fit continues from, if any."""
-    path = trainer.ckpt_path
-    # Lightning sets `trainer.ckpt_path` only after the setup hooks (unless the user did), and may still show that of an
-    # earlier fit. Until then the path is an argument of a call to the Trainer that is under way, so it is looked up
-    # there; where it cannot be, `load_state_dict` refuses a fit that chose other members than its checkpoint has.
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_locals.get("self") is trainer and "ckpt_path" in frame.f_locals:
-            path = frame.f_locals["ckpt_path"]
-            break
-        frame = frame.f_back
-    return None if path is None else Path(path)
+def _require_no_checkpoint(trainer: pl.Trainer) -> None:
+    """A path that the Trainer shows now was set by its user, or is left over from a fit before."""
+    if trainer.ckpt_path is not None:
+        raise SelectionError(
+            f"trainer.ckpt_path is {trainer.ckpt_path}, and whether this fit resumes from it is not known yet. To "
+            "resume, say so with EnsembleSelection(..., checkpoint=...) and trainer.fit(..., ckpt_path=...); to choose "
+            "anew, set trainer.ckpt_path = None first."
+        )
+
+
+def _refuse_checkpoint(*_: object) -> None:
+    raise SelectionError(
+        "This fit resumes from a checkpoint that EnsembleSelection was not given, so members were chosen anew. Give it "
+        "the same path, EnsembleSelection(..., checkpoint=...), and start with a module without members."
+    )
 
 
 def recorded_selection(checkpoint: Path, state_key: str) -> SelectionRecord:

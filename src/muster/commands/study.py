@@ -1,18 +1,18 @@
-"""``python -m muster.study``: what the choices of each metric reached."""
+"""The command ``muster study``: what the choices of each metric reached."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
-from muster.commands.cli import run
 from muster.commands.console import make_console
+from muster.commands.spread import Spread
 from muster.commands.words import Asked, record_of
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write
-from muster.outputs import STUDY, Inputs, claimed, only_helps
+from muster.launch import only_helps
+from muster.outputs import STUDY, Inputs, claimed
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.markdown import study_as_markdown
@@ -31,7 +31,7 @@ def study(
     scratch: tuple[str, ...] = (),
     pool: Path | None = None,
     target: str | None = None,
-    data_root: Path | None = None,
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -47,7 +47,7 @@ def study(
         scratch: Architectures to train on the target from random weights, for comparison.
         pool: Where the selection's pool lies now, if it was moved.
         target: Where its dataset lies now, if it was moved.
-        data_root: Folder below which the dataset is looked for first.
+        data: Where the dataset lies.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -56,7 +56,7 @@ def study(
     """
     loaded = Selection.load(selection)
     warn_if_from_before(loaded, selection)
-    dataset = open_target(loaded, target, data_root)
+    dataset = open_target(loaded, target, data.data_root)
     opened = open_pool(loaded, loaded.member_names, pool)
     idle = idle_settings(training, head)
     if dataset.reference.startswith(WORLD_PREFIX):
@@ -67,7 +67,7 @@ def study(
         "--selection": selection,
         "the pool": opened.folder,
         "the target": dataset.reference,
-        "--data_root": data_root,
+        "--data_root": data.data_root,
     }
     with claimed(output, STUDY, inputs):
         with fit_progress(console, training.total_steps, f"Fine-tuning for {loaded.target}.") as progress:
@@ -85,7 +85,3 @@ def study(
                 partial.write_text(content, "utf-8")
     console.print(text)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(study, "python -m muster.study"))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from callbacks import EnsembleSelection
+from muster.callbacks import EnsembleSelection
 from muster.errors import SelectionError
 from muster.models import Segmenter
 from muster.pool import Pool
@@ -112,40 +112,92 @@ def test_a_resumed_fit_takes_its_own_members_although_the_pool_would_give_others
         shutil.rmtree(pool[rest[place]].folder)
     changed = Pool.open(pool.folder)
     assert select(changed, make_target(), **OPTIONS).members != first.names
-    callback = EnsembleSelection(pool.folder, make_target(), tmp_path / "other", **OPTIONS)
     last = tmp_path / "checkpoints" / "last.ckpt"
+    callback = EnsembleSelection(pool.folder, make_target(), tmp_path / "other", checkpoint=last, **OPTIONS)
     resumed = fit(tmp_path, callback, steps=2, resume=last)  # no step left: what was loaded is what remains
     assert resumed.names == first.names
     assert callback.record is not None
     assert callback.record.members == first.names
     for name, value in first.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value)
-    further = fit(tmp_path, EnsembleSelection(pool.folder, make_target(), tmp_path / "other", **OPTIONS), 4, last)
+    again = EnsembleSelection(pool.folder, make_target(), tmp_path / "other", checkpoint=last, **OPTIONS)
+    further = fit(tmp_path, again, 4, last)
     assert further.names == first.names
     assert not (tmp_path / "other").exists()  # nothing was chosen, so nothing is recorded again
     content = torch.load(last, weights_only=True)["callbacks"]["EnsembleSelection"]
     assert json.loads(json.dumps(content)) == content
 
 
-def test_a_checkpoint_set_on_the_trainer_counts_and_one_of_an_earlier_fit_does_not(pool: Pool, tmp_path: Path) -> None:
-    first = fit(tmp_path, EnsembleSelection(pool, make_target(), tmp_path / "s", **OPTIONS), steps=1)
-    callback = EnsembleSelection(pool, make_target(), tmp_path / "other", **OPTIONS)
-    trainer = pl.Trainer(
+def make_trainer(callback: EnsembleSelection) -> pl.Trainer:
+    return pl.Trainer(
         accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[callback],
     )  # fmt: skip
+
+
+def test_a_checkpoint_set_on_the_trainer_or_left_over_from_a_fit_before_is_asked_about(
+    pool: Pool, tmp_path: Path
+) -> None:
+    first = fit(tmp_path, EnsembleSelection(pool, make_target(), tmp_path / "s", **OPTIONS), steps=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    told = EnsembleSelection(pool, make_target(), tmp_path / "other", checkpoint=last, **OPTIONS)
+    untold = EnsembleSelection(pool, make_target(), tmp_path / "other", **OPTIONS)
     images = DataLoader(torch.ones(4, 3, 32, 32), batch_size=4)
-    trainer.ckpt_path = tmp_path / "checkpoints" / "last.ckpt"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        trainer = make_trainer(told)
+        trainer.ckpt_path = last
         trainer.fit(resumed := TinyEnsemble(), images)
         assert resumed.names == first.names
+        trainer = make_trainer(untold)
+        trainer.ckpt_path = last
+        with pytest.raises(SelectionError, match=r"trainer\.ckpt_path is .*last\.ckpt, and whether"):
+            trainer.fit(TinyEnsemble(), images)
         assert not (tmp_path / "other").exists()
         trainer.ckpt_path = None
-        trainer.fit(TinyEnsemble(), images, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
-        assert trainer.ckpt_path is not None  # still there when the next fit begins
-        trainer.fit(TinyEnsemble(), images)
+        trainer.fit(begun := TinyEnsemble(), images)
+    assert begun.members_chosen
     assert (tmp_path / "other").exists()
+
+
+def test_a_checkpoint_that_only_the_trainer_has_is_refused_before_a_step(pool: Pool, tmp_path: Path) -> None:
+    fit(tmp_path, EnsembleSelection(pool, make_target(), tmp_path / "s", **OPTIONS), steps=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    module = TinyEnsemble()
+    trainer = make_trainer(callback := EnsembleSelection(pool, make_target(), tmp_path / "other", **OPTIONS))
+    images = DataLoader(torch.ones(4, 3, 32, 32), batch_size=4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+        with pytest.raises(SelectionError, match="a checkpoint that EnsembleSelection was not given"):
+            trainer.fit(module, images, ckpt_path=last)
+    assert trainer.global_step == 0
+    callback.teardown(trainer, module, "fit")
+    module.load_state_dict(module.state_dict())  # nothing of the refusal is left
+
+
+def test_a_checkpoint_that_only_the_callback_has_is_refused_before_a_step(pool: Pool, tmp_path: Path) -> None:
+    fit(tmp_path, EnsembleSelection(pool, make_target(), tmp_path / "s", **OPTIONS), steps=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    told = EnsembleSelection(pool, make_target(), tmp_path / "other", checkpoint=last, **OPTIONS)
+    with pytest.raises(SelectionError, match="the fit does not resume from it"):
+        fit(tmp_path, told, steps=2)
+
+
+def test_a_checkpoint_that_is_not_there_yet_lets_the_callback_choose(pool: Pool, tmp_path: Path) -> None:
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    callback = EnsembleSelection(pool, make_target(), tmp_path / "s", checkpoint=last, **OPTIONS)
+    module = fit(tmp_path, callback, steps=1)
+    assert module.names
+    module.load_state_dict(module.state_dict())  # the fit is over: the module loads what it is given
+    assert last.is_file()
+    resumed = EnsembleSelection(pool, make_target(), tmp_path / "other", checkpoint=last, **OPTIONS)
+    assert fit(tmp_path, resumed, steps=2, resume=last).names == module.names
+
+
+def test_the_short_name_is_the_same_callback() -> None:
+    import callbacks
+
+    assert callbacks.EnsembleSelection is EnsembleSelection
 
 
 def test_a_checkpoint_of_other_members_is_refused(pool: Pool, tmp_path: Path) -> None:
@@ -192,7 +244,7 @@ def test_checkpoints_that_do_not_fit_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(content, tmp_path / "bad.ckpt")
-    callback = EnsembleSelection(pool, make_target(), tmp_path / "s", **OPTIONS)
+    callback = EnsembleSelection(pool, make_target(), tmp_path / "s", checkpoint=tmp_path / "bad.ckpt", **OPTIONS)
     with pytest.raises(SelectionError, match=message):
         fit(tmp_path, callback, 1, tmp_path / "bad.ckpt")
     assert not (tmp_path / "was-run").exists()
@@ -209,8 +261,8 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
-from callbacks import EnsembleSelection
-from tests.callbacks.test_selection import OPTIONS, TinyEnsemble
+from muster.callbacks import EnsembleSelection
+from tests.callbacks.test_ensemble_selection import OPTIONS, TinyEnsemble
 from tests.helpers import make_target
 
 if __name__ == "__main__":

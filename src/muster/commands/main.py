@@ -1,0 +1,116 @@
+"""The console command ``muster``, and what the scripts start: every command there is, in one table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+
+import muster
+from muster.commands.console import make_console, print_error
+from muster.commands.program import CONSOLE
+
+CONFIGS = Path(muster.__file__).parent / "configs"
+"""The YAML files: a link to the repository's folder, and a copy of it in an installation."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        place: The typed function behind it, as ``module:name``; imported when it is started.
+        summary: What it does, for the list of all.
+        config: The YAML file with its default values, below :data:`CONFIGS`; empty if there is none.
+    """
+
+    place: str
+    summary: str
+    config: str = ""
+
+    def function(self) -> Callable[..., int]:
+        """The function, imported."""
+        module, _, name = self.place.partition(":")
+        found: Callable[..., int] = getattr(import_module(module), name)
+        return found
+
+    def default_config(self) -> Path | None:
+        """The file with its default values, if it has one."""
+        return CONFIGS / self.config if self.config else None
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("muster.commands.train:train", "train, list or verify a pool", "train/worlds.yaml"),
+    "select": Command(
+        "muster.commands.select:select_ensemble", "choose an ensemble for a dataset", "select/default.yaml"
+    ),
+    "finetune": Command(
+        "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
+    ),
+    "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
+    "study": Command("muster.commands.study:study", "compare what metrics chose with what fine-tuning reached"),
+    "study predictors": Command(
+        "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
+    ),
+}
+"""By what is typed after ``muster``; of several that begin alike the longest is meant."""
+
+
+def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        name: One of :data:`COMMANDS`.
+        prog: What the user typed to start it; by default ``muster NAME``.
+        arguments: What is typed after it; the rest of the process's command line by default.
+
+    Returns:
+        Exit status, see :func:`muster.commands.cli.run`.
+    """
+    from muster.commands.cli import run  # here, because it loads torch, which the list of commands can do without
+
+    command = COMMANDS[name]
+    return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the console command ``muster``.
+
+    Args:
+        arguments: What is typed after ``muster``; that of the process by default.
+
+    Returns:
+        Exit status: 2 if no command is named, otherwise that of the command.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return start(name, arguments=words[length:])
+    if words and words[0] in {"-h", "--help", "--version"}:
+        make_console().print(f"{CONSOLE} {muster.__version__}" if words[0] == "--version" else _overview())
+        return 0
+    if not words:
+        print_error(f"{CONSOLE}: error: expected a command: {', '.join(COMMANDS)}. {CONSOLE} --help explains them.")
+        return 2
+    close = get_close_matches(words[0], COMMANDS, n=1)
+    hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(COMMANDS)}."
+    print_error(f"{CONSOLE}: error: {words[0]!r} is no command.{hint} ({CONSOLE} --help explains them.)")
+    return 2
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {CONSOLE} COMMAND [--option value ...]",
+            "",
+            *lines,
+            "",
+            f"{CONSOLE} COMMAND --help shows every option of a command.",
+        ]
+    )
