@@ -91,7 +91,7 @@ def test_from_a_pool_to_predictions(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert mask.size == (64, 64)
     saved = yaml.safe_load(Path("here/config.yaml").read_text())
     assert saved == {
-        "images": images, "ensemble": "tuned", "output": "here", "hardware": {"device": "cpu"},
+        "images": images, "ensemble": "tuned", "output": "here", "hardware": {"device": "cpu", "precision": "32-true"},
     }  # fmt: skip
     assert main(["predict", "--images", images, "--hardware.devices", "2"]) == 2
     assert "--hardware.devices has no effect on prediction" in capsys.readouterr().err

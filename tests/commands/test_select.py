@@ -18,6 +18,7 @@ from muster.commands.cli import run
 from muster.commands.select import select_ensemble
 from muster.commands.words import Options
 from muster.data import open_dataset
+from muster.files import to_builtin_types
 from muster.pool import Pool
 from muster.selection import Selection
 from muster.selection.settings import SelectionSettings

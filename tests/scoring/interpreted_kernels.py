@@ -1,14 +1,11 @@
 """Score problems with the Triton kernels in Triton's interpreter: a program of its own, run by test_device_triton.py.
 
-The interpreter must be chosen before Triton is imported, which other tests of the same process may have done.
+It is started with ``TRITON_INTERPRET=1``, which Triton reads when it is imported: too late in a process of tests.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-
-os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 

@@ -69,7 +69,9 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     torch.save(PROBLEMS, folder / "problems.pt")
     program = Path(__file__).with_name("interpreted_kernels.py")
     command = [sys.executable, str(program), str(folder / "problems.pt"), str(folder / "scores.pt")]
-    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    run = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
+    )
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = torch.load(folder / "scores.pt", weights_only=True)
     return found

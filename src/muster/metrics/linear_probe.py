@@ -142,8 +142,8 @@ class FittedLinearProbe:
 
 def fit_linear_probe(
     features: Float[Tensor, "pixels dimensions"],
-    labels: Labels,
-    groups: Groups,
+    labels: object,
+    groups: object,
     num_classes: int | None = None,
     seed: int = 0,
 ) -> FittedLinearProbe:
@@ -202,7 +202,7 @@ class _Axes:
     Attributes:
         centre: ``[dimensions]``, of the features' type. The mean, rounded: differences to it are hardly rounded.
         scale: Likewise, what they are multiplied by; 0 for a constant column.
-        vectors: ``[dimensions, coordinates]``, of that type: the principal axes.
+        vectors: float64 ``[dimensions, coordinates]``: the principal axes.
     """
 
     centre: Tensor
@@ -214,7 +214,7 @@ class _Axes:
         """Standardise and find the principal axes; a constant column has no part in any.
 
         Returns:
-            The axes, and the coordinates of the features that they were found for, of the features' type.
+            The axes, and the coordinates of the features that they were found for, float64.
         """
         mean = features.mean(dim=0, dtype=torch.float64)
         centre = mean.to(features.dtype)
@@ -223,15 +223,16 @@ class _Axes:
         rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
         scale = torch.where(spread > rounding, 1 / spread, 0.0).to(features.dtype)
         standard = centred.mul_(scale)
-        _, vectors = torch.linalg.eigh(gram(standard))  # ascending
+        exact = standard.double()
+        _, vectors = torch.linalg.eigh(gram(exact))  # ascending
         vectors = vectors[:, -COORDINATES:].contiguous()
-        return cls(centre, scale, vectors), product(standard, vectors)
+        return cls(centre, scale, vectors), product(exact, vectors)
 
     def classifier(
         self, parameters: Float[Tensor, "classes parameters"], log_shares: Float[Tensor, " classes"]
     ) -> _Classifier:
         """A fit to coordinates, in terms of the features."""
-        weights = self.scale.double()[:, None] * product(self.vectors.double(), parameters[:, :-1].T.double())
+        weights = self.scale.double()[:, None] * product(self.vectors, parameters[:, :-1].T.double())
         offsets = parameters[:, -1].double() + log_shares
         return _Classifier(self.centre, weights.to(self.centre.dtype), offsets.to(self.centre.dtype))
 
@@ -292,8 +293,10 @@ def _fit(
     """Fit to halves of the images, each for itself; ``quarters`` say where one half of these is."""
     axes, coordinates = zip(*(_Axes.of(rows) for rows in features), strict=True)
     choices = _choose(coordinates, labels, quarters, num_classes)
+    # In double precision: where classes are far apart the objective is so flat that single precision would end the fit
+    # at another place for features that differ by rounding (other batches or processes moved scores by 0.003).
     model = SoftmaxRegressions(coordinates, labels, num_classes)
-    start = torch.stack([choice.start for choice in choices]).to(coordinates[0].dtype)
+    start = torch.stack([choice.start for choice in choices]).double()
     found = model.minimise([choice.penalty for choice in choices], start, _FINAL_STEPS)
     return [
         own.classifier(choice.inverse_temperature * parameters, log_shares)
