@@ -20,8 +20,8 @@ class PlainScorer:
         self.label_counts = torch.bincount(labels, minlength=self.num_classes)
         self.present = self.label_counts > 0
         self.tiny = torch.finfo(eeps.dtype).smallest_normal
-        self.truths = torch.stack([eep.gather(1, labels[:, None])[:, 0] for eep in eeps])
-        self.leeps = self.truths.clamp(min=self.tiny).log().mean(dim=1).tolist()
+        self.true_class = torch.stack([eep.gather(1, labels[:, None])[:, 0] for eep in eeps])
+        self.leeps = self.true_class.clamp(min=self.tiny).log().mean(dim=1).tolist()
         self._sum, self._largest = torch.empty_like(eeps[0]), torch.empty(len(labels))
         self._predicted = torch.empty(len(labels), dtype=torch.int64)
 
@@ -32,7 +32,7 @@ class PlainScorer:
         for member in others:
             total += self.eeps[member]
         torch.max(total, dim=1, out=(self._largest, self._predicted))
-        truth = self.truths[list(members)].mean(dim=0)
+        truth = self.true_class[list(members)].mean(dim=0)
         correct = self._predicted == self.labels
         hits = torch.bincount(self.labels[correct], minlength=self.num_classes)
         union = self.label_counts + torch.bincount(self._predicted, minlength=self.num_classes) - hits

@@ -105,7 +105,7 @@ STORE = OutputKind(
     "store",
     "a store of predictions",
     ({"store.yaml": ("format_version", "num_members", "num_pixels")},),
-    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.truths"),
+    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.true_class"),
 )
 STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
 COMPARISON = OutputKind(

@@ -19,7 +19,7 @@ from muster.cancel import CancelToken
 from muster.metrics.accumulators import Accumulator, pieces, sum_members
 from muster.metrics.ensemble import EnsembleBlock
 from muster.metrics.registry import Metric
-from muster.scoring.accumulators import definition_of
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.threads import one_thread
 

@@ -86,7 +86,7 @@ class PredictionWriter:
             self._temporary.__exit__(kind, error, trace)
 
     def add(self, predictions: Float[Tensor, "pixels classes"]) -> None:
-        """Take what the next member says.
+        """Take the predictions of the next member.
 
         Raises:
             SelectionError: If the disk is full.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.metrics.registry import get_ensemble_metric
-from muster.scoring.accumulators import adds_logs, definition_of, is_soft
+from muster.scoring.metric_kinds import adds_logs, definition_of, is_soft
 
 
 @dataclass(frozen=True, eq=False)

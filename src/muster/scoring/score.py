@@ -18,10 +18,10 @@ from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_ten
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics.ensemble import members_of
 from muster.metrics.registry import Metric, get_ensemble_metric
-from muster.scoring.accumulators import has_exhaustive_kernels
 from muster.scoring.by_definition import score_by_definition
 from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store, usable_threads
 from muster.scoring.device.exhaustive import score_tiles
+from muster.scoring.metric_kinds import has_exhaustive_kernels
 from muster.scoring.prediction_store import InMemoryStore, PredictionStore
 from muster.scoring.ranking import Ranking
 

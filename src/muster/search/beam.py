@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics.registry import get_ensemble_metric
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.extension import Extensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._grow import TOP_K, best_extensions, grow
 from muster.search._log_bound import e_leep_bound

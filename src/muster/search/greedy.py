@@ -17,10 +17,10 @@ from muster.cancel import Cancelled, CancelToken
 from muster.metrics.e_leep import E_LEEP
 from muster.metrics.registry import Metric, get_ensemble_metric
 from muster.metrics.ties import best_first_order, largest_tie, least_of_best
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores, member_scores
 from muster.scoring.cpu.extension import LogExtensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._grow import TOP_K, grow
 from muster.search._log_bound import e_leep_bound

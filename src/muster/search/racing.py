@@ -14,9 +14,9 @@ from jaxtyping import Int
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
 from muster.search._grow import TOP_K

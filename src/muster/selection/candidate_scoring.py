@@ -18,9 +18,9 @@ from muster.cancel import Cancelled, CancelToken
 from muster.metrics import MetricSpec, eep
 from muster.metrics.accumulators import scores_of
 from muster.metrics.ensemble import Members
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.workers import Report, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles

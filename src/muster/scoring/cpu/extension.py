@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 
 from muster.arrays import NumpyArray
 from muster.metrics.registry import Metric, get_ensemble_metric
-from muster.scoring.accumulators import adds_logs, counts_outcomes, is_soft
 from muster.scoring.by_definition import add_pixels, final_scores, init_states
 from muster.scoring.cpu.compiling import kernels
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import adds_logs, counts_outcomes, is_soft
 from muster.scoring.prediction_store import PredictionStore
 
 MemberSet = tuple[int, ...]
