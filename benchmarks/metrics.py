@@ -155,8 +155,8 @@ def cases(problem: Problem, transported: int) -> Iterator[Case]:
     yield Case("mahalanobis_hardness", partial(ours.mahalanobis_hardness, *pair))
     source, target = (problem.source_features, problem.source_labels), problem.features[:transported]
     yield Case("otce", partial(ours.otce, *source, target, problem.labels[:transported]))
-    said = problem.predictions[0, :transported]
-    yield Case("osborn_of_member", partial(ours.osborn_of_member, *source, target, said))
+    predicted = problem.predictions[0, :transported]
+    yield Case("osborn_of_member", partial(ours.osborn_of_member, *source, target, predicted))
     yield Case("osborn_pairs_of_64_members", partial(ours.pairwise_conditional_entropy, problem.predictions))
 
 

@@ -106,8 +106,8 @@ def made_up(num_members: int, num_pixels: int, num_classes: int, seed: int = 0) 
             noise = generator.standard_exponential((count, num_classes), dtype=np.float32)
             noise *= (1 - skill) / noise.sum(axis=1, keepdims=True)
             right = generator.random(count) < 0.8
-            said = np.where(right, labels[start:stop], generator.integers(0, num_classes, count))
-            noise[np.arange(count), said] += skill
+            predicted = np.where(right, labels[start:stop], generator.integers(0, num_classes, count))
+            noise[np.arange(count), predicted] += skill
             eeps[member, start:stop] = noise
     return eeps, labels
 

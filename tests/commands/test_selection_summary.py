@@ -97,5 +97,5 @@ def test_says_which_predictor_leep_and_b1_rest_on() -> None:
 def test_says_how_hard_subsets_were_found() -> None:
     assert "What is hard" not in said(make_selection())
     shown = said(replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="whole"))
-    assert "What is hard was said by delta for members of source0." in shown
+    assert "The hardness model is delta for members of source0." in shown
     assert "with the EEPs of the whole probe set" in shown

@@ -228,7 +228,7 @@ def test_whether_members_know_anything_is_asked_once(tmp_path: Path, better: tup
 def test_says_how_hard_subsets_were_found(tmp_path: Path) -> None:
     selection = replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="recount")
     text = page_of(selection, tmp_path).text
-    assert "What is hard was said by delta for members of source0." in text
+    assert "The hardness model is delta for members of source0." in text
     assert "EEPs were counted anew" in text
 
 

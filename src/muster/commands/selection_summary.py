@@ -58,8 +58,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
-    lead = "" if selection.margin is None else _number(selection.margin)
-    console.print("\n" + choice_line(selection, _number(selection.score), lead))
+    margin = "" if selection.margin is None else _number(selection.margin)
+    console.print("\n" + choice_line(selection, _number(selection.score), margin))
     for sentence in filter(None, (search_sentence(selection), interruption_line(selection))):
         console.print(sentence)
     console.print(f"Predicted IoU by class, by {predictor_label(selection.predictor)}: {_classes(selection)}\n")

@@ -293,10 +293,10 @@ def _rates(result: FinetuneResult) -> str:
     if not rates:
         return ""
     same = len(set(rates.values())) == 1
-    said = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    used = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
     if result.schedule:
-        said += f", schedule {result.schedule}"
+        used += f", schedule {result.schedule}"
     if not result.held_out:
-        return said
+        return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    return f"{said} (of {tried}, each member's best by mIoU on held-out training images)"
+    return f"{used} (of {tried}, each member's best by mIoU on held-out training images)"

@@ -217,16 +217,16 @@ def _class_bars(selection: Selection) -> list[Bar]:
 
 def _marks(selection: Selection, standing: _Standing) -> list[Mark]:
     """The chosen candidate, what other metrics chose, and the best candidate with B1 in it; equal ones together."""
-    said: dict[tuple[str, ...], list[str]] = {tuple(sorted(selection.members)): ["chosen"]}
+    reasons_of: dict[tuple[str, ...], list[str]] = {tuple(sorted(selection.members)): ["chosen"]}
     for metric, members in selection.choices.items():
         if metric != selection.metric:
-            said.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
+            reasons_of.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
     with_best = next((members for members in standing.place if selection.single_best in members), None)
     if with_best is not None:
-        said.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
+        reasons_of.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
     scores = selection.ranking.scores[selection.metric]
     marks = []
-    for position, (members, reasons) in enumerate(said.items()):
+    for position, (members, reasons) in enumerate(reasons_of.items()):
         rank = standing.place[members]
         colour, marker = _MARK_COLOURS[position % len(_MARK_COLOURS)], MARKERS[position % len(MARKERS)]
         score = float(scores[standing.order[rank - 1]])

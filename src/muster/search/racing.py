@@ -144,5 +144,5 @@ def _sets(store: PredictionStore, size: int, candidates: NumpyArray | None) -> I
 def _score_sums(store: PredictionStore, sets: NumpyArray, metric: str, workers: Workers) -> SearchResult:
     """Every candidate, by a metric that sums its members."""
     scored = exact_scores(store, [tuple(row) for row in sets.tolist()], metric, workers)
-    leaders = best_first(scored, TOP_K)
-    return result_of(metric, leaders, SearchStatus("racing", len(sets), len(sets), bound=leaders[0][1]))
+    top_k = best_first(scored, TOP_K)
+    return result_of(metric, top_k, SearchStatus("racing", len(sets), len(sets), bound=top_k[0][1]))

@@ -1,4 +1,4 @@
-"""What the predictor of a selection says of whole images, for reports: the same as at the probe pixels.
+"""The predictions of a selection's predictor on whole images, for reports: the same as at the probe pixels.
 
 Axis names: ``classes`` the target's, ``z`` a member's own classes, ``h`` and ``w`` its own resolution, ``height`` and
 ``width`` the wanted one.

@@ -152,7 +152,8 @@ class MetricSettings(_Part):
             member of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
-        hardness_model: What says which part is hard for all members of one source dataset: names of members (each for
+        hardness_model: The model that decides which part is hard for all members of one source dataset: names of
+        members (each for
             its own source) or of architectures (for all sources that have them); by default the source's member of the
             architecture that is the most common one among the candidates.
         hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the predictor eep: recount counts EEPs anew on
