@@ -51,7 +51,7 @@ def test_whatever_is_printed_is_visible(capsys: pytest.CaptureFixture[str]) -> N
         assert not set(text) & set("\x1b\x07\r\x9b\u202e\u2028\udcff")
 
 
-def test_names_are_no_markup_and_no_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_no_markup_and_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("names")
     table.add_row("[red]fpn:car:x[/red]")
     make_console().print(table)

@@ -58,7 +58,7 @@ class Description:
         spec: What the dataset is.
         masks: What the values stored in masks mean.
         orientation: How masks lie where images have an EXIF orientation, if the file says so.
-        counts: How many pictures each split is said to have; may be empty.
+        counts: How many images each split is said to have; may be empty.
         path: The file, for messages.
     """
 
@@ -214,12 +214,12 @@ def _probe_images(path: Path, value: object) -> int:
 
 def _counts(path: Path, value: object) -> dict[str, int]:
     if not isinstance(value, dict):
-        raise _wrong(path, "counts", f"the number of pictures of {', '.join(COUNTED)}", value)
+        raise _wrong(path, "counts", f"the number of images of {', '.join(COUNTED)}", value)
     for key, count in value.items():
         if key not in COUNTED:
             raise DatasetError(f"{path}: key 'counts': {unknown_name('split', str(key), COUNTED)}")
         if not _whole_number(count) or count < 0:
-            raise _wrong(path, f"counts.{key}", "a number of pictures", count)
+            raise _wrong(path, f"counts.{key}", "a number of images", count)
     return value
 
 

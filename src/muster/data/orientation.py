@@ -1,9 +1,9 @@
-"""Pictures that a camera stored lying or mirrored, and whether their masks lie with them.
+"""Images that a camera stored lying or mirrored, and whether their masks lie with them.
 
-An EXIF tag says how a picture has to be turned to be upright. Masks rarely have one: whether they were drawn on the
-upright picture or on the stored one shows in their size, or has to be said.
+An EXIF tag says how an image has to be turned to be upright. Masks rarely have one: whether they were drawn on the
+upright image or on the stored one shows in their size, or the user has to tell.
 
-Axis names: ``h`` and ``w`` are the rows and columns of one picture.
+Axis names: ``h`` and ``w`` are the rows and columns of one image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Orientation: TypeAlias = Literal["apply", "ignore"]
 ORIENTATIONS: tuple[str, ...] = get_args(Orientation)
 
 UPRIGHT = 1
-"""The tag's value for a picture that is stored as it is to be seen."""
+"""The tag's value for an image that is stored as it is to be seen."""
 
 TAG = 0x0112
 """Number of the tag, in EXIF and in TIFF."""

@@ -89,27 +89,27 @@ def write_selection_report(
     target: Dataset,
     path: Path,
     command: str | None = None,
-    pictures: Sequence[ReportImage] | None = None,
+    report_images: Sequence[ReportImage] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about a selection.
 
-    The masks of up to 150 of the target's training images are read, to choose pictures and to know how predictable the
+    The masks of up to 150 of the target's training images are read, to choose images and to know how predictable the
     labels are by themselves.
 
     Args:
         selection: The choice and the ranking behind it.
-        pool: The members' cards; its chosen members are run on the pictures.
+        pool: The members' cards; its chosen members are run on the images.
         target: The target dataset.
         path: The file to write, usually ``report.html`` in the selection's folder.
         command: What to run next; by default ``finetune.py`` on the folder of ``path``.
-        pictures: What to show; by default :func:`muster.report.selection_images` makes them.
+        report_images: What to show; by default :func:`muster.report.selection_images` makes them.
 
     Returns:
         ``path``.
     """
     counts = class_counts(surveyed(selection, target), len(selection.classes))
-    if pictures is None:
-        pictures = selection_images(selection, pool, target, counts=counts)
+    if report_images is None:
+        report_images = selection_images(selection, pool, target, counts=counts)
     entropy = label_entropy(counts)
     context = {
         "title": f"Selection for {selection.target}",
@@ -120,7 +120,7 @@ def write_selection_report(
         "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
-        "strips": strips(pictures),
+        "strips": strips(report_images),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
         "shown_by": _shown_by(selection),
