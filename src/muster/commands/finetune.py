@@ -94,7 +94,7 @@ def finetune(
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Fine-tune a selected ensemble, learn how to combine it, and report what it reached.
+    """Fine-tune a selected ensemble, learn how to combine it, and report its mIoU.
 
     Without options it takes the newest selection below runs/selections. Given a pool and a target instead, the members
     are chosen at the start of the fit. Stopped at any moment, the same command goes on from the last checkpoint. With

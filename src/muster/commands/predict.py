@@ -71,7 +71,7 @@ def predict_with(
     idle: Collection[str],
     option: str = "--images",
 ) -> int:
-    """Find out what was not said, and predict; see :func:`predict`.
+    """Fill in the options that were not given, and predict; see :func:`predict`.
 
     Args:
         images: Folder of images.

@@ -27,9 +27,9 @@ _SHORTEST = 2.0**-20
 class SoftmaxRegressions:
     """Mean cross-entropy of softmax(x W' + b + log shares), plus half the penalty times the sum of squared weights.
 
-    ``shares`` is which part of the samples each class has: without weights and biases the classifier says just that,
-    and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean prediction
-    is the shares, whatever the penalty.
+    ``shares`` is which part of the samples each class has: without weights and biases the classifier predicts just
+    that, and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean
+    prediction is the shares, whatever the penalty.
 
     The problems are solved side by side: on a GPU a few large operations take the place of many small ones.
 

@@ -1,4 +1,4 @@
-"""Exact optimal transport between two small samples of feature vectors, and what a coupling says of their classes.
+"""Exact optimal transport between two small samples of feature vectors, and the class table of a coupling.
 
 Axis names: ``source_samples`` and ``samples`` are rows of the source's and the target's features, ``dimensions`` the
 entries of a feature vector.

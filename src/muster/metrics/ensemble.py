@@ -1,4 +1,4 @@
-"""The members' predictions on the probe pixels, and what one block of pixels says of some candidates among them.
+"""The members' predictions on the probe pixels, and one block of pixels of some candidates among them.
 
 Axis names as in :mod:`muster.arrays`; ``candidates`` are sets of members, ``size`` the members of one candidate.
 """

@@ -40,7 +40,7 @@ def knn_accuracy(
     (Published code takes whichever of them comes first in memory.)
 
     Args:
-        features: What the member says of each sample, ``[samples, dimensions]``, at least 2 samples. Neither centred
+        features: The member's features of each sample, ``[samples, dimensions]``, at least 2 samples. Neither centred
             nor scaled. Constant features are not an error: every other sample votes.
         labels: Classes, ``[samples]``, integers from 0, not necessarily contiguous; void must have been left out. The
             only sample of a class is always missed.

@@ -44,7 +44,7 @@ USUAL_PENALTY = 1e-2
 
 _TRIAL_STEPS, _FINAL_STEPS = 8, 15
 """L-BFGS steps for one penalty on an inner half, and for the fit that is read. Twice as many, all in float64, changed
-mean log-likelihoods on real features by 0.002 at most, and agreement with what ensembles reached not at all."""
+mean log-likelihoods on real features by 0.002 at most, and agreement with fine-tuned mIoU not at all."""
 
 _TRIAL_TOLERANCE = 1e-5
 """On the objective: trials are in float32, which cannot tell less apart."""
@@ -308,7 +308,7 @@ class _Choice:
     Attributes:
         start: float32 ``[classes, parameters]``, to start the fit to the whole half from.
         penalty: Of the ridge.
-        inverse_temperature: Factor on what the classifier says beyond the shares.
+        inverse_temperature: Factor on the classifier's scores beyond the log class priors.
         score: Mean log-likelihood of the held-out images.
     """
 
@@ -394,8 +394,8 @@ class _Trials:
 
     def held_out(self, solutions: Float[Tensor, "2 classes parameters"]) -> list[Scores]:
         """What the parameters fitted to each quarter say of the other one."""
-        said = []
+        scores = []
         for place, parameters in enumerate(solutions):
             values = product(self.rough[1 - place], parameters[:, :-1].T) + parameters[:, -1]
-            said.append(Scores.of_known(values.to(self.dtype), self.log_shares[place], self.labels[1 - place]))
-        return said
+            scores.append(Scores.of_known(values.to(self.dtype), self.log_shares[place], self.labels[1 - place]))
+        return scores

@@ -1,4 +1,4 @@
-"""OTCE: how far apart source and target features are, and how little a source label then says of a target label."""
+"""OTCE: how far apart source and target features are, and how uncertain a target label is, given a source label."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
     the two over all pairs of samples, tied dissimilarities sharing their mean rank.
 
     Args:
-        features: What the member says of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
+        features: The member's features of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
             constant column becomes 0, and stays in the rows that are compared. More columns than samples, and equal
             columns, are nothing special.
         annotations: The target's annotations as vectors, ``[samples, classes]``, at least 2 classes: one-hot classes

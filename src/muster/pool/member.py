@@ -111,7 +111,7 @@ class Member:
     def load_unverified(self, device: torch.device | str = "cpu") -> Segmenter:
         """The same before the weights were compared with the card, by who does that beside what the model is run for.
 
-        Nothing that the model says may be used, or written, before :meth:`verified_checksum` has returned.
+        No prediction of the model may be used, or written, before :meth:`verified_checksum` has returned.
 
         Args:
             device: Where to put it.

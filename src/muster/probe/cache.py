@@ -52,7 +52,7 @@ def prediction_key(
     device: str,
     precision: str = "32-true",
 ) -> str:
-    """A name for what one member says on one probe set.
+    """A name for the predictions of one member on one probe set.
 
     Args:
         weights: SHA-256 of the member's weights file.

@@ -57,7 +57,7 @@ def write_finetuning_report(
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
     Args:
-        result: What was reached.
+        result: The results.
         path: The file to write.
         report_images: A few test images, see :func:`muster.report.make_report_image`.
         command: How to predict with the ensemble, if it is to be shown.

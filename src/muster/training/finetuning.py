@@ -277,7 +277,7 @@ def summarise(
     seconds: float,
     resumed_at_steps: Sequence[int] = (),
 ) -> FinetuneResult:
-    """What a run reached, in plain values.
+    """The results of a run, in plain values.
 
     Args:
         selection: What was fine-tuned, and why.

@@ -48,7 +48,7 @@ def bootstrap_mious(
 
     Returns:
         In 0..1; NaN for a draw in which every pixel is void. ``None`` if fewer than :data:`LEAST_IMAGES` images have a
-        labelled pixel: then nothing can be said.
+        labelled pixel: then there is no interval.
     """
     if int((by_image[:, 1].sum(dim=1) > 0).sum()) < LEAST_IMAGES:
         return None

@@ -1,4 +1,4 @@
-"""What a fine-tuning reached, in plain values: the record that is written, shown and read again."""
+"""The results of a fine-tuning, in plain values: the record that is written, shown and read again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Difference:
 
     Attributes:
         miou: On the whole test split.
-        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where nothing can be said.
+        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where there is none.
         high: Upper end.
     """
 
