@@ -62,9 +62,9 @@ class SoftmaxRegressions:
         dtype = self._features.dtype
         self._offsets = self.log_shares.to(dtype)
         # What the objective bends by at zero weights, in the direction of each weight and of each bias.
-        spread = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[..., None].to(dtype)
+        variance = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[..., None].to(dtype)
         squares = torch.stack([rows.square().mean(dim=0) for rows in features])
-        self._weight_curvature, self._bias_curvature = spread * squares[:, None], spread
+        self._weight_curvature, self._bias_curvature = variance * squares[:, None], variance
 
     def minimise(
         self,

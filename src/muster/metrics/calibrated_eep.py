@@ -1,4 +1,4 @@
-"""Variants of counting: tables read on images that they were not counted on, and predictions as sharp as they deserve.
+"""Variants of EEP: tables read on other images than they were counted on, and a fitted inverse temperature.
 
 Axis names as in :mod:`muster.arrays`.
 """

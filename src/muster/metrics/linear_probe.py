@@ -219,9 +219,9 @@ class _Axes:
         mean = features.mean(dim=0, dtype=torch.float64)
         centre = mean.to(features.dtype)
         centred = features - centre
-        spread = centred.square().mean(dim=0).double().sqrt()
+        deviation = centred.square().mean(dim=0).double().sqrt()
         rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
-        scale = torch.where(spread > rounding, 1 / spread, 0.0).to(features.dtype)
+        scale = torch.where(deviation > rounding, 1 / deviation, 0.0).to(features.dtype)
         standard = centred.mul_(scale)
         _, vectors = torch.linalg.eigh(gram(standard))  # ascending
         vectors = vectors[:, -COORDINATES:].contiguous()

@@ -66,12 +66,12 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
         1.0
     """
     rows = as_features("features", features, least_samples=3)
-    marks = to_tensor("annotations", annotations)
-    if not marks.is_floating_point():
-        marks = marks.double()
-    if marks.ndim == 1:
+    values = to_tensor("annotations", annotations)
+    if not values.is_floating_point():
+        values = values.double()
+    if values.ndim == 1:
         raise ValueError(
             "Expected `annotations` as vectors, [samples, classes], but got one axis. One-hot the classes."
         )
-    reference = Rows("annotations", as_features("annotations", marks, least_samples=3), standardised=False)
+    reference = Rows("annotations", as_features("annotations", values, least_samples=3), standardised=False)
     return correlate_pairs(Rows("features", rows), reference, max_samples, seed)

@@ -60,7 +60,7 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
     """Read a member on images that its predictor was not made from.
 
     Args:
-        inputs: ``prediction``, ``labels`` and ``groups``; and ``probs`` for counting, which is repeated with tables
+        inputs: ``prediction``, ``labels`` and ``groups``; and ``probs`` for EEP, which is repeated with tables
             counted on half of the images and read on the other.
         predictor: What made the prediction.
 

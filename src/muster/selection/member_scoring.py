@@ -56,8 +56,8 @@ class Request:
         hard_fraction: Which part of the probe set HASTE looks at, 0..1.
         l_max: Layers that add 1 to a score with ``+l``.
         hardness_model: The model that decides which part that is, see
-        :func:`muster.selection.hard_subsets.hardness_models`. hard_eep: Whether an ensemble's EEPs are counted anew on
-        the union of its hard subsets (HASTE eq. 5).
+            :func:`muster.selection.hard_subsets.hardness_models`.
+        hard_eep: Whether an ensemble's EEPs are counted anew on the union of its hard subsets (HASTE eq. 5).
     """
 
     specs: tuple[MetricSpec, ...]
