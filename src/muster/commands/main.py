@@ -56,7 +56,7 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
 }
-"""By what is typed after ``muster``; of several that begin alike the longest is meant."""
+"""The commands by what is typed after ``muster``; where several begin alike, the longest is meant."""
 
 
 def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> int:

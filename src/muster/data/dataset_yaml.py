@@ -37,8 +37,8 @@ COUNTED = ("train", "val", "test")
 """Keys of ``counts``."""
 
 MAX_NAME_BYTES = 120
-"""Of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux and macOS allow
-for the name of a file."""
+"""Most bytes of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux
+and macOS allow for the name of a file."""
 
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 _TURNS_TEXT = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}

@@ -53,7 +53,7 @@ class _Side:
         return np.bincount(self.point_of, minlength=len(self.points))
 
     def shares(self, name: str, classes: object) -> Float[NumpyArray, "points classes"]:
-        """Of the rows of each point, the share that has each class."""
+        """The share of each class among the rows of each point."""
         values = _as_classes(name, classes, self.size)[self.drawn]
         present, contiguous = np.unique(values, return_inverse=True)
         table = np.zeros((len(self.points), len(present)))

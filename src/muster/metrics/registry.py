@@ -46,7 +46,7 @@ from muster.metrics.transrate import transrate
 Kind: TypeAlias = Literal["member", "ensemble"]
 
 Numbers: TypeAlias = Float[NumpyArray, "..."]
-"""Of any shape."""
+"""An array of any shape."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -166,7 +166,7 @@ class Member:
 
 
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
-"""Of each file: what its directory entry said, and its SHA-256."""
+"""For each file: its directory entry, and its SHA-256."""
 
 
 def _sha256_once(path: Path) -> str:

@@ -190,7 +190,7 @@ class ProbeReader:
 
     @cached_property
     def _places(self) -> list[PixelPlaces]:
-        """Of each batch of this process's share."""
+        """The pixel places of each batch of this process's share."""
         sizes = torch.tensor(self.probe.sizes)
         return [_places_in(self.probe, batch, sizes, self.device) for batch in self._share]
 

@@ -347,7 +347,7 @@ def _listed_count(selection: Selection) -> str:
 
 
 def _entropy_label(selection: Selection, entropy: float) -> str:
-    """Of the labels of the images, and of those that members were compared with guessing on."""
+    """Entropy of the images' labels, and of the labels on which members were compared with guessing."""
     guessing = selection.guessing
     if guessing is None:
         return number(entropy)

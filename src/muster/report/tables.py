@@ -90,7 +90,7 @@ def candidate_table(selection: Selection, count: int = 20) -> Table:
 
 
 def best_in_resamples(selection: Selection) -> dict[int, float]:
-    """By rank from 1: in which share of the bootstrap samples a leading candidate is best; empty if there are none."""
+    """The selection frequency of the top-k, by rank from 1; empty if there are no bootstrap samples."""
     if selection.bootstrap_confidence is None:
         return {}
     return dict(enumerate(selection.bootstrap_confidence.selection_frequency, start=1))

@@ -29,7 +29,7 @@ _NUMBERS_AT_ONCE = {"cpu": 1 << 21}
 _NUMBERS_ON_DEVICE = 1 << 26
 
 States = Mapping[Accumulator, Tensor]
-"""Of each accumulator its state, for the same candidates."""
+"""The state of each accumulator, for the same candidates."""
 
 
 def init_states(store: PredictionStore, candidates: int, metrics: Sequence[Metric]) -> dict[Accumulator, Tensor]:

@@ -97,7 +97,7 @@ class ResamplingProblem:
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        """Of the sums for one image or weighting: of logs, or three for each class and candidate.
+        """Shape of the sums for one image or weighting: of logs, or three for each class and candidate.
 
         These are hits of the class, what was predicted wrongly as it, and what of it was missed.
         """

@@ -141,7 +141,7 @@ def _has_kernels(metric: Metric, store: PredictionStore) -> bool:
 
 
 def _rescore_coarse(store: PredictionStore, rows: NumpyArray, metric: Metric, scores: NumpyArray) -> None:
-    """By definition, where sums were too small for fixed point, which is noted as NaN."""
+    """Score candidates by definition where sums were too small for fixed point, which NaN marks."""
     coarse = np.isnan(scores)
     if coarse.any():
         scores[coarse] = score_by_definition(store, rows[coarse], [metric])[metric.name]

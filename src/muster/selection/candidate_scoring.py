@@ -202,7 +202,7 @@ def _hard_columns(
 def _hard_rows(
     used: Sequence[int], pixels: Int[Tensor, " pixels"], store: PredictionStore, scored: ScoredMembers
 ) -> tuple[list[Tensor], bool]:
-    """Of each member what is needed at hard pixels, and whether EEPs are to be counted from it."""
+    """What each member needs at hard pixels, and whether EEPs are to be counted from it."""
     if scored.source_probabilities is not None:
         return [scored.source_probabilities(index)[pixels] for index in used], True
     return [store.predictions(index)[pixels] for index in used], False

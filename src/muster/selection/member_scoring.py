@@ -262,7 +262,7 @@ class _Work:
         return member_inputs(member, reading, self.scored.shared, self.request.needs).on_host
 
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
-        """By metric: a score, what candidates are compared by, or which pixels are hard; others are dropped."""
+        """A score for each metric, or what candidates are compared by, or which pixels are hard; others are dropped."""
         found: dict[str, Any] = {}
         for spec in self.asked:
             if spec.name in self.scored.dropped:

@@ -166,7 +166,7 @@ def compare_predictors(
 
 
 def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Of one member after the other, what predictors are made from."""
+    """Read one member after the other: what predictors are made from."""
     shared = target_inputs(reader.probe, len(reader.probe.sizes), None)
     for done, member in enumerate(members):
         say(f"member {done + 1} of {len(members)}, {member.name}: looking at {len(reader.probe.images)} images")

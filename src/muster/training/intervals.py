@@ -106,7 +106,7 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
 
 
 def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:
-    """By how much each mIoU is above the baseline's, with the interval over the same draws of images for both.
+    """The difference of each mIoU to the baseline's, with its interval over the same draws of images for both.
 
     Args:
         baseline: Name of the baseline.

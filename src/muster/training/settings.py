@@ -19,7 +19,7 @@ MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
 
 _LARGEST_FACTOR = 100.0
-"""Of the random rescaling: beyond it a training crop is a single stored pixel."""
+"""Largest factor of the random rescaling: beyond it a training crop is a single stored pixel."""
 
 
 @dataclass(frozen=True)

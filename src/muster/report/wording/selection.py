@@ -210,7 +210,7 @@ def size_sentence(selection: Selection) -> str:
 
 
 def _rival(first: SizeStep, chosen: SizeStep, larger: Sequence[SizeStep], least_gain: float, cost: str) -> str:
-    """Of the larger sizes, the one that comes nearest to being worth its cost."""
+    """The larger size that comes nearest to being worth its cost."""
     price = least_gain * abs(first.score) / first.cost
     rival = max(larger, key=lambda step: step.score - price * step.cost)
     gain, more = _share(first, chosen, rival), (rival.cost - chosen.cost) / first.cost

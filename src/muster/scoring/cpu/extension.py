@@ -93,7 +93,7 @@ class HitMissExtensions(Extensions):
         self._workers.each(extend, self._workers.ranges(store.num_members, _MEMBERS_AT_ONCE))
 
     def _sums(self, part: slice, bases: Sequence[MemberSet]) -> tuple[NumpyArray, NumpyArray]:
-        """Of each base's members, in ascending order: of all classes ``[bases, classes, pixels]``, of the true one."""
+        """Sums over each base's members in ascending order: all classes ``[bases, classes, pixels]``; the true one."""
         store, labels = self._store, self._store.labels[part]
         used = sorted({member for base in bases for member in base})
         block = transposed_block(store, np.array(used, dtype=np.int64), part, self._workers)
