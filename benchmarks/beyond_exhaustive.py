@@ -53,7 +53,7 @@ def made_up_members(members: int, labels: Numbers, classes: int, seed: int = 0) 
         members: How many.
         labels: True classes of the pixels.
         classes: How many there are.
-        seed: Of everything.
+        seed: The seed of everything.
 
     Yields:
         float32 ``[pixels, classes]``, rows that sum to 1.

@@ -153,7 +153,7 @@ class EnsembleSelection(pl.Callback):
         Args:
             trainer: The Trainer.
             pl_module: The module.
-            stage: Of the Trainer.
+            stage: The stage of the Trainer.
         """
         self._forget_refusal()
 

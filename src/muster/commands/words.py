@@ -198,7 +198,7 @@ def read_command_line(words: Sequence[str], options: Options) -> CommandLine:
 
     Args:
         words: What was typed after the command.
-        options: Of the command.
+        options: The options of the command.
 
     Returns:
         What is on it.

@@ -69,8 +69,8 @@ def masks_lie_as_stored(
     """Whether a mask goes with the image as stored, not with the upright one.
 
     Args:
-        image_tag: Of the image, if it has one.
-        mask_tag: Of the mask, if it has one.
+        image_tag: The tag of the image, if it has one.
+        mask_tag: The tag of the mask, if it has one.
         stored_size: Rows and columns of the image as stored.
         mask_size: Rows and columns of the mask as stored.
         orientation: What dataset.yaml says, if anything.

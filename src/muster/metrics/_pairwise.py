@@ -63,7 +63,7 @@ def correlate_pairs(features: Rows, reference: Rows, max_samples: int, seed: int
         features: One side.
         reference: The other, as many samples; where many of its rows are the same, less work is done.
         max_samples: Samples used at most, 3 to :data:`SAMPLES_LIMIT`; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         -1..1.

@@ -47,7 +47,7 @@ class SoftmaxRegressions:
         Args:
             features: Of each problem: float64, or float32 where a rough fit will do. Centred and uncorrelated ones need
                 the fewest steps.
-            labels: Of each problem: 0..num_classes-1.
+            labels: The labels of each problem: 0..num_classes-1.
             num_classes: Number of classes.
         """
         counts = torch.stack([torch.bincount(own, minlength=num_classes) for own in labels])

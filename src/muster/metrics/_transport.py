@@ -117,7 +117,7 @@ def couple(
         features: ``[samples, dimensions]``.
         max_samples: Rows a side; of more, so many are drawn without replacement. Which rows depends on the seed, the
             number of rows of that side and ``max_samples`` alone, so all members are measured on the same target rows.
-        seed: Of that draw.
+        seed: The seed of that draw.
         max_iterations: When the solver gives up.
 
     Returns:

@@ -64,7 +64,7 @@ def cross_validated_eep(
             split into both halves, as in :func:`muster.metrics.linear_probe`, and with the same seed alike.
         num_classes: Number of target classes; by default one more than the largest label. A class that is absent from a
             half gets 0 from the table counted there.
-        seed: Of the split.
+        seed: The seed of the split.
 
     Returns:
         ``[pixels, classes]``, float32 or float64, of the kind that ``probs`` is. A source class without any mass in a

@@ -47,7 +47,7 @@ def knn_accuracy(
         k: Number of neighbours, 1 to one less than there are samples.
         max_queries: Samples that are classified, each by all others; of more, so many are drawn without replacement,
             the same for every member, and the standard error is at most 0.5 / sqrt(max_queries).
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         0..1; larger is better. Turning, mirroring, moving and scaling the features as a whole does not matter. Squared

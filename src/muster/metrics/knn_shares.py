@@ -31,7 +31,7 @@ def knn_shares(features: Features, annotations: Annotations, *, max_queries: int
         annotations: Share of each class among an image's pixels, ``[samples, classes]``, at least 0; rows sum to 1.
         max_queries: Images that are compared with their neighbour, found among all; of more, so many are drawn without
             replacement, the same for every member.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         0..1; larger is better. Where several are equally near (squared distances within 1e-12), the mean over them.

@@ -100,7 +100,7 @@ def linear_probe(
             images a half can be a single one: then the penalty is 0.01 and t is 1.
         num_classes: Number of target classes; by default one more than the largest label. A class that is absent from a
             half gets 0 from the fit to it, one absent altogether 0 everywhere.
-        seed: Of the splits and the drawing of pixels.
+        seed: The seed of the splits and the drawing of pixels.
 
     Returns:
         ``[pixels, classes]``, float32 or float64, of the kind that ``features`` is (tensor on the same device, or NumPy
@@ -307,7 +307,7 @@ class _Choice:
 
     Attributes:
         start: float32 ``[classes, parameters]``, to start the fit to the whole half from.
-        penalty: Of the ridge.
+        penalty: The penalty of the ridge.
         inverse_temperature: Factor on the classifier's scores beyond the log class priors.
         score: Mean log-likelihood of the held-out images.
     """
@@ -362,9 +362,9 @@ class _Trials:
     Attributes:
         choice: The best for this half, so far.
         rough: float32 ``[pixels, coordinates]`` of each quarter.
-        labels: Of each quarter.
+        labels: The labels of each quarter.
         log_shares: float64 ``[classes]``, of the classes of each quarter.
-        dtype: Of the features: what is judged is compared in it.
+        dtype: The type of the features: what is judged is compared in it.
     """
 
     choice: _Choice

@@ -35,7 +35,7 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
             exactly in them does not in float32. A column of a class that no image has does not change the score of
             one-hot annotations, but does that of shares.
         max_samples: Samples compared at most, up to 11 585; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         -1..1; larger is better. The order of samples and that of columns do not matter, nor do the scale and origin of

@@ -61,7 +61,7 @@ def prediction_key(
         statistics: What the images are normalised with.
         image_size: At which size they are shown, in pixels.
         device: Kind of device; kinds round differently.
-        precision: Of the forward pass, see :data:`muster.precision.Precision`.
+        precision: The precision of the forward pass, see :data:`muster.precision.Precision`.
 
     Returns:
         64 hexadecimal digits.

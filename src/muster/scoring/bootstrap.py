@@ -147,7 +147,7 @@ class ResampledScores:
         """The margin of the first candidate over another one.
 
         Args:
-            place: Of the other one, counted from 0.
+            place: The place of the other one, counted from 0.
 
         Returns:
             The margin with its interval.
@@ -198,7 +198,7 @@ def bootstrap_top_k(
         candidates: The top-k, ``[candidates, size]``, best first; members of a row differ.
         metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         resamples: How many; enough for at least one in each tail that ``confidence`` leaves.
-        seed: Of the resamples, not negative. The first of them do not depend on how many there are.
+        seed: The seed of the resamples, not negative. The first of them do not depend on how many there are.
         progress: Told how much is done, and how much there is.
         confidence: Share of the resamples that an interval spans, between 0 and 1.
         num_classes: Number of target classes; by default that of fixed predictions, or else one more than the largest

@@ -95,7 +95,7 @@ class PredictionStore(ABC):
             eeps: The members' target predictions, ``[members, pixels, classes]`` or a sequence of
                 ``[pixels, classes]``, between 0 and 1.
             labels: Target classes, ``[pixels]``, integers in 0..classes-1.
-            seed: Of the order of the pixels.
+            seed: The seed of the order of the pixels.
             chunk_pixels: Most pixels in a chunk, at least 1.
             backend: Who scores ensembles; by default ``numba`` on the processor and ``torch`` on other devices.
 
@@ -301,7 +301,7 @@ def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int)
 
     Args:
         labels: True classes.
-        seed: Of the dealing.
+        seed: The seed of the dealing.
         chunk_pixels: Most pixels in a chunk.
 
     Returns:

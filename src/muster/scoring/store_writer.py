@@ -58,7 +58,7 @@ class StoreWriter:
             num_classes: Number of target classes.
             num_members: How many members will come, if known: the space for all is then asked for at the start. Fewer
                 or more may come.
-            seed: Of the order of the pixels, as for :meth:`PredictionStore.of`.
+            seed: The seed of the order of the pixels, as for :meth:`PredictionStore.of`.
             chunk_pixels: As for :meth:`PredictionStore.of`.
 
         Raises:

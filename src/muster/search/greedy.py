@@ -155,7 +155,7 @@ def check_search(store: PredictionStore, size: int, metric: str, confidence: flo
         store: The members' predictions.
         size: Members of a set.
         metric: What to search by.
-        confidence: Of races, if there are any.
+        confidence: The confidence of races, if there are any.
 
     Returns:
         The metric.

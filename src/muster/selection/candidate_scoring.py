@@ -248,7 +248,7 @@ def score_hard(
     Args:
         spec: The metric.
         candidates: Indices into the members, ascending in a row.
-        predictions: Of the members, in the order of ``hard``.
+        predictions: The predictions of the members, in the order of ``hard``.
         hard: Whether each pixel is in the hard subset of each member.
         report: Called with how many candidates are done.
 

@@ -104,7 +104,7 @@ def compare_with_guessing(
     Args:
         honest: How each member does.
         labels: The true classes.
-        seed: Of the bootstrap samples.
+        seed: The seed of the bootstrap samples.
 
     Returns:
         How the best member compares, and whether any is better; ``None`` if there is no member or only one class.

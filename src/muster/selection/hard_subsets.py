@@ -93,8 +93,7 @@ class HardSubsets:
 
     Attributes:
         models: By the wrapper that asks, ``haste_ca`` or ``haste_cs``, and by source dataset: the member that decides
-        what
-            is hard. A model that cannot say one of the two gives way to the next for that one alone.
+            what is hard. A model that cannot say one of the two gives way to the next for that one alone.
     """
 
     def __init__(

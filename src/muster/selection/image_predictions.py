@@ -41,7 +41,8 @@ class TranslatedClasses:
         Args:
             model: The member's network, in evaluation mode.
             image: Prepared, on its device.
-            place: Of the image among the training images that the selection looked at; the table is the same for all.
+            place: The place of the image among the training images that the selection looked at; the table is the same
+                for all.
             size: Wanted rows and columns.
 
         Returns:

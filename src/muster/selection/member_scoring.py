@@ -98,8 +98,7 @@ class ScoredMembers:
             ``[members, pixels]``.
         hardness_models: By wrapper and source dataset, the member that is the hardness model, where that was asked for.
         source_probabilities: Looks up a member's predictions of its own classes, by its place; ``None`` where
-        predictions
-            stay the same on every part of the probe set.
+            predictions stay the same on every part of the probe set.
         broken: Members that give no numbers, with the reason.
         compared: For each metric that compares candidates by what is known of their members (OSBORN), by its name:
             what :attr:`muster.metrics.Combination.of_member` returned of each.

@@ -43,7 +43,7 @@ class ProbeRecord:
         train_images: Number of target training images asked for; ``None`` for all.
         pixels_per_image: Pixels drawn from each.
         image_size: Longer side at which members saw the images, in pixels.
-        seed: Of the choice of images and pixels.
+        seed: The seed of the choice of images and pixels.
     """
 
     train_images: int | None = 150

@@ -72,7 +72,7 @@ class StudyResult:
         miou_range: Least, mean and greatest mIoU over all ensembles of the members that were fine-tuned.
         ensembles: How many these are.
         correlations: For each metric, its agreement with the results over these ensembles.
-        parameters: Of every member that was fine-tuned, and of the networks trained from scratch.
+        parameters: The parameters of every member that was fine-tuned, and of the networks trained from scratch.
     """
 
     target: str
@@ -116,7 +116,7 @@ def run_study(
         folder: Where checkpoints, ``study.yaml`` and ``ensembles.csv`` go.
         members: Fine-tune those that any metric chose (and B1, and a random ensemble), or all eligible ones.
         scratch: Architectures to train on the target from random weights, for comparison.
-        seed: Of the random ensemble.
+        seed: The seed of the random ensemble.
         progress: Told about the course of fine-tuning.
         head: How the heads are learned.
 

@@ -95,7 +95,7 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
     """The interval of each mIoU over bootstrap samples of the test images.
 
     Args:
-        counts: Of each model.
+        counts: The counts of each model.
         seed: Which images are drawn.
 
     Returns:
@@ -110,7 +110,7 @@ def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) 
 
     Args:
         baseline: Name of the baseline.
-        counts: Of each model, the baseline among them.
+        counts: The counts of each model, the baseline among them.
         seed: Which images are drawn.
 
     Returns:

@@ -129,7 +129,7 @@ def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
     """Tell the clocks among the callbacks that the next of several fits begins.
 
     Args:
-        callbacks: Of all these fits.
+        callbacks: The callbacks of all these fits.
         steps_before: Steps of the fits before.
     """
     for callback in callbacks:

@@ -71,7 +71,7 @@ class FinetuneResult:
         pool: Folder of the pool that the members came from.
         metric: What the ensemble was chosen by.
         predictor: What LEEP, and so the choice of B1, and the ensemble metrics rested on; empty in an older record.
-        seed: Of the fine-tuning and of the bootstrap samples.
+        seed: The seed of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
         image_size: Longer side at which members see the images, in pixels.

@@ -185,7 +185,7 @@ def extensions_of(store: PredictionStore, metric: str, size: int, workers: Worke
     Args:
         store: The predictions.
         metric: Name of a metric of ensembles.
-        size: Of the sets searched for.
+        size: The size of the sets searched for.
         workers: Threads to run on.
         steps: Told of progress.
 

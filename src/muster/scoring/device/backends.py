@@ -98,7 +98,7 @@ def objection(name: str, device: torch.device, dtype: torch.dtype) -> str | None
     Args:
         name: One of :data:`NAMES`.
         device: Where to try it.
-        dtype: Of the predictions.
+        dtype: The type of the predictions.
 
     Returns:
         Why it cannot be used; ``None`` if nothing speaks against it.
