@@ -23,7 +23,7 @@ def apart(measure: Callable[..., dict[str, Any]], **options: Any) -> dict[str, A
         Its result.
 
     Raises:
-        subprocess.CalledProcessError: If it fails; what it said is on the standard error stream.
+        subprocess.CalledProcessError: If it fails; its output is on the standard error stream.
     """
     where = f"{measure.__module__}:{measure.__qualname__}"
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -53,7 +53,7 @@ def made_up_members(members: int, labels: Numbers, classes: int, seed: int = 0) 
         members: How many.
         labels: True classes of the pixels.
         classes: How many there are.
-        seed: Of everything.
+        seed: The seed of everything.
 
     Yields:
         float32 ``[pixels, classes]``, rows that sum to 1.
@@ -64,12 +64,12 @@ def made_up_members(members: int, labels: Numbers, classes: int, seed: int = 0) 
     for _ in range(members):
         skill = generator.uniform(0.0, 1.0, classes).astype(np.float32)
         known = skill[labels] * ease * generator.random(len(labels), dtype=np.float32)
-        said = likeness * generator.random(shape, dtype=np.float32)
-        np.power(said, np.float32(generator.integers(1, 5)), out=said)
-        said /= said.sum(axis=1, keepdims=True)
-        said *= 1.0 - known[:, None]
-        said[rows, labels] += known
-        yield said
+        predictions = likeness * generator.random(shape, dtype=np.float32)
+        np.power(predictions, np.float32(generator.integers(1, 5)), out=predictions)
+        predictions /= predictions.sum(axis=1, keepdims=True)
+        predictions *= 1.0 - known[:, None]
+        predictions[rows, labels] += known
+        yield predictions
 
 
 def beyond_exhaustive(
@@ -107,9 +107,9 @@ def write_made_up(folder: str, members: int, pixels: int, classes: int) -> dict[
     labels = np.random.default_rng(1).integers(0, classes, pixels)
     seconds = 0.0
     with StoreWriter(Path(folder) / "store", labels, classes, members) as writer:
-        for said in made_up_members(members, labels, classes):
+        for predictions in made_up_members(members, labels, classes):
             start = time.perf_counter()
-            writer.add(said)
+            writer.add(predictions)
             seconds += time.perf_counter() - start
     gigabytes = members * pixels * classes * 4 / 1e9
     return {"seconds": round(seconds, 1), "gigabytes": round(gigabytes, 1), "peak_megabytes": round(peak_megabytes())}
@@ -148,8 +148,10 @@ def predictions_on(pool: Path, target: str, images: int = 40, pixels: int = 500)
     split = cached(dataset.train.subset(images, 0))
     probe = draw_probe_set(split, pixels, 0)
     reader = ProbeReader(split, probe, channel_statistics(split), usual_image_size(members), torch.device("cpu"), 8, 0)
-    said = [eep(member_probabilities(member, reader), probe.labels, dataset.spec.num_classes) for member in members]
-    return torch.stack(said).numpy(), probe.labels.numpy()
+    predictions = [
+        eep(member_probabilities(member, reader), probe.labels, dataset.spec.num_classes) for member in members
+    ]
+    return torch.stack(predictions).numpy(), probe.labels.numpy()
 
 
 def small_problems(
@@ -174,10 +176,10 @@ def small_problems(
         labels = np.random.default_rng(seed).integers(0, 9, pixels)
         yield "made_up", np.stack(list(made_up_members(count, labels, 9, seed))), labels
         generator = np.random.default_rng(seed)
-        shape, spread = (count, len(labels)), 0.5
-        said = generator.dirichlet(np.full(9, spread), shape)
+        shape, concentration = (count, len(labels)), 0.5
+        predictions = generator.dirichlet(np.full(9, concentration), shape)
         skill = generator.uniform(0.0, 0.6, (count, 9))[:, labels, None] * generator.beta(0.7, 0.7, (*shape, 1))
-        yield "dirichlet", (skill * np.eye(9)[labels] + (1.0 - skill) * said).astype(np.float32), labels
+        yield "dirichlet", (skill * np.eye(9)[labels] + (1.0 - skill) * predictions).astype(np.float32), labels
 
 
 def misses(
@@ -200,7 +202,7 @@ def misses(
 
     Returns:
         For each kind of problem, metric and method: how many problems, how many missed, mean and largest loss of score,
-        the largest loss as a share of the best candidate's lead over the median one, the worst rank (0 is the best),
+        the largest loss as a share of the best candidate's margin over the median one, the worst rank (0 is the best),
         and how far bounds lie above the best score at most.
     """
     trained = Path(pool) if Path(pool).is_dir() else None
@@ -216,7 +218,7 @@ def misses(
 
 
 def _case(scores: Numbers, found: SearchResult) -> tuple[float, float, int, float]:
-    """Loss, loss as a share of the lead, rank, and how far the bound lies above the best."""
+    """Loss, loss as a share of the margin, rank, and how far the bound lies above the best."""
     best = float(scores.max())
     loss = max(0.0, best - found.score)
     loss = 0.0 if loss < 1e-9 else loss  # rounding
@@ -232,7 +234,7 @@ def _row(cases: Numbers) -> dict[str, Any]:
         "missed": int((losses > 0).sum()),
         "mean_loss": float(losses.mean()),
         "largest_loss": float(losses.max()),
-        "largest_share_of_lead": round(float(shares.max()), 4),
+        "largest_share_of_margin": round(float(shares.max()), 4),
         "worst_rank": int(ranks.max()),
         "largest_bound_gap": None if np.isnan(gaps).all() else round(float(np.nanmax(gaps)), 5),
     }

@@ -34,7 +34,7 @@ def compare_backends(
         eeps: ``[members, pixels, classes]`` on the device.
         labels: ``[pixels]``.
         expected: The processor's scores of all candidates, one for each metric.
-        names: Of the backends.
+        names: The names of the backends.
         most_seconds: Aims, by the name of a backend.
 
     Returns:

@@ -146,8 +146,13 @@ def cases(problem: Problem, transported: int) -> Iterator[Case]:
     yield Case("gbc_spherical", partial(ours.gbc, *pair, covariance="spherical"), spherical, 0.3)
     yield Case("transrate", partial(ours.transrate, *pair))
     # One-hot annotations tie by the million; the plain version's ties are broken by rounding, so its value is off.
-    for name, marks in (("parc", problem.shares), ("parc_one_hot", one_hot)):
-        yield Case(name, partial(ours.parc, problem.features, marks), partial(plain_parc, problem.features, marks), 2.0)
+    for name, shares in (("parc", problem.shares), ("parc_one_hot", one_hot)):
+        yield Case(
+            name,
+            partial(ours.parc, problem.features, shares),
+            partial(plain_parc, problem.features, shares),
+            2.0,
+        )
     yield Case("rsa", partial(ours.rsa, *both), partial(plain_rsa, *both), 2.0)
     yield Case("dds", partial(ours.dds, *both), partial(plain_dds, *both), 2.0)
     yield Case("knn_accuracy", partial(ours.knn_accuracy, *pair), partial(plain_nearest_neighbour, *pair), 2.0)
@@ -155,8 +160,8 @@ def cases(problem: Problem, transported: int) -> Iterator[Case]:
     yield Case("mahalanobis_hardness", partial(ours.mahalanobis_hardness, *pair))
     source, target = (problem.source_features, problem.source_labels), problem.features[:transported]
     yield Case("otce", partial(ours.otce, *source, target, problem.labels[:transported]))
-    said = problem.predictions[0, :transported]
-    yield Case("osborn_of_member", partial(ours.osborn_of_member, *source, target, said))
+    predicted = problem.predictions[0, :transported]
+    yield Case("osborn_of_member", partial(ours.osborn_of_member, *source, target, predicted))
     yield Case("osborn_pairs_of_64_members", partial(ours.pairwise_conditional_entropy, problem.predictions))
 
 

@@ -1,4 +1,4 @@
-"""Single steps of a user's work: pictures drawn, probe pixels read, members trained."""
+"""Single steps of a user's work: images drawn, probe pixels read, members trained."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from muster.tasks.segmentation import segmentation_loss
 
 
 def worlds(images: int = 10, repetitions: int = 5) -> dict[str, dict[str, float]]:
-    """Drawing one picture of each built-in world.
+    """Drawing one image of each built-in world.
 
     Args:
-        images: Pictures drawn at a time.
+        images: Images drawn at a time.
         repetitions: How often.
 
     Returns:

@@ -23,7 +23,7 @@ def plain_n_leep(features: Numbers, labels: Numbers, seed: int = 0) -> float:
     Args:
         features: ``[samples, dimensions]``.
         labels: ``[samples]``.
-        seed: Of the first clusters.
+        seed: The seed of the first clusters.
 
     Returns:
         As :func:`muster.metrics.n_leep`.

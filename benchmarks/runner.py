@@ -96,7 +96,7 @@ def measure(name: str, small: bool = False) -> Content:
     """Run one benchmark.
 
     Args:
-        name: Of the benchmark.
+        name: The name of the benchmark.
         small: Whether to run it at a size that says nothing, but takes only seconds.
 
     Returns:

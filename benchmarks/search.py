@@ -20,7 +20,15 @@ from muster.arrays import NumpyArray
 from muster.cancel import CancelToken
 from muster.files import write_record
 from muster.metrics import ENSEMBLE_METRICS
-from muster.scoring._store_folder import FORMAT_VERSION, HEADER, LABELS, ORDER, Header, predictions_file, truths_file
+from muster.scoring._store_folder import (
+    FORMAT_VERSION,
+    HEADER,
+    LABELS,
+    ORDER,
+    Header,
+    predictions_file,
+    true_class_file,
+)
 from muster.scoring.device.backends import fastest_backend
 from muster.scoring.prediction_store import CHUNK_PIXELS, PredictionStore, draw_order
 from muster.scoring.ranking import Ranking
@@ -98,8 +106,8 @@ def made_up(num_members: int, num_pixels: int, num_classes: int, seed: int = 0) 
             noise = generator.standard_exponential((count, num_classes), dtype=np.float32)
             noise *= (1 - skill) / noise.sum(axis=1, keepdims=True)
             right = generator.random(count) < 0.8
-            said = np.where(right, labels[start:stop], generator.integers(0, num_classes, count))
-            noise[np.arange(count), said] += skill
+            predicted = np.where(right, labels[start:stop], generator.integers(0, num_classes, count))
+            noise[np.arange(count), predicted] += skill
             eeps[member, start:stop] = noise
     return eeps, labels
 
@@ -192,10 +200,10 @@ def _write_first_chunks(folder: Path, members: int, pixels: int, classes: int, c
     count = min(pixels, chunks * CHUNK_PIXELS)
     for member in range(members):
         eeps, _ = made_up(1, count, classes, seed=member)
-        truths = eeps[0, np.arange(count), labels[order[:count]]]
+        true_class = eeps[0, np.arange(count), labels[order[:count]]]
         for path, values, numbers in (
             (predictions_file(folder, member), eeps, pixels * classes),
-            (truths_file(folder, member), truths, pixels),
+            (true_class_file(folder, member), true_class, pixels),
         ):
             with path.open("wb") as file:
                 values.tofile(file)

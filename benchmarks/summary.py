@@ -99,17 +99,17 @@ def _memory(result: Content) -> str:
 
 
 def _remarks(result: Content) -> str:
-    said = []
+    parts = []
     for name, limit in result.items():
         kind, _, key = name.partition("_")
         if kind not in _SIGNS:
             continue
         value = result.get(key, result.get(key + _EXTRAPOLATED))
         met = value is not None and (value <= limit if kind == "most" else value >= limit)
-        said.append(f"{key.replace('_', ' ')} {_SIGNS[kind]} {limit}: {'met' if met else 'MISSED'}")
+        parts.append(f"{key.replace('_', ' ')} {_SIGNS[kind]} {limit}: {'met' if met else 'MISSED'}")
     if "missed" in result:
-        said.append(f"missed in {result['missed']} of {result['count']}, {result['worst_rank']} better ones at most")
-    return "; ".join(said)
+        parts.append(f"missed in {result['missed']} of {result['count']}, {result['worst_rank']} better ones at most")
+    return "; ".join(parts)
 
 
 def show(content: Content, console: Console) -> None:

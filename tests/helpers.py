@@ -97,7 +97,7 @@ def make_pool(folder: Path, count: int = 5) -> Pool:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Blobs of three classes with a colour each, and noise; pictures differ in size; one may be all void."""
+    """Blobs of three classes with a colour each, and noise; images differ in size; one may be all void."""
 
     void: tuple[str, ...]
     highest: int
@@ -118,7 +118,7 @@ class _Reader:
 
 
 def make_target(images: int = 6, *, name: str = "tiny", void: tuple[str, ...] = (), highest: int = 2) -> Dataset:
-    """A dataset of three classes; ``highest`` is the largest that occurs, ``void`` names pictures that are all void."""
+    """A dataset of three classes; ``highest`` is the largest that occurs, ``void`` names images that are all void."""
     spec = DatasetSpec(name, "made up", ("ground", "wall", "sky"))
     reader = _Reader(void, highest)
     train = Split(spec, "train", tuple(f"{i:02}" for i in range(images)), reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,33 @@ def test_relative_links_resolve(page: Path) -> None:
 def test_paths_that_are_named_exist(source: Path) -> None:
     for path in _PATH.findall(source.read_text("utf-8")):
         assert (ROOT / path).exists(), f"{named(source)} names {path}, which is not there"
+
+
+MODULE = re.compile(r"`(muster(?:\.\w+)+)`|^from (muster(?:\.\w+)*) import", re.MULTILINE)
+ROOM = re.compile(r"(?<![\w/])src/muster(?:/\w+)*(?![\w/.*])")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_rooms_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for room in ROOM.findall(text):
+        assert (ROOT / room).is_dir(), f"{named(page)} names {room}, which is no folder"
+    if page.name == "CHANGELOG.md":  # it tells of names that are gone
+        return
+    for quoted, imported in MODULE.findall(text):
+        assert find(quoted or imported), f"{named(page)} names {quoted or imported}, which is not there"
+
+
+def test_the_readme_names_every_room() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    rooms = {path.parent.name for path in (ROOT / "src/muster").glob("*/__init__.py")}
+    assert rooms == {room for room in rooms if re.search(rf"^src/muster/{room} ", text, re.MULTILINE)}
+
+
+def find(name: str) -> object:
+    """The module of that name, or the member of a module."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        module, _, member = name.rpartition(".")
+        return getattr(import_module(module), member, None) if module else None

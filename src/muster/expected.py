@@ -78,8 +78,8 @@ def _keys(hint: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
         return {field.name: hints[field.name] for field in dataclasses.fields(hint)}
-    said: dict[str, Any] = hint.kinds() if hasattr(hint, "kinds") else {}
-    return said
+    kinds: dict[str, Any] = hint.kinds() if hasattr(hint, "kinds") else {}
+    return kinds
 
 
 def is_union(hint: Any) -> bool:

@@ -27,7 +27,7 @@ def require_whole(name: str, value: object, least: int = 1, most: int | None = N
     """Check a whole number.
 
     Args:
-        name: Of the option.
+        name: The name of the option.
         value: What came.
         least: The smallest that is allowed.
         most: The largest, if there is one.
@@ -49,7 +49,7 @@ def require_real(
     """Check a number that need not be whole.
 
     Args:
-        name: Of the option.
+        name: The name of the option.
         value: What came.
         least: The smallest that is allowed.
         most: The largest, if there is one.
@@ -74,7 +74,7 @@ def require_seed(name: str, value: object) -> None:
     """Check a seed.
 
     Args:
-        name: Of the option.
+        name: The name of the option.
         value: What came.
 
     Raises:

@@ -60,9 +60,9 @@ def resolve_device(
         wanted = torch.device(device)
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError) as error:
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"{option}: this machine has no usable {str(device)!r} ({said}). Use cpu, or auto."
+            f"{option}: this machine has no usable {str(device)!r} ({reason}). Use cpu, or auto."
         ) from error
     return wanted
 

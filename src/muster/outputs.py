@@ -30,7 +30,7 @@ MARKER = ".muster"
 """File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
 
 FORMAT_VERSION = 1
-"""Of the marker."""
+"""Version of the marker's format."""
 
 PATIENCE = 10.0
 """Seconds to wait before a result is saved where another process is at work: it may be saving, too."""
@@ -105,7 +105,7 @@ STORE = OutputKind(
     "store",
     "a store of predictions",
     ({"store.yaml": ("format_version", "num_members", "num_pixels")},),
-    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.truths"),
+    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.true_class"),
 )
 STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
 COMPARISON = OutputKind(

@@ -60,8 +60,8 @@ def test_small_sizes_are_sizes(name: str) -> None:
 
 def test_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
-    said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()] == list(BENCHMARKS)
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()] == list(BENCHMARKS)
 
 
 def test_unknown_name_runs_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_results_come_together_in_one_file(tmp_path: Path, capsys: pytest.Captur
     output = tmp_path / "new" / "a.json"
     for name in ("reading_probe_pixels", "training_step"):
         assert main(["--small", "--only", name, "--output", str(output)]) == 0
-        said = capsys.readouterr().out
-        assert f"{name} (small)" in said
+        printed = capsys.readouterr().out
+        assert f"{name} (small)" in printed
     content = json.loads(output.read_text())
     assert list(content["results"]) == ["reading_probe_pixels", "training_step"]
     assert len(content["machines"]) == 1

@@ -52,11 +52,11 @@ def test_help_begins_with_the_summary_and_shows_every_option(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert stops_with(name, "--help") == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     first = (FUNCTIONS[name].__doc__ or "").splitlines()[0]
-    assert first in said
-    assert "Args:" not in said
-    shown = set(re.findall(r"(?<![\w-])--([a-z_]+(?:\.[a-z_]+)*)", said))
+    assert first in printed
+    assert "Args:" not in printed
+    shown = set(re.findall(r"(?<![\w-])--([a-z_]+(?:\.[a-z_]+)*)", printed))
     options = Options.of(FUNCTIONS[name], name, {"configuration", "asked"})  # which it fills in itself
     assert {"pool", "output"} & set(options.kinds)
     assert set(options.kinds) <= shown

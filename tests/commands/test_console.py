@@ -51,7 +51,7 @@ def test_whatever_is_printed_is_visible(capsys: pytest.CaptureFixture[str]) -> N
         assert not set(text) & set("\x1b\x07\r\x9b\u202e\u2028\udcff")
 
 
-def test_names_are_no_markup_and_no_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_no_markup_and_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("names")
     table.add_row("[red]fpn:car:x[/red]")
     make_console().print(table)
@@ -71,16 +71,16 @@ def test_the_list_of_a_pool_keeps_headings_and_numbers_whole(
     monkeypatch.setattr("muster.commands.console.WIDTH_OF_FILES", width)
     pool = _with_long_names(make_pool())
     print_pool(pool, make_console())
-    said = capsys.readouterr().out
-    assert "…" not in said
+    printed = capsys.readouterr().out
+    assert "…" not in printed
     for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
-        assert heading in said, heading
+        assert heading in printed, heading
     for member in pool:
         card = member.card
         for number in (f"{card.test_miou:.3f}", f"{card.majority_miou:.3f}", f"{card.parameters / 1e6:.2f} M"):
-            assert number in said, number
-        assert card.name[:12] in said
-    assert max(len(line) for line in said.splitlines()[1:]) <= max(width, len(LONG) + 30 if width == 40 else 0)
+            assert number in printed, number
+        assert card.name[:12] in printed
+    assert max(len(line) for line in printed.splitlines()[1:]) <= max(width, len(LONG) + 30 if width == 40 else 0)
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])
@@ -90,12 +90,12 @@ def test_a_selection_keeps_headings_and_numbers_whole(
     monkeypatch.setattr("muster.commands.console.WIDTH_OF_FILES", width)
     selection = make_selection()
     print_selection(selection, make_pool(), Path("folder"), make_console(), chosen_size=False)
-    said = capsys.readouterr().out
-    assert "…" not in said
+    printed = capsys.readouterr().out
+    assert "…" not in printed
     for heading in ("source mIoU", "LEEP on target", "rank", "members", "SoftIoU-EEP", "metric"):
-        assert heading in said, heading
+        assert heading in printed, heading
     for score in selection.ranking.scores["soft_iou_eep"][selection.ranking.order("soft_iou_eep")[:3]]:
-        assert f"{score:.4f}" in said
+        assert f"{score:.4f}" in printed
 
 
 def _put_two(folder: Path) -> None:
@@ -109,10 +109,10 @@ def test_our_warnings_are_told_once_and_in_our_style(tmp_path: Path, capsys: pyt
         warnings.simplefilter("always")
         with our_warnings():
             _put_two(tmp_path / "file")
-    said = capsys.readouterr().err
-    assert said.count("warning: Predictions are not kept for the next time") == 1
-    assert ".py" not in said
-    assert "Warning" not in said
+    printed = capsys.readouterr().err
+    assert printed.count("warning: Predictions are not kept for the next time") == 1
+    assert ".py" not in printed
+    assert "Warning" not in printed
 
 
 def test_warnings_of_others_are_shown_as_before(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from muster.report import FinetuneResult
 from tests.report.made_up import make_result
 
 
-def said(result: FinetuneResult, width: int = 140) -> str:
+def printed(result: FinetuneResult, width: int = 140) -> str:
     console = make_console()
     console.width = width
     with console.capture() as capture:
@@ -22,7 +22,7 @@ def said(result: FinetuneResult, width: int = 140) -> str:
 @pytest.mark.parametrize("width", [80, 140])
 def test_every_miou_stands_beside_its_cost(width: int) -> None:
     result = make_result()
-    lines = said(result, width).splitlines()
+    lines = printed(result, width).splitlines()
     heading = next(line for line in lines if "95 % interval" in line)
     assert all(word in heading for word in ("mIoU", "models", "parameters", "an image"))
     for name, miou in result.mious.items():
@@ -35,7 +35,7 @@ def test_every_miou_stands_beside_its_cost(width: int) -> None:
 
 
 def test_sentences_and_what_to_type_next() -> None:
-    text = said(make_result())
+    text = printed(make_result())
     assert "The ensemble with the learned head reaches" in text
     assert "the single best member by LEEP (B1)" in text
     assert "3.0 times the parameters and 3.0 times the time" in text
@@ -47,7 +47,7 @@ def test_sentences_and_what_to_type_next() -> None:
 
 def test_names_are_no_markup() -> None:
     result = make_result(members=("[red]one[/red]", "[two]", "three"))
-    text = said(replace(result, target="[bold]"))
+    text = printed(replace(result, target="[bold]"))
     for name in ("[red]one[/red]", "[two]", "[bold]"):
         assert name in text
 
@@ -55,7 +55,7 @@ def test_names_are_no_markup() -> None:
 def test_an_older_result_is_printed_without_what_it_lacks() -> None:
     older = replace(make_result(), costs={}, cost_measured="", miou_intervals={}, differences_to_single_best={},
                     resumed_at_steps=())  # fmt: skip
-    text = said(older)
+    text = printed(older)
     assert "No interval can be given for 4 test images." in text
     assert "Resumed" not in text
     assert "Time for an image" not in text

@@ -27,8 +27,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_list_of_commands_has_each_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    said = capsys.readouterr().out
-    assert all(f"  {name} " in said and command.summary in said for name, command in COMMANDS.items())
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed and command.summary in printed for name, command in COMMANDS.items())
     assert main(["--version"]) == 0
     assert muster.__version__ in capsys.readouterr().out
 

@@ -69,7 +69,7 @@ def test_writes_a_selection_and_says_why(
     arguments: list[str], pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(select_ensemble, "select.py", None, arguments) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     folder = Path("runs/selections/attic-small")
     assert sorted(path.name for path in folder.iterdir()) == [
         ".muster",
@@ -82,10 +82,10 @@ def test_writes_a_selection_and_says_why(
     chosen = Selection.load(folder)
     expected = muster.select(pool, TARGET, train_images=4, pixels_per_image=50, batch_size=2)
     assert undated(chosen) == undated(expected)
-    assert f"Next: python finetune.py --selection {folder}" in said
-    assert "Left out: seer (was trained on the target, attic)." in said
-    assert "200 probe pixels of 4 training images, seen at 64 pixels (the median of the members' cards)" in said
-    assert all(name in said for name in chosen.members)
+    assert f"Next: python finetune.py --selection {folder}" in printed
+    assert "Left out: seer (was trained on the target, attic)." in printed
+    assert "200 probe pixels of 4 training images, seen at 64 pixels (the median of the members' cards)" in printed
+    assert all(name in printed for name in chosen.members)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert (config["target"], config["pixels_per_image"], config["metric"]) == (TARGET, 50, "soft_iou_eep")
     # The saved configuration gives the same run again.

@@ -15,7 +15,7 @@ from tests.report.made_up import listing_only, make_pool, make_selection
 SEARCHED = {"search": SearchStatus("beam", 10, 30)}
 
 
-def said(selection: Selection) -> str:
+def printed(selection: Selection) -> str:
     console = make_console()
     console.width = 200
     with console.capture() as capture:
@@ -35,12 +35,12 @@ def said(selection: Selection) -> str:
     ],
 )
 def test_says_what_the_chosen_ensemble_was_compared_with(selection: Selection, listed: str) -> None:
-    assert listed in said(selection)
+    assert listed in printed(selection)
 
 
 def test_an_interrupted_search_is_said() -> None:
-    assert "The search was interrupted." in said(replace(make_selection(), interrupted=True))
-    assert "interrupted" not in said(make_selection())
+    assert "The search was interrupted." in printed(replace(make_selection(), interrupted=True))
+    assert "interrupted" not in printed(make_selection())
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_an_interrupted_search_is_said() -> None:
 def test_cost_of_a_size_has_its_unit(cost: float, unit: str, shown: str) -> None:
     selection = make_selection()
     step = SizeStep(3, selection.members, 0.5, cost)
-    assert shown in said(replace(selection, sizes=(step,), cost_unit=unit))
+    assert shown in printed(replace(selection, sizes=(step,), cost_unit=unit))
 
 
 GUESSING = Guessing(-2.42, 0.02, "delta", -2.4, 0.03, -2.45, -2.36, 0.95, ())
 
 
 def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed() -> None:
-    shown = said(replace(make_selection(), guessing=GUESSING))
+    shown = printed(replace(make_selection(), guessing=GUESSING))
     assert shown.startswith("No member of this pool does better on target <1> than guessing by class frequency")
     assert "delta, has a LEEP of -2.400" in shown
     assert "(95 % interval over the images -2.450 to -2.360), guessing -2.420" in shown
@@ -71,7 +71,7 @@ def test_what_is_no_better_than_guessing_is_said_first_and_not_claimed() -> None
     assert "The first 3 of 5 by SoftIoU-EEP, no recommendation:" in shown
     assert "To fine-tune them all the same: python finetune.py" in shown
     for better in (None, replace(GUESSING, better=("delta",))):
-        claimed = said(replace(make_selection(), guessing=better))
+        claimed = printed(replace(make_selection(), guessing=better))
         assert "guessing" not in claimed
         assert "The chosen 3 of 5, by SoftIoU-EEP:" in claimed
         assert "Next: python finetune.py" in claimed
@@ -83,19 +83,21 @@ def test_equals_are_said_to_be_level() -> None:
     level = selection.ranking.scores["soft_iou_eep"].copy()
     level[best] = level[best].max()
     ranking = selection.ranking.with_scores("soft_iou_eep", level)
-    assert "level with 2 others; these are the first by name." in said(replace(selection, ranking=ranking, margin=0.0))
-    assert "level with" not in said(selection)
+    assert "level with 2 others; these are the first by name." in printed(
+        replace(selection, ranking=ranking, margin=0.0)
+    )
+    assert "level with" not in printed(selection)
 
 
 def test_says_which_predictor_leep_and_b1_rest_on() -> None:
     scores = make_selection().member_scores
-    shown = said(replace(make_selection(), predictor="linear_probe", single_scores={"leep": scores}))
+    shown = printed(replace(make_selection(), predictor="linear_probe", single_scores={"leep": scores}))
     assert "LEEP, single (B1, linear probe)" in shown
     assert "LEEP by the linear probe" in shown
 
 
 def test_says_how_hard_subsets_were_found() -> None:
-    assert "What is hard" not in said(make_selection())
-    shown = said(replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="whole"))
-    assert "What is hard was said by delta for members of source0." in shown
+    assert "hardness model" not in printed(make_selection())
+    shown = printed(replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="whole"))
+    assert "The hardness model is delta for members of source0." in shown
     assert "with the EEPs of the whole probe set" in shown

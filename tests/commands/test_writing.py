@@ -92,10 +92,10 @@ def test_select_leaves_the_older_selection(bench: Bench, capfd: pytest.CaptureFi
     words = bench.selecting(target=str(bench.dataset()))
     with files_of_at_most(8000):
         assert start(*words) == 2
-    said = capfd.readouterr().err
-    assert "select.py: error: chosen cannot be written: File too large" in said
-    assert "An older selection there is as it was" in said
-    assert "Traceback" not in said
+    printed = capfd.readouterr().err
+    assert "select.py: error: chosen cannot be written: File too large" in printed
+    assert "An older selection there is as it was" in printed
+    assert "Traceback" not in printed
     assert contents(bench.home / "chosen") == before
     assert no_partial(bench)
 
@@ -104,9 +104,9 @@ def test_select_goes_on_without_a_cache(bench: Bench, capfd: pytest.CaptureFixtu
     words = bench.selecting("--pixels_per_image", "20000", "--metrics", "leep", target=str(bench.dataset()))
     with files_of_at_most(400_000):
         assert start(*words) == 0
-    said = capfd.readouterr().err
-    assert said.count("warning: Predictions are not kept for the next time") == 1
-    assert "File too large" in said
+    printed = capfd.readouterr().err
+    assert printed.count("warning: Predictions are not kept for the next time") == 1
+    assert "File too large" in printed
     assert no_partial(bench)
 
 
@@ -117,10 +117,10 @@ def test_finetune_keeps_what_it_can_go_on_from(
     words = bench.finetuning("--training.checkpoint_every", "1")
     with files_of_at_most(size):
         assert start(*words) == 2
-    said = capfd.readouterr().err
-    assert f"{file} cannot be written" in said
-    assert "the same command goes on from the last checkpoint" in said
-    assert "Traceback" not in said
+    printed = capfd.readouterr().err
+    assert f"{file} cannot be written" in printed
+    assert "the same command goes on from the last checkpoint" in printed
+    assert "Traceback" not in printed
     assert no_partial(bench)
     assert start(*words) == 0
     assert yaml.safe_load(Path("tuned/result.yaml").read_text())["steps"] == 5
@@ -132,22 +132,22 @@ def test_predict_keeps_the_masks_before(bench: Bench, capfd: pytest.CaptureFixtu
     mask, overlay = (Path("whole", file).stat().st_size for file in ("masks/0.png", "overlays/0.jpg"))
     assert mask < overlay
     with files_of_at_most((mask + overlay) // 2):
-        assert start(*bench.predicting(images, "--output", "said")) == 2
-    said = capfd.readouterr().err
-    assert "overlays/0.jpg cannot be written: File too large" in said
-    assert "Masks and overlays that were written before are kept" in said
+        assert start(*bench.predicting(images, "--output", "printed")) == 2
+    printed = capfd.readouterr().err
+    assert "overlays/0.jpg cannot be written: File too large" in printed
+    assert "Masks and overlays that were written before are kept" in printed
     assert no_partial(bench)
-    assert sorted(path.name for path in Path("said/masks").iterdir()) == ["0.png"]
+    assert sorted(path.name for path in Path("printed/masks").iterdir()) == ["0.png"]
 
 
 def test_train_names_the_member_that_cannot_be_written(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     words = bench.training("--plan.overrides", "[]", datasets=f"[{bench.dataset()}]")
     with files_of_at_most(60_000):
         assert start(*words) == 1
-    said = "".join(capfd.readouterr())
-    assert "FAILED tiny-small_fpn" in said
-    assert "cannot be written" in said
-    assert "Traceback" not in said
+    printed = "".join(capfd.readouterr())
+    assert "FAILED tiny-small_fpn" in printed
+    assert "cannot be written" in printed
+    assert "Traceback" not in printed
     assert no_partial(bench)
 
 
@@ -168,11 +168,11 @@ def test_an_output_that_goes_away_is_told(bench: Bench, capfd: pytest.CaptureFix
     finally:
         done.set()
         remover.join()
-    said = capfd.readouterr().err
+    printed = capfd.readouterr().err
     assert status == 2
-    assert "finetune.py: error: " in said
-    assert "tuned" in said
-    assert "Traceback" not in said
+    assert "finetune.py: error: " in printed
+    assert "tuned" in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(
@@ -226,6 +226,6 @@ def test_a_standard_output_that_is_full_is_told(
         monkeypatch.setattr("sys.stdout", full)
         assert start("train.py", "--output", str(bench.stock / "pool"), "--list") == 2
         monkeypatch.undo()
-    said = capsys.readouterr().err
-    assert "No space left on device" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert "No space left on device" in printed
+    assert "Traceback" not in printed

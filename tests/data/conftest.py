@@ -26,7 +26,7 @@ def describe(folder: Path, **changes: object) -> None:
     (folder / "dataset.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
 
 
-def make_picture(number: int, height: int = 16, width: int = 24) -> tuple[Array, Array]:
+def make_sample(number: int, height: int = 16, width: int = 24) -> tuple[Array, Array]:
     """Noise in three levels of brightness that tell the class; one void column."""
     generator = np.random.default_rng(number)
     mask = generator.integers(0, 3, (height, width)).astype(np.uint8)
@@ -35,12 +35,12 @@ def make_picture(number: int, height: int = 16, width: int = 24) -> tuple[Array,
     return image, mask
 
 
-def write_pictures(folder: Path, stems: Iterable[str], suffix: str = ".png") -> None:
+def write_samples(folder: Path, stems: Iterable[str], suffix: str = ".png") -> None:
     """Write images and masks for these stems."""
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(stems):
-        image, mask = make_picture(number)
+        image, mask = make_sample(number)
         Image.fromarray(image).save(folder / "images" / f"{stem}{suffix}")
         Image.fromarray(mask).save(folder / "masks" / f"{stem}.png")
 
@@ -67,8 +67,8 @@ class Tools:
 
     classes = CLASSES
     describe = staticmethod(describe)
-    make_picture = staticmethod(make_picture)
-    write_pictures = staticmethod(write_pictures)
+    make_sample = staticmethod(make_sample)
+    write_samples = staticmethod(write_samples)
     write_png = staticmethod(write_png)
 
 
@@ -80,13 +80,13 @@ def tools() -> Tools:
 
 @pytest.fixture
 def write_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a dataset: three training pictures and two of validation, unless told otherwise."""
+    """Write a dataset: three training images and two of validation, unless told otherwise."""
 
     def write(splits: dict[str, list[str]] | None = None, suffix: str = ".png", **changes: object) -> Path:
         folder = tmp_path / "meine Gärten 庭" / "tiny"
         describe(folder, **changes)
         for name, stems in (splits or {"train": ["b", "a", "c é"], "val": ["x", "y"]}).items():
-            write_pictures(folder / name, stems, suffix)
+            write_samples(folder / name, stems, suffix)
         return folder
 
     return write
@@ -100,5 +100,5 @@ def folder(write_folder: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def flat_folder(write_folder: Callable[..., Path]) -> Path:
-    """A dataset folder without splits, of ten pictures called 0000 to 0009."""
+    """A dataset folder without splits, of ten images called 0000 to 0009."""
     return write_folder({".": [f"{number:04}" for number in range(10)]})

@@ -1,4 +1,4 @@
-"""Pictures told apart by the bytes of their files."""
+"""Images told apart by the bytes of their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.odd_inputs.bench import write_dataset
 
 
 def prefixes(start: int, stop: int) -> list[str]:
-    """Prefixes of made-up pictures with these numbers."""
+    """Prefixes of made-up images with these numbers."""
     return [prefix_of_text(str(number)) for number in range(start, stop)]
 
 

@@ -39,9 +39,9 @@ class TestOpening:
         assert (dataset.train.name, dataset.test.name) == ("train", "test")
         assert dataset.reference == str(folder)
 
-    def test_pictures_come_back_as_stored(self, folder: Path, tools: Any) -> None:
+    def test_images_come_back_as_stored(self, folder: Path, tools: Any) -> None:
         sample = open_folder(folder).train[0]  # "a" was written second
-        image, mask = tools.make_picture(1)
+        image, mask = tools.make_sample(1)
         assert sample.identifier == "a"
         assert sample.image.dtype == sample.mask.dtype == torch.uint8
         assert np.array_equal(sample.image.permute(1, 2, 0).numpy(), image)
@@ -80,7 +80,7 @@ class TestOpening:
         again = pickle.loads(pickle.dumps(train))
         assert torch.equal(again[1].image, train[1].image)
 
-    def test_unknown_picture(self, folder: Path) -> None:
+    def test_unknown_image(self, folder: Path) -> None:
         train = open_folder(folder).train
         expect_error(lambda: train.read("c e"), "tiny", "'c e'", "'c é'")
 
@@ -103,7 +103,7 @@ class TestListing:
 
     def test_two_images_of_one_stem(self, folder: Path) -> None:
         shutil.copy(folder / "train/images/a.png", folder / "train/images/a.PNG")
-        expect_error(lambda: open_folder(folder), "tiny", "'a.PNG'", "'a.png'", "one picture per stem")
+        expect_error(lambda: open_folder(folder), "tiny", "'a.PNG'", "'a.png'", "one image per stem")
 
     def test_masks_of_a_lossy_kind(self, folder: Path) -> None:
         (folder / "train/masks/a.png").rename(folder / "train/masks/a.jpg")
@@ -115,7 +115,7 @@ class TestListing:
             file.unlink()
         expect_error(lambda: open_folder(folder), "tiny", "empty split", f"{split}/images")
 
-    def test_pictures_in_sub_folders(self, folder: Path) -> None:
+    def test_images_in_sub_folders(self, folder: Path) -> None:
         for part in ("images", "masks"):
             inner = folder / "train" / part / "city"
             inner.mkdir()
@@ -156,13 +156,13 @@ class TestFolderWithoutSplits:
         assert len(open_folder(flat_folder).train[0].mask) == 16
         assert sorted(flat_folder.rglob("*")) == before
 
-    def test_one_more_picture_moves_at_most_one(self, flat_folder: Path, tools: Any) -> None:
+    def test_one_more_image_moves_at_most_one(self, flat_folder: Path, tools: Any) -> None:
         before = set(open_folder(flat_folder).test.identifiers)
-        tools.write_pictures(flat_folder, ["0010"])
+        tools.write_samples(flat_folder, ["0010"])
         after = set(open_folder(flat_folder).test.identifiers)
         assert len(after - before) <= 1
 
-    def test_one_picture_cannot_be_divided(self, write_folder: Callable[..., Path]) -> None:
+    def test_one_image_cannot_be_divided(self, write_folder: Callable[..., Path]) -> None:
         folder = write_folder({".": ["a"]})
         expect_error(lambda: open_folder(folder), "at least 2 images", str(folder))
 
@@ -354,7 +354,7 @@ class TestReading:
 
 
 class TestModes:
-    """Each picture is grey level 100 (or red of 100) at one pixel, 0 elsewhere."""
+    """Each image is grey level 100 (or red of 100) at one pixel, 0 elsewhere."""
 
     @pytest.mark.parametrize(
         ("mode", "suffix"),
@@ -381,7 +381,7 @@ class TestModes:
         Image.new("RGBA", (4, 3), (10, 20, 30, 0)).save(tmp_path / "a.png")
         assert read_image(tmp_path / "a.png")[:, 0, 0].tolist() == [10, 20, 30]
 
-    def test_views_for_other_devices_and_smaller_copies_are_no_further_pictures(self, tmp_path: Path) -> None:
+    def test_views_for_other_devices_and_smaller_copies_are_no_further_images(self, tmp_path: Path) -> None:
         image, small = Image.new("RGB", (64, 48), (9, 9, 9)), Image.new("RGB", (16, 12))
         image.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[small])
         with AppendingTiffWriter(str(tmp_path / "a.tif"), new=True) as pages:
@@ -403,7 +403,7 @@ class TestModes:
         assert read_image(tmp_path / "a.png")[:, 0, 0].tolist() == [10, 20, 30]
 
     def test_palette_masks_are_indices(self, tmp_path: Path, tools: Any) -> None:
-        _, mask = tools.make_picture(0)
+        _, mask = tools.make_sample(0)
         image = Image.fromarray(mask).convert("P")
         image.putdata(mask.ravel().tolist())
         image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200] + [7] * 3 * 253)
@@ -439,14 +439,14 @@ class TestWholeSplits:
         assert check.class_pixels == tuple(class_pixel_counts(train, 3).tolist())
 
     def test_class_pixel_counts(self, folder: Path, tools: Any) -> None:
-        masks = np.stack([tools.make_picture(number)[1] for number in range(3)])
+        masks = np.stack([tools.make_sample(number)[1] for number in range(3)])
         counts = class_pixel_counts(open_folder(folder).train, 3)
         assert counts.dtype == torch.int64
         assert counts.tolist() == [(masks == index).sum() for index in range(3)]
         expect_error(lambda: class_pixel_counts(open_folder(folder).train, 2), "[2]", "2 classes")
 
     def test_channel_statistics(self, folder: Path, tools: Any) -> None:
-        pixels = np.concatenate([tools.make_picture(number)[0].reshape(-1, 3) for number in range(3)]) / 255
+        pixels = np.concatenate([tools.make_sample(number)[0].reshape(-1, 3) for number in range(3)]) / 255
         statistics = channel_statistics(open_folder(folder).train)
         assert statistics.mean == pytest.approx(pixels.mean(axis=0), abs=1e-12)
         assert statistics.std == pytest.approx(pixels.std(axis=0), abs=1e-12)

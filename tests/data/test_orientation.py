@@ -1,4 +1,4 @@
-"""Pictures that EXIF turns, and where their masks lie."""
+"""Images that EXIF turns, and where their masks lie."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_image_and_mask_lie_alike(
 ) -> None:
     """Each mask repeats its image's brightness, so it can be seen whether they lie alike."""
     folder = write_folder(orientation=drawn)
-    stored, mask = tools.make_picture(3, 16, 16)
+    stored, mask = tools.make_sample(3, 16, 16)
     (folder / "train/images/a.png").unlink()
     Image.fromarray(stored).save(folder / f"train/images/a{suffix}", exif=exif(tag))
     shown = turn_upright(mask, tag) if drawn == "apply" else mask
@@ -105,13 +105,13 @@ def test_image_and_mask_lie_alike(
 
 
 def test_a_mask_that_is_turned_alone(folder: Path, tools: Any) -> None:
-    Image.fromarray(tools.make_picture(1)[1]).save(folder / "train/masks/a.png", exif=exif(3))
+    Image.fromarray(tools.make_sample(1)[1]).save(folder / "train/masks/a.png", exif=exif(3))
     with pytest.raises(DatasetError, match=r"masks/a\.png .* EXIF orientation \(3\) and .*images/a\.png .*has none"):
         open_dataset(str(folder)).train[0]
 
 
 def test_a_mask_with_an_orientation_of_its_own(folder: Path, tools: Any) -> None:
-    image, mask = tools.make_picture(3)
+    image, mask = tools.make_sample(3)
     for part, pixels in (("images", image), ("masks", mask)):
         Image.fromarray(pixels).save(folder / f"train/{part}/a.png", exif=exif(8))
     sample = open_dataset(str(folder)).train[0]

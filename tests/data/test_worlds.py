@@ -17,7 +17,7 @@ from muster.data.worlds.random_generator import Generator, hash_number, hash_num
 from muster.data.worlds.textures import texture
 from muster.errors import DatasetError
 
-# CRC32 of images, then masks, of training pictures 0 to 3 in order, written down when the worlds were first drawn. All
+# CRC32 of images, then masks, of training images 0 to 3 in order, written down when the worlds were first drawn. All
 # arithmetic is exactly rounded, so there is no tolerance. Who changes a world on purpose writes the new numbers here,
 # and results reported on that world are no longer comparable.
 GOLDEN = {
@@ -44,7 +44,7 @@ def world(request: pytest.FixtureRequest) -> Dataset:
 
 @cache
 def all_masks(name: str, split: str) -> torch.Tensor:
-    """The masks of the first 80 pictures."""
+    """The masks of the first 80 images."""
     return torch.stack([sample.mask for sample in getattr(open_world(name), split)[:80]])
 
 
@@ -68,11 +68,11 @@ def test_there_are_worlds_in_four_domains_one_broad_and_one_tiny() -> None:
     assert len(open_world("harbour_drive").train) >= 150
 
 
-def test_pictures_never_change(world: Dataset) -> None:
+def test_images_never_change(world: Dataset) -> None:
     assert checksum(world.train, 4) == GOLDEN[world.spec.name]
 
 
-def test_pictures_have_the_size_and_types_of_the_contract(world: Dataset) -> None:
+def test_images_have_the_size_and_types_of_the_contract(world: Dataset) -> None:
     height, width = WORLDS[world.spec.name].size
     for split in (world.train, world.test):
         sample = split[len(split) - 1]
@@ -119,7 +119,7 @@ def test_fine_class_lists_and_palettes_have_no_double() -> None:
             assert set(style.palette) <= set(domain.palette)
 
 
-def test_splits_share_neither_names_nor_pictures(world: Dataset) -> None:
+def test_splits_share_neither_names_nor_images(world: Dataset) -> None:
     assert not set(world.train.identifiers) & set(world.test.identifiers)
     seen = {sample.image.numpy().tobytes() for split in (world.train, world.test) for sample in split[:12]}
     assert len(seen) == 24
@@ -168,7 +168,7 @@ def test_an_unknown_world_is_named_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("identifier", ["", "seven", "-1", "²"])
 def test_an_identifier_that_is_no_number_is_refused(identifier: str) -> None:
-    with pytest.raises(DatasetError, match="Expected the number of a picture of world 'reef'"):
+    with pytest.raises(DatasetError, match="Expected the number of an image of world 'reef'"):
         open_world("reef").train.read(identifier)
 
 

@@ -54,13 +54,13 @@ def write_dataset(folder: Path, images: int = 4, tests: int = 2, size: int = 64,
         for part in ("images", "masks"):
             (folder / split / part).mkdir(parents=True)
         for number in range(count):
-            image, mask = make_picture(number + (100 if split == "test" else 0), size)
+            image, mask = make_sample(number + (100 if split == "test" else 0), size)
             Image.fromarray(image).save(folder / split / "images" / f"{number}.png")
             Image.fromarray(mask).save(folder / split / "masks" / f"{number}.png")
     return folder
 
 
-def make_picture(number: int, size: int = 64) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def make_sample(number: int, size: int = 64) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """A seeded image ``[size, size, 3]`` and its mask ``[size, size]`` with the three classes, both 8-bit."""
     generator = np.random.default_rng(number)
     mask = (np.arange(size)[:, None] * 3 // size + np.zeros((size, size), int) + generator.integers(0, 3)) % 3

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from tests.odd_inputs.bench import Bench, make_picture
+from tests.odd_inputs.bench import Bench, make_sample
 from tests.odd_inputs.case import Case
 
 Commands = Callable[[Bench], Sequence[str]]
@@ -102,9 +102,9 @@ def rename(before: str, after: str) -> Spoil:
     return lambda folder: (folder / before).rename(folder / after)
 
 
-def picture() -> Image.Image:
+def new_image() -> Image.Image:
     """An image of the right size."""
-    return Image.fromarray(make_picture(0)[0])
+    return Image.fromarray(make_sample(0)[0])
 
 
 def save_bands(*bands: str, extra: int | None = None, depth: type[np.generic] = np.uint8) -> Callable[[Path], object]:
@@ -489,7 +489,7 @@ IMAGES = [
         selecting(
             replace_by(
                 "train/images/0.png",
-                lambda path: picture().save(path, "TIFF", save_all=True, append_images=[picture()]),
+                lambda path: new_image().save(path, "TIFF", save_all=True, append_images=[new_image()]),
             )
         ),
         ("train/images/0.png", "2 pages"),
@@ -499,7 +499,7 @@ IMAGES = [
         selecting(
             replace_by(
                 "train/images/0.png",
-                lambda path: picture().save(path, "WEBP", save_all=True, append_images=[Image.new("RGB", (64, 64))]),
+                lambda path: new_image().save(path, "WEBP", save_all=True, append_images=[Image.new("RGB", (64, 64))]),
             )
         ),
         ("train/images/0.png", "2 frames"),
@@ -512,7 +512,7 @@ IMAGES = [
     ),
     Case(
         "a GIF with a PNG's name",
-        selecting(replace_by("train/images/0.png", lambda path: picture().save(path, "GIF"))),
+        selecting(replace_by("train/images/0.png", lambda path: new_image().save(path, "GIF"))),
         ("train/images/0.png", "it is a GIF image"),
     ),
     Case(
@@ -590,7 +590,7 @@ SPLITS = [
         ("splits.yaml", "a named pipe"),
     ),
     Case(
-        "a picture in both splits",
+        "an image in both splits",
         training(flat("train: ['0', '1']\ntest: ['1', '2']\n")),
         ("splits.yaml", "in both splits"),
     ),
@@ -646,8 +646,8 @@ def _predicted(spoil: Spoil, name: str) -> Commands:
     def command(bench: Bench) -> Sequence[str]:
         folder = bench.home / "photos"
         folder.mkdir()
-        picture().save(folder / "fine.png")
-        picture().save(folder / name)
+        new_image().save(folder / "fine.png")
+        new_image().save(folder / name)
         spoil(folder)
         return bench.predicting("photos")
 

@@ -19,7 +19,7 @@ from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 
 GUESSING = "No member of this pool does better on tiny than guessing by class frequency"
-DEAD = "it says the same at every probe pixel"
+DEAD = "it predicts the same at every probe pixel"
 
 
 def noise(bench: Bench, classes: int = 3, images: int = 4) -> str:
@@ -203,7 +203,7 @@ CASES = [
     Case(
         "a hardness model that is named",
         hard("--hardness_model", "c"),
-        ("What is hard was said by c for members of elsewhere.", "The linear probe was not fitted anew"),
+        ("The hardness model is c for members of elsewhere.", "The linear probe was not fitted anew"),
         status=0,
     ),
     Case(

@@ -21,7 +21,7 @@ CLASSES = ("ground", "wall", "sky")
 
 @dataclass(frozen=True)
 class Numbered:
-    """Content of pictures that are called by numbers, with a number to begin from."""
+    """Content of images that are called by numbers, with a number to begin from."""
 
     start: int
 
@@ -41,7 +41,7 @@ def target(name: str = "office", train: int = 100, test: int = 50) -> Dataset:
 
 
 def sketch(dataset: str, *numbers: range) -> ContentSketch:
-    """What is remembered of the pictures with these numbers."""
+    """What is remembered of the images with these numbers."""
     return ContentSketch.of(dataset, [prefix_of_text(str(number)) for some in numbers for number in some])
 
 
@@ -76,7 +76,7 @@ def test_the_same_name_and_content_is_the_target(tmp_path: Path) -> None:
 
 
 def test_a_part_of_the_target_by_the_same_name_is_the_target(tmp_path: Path) -> None:
-    """Another version of it: pictures were added, or taken away."""
+    """Another version of it: images were added, or taken away."""
     add(tmp_path, "a", sketch("office", range(90, 400)))
     add(tmp_path, "b", sketch("office", range(1040, 1060)))
     assert silently(tmp_path, target()) == ([], dict.fromkeys("ab", "was trained on the target, office"))

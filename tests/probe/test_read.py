@@ -130,7 +130,7 @@ def test_progress_counts_batches(tmp_path: Path) -> None:
     reader = ProbeReader(split, draw_probe_set(split, 5), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64, batch_size=2)
     said: list[tuple[int, int]] = []
     reader.read(make_pool(tmp_path, 1).members[0].load_model(), lambda done, total: said.append((done, total)))
-    assert said == [(1, 3), (2, 3), (3, 3)]  # two pictures of one prepared size, three of another
+    assert said == [(1, 3), (2, 3), (3, 3)]  # two images of one prepared size, three of another
 
 
 @pytest.mark.parametrize("architecture", ["small_fpn", "hrnet_w2"])

@@ -40,7 +40,7 @@ def make_pool(names: tuple[str, ...] = MEMBERS) -> Pool:
 
 
 def read_sample(identifier: str) -> Sample:
-    """A picture with bands of the four classes, the later the picture the more of them, and a void corner."""
+    """An image with bands of the four classes, the later the image the more of them, and a void corner."""
     index = int(identifier.split(" ")[-1])
     bands = torch.arange(WIDTH) * (index % 4 + 1) // WIDTH
     mask = bands.repeat(HEIGHT, 1).to(torch.uint8)
@@ -51,7 +51,7 @@ def read_sample(identifier: str) -> Sample:
 
 
 def make_target(classes: tuple[str, ...] = CLASSES, images: int = 6) -> Dataset:
-    """A target of small pictures."""
+    """A target of small images."""
     spec = DatasetSpec("target <1>", "test", classes)
     split = Split(spec, "train", tuple(f"img <x> {index}" for index in range(images)), read_sample)
     return Dataset(spec, split, split, "/data/target")
@@ -110,7 +110,7 @@ def listing_only(selection: Selection, count: int, **changes: Any) -> Selection:
 
 
 def make_image_of(names: tuple[str, ...], classes: int, seed: int = 0) -> ReportImage:
-    """A picture with random label maps."""
+    """An image with random label maps."""
     sample = read_sample(f"img <x> {seed}")
     generator = torch.Generator().manual_seed(seed)
     maps = {name: torch.randint(0, classes, (HEIGHT, WIDTH), dtype=torch.uint8, generator=generator) for name in names}

@@ -50,19 +50,19 @@ def test_shrink_keeps_labels_and_shape() -> None:
     assert shrink(read_sample("i 0")).image.shape == (3, HEIGHT, WIDTH)
 
 
-def test_picture_by_hand() -> None:
+def test_image_by_hand() -> None:
     mask = torch.tensor([[0, 1, VOID]], dtype=torch.uint8)
     sample = Sample("a", torch.zeros((3, 1, 3), dtype=torch.uint8), mask)
     first = torch.tensor([[[0.9, 0.8, 0.5]], [[0.1, 0.2, 0.5]]])
     second = torch.tensor([[[0.3, 0.0, 0.1]], [[0.7, 1.0, 0.9]]])
-    picture = make_report_image(sample, {"first": first, "second": second}, (first + second) / 2)
-    assert picture.predictions["first"].tolist() == [[0, 0, 0]]
-    assert picture.predictions["second"].tolist() == [[1, 1, 1]]
-    assert picture.predictions["ensemble"].tolist() == [[0, 1, 1]]
-    torch.testing.assert_close(picture.confidence, torch.tensor([[0.6, 0.6, torch.nan]]), equal_nan=True)
+    report_image = make_report_image(sample, {"first": first, "second": second}, (first + second) / 2)
+    assert report_image.predictions["first"].tolist() == [[0, 0, 0]]
+    assert report_image.predictions["second"].tolist() == [[1, 1, 1]]
+    assert report_image.predictions["ensemble"].tolist() == [[0, 1, 1]]
+    torch.testing.assert_close(report_image.confidence, torch.tensor([[0.6, 0.6, torch.nan]]), equal_nan=True)
 
 
-def test_selection_pictures_show_what_the_eeps_say(tmp_path: Path) -> None:
+def test_selection_images_show_what_the_eeps_say(tmp_path: Path) -> None:
     selection = make_selection(names=("a", "b"), size=2)
     for seed, name in enumerate(("a", "b")):
         model = build_model("small_fpn", 2, seed=seed)
@@ -71,21 +71,21 @@ def test_selection_pictures_show_what_the_eeps_say(tmp_path: Path) -> None:
     table = torch.tensor([[0.0, 1.0], [0, 0], [1, 0], [0, 0]], dtype=torch.float64)
     selection = replace(selection, on_images={name: TranslatedClasses(table) for name in "ab"})
     pool, target = Pool.open(tmp_path), make_target()
-    pictures = selection_images(selection, pool, target, count=2)
-    assert [picture.identifier for picture in pictures] == ["img <x> 2", "img <x> 3"]
+    report_images = selection_images(selection, pool, target, count=2)
+    assert [report_image.identifier for report_image in report_images] == ["img <x> 2", "img <x> 3"]
 
     statistics = ChannelStatistics((0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
     image = prepare_image(read_sample("x 3").image, statistics, 32)[None]
     with torch.no_grad():
         said = [pool[name].load_model()(image).softmax(dim=1) for name in ("a", "b")]
     large = [torch.nn.functional.interpolate(p, size=(HEIGHT, WIDTH), mode="bilinear")[0] for p in said]
-    picture = pictures[1]
+    report_image = report_images[1]
     for name, probabilities in zip(("a", "b"), large, strict=True):
         expected = torch.where(probabilities[1] >= probabilities[0], 0, 2).to(torch.uint8)
-        assert torch.equal(picture.predictions[name], expected)
-    known = picture.truth == 2
-    torch.testing.assert_close(picture.confidence[known], ((large[0] + large[1]) / 2)[0][known])
-    assert picture.confidence.isnan().equal(picture.truth == VOID)
+        assert torch.equal(report_image.predictions[name], expected)
+    known = report_image.truth == 2
+    torch.testing.assert_close(report_image.confidence[known], ((large[0] + large[1]) / 2)[0][known])
+    assert report_image.confidence.isnan().equal(report_image.truth == VOID)
     assert selection_images(replace(selection, on_images={}), pool, target) == []
 
 

@@ -82,10 +82,12 @@ class Page(HTMLParser):
 def selection_page(tmp_path: Path, **options: object) -> Page:
     selection = make_selection(**options)  # type: ignore[arg-type]
     names = (*selection.members, "ensemble")
-    pictures = [make_image_of(names, len(selection.classes), seed) for seed in range(2)]
+    report_images = [make_image_of(names, len(selection.classes), seed) for seed in range(2)]
     pool = make_pool(selection.member_names)
     target = make_target(selection.classes)
-    path = write_selection_report(selection, pool, target, tmp_path / "ä b" / "report.html", pictures=pictures)
+    path = write_selection_report(
+        selection, pool, target, tmp_path / "ä b" / "report.html", report_images=report_images
+    )
     return Page(path)
 
 
@@ -100,9 +102,9 @@ def test_selection_report_is_whole_and_says_every_name(tmp_path: Path) -> None:
     assert f"'{tmp_path / 'ä b'}'" in page.text, "a path with a space must be quoted"
 
 
-def test_selection_report_counts_pictures(tmp_path: Path) -> None:
+def test_selection_report_counts_images(tmp_path: Path) -> None:
     page = selection_page(tmp_path)
-    # Two pictures with image, truth, three members, ensemble and confidence; one plot.
+    # Two images with image, truth, three members, ensemble and confidence; one plot.
     assert page.tags.count("img") == 2 * 7 + 1
 
 
@@ -121,8 +123,8 @@ def test_one_candidate(tmp_path: Path) -> None:
 
 
 def page_of(selection: Selection, tmp_path: Path) -> Page:
-    """The page of a selection without pictures."""
-    page = Page(write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=[]))
+    """The page of a selection without images."""
+    page = Page(write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", report_images=[]))
     page.check()
     return page
 
@@ -187,14 +189,18 @@ def test_metrics_left_out_show_without_metrics_of_single_members(tmp_path: Path)
 def test_predicted_iou_names_its_predictor(tmp_path: Path, predictor: str, said: str) -> None:
     selection = replace(make_selection(), predictor=predictor)
     assert said in page_of(selection, tmp_path).text
-    pictures = [make_image_of((*selection.members, "ensemble"), len(selection.classes))]
-    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    report_images = [make_image_of((*selection.members, "ensemble"), len(selection.classes))]
+    path = write_selection_report(
+        selection, make_pool(), make_target(), tmp_path / "r.html", report_images=report_images
+    )
     label = {"eep": "EEP", "linear_probe": "the linear probe"}[predictor]
     assert f"s prediction by {label}; the ensemble is the mean." in Page(path).text
     assert "instead" not in Page(path).text
     translated = dict.fromkeys(selection.members, TranslatedClasses(torch.eye(4)))
     selection = replace(selection, on_images=translated)
-    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=pictures)
+    path = write_selection_report(
+        selection, make_pool(), make_target(), tmp_path / "r.html", report_images=report_images
+    )
     assert "s prediction by EEP" in Page(path).text
     assert ("rest on the linear probe instead" in Page(path).text) == (predictor == "linear_probe")
 
@@ -228,7 +234,7 @@ def test_whether_members_know_anything_is_asked_once(tmp_path: Path, better: tup
 def test_says_how_hard_subsets_were_found(tmp_path: Path) -> None:
     selection = replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="recount")
     text = page_of(selection, tmp_path).text
-    assert "What is hard was said by delta for members of source0." in text
+    assert "The hardness model is delta for members of source0." in text
     assert "EEPs were counted anew" in text
 
 
@@ -250,7 +256,7 @@ def test_alike_scores_are_said(tmp_path: Path) -> None:
     assert "nearly all alike" not in selection_page(tmp_path, spread=0.2).text
 
 
-def test_a_selection_from_disk_has_no_pictures(tmp_path: Path) -> None:
+def test_a_selection_from_disk_has_no_images(tmp_path: Path) -> None:
     selection = make_selection()
     path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "report.html", command="do <this>")
     page = Page(path)
@@ -262,15 +268,15 @@ def test_a_selection_from_disk_has_no_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("classes", [CLASSES, tuple(f"<{index}>" for index in range(60))])
 def test_finetuning_report_is_whole_and_says_every_name(tmp_path: Path, classes: tuple[str, ...]) -> None:
     result = make_result(classes)
-    pictures = [make_image_of((*result.members, LEARNED_HEAD), len(classes))]
-    page = Page(write_finetuning_report(result, tmp_path / "report.html", pictures, command="predict <x>"))
+    report_images = [make_image_of((*result.members, LEARNED_HEAD), len(classes))]
+    page = Page(write_finetuning_report(result, tmp_path / "report.html", report_images, command="predict <x>"))
     page.check()
     for name in (*classes, *result.members, "delta", "predict <x>"):
         assert name in page.text
     for value in result.mious.values():
         assert f"{value:.3f}" in page.text
     assert "not in the test split" in page.text
-    # One picture with image, truth, three members, head and confidence; scatter and losses.
+    # One image with image, truth, three members, head and confidence; scatter and losses.
     assert page.tags.count("img") == 7 + 2
 
 
@@ -341,14 +347,16 @@ def test_finetuning_report_with_the_least_there_can_be(tmp_path: Path) -> None:
     assert not page.addresses
 
 
-def test_pictures_show_what_they_are_given(tmp_path: Path) -> None:
+def test_images_show_what_they_are_given(tmp_path: Path) -> None:
     from muster.report import label_colours
 
     selection = make_selection()
-    picture = make_image_of((*selection.members, "ensemble"), 4)
-    path = write_selection_report(selection, make_pool(), make_target(), tmp_path / "r.html", pictures=[picture])
+    report_image = make_image_of((*selection.members, "ensemble"), 4)
+    path = write_selection_report(
+        selection, make_pool(), make_target(), tmp_path / "r.html", report_images=[report_image]
+    )
     images = [Image.open(BytesIO(base64.b64decode(a.split(",")[1]))) for a in Page(path).addresses if "png" in a[:20]]
     shown = [np.asarray(image.convert("RGB")) for image in images]
-    assert np.array_equal(shown[0], picture.image.permute(1, 2, 0).numpy())
-    assert np.array_equal(shown[1], label_colours(picture.truth))
-    assert np.array_equal(shown[5], label_colours(picture.predictions["ensemble"]))
+    assert np.array_equal(shown[0], report_image.image.permute(1, 2, 0).numpy())
+    assert np.array_equal(shown[1], label_colours(report_image.truth))
+    assert np.array_equal(shown[5], label_colours(report_image.predictions["ensemble"]))

@@ -22,6 +22,6 @@ def test_a_sheet_is_a_png_of_moderate_size(classes: tuple[str, ...]) -> None:
     assert np.asarray(image.convert("RGB")).std() > 10
 
 
-def test_one_picture_of_one_member() -> None:
+def test_one_image_of_one_member() -> None:
     image = Image.open(BytesIO(image_sheet([make_image_of(("alone",), 4)], CLASSES)))
     assert image.width == 450

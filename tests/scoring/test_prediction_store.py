@@ -173,7 +173,7 @@ def test_damaged_folders_are_refused(tmp_path: Path, said: Any) -> None:
         PredictionStore.open(folder)
     for name, damage in (
         ("00001.predictions", lambda path: path.write_bytes(path.read_bytes()[:-1])),
-        ("00002.truths", Path.unlink),
+        ("00002.true_class", Path.unlink),
         ("labels.npy", lambda path: path.write_bytes(b"")),
         ("order.npy", lambda path: np.save(path, np.arange(3))),
         ("store.yaml", lambda path: path.write_text("format_version: 0")),

@@ -17,11 +17,11 @@ import torch
 
 from muster.metrics import METRICS, Accumulator, Definition, EnsembleBlock, HitsAndMisses, Metric, eep, register
 from muster.metrics.ensemble import members_of
-from muster.scoring.accumulators import has_exhaustive_kernels
 from muster.scoring.bootstrap import Fixed, Refitted, bootstrap_top_k
 from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers
 from muster.scoring.device.exhaustive import score_tiles
+from muster.scoring.metric_kinds import has_exhaustive_kernels
 from muster.scoring.prediction_store import Backend, PredictionStore
 from muster.scoring.resampling_by_definition import resample_by_definition
 from muster.scoring.score import list_candidates, score_ensembles

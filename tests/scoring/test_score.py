@@ -21,7 +21,7 @@ from muster.cancel import Cancelled, CancelToken, set_by_interrupt
 from muster.errors import SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, Accumulator, Definition, EnsembleBlock, Metric
 from muster.metrics.ensemble import members_of
-from muster.scoring import accumulators
+from muster.scoring import fixed_point
 from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.prediction_store import PredictionStore, draw_order
@@ -128,7 +128,7 @@ def test_agrees_with_slow_version(size: int, dtype: Any, kind: str) -> None:
 @pytest.mark.parametrize(("members", "pixels", "classes", "size"), [
     (40, 900, 3, 2),  # more members than are taken together
     (37, 300, 7, 3),
-    (9, 700, 150, 3),  # more marks than fit in 8 bits
+    (9, 700, 150, 3),  # more outcome codes than fit in 8 bits
     (9, 260, 128, 8),
     (5, 1, 2, 3),
     (3, 15, 1, 2),
@@ -346,20 +346,20 @@ def test_long_preparation_is_announced(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 def test_kernels_and_tally_agree_on_the_histogram() -> None:
     assert (exhaustive_kernels.COUNT_BIT, exhaustive_kernels.COUNT_LIMIT) == (
-        accumulators.COUNT_BIT,
-        accumulators.COUNT_LIMIT,
+        fixed_point.COUNT_BIT,
+        fixed_point.COUNT_LIMIT,
     )
-    assert exhaustive._RUN <= accumulators.COUNT_LIMIT
+    assert exhaustive._RUN <= fixed_point.COUNT_LIMIT
     for size in range(1, 9):
-        scale = accumulators.share_scale(size, accumulators.COUNT_LIMIT, 10**6)
-        assert accumulators.COUNT_LIMIT * (2**52 + size * 1.02 * scale) < 2**63
-        assert accumulators.COUNT_LIMIT * size * 1.02 * scale <= 2**52
+        scale = fixed_point.fixed_point_scale(size, fixed_point.COUNT_LIMIT, 10**6)
+        assert fixed_point.COUNT_LIMIT * (2**52 + size * 1.02 * scale) < 2**63
+        assert fixed_point.COUNT_LIMIT * size * 1.02 * scale <= 2**52
         assert 10**6 * size * 1.02 * scale < 2**63
         assert scale >= 2**36  # finer than any sum needs
 
 
 def test_entries_are_unpacked_before_they_are_full() -> None:
-    eeps, labels = problem(5, 3 * accumulators.COUNT_LIMIT, 2, seed=3)
+    eeps, labels = problem(5, 3 * fixed_point.COUNT_LIMIT, 2, seed=3)
     ranking = score_ensembles(eeps, labels)
     for row, members in enumerate(ranking.members.tolist()):
         for metric, values in ranking.scores.items():

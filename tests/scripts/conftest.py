@@ -18,7 +18,7 @@ STEPS = 60
 
 
 def _write_dataset(folder: Path, shift: int) -> None:
-    """Four training and two test pictures of 64 x 64: stripes, of colours that differ between the datasets."""
+    """Four training and two test images of 64 x 64: stripes, of colours that differ between the datasets."""
     folder.mkdir(parents=True)
     description = {"name": folder.name, "domain": "made up", "classes": CLASSES}
     (folder / "dataset.yaml").write_text(yaml.safe_dump(description))
@@ -64,7 +64,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     place = Workplace(tmp_path_factory.mktemp("scripts"))
     for shift, name in enumerate(("alpha", "beta", "gamma")):
         _write_dataset(place.home / "data sets" / name, shift)
-    # Crops are whole pictures: nothing is void, so that two processes see the same losses as one.
+    # Crops are whole images: nothing is void, so that two processes see the same losses as one.
     training = {"batch_size": 4, "crop_size": 64, "scale_range": [1.0, 1.0], "checkpoint_every": 5, "steps": STEPS}
     plan = {"datasets": ["alpha", "beta"], "architectures": ARCHITECTURES}
     config = {

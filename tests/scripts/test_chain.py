@@ -70,7 +70,7 @@ def test_predict_writes_what_it_can_and_names_what_it_cannot_read(
         pixels = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(images / f"{name}.png")
     Image.fromarray(generator.integers(0, 255, (40, 50), dtype=np.uint8)).save(images / "grey.png")
-    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of an image")
     output = tmp_path / "out"
     options = ["--predict", images, "--ensemble", finetuned, "--output", output]
     done = run(["finetune.py", *options], workplace.home, status=1)

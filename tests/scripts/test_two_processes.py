@@ -34,7 +34,7 @@ def require_same_weights(one: Path, two: Path) -> None:
     """Equal but for rounding: gradients and batch statistics must be those of the whole batch."""
     files = sorted(path.name for path in one.glob("*.safetensors"))
     assert files == sorted(path.name for path in two.glob("*.safetensors"))
-    # Of the head only the predictions are compared: on pictures this easy its best weights are infinite.
+    # Of the head only the predictions are compared: on images this easy its best weights are infinite.
     for name in set(files) - {"head.safetensors"}:
         first, second = load_file(one / name), load_file(two / name)
         for key, values in first.items():

@@ -24,19 +24,19 @@ def made_up(seed: int, members: int = 7, pixels: int = 300, classes: int = 4, dt
 def score(eeps: Numbers, labels: Numbers, metric: str) -> float:
     """A metric of one ensemble, from its definition."""
     pixels, classes = np.arange(len(labels)), eeps.shape[2]
-    truths = eeps[:, pixels, labels].astype(np.float64)
+    true_class = eeps[:, pixels, labels].astype(np.float64)
     least = float(np.finfo(eeps.dtype).smallest_normal)
     if metric == "ms_leep":
-        return float(np.log(np.maximum(truths, least)).mean(axis=1).sum())
-    truth = truths.mean(axis=0)
+        return float(np.log(np.maximum(true_class, least)).mean(axis=1).sum())
+    mean = true_class.mean(axis=0)
     if metric == "e_leep":
-        return float(np.log(np.maximum(truth, least)).mean())
+        return float(np.log(np.maximum(mean, least)).mean())
     total = eeps[0].copy()
     for eep in eeps[1:]:
         total += eep
     predicted = total.argmax(axis=1)
     right = predicted == labels
-    hits, misses = (truth, 1.0 - truth) if metric == "soft_iou_eep" else (np.ones(len(labels)), np.ones(len(labels)))
+    hits, misses = (mean, 1.0 - mean) if metric == "soft_iou_eep" else (np.ones(len(labels)), np.ones(len(labels)))
     scores = []
     for c in range(classes):
         inside, wrongly = right & (labels == c), ~right & ((labels == c) | (predicted == c))

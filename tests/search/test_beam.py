@@ -84,11 +84,11 @@ def test_bounds_and_optimality() -> None:
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
 def test_leaders_are_different_sets_in_order(metric: str) -> None:
     problem = made_up(2)
-    leaders = beam(PredictionStore.of(*problem), 2, metric, width=50).leaders
+    top_k = beam(PredictionStore.of(*problem), 2, metric, width=50).top_k
     scores = all_scores(problem, 2, metric)
-    assert len(leaders) == len(dict(leaders))
-    expected = sorted(scores, key=lambda members: (-scores[members], members))[: len(leaders)]
-    assert [members for members, _ in leaders] == expected
+    assert len(top_k) == len(dict(top_k))
+    expected = sorted(scores, key=lambda members: (-scores[members], members))[: len(top_k)]
+    assert [members for members, _ in top_k] == expected
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
@@ -100,8 +100,8 @@ def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
 def test_on_disk_and_threads_do_not_matter(tmp_path: Path) -> None:
     eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
     with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
-        for said in eeps:
-            writer.add(said)
+        for predictions in eeps:
+            writer.add(predictions)
     for metric in SEARCH_METRICS:
         expected = beam(PredictionStore.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
         assert beam(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
@@ -121,11 +121,11 @@ def test_interrupted(stop_at: int, whole: bool) -> None:
 
     cancel = CancelToken()
     result = beam(store, 3, progress=lambda done, _: cancel.set() if done == stop_at else None, cancel=cancel)
-    assert (len(result.leaders) > 0) == whole
+    assert (len(result.top_k) > 0) == whole
     assert len(result.members) == (3 if whole else 1)
     assert (result.bound, result.status.optimality, result.status.completeness) == (None, "unknown", "interrupted")
     if whole:
-        assert result.leaders == ((result.members, result.score),)
+        assert result.top_k == ((result.members, result.score),)
         assert result.score == pytest.approx(all_scores(problem, 3, "soft_iou_eep")[result.members], rel=1e-12)
     else:
         assert np.isnan(result.score)

@@ -34,8 +34,8 @@ def slow_greedy(problem: Problem, size: int, metric: str) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def log_sum(truths: Numbers, members: tuple[int, ...], offset: float) -> float:
-    return float(np.log(offset + truths[list(members)].sum(axis=0)).mean())
+def log_sum(true_class: Numbers, members: tuple[int, ...], offset: float) -> float:
+    return float(np.log(offset + true_class[list(members)].sum(axis=0)).mean())
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
@@ -57,10 +57,10 @@ def test_scores_are_the_metrics_own(metric: str, dtype: Any) -> None:
         METRICS[metric].function(problem[0][list(result.members)], problem[1]), rel=1e-12
     )
     expected = all_scores(problem, 3, metric)
-    assert result.leaders[0] == (result.members, result.score)
-    for members, found in result.leaders:
+    assert result.top_k[0] == (result.members, result.score)
+    for members, found in result.top_k:
         assert found == pytest.approx(expected[members], rel=1e-12)
-    assert [found for _, found in result.leaders] == sorted((found for _, found in result.leaders), reverse=True)
+    assert [found for _, found in result.top_k] == sorted((found for _, found in result.top_k), reverse=True)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -109,13 +109,14 @@ def test_the_bounds_of_the_docstring() -> None:
     """Monotone, submodular, and what follows for the steps of greedy search, with an offset that is not tiny."""
     for seed in range(8):
         eeps, labels = made_up(seed, members=6, pixels=50)
-        truths = eeps[:, np.arange(50), labels]
+        true_class = eeps[:, np.arange(50), labels]
         generator = np.random.default_rng(seed)
         large = tuple(generator.permutation(6)[:4].tolist())
         small, member = large[:2], next(m for m in range(6) if m not in large)
         for offset in (1e-300, 1e-3):
             gains = [
-                log_sum(truths, (*base, member), offset) - log_sum(truths, base, offset) for base in (small, large)
+                log_sum(true_class, (*base, member), offset) - log_sum(true_class, base, offset)
+                for base in (small, large)
             ]
             assert gains[0] >= gains[1] >= 0.0
         size = 3
@@ -136,12 +137,12 @@ def test_lazy_equals_plain() -> None:
 
 def nearly_tied() -> Problem:
     """Two members know the same, the latter of them better by less than a tie of a column with all others in it."""
-    truths = np.full((150, 200), 1e-9)
+    true_class = np.full((150, 200), 1e-9)
     for member, known in enumerate((range(100), range(100, 160), range(160, 190), range(160, 190), range(190, 200))):
-        truths[member, list(known)] = 0.99
-    truths[3, 160] *= 1 + 4e-7  # 2e-9 in the mean of the logs
-    truths[5:67, 161:190] = 0.99  # as many as are brought up to date together with these two
-    return np.stack([truths, 1 - truths], axis=2), np.zeros(200, dtype=np.int64)
+        true_class[member, list(known)] = 0.99
+    true_class[3, 160] *= 1 + 4e-7  # 2e-9 in the mean of the logs
+    true_class[5:67, 161:190] = 0.99  # as many as are brought up to date together with these two
+    return np.stack([true_class, 1 - true_class], axis=2), np.zeros(200, dtype=np.int64)
 
 
 def test_lazy_equals_plain_where_members_tie() -> None:
@@ -150,7 +151,7 @@ def test_lazy_equals_plain_where_members_tie() -> None:
     lazy, plain = (greedy(store, 4, "e_leep", lazy=option) for option in (True, False))
     assert lazy.evaluated < plain.evaluated
     assert lazy.members == plain.members == (0, 1, 2, 4)
-    assert lazy.leaders[0] == plain.leaders[0]
+    assert lazy.top_k[0] == plain.top_k[0]
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
@@ -166,8 +167,8 @@ def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
 def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path) -> None:
     eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
     with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
-        for said in eeps:
-            writer.add(said)
+        for predictions in eeps:
+            writer.add(predictions)
     expected = greedy(PredictionStore.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
     assert greedy(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 
@@ -190,7 +191,7 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
         raced = greedy(PredictionStore.of(*problem, chunk_pixels=500), 3, metric, confidence=0.95)
         wrong += raced.members != exact.members
         assert raced.score == pytest.approx(score(problem[0][list(raced.members)], problem[1], metric), rel=1e-12)
-        assert raced.leaders[0] == (raced.members, raced.score)
+        assert raced.top_k[0] == (raced.members, raced.score)
         assert (raced.bound, raced.evaluated) == (None, exact.evaluated)
         assert (raced.status.optimality, raced.status.confidence) == ("unknown", 0.95)
         assert 0 < raced.status.dropped < raced.evaluated
@@ -201,7 +202,7 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
 def test_races_on_one_chunk_are_exact(metric: str) -> None:
     store = PredictionStore.of(*made_up(0))
     raced, exact = greedy(store, 4, metric, confidence=0.5), greedy(store, 4, metric)
-    assert (raced.members, raced.score, raced.leaders[:2]) == (exact.members, exact.score, exact.leaders[:2])
+    assert (raced.members, raced.score, raced.top_k[:2]) == (exact.members, exact.score, exact.top_k[:2])
 
 
 @pytest.mark.parametrize("metric", SEARCH_METRICS)
@@ -241,7 +242,7 @@ def test_interrupted_before_the_set_is_whole(metric: str, confidence: float | No
             cancel.set()
 
     result = greedy(store, 4, metric, confidence=confidence, progress=stop, cancel=cancel)
-    assert (result.leaders, result.status.completeness) == ((), "interrupted")
+    assert (result.top_k, result.status.completeness) == ((), "interrupted")
     assert len(result.members) in (1, 2)
     assert set(result.members) <= set(slow_greedy(problem, 2, metric))
     assert np.isnan(result.score)
@@ -259,7 +260,7 @@ def test_interrupted_when_only_the_bound_is_missing() -> None:
     whole = greedy(store, 3, "e_leep")
     result = greedy(store, 3, "e_leep", progress=stop, cancel=cancel)
     assert (whole.status.completeness, result.status.completeness) == ("complete", "interrupted")
-    assert (result.members, result.score, result.leaders) == (whole.members, whole.score, whole.leaders)
+    assert (result.members, result.score, result.top_k) == (whole.members, whole.score, whole.top_k)
     assert result.bound is not None
     assert whole.bound is not None
     assert result.bound >= whole.bound

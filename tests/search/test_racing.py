@@ -36,7 +36,7 @@ def test_finds_the_best_and_drops_others(large: Problem, metric: str) -> None:
     scores = all_scores(large, 3, metric)
     assert result.members == best_of(scores)
     assert result.evaluated == (7 if metric == "ms_leep" else 35)
-    for members, score in result.leaders:
+    for members, score in result.top_k:
         assert score == pytest.approx(scores[members], rel=1e-12)
     if metric != "ms_leep":
         assert result.bound is None
@@ -88,7 +88,7 @@ def test_nothing_is_dropped_without_need(metric: str) -> None:
     assert result.members == best_of(scores)
     assert result.bound == result.score
     assert (result.status.optimality, result.status.candidates, result.status.dropped) == ("proven", 21, 0)
-    assert len(result.leaders) == 10
+    assert len(result.top_k) == 10
 
 
 def test_rare_classes_are_waited_for(large: Problem) -> None:
@@ -119,7 +119,7 @@ def test_given_candidates_in_any_order(large: Problem, metric: str) -> None:
     scores = {members: all_scores(large, 2, metric)[members] for members in [(2, 5), (0, 6), (3, 4)]}
     assert result.members == best_of(scores)
     assert result.evaluated == 3
-    assert set(dict(result.leaders)) <= set(scores)
+    assert set(dict(result.top_k)) <= set(scores)
 
 
 @pytest.mark.parametrize("metric", RACED)
@@ -128,15 +128,15 @@ def test_equal_candidates_survive(large: Problem, metric: str) -> None:
     store = PredictionStore.of(np.concatenate([eeps[:3], eeps[:3]]), labels, chunk_pixels=1000)
     result = racing(store, 1, metric)
     assert result.members == best_of(all_scores((eeps[:3], labels), 1, metric))
-    assert [members for members, _ in result.leaders] == [result.members, (result.members[0] + 3,)]
+    assert [members for members, _ in result.top_k] == [result.members, (result.members[0] + 3,)]
 
 
 @pytest.mark.parametrize("metric", RACED)
 def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path, large: Problem) -> None:
     eeps, labels = large
     with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=1000) as writer:
-        for said in eeps:
-            writer.add(said)
+        for predictions in eeps:
+            writer.add(predictions)
     expected = racing(PredictionStore.of(eeps, labels, chunk_pixels=1000), 3, metric, threads=1)
     assert racing(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 

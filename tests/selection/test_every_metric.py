@@ -150,7 +150,7 @@ def test_hard_ensembles_are_scored_on_the_union(
     selection: Selection, readings: dict[str, Reading], target: Dataset
 ) -> None:
     labels = draw_probe_set(target.train, 60, 0).labels
-    said = linear_predictions(readings, target)
+    predictions = linear_predictions(readings, target)
     judges = dict.fromkeys("abc", "a") | {"d": "d"}
     hard = {
         name: metrics.hard_subset(metrics.mahalanobis_hardness(readings[judge].features, labels))
@@ -159,7 +159,7 @@ def test_hard_ensembles_are_scored_on_the_union(
     for row, score in zip(selection.ranking.members, selection.ranking.scores["e_leep+haste_cs"], strict=True):
         names = ["abcd"[i] for i in row]
         union = metrics.hard_union([hard[name] for name in names])
-        expected = metrics.e_leep([said[name][union] for name in names], labels[union])
+        expected = metrics.e_leep([predictions[name][union] for name in names], labels[union])
         assert score == pytest.approx(expected, rel=1e-5)
     sums, singles = selection.ranking.scores["ms_leep+haste_cs"], selection.single_scores["leep+haste_cs"]
     for row, score in zip(selection.ranking.members, sums, strict=True):
@@ -177,11 +177,11 @@ def test_hard_images_have_one_ranking_per_source(
         source = [sample[f"stage_{k}"] for k in range(len(readings[name].stages))]
         return metrics.hard_subset(metrics.similarity_hardness(source, list(readings[name].stages)))
 
-    said = linear_predictions(readings, target)
+    predictions = linear_predictions(readings, target)
     for name in "abcd":
         images = hardest("d" if name == "d" else "a")
         pixels = torch.isin(rows, images)
-        expected = metrics.ms_leep([said[name][pixels]], probe.labels[pixels])
+        expected = metrics.ms_leep([predictions[name][pixels]], probe.labels[pixels])
         assert selection.single_scores["leep+haste_ca"][name] == pytest.approx(expected, rel=1e-5)
     assert selection.hardness_models["haste_ca"] == {"elsewhere": "a", "somewhere": "d"}
     assert selection.hard_eep == "held out"
@@ -202,8 +202,8 @@ def test_linear_predictor_feeds_ensemble_metrics(
     chosen = select(pool, target, predictor="linear_probe", metrics=("e_leep",), metric="iou_eep", **options)
     assert chosen.predictor == "linear_probe"
     groups = torch.repeat_interleave(torch.arange(5), 60)
-    said = [metrics.linear_probe(readings[n].features, probe.labels, groups, 3) for n in "abcd"]
-    expected = [metrics.e_leep([said[i], said[j]], probe.labels) for i, j in combinations(range(4), 2)]
+    predictions = [metrics.linear_probe(readings[n].features, probe.labels, groups, 3) for n in "abcd"]
+    expected = [metrics.e_leep([predictions[i], predictions[j]], probe.labels) for i, j in combinations(range(4), 2)]
     assert chosen.ranking.scores["e_leep"] == pytest.approx(expected, rel=1e-5)
     again = select(pool, target, predictor="linear_probe", metrics=("e_leep",), metric="iou_eep", **options)
     assert again.ranking.scores["e_leep"].tolist() == chosen.ranking.scores["e_leep"].tolist()

@@ -1,4 +1,4 @@
-"""Selections on noise claim nothing; dead members and ties are said."""
+"""Selections on noise claim nothing; dead members and ties are told."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_guessing_by_hand() -> None:
 
 
 def test_members_of_whom_nothing_can_be_learned_are_not_called_dead(pool: Pool) -> None:
-    # The linear probe says the shares of the classes everywhere if held-out images gain by nothing else.
+    # The linear probe predicts the class priors everywhere if held-out images gain by nothing else.
     chosen = select(pool, noisy(make_target(6), 80), metric="logme", metrics=(), **OPTIONS)
     assert not chosen.excluded
 
@@ -124,11 +124,11 @@ def half_dead(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 @pytest.mark.parametrize("predictor", ["linear_probe", "eep"])
 def test_a_dead_member_takes_no_metric_away(half_dead: Pool, predictor: Any) -> None:
     wrapped = ("parc+l", "h_score_shrinkage+haste_cs", "e_leep+haste_ca", "logme+pca4")
-    with pytest.warns(UserWarning, match="'b' is left out: it says the same at every probe pixel"):
+    with pytest.warns(UserWarning, match="'b' is left out: it predicts the same at every probe pixel"):
         chosen = select(half_dead, make_target(6), predictor=predictor, metrics=(*METRICS, *wrapped), **OPTIONS)
     assert not chosen.dropped
     assert set(chosen.member_scores) == set("acd")
-    assert "says the same at every probe pixel" in chosen.excluded["b"]
+    assert "predicts the same at every probe pixel" in chosen.excluded["b"]
     assert set(METRICS) <= set(chosen.ranking.scores)
 
 
@@ -168,7 +168,7 @@ def test_only_dead_members_are_an_error_that_says_so(tmp_path: Path) -> None:
         make_dead(tmp_path, name, seed)
     with (
         pytest.warns(UserWarning, match="is left out"),
-        pytest.raises(SelectionError, match=r"only 0 of the 2 .* a \(it says the same at every probe pixel"),
+        pytest.raises(SelectionError, match=r"only 0 of the 2 .* a \(it predicts the same at every probe pixel"),
     ):
         select(tmp_path, make_target(4), metrics=(), **OPTIONS)
 

@@ -190,11 +190,11 @@ def test_the_linear_predictor_is_read_on_the_union_as_it_is(
 ) -> None:
     probe = draw_probe_set(target.train, PIXELS, 0)
     groups = torch.repeat_interleave(torch.arange(6), PIXELS)
-    said = {n: metrics.linear_probe(r.features, probe.labels, groups, 3) for n, r in readings.items()}
+    predictions = {n: metrics.linear_probe(r.features, probe.labels, groups, 3) for n, r in readings.items()}
     hard = hard_pixels(readings, target, linear.hardness_models["haste_cs"])
     for row, pair in enumerate(combinations("abcde", 2)):
         union = metrics.hard_union([hard[SOURCES[name]] for name in pair])
-        expected = metrics.e_leep([said[name][union] for name in pair], probe.labels[union])
+        expected = metrics.e_leep([predictions[name][union] for name in pair], probe.labels[union])
         assert linear.ranking.scores["e_leep+haste_cs"][row] == pytest.approx(expected, rel=1e-5)
 
 
@@ -241,5 +241,5 @@ def test_each_kind_of_hardness_may_have_a_model_of_its_own(pool: Pool, target: D
     assert chosen.hardness_models == {
         "haste_ca": {"east": "a", "west": "c"}, "haste_cs": {"east": "b", "west": "c"}
     }  # fmt: skip
-    assert "What is hard by +haste_ca was said by a for members of east, c for members of west." in hard_label(chosen)
-    assert "What is hard by +haste_cs was said by b for members of east, c for members of west." in hard_label(chosen)
+    assert "The hardness model of +haste_ca is a for members of east, c for members of west." in hard_label(chosen)
+    assert "The hardness model of +haste_cs is b for members of east, c for members of west." in hard_label(chosen)

@@ -51,8 +51,8 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
     statistics = channel_statistics(target.train)
     probe = draw_probe_set(target.train, 80, 0)
     reader = ProbeReader(target.train, probe, statistics, 64)
-    said = [reader.read(member.load_model()) for member in pool]
-    eeps = [eep(probabilities, probe.labels, 3) for probabilities in said]
+    predictions = [reader.read(member.load_model()) for member in pool]
+    eeps = [eep(probabilities, probe.labels, 3) for probabilities in predictions]
     rows = list(combinations(range(5), 3))
     assert selection.ranking.members.tolist() == [list(row) for row in rows]
     for metric in ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"):
@@ -64,14 +64,16 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
     assert selection.score == soft[best]
     assert selection.margin == pytest.approx(soft[best] - soft[second])
     assert selection.margin > 1e-6
-    leeps = [leep(probabilities, probe.labels) for probabilities in said]
+    leeps = [leep(probabilities, probe.labels) for probabilities in predictions]
     assert list(selection.member_scores.values()) == pytest.approx(leeps, abs=1e-9)
     assert selection.single_best == "abcde"[int(np.argmax(leeps))]
     ious = soft_class_ious([eeps[i] for i in rows[best]], probe.labels)
     assert selection.class_ious == pytest.approx(ious.tolist(), abs=1e-6)
     for index, name in zip(rows[best], selection.members, strict=True):
         # The table is what turns the member's probabilities into its EEP.
-        assert torch.allclose(said[index].double() @ selection.on_images[name].table.T, eeps[index].double(), atol=1e-6)
+        assert torch.allclose(
+            predictions[index].double() @ selection.on_images[name].table.T, eeps[index].double(), atol=1e-6
+        )
 
 
 def test_base_comes_from_the_cards(pool: Pool, selection: Selection) -> None:
@@ -307,10 +309,10 @@ def test_the_cache_changes_nothing(tmp_path: Path, pool: Pool, target: Dataset, 
 
 
 def test_progress_is_told(pool: Pool, target: Dataset) -> None:
-    said: list[tuple[str, int, int]] = []
-    progress: Progress = lambda *what: said.append(what)  # noqa: E731
+    told: list[tuple[str, int, int]] = []
+    progress: Progress = lambda *what: told.append(what)  # noqa: E731
     select(pool, target, **OPTIONS, progress=progress)
-    last = {what: (done, total) for what, done, total in said}
+    last = {what: (done, total) for what, done, total in told}
     assert list(last) == ["probing members", "scoring ensembles", "resampling images"]
     assert last["probing members"] == (5, 5)
     assert all(done == total for done, total in last.values())

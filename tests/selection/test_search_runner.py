@@ -325,12 +325,12 @@ def test_what_fails_for_a_member_is_left_out(
 
 def test_only_members_that_occur_are_compared_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, compared = np.random.default_rng(0), list[int]()
-    said = generator.integers(0, 4, (6, 200))
+    predicted = generator.integers(0, 4, (6, 200))
     costs = [(float(d), float(t)) for d, t in generator.uniform(0, 1, (6, 2))]
     rows = np.array([[1, 4], [1, 5]])
-    members = [OsbornMember(*cost, predictions) for cost, predictions in zip(costs, said, strict=True)]
+    members = [OsbornMember(*cost, predictions) for cost, predictions in zip(costs, predicted, strict=True)]
     scored = ScoredMembers(compared={"osborn": members})
-    expected = osborn_of_candidates(*np.array(costs).T, pairwise_conditional_entropy(said, 4), rows)
+    expected = osborn_of_candidates(*np.array(costs).T, pairwise_conditional_entropy(predicted, 4), rows)
 
     def counted(predictions: Any, num_classes: int) -> Any:
         compared.append(len(predictions))
@@ -346,26 +346,26 @@ def test_hard_subsets_are_read_once_and_progress_is_told(
     pool: Pool, target: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictions, read = PredictionStore.predictions, list[int]()
-    said: list[tuple[str, int, int]] = []
+    told: list[tuple[str, int, int]] = []
 
     def counted(self: PredictionStore, member: int) -> torch.Tensor:
         read.append(member)
         return predictions(self, member)
 
     monkeypatch.setattr(PredictionStore, "predictions", counted)
-    select(pool, target, metrics=HARD, hard_eep="whole", progress=lambda *what: said.append(what), **OPTIONS)
+    select(pool, target, metrics=HARD, hard_eep="whole", progress=lambda *what: told.append(what), **OPTIONS)
     assert read[:4] == [0, 1, 2, 3]
     assert len(read) == 4 + 2  # and the chosen ones
-    assert [done for what, done, _ in said if what == "scoring hard subsets"] == list(range(1, 13))
-    assert ("scoring hard subsets", 12, 12) in said
+    assert [done for what, done, _ in told if what == "scoring hard subsets"] == list(range(1, 13))
+    assert ("scoring hard subsets", 12, 12) in told
 
 
 def collect(folder: Path | None) -> tuple[PredictionStore, Callable[[], bool]]:
-    said, labels = torch.rand(50, 3), torch.arange(50) % 3
+    predicted, labels = torch.rand(50, 3), torch.arange(50) % 3
     with PredictionWriter(labels, 3, 1, 0.0, folder) as writer:
-        writer.add(said)
+        writer.add(predicted)
         store = writer.store()
-        assert torch.equal(store.predictions(0), said)
+        assert torch.equal(store.predictions(0), predicted)
         written = writer._written
     assert written is not None
     return store, written.exists

@@ -1,4 +1,4 @@
-"""A study of a tiny pool: what every ensemble reached, against evaluating some of them from scratch (A22 section 4)."""
+"""A study of a tiny pool: the mIoU of every ensemble, against evaluating some of them from scratch (A22 section 4)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from muster.models import Segmenter
 from muster.pool import Pool
 from muster.selection import Selection
 from muster.selection.run import select
-from muster.study import reached
-from muster.study.reached import RANDOM, SCRATCH, StudyResult, run_study
+from muster.study import finetuned_candidates
+from muster.study.finetuned_candidates import RANDOM, SCRATCH, StudyResult, run_study
 from muster.training.finetuning import WORK
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
@@ -48,14 +48,14 @@ class Study:
 
     def __init__(self, folder: Path, pool: Pool, selection: Selection, target: Dataset) -> None:
         self.folder, made = folder, []
-        original = reached._module
+        original = finetuned_candidates._module
 
         def kept(*arguments: object) -> EnsembleTraining:
             made.append(original(*arguments))  # type: ignore[arg-type]
             return made[0]
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reached, "_module", kept)
+            patch.setattr(finetuned_candidates, "_module", kept)
             self.result: StudyResult = run_study(
                 selection, pool, target, SETTINGS, Hardware("cpu"), folder, "all", ("small_fpn",), seed=3
             )
@@ -74,7 +74,7 @@ def brute_force(module: EnsembleTraining, names: tuple[str, ...], target: Datase
     classes = len(target.spec.classes)
     hits, union, occurs = np.zeros(classes), np.zeros(classes), np.zeros(classes, bool)
     for sample in target.test:
-        statistics = reached.target_data(selection, target).statistics
+        statistics = finetuned_candidates.target_data(selection, target).statistics
         image = prepare_image(sample.image, statistics, selection.image_size)[None]
         total = torch.zeros(classes, *sample.mask.shape)
         for name in names:
@@ -100,20 +100,22 @@ def test_ten_random_candidates_equal_evaluating_each_from_scratch(
     order = np.random.default_rng(0).permutation(len(everything))[:10]
     for names in (everything[place] for place in order):
         expected = brute_force(done.module, names, target, selection)
-        assert done.table["reached"][" ".join(names)] == float(f"{expected:.6g}"), names  # as the table is written
+        assert done.table["finetuned_miou"][" ".join(names)] == float(f"{expected:.6g}"), (
+            names
+        )  # as the table is written
     for name, value in done.result.members.items():
         assert value == pytest.approx(brute_force(done.module, (name,), target, selection), abs=0)
 
 
 def test_choices_are_read_from_the_table_and_correlated_with_it(done: Study, selection: Selection) -> None:
     result = done.result
-    values = done.table["reached"]
+    values = done.table["finetuned_miou"]
     assert set(result.choices) == {*selection.choices, RANDOM}
     for metric, chosen in result.choices.items():
         assert result.plain_means[metric] == pytest.approx(values[" ".join(chosen)], rel=1e-5)
         assert 0 <= result.learned_heads[metric] <= 1
     assert len(set(result.choices[RANDOM])) == 2
-    assert result.spread == pytest.approx((values.min(), values.mean(), values.max()), rel=1e-5)
+    assert result.miou_range == pytest.approx((values.min(), values.mean(), values.max()), rel=1e-5)
     assert (result.ensembles, len(result.members)) == (10, 6)
     assert SCRATCH + "small_fpn" in result.members
     for metric, told in result.correlations.items():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from muster.study.finetuned_candidates import SCRATCH, StudyResult
 from muster.study.markdown import study_as_markdown
-from muster.study.reached import SCRATCH, StudyResult
 from tests.report.made_up import make_pool
 
 NAMES = ("alpha", "beta", "gamma")
@@ -18,7 +18,7 @@ def made_up() -> StudyResult:
         members={"alpha": 0.3, "beta": 0.4, "gamma": 0.2, scratch: 0.1}, leeps=dict.fromkeys(NAMES, -1.0),
         choices={"soft_iou_eep": ("alpha", "beta"), "random": ("beta", "gamma")},
         plain_means={"soft_iou_eep": 0.45, "random": 0.35}, learned_heads={"soft_iou_eep": 0.46, "random": 0.36},
-        single_best="beta", spread=(0.3, 0.4, 0.5), ensembles=3,
+        single_best="beta", miou_range=(0.3, 0.4, 0.5), ensembles=3,
         correlations={"soft_iou_eep": {"weighted_kendall": 0.5, "kendall": 0.4, "pearson": 0.3}},
         parameters={"alpha": 1_000_000, "beta": 250_000, "gamma": 500_000, scratch: 330_000},
     )  # fmt: skip

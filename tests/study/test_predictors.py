@@ -30,12 +30,12 @@ from muster.study.predictors import (
     compare_predictors,
     predictors_as_markdown,
 )
-from muster.study.studied import StudiedTarget, open_reached
+from muster.study.studied import StudiedTarget, open_studied
 from tests.helpers import make_member, make_pool, make_target
 
 IMAGES, PIXELS = 6, 80
 OPTIONS = ProbeSettings(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
-REACHED = [0.31, 0.35, 0.30, 0.42, 0.37, 0.33]
+MIOUS = [0.31, 0.35, 0.30, 0.42, 0.37, 0.33]
 ROWS = list(combinations("abcd", 2))
 
 
@@ -78,7 +78,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, selection: Selection) -> Pat
     places = {selection.names_of(row): row for row in range(len(selection.ranking))}
     rows = [places[row] for row in ROWS]
     scores = {name: values[rows] for name, values in selection.ranking.scores.items()}
-    content = pd.DataFrame({"members": [f"{b} {a}" for a, b in ROWS], **scores, "reached": REACHED})
+    content = pd.DataFrame({"members": [f"{b} {a}" for a, b in ROWS], **scores, "finetuned_miou": MIOUS})
     path = tmp_path_factory.mktemp("study") / "ensembles.csv"
     content[::-1].to_csv(path, index=False)
     return path
@@ -86,7 +86,7 @@ def table(tmp_path_factory: pytest.TempPathFactory, selection: Selection) -> Pat
 
 @pytest.fixture(scope="module")
 def result(pool: Path, table: Path, target: str) -> TargetResult:
-    return compare_predictors(open_reached(StudiedTarget(target, pool, table)), OPTIONS)
+    return compare_predictors(open_studied(StudiedTarget(target, pool, table)), OPTIONS)
 
 
 def _row(result: TargetResult, predictor: str, metric: str) -> Agreement:
@@ -128,13 +128,13 @@ def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: Tar
         assert ((gaps < 1e-12) | (gaps > 1e-7)).all()  # ties stay ties, and rounding cannot exchange any two
         scores = np.round(scores, 10)
         best = int(np.argmax(scores))  # the first of equals: the rows are in the order of names
-        assert row.weighted_kendall == pytest.approx(stats.weightedtau(scores, REACHED).statistic)
-        assert row.kendall == pytest.approx(stats.kendalltau(scores, REACHED).statistic)
-        assert row.pearson == pytest.approx(stats.pearsonr(scores, REACHED).statistic, abs=1e-5)
-        assert (row.chosen, row.reached) == (" ".join(ROWS[best]), REACHED[best])
-        assert row.rank == sorted(REACHED, reverse=True).index(REACHED[best]) + 1
+        assert row.weighted_kendall == pytest.approx(stats.weightedtau(scores, MIOUS).statistic)
+        assert row.kendall == pytest.approx(stats.kendalltau(scores, MIOUS).statistic)
+        assert row.pearson == pytest.approx(stats.pearsonr(scores, MIOUS).statistic, abs=1e-5)
+        assert (row.chosen, row.finetuned_miou) == (" ".join(ROWS[best]), MIOUS[best])
+        assert row.rank == sorted(MIOUS, reverse=True).index(MIOUS[best]) + 1
         assert (row.target, row.best, row.ensembles) == ("tiny", 0.42, 6)
-        assert row.mean == pytest.approx(np.mean(REACHED))
+        assert row.mean == pytest.approx(np.mean(MIOUS))
         assert row.seconds > 0
 
 
@@ -162,7 +162,7 @@ def test_a_study_of_some_ensembles_only(pool: Path, target: str, table: Path, tm
     content = pd.read_csv(table)
     content["e_leep"] += [0.0, 0.25, 0.0, 0.0, 0.0, 0.0]
     content[:3].drop(columns=["ms_leep"]).to_csv(tmp_path / "ensembles.csv", index=False)
-    studied = open_reached(StudiedTarget(target, pool, tmp_path))  # a study's folder will do
+    studied = open_studied(StudiedTarget(target, pool, tmp_path))  # a study's folder will do
     assert [member.name for member in studied.members] == ["b", "c", "d"]
     some = compare_predictors(studied, OPTIONS)
     assert {row.ensembles for row in some.rows} == {3}
@@ -182,9 +182,12 @@ def test_a_study_of_some_ensembles_only(pool: Path, target: str, table: Path, tm
         (lambda t: t.assign(members=["a b", "b b", *t["members"][2:]]), "expected 2 different members .* got 'b b'"),
         (lambda t: t.assign(members=["a b", "b a", *t["members"][2:]]), "different ensembles, but some occur twice"),
         (lambda t: t[:1], "at least 2 ensembles to compare, but got 1"),
-        (lambda t: t.drop(columns="reached"), "has no column reached"),
-        (lambda t: t.drop(columns=["reached", "members"]), "has no column members and none reached"),
-        (lambda t: t.assign(reached=["good", *t["reached"][1:]]), "a number in every row of column 'reached'"),
+        (lambda t: t.drop(columns="finetuned_miou"), "has no column finetuned_miou"),
+        (lambda t: t.drop(columns=["finetuned_miou", "members"]), "has no column members and none finetuned_miou"),
+        (
+            lambda t: t.assign(finetuned_miou=["good", *t["finetuned_miou"][1:]]),
+            "a number in every row of column 'finetuned_miou'",
+        ),
         (lambda t: t.assign(e_leep=[np.nan, *t["e_leep"][1:]]), "a number in every row of column 'e_leep'"),
     ],
 )
@@ -196,29 +199,29 @@ def test_wrong_tables_are_errors(
         content = content.assign(members=["c d", "b d", *content["members"][2:]])
     change(content).to_csv(tmp_path / "ensembles.csv", index=False)
     with pytest.raises(ConfigError, match=message):
-        open_reached(StudiedTarget(target, pool, tmp_path))
+        open_studied(StudiedTarget(target, pool, tmp_path))
 
 
 def test_missing_and_unreadable_tables_are_errors(pool: Path, target: str, tmp_path: Path) -> None:
     for wanted in (tmp_path, tmp_path / "others.csv"):
         with pytest.raises(ConfigError, match=r"csv does not exist. It is what muster study writes"):
-            open_reached(StudiedTarget(target, pool, wanted))
+            open_studied(StudiedTarget(target, pool, wanted))
     (tmp_path / "ensembles.csv").write_text("")
     with pytest.raises(ConfigError, match=r"ensembles\.csv cannot be read as a table"):
-        open_reached(StudiedTarget(target, pool, tmp_path))
+        open_studied(StudiedTarget(target, pool, tmp_path))
 
 
 def test_members_that_cannot_be_scored_are_named(target: str, tmp_path: Path) -> None:
     make_pool(tmp_path, 2)
     make_member(tmp_path, "broken", 9, broken=True)
-    text = "members,reached\na b,0.3\na broken,0.4\nb broken,0.2\n"
+    text = "members,finetuned_miou\na b,0.3\na broken,0.4\nb broken,0.2\n"
     (tmp_path / "ensembles.csv").write_text(text)
     with pytest.raises(SelectionError, match="Member 'broken', predictor 'eep': Expected `probs`"):
-        compare_predictors(open_reached(StudiedTarget(target, tmp_path, tmp_path)), OPTIONS)
+        compare_predictors(open_studied(StudiedTarget(target, tmp_path, tmp_path)), OPTIONS)
     make_member(tmp_path, "choosy", 9, architecture="pan:resnet18")
     (tmp_path / "ensembles.csv").write_text(text.replace("broken", "choosy"))
     with pytest.raises(SelectionError, match="Member 'choosy' cannot look at the target: pan:resnet18 needs"):
-        compare_predictors(open_reached(StudiedTarget(target, tmp_path, tmp_path)), OPTIONS)
+        compare_predictors(open_studied(StudiedTarget(target, tmp_path, tmp_path)), OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["train_images", "pixels_per_image", "image_size", "batch_size", "seed"])
@@ -254,7 +257,7 @@ def test_the_command(pool: Path, target: str, table: Path, tmp_path: Path, capsy
     soft = rows[rows["metric"] == "soft_iou_eep"].set_index("predictor").iloc[:7]
     for name, row in soft.iterrows():
         line = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
-        assert f"{row.weighted_kendall:.2f} ({row.reached:.3f}, {row['rank']}) | {row.seconds:.2f} |" in line
+        assert f"{row.weighted_kendall:.2f} ({row.finetuned_miou:.3f}, {row['rank']}) | {row.seconds:.2f} |" in line
     # The average over a target and itself is what it has.
     average = page[page.index("## On average") :]
     for name, row in soft.iterrows():

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from muster.data import ChannelStatistics
 from muster.models import build_model
-from muster.study.reached import _evaluate_all
+from muster.study.finetuned_candidates import _evaluate_all
 from muster.training.ensemble import Ensemble
 from muster.training.evaluation import count_split
 from muster.training.finetuning import TargetData

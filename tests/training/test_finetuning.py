@@ -20,7 +20,7 @@ from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record
 from muster.models import Segmenter
 from muster.pool import Pool, software_versions
-from muster.report.finetuned_images import finetuned_pictures
+from muster.report.finetuned_images import finetuned_images
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.tasks.segmentation import mean_iou
@@ -247,13 +247,13 @@ class TestRun:
         image = target.test[0].image
         assert torch.equal(muster.load_ensemble(run.folder).predict(image), run.ensemble.predict(image))
 
-    def test_pictures_show_members_and_ensemble(self, run: Run) -> None:
-        pictures = finetuned_pictures(run.ensemble, run.target, 2)
-        assert len(pictures) == 2
-        for picture in pictures:
-            assert set(run.ensemble.names) <= set(picture.predictions)
-            assert all(labels.shape == picture.truth.shape for labels in picture.predictions.values())
-            known = picture.confidence[picture.truth != 255]
+    def test_images_show_members_and_ensemble(self, run: Run) -> None:
+        report_images = finetuned_images(run.ensemble, run.target, 2)
+        assert len(report_images) == 2
+        for report_image in report_images:
+            assert set(run.ensemble.names) <= set(report_image.predictions)
+            assert all(labels.shape == report_image.truth.shape for labels in report_image.predictions.values())
+            known = report_image.confidence[report_image.truth != 255]
             assert ((known >= 0) & (known <= 1 + 1e-6)).all()
 
 

@@ -153,7 +153,7 @@ class EnsembleSelection(pl.Callback):
         Args:
             trainer: The Trainer.
             pl_module: The module.
-            stage: Of the Trainer.
+            stage: The stage of the Trainer.
         """
         self._forget_refusal()
 
@@ -214,8 +214,8 @@ def recorded_selection(checkpoint: Path, state_key: str) -> SelectionRecord:
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        said = str(error).splitlines()[0]
-        raise SelectionError(f"Cannot resume from {checkpoint}: {said}. Give a checkpoint of this fit.") from error
+        reason = str(error).splitlines()[0]
+        raise SelectionError(f"Cannot resume from {checkpoint}: {reason}. Give a checkpoint of this fit.") from error
     state = content.get("callbacks", {}).get(state_key)
     if not state:
         raise SelectionError(

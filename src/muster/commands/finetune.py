@@ -37,7 +37,7 @@ from muster.report import (
     write_finetuning_report,
     write_selection_report,
 )
-from muster.report.finetuned_images import finetuned_pictures
+from muster.report.finetuned_images import finetuned_images
 from muster.selection.options import idle_options
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
@@ -65,7 +65,7 @@ from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
 SELECTION = "selection"
-PICTURES = "pictures.png"
+IMAGE_SHEET = "images.png"
 
 ONLY_TO_CHOOSE = tuple(field.name for field in fields(SelectionSettings) if field.name != "data_root")
 """Options of the choice at the start of a fit."""
@@ -94,7 +94,7 @@ def finetune(
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Fine-tune a selected ensemble, learn how to combine it, and report what it reached.
+    """Fine-tune a selected ensemble, learn how to combine it, and report its mIoU.
 
     Without options it takes the newest selection below runs/selections. Given a pool and a target instead, the members
     are chosen at the start of the fit. Stopped at any moment, the same command goes on from the last checkpoint. With
@@ -296,7 +296,7 @@ def _conclude(
     result = summarise(
         selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )
-    pictures = finetuned_pictures(ensemble, plan.target)
+    report_images = finetuned_images(ensemble, plan.target)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:
         report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
@@ -304,10 +304,10 @@ def _conclude(
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     with atomic_write(folder / "config.yaml") as partial:
         partial.write_text(configuration, "utf-8")
-    write_finetuning_report(result, folder / "report.html", pictures, predict_command(folder))
-    with atomic_write(folder / PICTURES) as partial:
-        partial.write_bytes(image_sheet(pictures, result.classes))
+    write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
+    with atomic_write(folder / IMAGE_SHEET) as partial:
+        partial.write_bytes(image_sheet(report_images, result.classes))
     tables = {**selection_tables(selection, plan.pool), **finetuning_tables(result)}
-    log_tables(loggers, tables, pictures, result.classes)
+    log_tables(loggers, tables, report_images, result.classes)
     forget_checkpoint(folder)
     return result

@@ -1,4 +1,4 @@
-"""A fine-tuning on the terminal: what was reached, at what cost, and what to type next."""
+"""A fine-tuning on the terminal: its mIoU, its cost, and what to type next."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from muster.training.results import FinetuneResult
 
 
 def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> None:
-    """Print what a fine-tuning reached.
+    """Print the results of a fine-tuning.
 
     Args:
-        result: What was reached.
+        result: The results.
         folder: Where it was written.
         console: Where to print, as :func:`muster.commands.console.make_console` makes it.
     """

@@ -51,12 +51,12 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
-    "study": Command("muster.commands.study:study", "compare what metrics chose with what fine-tuning reached"),
+    "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
 }
-"""By what is typed after ``muster``; of several that begin alike the longest is meant."""
+"""The commands by what is typed after ``muster``; where several begin alike, the longest is meant."""
 
 
 def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from rich.console import Console
 from muster.commands.console import make_console
 from muster.commands.newest import newest_ensemble
 from muster.commands.words import Asked, record_of
-from muster.data import IMAGE_SUFFIXES, list_pictures, read_image, unreadable_pictures
+from muster.data import IMAGE_SUFFIXES, list_images, read_image, unreadable_images
 from muster.errors import ConfigError, DatasetError
 from muster.files import as_file_name, atomic_write
 from muster.launch import only_helps
@@ -71,7 +71,7 @@ def predict_with(
     idle: Collection[str],
     option: str = "--images",
 ) -> int:
-    """Find out what was not said, and predict; see :func:`predict`.
+    """Fill in the options that were not given, and predict; see :func:`predict`.
 
     Args:
         images: Folder of images.
@@ -150,20 +150,20 @@ def predict_folder(
     """
     if not images.is_dir():
         raise DatasetError(f"{images} is not a folder. Give a folder of images.")
-    pictures = list_pictures(images, IMAGE_SUFFIXES)
-    if not pictures:
+    files = list_images(images, IMAGE_SUFFIXES)
+    if not files:
         raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
-        strange = [path for path in unreadable_pictures(images) if path.stem not in pictures]  # a raw file may lie by
+        strange = [path for path in unreadable_images(images) if path.stem not in files]  # a raw file may lie by
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
-        damaged = _predict_all(pictures, loaded, output)
+        damaged = _predict_all(files, loaded, output)
         with atomic_write(output / "classes.txt") as partial:
             partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
         with atomic_write(output / "config.yaml") as partial:
             partial.write_text(configuration, "utf-8")
-    done, problems = len(pictures) - len(damaged), [*unread, *damaged]
+    done, problems = len(files) - len(damaged), [*unread, *damaged]
     console.print(f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.")
     for problem in problems:
         console.print(problem, style="red")
@@ -174,13 +174,13 @@ def _resolved_below(path: Path, parent: Path) -> bool:
     return parent.resolve() in path.resolve().parents
 
 
-def _predict_all(pictures: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
+def _predict_all(files: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
     """Write what can be written, and say what could not be read."""
     for part in (MASKS, OVERLAYS):
         if (output / part).is_symlink():
             raise ConfigError(f"{output / part} is a link: what it leads to is not replaced. Give another --output.")
     problems = []
-    for stem, path in pictures.items():
+    for stem, path in files.items():
         try:
             image = read_image(path)
         except DatasetError as error:
@@ -194,8 +194,8 @@ def _predict_all(pictures: Mapping[str, Path], ensemble: Ensemble, output: Path)
     return problems
 
 
-def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
     """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
     content = BytesIO()
-    picture.save(content, format=kind, **options)
+    image.save(content, format=kind, **options)
     return content.getvalue()

@@ -12,7 +12,7 @@ from rich.table import Table
 from muster.commands.program import to_type
 from muster.pool import Pool
 from muster.report.tables import (
-    WINS,
+    SELECTION_FREQUENCY,
     candidate_table,
     cost_label,
     count_label,
@@ -58,8 +58,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
-    lead = "" if selection.margin is None else _number(selection.margin)
-    console.print("\n" + choice_line(selection, _number(selection.score), lead))
+    margin = "" if selection.margin is None else _number(selection.margin)
+    console.print("\n" + choice_line(selection, _number(selection.score), margin))
     for sentence in filter(None, (search_sentence(selection), interruption_line(selection))):
         console.print(sentence)
     console.print(f"Predicted IoU by class, by {predictor_label(selection.predictor)}: {_classes(selection)}\n")
@@ -152,7 +152,11 @@ def _classes(selection: Selection) -> str:
 def _ranking_table(selection: Selection) -> Table:
     """The leading candidates by what was chosen by and a few other metrics; the report has all."""
     shown = candidate_table(selection, RUNNERS_UP + 1)
-    places = [place for place, name in enumerate(shown.columns) if 2 <= place < 2 + METRICS_BESIDE or name == WINS]
+    places = [
+        place
+        for place, name in enumerate(shown.columns)
+        if 2 <= place < 2 + METRICS_BESIDE or name == SELECTION_FREQUENCY
+    ]
     table = _table("rank", "members", *(shown.columns[place] for place in places))
     order = selection.ranking.order(selection.metric)
     for row, cells in zip(order.tolist(), shown.rows, strict=False):
@@ -164,7 +168,7 @@ def _ranking_table(selection: Selection) -> Table:
 def _cell(heading: str, value: object) -> str:
     if not isinstance(value, float):
         return "" if value is None else str(value)
-    return f"{100 * value:.0f} %" if heading == WINS else _number(value)
+    return f"{100 * value:.0f} %" if heading == SELECTION_FREQUENCY else _number(value)
 
 
 def _single_scores_tables(selection: Selection) -> Iterator[Table]:

@@ -1,4 +1,4 @@
-"""The command ``muster study``: what the choices of each metric reached."""
+"""The command ``muster study``: the fine-tuned mIoU of the choices of each metric."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from muster.launch import only_helps
 from muster.outputs import STUDY, Inputs, claimed
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
+from muster.study.finetuned_candidates import run_study
 from muster.study.markdown import study_as_markdown
-from muster.study.reached import run_study
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
@@ -35,7 +35,7 @@ def study(
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Fine-tune the members that metrics chose, and compare what their choices reached.
+    """Fine-tune the members that metrics chose, and compare the mIoU of their choices.
 
     Args:
         selection: Folder of a selection, as select.py wrote it.

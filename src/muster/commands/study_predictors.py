@@ -1,4 +1,4 @@
-"""The command ``muster study predictors``: how well predictors agree with what ensembles reached."""
+"""The command ``muster study predictors``: how well predictors agree with the fine-tuned mIoU of ensembles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from muster.machine import resolve_device
 from muster.outputs import COMPARISON, Inputs, claimed
 from muster.selection.settings import ProbeSettings
 from muster.study.predictors import TargetResult, compare_predictors, predictors_as_markdown
-from muster.study.studied import Reached, StudiedTarget, open_reached
+from muster.study.studied import StudiedCandidates, StudiedTarget, open_studied
 
 TABLE, PAGE = "predictors.csv", "predictors.md"
 
@@ -33,7 +33,7 @@ def compare(
     data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
 ) -> int:
-    """Compare what predictors say of ensembles with what these reached.
+    """Compare the scores of ensembles below each predictor with their fine-tuned mIoU.
 
     Nothing is trained: members look at the targets once more, and the results come from studies. After each target the
     tables of all targets so far are written.
@@ -51,7 +51,7 @@ def compare(
     if not targets:
         raise ConfigError("targets: expected at least one.")
     resolve_device(probe.device, "probe.device")
-    opened = [open_reached(studied, data.data_root) for studied in targets]
+    opened = [open_studied(studied, data.data_root) for studied in targets]
     inputs: dict[str, Path | str | None] = {"--data_root": data.data_root}
     for place, (given, studied) in enumerate(zip(targets, opened, strict=True)):
         own: Inputs = {"pool": given.pool, "target": studied.dataset.reference, "ensembles": given.ensembles}
@@ -60,7 +60,7 @@ def compare(
         return _compare(opened, output, probe, configuration)
 
 
-def _compare(opened: Sequence[Reached], output: Path, probe: ProbeSettings, configuration: str) -> int:
+def _compare(opened: Sequence[StudiedCandidates], output: Path, probe: ProbeSettings, configuration: str) -> int:
     console, results = make_console(), list[TargetResult]()
     for place, studied in enumerate(opened):
         name, begin = studied.dataset.spec.name, time.monotonic()

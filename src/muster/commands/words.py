@@ -104,7 +104,7 @@ def _field_defaults(prefix: str, record: Any) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{field.name}", field.default_factory()
 
 
-_STANDING = PLACES | {"training.learning_rate"}
+_ALLOWED_IN_ANY_FILE = PLACES | {"training.learning_rate"}
 """Options that a configuration file may hold in any case: where things lie, and the rate for runs that try only one."""
 
 
@@ -148,7 +148,7 @@ class Asked:
             ConfigError: If the user gave one.
         """
         for name, why in idle.items():
-            self.require_effect({name}, why, files=name not in _STANDING)
+            self.require_effect({name}, why, files=name not in _ALLOWED_IN_ANY_FILE)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def read_command_line(words: Sequence[str], options: Options) -> CommandLine:
 
     Args:
         words: What was typed after the command.
-        options: Of the command.
+        options: The options of the command.
 
     Returns:
         What is on it.

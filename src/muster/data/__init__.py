@@ -1,4 +1,4 @@
-"""Datasets as data: what they are, how their pictures are read, and what a model sees of them."""
+"""Datasets as data: what they are, how their images are read, and what a model sees of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from muster.data.labels import judge_labels
 from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
-from muster.data.pairing import list_pictures, unreadable_pictures
+from muster.data.pairing import list_images, unreadable_images
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
 from muster.data.statistics import (
     ChannelStatistics,
@@ -47,7 +47,7 @@ __all__ = [
     "content_prefixes",
     "fit_size",
     "judge_labels",
-    "list_pictures",
+    "list_images",
     "make_loader",
     "normalise_crops",
     "open_dataset",
@@ -59,6 +59,6 @@ __all__ = [
     "read_mask",
     "require_usable",
     "split_record",
-    "unreadable_pictures",
+    "unreadable_images",
     "warn_of_shared_images",
 ]

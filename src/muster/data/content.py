@@ -1,6 +1,6 @@
-"""Which pictures two sets have in common, told by the bytes of the files and not by the names.
+"""Which images two sets have in common, told by the bytes of the files and not by the names.
 
-A picture's *content prefix* is the first 64 bits of the SHA-256 of its image file, as 16 hexadecimal digits. Equal
+An image's *content prefix* is the first 64 bits of the SHA-256 of its image file, as 16 hexadecimal digits. Equal
 files have equal prefixes whatever they are called; two different files share one with a probability of 2^-64. A copy
 that was encoded anew (another format, quality or size) has other bytes and is *not* found.
 """
@@ -34,10 +34,10 @@ def prefix_of_text(text: str) -> str:
 
 
 class FileContents:
-    """Gives the content prefix of each picture of a split; a file is read once, when it is first asked for."""
+    """Gives the content prefix of each image of a split; a file is read once, when it is first asked for."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
-        """Remember where the pictures lie.
+        """Remember where the images lie.
 
         Args:
             files: Identifier -> image file.
@@ -46,7 +46,7 @@ class FileContents:
         self._known: dict[str, str] = {}
 
     def __call__(self, identifier: str) -> str:
-        """The content prefix of one picture.
+        """The content prefix of one image.
 
         Args:
             identifier: Its name within the split.
@@ -68,7 +68,7 @@ class FileContents:
 
 
 def content_prefixes(split: Split) -> tuple[str, ...]:
-    """Content prefixes of the pictures of a split.
+    """Content prefixes of the images of a split.
 
     Args:
         split: Any split.

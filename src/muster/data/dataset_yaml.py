@@ -37,8 +37,8 @@ COUNTED = ("train", "val", "test")
 """Keys of ``counts``."""
 
 MAX_NAME_BYTES = 120
-"""Of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux and macOS allow
-for the name of a file."""
+"""Most bytes of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux
+and macOS allow for the name of a file."""
 
 _UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
 _TURNS_TEXT = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
@@ -58,7 +58,7 @@ class Description:
         spec: What the dataset is.
         masks: What the values stored in masks mean.
         orientation: How masks lie where images have an EXIF orientation, if the file says so.
-        counts: How many pictures each split is said to have; may be empty.
+        counts: How many images each split is said to have; may be empty.
         path: The file, for messages.
     """
 
@@ -214,12 +214,12 @@ def _probe_images(path: Path, value: object) -> int:
 
 def _counts(path: Path, value: object) -> dict[str, int]:
     if not isinstance(value, dict):
-        raise _wrong(path, "counts", f"the number of pictures of {', '.join(COUNTED)}", value)
+        raise _wrong(path, "counts", f"the number of images of {', '.join(COUNTED)}", value)
     for key, count in value.items():
         if key not in COUNTED:
             raise DatasetError(f"{path}: key 'counts': {unknown_name('split', str(key), COUNTED)}")
         if not _whole_number(count) or count < 0:
-            raise _wrong(path, f"counts.{key}", "a number of pictures", count)
+            raise _wrong(path, f"counts.{key}", "a number of images", count)
     return value
 
 

@@ -1,6 +1,6 @@
-"""Open one picture file and refuse what could only be read in part: more bands, bits or frames than are used.
+"""Open one image file and refuse what could only be read in part: more bands, bits or frames than are used.
 
-Axis names: ``h`` and ``w`` are the rows and columns of the picture as stored.
+Axis names: ``h`` and ``w`` are the rows and columns of the image as stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READABLE = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 IMAGE_KINDS = "JPEG, PNG, BMP, TIFF or WebP"
 """The same for messages."""
 
-# Beginnings of files that are often found where a picture is expected, and what they are.
+# Beginnings of files that are often found where an image is expected, and what they are.
 _FOREIGN = {
     b"GIF8": "a GIF image",
     b"8BPS": "a Photoshop file",
@@ -30,7 +30,7 @@ _FOREIGN = {
     b"\xff\x4f\xff\x51": "a JPEG 2000 image",
     b"\x93NUMPY": "a NumPy array",
     b"%PDF": "a PDF document",
-    b"version https://git-lfs": "a Git LFS pointer, not the picture itself (git lfs pull fetches it)",
+    b"version https://git-lfs": "a Git LFS pointer, not the image itself (git lfs pull fetches it)",
     b"<": "a text in HTML, XML or SVG",
     b"P5": "a PGM image",
     b"P6": "a PPM image",
@@ -63,7 +63,7 @@ class Opened(NamedTuple):
 
 
 def decode(path: Path, what: str, use: Callable[[Opened], Content]) -> Content:
-    """Open a picture file and hand it to a function.
+    """Open an image file and hand it to a function.
 
     Args:
         path: The file.
@@ -158,7 +158,7 @@ def _numbers(tags: ImageFileDirectory_v2, tag: int) -> tuple[int, ...]:
 
 def _several(what: str, count: int, parts: str) -> DatasetError:
     return DatasetError(
-        f"{what} holds {count} {parts}, but one picture is expected. Save the one that is meant as a file of its own."
+        f"{what} holds {count} {parts}, but one image is expected. Save the one that is meant as a file of its own."
     )
 
 

@@ -1,6 +1,6 @@
 """Decode one image or one mask file, or say what is wrong with it.
 
-Axis names: ``h`` and ``w`` are the rows and columns of the picture: of images after any rotation that their EXIF tag
+Axis names: ``h`` and ``w`` are the rows and columns of the image: of images after any rotation that their EXIF tag
 asks for, of masks as stored.
 """
 
@@ -63,7 +63,7 @@ def read_image(path: Path, dataset: str = "", as_stored: bool = False) -> UInt8[
     Args:
         path: The file.
         dataset: Name of its dataset, for the message of an error.
-        as_stored: Leave the picture as it lies, whatever its EXIF tag asks for.
+        as_stored: Leave the image as it lies, whatever its EXIF tag asks for.
 
     Returns:
         uint8, RGB.

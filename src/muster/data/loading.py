@@ -1,7 +1,7 @@
-"""Whole pictures, prepared for a model, in batches of equal size: for probing, evaluation and prediction.
+"""Whole images, prepared for a model, in batches of equal size: for probing, evaluation and prediction.
 
-Axis names: ``b`` pictures, ``h`` and ``w`` the rows and columns that the model sees, ``stored_h`` and ``stored_w``
-those of a picture as stored.
+Axis names: ``b`` images, ``h`` and ``w`` the rows and columns that the model sees, ``stored_h`` and ``stored_w``
+those of an image as stored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from muster.data.transforms import prepare_image
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """Pictures of one size.
+    """Images of one size.
 
     Attributes:
         indices: Their places in the split.
@@ -36,15 +36,15 @@ class PreparedBatch:
 
 
 class PreparedSplit(Dataset[tuple[int, Tensor, Tensor]]):
-    """Picture by picture: place in the split, prepared image, mask as stored."""
+    """Image by image: place in the split, prepared image, mask as stored."""
 
     def __init__(
         self, split: Split, statistics: ChannelStatistics, image_size: int, indices: Sequence[int] | None = None
     ) -> None:
-        """Prepare the pictures of a split.
+        """Prepare the images of a split.
 
         Args:
-            split: The pictures.
+            split: The images.
             statistics: What to normalise with.
             image_size: Longer side, in pixels, at which the model sees them.
             indices: Which of them, in which order; all by default.
@@ -53,11 +53,11 @@ class PreparedSplit(Dataset[tuple[int, Tensor, Tensor]]):
         self.indices = list(range(len(split)) if indices is None else indices)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.indices)
 
     def __getitem__(self, position: int) -> tuple[int, Tensor, Tensor]:
-        """Read and prepare one picture."""
+        """Read and prepare one image."""
         index = self.indices[position]
         sample = self.split[index]
         return index, prepare_image(sample.image, self.statistics, self.image_size), sample.mask
@@ -71,22 +71,22 @@ def prepared_images(
     num_workers: int = 0,
     indices: Sequence[int] | None = None,
 ) -> Iterator[PreparedBatch]:
-    """Read pictures in order; neighbours of equal prepared size share a batch.
+    """Read images in order; neighbours of equal prepared size share a batch.
 
     Args:
-        split: The pictures.
+        split: The images.
         statistics: What to normalise with.
         image_size: Longer side, in pixels, at which the model sees them.
-        batch_size: Most pictures in a batch.
+        batch_size: Most images in a batch.
         num_workers: Processes that read ahead; 0 reads in this one.
-        indices: Which pictures, in which order; all by default.
+        indices: Which images, in which order; all by default.
 
     Yields:
-        The batches; together they hold every picture once.
+        The batches; together they hold every image once.
     """
-    pictures = PreparedSplit(split, statistics, image_size, indices)
+    prepared = PreparedSplit(split, statistics, image_size, indices)
     waiting: list[tuple[int, Tensor, Tensor]] = []
-    for index, image, mask in DataLoader(pictures, batch_size=None, num_workers=num_workers):
+    for index, image, mask in DataLoader(prepared, batch_size=None, num_workers=num_workers):
         if waiting and (len(waiting) == batch_size or image.shape != waiting[0][1].shape):
             yield _stack(waiting)
             waiting = []
@@ -152,10 +152,10 @@ def stored_batches(
     """Read images in given batches, as often as the result is iterated over.
 
     Args:
-        split: The pictures.
+        split: The images.
         batches: Places in the split of each batch.
         num_workers: Processes that read ahead; 0 reads in this one. They go on living from one time to the next, so
-            that a split that keeps its pictures reads each once.
+            that a split that keeps its images reads each once.
         pin_memory: Whether to have the images in memory that a GPU copies from while it computes.
 
     Returns:

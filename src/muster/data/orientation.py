@@ -1,9 +1,9 @@
-"""Pictures that a camera stored lying or mirrored, and whether their masks lie with them.
+"""Images that a camera stored lying or mirrored, and whether their masks lie with them.
 
-An EXIF tag says how a picture has to be turned to be upright. Masks rarely have one: whether they were drawn on the
-upright picture or on the stored one shows in their size, or has to be said.
+An EXIF tag says how an image has to be turned to be upright. Masks rarely have one: whether they were drawn on the
+upright image or on the stored one shows in their size, or the user has to tell.
 
-Axis names: ``h`` and ``w`` are the rows and columns of one picture.
+Axis names: ``h`` and ``w`` are the rows and columns of one image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Orientation: TypeAlias = Literal["apply", "ignore"]
 ORIENTATIONS: tuple[str, ...] = get_args(Orientation)
 
 UPRIGHT = 1
-"""The tag's value for a picture that is stored as it is to be seen."""
+"""The tag's value for an image that is stored as it is to be seen."""
 
 TAG = 0x0112
 """Number of the tag, in EXIF and in TIFF."""
@@ -69,8 +69,8 @@ def masks_lie_as_stored(
     """Whether a mask goes with the image as stored, not with the upright one.
 
     Args:
-        image_tag: Of the image, if it has one.
-        mask_tag: Of the mask, if it has one.
+        image_tag: The tag of the image, if it has one.
+        mask_tag: The tag of the mask, if it has one.
         stored_size: Rows and columns of the image as stored.
         mask_size: Rows and columns of the mask as stored.
         orientation: What dataset.yaml says, if anything.

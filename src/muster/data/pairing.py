@@ -1,4 +1,4 @@
-"""Find the pictures of a folder, and put images and masks of the same stem together; nothing is opened."""
+"""Find the images of a folder, and put images and masks of the same stem together; nothing is opened."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ OTHER_SUFFIXES = frozenset({
     ".npz", ".mat",
 })
 # fmt: on
-"""Endings of picture files that are not read: to pass over them in silence would lose pictures."""
+"""Endings of image files that are not read: to pass over them in silence would lose images."""
 
 SHOWN = 5
 """How many names a message lists before it only counts."""
 
 Files = dict[str, tuple[Path, Path]]
-"""Identifier of each picture -> its image and its mask."""
+"""Identifier of each image -> its image and its mask."""
 
 
-def list_pictures(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, dataset: str = "") -> dict[str, Path]:
-    """Find the pictures that lie directly in a folder; hidden files and files of other kinds are passed over.
+def list_images(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, dataset: str = "") -> dict[str, Path]:
+    """Find the images that lie directly in a folder; hidden files and files of other kinds are passed over.
 
     Args:
         folder: Where to look.
@@ -39,7 +39,7 @@ def list_pictures(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, datase
         Stem (in Unicode normal form C, so that names from different systems match) -> file, in order of the stems.
 
     Raises:
-        DatasetError: If the folder cannot be listed, two pictures have the same stem, or one of them is no regular file
+        DatasetError: If the folder cannot be listed, two images have the same stem, or one of them is no regular file
             or a link that leads nowhere.
     """
     whose = _whose(dataset)
@@ -48,14 +48,14 @@ def list_pictures(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, datase
         stem = _stem(file)
         if stem in found:
             raise DatasetError(
-                f"Expected one picture per stem in {folder}{whose}, but got {found[stem].name!r} and {file.name!r}."
+                f"Expected one image per stem in {folder}{whose}, but got {found[stem].name!r} and {file.name!r}."
             )
         found[stem] = file
     return dict(sorted(found.items()))
 
 
-def unreadable_pictures(folder: Path) -> list[Path]:
-    """Pictures of kinds that are not read, e.g. GIF; in order of their names.
+def unreadable_images(folder: Path) -> list[Path]:
+    """Images of kinds that are not read, e.g. GIF; in order of their names.
 
     Args:
         folder: Where to look.
@@ -64,13 +64,13 @@ def unreadable_pictures(folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        DatasetError: As :func:`list_pictures`.
+        DatasetError: As :func:`list_images`.
     """
     return list(_files_of(folder, OTHER_SUFFIXES, ""))
 
 
 def pair_up(folder: Path, dataset: str) -> Files:
-    """The pictures of ``images/`` and ``masks/`` in a folder.
+    """The images of ``images/`` and ``masks/`` in a folder.
 
     Args:
         folder: It holds those two.
@@ -82,14 +82,14 @@ def pair_up(folder: Path, dataset: str) -> Files:
     Raises:
         DatasetError: If there are none, if an image or a mask is alone, or if one is of a kind that is not read.
     """
-    images = list_pictures(folder / "images", dataset=dataset)
-    masks = list_pictures(folder / "masks", MASK_SUFFIXES, dataset)
+    images = list_images(folder / "images", dataset=dataset)
+    masks = list_images(folder / "masks", MASK_SUFFIXES, dataset)
     others = list(_files_of(folder / "masks", IMAGE_SUFFIXES - MASK_SUFFIXES, _whose(dataset)))
-    others += [file for file in unreadable_pictures(folder / "masks") if _stem(file) not in masks]
+    others += [file for file in unreadable_images(folder / "masks") if _stem(file) not in masks]
     if others:
         raise DatasetError(f"Masks of dataset {dataset!r} must be PNG files, but there is {_few(others)}.")
     # One of the same name as an image that is read is something beside it, e.g. the raw file it was made from.
-    unread = [file for file in unreadable_pictures(folder / "images") if _stem(file) not in images]
+    unread = [file for file in unreadable_images(folder / "images") if _stem(file) not in images]
     if unread:
         raise DatasetError(
             f"Dataset {dataset!r}: {len(unread)} image(s) in {folder} are of a kind that is not read: {_few(unread)}. "
@@ -97,7 +97,7 @@ def pair_up(folder: Path, dataset: str) -> Files:
         )
     if not images and not masks:
         deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
-        hint = " Pictures in sub-folders are not read: put them directly into images/." if deeper else ""
+        hint = " Images in sub-folders are not read: put them directly into images/." if deeper else ""
         raise DatasetError(f"Dataset {dataset!r} has an empty split: no images in {folder / 'images'}.{hint}")
     for kind, other, these, those in (("image", "mask", images, masks), ("mask", "image", masks, images)):
         alone = [these[stem] for stem in these if stem not in those]
@@ -132,7 +132,7 @@ def _files_of(folder: Path, suffixes: Iterable[str], whose: str) -> Iterator[Pat
         if not regular:
             kind = special_kind(folder / name) or "a link that leads nowhere"
             raise DatasetError(
-                f"{folder / name}{whose} is {kind}, but a picture file is expected. Replace or remove it."
+                f"{folder / name}{whose} is {kind}, but an image file is expected. Replace or remove it."
             )
         yield folder / name
 

@@ -1,6 +1,6 @@
-"""What a dataset is: a description, two splits, and a way to read one picture.
+"""What a dataset is: a description, two splits, and a way to read one image.
 
-Axis names: ``h`` and ``w`` are the rows and columns of one picture, each picture having its own.
+Axis names: ``h`` and ``w`` are the rows and columns of one image, each image having its own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_CLASSES = 255
 
 
 class Sample(NamedTuple):
-    """One picture and its ground truth, as stored: not resized, not normalised.
+    """One image with its ground truth, as stored: not resized, not normalised.
 
     Attributes:
-        identifier: Name of the picture within its split.
+        identifier: Name of the image within its split.
         image: uint8 ``[3, h, w]``, RGB.
         mask: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known.
     """
@@ -70,13 +70,13 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """An ordered set of pictures of one dataset, read when asked for.
+    """An ordered set of images of one dataset, read when asked for.
 
     Attributes:
         spec: The dataset.
         name: ``"train"`` or ``"test"``, or what a subset was made from.
-        identifiers: Names of the pictures, in order.
-        read: Reads the picture of one identifier. Must survive pickling (data loader workers).
+        identifiers: Names of the images, in order.
+        read: Reads the image of one identifier. Must survive pickling (data loader workers).
         read_mask: Reads the mask alone, if that takes less time; likewise.
         content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
             known, and then datasets are told apart by their names.
@@ -90,11 +90,11 @@ class Split:
     content: Callable[[str], str] | None = None
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.identifiers)
 
     def __iter__(self) -> Iterator[Sample]:
-        """Read one picture after the other."""
+        """Read one image after the other."""
         return map(self.read, self.identifiers)
 
     @overload
@@ -102,18 +102,18 @@ class Split:
     @overload
     def __getitem__(self, index: slice) -> Split: ...
     def __getitem__(self, index: int | slice) -> Sample | Split:
-        """Read one picture, or name a run of them."""
+        """Read one image, or name a run of them."""
         if isinstance(index, slice):
             return replace(self, identifiers=self.identifiers[index])
         return self.read(self.identifiers[index])
 
     def mask(self, index: int) -> Tensor:
-        """The mask of one picture: uint8 ``[h, w]``, class indices and :data:`VOID`."""
+        """The mask of one image: uint8 ``[h, w]``, class indices and :data:`VOID`."""
         identifier = self.identifiers[index]
         return self.read(identifier).mask if self.read_mask is None else self.read_mask(identifier)
 
     def subset(self, count: int | None, seed: int) -> Split:
-        """The same ``count`` pictures for the same seed, in the order of the whole split.
+        """The same ``count`` images for the same seed, in the order of the whole split.
 
         Args:
             count: How many; ``None``, or more than there are, means all.
@@ -137,14 +137,14 @@ class Split:
         """Split off a seeded share, e.g. to choose a learning rate without touching the test split.
 
         Args:
-            fraction: Share held out, at least one picture and never all of them.
+            fraction: Share held out, at least one image and never all of them.
             seed: Which ones.
 
         Returns:
             What is kept, and what is held out.
 
         Raises:
-            DatasetError: If there are fewer than two pictures.
+            DatasetError: If there are fewer than two images.
         """
         if len(self) < 2:
             raise DatasetError(
@@ -160,7 +160,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A described dataset with its training and test pictures.
+    """A described dataset with its training and test images.
 
     Attributes:
         spec: The description.
@@ -176,7 +176,7 @@ class Dataset:
 
 
 def split_record(dataset: Dataset) -> dict[str, list[str]]:
-    """Say which pictures are in which split, to be kept beside a run.
+    """Say which images are in which split, to be kept beside a run.
 
     Args:
         dataset: Any dataset.

@@ -47,8 +47,8 @@ class SplitCheck:
 
     Attributes:
         images: How many images the split names.
-        problems: One message per picture that cannot be used.
-        class_pixels: Pixels of each class in the pictures that can be used.
+        problems: One message per image that cannot be used.
+        class_pixels: Pixels of each class in the images that can be used.
         void_pixels: Void pixels in them.
         notes: What is unusual but no fault: classes without a pixel, images that are all void.
     """
@@ -118,15 +118,15 @@ def class_pixel_counts(split: Split, num_classes: int) -> Int64[Tensor, " classe
 def check_split(
     split: Split, progress: Callable[[int, int], None] | None = None, masks_only: bool = False
 ) -> SplitCheck:
-    """Read every picture of a split and collect all problems, instead of stopping at the first.
+    """Read every image of a split and collect all problems, instead of stopping at the first.
 
     Args:
         split: The split.
-        progress: Called after each picture with the number done and the number of all.
+        progress: Called after each image with the number done and the number of all.
         masks_only: Whether the pixels of the images may be left unread, where that takes less time.
 
     Returns:
-        The problems, and what the readable pictures hold.
+        The problems, and what the readable images hold.
     """
     problems: list[str] = []
     all_void: list[str] = []
@@ -154,14 +154,14 @@ def check_split(
 
 
 def require_usable(split: Split, masks_only: bool = False) -> None:
-    """Read every picture before hours of work go into it, or into what will be measured on it.
+    """Read every image before hours of work go into it, or into what will be measured on it.
 
     Args:
         split: Any split that a command reads.
         masks_only: See :func:`check_split`.
 
     Raises:
-        DatasetError: If a picture cannot be read, with the first few problems, or if fewer than two classes have a
+        DatasetError: If an image cannot be read, with the first few problems, or if fewer than two classes have a
             labelled pixel.
 
     Warns:

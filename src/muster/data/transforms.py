@@ -62,7 +62,7 @@ def prepare_image(
 
     Args:
         image: uint8, RGB; on any device. Several of one size can be prepared at once.
-        statistics: Of the dataset that the image belongs to.
+        statistics: The statistics of the dataset that the image belongs to.
         image_size: See :func:`fit_size`.
 
     Returns:
@@ -98,7 +98,7 @@ class TrainingTransform:
     resized, which shows the same to within a pixel of the stored image and costs less.
 
     Attributes:
-        statistics: Of the dataset.
+        statistics: The statistics of the dataset.
         image_size: Length of the longer side at factor 1.
         crop_size: Side of the square; a multiple of 32.
         scale_range: Smallest and largest factor. Factors are drawn log-uniformly: half and double are equally likely.

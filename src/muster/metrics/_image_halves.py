@@ -44,7 +44,7 @@ def as_groups(groups: object, num_pixels: int) -> Int[NumpyArray, " pixels"]:
 def _numbered(values: Int[NumpyArray, " entries"]) -> tuple[Int[NumpyArray, " distinct"], Int[NumpyArray, " entries"]]:
     """The different values, ascending, and the place of each entry's among them.
 
-    Counting takes a tenth of the time of sorting, where the values are not spread too far.
+    Counting takes a tenth of the time of sorting, where the range of the values is not too large.
     """
     low, high = int(values.min()), int(values.max())
     if high - low > 4 * len(values):

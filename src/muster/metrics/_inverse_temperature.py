@@ -26,7 +26,7 @@ _WORTHLESS = 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What was said of held-out pixels: probabilities are softmax(factor * values + log_shares).
+    """Predictions of held-out pixels: probabilities are softmax(factor * values + log_shares).
 
     Attributes:
         values: How far each class is from what its share alone would say, finite, float32 or float64.

@@ -67,7 +67,7 @@ def fit_mixture(points: Numbers, count: int, seed: int) -> tuple[Mixture, Indice
     Args:
         points: ``[samples, dimensions]``, centred, at least as many as components.
         count: Number of components. Fewer get a weight if there are fewer distinct points.
-        seed: Of the draw of the first clusters.
+        seed: The seed of the draw of the first clusters.
 
     Returns:
         The mixture, and the component that each sample most likely came from, ``[samples]``.

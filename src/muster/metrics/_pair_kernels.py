@@ -91,7 +91,7 @@ def sort_words(words, spare, load_bits):
     while ((highest >> np.uint64(load_bits + below)) - (lowest >> np.uint64(load_bits + below))) >= np.uint64(_BUCKETS):
         below += 1
     shift = np.uint64(load_bits + below)
-    starts = _spread(words, spare, shift, lowest >> shift)
+    starts = _distribute(words, spare, shift, lowest >> shift)
     digits = max((below + _DIGIT_BITS - 1) // _DIGIT_BITS, 1)
     digits += 1 - digits % 2  # an odd number of passes ends in `words`
     width = max((below + digits - 1) // digits, 1)
@@ -104,7 +104,7 @@ def sort_words(words, spare, load_bits):
 
 
 @compiled
-def _spread(words, spare, shift, lowest):
+def _distribute(words, spare, shift, lowest):
     starts = np.zeros(_BUCKETS + 2, np.int64)
     for word in words:
         starts[np.int64((word >> shift) - lowest) + 2] += 1
@@ -172,15 +172,15 @@ def weigh_pairs(counts, weights):
 
 @compiled
 def rank_pairs(words, spare, weights, total, load_bits, single):
-    """Turn weights into ranks, in place, and return the spread of the ranks.
+    """Turn weights into ranks, in place, and return the variation of the ranks.
 
     ``words`` sorted, each loaded with its number, its place in ``weights``, which says for how many pairs of samples it
     stands, ``total`` altogether; where ``single`` holds, that is 1 but for pairs of a row with itself. A rank here is
-    twice the mean rank, counted from 1, of the pairs that are tied; the spread is the sum over pairs of the squared
+    twice the mean rank, counted from 1, of the pairs that are tied; the variation is the sum over pairs of the squared
     difference to the mean rank, likewise doubled. ``words`` and ``spare`` are overwritten.
     """
     shift, mask = np.uint64(load_bits), np.uint64((1 << load_bits) - 1)
-    spread = 0.0
+    variation = 0.0
     below = 0
     start = 0
     while start < len(words):
@@ -194,11 +194,11 @@ def rank_pairs(words, spare, weights, total, load_bits, single):
         rank = 2 * below + count + 1
         for index in range(start, stop):
             words[index] = ((words[index] & mask) << _HALF) | np.uint64(rank)
-        spread += float(count) * float(rank - total - 1) ** 2
+        variation += float(count) * float(rank - total - 1) ** 2
         below += count
         start = stop
     _scatter(words, spare, weights)
-    return spread
+    return variation
 
 
 @compiled
@@ -207,18 +207,18 @@ def _scatter(words, spare, target):
     shift = 32
     while len(words) >> (shift - 32) >= _BUCKETS:
         shift += 1
-    _spread(words, spare, np.uint64(shift), np.uint64(0))
+    _distribute(words, spare, np.uint64(shift), np.uint64(0))
     for word in spare:
         target[np.int64(word >> _HALF)] = np.int32(word & _LOWER)
 
 
 @compiled
 def relate_ranks(words, load_bits):
-    """Covariation of the ranks of sorted words with the ranks that they are loaded with, and spread of the former."""
+    """Covariation of the ranks of sorted words with the loaded ranks, and the variation of the former."""
     shift, mask = np.uint64(load_bits), np.uint64((1 << load_bits) - 1)
     middle = len(words) + 1
     covariation = 0.0
-    spread = 0.0
+    variation = 0.0
     start = 0
     while start < len(words):
         stop = _tied_up_to(words, start, shift)
@@ -227,6 +227,6 @@ def relate_ranks(words, load_bits):
             loads += np.int64(words[index] & mask)
         difference = float(start + stop + 1 - middle)
         covariation += difference * float(loads - (stop - start) * middle)
-        spread += float(stop - start) * difference**2
+        variation += float(stop - start) * difference**2
         start = stop
-    return covariation, spread
+    return covariation, variation

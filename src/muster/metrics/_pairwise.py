@@ -63,7 +63,7 @@ def correlate_pairs(features: Rows, reference: Rows, max_samples: int, seed: int
         features: One side.
         reference: The other, as many samples; where many of its rows are the same, less work is done.
         max_samples: Samples used at most, 3 to :data:`SAMPLES_LIMIT`; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         -1..1.
@@ -109,12 +109,12 @@ class _Ranks:
     Attributes:
         of_pairs: Twice the mean rank, in the order of the kernels.
         distinct: Number of distinct rows.
-        spread: Sum over pairs of samples of the squared difference to the mean rank, likewise doubled.
+        variation: Sum over pairs of samples of the squared difference to the mean rank, likewise doubled.
     """
 
     of_pairs: Int[NumpyArray, " distinct_pairs"]
     distinct: int
-    spread: float
+    variation: float
 
 
 def _ranked(reference: Rows, used: Int[NumpyArray, " used"]) -> tuple[_Ranks, Int[NumpyArray, " used"]]:
@@ -134,10 +134,10 @@ def _ranked(reference: Rows, used: Int[NumpyArray, " used"]) -> tuple[_Ranks, In
     weights = np.empty(len(words), dtype=np.int32)
     kernels.weigh_pairs(counts, weights)
     total = len(used) * (len(used) - 1) // 2
-    spread = kernels.rank_pairs(words, spare, weights, total, grid.load_bits, len(rows) == len(used))
-    if spread == 0.0:
+    variation = kernels.rank_pairs(words, spare, weights, total, grid.load_bits, len(rows) == len(used))
+    if variation == 0.0:
         raise ValueError(_all_alike(reference))
-    return _Ranks(weights, len(rows), spread), points
+    return _Ranks(weights, len(rows), variation), points
 
 
 def _related(features: Rows, used: Int[NumpyArray, " used"], ranks: _Ranks, points: Int[NumpyArray, " used"]) -> float:
@@ -154,10 +154,10 @@ def _related(features: Rows, used: Int[NumpyArray, " used"], ranks: _Ranks, poin
             block, first, points, ranks.distinct, ranks.of_pairs, grid.cells, grid.load_bits, into
         )
     kernels.sort_words(words, np.empty_like(words), grid.load_bits)
-    covariation, spread = kernels.relate_ranks(words, grid.load_bits)
-    if spread == 0.0:
+    covariation, variation = kernels.relate_ranks(words, grid.load_bits)
+    if variation == 0.0:
         raise ValueError(_all_alike(features))
-    return min(max(float(covariation) / math.sqrt(spread * ranks.spread), -1.0), 1.0)
+    return min(max(float(covariation) / math.sqrt(variation * ranks.variation), -1.0), 1.0)
 
 
 def _all_alike(side: Rows) -> str:

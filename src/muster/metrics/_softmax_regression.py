@@ -27,9 +27,9 @@ _SHORTEST = 2.0**-20
 class SoftmaxRegressions:
     """Mean cross-entropy of softmax(x W' + b + log shares), plus half the penalty times the sum of squared weights.
 
-    ``shares`` is which part of the samples each class has: without weights and biases the classifier says just that,
-    and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean prediction
-    is the shares, whatever the penalty.
+    ``shares`` is which part of the samples each class has: without weights and biases the classifier predicts just
+    that, and a class without samples has probability 0. Biases bear no penalty, so that at the minimum the mean
+    prediction is the shares, whatever the penalty.
 
     The problems are solved side by side: on a GPU a few large operations take the place of many small ones.
 
@@ -47,7 +47,7 @@ class SoftmaxRegressions:
         Args:
             features: Of each problem: float64, or float32 where a rough fit will do. Centred and uncorrelated ones need
                 the fewest steps.
-            labels: Of each problem: 0..num_classes-1.
+            labels: The labels of each problem: 0..num_classes-1.
             num_classes: Number of classes.
         """
         counts = torch.stack([torch.bincount(own, minlength=num_classes) for own in labels])
@@ -62,9 +62,9 @@ class SoftmaxRegressions:
         dtype = self._features.dtype
         self._offsets = self.log_shares.to(dtype)
         # What the objective bends by at zero weights, in the direction of each weight and of each bias.
-        spread = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[..., None].to(dtype)
+        variance = (shares * (1 - shares)).clamp(min=torch.finfo(torch.float64).eps)[..., None].to(dtype)
         squares = torch.stack([rows.square().mean(dim=0) for rows in features])
-        self._weight_curvature, self._bias_curvature = spread * squares[:, None], spread
+        self._weight_curvature, self._bias_curvature = variance * squares[:, None], variance
 
     def minimise(
         self,

@@ -64,7 +64,7 @@ def standardisation_of(name: str, features: Float[Tensor, "samples dimensions"])
     if bool(wrong.any()):
         column = int(wrong.nonzero()[0, 0])
         raise ValueError(
-            f"Expected the columns of `{name}` to have a spread that float64 can hold, but column {column} goes from "
+            f"Expected the columns of `{name}` to have a range that float64 can hold, but column {column} goes from "
             f"{float(low[column]):g} to {float(high[column]):g}."
         )
     return Standardisation(low, factor, shift)

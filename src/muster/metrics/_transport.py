@@ -1,4 +1,4 @@
-"""Exact optimal transport between two small samples of feature vectors, and what a coupling says of their classes.
+"""Exact optimal transport between two small samples of feature vectors, and the class table of a coupling.
 
 Axis names: ``source_samples`` and ``samples`` are rows of the source's and the target's features, ``dimensions`` the
 entries of a feature vector.
@@ -53,7 +53,7 @@ class _Side:
         return np.bincount(self.point_of, minlength=len(self.points))
 
     def shares(self, name: str, classes: object) -> Float[NumpyArray, "points classes"]:
-        """Of the rows of each point, the share that has each class."""
+        """The share of each class among the rows of each point."""
         values = _as_classes(name, classes, self.size)[self.drawn]
         present, contiguous = np.unique(values, return_inverse=True)
         table = np.zeros((len(self.points), len(present)))
@@ -117,7 +117,7 @@ def couple(
         features: ``[samples, dimensions]``.
         max_samples: Rows a side; of more, so many are drawn without replacement. Which rows depends on the seed, the
             number of rows of that side and ``max_samples`` alone, so all members are measured on the same target rows.
-        seed: Of that draw.
+        seed: The seed of that draw.
         max_iterations: When the solver gives up.
 
     Returns:

@@ -11,8 +11,8 @@ A new metric is one file::
             return torch.zeros(candidates, dtype=torch.float64, device=device)
 
         def update(self, state, block):
-            truth = torch.nn.functional.one_hot(block.labels, block.num_classes)
-            state += (block.probabilities - truth).double().square().sum(dim=(1, 2))
+            one_hot = torch.nn.functional.one_hot(block.labels, block.num_classes)
+            state += (block.probabilities - one_hot).double().square().sum(dim=(1, 2))
 
 
     brier = Definition(SquaredErrors(), lambda state, label_counts: state / label_counts.sum(dim=-1))

@@ -1,4 +1,4 @@
-"""Variants of counting: tables read on images that they were not counted on, and predictions as sharp as they deserve.
+"""Variants of EEP: tables read on other images than they were counted on, and a fitted inverse temperature.
 
 Axis names as in :mod:`muster.arrays`.
 """
@@ -64,7 +64,7 @@ def cross_validated_eep(
             split into both halves, as in :func:`muster.metrics.linear_probe`, and with the same seed alike.
         num_classes: Number of target classes; by default one more than the largest label. A class that is absent from a
             half gets 0 from the table counted there.
-        seed: Of the split.
+        seed: The seed of the split.
 
     Returns:
         ``[pixels, classes]``, float32 or float64, of the kind that ``probs`` is. A source class without any mass in a
@@ -117,7 +117,7 @@ def calibrated_eep(
     """The expected empirical predictor with one factor on log-probabilities, which held-out images choose.
 
     The factor is the one under which the predictions of :func:`cross_validated_eep` make the labels likeliest. On a
-    prediction it multiplies what it says beyond the shares of the classes: softmax(t log(eep / share) + log share).
+    prediction it multiplies the log-ratio to the class priors: softmax(t log(eep / share) + log share).
     On the source it makes p(z) proportional to p(z)^t, before counting.
 
     Args:
@@ -151,19 +151,19 @@ def calibrated_eep(
     if sharpened == "prediction":
         factor, _ = best_inverse_temperature([half.scores(target) for half in halves])
     everywhere = torch.ones_like(right)
-    said = halves if cross_validated else [_Counted.of(source, target, count, everywhere, everywhere)]
+    parts = halves if cross_validated else [_Counted.of(source, target, count, everywhere, everywhere)]
     result = torch.empty(len(source), count, dtype=source.dtype, device=source.device)
-    for part in said:
+    for part in parts:
         result[part.read] = part.sharpened(factor).to(source.dtype)
     return result if isinstance(probs, Tensor) else result.numpy()
 
 
 @dataclass(frozen=True, eq=False)
 class _Counted:
-    """What a table that was counted on some pixels says of these or others.
+    """The predictions of a table, counted on some pixels, for these or other pixels.
 
     Attributes:
-        read: Which pixels it says something of.
+        read: The pixels that it predicts.
         predictions: What, float64.
         log_shares: How frequent each class is where the table was counted; minus infinity for one that is not there.
     """
@@ -191,8 +191,8 @@ class _Counted:
 
     def mean_log(self, labels: Int[Tensor, " pixels"]) -> float:
         """Mean log-probability of the true classes."""
-        truth = self.predictions.gather(1, labels[self.read][:, None])
-        return float(truth.clamp(min=_TINY).log().mean())
+        true_class = self.predictions.gather(1, labels[self.read][:, None])
+        return float(true_class.clamp(min=_TINY).log().mean())
 
     def _beyond_shares(self) -> Float[Tensor, "read classes"]:
         beyond = self.predictions.clamp(min=_TINY).log() - self.log_shares

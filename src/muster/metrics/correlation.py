@@ -17,7 +17,7 @@ def weighted_kendall(scores: Column, results: Column) -> float:
 
     Args:
         scores: What was predicted, one number per candidate, larger is better.
-        results: What was reached, likewise.
+        results: Fine-tuned results, likewise.
 
     Returns:
         -1..1; NaN where all scores or all results are alike, since then nothing is ordered.
@@ -42,7 +42,7 @@ def kendall(scores: Column, results: Column) -> float:
 
     Args:
         scores: What was predicted, one number per candidate.
-        results: What was reached, likewise.
+        results: Fine-tuned results, likewise.
 
     Returns:
         -1..1; NaN where all scores or all results are alike.
@@ -70,7 +70,7 @@ def pearson(scores: Column, results: Column) -> float:
 
     Args:
         scores: What was predicted, one number per candidate.
-        results: What was reached, likewise.
+        results: Fine-tuned results, likewise.
 
     Returns:
         -1..1; NaN where all scores or all results are alike.

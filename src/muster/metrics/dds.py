@@ -32,7 +32,7 @@ def dds(
     number for each sample of a pair goes. The result is the cosine of the angle between what remains.
 
     Args:
-        features: What the member says of each sample, ``[samples, dimensions]``, at least 4 samples. A constant column
+        features: The member's features of each sample, ``[samples, dimensions]``, at least 4 samples. A constant column
             becomes 0 and does not matter. More columns than samples, and equal columns, are nothing special.
         reference: The same of a model trained on the target, ``[samples, reference_dimensions]``, of any width.
 

@@ -1,4 +1,4 @@
-"""EEP: turn a source model into a classifier of the target's classes, by counting."""
+"""EEP, the expected empirical predictor: a source model as a classifier of the target's classes."""
 
 from __future__ import annotations
 

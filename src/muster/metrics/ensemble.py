@@ -1,4 +1,4 @@
-"""The members' predictions on the probe pixels, and what one block of pixels says of some candidates among them.
+"""The members' predictions on the probe pixels, and one block of pixels of some candidates among them.
 
 Axis names as in :mod:`muster.arrays`; ``candidates`` are sets of members, ``size`` the members of one candidate.
 """
@@ -55,7 +55,7 @@ class EnsembleBlock:
     Whatever is derived from the predictions is worked out once, when first asked for.
 
     Attributes:
-        predictions: Of each member float32 or float64 ``[pixels, classes]``; a list or one tensor.
+        predictions: The predictions of each member float32 or float64 ``[pixels, classes]``; a list or one tensor.
         labels: int64 ``[pixels]``, true classes.
         candidates: int64 ``[candidates, size]``, indices into ``predictions``, ascending in a row.
     """

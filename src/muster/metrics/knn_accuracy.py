@@ -40,14 +40,14 @@ def knn_accuracy(
     (Published code takes whichever of them comes first in memory.)
 
     Args:
-        features: What the member says of each sample, ``[samples, dimensions]``, at least 2 samples. Neither centred
+        features: The member's features of each sample, ``[samples, dimensions]``, at least 2 samples. Neither centred
             nor scaled. Constant features are not an error: every other sample votes.
         labels: Classes, ``[samples]``, integers from 0, not necessarily contiguous; void must have been left out. The
             only sample of a class is always missed.
         k: Number of neighbours, 1 to one less than there are samples.
         max_queries: Samples that are classified, each by all others; of more, so many are drawn without replacement,
             the same for every member, and the standard error is at most 0.5 / sqrt(max_queries).
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         0..1; larger is better. Turning, mirroring, moving and scaling the features as a whole does not matter. Squared

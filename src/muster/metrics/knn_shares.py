@@ -27,11 +27,11 @@ def knn_shares(features: Features, annotations: Annotations, *, max_queries: int
     one-hot shares that is the accuracy of 1-NN.
 
     Args:
-        features: What the member says of each image, ``[samples, dimensions]``, at least 2. Neither centred nor scaled.
+        features: The member's features of each image, ``[samples, dimensions]``, at least 2, not centred or scaled.
         annotations: Share of each class among an image's pixels, ``[samples, classes]``, at least 0; rows sum to 1.
         max_queries: Images that are compared with their neighbour, found among all; of more, so many are drawn without
             replacement, the same for every member.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         0..1; larger is better. Where several are equally near (squared distances within 1e-12), the mean over them.

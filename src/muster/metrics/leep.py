@@ -1,4 +1,4 @@
-"""LEEP: how well one source model predicts the target's labels after counting."""
+"""LEEP: how well the EEP of one source model predicts the target's labels."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ USUAL_PENALTY = 1e-2
 
 _TRIAL_STEPS, _FINAL_STEPS = 8, 15
 """L-BFGS steps for one penalty on an inner half, and for the fit that is read. Twice as many, all in float64, changed
-mean log-likelihoods on real features by 0.002 at most, and agreement with what ensembles reached not at all."""
+mean log-likelihoods on real features by 0.002 at most, and agreement with fine-tuned mIoU not at all."""
 
 _TRIAL_TOLERANCE = 1e-5
 """On the objective: trials are in float32, which cannot tell less apart."""
@@ -100,7 +100,7 @@ def linear_probe(
             images a half can be a single one: then the penalty is 0.01 and t is 1.
         num_classes: Number of target classes; by default one more than the largest label. A class that is absent from a
             half gets 0 from the fit to it, one absent altogether 0 everywhere.
-        seed: Of the splits and the drawing of pixels.
+        seed: The seed of the splits and the drawing of pixels.
 
     Returns:
         ``[pixels, classes]``, float32 or float64, of the kind that ``features`` is (tensor on the same device, or NumPy
@@ -219,9 +219,9 @@ class _Axes:
         mean = features.mean(dim=0, dtype=torch.float64)
         centre = mean.to(features.dtype)
         centred = features - centre
-        spread = centred.square().mean(dim=0).double().sqrt()
+        deviation = centred.square().mean(dim=0).double().sqrt()
         rounding = 8 * torch.finfo(features.dtype).eps * mean.abs()
-        scale = torch.where(spread > rounding, 1 / spread, 0.0).to(features.dtype)
+        scale = torch.where(deviation > rounding, 1 / deviation, 0.0).to(features.dtype)
         standard = centred.mul_(scale)
         exact = standard.double()
         _, vectors = torch.linalg.eigh(gram(exact))  # ascending
@@ -310,8 +310,8 @@ class _Choice:
 
     Attributes:
         start: float32 ``[classes, parameters]``, to start the fit to the whole half from.
-        penalty: Of the ridge.
-        inverse_temperature: Factor on what the classifier says beyond the shares.
+        penalty: The penalty of the ridge.
+        inverse_temperature: Factor on the classifier's scores beyond the log class priors.
         score: Mean log-likelihood of the held-out images.
     """
 
@@ -365,9 +365,9 @@ class _Trials:
     Attributes:
         choice: The best for this half, so far.
         rough: float32 ``[pixels, coordinates]`` of each quarter.
-        labels: Of each quarter.
+        labels: The labels of each quarter.
         log_shares: float64 ``[classes]``, of the classes of each quarter.
-        dtype: Of the features: what is judged is compared in it.
+        dtype: The type of the features: what is judged is compared in it.
     """
 
     choice: _Choice
@@ -397,8 +397,8 @@ class _Trials:
 
     def held_out(self, solutions: Float[Tensor, "2 classes parameters"]) -> list[Scores]:
         """What the parameters fitted to each quarter say of the other one."""
-        said = []
+        scores = []
         for place, parameters in enumerate(solutions):
             values = product(self.rough[1 - place], parameters[:, :-1].T) + parameters[:, -1]
-            said.append(Scores.of_known(values.to(self.dtype), self.log_shares[place], self.labels[1 - place]))
-        return said
+            scores.append(Scores.of_known(values.to(self.dtype), self.log_shares[place], self.labels[1 - place]))
+        return scores

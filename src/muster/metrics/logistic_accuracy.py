@@ -34,11 +34,11 @@ def logistic_accuracy(
     squared weights; intercepts are free. Two classes are treated like more: each has its weights.
 
     Args:
-        features: What the member says of each sample, ``[samples, dimensions]``, at least 2 samples. A column that is
+        features: The member's features of each sample, ``[samples, dimensions]``, at least 2 samples. A column that is
             constant in the fitting half is left out. If all are, the fit predicts its most frequent class.
         labels: Classes, ``[samples]``, integers from 0, not necessarily contiguous; void must have been left out. A
             class with one sample is either missed for certain or not read at all.
-        seed: Of the halves, and of the subsample.
+        seed: The seed of the halves, and of the subsample.
         max_samples: Samples used at most, at least 2; of more, so many are drawn without replacement.
 
     Returns:

@@ -26,7 +26,7 @@ def n_leep(features: Features, labels: SampleLabels, seed: int = 0) -> float:
     Args:
         features: ``[samples, dimensions]``, floating point, at least 5 samples for each class on average.
         labels: Target classes, ``[samples]``, integers from 0; need not be contiguous.
-        seed: Of the first clusters, the only thing that is drawn.
+        seed: The seed of the first clusters, the only thing that is drawn.
 
     Returns:
         From minus the entropy of the labels to 0, up to rounding; larger is better. Natural log. Minus that

@@ -1,4 +1,4 @@
-"""OTCE: how far apart source and target features are, and how little a source label then says of a target label."""
+"""OTCE: how far apart source and target features are, and how uncertain a target label is, given a source label."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def otce(
         features: The same for the target, ``[samples, dimensions]``.
         labels: Their classes in the target, ``[samples]``, integers from 0; void must have been left out.
         max_samples: Rows a side; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
         max_iterations: Pivots after which the solver gives up.
 
     Returns:

@@ -27,7 +27,7 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
     the two over all pairs of samples, tied dissimilarities sharing their mean rank.
 
     Args:
-        features: What the member says of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
+        features: The member's features of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
             constant column becomes 0, and stays in the rows that are compared. More columns than samples, and equal
             columns, are nothing special.
         annotations: The target's annotations as vectors, ``[samples, classes]``, at least 2 classes: one-hot classes
@@ -35,7 +35,7 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
             exactly in them does not in float32. A column of a class that no image has does not change the score of
             one-hot annotations, but does that of shares.
         max_samples: Samples compared at most, up to 11 585; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         -1..1; larger is better. The order of samples and that of columns do not matter, nor do the scale and origin of
@@ -66,12 +66,12 @@ def parc(features: Features, annotations: Annotations, *, max_samples: int = MAX
         1.0
     """
     rows = as_features("features", features, least_samples=3)
-    marks = to_tensor("annotations", annotations)
-    if not marks.is_floating_point():
-        marks = marks.double()
-    if marks.ndim == 1:
+    values = to_tensor("annotations", annotations)
+    if not values.is_floating_point():
+        values = values.double()
+    if values.ndim == 1:
         raise ValueError(
             "Expected `annotations` as vectors, [samples, classes], but got one axis. One-hot the classes."
         )
-    reference = Rows("annotations", as_features("annotations", marks, least_samples=3), standardised=False)
+    reference = Rows("annotations", as_features("annotations", values, least_samples=3), standardised=False)
     return correlate_pairs(Rows("features", rows), reference, max_samples, seed)

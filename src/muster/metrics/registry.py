@@ -46,7 +46,7 @@ from muster.metrics.transrate import transrate
 Kind: TypeAlias = Literal["member", "ensemble"]
 
 Numbers: TypeAlias = Float[NumpyArray, "..."]
-"""Of any shape."""
+"""An array of any shape."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -78,7 +78,7 @@ class Metric:
             source), ``predictions`` (arg max of its predictor) and columns of its card. Of the target: ``labels``,
             ``annotations`` (class shares of each image), ``reference`` (image features of a model trained on the
             target). Of an ensemble: ``eeps`` and ``labels``.
-        definition: Of a metric of the members' predictions together.
+        definition: The definition of a metric of the members' predictions together.
         combination: Of a metric that compares candidates by something else that is known of their members. A metric
             that has neither is a score of single members, and an ensemble's score is the sum of its members' scores
             (Agostinelli et al., CVPR 2022).

@@ -24,11 +24,11 @@ def rsa(
     samples, tied ones sharing their mean rank.
 
     Args:
-        features: What the member says of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
+        features: The member's features of each image, ``[samples, dimensions]``, at least 3 samples of 2 dimensions. A
             constant column becomes 0, and stays in the rows that are compared.
         reference: The same of a model trained on the target, ``[samples, reference_dimensions]``, of any width from 2.
         max_samples: Samples compared at most, up to 11 585; of more, so many are drawn without replacement.
-        seed: Of that draw.
+        seed: The seed of that draw.
 
     Returns:
         -1..1; larger is better. Exchanging the two does not matter, nor do the order of samples, that of columns, and

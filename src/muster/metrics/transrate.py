@@ -27,10 +27,10 @@ def transrate(features: Features, labels: SampleLabels) -> float:
 
     Returns:
         Larger is better. At least 0 for classes of equal size (R is concave in the covariance), and 0 when each of them
-        has the covariance of the whole, about the common mean; a small class that is more spread than the whole can
-        make it negative. No upper bound, since it grows with the features' scale. 0 for constant features and where
-        only one class occurs; a class with one sample has the rate of that one row.
-        Unchanged by shifts and rotations of the features.
+        has the covariance of the whole, about the common mean; a small class that has a larger variance than the whole
+        can make it negative. No upper bound, since it grows with the features' scale. 0 for constant features and where
+        only one class occurs; a class with one sample has the rate of that one row. Unchanged by shifts and rotations
+        of the features.
 
     Raises:
         ValueError: If ``features`` is not a floating-point array with two axes, is empty, or holds a number that is not

@@ -33,8 +33,8 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
         pretraining: ``"none"``; ``"imagenet"``, weights of a hub for the encoder (SMP) or the body (HRNet); or the
             path of a ``.safetensors`` file with a body of the same architecture (see
             :mod:`muster.models.pretraining`).
-        seed: Of all weights that ``pretraining`` does not set. They depend on nothing but the architecture, the number
-            of classes (the body not even on that) and the seed; the global random state is left as it was.
+        seed: The seed of all weights that ``pretraining`` does not set. They depend on nothing but the architecture,
+            the number of classes (the body not even on that) and the seed; the global random state is left as it was.
 
     Returns:
         The network, in training mode, on the CPU.

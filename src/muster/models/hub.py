@@ -1,4 +1,4 @@
-"""Weights that a hub has: what is said when they cannot be fetched."""
+"""Weights of a hub, and the error where they cannot be fetched."""
 
 from __future__ import annotations
 

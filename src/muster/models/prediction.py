@@ -1,4 +1,4 @@
-"""What a model says about an image, everywhere in muster: softmax at its own resolution, then interpolation.
+"""A model's prediction of an image, everywhere in muster: softmax at its own resolution, then interpolation.
 
 Axis names: ``b`` images, ``z`` classes, ``h`` and ``w`` the model's own resolution, ``height`` and ``width`` the
 wanted one.

@@ -74,7 +74,7 @@ class Segmenter(SourceModel):
             architecture: Name to carry.
             body: The network before its head.
             num_classes: At least 1.
-            seed: Of the head's initial weights.
+            seed: The seed of the head's initial weights.
         """
         super().__init__()
         self.architecture = architecture
@@ -163,7 +163,7 @@ class Segmenter(SourceModel):
 
         Args:
             num_classes: What the new head tells apart; at least 1.
-            seed: Of its initial weights. The global random state is neither read nor changed.
+            seed: The seed of its initial weights. The global random state is neither read nor changed.
 
         Raises:
             ValueError: If ``num_classes`` is not positive.

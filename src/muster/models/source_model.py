@@ -51,7 +51,7 @@ class SourceModel(nn.Module, ABC):
 
         Args:
             images: RGB, 0..1, of a size that the model can take.
-            statistics: Of the dataset that the images are from.
+            statistics: The statistics of the dataset that the images are from.
 
         Returns:
             Normalised with these statistics (Mensink et al. 2021, section 4.1). A model that was trained elsewhere on
@@ -138,7 +138,7 @@ class SourceModel(nn.Module, ABC):
 
         Args:
             num_classes: What the new head tells apart; at least 1.
-            seed: Of its initial weights. The global random state is neither read nor changed.
+            seed: The seed of its initial weights. The global random state is neither read nor changed.
 
         Raises:
             ValueError: If ``num_classes`` is not positive.

@@ -40,7 +40,7 @@ class Card:
         batch_size: Images per step, over all devices.
         learning_rate: Initial rate.
         schedule: How the rate falls.
-        seed: Of the initial weights, the order of images and the augmentation.
+        seed: The seed of the initial weights, the order of images and the augmentation.
         training_seconds: Time spent training.
         precision: Numerical precision of training.
         licence: Terms of the source data.

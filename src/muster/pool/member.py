@@ -111,7 +111,7 @@ class Member:
     def load_unverified(self, device: torch.device | str = "cpu") -> Segmenter:
         """The same before the weights were compared with the card, by who does that beside what the model is run for.
 
-        Nothing that the model says may be used, or written, before :meth:`verified_checksum` has returned.
+        No prediction of the model may be used, or written, before :meth:`verified_checksum` has returned.
 
         Args:
             device: Where to put it.
@@ -166,7 +166,7 @@ class Member:
 
 
 _hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
-"""Of each file: what its directory entry said, and its SHA-256."""
+"""For each file: its directory entry, and its SHA-256."""
 
 
 def _sha256_once(path: Path) -> str:

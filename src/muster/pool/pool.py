@@ -91,7 +91,7 @@ class Verification:
         members: How many members there are, or claim to be.
         sound: How many of them match their cards.
         problems: What is wrong, one sentence or more for each.
-        told: What else is to be said of the pool; may be empty.
+        told: Other warnings about the pool; may be empty.
     """
 
     members: int

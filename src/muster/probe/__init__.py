@@ -1,4 +1,4 @@
-"""The probe set: which pixels of the target transferability is measured on, and what each member says there."""
+"""The probe set: the pixels on which transferability is measured, and each member's predictions there."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def prediction_key(
     device: str,
     precision: str = "32-true",
 ) -> str:
-    """A name for what one member says on one probe set.
+    """A name for the predictions of one member on one probe set.
 
     Args:
         weights: SHA-256 of the member's weights file.
@@ -61,7 +61,7 @@ def prediction_key(
         statistics: What the images are normalised with.
         image_size: At which size they are shown, in pixels.
         device: Kind of device; kinds round differently.
-        precision: Of the forward pass, see :data:`muster.precision.Precision`.
+        precision: The precision of the forward pass, see :data:`muster.precision.Precision`.
 
     Returns:
         64 hexadecimal digits.

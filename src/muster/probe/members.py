@@ -1,4 +1,4 @@
-"""What a member of a pool says at the probe pixels: from the cache if it is there, otherwise by running the member.
+"""A member's predictions at the probe pixels: from the cache if they are there, otherwise by running the member.
 
 Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes.
 """
@@ -28,7 +28,7 @@ def member_probabilities(
     cache: ProbeCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float32[Tensor, "pixels source_classes"]:
-    """What a member says at the probe pixels.
+    """The source predictions of a member at the probe pixels.
 
     In a distributed run rank zero alone looks into the cache and writes to it.
 
@@ -49,10 +49,10 @@ def member_probabilities(
     key = member_key(member, reader)
     with _verified_beside(member):  # on every rank: all of them refuse a damaged member
         found = look_up(key, shape, reader, cache)
-        said = reader.read(_load(member, reader), progress) if found is None else found
+        predictions = reader.read(_load(member, reader), progress) if found is None else found
     if found is None:
-        keep(key, said, cache)
-    return said
+        keep(key, predictions, cache)
+    return predictions
 
 
 def member_reading(
@@ -62,7 +62,7 @@ def member_reading(
     progress: Callable[[int, int], None] | None = None,
     stages: bool = True,
 ) -> Reading:
-    """What a member says at the probe pixels, and the features that it says it from.
+    """A member's predictions at the probe pixels, and the features behind them.
 
     The member is always run: its features would fill a cache. Its probabilities go there, for
     :func:`member_probabilities`.

@@ -32,7 +32,7 @@ class ProbeSet:
         void_images: Identifiers of the images without a labelled pixel.
         class_shares: float64 ``[images, classes]``: which part of each image's labelled pixels (all of them, not only
             the drawn ones) each class has; zeros for an image that is all void.
-        content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged picture.
+        content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged image.
     """
 
     rows: Int64[Tensor, " pixels"]
@@ -80,7 +80,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
 
     Raises:
         SelectionError: If an argument is out of range, the split is empty, or every pixel is void.
-        DatasetError: If a picture cannot be read or a mask holds a value outside the label space.
+        DatasetError: If an image cannot be read or a mask holds a value outside the label space.
 
     Source:
         Agostinelli et al., "Transferability Metrics for Selecting Source Model Ensembles", CVPR 2022, section 3.2.

@@ -1,4 +1,4 @@
-"""What a member says at the probe pixels, without ever making a score map of the image's size.
+"""A member's predictions at the probe pixels, without ever making a score map of the image's size.
 
 Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes.
 """
@@ -100,7 +100,7 @@ class ProbeReader:
     def read(
         self, model: Segmenter, progress: Callable[[int, int], None] | None = None
     ) -> Float32[Tensor, "pixels source_classes"]:
-        """What a model says at the probe pixels.
+        """A model's predictions at the probe pixels.
 
         Args:
             model: In evaluation mode, on :attr:`device`. Its weights are laid out anew in memory (channels last).
@@ -114,7 +114,7 @@ class ProbeReader:
     def read_all(
         self, model: Segmenter, progress: Callable[[int, int], None] | None = None, stages: bool = True
     ) -> Reading:
-        """What a model says at the probe pixels, and the features that it says it from.
+        """A model's predictions at the probe pixels, and the features behind them.
 
         Args:
             model: As for :meth:`read`.
@@ -190,7 +190,7 @@ class ProbeReader:
 
     @cached_property
     def _places(self) -> list[PixelPlaces]:
-        """Of each batch of this process's share."""
+        """The pixel places of each batch of this process's share."""
         sizes = torch.tensor(self.probe.sizes)
         return [_places_in(self.probe, batch, sizes, self.device) for batch in self._share]
 

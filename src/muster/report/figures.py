@@ -96,7 +96,7 @@ def ranking_figure(scores: Float[NumpyArray, " candidates"], marks: Sequence[Mar
     """Score against rank, with the distribution of scores on the same axis.
 
     Args:
-        scores: Of all candidates, best first.
+        scores: The scores of all candidates, best first.
         marks: Candidates to point at.
         label: What the score is called.
 
@@ -139,7 +139,7 @@ def scatter_figure(
         predicted: Before fine-tuning, 0..1.
         finetuned: After it, 0..1.
         names: The classes.
-        colours: Of the classes, as ``#rrggbb``.
+        colours: The colours of the classes, as ``#rrggbb``.
 
     Returns:
         SVG.
@@ -185,7 +185,7 @@ def loss_figure(losses: Mapping[str, Sequence[tuple[int, float]]], colours: Mapp
 
     Args:
         losses: (step, loss) by member.
-        colours: Of the members, as ``#rrggbb``.
+        colours: The colours of the members, as ``#rrggbb``.
 
     Returns:
         SVG.

@@ -16,7 +16,7 @@ SURVEYED_IMAGES = 100
 
 
 @torch.no_grad()
-def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[ReportImage]:
+def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[ReportImage]:
     """A few test images with the predictions of each member and of the ensemble.
 
     Args:
@@ -25,11 +25,11 @@ def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -
         count: How many images.
 
     Returns:
-        The pictures; fewer if the test split has not so many.
+        The images; fewer if the test split has not so many.
     """
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
     places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
-    pictures = []
+    report_images = []
     for place in places:
         sample = shrink(some[place])
         size = (sample.mask.shape[0], sample.mask.shape[1])
@@ -39,5 +39,5 @@ def finetuned_pictures(ensemble: Ensemble, target: TargetData, count: int = 4) -
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)
         }
-        pictures.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
-    return pictures
+        report_images.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
+    return report_images

@@ -52,14 +52,14 @@ class _DotRow:
 
 
 def write_finetuning_report(
-    result: FinetuneResult, path: Path, pictures: Sequence[ReportImage] = (), command: str | None = None
+    result: FinetuneResult, path: Path, report_images: Sequence[ReportImage] = (), command: str | None = None
 ) -> Path:
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
     Args:
-        result: What was reached.
+        result: The results.
         path: The file to write.
-        pictures: A few test images, see :func:`muster.report.make_report_image`.
+        report_images: A few test images, see :func:`muster.report.make_report_image`.
         command: How to predict with the ensemble, if it is to be shown.
 
     Returns:
@@ -77,7 +77,7 @@ def write_finetuning_report(
         "test_images": f"{result.test_images:,}",
         "miou_bars": _miou_bars(result),
         "miou_notes": [interval_sentence(result), measured_text(result)],
-        "strips": strips(pictures),
+        "strips": strips(report_images),
         "swatches": legend(result.classes),
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
@@ -293,10 +293,10 @@ def _rates(result: FinetuneResult) -> str:
     if not rates:
         return ""
     same = len(set(rates.values())) == 1
-    said = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    used = f"{next(iter(rates.values())):g}" if same else ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
     if result.schedule:
-        said += f", schedule {result.schedule}"
+        used += f", schedule {result.schedule}"
     if not result.held_out:
-        return said
+        return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    return f"{said} (of {tried}, each member's best by mIoU on held-out training images)"
+    return f"{used} (of {tried}, each member's best by mIoU on held-out training images)"

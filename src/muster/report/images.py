@@ -1,6 +1,6 @@
-"""Pictures for reports: a few images with what each member and the ensemble say there.
+"""A few images for reports, with the predictions of each member and of the ensemble.
 
-Axis names: ``images`` are pictures of a split, ``classes`` the target's classes, ``h`` and ``w`` one picture's sides.
+Axis names: ``images`` are those of a split, ``classes`` the target's classes, ``h`` and ``w`` one image's sides.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from muster.report.records import ReportImage
 from muster.selection.record import Selection
 
 LONGEST_SIDE = 480
-"""Pictures in reports are shrunk to this many pixels."""
+"""Images in reports are shrunk to this many pixels."""
 
 SURVEYED_IMAGES = 150
-"""Pictures are chosen from this many, so that a large dataset is not read for the sake of four of them."""
+"""Images are chosen from this many, so that a large dataset is not read for the sake of four of them."""
 
 OCCURS_FRACTION = 0.005
-"""A class counts as shown in a picture if it covers this share of the labelled pixels."""
+"""A class counts as shown in an image if it covers this share of the labelled pixels."""
 
 ENSEMBLE = "ensemble"
 
 
 def class_counts(split: Split, num_classes: int) -> Int64[NumpyArray, "images classes"]:
-    """Pixels of each class in each picture of a split, void not counted.
+    """Pixels of each class in each image of a split, void not counted.
 
     Args:
         split: Its masks are read, all of them.
@@ -50,7 +50,7 @@ def class_counts(split: Split, num_classes: int) -> Int64[NumpyArray, "images cl
 
 
 def choose_images(counts: Int64[NumpyArray, "images classes"], count: int, seed: int) -> list[int]:
-    """Choose pictures that show many classes, each adding what the ones before it do not show.
+    """Choose images that show many classes, each adding what the ones before it do not show.
 
     Args:
         counts: See :func:`class_counts`.
@@ -75,14 +75,14 @@ def choose_images(counts: Int64[NumpyArray, "images classes"], count: int, seed:
 
 
 def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
-    """A picture small enough for a report; one that is small already comes back as it is.
+    """An image small enough for a report; one that is small already comes back as it is.
 
     Args:
         sample: As stored.
         longest_side: In pixels.
 
     Returns:
-        The picture, smoothly shrunk, and its mask, whose values are kept.
+        The image, smoothly shrunk, and its mask, whose values are kept.
     """
     height, width = sample.mask.shape
     if max(height, width) <= longest_side and sample.image.shape[1:] == sample.mask.shape:
@@ -104,12 +104,12 @@ def make_report_image(
 
     Args:
         sample: Image and mask, of the size of the probabilities.
-        members: What each member says, by its name.
+        members: The predictions of each member, by its name.
         ensemble: What they say together; the confidence is read off this.
         ensemble_name: What to call it.
 
     Returns:
-        The picture, on the CPU.
+        The image, on the CPU.
     """
     predictions = {**members, ensemble_name: ensemble}
     mask = sample.mask.to(ensemble.device).long()
@@ -135,7 +135,7 @@ def selection_images(
         target: The target dataset.
         count: How many images.
         device: Where the members run.
-        counts: What :func:`class_counts` says of :func:`surveyed`, if it is known already.
+        counts: The :func:`class_counts` of :func:`surveyed`, if it is known already.
 
     Returns:
         The images; none if the selection has no predictors, as one that was read from disk.
@@ -147,16 +147,16 @@ def selection_images(
         counts = class_counts(split, len(selection.classes))
     models = {name: pool[name].load_model(device) for name in selection.members}
     chosen = choose_images(counts, count, selection.probe.seed)
-    return [_selection_picture(selection, split[index], models, device) for index in chosen]
+    return [_selection_image(selection, split[index], models, device) for index in chosen]
 
 
 def surveyed(selection: Selection, target: Dataset) -> Split:
-    """The target training images among which a selection's pictures are chosen."""
+    """The target training images among which a selection's images are chosen."""
     images = Split(target.spec, target.train.name, tuple(selection.train_images), target.train.read)
     return images.subset(SURVEYED_IMAGES, selection.probe.seed)
 
 
-def _selection_picture(
+def _selection_image(
     selection: Selection, sample: Sample, models: Mapping[str, Segmenter], device: torch.device | str
 ) -> ReportImage:
     """One image, every member in turn."""

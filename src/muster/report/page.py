@@ -33,7 +33,7 @@ NO_VALUE = "var(--soft)"
 """Behind a cell without a number."""
 
 PIXELATED_SIDE = 200
-"""Smaller pictures are enlarged pixel by pixel, not blurred."""
+"""Smaller images are enlarged pixel by pixel, not blurred."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Tile:
-    """One map of a picture.
+    """One map of an image.
 
     Attributes:
         caption: Whose it is.
@@ -92,7 +92,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """All maps of one picture."""
+    """All maps of one image."""
 
     identifier: str
     tiles: tuple[Tile, ...]
@@ -122,26 +122,26 @@ def legend(classes: Sequence[str]) -> list[Swatch]:
     return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
 
 
-def strips(pictures: Sequence[ReportImage]) -> list[Strip]:
-    """What the templates draw of pictures: image, truth, every prediction in order, confidence."""
-    return [_strip(picture) for picture in pictures]
+def strips(report_images: Sequence[ReportImage]) -> list[Strip]:
+    """What the templates draw of an image: itself, ground truth, every prediction in order, confidence."""
+    return [_strip(report_image) for report_image in report_images]
 
 
-def _strip(picture: ReportImage) -> Strip:
-    truth = picture.truth.numpy()
+def _strip(report_image: ReportImage) -> Strip:
+    truth = report_image.truth.numpy()
     known = truth != VOID
-    image = picture.image.permute(1, 2, 0).contiguous().numpy()
+    image = report_image.image.permute(1, 2, 0).contiguous().numpy()
     tiles = [Tile("image", "", jpeg_address(image), "image")]
-    tiles.append(Tile("ground truth", "", png_address(label_colours(picture.truth)), "truth"))
-    for name, prediction in picture.predictions.items():
+    tiles.append(Tile("ground truth", "", png_address(label_colours(report_image.truth)), "truth"))
+    for name, prediction in report_image.predictions.items():
         right = (prediction.numpy() == truth)[known].mean() if known.any() else np.nan
         note = "" if np.isnan(right) else f"{100 * right:.0f} % of pixels right"
         tiles.append(Tile(name, note, png_address(label_colours(prediction)), "prediction"))
-    confidence = picture.confidence.numpy()[known]
+    confidence = report_image.confidence.numpy()[known]
     note = f"{number(float(confidence.mean()), 2)} on average" if known.any() else ""
-    map_address = png_address(confidence_colours(picture.confidence))
+    map_address = png_address(confidence_colours(report_image.confidence))
     tiles.append(Tile("confidence in the truth", note, map_address, "confidence"))
-    return Strip(picture.identifier, tuple(tiles), max(truth.shape) < PIXELATED_SIDE)
+    return Strip(report_image.identifier, tuple(tiles), max(truth.shape) < PIXELATED_SIDE)
 
 
 def jpeg_address(pixels: NumpyArray) -> str:

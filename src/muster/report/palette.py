@@ -1,6 +1,6 @@
 """Colours: of classes, of what a label map shows, of confidence.
 
-Axis names: ``h`` and ``w`` are the rows and columns of one picture, ``colours`` counts label colours.
+Axis names: ``h`` and ``w`` are the rows and columns of one image, ``colours`` counts label colours.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _nearest(points: NumpyArray, point: NumpyArray) -> NumpyArray:
 
 @lru_cache(maxsize=1)
 def class_colours() -> UInt8[NumpyArray, "colours 3"]:
-    """The colour of every class index, the same in every picture, figure and mask.
+    """The colour of every class index, the same in every image, figure and mask.
 
     The first seven are a published colour-blind safe set. Each further one is, of a grid over all colours, the one
     farthest from all before it, seen with normal, protanopic or deuteranopic eyes, whichever confuses them most. So a
@@ -135,23 +135,23 @@ def mask_image(mask: UInt8[Tensor, "h w"]) -> Image.Image:
 
 
 def overlay(image: UInt8[Tensor, "3 h w"], mask: UInt8[Tensor, "h w"], strength: float = 0.5) -> Image.Image:
-    """A picture tinted with its label map, each region outlined; void stays as it is.
+    """An image tinted with its label map, each region outlined; void stays as it is.
 
     Args:
         image: RGB.
         mask: Class indices of the same size, 255 where void.
-        strength: 0 shows the picture alone, 1 the label map alone.
+        strength: 0 shows the image alone, 1 the label map alone.
 
     Returns:
         An RGB image.
     """
-    picture = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    base = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
     indices = mask.cpu().numpy()
     edge = np.zeros(indices.shape, dtype=bool)
     edge[:, 1:] |= indices[:, 1:] != indices[:, :-1]
     edge[1:] |= indices[1:] != indices[:-1]
     share = np.where(edge, max(strength, 0.9), strength) * (indices != VOID)
-    mixed = picture + share[..., None] * (label_colours(mask) - picture)
+    mixed = base + share[..., None] * (label_colours(mask) - base)
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""What reports show besides plain values: a few pictures."""
+"""What reports show besides plain values: a few images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReportImage:
         identifier: Name of the image in its split.
         image: uint8 ``[3, h, w]``, RGB.
         truth: uint8 ``[h, w]``, class indices, 255 where void.
-        predictions: uint8 ``[h, w]`` by the name of who says so.
+        predictions: uint8 ``[h, w]`` by the name of the model.
         confidence: float32 ``[h, w]``, the probability that the ensemble gives to the true class; NaN where void.
     """
 

@@ -75,7 +75,7 @@ class _Choice:
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _RankedCandidates:
     """The order of all candidates under the chosen metric, and what follows from it."""
 
     order: NumpyArray
@@ -89,27 +89,27 @@ def write_selection_report(
     target: Dataset,
     path: Path,
     command: str | None = None,
-    pictures: Sequence[ReportImage] | None = None,
+    report_images: Sequence[ReportImage] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about a selection.
 
-    The masks of up to 150 of the target's training images are read, to choose pictures and to know how predictable the
+    The masks of up to 150 of the target's training images are read, to choose images and to know how predictable the
     labels are by themselves.
 
     Args:
         selection: The choice and the ranking behind it.
-        pool: The members' cards; its chosen members are run on the pictures.
+        pool: The members' cards; its chosen members are run on the images.
         target: The target dataset.
         path: The file to write, usually ``report.html`` in the selection's folder.
         command: What to run next; by default ``finetune.py`` on the folder of ``path``.
-        pictures: What to show; by default :func:`muster.report.selection_images` makes them.
+        report_images: What to show; by default :func:`muster.report.selection_images` makes them.
 
     Returns:
         ``path``.
     """
     counts = class_counts(surveyed(selection, target), len(selection.classes))
-    if pictures is None:
-        pictures = selection_images(selection, pool, target, counts=counts)
+    if report_images is None:
+        report_images = selection_images(selection, pool, target, counts=counts)
     entropy = label_entropy(counts)
     context = {
         "title": f"Selection for {selection.target}",
@@ -120,7 +120,7 @@ def write_selection_report(
         "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
-        "strips": strips(pictures),
+        "strips": strips(report_images),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
         "shown_by": _shown_by(selection),
@@ -157,34 +157,36 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
     ranking, names = selection.ranking, selection.member_names
     order = ranking.order(selection.metric)
     place = {tuple(sorted(selection.names_of(row))): rank for rank, row in enumerate(order.tolist(), start=1)}
-    standing = _Standing(order, place, occurrence(ranking, order, names))
+    ranked = _RankedCandidates(order, place, occurrence(ranking, order, names))
     domains = distinct_colours([pool[name].card.domain for name in sorted(names)])
-    marks, listed = _marks(selection, standing), listed_label(selection)
+    marks, listed = _marks(selection, ranked), listed_label(selection)
     scores = ranking.scores[selection.metric][order]
     return {
         "listed": listed,
         "lists_all": selection.search.lists_all,
         "ranking_heading": _sentence([listed if len(order) == 1 else f"scores of {listed}"]),
-        "cards": [_card(selection, pool, name, domains, standing) for name in selection.members],
+        "cards": [_card(selection, pool, name, domains, ranked) for name in selection.members],
         "ranking_plot": svg_address(ranking_figure(scores, marks, metric_label(selection.metric))),
         "marks": marks,
         "candidates": candidate_table(selection, 1),
-        "rows": _rows(selection, standing),
+        "rows": _rows(selection, ranked),
         "top_count": top_count(len(order)),
         "domains": [Swatch(domain, colour) for domain, colour in domains.items()],
-        "member_bars": _member_bars(selection, pool, domains, standing, entropy),
+        "member_bars": _member_bars(selection, pool, domains, ranked, entropy),
         "excluded": list(selection.excluded.items()),
         "dropped": [(metric_label(name), reason) for name, reason in selection.dropped.items()],
         "single_scores": single_score_table(selection) if selection.single_scores else None,
         "sizes": _sizes(selection),
         "size_reason": size_sentence(selection),
-        "choices": _choices(selection, standing) if len(order) > 1 else [],
+        "choices": _choices(selection, ranked) if len(order) > 1 else [],
         "metrics": [metric_label(metric) for metric in ranking.scores],
         "agreement": _agreement_rows(ranking) if selection.search.lists_all else [],
     }
 
 
-def _card(selection: Selection, pool: Pool, name: str, domains: dict[str, str], standing: _Standing) -> _MemberCard:
+def _card(
+    selection: Selection, pool: Pool, name: str, domains: dict[str, str], ranked: _RankedCandidates
+) -> _MemberCard:
     card, scores = pool[name].card, selection.member_scores
     rank = 1 + sum(score > scores[name] for score in scores.values())
     facts = [
@@ -195,7 +197,7 @@ def _card(selection: Selection, pool: Pool, name: str, domains: dict[str, str], 
         ("parameters", count_label(card.parameters)),
         ("training images", f"{card.train_images:,}"),
         ("LEEP on the target", f"{number(scores[name])}, {rank} of {len(scores)}"),
-        (f"in the best {top_count(len(standing.order))}", f"{100 * standing.often[name]:.0f} %"),
+        (f"in the best {top_count(len(ranked.order))}", f"{100 * ranked.often[name]:.0f} %"),
     ]
     return _MemberCard(
         name, card.domain, domains[card.domain], name == selection.single_best, card.test_miou, card.majority_miou,
@@ -215,21 +217,21 @@ def _class_bars(selection: Selection) -> list[Bar]:
     return bars
 
 
-def _marks(selection: Selection, standing: _Standing) -> list[Mark]:
+def _marks(selection: Selection, ranked: _RankedCandidates) -> list[Mark]:
     """The chosen candidate, what other metrics chose, and the best candidate with B1 in it; equal ones together."""
-    said: dict[tuple[str, ...], list[str]] = {tuple(sorted(selection.members)): ["chosen"]}
+    reasons_of: dict[tuple[str, ...], list[str]] = {tuple(sorted(selection.members)): ["chosen"]}
     for metric, members in selection.choices.items():
         if metric != selection.metric:
-            said.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
-    with_best = next((members for members in standing.place if selection.single_best in members), None)
+            reasons_of.setdefault(tuple(sorted(members)), []).append(f"{metric_label(metric)}'s choice")
+    with_best = next((members for members in ranked.place if selection.single_best in members), None)
     if with_best is not None:
-        said.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
+        reasons_of.setdefault(with_best, []).append(f"the best with {selection.single_best} (B1) in it")
     scores = selection.ranking.scores[selection.metric]
     marks = []
-    for position, (members, reasons) in enumerate(said.items()):
-        rank = standing.place[members]
+    for position, (members, reasons) in enumerate(reasons_of.items()):
+        rank = ranked.place[members]
         colour, marker = _MARK_COLOURS[position % len(_MARK_COLOURS)], MARKERS[position % len(MARKERS)]
-        score = float(scores[standing.order[rank - 1]])
+        score = float(scores[ranked.order[rank - 1]])
         marks.append(Mark(rank, score, colour, marker, _sentence(reasons)))
     return marks
 
@@ -239,11 +241,11 @@ def _sentence(parts: Sequence[str]) -> str:
     return text[0].upper() + text[1:]
 
 
-def _rows(selection: Selection, standing: _Standing) -> list[_Row]:
+def _rows(selection: Selection, ranked: _RankedCandidates) -> list[_Row]:
     chosen = tuple(sorted(selection.members))
     metrics = [selection.metric, *(name for name in selection.ranking.scores if name != selection.metric)]
     rows, selection_frequency = [], best_in_resamples(selection)
-    for place, row in enumerate(standing.order[:SHOWN_CANDIDATES].tolist(), start=1):
+    for place, row in enumerate(ranked.order[:SHOWN_CANDIDATES].tolist(), start=1):
         members = tuple(sorted(selection.names_of(row)))
         scores = tuple(float(selection.ranking.scores[metric][row]) for metric in metrics)
         share = (
@@ -258,7 +260,7 @@ def _rows(selection: Selection, standing: _Standing) -> list[_Row]:
 
 
 def _member_bars(
-    selection: Selection, pool: Pool, domains: dict[str, str], standing: _Standing, entropy: float
+    selection: Selection, pool: Pool, domains: dict[str, str], ranked: _RankedCandidates, entropy: float
 ) -> list[tuple[Bar, float]]:
     scores = selection.member_scores
     guessing = math.exp(-entropy)
@@ -277,16 +279,16 @@ def _member_bars(
             tag="chosen" if chosen else ("B1" if name == selection.single_best else ""),
             tick=guessing / longest,
         )
-        bars.append((bar, standing.often[name]))
+        bars.append((bar, ranked.often[name]))
     return bars
 
 
-def _choices(selection: Selection, standing: _Standing) -> list[_Choice]:
+def _choices(selection: Selection, ranked: _RankedCandidates) -> list[_Choice]:
     chosen = tuple(sorted(selection.members))
     choices = []
     for metric, members in selection.choices.items():
         named = tuple(sorted(members))
-        choices.append(_Choice(metric_label(metric), named, standing.place[named], named == chosen))
+        choices.append(_Choice(metric_label(metric), named, ranked.place[named], named == chosen))
     return choices
 
 
@@ -345,7 +347,7 @@ def _listed_count(selection: Selection) -> str:
 
 
 def _entropy_label(selection: Selection, entropy: float) -> str:
-    """Of the labels of the images, and of those that members were compared with guessing on."""
+    """Entropy of the images' labels, and of the labels on which members were compared with guessing."""
     guessing = selection.guessing
     if guessing is None:
         return number(entropy)

@@ -1,4 +1,4 @@
-"""Pictures of a fine-tuning as one PNG, for a README or a slide."""
+"""Images of a fine-tuning as one PNG, for a README or a slide."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from muster.arrays import NumpyArray
 from muster.report.palette import hex_colour, label_colours
 from muster.report.records import ReportImage
 
-SHOWN_PICTURES = 3
+SHOWN_IMAGES = 3
 SHOWN_CLASSES = 24
-"""A legend of more classes would be larger than the pictures."""
+"""A legend of more classes would be larger than the images."""
 
 _COLUMN, _CAPTION, _LEGEND_ROW = 1.5, 0.3, 0.22  # inches
 _LEGEND_COLUMNS = 6
 
 
 @rc_context({"text.parse_math": False, "font.size": 8.0})
-def image_sheet(pictures: Sequence[ReportImage], classes: Sequence[str]) -> bytes:
-    """Image, ground truth and every prediction side by side, one row a picture, the colours of the classes below.
+def image_sheet(report_images: Sequence[ReportImage], classes: Sequence[str]) -> bytes:
+    """Image, ground truth and every prediction side by side, one row an image, the colours of the classes below.
 
     Args:
-        pictures: At least one; the first :data:`SHOWN_PICTURES` are shown.
+        report_images: At least one; the first :data:`SHOWN_IMAGES` are shown.
         classes: Names of the classes.
 
     Returns:
         The content of a PNG file.
     """
-    rows = [_row(picture) for picture in pictures[:SHOWN_PICTURES]]
+    rows = [_row(report_image) for report_image in report_images[:SHOWN_IMAGES]]
     columns = len(rows[0])
     sides = rows[0][0][1].shape
     height = _COLUMN * sides[0] / sides[1]
@@ -53,10 +53,10 @@ def image_sheet(pictures: Sequence[ReportImage], classes: Sequence[str]) -> byte
     return _png(figure)
 
 
-def _row(picture: ReportImage) -> list[tuple[str, NumpyArray]]:
-    image = picture.image.permute(1, 2, 0).contiguous().numpy()
-    predictions = [(name, label_colours(labels)) for name, labels in picture.predictions.items()]
-    return [("image", image), ("ground truth", label_colours(picture.truth)), *predictions]
+def _row(report_image: ReportImage) -> list[tuple[str, NumpyArray]]:
+    image = report_image.image.permute(1, 2, 0).contiguous().numpy()
+    predictions = [(name, label_colours(labels)) for name, labels in report_image.predictions.items()]
+    return [("image", image), ("ground truth", label_colours(report_image.truth)), *predictions]
 
 
 def _broken(name: str) -> str:

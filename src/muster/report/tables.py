@@ -12,7 +12,7 @@ from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 
 Cell = str | int | float | None
 
-WINS = "best in resamples"
+SELECTION_FREQUENCY = "best in resamples"
 """Heading of the share of the bootstrap samples in which a candidate is best."""
 
 NOTHING = "\N{EN DASH}"
@@ -84,11 +84,13 @@ def candidate_table(selection: Selection, count: int = 20) -> Table:
         )
         for place, row in enumerate(order.tolist(), start=1)
     ]
-    return Table(("rank", "members", *map(metric_label, metrics), *([WINS] if selection_frequency else [])), rows)
+    return Table(
+        ("rank", "members", *map(metric_label, metrics), *([SELECTION_FREQUENCY] if selection_frequency else [])), rows
+    )
 
 
 def best_in_resamples(selection: Selection) -> dict[int, float]:
-    """By rank from 1: in which share of the bootstrap samples a leading candidate is best; empty if there are none."""
+    """The selection frequency of the top-k, by rank from 1; empty if there are no bootstrap samples."""
     if selection.bootstrap_confidence is None:
         return {}
     return dict(enumerate(selection.bootstrap_confidence.selection_frequency, start=1))

@@ -33,9 +33,9 @@ def predictions_file(folder: Path, member: int) -> Path:
     return folder / f"{member:05}.predictions"
 
 
-def truths_file(folder: Path, member: int) -> Path:
+def true_class_file(folder: Path, member: int) -> Path:
     """What it gives to the true classes, ``[pixels]``."""
-    return folder / f"{member:05}.truths"
+    return folder / f"{member:05}.true_class"
 
 
 def load_array(path: Path) -> NumpyArray:

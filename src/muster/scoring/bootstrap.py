@@ -31,9 +31,9 @@ from muster.arrays import (
 )
 from muster.metrics.registry import ENSEMBLE_METRICS, get_ensemble_metric
 from muster.metrics.ties import largest_tie
-from muster.scoring.accumulators import has_resampling_kernels
 from muster.scoring.cpu.resampling import resampled_scores as compiled_scores
 from muster.scoring.device.resampling import resampled_scores as tensor_scores
+from muster.scoring.metric_kinds import has_resampling_kernels
 from muster.scoring.resampling import ResamplingProblem
 from muster.scoring.resampling_by_definition import resample_by_definition
 
@@ -77,7 +77,7 @@ Backend: TypeAlias = Callable[[ResamplingProblem, NumpyArray, Callable[[int, int
 
 @dataclass(frozen=True)
 class Margin:
-    """By how much one score is larger than another.
+    """The margin of one score over another.
 
     Attributes:
         value: On the probe images as they are.
@@ -130,12 +130,12 @@ class ResampledScores:
 
     @property
     def margin(self) -> Margin:
-        """Of the first candidate over the second."""
+        """The margin of the first candidate over the second."""
         return self.margin_over(1)
 
     @property
     def margin_over_best_other(self) -> Margin:
-        """Of the first candidate over whichever other one is best, in each resample anew.
+        """The margin of the first candidate over the best other one in each resample.
 
         The best of several varies upwards: this interval lies lower than that of :attr:`margin`, and is the one to
         judge the choice as a whole by.
@@ -144,10 +144,10 @@ class ResampledScores:
         return self._margin(value, self.resampled[:, 0] - self.resampled[:, 1:].max(axis=1))
 
     def margin_over(self, place: int) -> Margin:
-        """Of the first candidate over another one.
+        """The margin of the first candidate over another one.
 
         Args:
-            place: Of the other one, counted from 0.
+            place: The place of the other one, counted from 0.
 
         Returns:
             The margin with its interval.
@@ -198,7 +198,7 @@ def bootstrap_top_k(
         candidates: The top-k, ``[candidates, size]``, best first; members of a row differ.
         metric: Name of a metric of ensembles, such as ``e_leep`` or ``soft_iou_eep``.
         resamples: How many; enough for at least one in each tail that ``confidence`` leaves.
-        seed: Of the resamples, not negative. The first of them do not depend on how many there are.
+        seed: The seed of the resamples, not negative. The first of them do not depend on how many there are.
         progress: Told how much is done, and how much there is.
         confidence: Share of the resamples that an interval spans, between 0 and 1.
         num_classes: Number of target classes; by default that of fixed predictions, or else one more than the largest
@@ -249,7 +249,7 @@ def _backend(problem: ResamplingProblem, by_tensors: bool | None) -> Backend:
 def _resampled_by_definition(
     problem: ResamplingProblem, weights: Float[NumpyArray, "weightings images"], progress: Callable[[int, int], None]
 ) -> Float[NumpyArray, "weightings candidates"]:
-    """Of metrics that add up something of their own."""
+    """The bootstrap of metrics that have an accumulator of their own."""
     image_of_pixel = np.empty(len(problem.labels), dtype=np.int64)
     image_of_pixel[problem.order] = np.repeat(np.arange(problem.images), np.diff(problem.starts))
     device = problem.arrays[0].device

@@ -19,7 +19,7 @@ from muster.cancel import CancelToken
 from muster.metrics.accumulators import Accumulator, pieces, sum_members
 from muster.metrics.ensemble import EnsembleBlock
 from muster.metrics.registry import Metric
-from muster.scoring.accumulators import definition_of
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.threads import one_thread
 
@@ -29,7 +29,7 @@ _NUMBERS_AT_ONCE = {"cpu": 1 << 21}
 _NUMBERS_ON_DEVICE = 1 << 26
 
 States = Mapping[Accumulator, Tensor]
-"""Of each accumulator its state, for the same candidates."""
+"""The state of each accumulator, for the same candidates."""
 
 
 def init_states(store: PredictionStore, candidates: int, metrics: Sequence[Metric]) -> dict[Accumulator, Tensor]:

@@ -38,7 +38,7 @@ from muster.scoring._store_folder import (
     load_array,
     predictions_file,
     require_size,
-    truths_file,
+    true_class_file,
 )
 
 Backend: TypeAlias = Literal["numba", "torch"]
@@ -95,7 +95,7 @@ class PredictionStore(ABC):
             eeps: The members' target predictions, ``[members, pixels, classes]`` or a sequence of
                 ``[pixels, classes]``, between 0 and 1.
             labels: Target classes, ``[pixels]``, integers in 0..classes-1.
-            seed: Of the order of the pixels.
+            seed: The seed of the order of the pixels.
             chunk_pixels: Most pixels in a chunk, at least 1.
             backend: Who scores ensembles; by default ``numba`` on the processor and ``torch`` on other devices.
 
@@ -198,7 +198,7 @@ class PredictionStore(ABC):
         return torch.from_numpy(given)
 
     def true_class_probabilities(self) -> Float[NumpyArray, "members pixels"]:
-        """What each member gives to the true class of each pixel, in the store's order and type; kept once made."""
+        """Each member's probability of the true class of each pixel, in the store's order and type; kept once made."""
         return self._true_class_probabilities
 
     @cached_property
@@ -277,7 +277,7 @@ class OnDiskStore(PredictionStore):
         pixel_bytes = header.num_pixels * self.dtype.itemsize
         for member in range(header.num_members):
             require_size(predictions_file(folder, member), pixel_bytes * header.num_classes)
-            require_size(truths_file(folder, member), pixel_bytes)
+            require_size(true_class_file(folder, member), pixel_bytes)
 
     def in_memory(self) -> Members:
         """See :meth:`PredictionStore.in_memory`; this is the whole store, whatever its size."""
@@ -293,7 +293,7 @@ class OnDiskStore(PredictionStore):
         fill(predictions_file(self.folder, member), start * self.num_classes * self.dtype.itemsize, into)
 
     def _read_true_class(self, member: int, into: Float[NumpyArray, " pixels"]) -> None:
-        fill(truths_file(self.folder, member), 0, into)
+        fill(true_class_file(self.folder, member), 0, into)
 
 
 def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int) -> Int[NumpyArray, " pixels"]:
@@ -301,7 +301,7 @@ def draw_order(labels: Int[NumpyArray, " pixels"], seed: int, chunk_pixels: int)
 
     Args:
         labels: True classes.
-        seed: Of the dealing.
+        seed: The seed of the dealing.
         chunk_pixels: Most pixels in a chunk.
 
     Returns:

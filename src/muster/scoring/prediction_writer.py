@@ -29,7 +29,7 @@ _GIGABYTE = 1e9
 _FLOAT32_BYTES = 4
 
 _PART_OF_FREE = 0.5
-"""Of a GPU's memory that is free: networks and scores need room too."""
+"""Share of a GPU's free memory that predictions may take: networks and scores need room too."""
 
 
 class PredictionWriter:
@@ -86,7 +86,7 @@ class PredictionWriter:
             self._temporary.__exit__(kind, error, trace)
 
     def add(self, predictions: Float[Tensor, "pixels classes"]) -> None:
-        """Take what the next member says.
+        """Take the predictions of the next member.
 
         Raises:
             SelectionError: If the disk is full.

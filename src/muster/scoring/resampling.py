@@ -15,7 +15,7 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.metrics.registry import get_ensemble_metric
-from muster.scoring.accumulators import adds_logs, definition_of, is_soft
+from muster.scoring.metric_kinds import adds_logs, definition_of, is_soft
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class ResamplingProblem:
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        """Of the sums for one image or weighting: of logs, or three for each class and candidate.
+        """Shape of the sums for one image or weighting: of logs, or three for each class and candidate.
 
         These are hits of the class, what was predicted wrongly as it, and what of it was missed.
         """

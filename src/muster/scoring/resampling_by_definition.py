@@ -15,8 +15,8 @@ from torch import Tensor
 from muster.metrics.accumulators import State, sum_members
 from muster.metrics.ensemble import EnsembleBlock
 from muster.metrics.registry import Metric
-from muster.scoring.accumulators import definition_of
 from muster.scoring.by_definition import update_states
+from muster.scoring.metric_kinds import definition_of
 from muster.threads import one_thread
 
 

@@ -18,10 +18,10 @@ from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_ten
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics.ensemble import members_of
 from muster.metrics.registry import Metric, get_ensemble_metric
-from muster.scoring.accumulators import has_exhaustive_kernels
 from muster.scoring.by_definition import score_by_definition
 from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store, usable_threads
 from muster.scoring.device.exhaustive import score_tiles
+from muster.scoring.metric_kinds import has_exhaustive_kernels
 from muster.scoring.prediction_store import InMemoryStore, PredictionStore
 from muster.scoring.ranking import Ranking
 
@@ -141,7 +141,7 @@ def _has_kernels(metric: Metric, store: PredictionStore) -> bool:
 
 
 def _rescore_coarse(store: PredictionStore, rows: NumpyArray, metric: Metric, scores: NumpyArray) -> None:
-    """By definition, where sums were too small for fixed point, which is noted as NaN."""
+    """Score candidates by definition where sums were too small for fixed point, which NaN marks."""
     coarse = np.isnan(scores)
     if coarse.any():
         scores[coarse] = score_by_definition(store, rows[coarse], [metric])[metric.name]

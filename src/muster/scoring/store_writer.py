@@ -22,7 +22,7 @@ from muster.scoring._store_folder import (
     ORDER,
     Header,
     predictions_file,
-    truths_file,
+    true_class_file,
 )
 from muster.scoring.prediction_store import CHUNK_PIXELS, chunks_of, draw_order
 
@@ -58,7 +58,7 @@ class StoreWriter:
             num_classes: Number of target classes.
             num_members: How many members will come, if known: the space for all is then asked for at the start. Fewer
                 or more may come.
-            seed: Of the order of the pixels, as for :meth:`PredictionStore.of`.
+            seed: The seed of the order of the pixels, as for :meth:`PredictionStore.of`.
             chunk_pixels: As for :meth:`PredictionStore.of`.
 
         Raises:
@@ -122,7 +122,7 @@ class StoreWriter:
         self._written += 1
 
     def _write(self, folder: Path, values: Float[NumpyArray, "pixels classes"]) -> None:
-        values[self._order, self._given[self._order]].tofile(truths_file(folder, self._written))
+        values[self._order, self._given[self._order]].tofile(true_class_file(folder, self._written))
         with predictions_file(folder, self._written).open("wb") as file:
             for chunk in chunks_of(len(self._order), self._chunk_pixels):  # no second copy of it all
                 file.write(values[self._order[chunk]].data)

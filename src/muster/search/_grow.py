@@ -45,7 +45,7 @@ def best_extensions(
 
     Args:
         bases: What was extended.
-        scores: Of each base with each member; -inf for none.
+        scores: The scores of each base with each member; -inf for none.
         count: How many sets to return at most.
 
     Returns:

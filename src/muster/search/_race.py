@@ -61,19 +61,19 @@ class Race:
     def result(self) -> SearchResult:
         """What the race has come to."""
         sets: list[MemberSet] = [tuple(row) for row in self._subset.seen.candidates.tolist()]
-        leaders = best_first(dict(zip(sets, self._subset.scores().tolist(), strict=True)), TOP_K)
+        top_k = best_first(dict(zip(sets, self._subset.scores().tolist(), strict=True)), TOP_K)
         left, whole = len(sets), self.pixels == self._store.num_pixels
         status = SearchStatus(
             "racing",
             candidates=self._started,
             evaluated=self._started,
-            bound=leaders[0][1] if whole and left == self._started else None,
+            bound=top_k[0][1] if whole and left == self._started else None,
             dropped=self._started - left,
             confidence=self._confidence,
             completeness="complete" if whole else "interrupted",
             fraction=self.pixels / self._store.num_pixels,
         )
-        return result_of(self._metric, leaders, status)
+        return result_of(self._metric, top_k, status)
 
 
 def _looks(num_chunks: int) -> frozenset[int]:

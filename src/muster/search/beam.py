@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics.registry import get_ensemble_metric
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.extension import Extensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._grow import TOP_K, best_extensions, grow
 from muster.search._log_bound import e_leep_bound
 from muster.search.greedy import best_sum, check_search, is_e_leep
-from muster.search.result import Completeness, Leader, SearchResult, SearchStatus, best_first, result_of, unfinished
+from muster.search.result import Completeness, ScoredSet, SearchResult, SearchStatus, best_first, result_of, unfinished
 
 Scored = dict[MemberSet, float]
 
@@ -67,7 +67,7 @@ def beam(
     Example:
         >>> import numpy as np
         >>> eeps = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.8, 0.2]]])
-        >>> beam(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").leaders
+        >>> beam(PredictionStore.of(eeps, np.array([0, 1])), size=2, metric="iou_eep").top_k
         (((0, 1), 1.0), ((0, 2), 0.25), ((1, 2), 0.0))
     """
     known = check_search(store, size, metric)
@@ -84,12 +84,12 @@ def beam(
         try:
             for latest in _found(extensions, size, width, max_rounds if swaps else 0):
                 found = latest
-            leaders = best_first(exact_scores(store, list(found)[:TOP_K], metric, workers, steps), TOP_K)
+            top_k = best_first(exact_scores(store, list(found)[:TOP_K], metric, workers, steps), TOP_K)
         except Cancelled:
             return _interrupted(store, metric, size, found, extensions, workers)
-        bound = _bound(store, metric, leaders[0], workers, token)
+        bound = _bound(store, metric, top_k[0], workers, token)
         steps.finish()
-        return result_of(metric, leaders, _status(store, size, extensions, "complete", bound))
+        return result_of(metric, top_k, _status(store, size, extensions, "complete", bound))
 
 
 def _found(extensions: Extensions, size: int, width: int, max_rounds: int) -> Iterator[Scored]:
@@ -118,7 +118,7 @@ def _swapped(extensions: Extensions, centres: list[MemberSet], found: Scored, co
     return dict(best_first(near | found, count))
 
 
-def _bound(store: PredictionStore, metric: str, best: Leader, workers: Workers, cancel: CancelToken) -> float | None:
+def _bound(store: PredictionStore, metric: str, best: ScoredSet, workers: Workers, cancel: CancelToken) -> float | None:
     """What no set exceeds, where that can be known."""
     if not is_e_leep(get_ensemble_metric(metric)):
         return None

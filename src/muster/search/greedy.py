@@ -17,17 +17,17 @@ from muster.cancel import Cancelled, CancelToken
 from muster.metrics.e_leep import E_LEEP
 from muster.metrics.registry import Metric, get_ensemble_metric
 from muster.metrics.ties import best_first_order, largest_tie, least_of_best
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores, member_scores
 from muster.scoring.cpu.extension import LogExtensions, MemberSet, extensions_of, steps_of_pass
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.search._grow import TOP_K, grow
 from muster.search._log_bound import e_leep_bound
 from muster.search._race import Race
 from muster.search.result import (
     Completeness,
-    Leader,
+    ScoredSet,
     SearchResult,
     SearchStatus,
     Strategy,
@@ -65,7 +65,7 @@ def greedy(
     closes 1/S of the distance at least):
 
     - F(A_S) - F(A_k) >= (1 - (1 - 1/S)^(S-k)) (F(O) - F(A_k)). For k = 0 that is the well-known share 1 - 1/e, of a
-      distance from F(empty) = log d, about -86 in float32: it allows for a loss of some 30 nats, so it says nothing.
+      distance from F(empty) = log d, about -86 in float32: it allows for a loss of some 30 nats, so it bounds nothing.
       For k = 1 no constant is left: E-LEEP(A_S) >= E-LEEP(O) - (1 - 1/S)^(S-1) (E-LEEP(O) + log S - LEEP of the best
       member).
     - It does *not* follow that greedy reaches any fixed share of the best E-LEEP, which is negative, nor that
@@ -96,8 +96,8 @@ def greedy(
         cancel: Asked after each step whether to go on.
 
     Returns:
-        The set with its exact score; ``leaders`` are the best that were met in the last round. Equal scores are decided
-        by the order of the members. A search that was cancelled gives the members chosen until then, without leaders;
+        The set with its exact score; ``top_k`` holds the best sets of the last round. Equal scores are decided
+        by the order of the members. A search that was cancelled gives the members chosen until then, without a top-k;
         one by E-LEEP of which only the bound was missing gives the set with a looser bound.
 
     Raises:
@@ -155,7 +155,7 @@ def check_search(store: PredictionStore, size: int, metric: str, confidence: flo
         store: The members' predictions.
         size: Members of a set.
         metric: What to search by.
-        confidence: Of races, if there are any.
+        confidence: The confidence of races, if there are any.
 
     Returns:
         The metric.
@@ -202,12 +202,12 @@ def _greedy_extensions(
     try:
         for latest in grow(extensions, size, width=1):
             found = latest
-        leaders = best_first(exact_scores(store, list(found), metric, workers, steps), TOP_K)
+        top_k = best_first(exact_scores(store, list(found), metric, workers, steps), TOP_K)
     except Cancelled:
         chosen: MemberSet = next(iter(found), ())
         return unfinished(metric, chosen, _status(store, size, extensions.evaluated, "interrupted"))
     steps.finish()
-    return result_of(metric, leaders, _status(store, size, extensions.evaluated))
+    return result_of(metric, top_k, _status(store, size, extensions.evaluated))
 
 
 def _greedy_races(
@@ -221,7 +221,7 @@ def _greedy_races(
 ) -> SearchResult:
     steps = Steps(progress, size * len(store.chunks), cancel)
     members: MemberSet = ()
-    leaders: tuple[Leader, ...] = ()
+    top_k: tuple[ScoredSet, ...] = ()
     evaluated, dropped, of_round = 0, 0, 1.0 - (1.0 - confidence) / size
     try:
         for _ in range(size):
@@ -230,12 +230,12 @@ def _greedy_races(
             race = Race(store, metric, candidate_subset(store, sets, metric, workers), of_round)
             race.run(steps)
             result = race.result()
-            members, leaders = result.members, result.leaders
+            members, top_k = result.members, result.top_k
             evaluated, dropped = evaluated + len(sets), dropped + result.status.dropped
     except Cancelled:
         return unfinished(metric, members, _status(store, size, evaluated, "interrupted"))
     status = replace(_status(store, size, evaluated), dropped=dropped, confidence=confidence)
-    return result_of(metric, leaders, status)
+    return result_of(metric, top_k, status)
 
 
 def _greedy_log(
@@ -253,16 +253,16 @@ def _greedy_log(
         for _ in range(size):
             search.add(lazy)
             steps.step()
-        leaders = best_first(exact_scores(store, search.top_k, metric, workers), TOP_K)
+        top_k = best_first(exact_scores(store, search.top_k, metric, workers), TOP_K)
     except Cancelled:
         evaluated = search.extensions.evaluated
         return unfinished(metric, search.members, _status(store, size, evaluated, "interrupted"))
-    members, score = leaders[0]
+    members, score = top_k[0]
     bound, completeness = max(score, search.bound), _stepped(steps)
     if completeness == "complete":
         bound = max(score, min(bound, e_leep_bound(store.true_class_probabilities(), size, members, workers, cancel)))
         steps.finish()
-    return result_of(metric, leaders, _status(store, size, search.extensions.evaluated, completeness, bound))
+    return result_of(metric, top_k, _status(store, size, search.extensions.evaluated, completeness, bound))
 
 
 def _stepped(steps: Steps) -> Completeness:

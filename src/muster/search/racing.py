@@ -14,9 +14,9 @@ from jaxtyping import Int
 
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import candidate_subset, exact_scores
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import list_candidates
 from muster.search._grow import TOP_K
@@ -144,5 +144,5 @@ def _sets(store: PredictionStore, size: int, candidates: NumpyArray | None) -> I
 def _score_sums(store: PredictionStore, sets: NumpyArray, metric: str, workers: Workers) -> SearchResult:
     """Every candidate, by a metric that sums its members."""
     scored = exact_scores(store, [tuple(row) for row in sets.tolist()], metric, workers)
-    leaders = best_first(scored, TOP_K)
-    return result_of(metric, leaders, SearchStatus("racing", len(sets), len(sets), bound=leaders[0][1]))
+    top_k = best_first(scored, TOP_K)
+    return result_of(metric, top_k, SearchStatus("racing", len(sets), len(sets), bound=top_k[0][1]))

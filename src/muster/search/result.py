@@ -17,7 +17,7 @@ from muster.metrics.ties import best_first_order
 SEARCH_METRICS = ENSEMBLE_METRICS
 """The package's own metrics that ``greedy``, ``beam`` and ``racing`` can search by; they take registered ones too."""
 
-Leader = tuple[tuple[int, ...], float]
+ScoredSet = tuple[tuple[int, ...], float]
 """Members, ascending, and their score."""
 
 Strategy: TypeAlias = Literal["exhaustive", "greedy", "beam", "racing"]
@@ -39,7 +39,7 @@ class SearchStatus:
         candidates: How many sets there were to choose from.
         evaluated: How many sets were scored, on some or all pixels, smaller ones on the way included.
         optimality: Whether the best set found is the best of all candidates; see ``bound``.
-        bound: No candidate scores higher; ``None`` if nothing can be said.
+        bound: No candidate scores higher; ``None`` if no bound is known.
         dropped: How many of the evaluated sets fell too far behind in a race to be scored on all pixels.
         confidence: With which probability (normal approximation) no set was dropped that would have been kept on all
             pixels; ``None`` if there was no race.
@@ -72,7 +72,7 @@ class SearchResult:
         members: Indices of the members, ascending. Fewer than asked for if the search was interrupted before it had a
             whole set: those chosen until then.
         score: Their score, by the metric's definition; larger is better. NaN if the set is not whole.
-        leaders: The best whole sets that were found, this one first, each with its score; equal scores in
+        top_k: The best whole sets found, this one first, each with its score; equal scores in
             lexicographic order of their members. None if the search was interrupted before it had one.
         status: How the search went.
     """
@@ -80,12 +80,12 @@ class SearchResult:
     metric: str
     members: tuple[int, ...]
     score: float
-    leaders: tuple[Leader, ...]
+    top_k: tuple[ScoredSet, ...]
     status: SearchStatus
 
     @property
     def bound(self) -> float | None:
-        """No set of this size scores higher; ``None`` if nothing can be said."""
+        """No set of this size scores higher; ``None`` if no bound is known."""
         return self.status.bound
 
     @property
@@ -94,19 +94,19 @@ class SearchResult:
         return self.status.evaluated
 
 
-def result_of(metric: str, leaders: tuple[Leader, ...], status: SearchStatus) -> SearchResult:
+def result_of(metric: str, top_k: tuple[ScoredSet, ...], status: SearchStatus) -> SearchResult:
     """The result that follows from scored sets.
 
     Args:
         metric: What was searched by.
-        leaders: At least one set, best first.
+        top_k: At least one set, best first.
         status: How the search went; its ``optimality`` is found from its ``bound``.
 
     Returns:
         The result.
     """
-    members, score = leaders[0]
-    return SearchResult(metric, members, score, leaders, _judged(status, score))
+    members, score = top_k[0]
+    return SearchResult(metric, members, score, top_k, _judged(status, score))
 
 
 def unfinished(metric: str, members: tuple[int, ...], status: SearchStatus) -> SearchResult:
@@ -118,7 +118,7 @@ def unfinished(metric: str, members: tuple[int, ...], status: SearchStatus) -> S
         status: How far the search went.
 
     Returns:
-        A result without leaders.
+        A result without a top-k.
     """
     return SearchResult(metric, members, math.nan, (), status)
 
@@ -130,7 +130,7 @@ def _judged(status: SearchStatus, score: float) -> SearchStatus:
     return replace(status, optimality="proven" if score >= status.bound else "bounded")
 
 
-def best_first(scored: dict[tuple[int, ...], float], count: int) -> tuple[Leader, ...]:
+def best_first(scored: dict[tuple[int, ...], float], count: int) -> tuple[ScoredSet, ...]:
     """The best sets.
 
     Args:

@@ -176,7 +176,7 @@ def within_budget(
 
     Args:
         members: Indices into the columns, as in :attr:`muster.search.Ranking.members`.
-        parameters: Of each member, as on its card.
+        parameters: The parameters of each member, as on its card.
         max_parameters: Most that the members of a candidate may have together; ``None`` for any number.
         seconds: For an image, of each member; needed for ``max_inference_seconds`` only.
         max_inference_seconds: Most that the members of a candidate may take for an image, one after the other.
@@ -212,7 +212,7 @@ def require_within_budget(
 
     Args:
         members: As for :func:`within_budget`.
-        names: Of each member, for the message.
+        names: The names of each member, for the message.
         parameters: As for :func:`within_budget`.
         max_parameters: Likewise.
         seconds: Likewise.

@@ -56,7 +56,7 @@ def resample_choice(
         reader: Knows the probe set.
         cache: Where source probabilities are looked up.
         resamples: How many; 0 for none.
-        seed: Of the resamples.
+        seed: The seed of the resamples.
         progress: Told how far the work is.
         memory_gb: Most that the predictions of their members may take, in units of 10^9 bytes: fewer candidates are
             compared then, two at least.

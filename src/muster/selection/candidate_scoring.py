@@ -18,9 +18,9 @@ from muster.cancel import Cancelled, CancelToken
 from muster.metrics import MetricSpec, eep
 from muster.metrics.accumulators import scores_of
 from muster.metrics.ensemble import Members
-from muster.scoring.accumulators import definition_of
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.workers import Report, Workers
+from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles
@@ -202,7 +202,7 @@ def _hard_columns(
 def _hard_rows(
     used: Sequence[int], pixels: Int[Tensor, " pixels"], store: PredictionStore, scored: ScoredMembers
 ) -> tuple[list[Tensor], bool]:
-    """Of each member what is needed at hard pixels, and whether EEPs are to be counted from it."""
+    """What each member needs at hard pixels, and whether EEPs are to be counted from it."""
     if scored.source_probabilities is not None:
         return [scored.source_probabilities(index)[pixels] for index in used], True
     return [store.predictions(index)[pixels] for index in used], False
@@ -248,7 +248,7 @@ def score_hard(
     Args:
         spec: The metric.
         candidates: Indices into the members, ascending in a row.
-        predictions: Of the members, in the order of ``hard``.
+        predictions: The predictions of the members, in the order of ``hard``.
         hard: Whether each pixel is in the hard subset of each member.
         report: Called with how many candidates are done.
 

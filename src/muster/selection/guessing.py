@@ -1,4 +1,4 @@
-"""Whether a pool says anything about a target: its members beside guessing by class frequency.
+"""Whether a pool predicts anything of a target: its members beside guessing by class frequency.
 
 Guessing never looks at an image: it gives every probe pixel the shares of the classes, or always names the most
 frequent class. What members say is read on images that their predictor was not made from; otherwise any predictor with
@@ -60,7 +60,7 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
     """Read a member on images that its predictor was not made from.
 
     Args:
-        inputs: ``prediction``, ``labels`` and ``groups``; and ``probs`` for counting, which is repeated with tables
+        inputs: ``prediction``, ``labels`` and ``groups``; and ``probs`` for EEP, which is repeated with tables
             counted on half of the images and read on the other.
         predictor: What made the prediction.
 
@@ -68,13 +68,14 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
         Its scores. A single image cannot be split: then they are those of the prediction itself.
     """
     values = inputs.values
-    said, labels, groups = values["prediction"], values["labels"], values["groups"]
+    predictions, labels, groups = values["prediction"], values["labels"], values["groups"]
     if predictor.name == "eep" and bool((groups != groups[0]).any()):
-        said = cross_validated_eep(values["probs"], labels, groups, predictor.num_classes)
-    truths = said.gather(1, labels[:, None])[:, 0].double().clamp(min=torch.finfo(said.dtype).smallest_normal)
-    images, logs = groups.cpu().numpy(), truths.log().cpu().numpy()
+        predictions = cross_validated_eep(values["probs"], labels, groups, predictor.num_classes)
+    true_class = predictions.gather(1, labels[:, None])[:, 0].double()
+    true_class = true_class.clamp(min=torch.finfo(predictions.dtype).smallest_normal)
+    images, logs = groups.cpu().numpy(), true_class.log().cpu().numpy()
     pixels = np.bincount(images)
-    return Honest(np.bincount(images, weights=logs) / pixels, pixels, iou_eep([said], labels))
+    return Honest(np.bincount(images, weights=logs) / pixels, pixels, iou_eep([predictions], labels))
 
 
 def is_constant(values: Float[Tensor, "pixels dimensions"]) -> bool:
@@ -103,7 +104,7 @@ def compare_with_guessing(
     Args:
         honest: How each member does.
         labels: The true classes.
-        seed: Of the bootstrap samples.
+        seed: The seed of the bootstrap samples.
 
     Returns:
         How the best member compares, and whether any is better; ``None`` if there is no member or only one class.

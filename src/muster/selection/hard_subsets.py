@@ -58,7 +58,7 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
             if claimed.setdefault(source, name) != name:
                 raise ConfigError(
                     f"hardness_model: {claimed[source]!r} and {name!r} are both for members of {source}. One model "
-                    "says what is hard for all members of a source: name one."
+                    "decides what is hard for all members of a source: name one."
                 )
             models[source] = chosen
     return models
@@ -92,8 +92,8 @@ class HardSubsets:
     """Finds hard subsets when they are first asked for, and keeps them.
 
     Attributes:
-        models: By the wrapper that asks, ``haste_ca`` or ``haste_cs``, and by source dataset: the member that said what
-            is hard. A model that cannot say one of the two gives way to the next for that one alone.
+        models: By the wrapper that asks, ``haste_ca`` or ``haste_cs``, and by source dataset: the member that decides
+            what is hard. A model that cannot say one of the two gives way to the next for that one alone.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the predictor of a selection says of whole images, for reports: the same as at the probe pixels.
+"""The predictions of a selection's predictor on whole images, for reports: the same as at the probe pixels.
 
 Axis names: ``classes`` the target's, ``z`` a member's own classes, ``h`` and ``w`` its own resolution, ``height`` and
 ``width`` the wanted one.
@@ -41,7 +41,8 @@ class TranslatedClasses:
         Args:
             model: The member's network, in evaluation mode.
             image: Prepared, on its device.
-            place: Of the image among the training images that the selection looked at; the table is the same for all.
+            place: The place of the image among the training images that the selection looked at; the table is the same
+                for all.
             size: Wanted rows and columns.
 
         Returns:

@@ -40,7 +40,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 Score: TypeAlias = float | tuple[float, ...]
 
 _DEAD = (
-    "it says the same at every probe pixel, whatever the image (are its weights all zero, or its features constant?)"
+    "it predicts the same at every probe pixel, whatever the image "
+    "(are its weights all zero, or its features constant?)"
 )
 
 
@@ -54,7 +55,8 @@ class Request:
             error. Another metric that lacks a member's score is left out, with a warning.
         hard_fraction: Which part of the probe set HASTE looks at, 0..1.
         l_max: Layers that add 1 to a score with ``+l``.
-        hardness_model: What says which part that is, see :func:`muster.selection.hard_subsets.hardness_models`.
+        hardness_model: The model that decides which part that is, see
+            :func:`muster.selection.hard_subsets.hardness_models`.
         hard_eep: Whether an ensemble's EEPs are counted anew on the union of its hard subsets (HASTE eq. 5).
     """
 
@@ -94,9 +96,9 @@ class ScoredMembers:
         columns: For each metric of single members, by its name: one score a member, larger is better.
         hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.MetricSpec.hard_subset`: bool
             ``[members, pixels]``.
-        hardness_models: By wrapper and source dataset, the member that said what is hard, where that was asked for.
-        source_probabilities: Looks up what a member says of its own classes, by its place; ``None`` where predictions
-            stay the same on every part of the probe set.
+        hardness_models: By wrapper and source dataset, the member that is the hardness model, where that was asked for.
+        source_probabilities: Looks up a member's predictions of its own classes, by its place; ``None`` where
+            predictions stay the same on every part of the probe set.
         broken: Members that give no numbers, with the reason.
         compared: For each metric that compares candidates by what is known of their members (OSBORN), by its name:
             what :attr:`muster.metrics.Combination.of_member` returned of each.
@@ -161,11 +163,11 @@ def score_members(
         if progress is not None:
             progress("probing members", done, len(members))
         try:
-            said = work.look_at(member)
+            predictions = work.look_at(member)
         except UnfitMemberError as error:
             scored.broken[member.name] = str(error)
         else:
-            keep(said)
+            keep(predictions)
     if progress is not None:
         progress("probing members", len(members), len(members))
     work.finish()
@@ -214,15 +216,15 @@ class _Work:
             made = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else Predicted(kept)
         except ValueError as error:
             raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
-        said = made.predictions
-        inputs = inputs.with_prediction(said)
+        predictions = made.predictions
+        inputs = inputs.with_prediction(predictions)
         found = self._scores(member, inputs)
         self._note(member, found)
-        self.scored.leeps[member.name] = leep_of(said, labels)
+        self.scored.leeps[member.name] = leep_of(predictions, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
         table = class_given_source(reading.probabilities, labels, predictor.num_classes)
         self.scored.on_images[member.name] = made.on_images or TranslatedClasses(table.cpu())
-        return said
+        return predictions
 
     def finish(self) -> None:
         """Turn what came in into columns, larger being better."""
@@ -242,14 +244,14 @@ class _Work:
         self.scored.hardness_models |= self.hard.models
 
     def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
-        """Run a member, or look up what it said; only as much as is needed."""
+        """Run a member, or look its reading up; only as much as is needed."""
         if needs & NEED_READING:
             reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
         else:
             reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
         if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
             raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
-        # Features may say something that a head of zeros does not.
+        # Features may tell images apart where a head of zeros does not.
         if is_constant(reading.features) or (self.predictor.name == "eep" and is_constant(reading.probabilities)):
             raise UnfitMemberError(_DEAD)
         return reading
@@ -259,7 +261,7 @@ class _Work:
         return member_inputs(member, reading, self.scored.shared, self.request.needs).on_host
 
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
-        """By metric: a score, what candidates are compared by, or which pixels are hard; others are dropped."""
+        """A score for each metric, or what candidates are compared by, or which pixels are hard; others are dropped."""
         found: dict[str, Any] = {}
         for spec in self.asked:
             if spec.name in self.scored.dropped:
@@ -298,7 +300,8 @@ class _Work:
 
     def _column(self, spec: MetricSpec) -> NumpyArray:
         parts = np.array(self.raw[spec.name], dtype=np.float64)
-        # A metric of two parts in different units is their sum, each in units of its spread over the members.
+        # A metric of two parts in different units is their sum, each in units of its standard deviation over the
+        # members.
         column = standardised_sum(*parts.T) if parts.ndim == 2 else parts
         column = column if spec.metric.larger_is_better else -column
         if not spec.with_depth:

@@ -43,7 +43,7 @@ class ProbeRecord:
         train_images: Number of target training images asked for; ``None`` for all.
         pixels_per_image: Pixels drawn from each.
         image_size: Longer side at which members saw the images, in pixels.
-        seed: Of the choice of images and pixels.
+        seed: The seed of the choice of images and pixels.
     """
 
     train_images: int | None = 150
@@ -164,7 +164,7 @@ class SelectionRecord:
         sizes_end: Why no larger size was looked at, likewise.
         least_gain: What a member had to add to be worth its cost, as a share of the best single one's score, likewise;
             see :mod:`muster.search.size`.
-        bootstrap_confidence: How sure the choice is; ``None`` if that was not asked for or cannot be said.
+        bootstrap_confidence: How sure the choice is; ``None`` if that was not asked for or cannot be computed.
         interrupted: Whether the work was cancelled before everything was computed: the search, or a metric.
         cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
         data_root: Absolute path of the folder that ``target_reference`` is relative to; empty if it is not relative.
@@ -173,7 +173,7 @@ class SelectionRecord:
         checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
         guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
         hardness_models: For metrics on hard subsets: by wrapper, ``haste_ca`` or ``haste_cs``, and by source dataset,
-            the member that said what is hard.
+            the member that decided what is hard.
         hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
             of the hard subsets; ``whole``: those of the whole probe set; ``held out``: the linear probe's
             predictions, each of an image that it was not fitted on. Empty if there was no such metric.

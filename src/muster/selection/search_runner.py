@@ -50,7 +50,7 @@ MOST_LISTED = 500_000
 MOST_SCORED = 20_000_000
 """Candidates that ``exhaustive`` takes at most: their scores in 23 classes are 11 GB."""
 
-MOST_LEADERS = 10
+TOP_K = 10
 """Candidates listed of a metric that needs no search."""
 
 LARGEST_AUTO_SIZE = 5
@@ -189,7 +189,7 @@ def find(
     """Look for the best ensembles.
 
     Args:
-        store: What each member says.
+        store: The predictions of each member.
         scored: What else is known of the members.
         request: The metrics, and which one to choose by.
         size: Members per ensemble, or ``"auto"``.
@@ -267,15 +267,15 @@ class _Finder:
             progress=self._report(f"{strategy} search"),
             cancel=self.cancel,
         )
-        if not found.leaders:
+        if not found.top_k:
             raise Cancelled
-        return [members for members, _ in found.leaders], found.status
+        return [members for members, _ in found.top_k], found.status
 
     def _best_sums(self, strategy: Strategy, size: int) -> tuple[list[tuple[int, ...]], SearchStatus]:
         """The members of largest score, and sets that differ from them in one."""
         column = self.scored.columns[self.request.chosen_by.name]
         order = best_first_order(column).tolist()
-        best, next_best = order[:size], order[size : size + MOST_LEADERS - 1]
+        best, next_best = order[:size], order[size : size + TOP_K - 1]
         rows = [tuple(sorted(best))]
         rows += [tuple(sorted((*best[:out], *best[out + 1 :], other))) for other in next_best for out in range(size)]
         count, score = math.comb(self.store.num_members, size), float(column[best].sum())

@@ -66,12 +66,12 @@ class ProbeSettings(_Part):
         pixels_per_image: Pixels of each image that are compared with the ground truth.
         image_size: Longer side at which members see the images, in pixels; it should be that of the fine-tuning. null
             takes the median of the image sizes on the cards of the eligible members.
-        seed: Of the choice of images and pixels.
+        seed: The seed of the choice of images and pixels.
         device: Where members run: auto, cpu, cuda or cuda:N.
         batch_size: Most images at a time; lower it if memory is short.
         num_workers: Processes that read images ahead.
-        precision: Of the members' forward passes: auto is bf16-mixed on a GPU that has it, and 32-true elsewhere.
-            Probabilities, predictors and scores are computed in float32 or float64.
+        precision: The precision of the members' forward passes: auto is bf16-mixed on a GPU that has it, and 32-true
+            elsewhere. Probabilities, predictors and scores are computed in float32 or float64.
         memory_gb: Most that the members' predictions may take in the memory of the host, in units of 10^9 bytes; more
             is put on disk while they are needed. They stay on a GPU that made them if they fit there.
     """
@@ -152,9 +152,9 @@ class MetricSettings(_Part):
             member of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
-        hardness_model: What says which part is hard for all members of one source dataset: names of members (each for
-            its own source) or of architectures (for all sources that have them); by default the source's member of the
-            architecture that is the most common one among the candidates.
+        hardness_model: The model that decides which part is hard for all members of one source dataset: names of
+            members (each for its own source) or of architectures (for all sources that have them); by default the
+            source's member of the architecture that is the most common one among the candidates.
         hard_eep: For ensemble metrics with +haste_ca or +haste_cs and the predictor eep: recount counts EEPs anew on
             the union of the members' hard subsets (H22), whole keeps those of the whole probe set. (The linear probe is
             never fitted anew: its predictions are read on the hard subset as they are.)

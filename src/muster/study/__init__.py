@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from muster.study.reached import StudyResult, run_study
+from muster.study.finetuned_candidates import StudyResult, run_study
 
 __all__ = ["StudyResult", "run_study"]

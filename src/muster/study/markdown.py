@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from muster.pool import Pool
 from muster.report.tables import count_label
-from muster.study.reached import RANDOM, SCRATCH, StudyResult
+from muster.study.finetuned_candidates import RANDOM, SCRATCH, StudyResult
 
 
 def study_as_markdown(result: StudyResult, pool: Pool) -> str:
-    """Tables of what each choice reached, of the members, and of how well the metrics agree with the results.
+    """Tables of the fine-tuned mIoU of each choice, of the members, and of how well the metrics agree with the results.
 
     Args:
         result: The study.
@@ -19,12 +19,12 @@ def study_as_markdown(result: StudyResult, pool: Pool) -> str:
     Returns:
         Markdown.
     """
-    least, mean, most = result.spread
+    least, mean, most = result.miou_range
     heading = (
         f"mIoU on {result.test_images} test images of {result.target}, after fine-tuning on "
         f"{result.train_images} training images."
     )
-    spread = (
+    over_all = (
         f"Over all {result.ensembles} ensembles of the members fine-tuned here, the plain mean reached "
         f"{least:.3f} to {most:.3f}, {mean:.3f} on average."
     )
@@ -34,7 +34,7 @@ def study_as_markdown(result: StudyResult, pool: Pool) -> str:
             "",
             *_choices(result),
             "",
-            spread,
+            over_all,
             "",
             *_correlations(result),
             "",
@@ -74,23 +74,23 @@ def _parameters(result: StudyResult, names: Sequence[str]) -> str:
 def _correlations(result: StudyResult) -> list[str]:
     names = {"weighted_kendall": "weighted Kendall", "kendall": "Kendall", "pearson": "Pearson"}
     rows = [[metric, *(f"{values[name]:.2f}" for name in names)] for metric, values in result.correlations.items()]
-    return markdown_table(["metric, against reached mIoU", *names.values()], rows)
+    return markdown_table(["metric, against fine-tuned mIoU", *names.values()], rows)
 
 
 def _members(result: StudyResult, pool: Pool) -> list[str]:
     rows = []
     for member in pool:
-        card, leep, reached = member.card, result.leeps.get(member.name), result.members.get(member.name)
+        card, leep, miou = member.card, result.leeps.get(member.name), result.members.get(member.name)
         rows.append(
             [
                 member.name,
                 f"{card.test_miou:.3f}",
                 f"{card.majority_miou:.3f}",
                 "saw the target" if leep is None else f"{leep:.3f}",
-                "" if reached is None else f"{reached:.3f}",
+                "" if miou is None else f"{miou:.3f}",
             ]
         )
-    headings = ["member", "source test mIoU", "majority class", "LEEP on target", "reached, fine-tuned"]
+    headings = ["member", "source test mIoU", "majority class", "LEEP on target", "fine-tuned mIoU"]
     return markdown_table(headings, rows)
 
 

@@ -1,4 +1,4 @@
-"""How well predictors agree with what ensembles reached.
+"""How well predictors agree with the fine-tuned mIoU of ensembles.
 
 A predictor turns a member into a classifier of the target's classes (see :mod:`muster.selection.predictors`). Here each
 is put below each ensemble metric, and all ensembles that a study fine-tuned and evaluated are scored with it: what it
@@ -40,7 +40,7 @@ from muster.selection.metric_inputs import member_inputs, target_inputs
 from muster.selection.run import probe_reader
 from muster.selection.settings import ProbeSettings
 from muster.study.markdown import markdown_table
-from muster.study.studied import Reached
+from muster.study.studied import StudiedCandidates
 
 Predict: TypeAlias = Callable[[Mapping[str, Any], int], Tensor]
 """From ``probs``, ``features``, ``labels`` and ``groups`` of a member, and the number of classes, to predictions."""
@@ -69,7 +69,7 @@ _NEEDS = frozenset({"probs", "features", "labels", "groups"})
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one predictor, below one metric, agrees with what was reached.
+    """How one predictor, below one metric, agrees with the fine-tuned mIoU.
 
     Attributes:
         target: Name of the target.
@@ -78,9 +78,9 @@ class Agreement:
         weighted_kendall: Over all ensembles; NaN if the scores are all alike, as for the next two.
         kendall: Likewise.
         pearson: Likewise.
-        rank: Place of the chosen ensemble by what was reached, 1 for the best.
+        rank: Place of the chosen ensemble by fine-tuned mIoU, 1 for the best.
         chosen: Its members' names, between spaces.
-        reached: mIoU that it reached.
+        finetuned_miou: Its mIoU after fine-tuning.
         best: mIoU of the best ensemble.
         mean: Mean mIoU of all ensembles.
         ensembles: How many there are.
@@ -95,7 +95,7 @@ class Agreement:
     pearson: float
     rank: int
     chosen: str
-    reached: float
+    finetuned_miou: float
     best: float
     mean: float
     ensembles: int
@@ -120,7 +120,7 @@ class TargetResult:
 
 
 def compare_predictors(
-    studied: Reached, settings: ProbeSettings, progress: Callable[[str], None] | None = None
+    studied: StudiedCandidates, settings: ProbeSettings, progress: Callable[[str], None] | None = None
 ) -> TargetResult:
     """Score all ensembles of a study with every predictor and ensemble metric.
 
@@ -130,7 +130,7 @@ def compare_predictors(
         progress: Told what is being done.
 
     Returns:
-        How the scores agree with what was reached.
+        How the scores agree with the fine-tuned mIoU.
 
     Raises:
         SelectionError: If a member cannot be run on the target's images, or a predictor cannot be made of it.
@@ -141,7 +141,7 @@ def compare_predictors(
     labels, count = reader.probe.labels, len(studied.members)
     seconds: dict[str, list[float]] = {name: [] for name in PREDICTORS}
     with ExitStack() as stack:
-        collectors = {
+        writers = {
             name: stack.enter_context(PredictionWriter(labels, classes, count, settings.memory_gb / len(PREDICTORS)))
             for name in PREDICTORS
         }
@@ -151,13 +151,13 @@ def compare_predictors(
                 say(f"member {done + 1} of {count}, {member}: {name}")
                 begin = time.perf_counter()
                 try:
-                    said = predict(values, classes)
+                    predictions = predict(values, classes)
                 except ValueError as error:
                     raise SelectionError(f"Member {member!r}, predictor {name!r}: {error}") from error
                 seconds[name].append(time.perf_counter() - begin)
-                collectors[name].add(said)
+                writers[name].add(predictions)
         rankings = {}
-        for name, writer in collectors.items():
+        for name, writer in writers.items():
             say(f"scoring ensembles: {name}")
             store = writer.store()
             ranking = score_ensembles(store, store.labels, studied.size, ENSEMBLE_METRICS)
@@ -166,7 +166,7 @@ def compare_predictors(
 
 
 def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Of one member after the other, what predictors are made from."""
+    """Read one member after the other: what predictors are made from."""
     shared = target_inputs(reader.probe, len(reader.probe.sizes), None)
     for done, member in enumerate(members):
         say(f"member {done + 1} of {len(members)}, {member.name}: looking at {len(reader.probe.images)} images")
@@ -185,7 +185,9 @@ def _in_order_of(ranking: Ranking, rows: Sequence[tuple[int, ...]]) -> Ranking:
     return Ranking(ranking.members[wanted], {name: values[wanted] for name, values in ranking.scores.items()})
 
 
-def _compared(studied: Reached, rankings: Mapping[str, Ranking], seconds: Mapping[str, float]) -> TargetResult:
+def _compared(
+    studied: StudiedCandidates, rankings: Mapping[str, Ranking], seconds: Mapping[str, float]
+) -> TargetResult:
     """Put all rows of a target together."""
     rows = tuple(
         _agreement(studied, predictor, metric, ranking, seconds[predictor])
@@ -197,22 +199,22 @@ def _compared(studied: Reached, rankings: Mapping[str, Ranking], seconds: Mappin
     return TargetResult(rows, len(studied.members), studied.size, differences)
 
 
-def _agreement(studied: Reached, predictor: str, metric: str, ranking: Ranking, seconds: float) -> Agreement:
-    reached, scores = studied.reached, ranking.scores[metric]
+def _agreement(studied: StudiedCandidates, predictor: str, metric: str, ranking: Ranking, seconds: float) -> Agreement:
+    mious, scores = studied.mious, ranking.scores[metric]
     chosen = int(ranking.order(metric, [member.name for member in studied.members])[0])
     return Agreement(
         target=studied.dataset.spec.name,
         predictor=predictor,
         metric=metric,
-        weighted_kendall=weighted_kendall(scores, reached),
-        kendall=kendall(scores, reached),
-        pearson=pearson(scores, reached),
-        rank=1 + int((reached > reached[chosen]).sum()),
+        weighted_kendall=weighted_kendall(scores, mious),
+        kendall=kendall(scores, mious),
+        pearson=pearson(scores, mious),
+        rank=1 + int((mious > mious[chosen]).sum()),
         chosen=" ".join(studied.members[place].name for place in studied.rows[chosen]),
-        reached=float(reached[chosen]),
-        best=float(reached.max()),
-        mean=float(reached.mean()),
-        ensembles=len(reached),
+        finetuned_miou=float(mious[chosen]),
+        best=float(mious.max()),
+        mean=float(mious.mean()),
+        ensembles=len(mious),
         seconds=seconds,
     )
 
@@ -235,7 +237,7 @@ def predictors_as_markdown(results: Sequence[TargetResult]) -> str:
 def _target_as_markdown(result: TargetResult) -> list[str]:
     first = result.rows[0]
     cells = {
-        (row.predictor, row.metric): f"{row.weighted_kendall:.2f} ({row.reached:.3f}, {row.rank})"
+        (row.predictor, row.metric): f"{row.weighted_kendall:.2f} ({row.finetuned_miou:.3f}, {row.rank})"
         for row in result.rows
     }
     seconds = {row.predictor: f"{row.seconds:.2f}" for row in result.rows}
@@ -243,8 +245,8 @@ def _target_as_markdown(result: TargetResult) -> list[str]:
     same = ", ".join(f"{METRICS[name].title} {value:.1g}" for name, value in result.differences.items())
     summary = (
         f"All {first.ensembles} ensembles of {result.size} out of {result.members} members: the best reached "
-        f"{first.best:.3f}, the mean is {first.mean:.3f}. Weighted Kendall tau between scores and what was reached; in "
-        "brackets what the chosen ensemble reached, and its rank."
+        f"{first.best:.3f}, the mean is {first.mean:.3f}. Weighted Kendall tau between scores and fine-tuned mIoU; in "
+        "brackets the mIoU of the chosen ensemble, and its rank."
     )
     headings = ["predictor", *(METRICS[metric].title for metric in ENSEMBLE_METRICS), "seconds a member"]
     check = ["", f"Largest difference of EEP's scores from those of the study: {same}."] if same else []

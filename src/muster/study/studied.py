@@ -13,9 +13,10 @@ from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError
 from muster.metrics import ENSEMBLE_METRICS
 from muster.pool import Member, Pool
+from muster.study.finetuned_candidates import FINETUNED_MIOU
 
 ENSEMBLES = "ensembles.csv"
-"""What a study calls the table of its ensembles: ``members`` (names between spaces), scores, and ``reached``."""
+"""What a study calls the table of its ensembles: ``members`` (names between spaces), scores, and ``finetuned_miou``."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class StudiedTarget:
     Attributes:
         target: The dataset: worlds/NAME, or its folder.
         pool: Folder of the pool that the members are from.
-        ensembles: What they reached: the study's ensembles.csv, or the folder that it is in.
+        ensembles: Their fine-tuned mIoU: the study's ensembles.csv, or the folder that it is in.
     """
 
     target: str
@@ -34,7 +35,7 @@ class StudiedTarget:
 
 
 @dataclass(frozen=True, eq=False)
-class Reached:
+class StudiedCandidates:
     """Ensembles of a study, and what was opened to score them again.
 
     Attributes:
@@ -42,7 +43,7 @@ class Reached:
         eligible: All members of the pool that never saw it: what ``select.py`` would choose from.
         members: Those of the study, in the order of the pool.
         rows: For each ensemble, ascending places among ``members``.
-        reached: For each ensemble, mIoU after fine-tuning.
+        mious: For each ensemble, mIoU after fine-tuning.
         scores: For each ensemble metric that the study had, the scores that it wrote down.
     """
 
@@ -50,7 +51,7 @@ class Reached:
     eligible: tuple[Member, ...]
     members: tuple[Member, ...]
     rows: tuple[tuple[int, ...], ...]
-    reached: NumpyArray
+    mious: NumpyArray
     scores: dict[str, NumpyArray]
 
     @property
@@ -59,7 +60,7 @@ class Reached:
         return len(self.rows[0])
 
 
-def open_reached(studied: StudiedTarget, data_root: Path | None = None) -> Reached:
+def open_studied(studied: StudiedTarget, data_root: Path | None = None) -> StudiedCandidates:
     """Open all that is needed to score a study's ensembles again.
 
     Args:
@@ -96,21 +97,21 @@ def open_reached(studied: StudiedTarget, data_root: Path | None = None) -> Reach
     places = {member.name: place for place, member in enumerate(members)}
     rows = tuple(tuple(sorted(places[name] for name in row)) for row in names)
     scores = {name: table[name].to_numpy(dtype="float64") for name in ENSEMBLE_METRICS if name in table}
-    return Reached(dataset, eligible, members, rows, table["reached"].to_numpy(dtype="float64"), scores)
+    return StudiedCandidates(dataset, eligible, members, rows, table[FINETUNED_MIOU].to_numpy(dtype="float64"), scores)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     """The file of a study, with numbers where there are to be some."""
-    made_by = "It is what muster study writes, with a column 'members' and a column 'reached'."
+    made_by = f"It is what muster study writes, with a column 'members' and a column {FINETUNED_MIOU!r}."
     try:
         table = pd.read_csv(path)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist. {made_by}") from None
     except (OSError, ValueError) as problem:  # pandas' errors are of these kinds
         raise ConfigError(f"{path} cannot be read as a table: {problem}. {made_by}") from problem
-    if missing := [name for name in ("members", "reached") if name not in table]:
+    if missing := [name for name in ("members", FINETUNED_MIOU) if name not in table]:
         raise ConfigError(f"{path} has no column {' and none '.join(missing)}. {made_by}")
-    for name in ("reached", *ENSEMBLE_METRICS):
+    for name in (FINETUNED_MIOU, *ENSEMBLE_METRICS):
         if name in table and not (table[name].dtype.kind in "if" and table[name].notna().all()):
             raise ConfigError(f"{path}: expected a number in every row of column {name!r}. {made_by}")
     return table

@@ -127,7 +127,7 @@ def draw_labelled_pixels(mask: UInt8[Tensor, "h w"], count: int, seed: int, inde
     Args:
         mask: Class indices.
         count: How many.
-        seed: Of the whole draw.
+        seed: The seed of the whole draw.
         index: Which image it is; every image has a draw of its own.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What can be said before a fit begins: whether devices share its batches, and whether its networks take its crops."""
+"""Checks before a fit begins: whether devices share its batches, and whether its networks take its crops."""
 
 from __future__ import annotations
 

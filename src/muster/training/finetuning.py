@@ -118,7 +118,7 @@ def fit_members(
     Args:
         module: With members, or with a callback that gives it some.
         target: What to fine-tune on.
-        folder: Of the run; checkpoints go to its folder ``work``.
+        folder: The folder of the run; checkpoints go to its folder ``work``.
         hardware: What to compute on.
         callbacks: For the Trainer.
         loggers: For the Trainer.
@@ -151,7 +151,7 @@ def first_checkpoint(folder: Path, settings: TrainingSettings) -> Path:
     """Where the first of the fits of :func:`fit_members` keeps its checkpoint: the one in which members are chosen.
 
     Args:
-        folder: Of the run.
+        folder: The folder of the run.
         settings: They say whether rates are tried first.
 
     Returns:
@@ -221,7 +221,7 @@ def build_ensemble(
         target: What they were fine-tuned on.
         hardware: What to compute on.
         head: How the head is learned.
-        folder: Of the run; the checkpoints of ``sgd`` go to its folder ``work``.
+        folder: The folder of the run; the checkpoints of ``sgd`` go to its folder ``work``.
         loggers: For the curve of ``sgd``, which the module's history is given too.
 
     Returns:
@@ -277,11 +277,11 @@ def summarise(
     seconds: float,
     resumed_at_steps: Sequence[int] = (),
 ) -> FinetuneResult:
-    """What a run reached, in plain values.
+    """The results of a run, in plain values.
 
     Args:
         selection: What was fine-tuned, and why.
-        scores: Of the chosen ensemble under each metric.
+        scores: The scores of the chosen ensemble under each metric.
         module: The fine-tuned members.
         ensemble: The chosen ones with their head.
         counts: What :func:`evaluate` gave.

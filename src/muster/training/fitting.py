@@ -36,8 +36,8 @@ def fit(
         data: What to train it on.
         folder: Where checkpoints go.
         hardware: What to compute on.
-        callbacks: Of the caller.
-        loggers: Of the caller.
+        callbacks: The callbacks of the caller.
+        loggers: The loggers of the caller.
 
     Returns:
         The trainer, done.
@@ -114,7 +114,7 @@ def fit_small(
         folder: Where checkpoints go.
         hardware: Says which devices, and how many share the fit.
         steps: When to end. There are about ten checkpoints.
-        loggers: Of the caller.
+        loggers: The loggers of the caller.
 
     Raises:
         ConfigError: If the checkpoint is damaged or holds objects.

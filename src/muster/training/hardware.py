@@ -32,8 +32,8 @@ class Hardware:
     Attributes:
         device: ``auto`` takes a GPU if there is one.
         devices: How many of them work on one fit together (distributed data parallel).
-        precision: Of training, evaluation, the head and prediction alike; ``auto`` is bf16-mixed on a GPU that has it,
-            and 32-true elsewhere. Probabilities, losses and weights are float32 in any case.
+        precision: The precision of training, evaluation, the head and prediction alike; ``auto`` is bf16-mixed on a GPU
+            that has it, and 32-true elsewhere. Probabilities, losses and weights are float32 in any case.
         num_workers: Processes that read and augment images for one fit; 0 does it in the training process. ``auto``
             takes the processor cores that there are for each device on a GPU, up to 8, and 0 elsewhere, where the fit
             needs the cores.

@@ -115,7 +115,7 @@ def head_loss(
 
     Args:
         head: Combines the members.
-        scores: Of each member, at its own resolution.
+        scores: The scores of each member, at its own resolution.
         mask: Class indices; void is not counted.
 
     Returns:
@@ -151,7 +151,7 @@ def fit_head(
         ensemble: Its head is changed.
         train: Target training images.
         settings: How to learn.
-        seed: Of the order of the images.
+        seed: The seed of the order of the images.
         folder: Where checkpoints go; created if it is missing.
         hardware: What to compute on.
         loggers: For the Trainer.

@@ -48,7 +48,7 @@ def bootstrap_mious(
 
     Returns:
         In 0..1; NaN for a draw in which every pixel is void. ``None`` if fewer than :data:`LEAST_IMAGES` images have a
-        labelled pixel: then nothing can be said.
+        labelled pixel: then there is no interval.
     """
     if int((by_image[:, 1].sum(dim=1) > 0).sum()) < LEAST_IMAGES:
         return None
@@ -95,7 +95,7 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
     """The interval of each mIoU over bootstrap samples of the test images.
 
     Args:
-        counts: Of each model.
+        counts: The counts of each model.
         seed: Which images are drawn.
 
     Returns:
@@ -106,11 +106,11 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
 
 
 def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:
-    """By how much each mIoU is above the baseline's, with the interval over the same draws of images for both.
+    """The difference of each mIoU to the baseline's, with its interval over the same draws of images for both.
 
     Args:
         baseline: Name of the baseline.
-        counts: Of each model, the baseline among them.
+        counts: The counts of each model, the baseline among them.
         seed: Which images are drawn.
 
     Returns:

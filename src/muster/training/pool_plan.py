@@ -75,7 +75,7 @@ class Override:
         return isinstance(other, Override) and self.to_mapping() == other.to_mapping()
 
     def __hash__(self) -> int:
-        """Of the members' names, which no two overrides need to share."""
+        """The hash of the members' names; equal overrides have the same."""
         return hash(self.members)
 
     def apply(self, settings: SourceSettings) -> SourceSettings:

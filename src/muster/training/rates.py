@@ -34,7 +34,7 @@ class RateChoice:
 
     Attributes:
         chosen: By member.
-        held_out: By member, what each rate reached: mIoU on the held-out images, ``None`` where the member diverged.
+        held_out: By member, the mIoU of each rate on the held-out images, ``None`` where the member diverged.
         images: Number of held-out images.
     """
 
@@ -95,7 +95,7 @@ def choose_rates(
     settings = trials.settings
     kept, held = trials.train.hold_out(settings.held_out_fraction, settings.seed)
     names: tuple[str, ...] = ()
-    reached: dict[str, dict[float, float | None]] = {}
+    mious: dict[str, dict[float, float | None]] = {}
     for number, rate in enumerate(settings.learning_rates):
         with_rate = _with_rate(settings, rate)
         module = make_module(with_rate, names)
@@ -109,10 +109,10 @@ def choose_rates(
         with hardware.autocast():
             found = held_out_mious(module, held, trials, hardware.resolved_device())
         for name, value in found.items():
-            reached.setdefault(name, {})[rate] = value
+            mious.setdefault(name, {})[rate] = value
     begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
-    chosen = {name: _best(name, values) for name, values in reached.items()}
-    return RateChoice(chosen, reached, len(held)), names
+    chosen = {name: _best(name, values) for name, values in mious.items()}
+    return RateChoice(chosen, mious, len(held)), names
 
 
 def trial_folder(parent: Path, rate: float) -> Path:
@@ -129,7 +129,7 @@ def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
     """Tell the clocks among the callbacks that the next of several fits begins.
 
     Args:
-        callbacks: Of all these fits.
+        callbacks: The callbacks of all these fits.
         steps_before: Steps of the fits before.
     """
     for callback in callbacks:
@@ -180,10 +180,10 @@ def held_out_mious(
     }
 
 
-def _best(name: str, reached: Mapping[float, float | None]) -> float:
+def _best(name: str, mious: Mapping[float, float | None]) -> float:
     """The rate with the largest mIoU."""
-    sound = {rate: value for rate, value in reached.items() if value is not None}
+    sound = {rate: value for rate, value in mious.items() if value is not None}
     if not sound:
-        tried = ", ".join(f"{rate:g}" for rate in reached)
+        tried = ", ".join(f"{rate:g}" for rate in mious)
         raise TrainingDivergedError(f"{name!r} diverged at every rate ({tried}). Give smaller learning_rates.")
     return max(sound, key=lambda rate: (sound[rate], -rate))

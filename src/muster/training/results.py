@@ -1,4 +1,4 @@
-"""What a fine-tuning reached, in plain values: the record that is written, shown and read again."""
+"""The results of a fine-tuning, in plain values: the record that is written, shown and read again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Difference:
 
     Attributes:
         miou: On the whole test split.
-        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where nothing can be said.
+        low: Lower end of its interval over bootstrap samples of the test images; ``None`` where there is none.
         high: Upper end.
     """
 
@@ -71,7 +71,7 @@ class FinetuneResult:
         pool: Folder of the pool that the members came from.
         metric: What the ensemble was chosen by.
         predictor: What LEEP, and so the choice of B1, and the ensemble metrics rested on; empty in an older record.
-        seed: Of the fine-tuning and of the bootstrap samples.
+        seed: The seed of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
         image_size: Longer side at which members see the images, in pixels.

@@ -19,7 +19,7 @@ MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
 
 _LARGEST_FACTOR = 100.0
-"""Of the random rescaling: beyond it a training crop is a single stored pixel."""
+"""Largest factor of the random rescaling: beyond it a training crop is a single stored pixel."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class TrainingSettings:
             learned from. Empty: ``learning_rate`` is taken as it is.
         held_out_fraction: Share of the training images held out to choose the rate by. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
+        momentum: The momentum of SGD.
+        weight_decay: The weight decay of SGD.
         loss: ``scores`` brings scores to the size of the mask and takes softmax there; ``probabilities`` takes softmax
             at the model's own resolution and brings probabilities to the size of the mask, as M21 A.2 and evaluation.
         crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
             images, rounded to one.
         scale_range: Least and greatest factor of the random rescaling.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
-        seed: Of weights, order, augmentation and of which images are held out.
+        seed: The seed of weights, order, augmentation and of which images are held out.
     """
 
     steps: int = 1000
@@ -157,13 +157,13 @@ class HeadSettings:
         optimizer: ``lbfgs`` goes downhill on sampled pixels until it is done, in seconds; ``sgd`` takes steps on
             batches of whole images, all labelled pixels.
         learning_rate: Initial rate of ``sgd``.
-        momentum: Of ``sgd``.
+        momentum: The momentum of ``sgd``.
         schedule: How the rate of ``sgd`` falls, as in fine-tuning.
         steps: Steps of ``sgd``; at most this many iterations of ``lbfgs``.
         batch_size: Images per step of ``sgd``.
         pixels_per_image: Labelled pixels drawn from each image for ``lbfgs``.
-        penalty: Of the squared distance of weights and biases from the plain mean: on images that the members know by
-            heart, biases would grow for ever.
+        penalty: The penalty of the squared distance of weights and biases from the plain mean: on images that the
+            members know by heart, biases would grow for ever.
     """
 
     optimizer: HeadOptimizer = "lbfgs"

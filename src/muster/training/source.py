@@ -61,7 +61,7 @@ class MemberJob:
     """Everything a worker process must know to train one member.
 
     Attributes:
-        name: Of the member.
+        name: The name of the member.
         pool: Folder of the pool.
         dataset: What :func:`muster.data.open_dataset` opens.
         architecture: What :func:`muster.models.build_model` builds.

@@ -10,10 +10,10 @@ Two layouts are read::
       test/masks/b.png
 
 Left: ``val`` may stand in place of ``test``; where both exist, ``test`` is the test split and ``val`` is not used.
-Right: without a ``splits.yaml`` a fifth of the pictures, chosen by a hash of their names, is the test split;
+Right: without a ``splits.yaml`` a fifth of the images, chosen by a hash of their names, is the test split;
 :func:`muster.data.split_record` says which, in the form of a ``splits.yaml``. Nothing is ever written into the folder.
 
-Opening looks at names only; pixels are checked when a picture is read, or all at once by
+Opening looks at names only; pixels are checked when an image is read, or all at once by
 :func:`muster.data.statistics.check_split`.
 """
 
@@ -46,7 +46,7 @@ from muster.user_files import read_yaml_file
 
 SPLITS_FILE = "splits.yaml"
 TEST_FRACTION = 0.2
-"""Share of the pictures that become the test split of a folder without splits."""
+"""Share of the images that become the test split of a folder without splits."""
 
 _SPLIT_SEED = 0
 
@@ -74,7 +74,7 @@ def open_images_and_masks(path: Path, reference: str) -> Dataset:
         reference: What the dataset is to be called in records.
 
     Returns:
-        The dataset; pictures are read when asked for. ``identifiers`` are stems, in the order of their code points.
+        The dataset; images are read when asked for. ``identifiers`` are stems, in the order of their code points.
 
     Raises:
         DatasetError: If the description or the layout is wrong, a split is empty, or images and masks do not pair up.
@@ -95,7 +95,7 @@ def open_images_and_masks(path: Path, reference: str) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class FolderReader:
-    """Reads the pictures of one split.
+    """Reads the images of one split.
 
     Attributes:
         spec: The dataset.
@@ -110,13 +110,13 @@ class FolderReader:
     files: Mapping[str, tuple[Path, Path]]
 
     def __call__(self, identifier: str) -> Sample:
-        """Read one picture and check its mask.
+        """Read one image and check its mask.
 
         Args:
             identifier: Its stem.
 
         Returns:
-            The picture; void is :data:`muster.data.VOID` whatever value the file uses.
+            The image; void is :data:`muster.data.VOID` whatever value the file uses.
 
         Raises:
             DatasetError: If a file is missing or damaged, if image and mask differ in size, if it is not clear how the
@@ -130,20 +130,20 @@ class FolderReader:
         """The mask alone, checked in the same way; of the image only the header is read.
 
         Args:
-            identifier: Stem of the picture.
+            identifier: Stem of the image.
 
         Returns:
             uint8, class indices and void.
 
         Raises:
-            DatasetError: As for the whole picture, but for damaged pixels of the image.
+            DatasetError: As for the whole image, but for damaged pixels of the image.
         """
         return self._mask(identifier)[0]
 
     def _mask(self, identifier: str) -> tuple[UInt8[Tensor, "h w"], bool]:
         """The mask, and whether the image goes with it as stored, not upright."""
         if identifier not in self.files:
-            raise DatasetError(f"Dataset {self.spec.name!r}: {_unknown_picture(identifier, self.files)}")
+            raise DatasetError(f"Dataset {self.spec.name!r}: {_unknown_image(identifier, self.files)}")
         image_file, mask_file = self.files[identifier]
         header = read_header(image_file, self.spec.name)
         stored = read_stored_mask(mask_file, self.spec.name, self.masks.colours)
@@ -219,42 +219,42 @@ def _find_splits(root: Path, dataset: str) -> tuple[Files, Files, str]:
 def _divide(root: Path, files: Files) -> tuple[list[str], list[str]]:
     if len(files) < 2:
         raise DatasetError(f"Expected at least 2 images in {root} to divide into train and test, but got {len(files)}.")
-    # A hash of the name, unlike a shuffle, leaves nearly every picture in its split when others are added later.
+    # A hash of the name, unlike a shuffle, leaves nearly every image in its split when others are added later.
     order = sorted(files, key=lambda stem: hashlib.sha256(f"{_SPLIT_SEED}:{stem}".encode()).digest())
     held = set(order[: max(1, round(TEST_FRACTION * len(files)))])
     return [stem for stem in files if stem not in held], [stem for stem in files if stem in held]
 
 
 def _read_splits(path: Path, files: Files) -> tuple[list[str], list[str]]:
-    """The splits that a ``splits.yaml`` names, by stem or by image file name; pictures not named are left out."""
+    """The splits that a ``splits.yaml`` names, by stem or by image file name; images not named are left out."""
     content = read_yaml_file(path, DatasetError, as_text=True)
     if not isinstance(content, dict) or set(content) != {"train", "test"}:
-        raise DatasetError(f"{path}: expected the keys 'train' and 'test', each with a list of picture names.")
+        raise DatasetError(f"{path}: expected the keys 'train' and 'test', each with a list of image names.")
     known = {stem: stem for stem in files} | {image.name: stem for stem, (image, _) in files.items()}
-    train, test = (_named_pictures(path, key, content[key], known) for key in ("train", "test"))
+    train, test = (_named_images(path, key, content[key], known) for key in ("train", "test"))
     shared = sorted(set(train) & set(test))
     if shared:
-        raise DatasetError(f"{path}: {len(shared)} picture(s) are in both splits: {', '.join(shared[:SHOWN])}.")
+        raise DatasetError(f"{path}: {len(shared)} image(s) are in both splits: {', '.join(shared[:SHOWN])}.")
     return train, test
 
 
-def _named_pictures(path: Path, key: str, names: object, known: Mapping[str, str]) -> list[str]:
+def _named_images(path: Path, key: str, names: object, known: Mapping[str, str]) -> list[str]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise DatasetError(f"{path}: key {key!r}: expected a list of at least one picture name.")
+        raise DatasetError(f"{path}: key {key!r}: expected a list of at least one image name.")
     plain = [unicodedata.normalize("NFC", name) for name in names]
     for name in plain:
         if name not in known:
-            raise DatasetError(f"{path}: key {key!r}: {_unknown_picture(name, known)}")
+            raise DatasetError(f"{path}: key {key!r}: {_unknown_image(name, known)}")
     stems = [known[name] for name in plain]
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise DatasetError(f"{path}: key {key!r}: picture {twice!r} is named twice.")
+        raise DatasetError(f"{path}: key {key!r}: image {twice!r} is named twice.")
     return sorted(stems)
 
 
-def _unknown_picture(name: str, known: Iterable[str]) -> str:
+def _unknown_image(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), n=1)  # not all known names: there may be thousands
-    return f"There is no picture {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
+    return f"There is no image {name!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 def _compare_counts(description: Description, found: Mapping[str, int]) -> None:
@@ -262,6 +262,6 @@ def _compare_counts(description: Description, found: Mapping[str, int]) -> None:
         stated = description.counts.get(name, count)
         if stated != count:
             warnings.warn(
-                f"{description.path} states {stated} pictures in {name}, but {count} are there: a partial copy?",
+                f"{description.path} states {stated} images in {name}, but {count} are there: a partial copy?",
                 stacklevel=3,
             )

@@ -2,7 +2,7 @@
 
 Within a domain, worlds share shapes and textures but differ in colours, light, noise, scale, size and label space. One,
 ``almanac``, is broad: it mixes all domains under a merged label space. One, ``attic``, is tiny. There are no files: a
-picture is computed when it is read, and it is the same for the same number on every machine.
+image is computed when it is read, and it is the same for the same number on every machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from muster.data.content import prefix_of_text
 from muster.data.spec import Dataset, DatasetSpec, Split
 from muster.data.worlds.catalogue import WORLDS
-from muster.data.worlds.render import read_picture
+from muster.data.worlds.render import read_world_image
 from muster.errors import DatasetError, unknown_name
 
 __all__ = ["WORLD_NAMES", "open_world"]
@@ -21,7 +21,7 @@ WORLD_NAMES: tuple[str, ...] = tuple(WORLDS)
 """Names of the built-in worlds."""
 
 DRAWING_VERSION = 1
-"""Raise it when a change makes worlds draw other pictures: members of the old ones have not seen the new ones."""
+"""Raise it when a change makes worlds draw other images: members of the old ones have not seen the new ones."""
 
 _FIRST_TEST = 5000
 
@@ -33,7 +33,7 @@ def open_world(name: str) -> Dataset:
         name: One of :data:`WORLD_NAMES`.
 
     Returns:
-        The dataset, with reference ``"worlds/NAME"``. Training pictures are numbered from ``"0000"``, test pictures
+        The dataset, with reference ``"worlds/NAME"``. Training images are numbered from ``"0000"``, test images
         from ``"5000"``.
 
     Raises:
@@ -53,7 +53,7 @@ def open_world(name: str) -> Dataset:
         source="drawn by muster.data.worlds",
         licence="Apache-2.0",
     )
-    read = partial(read_picture, name)
+    read = partial(read_world_image, name)
     content = partial(_content, name)
     train = tuple(f"{number:04d}" for number in range(world.train))
     test = tuple(f"{_FIRST_TEST + number:04d}" for number in range(world.test))
@@ -66,5 +66,5 @@ def open_world(name: str) -> Dataset:
 
 
 def _content(name: str, identifier: str) -> str:
-    """What stands for the bytes of a picture without a file: all that its pixels depend on."""
+    """What stands for the bytes of an image without a file: all that its pixels depend on."""
     return prefix_of_text(f"muster/worlds/{DRAWING_VERSION}/{name}/{identifier}")

@@ -1,6 +1,6 @@
 """Land seen from straight above.
 
-Fields, streets and houses follow a grid that is turned against the picture: ``p`` runs along the streets, ``q`` across.
+Fields, streets and houses follow a grid that is turned against the image: ``p`` runs along the streets, ``q`` across.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ class World:
 
     Attributes:
         domain: What its description says it shows.
-        scenes: Domains with the look that they have here; each picture shows one of them.
+        scenes: Domains with the look that they have here; each image shows one of them.
         labels: Class name to the fine classes that it merges, separated by spaces. What no class names is void.
-        size: Rows and columns of its pictures.
-        train: How many training pictures.
-        test: How many test pictures.
+        size: Rows and columns of its images.
+        train: How many training images.
+        test: How many test images.
         borders: Whether a thin line between classes is void, as in datasets labelled by outlines.
     """
 

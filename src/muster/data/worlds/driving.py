@@ -1,7 +1,7 @@
 """Street scenes seen through a windscreen.
 
-A point of the ground has a scale ``s``: 0 at the horizon, 1 at the lower edge of the picture, the inverse of distance.
-Sizes of things are measured in picture heights at scale 1, so something of height ``H`` is ``H * s`` tall.
+A point of the ground has a scale ``s``: 0 at the horizon, 1 at the lower edge of the image, the inverse of distance.
+Sizes of things are measured in image heights at scale 1, so something of height ``H`` is ``H * s`` tall.
 """
 
 from __future__ import annotations

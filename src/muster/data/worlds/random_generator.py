@@ -3,7 +3,7 @@
 A counter is hashed with the finaliser of splitmix64, in whole numbers only; what is made of it uses exactly rounded
 operations. NumPy's own generators promise neither across versions.
 
-Axis names: ``h`` and ``w`` are the rows and columns of one picture.
+Axis names: ``h`` and ``w`` are the rows and columns of one image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-"""Every array of a picture in the making is of this type."""
+"""Every array of an image in the making is of this type."""
 
 _T = TypeVar("_T")
 _MASK = (1 << 64) - 1
@@ -74,7 +74,7 @@ def noise(key: int, *shape: int) -> Floats:
     return result.reshape(shape)
 
 
-# Thrown hundreds of times a picture: checking each call in the test run would make drawing ten times slower.
+# Thrown hundreds of times an image: checking each call in the test run would make drawing ten times slower.
 @no_type_check
 class Generator:
     """A stream of random choices that depends on its key alone."""

@@ -1,4 +1,4 @@
-"""Draws one picture of one world. Axis names: ``h`` and ``w`` are the rows and columns of a picture."""
+"""Draws one image of one world. Axis names: ``h`` and ``w`` are the rows and columns of an image."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from muster.data.worlds.renderer import Renderer
 from muster.errors import DatasetError, unknown_name
 
 
-def read_picture(name: str, identifier: str) -> Sample:
-    """Draw one picture.
+def read_world_image(name: str, identifier: str) -> Sample:
+    """Draw one image.
 
     Args:
         name: A world.
-        identifier: Number of the picture, in digits; the same number gives the same picture.
+        identifier: Number of the image, in digits; the same number gives the same image.
 
     Returns:
-        The picture, uint8 ``[3, h, w]``, with its mask, uint8 ``[h, w]``.
+        The image, uint8 ``[3, h, w]``, with its mask, uint8 ``[h, w]``.
 
     Raises:
         DatasetError: If there is no such world, or the identifier is not a number.
@@ -33,7 +33,7 @@ def read_picture(name: str, identifier: str) -> Sample:
         raise DatasetError(unknown_name("world", name, WORLDS))
     if not (identifier.isascii() and identifier.isdigit()):
         raise DatasetError(
-            f"Expected the number of a picture of world {name!r}, such as '0007', but got {identifier!r}."
+            f"Expected the number of an image of world {name!r}, such as '0007', but got {identifier!r}."
         )
     world = WORLDS[name]
     # The world's name is part of the key, so no two worlds show the same scenes.

@@ -1,7 +1,7 @@
-"""What scenes are painted on: a picture and its fine label map, in step.
+"""What scenes are painted on: an image and its fine label map, in step.
 
-Positions are measured in picture heights: rows from 0 (top) to 1, columns from 0 to the aspect ratio ``w / h``. So one
-scene can be drawn at any size. Axis names: ``h`` and ``w`` are the rows and columns of the picture.
+Positions are measured in image heights: rows from 0 (top) to 1, columns from 0 to the aspect ratio ``w / h``. So one
+scene can be drawn at any size. Axis names: ``h`` and ``w`` are the rows and columns of the image.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Style:
         amounts: How many of a thing to expect, or how likely it is, where it differs from the domain's own.
         tint: Gain of red, green and blue: the colour of the light.
         light: Range of the overall gain.
-        slope: Largest change of light from one side of the picture to the other.
+        slope: Largest change of light from one side of the image to the other.
         saturation: 0 is grey, 1 leaves colours alone.
         haze: How much of the distance vanishes in ``haze_colour``.
         haze_colour: Colour of the distance.
         zoom: Size of things.
-        cell: Size of texture patterns in pixels of a 64-pixel picture.
+        cell: Size of texture patterns in pixels of a 64-pixel image.
         grain: Strength of textures.
         noise: Strength of the camera's noise.
     """
@@ -59,7 +59,7 @@ class Style:
 
 
 class Area(NamedTuple):
-    """Part of a picture: a box, and which of its pixels (all if ``inside`` is ``None``)."""
+    """Part of an image: a box, and which of its pixels (all if ``inside`` is ``None``)."""
 
     rows: slice
     cols: slice
@@ -69,10 +69,10 @@ class Area(NamedTuple):
 # Exempt from the test run's checks of every call for the reason given at Generator.
 @no_type_check
 class Renderer:
-    """A picture in the making.
+    """An image in the making.
 
     Attributes:
-        generator: Source of all chance in this picture.
+        generator: Source of all chance in this image.
         style: How the dataset looks.
         image: float32 ``[3, h, w]``.
         labels: uint8 ``[h, w]``, indices of ``names``.
@@ -84,7 +84,7 @@ class Renderer:
     def __init__(
         self, generator: Generator, style: Style, size: tuple[int, int], names: Sequence[str], palette: Palette
     ) -> None:
-        """Start with a black picture of ``size`` (h, w) whose fine classes are ``names``."""
+        """Start with a black image of ``size`` (h, w) whose fine classes are ``names``."""
         self.generator, self.style = generator, style
         self.height, self.width = size
         self.aspect = self.width / self.height
@@ -140,7 +140,7 @@ class Renderer:
             value = value * (
                 self.pattern(kind, area, scale) * np.float32(amount * 2.2 * self.style.grain) + np.float32(1)
             )
-        # Drawing costs a picture's budget mostly in calls, so a plain box skips the masked copy.
+        # Drawing costs an image's budget mostly in calls, so a plain box skips the masked copy.
         if inside is None:
             self.image[:, rows, cols] = value
             self.labels[rows, cols] = self._codes[name]
@@ -159,7 +159,7 @@ class Renderer:
         return red, green, blue
 
     def everywhere(self, inside: Bools | None = None) -> Area:
-        """The whole picture, or its pixels where ``inside`` bool ``[h, w]`` holds."""
+        """The whole image, or its pixels where ``inside`` bool ``[h, w]`` holds."""
         return Area(slice(0, self.height), slice(0, self.width), inside)
 
     def box(self, top: float, left: float, bottom: float, right: float) -> Area:
@@ -214,7 +214,7 @@ class Renderer:
 def _span(low: float, high: float, unit: int, limit: int) -> slice:
     start = min(max(int(low * unit + 1000.5) - 1000, 0), limit)
     stop = min(max(int(high * unit + 1000.5) - 1000, 0), limit)
-    # A thing thinner than a pixel still shows, unless it lies outside of the picture.
+    # A thing thinner than a pixel still shows, unless it lies outside of the image.
     return slice(start, min(start + 1, limit) if stop == start and high > 0 else stop)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muster.data.worlds.random_generator import Floats, noise
 
 TILE = 256
-"""Side of a tile in pixels; a picture may be half as large."""
+"""Side of a tile in pixels; an image may be half as large."""
 
 _Positions = NDArray[np.int64]
 

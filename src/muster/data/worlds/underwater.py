@@ -55,7 +55,7 @@ def _water(renderer: Renderer) -> None:
 
 
 def _outline(renderer: Renderer, level: float, height: float) -> Floats:
-    """An uneven line across the picture, float32 ``[1, w]``: the row of a ridge in each column."""
+    """An uneven line across the image, float32 ``[1, w]``: the row of a ridge in each column."""
     cell = max(2, int(renderer.style.cell * renderer.height / 64))
     row, left = renderer.generator.below(TILE), renderer.generator.below(TILE - renderer.width + 1)
     rise = texture("clouds", cell)[row : row + 1, left : left + renderer.width]

@@ -31,7 +31,7 @@ def difference_sentence(result: FinetuneResult) -> str:
     """By how much the ensemble beats the single best member or falls short of it, and whether that is more than chance.
 
     Args:
-        result: What was reached.
+        result: The results.
 
     Returns:
         A sentence, whatever the sign; empty if the baseline was not fine-tuned.
@@ -64,7 +64,7 @@ def cost_sentence(result: FinetuneResult) -> str:
     """What the ensemble costs, as a multiple of the single best member.
 
     Args:
-        result: What was reached.
+        result: The results.
 
     Returns:
         A sentence; empty if the costs are not known.
@@ -93,7 +93,7 @@ def interval_sentence(result: FinetuneResult) -> str:
     """How the intervals came about, and what they leave out.
 
     Args:
-        result: What was reached.
+        result: The results.
 
     Returns:
         One or two sentences.

@@ -19,7 +19,7 @@ _LINEAR = (
 
 
 def hard_label(selection: Selection) -> str:
-    """Which models said what is hard, and what was read there.
+    """Which models decided what is hard, and what was read there.
 
     Args:
         selection: The selection.
@@ -36,9 +36,9 @@ def hard_label(selection: Selection) -> str:
 
 
 def _by(models: Mapping[str, Mapping[str, str]]) -> str:
-    said = {
+    listed = {
         wrapper: ", ".join(f"{m} for members of {source}" for source, m in by.items()) for wrapper, by in models.items()
     }
-    if len(set(said.values())) == 1:
-        return f"What is hard was said by {next(iter(said.values()))}."
-    return " ".join(f"What is hard by +{wrapper} was said by {by}." for wrapper, by in sorted(said.items()))
+    if len(set(listed.values())) == 1:
+        return f"The hardness model is {next(iter(listed.values()))}."
+    return " ".join(f"The hardness model of +{wrapper} is {by}." for wrapper, by in sorted(listed.items()))

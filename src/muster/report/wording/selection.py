@@ -66,13 +66,13 @@ def choice_sentence(selection: Selection) -> str:
     return f"{told} {search_sentence(selection)}".rstrip()
 
 
-def choice_line(selection: Selection, score: str, lead: str) -> str:
+def choice_line(selection: Selection, score: str, margin: str) -> str:
     """The same for a terminal, without what the search vouches for.
 
     Args:
         selection: The selection.
         score: Its score in figures.
-        lead: How far it is ahead of the next one, in figures.
+        margin: Its margin over the next one, in figures.
 
     Returns:
         A sentence.
@@ -80,14 +80,14 @@ def choice_line(selection: Selection, score: str, lead: str) -> str:
     told, listed = f"{metric_label(selection.metric)} {score}", listed_label(selection)
     if selection.margin is None:
         return f"{told}: {listed}."
-    return f"{told}: the best of {listed}, {_ahead(selection, lead)}."
+    return f"{told}: the best of {listed}, {_ahead(selection, margin)}."
 
 
-def _ahead(selection: Selection, lead: str) -> str:
+def _ahead(selection: Selection, margin: str) -> str:
     """How the chosen ensemble compares with the next ones."""
     tied = int(tied_with_best(selection.ranking.scores[selection.metric]).sum()) - 1
     if not tied:
-        return f"{lead} ahead of the next"
+        return f"{margin} ahead of the next"
     others = "1 other" if tied == 1 else f"{tied:,} others"
     return f"level with {others}; these are the first by name"
 
@@ -210,7 +210,7 @@ def size_sentence(selection: Selection) -> str:
 
 
 def _rival(first: SizeStep, chosen: SizeStep, larger: Sequence[SizeStep], least_gain: float, cost: str) -> str:
-    """Of the larger sizes, the one that comes nearest to being worth its cost."""
+    """The larger size that comes nearest to being worth its cost."""
     price = least_gain * abs(first.score) / first.cost
     rival = max(larger, key=lambda step: step.score - price * step.cost)
     gain, more = _share(first, chosen, rival), (rival.cost - chosen.cost) / first.cost

@@ -20,11 +20,11 @@ from muster.arrays import NumpyArray
 from muster.metrics.accumulators import sum_members
 from muster.metrics.e_leep import mean_log
 from muster.metrics.registry import Metric, get_ensemble_metric
-from muster.scoring.accumulators import adds_logs, counts_outcomes, definition_of, is_soft
 from muster.scoring.by_definition import add_pixels, init_states, states_of_groups
 from muster.scoring.cpu.compiling import kernels
 from muster.scoring.cpu.extension import MemberSet, cut, factors_of, transposed_block
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import adds_logs, counts_outcomes, definition_of, is_soft
 from muster.scoring.prediction_store import PredictionStore
 
 Candidates = Int[NumpyArray, "candidates size"]

@@ -35,7 +35,7 @@ def kernels(dtype: np.dtype[np.floating], *names: str) -> ModuleType:
     """The inner loops of :mod:`muster.scoring.cpu.extension_kernels`.
 
     Args:
-        dtype: Of the predictions that they will run on.
+        dtype: The type of the predictions that they will run on.
         names: Which loops will be called; they are compiled, or loaded from disk, before this returns.
 
     Returns:

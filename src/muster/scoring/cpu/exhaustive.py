@@ -20,15 +20,9 @@ import numpy as np
 from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics.registry import get_ensemble_metric
-from muster.scoring.accumulators import (
-    COUNT_LIMIT,
-    Accumulator,
-    adds_logs,
-    counts_outcomes,
-    definition_of,
-    share_scale,
-)
 from muster.scoring.cpu.compiling import told_if_slow
+from muster.scoring.fixed_point import COUNT_LIMIT, FixedPointSums, fixed_point_scale
+from muster.scoring.metric_kinds import adds_logs, counts_outcomes, definition_of
 from muster.scoring.prediction_store import PredictionStore
 
 LARGEST_NUM_CLASSES = 32_767
@@ -110,14 +104,14 @@ def score_store(
     Args:
         store: The members' predictions.
         candidates: int64 ``[candidates, size]``: all of that size, in lexicographic order.
-        metrics: Names of metrics that :func:`~muster.scoring.accumulators.has_exhaustive_kernels`.
+        metrics: Names of metrics that :func:`~muster.scoring.metric_kinds.has_exhaustive_kernels`.
         threads: How many threads to compute on.
         progress: Told how many candidates' worth of work was done since it was last told.
         cancel: Asked after each part whether to go on.
 
     Returns:
         Scores per metric; and the share of the pixels that they rest on, less than 1 if the work was cancelled. A soft
-        IoU is NaN where its sums are too small for fixed point, see :meth:`Accumulator.is_coarse`.
+        IoU is NaN where its sums are too small for fixed point, see :meth:`FixedPointSums.is_coarse`.
 
     Raises:
         Cancelled: If nothing that all candidates share was computed before it.
@@ -132,8 +126,8 @@ def score_store(
         with cancel.awaited():
             for first, last in pairwise(bounds):
                 rows = slice(int(prefixes.rows[first]), int(prefixes.rows[last]))
-                scale = share_scale(prefixes.size, COUNT_LIMIT, store.num_pixels)
-                accumulator = Accumulator(candidates[rows], store.num_members, store.num_classes, scale, metrics)
+                scale = fixed_point_scale(prefixes.size, COUNT_LIMIT, store.num_pixels)
+                accumulator = FixedPointSums(candidates[rows], store.num_members, store.num_classes, scale, metrics)
                 _Pass(store, prefixes, first, last, accumulator, pool, threads, cancel, progress).run()
                 fraction = accumulator.pixels / store.num_pixels
                 if fraction == 0 or (cancel.is_set and len(bounds) > 2):
@@ -152,18 +146,18 @@ class _LaidOut:
 
     Attributes:
         labels: int64 ``[pixels]``, in the order of the layout.
-        truths: float64 ``[members, pixels]``.
-        wide: Whether some truths are very small.
-        shares: int64 ``[members, pixels]``; ``None`` if predicted classes are not counted. Then the rest is empty.
+        true_class: float64 ``[members, pixels]``, probabilities of the true class.
+        wide: Whether some of them are very small.
+        likelihoods: int64 ``[members, pixels]``; ``None`` if predicted classes are not counted. Then the rest is empty.
         data: Flat.
         stride: Numbers of one member in ``data``.
         lane_labels: ``labels`` in integers as wide as the numbers of ``data``, up to a whole group of lanes.
     """
 
     labels: NumpyArray
-    truths: NumpyArray
+    true_class: NumpyArray
     wide: bool
-    shares: NumpyArray | None
+    likelihoods: NumpyArray | None
     data: NumpyArray
     stride: int
     lane_labels: NumpyArray
@@ -177,7 +171,7 @@ class _Pass:
     prefixes: Prefixes
     first_prefix: int
     last_prefix: int
-    accumulator: Accumulator
+    accumulator: FixedPointSums
     pool: ThreadPoolExecutor
     threads: int
     cancel: CancelToken
@@ -190,7 +184,7 @@ class _Pass:
         self.table = np.zeros(self.accumulator.counts.size, dtype=np.int64)
         self.rows = self.prefixes.rows[:-1] - self.prefixes.rows[self.first_prefix]
         self.tasks = self.prefixes.tasks(self.first_prefix, self.last_prefix, self.threads)
-        seconds = _NANOSECONDS[0] + _NANOSECONDS[1] * store.num_classes * self.accumulator.wants_marks
+        seconds = _NANOSECONDS[0] + _NANOSECONDS[1] * store.num_classes * self.accumulator.wants_outcomes
         seconds *= 1e-9 * max(1, len(self.accumulator.candidates)) / self.threads
         self.part_pixels = max(1, round(_PART_SECONDS / seconds / _RUN)) * _RUN
 
@@ -210,26 +204,26 @@ class _Pass:
         places = _shuffled_groups(pixels, chunk.start)
         labels = np.empty(pixels, dtype=np.int64)
         labels[places] = self.store.labels[chunk]
-        truths = aligned(members * pixels, np.dtype(np.float64)).reshape(members, pixels)
-        if self.accumulator.wants_marks:
-            laid = self._lay_out_predictions(chunk, places, labels, truths)
+        true_class = aligned(members * pixels, np.dtype(np.float64)).reshape(members, pixels)
+        if self.accumulator.wants_outcomes:
+            laid = self._lay_out_predictions(chunk, places, labels, true_class)
         else:
-            truths[:, places] = self.store.true_class_probabilities()[:, chunk]
+            true_class[:, places] = self.store.true_class_probabilities()[:, chunk]
             nothing = np.empty(0, dtype=np.int64)
-            laid = _LaidOut(labels, truths, False, None, nothing, 0, nothing)
-        laid.wide = self.store.dtype == np.float64 and float(truths.min()) < _LARGEST_TINY
+            laid = _LaidOut(labels, true_class, False, None, nothing, 0, nothing)
+        laid.wide = self.store.dtype == np.float64 and float(true_class.min()) < _LARGEST_TINY
         return laid
 
     def _lay_out_predictions(
-        self, chunk: slice, places: NumpyArray, labels: NumpyArray, truths: NumpyArray
+        self, chunk: slice, places: NumpyArray, labels: NumpyArray, true_class: NumpyArray
     ) -> _LaidOut:
         from muster.scoring.cpu import exhaustive_kernels
 
-        store, (members, pixels) = self.store, truths.shape
+        store, (members, pixels) = self.store, true_class.shape
         lanes = exhaustive_kernels.VECTOR_BYTES // store.dtype.itemsize
         stride = (-(-pixels // lanes) + 1) * lanes * store.num_classes  # one group more, lest members share cache sets
         data = aligned(members * stride, store.dtype)
-        shares = np.empty((members, pixels), dtype=np.int64)
+        likelihoods = np.empty((members, pixels), dtype=np.int64)
         lane_labels = np.zeros(-(-pixels // lanes) * lanes, dtype=f"i{store.dtype.itemsize}")
         lane_labels[:pixels] = labels
         at_once = max(1, _BLOCK_BYTES // (members * store.num_classes * store.dtype.itemsize))
@@ -241,17 +235,17 @@ class _Pass:
             for member in range(members):
                 exhaustive_kernels.lay_out(
                     block[member], true, places[part], self.accumulator.scale, data, member * stride,
-                    truths.reshape(-1), shares.reshape(-1), member * pixels,
+                    true_class.reshape(-1), likelihoods.reshape(-1), member * pixels,
                 )  # fmt: skip
 
         self._do([(partial(read, start), 0.0) for start in range(0, pixels, at_once)])
-        return _LaidOut(labels, truths, False, shares, data, stride, lane_labels)
+        return _LaidOut(labels, true_class, False, likelihoods, data, stride, lane_labels)
 
     def _add(self, laid: _LaidOut, first: int, last: int) -> None:
         """Add some pixels of a chunk to the accumulator."""
         calls: list[Call] = []
         share = (last - first) / self.store.num_pixels
-        if self.accumulator.wants_marks:
+        if self.accumulator.wants_outcomes:
             calls += [(partial(self._count, laid, first, last, task), share * count) for task, count in self.tasks]
         if self.accumulator.wants_products:
             weight = 0.0 if calls else share
@@ -260,23 +254,23 @@ class _Pass:
         if not calls:
             self.progress(share * len(self.accumulator.candidates))
         pixels = slice(first, last)
-        shares = None if laid.shares is None else laid.shares[:, pixels]
-        self.accumulator.add_pixels(laid.labels[pixels], laid.truths[:, pixels], shares, self.tiny)
+        likelihoods = None if laid.likelihoods is None else laid.likelihoods[:, pixels]
+        self.accumulator.add_pixels(laid.labels[pixels], laid.true_class[:, pixels], likelihoods, self.tiny)
 
     def _count(self, laid: _LaidOut, first: int, last: int, task: Task) -> None:
         from muster.scoring.cpu import exhaustive_kernels
 
         store = self.store
-        assert laid.shares is not None
-        marks = np.empty(exhaustive_kernels.GROUP * (task[3] - task[2]) * _RUN, dtype=_mark_type(store.num_classes))
+        assert laid.likelihoods is not None
+        codes = np.empty(exhaustive_kernels.GROUP * (task[3] - task[2]) * _RUN, dtype=_code_type(store.num_classes))
         sums = aligned(
             exhaustive_kernels.GROUP * store.num_classes * exhaustive_kernels.VECTOR_BYTES // store.dtype.itemsize,
             store.dtype,
         )
         problem = (self.prefixes.size, store.num_members, store.num_classes, len(laid.labels))
-        exhaustive_kernels.count_marks(
-            laid.data, laid.stride, laid.lane_labels, laid.shares.reshape(-1), first, last, _RUN, problem,
-            self.prefixes.members, self.rows, task, sums, marks, self.table,
+        exhaustive_kernels.count_outcome_codes(
+            laid.data, laid.stride, laid.lane_labels, laid.likelihoods.reshape(-1), first, last, _RUN, problem,
+            self.prefixes.members, self.rows, task, sums, codes, self.table,
             self.accumulator.counts.reshape(-1), self.accumulator.totals.reshape(-1),
         )  # fmt: skip
 
@@ -284,8 +278,8 @@ class _Pass:
         from muster.scoring.cpu import product_kernels
 
         problem = (self.prefixes.size, self.store.num_members)
-        product_kernels.multiply_truths(
-            laid.truths.reshape(-1), len(laid.labels), first, last, problem, self.prefixes.members, self.rows, task,
+        product_kernels.multiply_true_class(
+            laid.true_class.reshape(-1), len(laid.labels), first, last, problem, self.prefixes.members, self.rows, task,
             self.prefixes.size * self.tiny, laid.wide, self.accumulator.fractions, self.accumulator.exponents,
         )  # fmt: skip
 
@@ -316,7 +310,7 @@ def _shuffled_groups(count: int, seed: int) -> NumpyArray:
     return places
 
 
-def _mark_type(num_classes: int) -> type[np.unsignedinteger]:
+def _code_type(num_classes: int) -> type[np.unsignedinteger]:
     """What holds twice as many numbers as there are classes."""
     return np.uint8 if 2 * num_classes <= 256 else np.uint16
 
@@ -326,7 +320,7 @@ def _compile(store: PredictionStore, metrics: Sequence[str], pool: ThreadPoolExe
     asked = [get_ensemble_metric(name) for name in metrics]
     needed: list[Callable[[PredictionStore], None]] = []
     if any(map(counts_outcomes, asked)):
-        needed.append(_compile_marks)
+        needed.append(_compile_outcome_codes)
     if any(adds_logs(metric) and not definition_of(metric).sums_members for metric in asked):
         needed.append(_compile_products)
     compiling = [pool.submit(kind, store) for kind in needed]
@@ -336,16 +330,16 @@ def _compile(store: PredictionStore, metrics: Sequence[str], pool: ThreadPoolExe
             future.result()
 
 
-def _compile_marks(store: PredictionStore) -> None:
+def _compile_outcome_codes(store: PredictionStore) -> None:
     """Call without any work."""
     from muster.scoring.cpu import exhaustive_kernels
 
     numbers, doubles, integers = np.empty(0, store.dtype), np.empty(0), np.empty(0, np.int64)
-    labels, marks = np.empty(0, f"i{store.dtype.itemsize}"), np.empty(0, _mark_type(store.num_classes))
+    labels, codes = np.empty(0, f"i{store.dtype.itemsize}"), np.empty(0, _code_type(store.num_classes))
     exhaustive_kernels.lay_out(np.empty((0, 1), store.dtype), integers, integers, 1.0, numbers, 0, doubles, integers, 0)
-    exhaustive_kernels.count_marks(
+    exhaustive_kernels.count_outcome_codes(
         numbers, 0, labels, integers, 0, 0, _RUN, (1, 1, 1, 0), np.zeros((1, 1), np.int64), integers, (0, 0, 0, 0),
-        numbers, marks, integers, np.empty(0, np.int32), integers,
+        numbers, codes, integers, np.empty(0, np.int32), integers,
     )  # fmt: skip
 
 
@@ -355,7 +349,9 @@ def _compile_products(_: PredictionStore) -> None:
 
     doubles, integers = np.empty(0), np.empty(0, np.int64)
     prefixes, task = np.zeros((1, 1), np.int64), (0, 0, 0, 0)
-    product_kernels.multiply_truths(doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers)
+    product_kernels.multiply_true_class(
+        doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers
+    )
 
 
 def usable_threads() -> int:
@@ -363,9 +359,9 @@ def usable_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _passes(prefixes: Prefixes, num_classes: int, marks: bool) -> list[int]:
+def _passes(prefixes: Prefixes, num_classes: int, codes: bool) -> list[int]:
     """Where to divide the prefixes so that the sums of the candidates of each division fit in memory."""
-    entry_bytes = 20 * 2 * num_classes if marks else 16
+    entry_bytes = 20 * 2 * num_classes if codes else 16
     most = max(1, TABLE_BYTES // entry_bytes)
     bounds = [0]
     for prefix in range(1, len(prefixes.rows)):

@@ -32,7 +32,7 @@ GROUP = 4
 """Second-to-last members that share each load of a last member's predictions; more would not fit in the registers."""
 
 COUNT_BIT = 52
-"""A histogram entry holds a count of pixels from this bit on, below it a sum of shares in fixed point."""
+"""A histogram entry holds a count of pixels from this bit on, below it a sum of likelihoods in fixed point."""
 
 COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
 """Most pixels that such an entry can count."""
@@ -43,13 +43,13 @@ _WAYS = 4  # histograms used in turn, so that an addition need not wait for the 
 
 
 @intrinsic
-def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_at, marks, marks_at, marks_step):
+def _write_outcome_codes(typing, sums, member, member_at, num_classes, labels, labels_at, codes, codes_at, codes_step):
     """The first largest class of GROUP candidates at one group of lanes.
 
     Candidate g's sums are ``sums[g]`` (``[GROUP][classes][lanes]``) plus ``member[member_at:]`` (``[classes][lanes]``).
-    What is written to ``marks[marks_at + g * marks_step:]`` is the class, plus ``num_classes`` where it is the label.
+    What is written to ``codes[codes_at + g * codes_step:]`` is the class, plus ``num_classes`` where it is the label.
     """
-    given = (sums, member, member_at, num_classes, labels, labels_at, marks, marks_at, marks_step)
+    given = (sums, member, member_at, num_classes, labels, labels_at, codes, codes_at, codes_step)
 
     def code(context, builder, signature, arguments):
         kinds = signature.args
@@ -94,7 +94,7 @@ def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_a
         for g, winner in enumerate(winners):
             winner.add_incoming(zeros, before)
             winner.add_incoming(found[g][1], loop)
-        truth = load(pointers[2], arguments[5], integers)
+        label = load(pointers[2], arguments[5], integers)
         narrow = ir.VectorType(context.get_data_type(kinds[6].dtype), lanes)
         one = builder.insert_element(
             ir.Constant(integers, ir.Undefined),
@@ -104,20 +104,20 @@ def _mark_winners(typing, sums, member, member_at, num_classes, labels, labels_a
         shift = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
         for g, winner in enumerate(winners):
             shifted = builder.add(winner, shift)
-            mark = builder.select(builder.icmp_signed("==", winner, truth), shifted, winner)
+            code = builder.select(builder.icmp_signed("==", winner, label), shifted, winner)
             at = builder.add(arguments[7], builder.mul(arguments[8], classes.type(g)))
             place = builder.bitcast(builder.gep(pointers[3], [at]), narrow.as_pointer())
-            builder.store(builder.trunc(mark, narrow), place, align=kinds[6].dtype.bitwidth // 8)
+            builder.store(builder.trunc(code, narrow), place, align=kinds[6].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(*given), code
 
 
 @compiled
-def lay_out(values, labels, places, scale, data, data_at, truths, shares, at):
+def lay_out(values, labels, places, scale, data, data_at, true_class, likelihoods, at):
     """Bring one member's ``[pixels, classes]`` into the layout; each pixel goes to its place.
 
-    ``truths[at:]`` gets what it gives to the labels, ``shares[at:]`` the same in fixed point.
+    ``true_class[at:]`` gets what it gives to the labels, ``likelihoods[at:]`` the same in fixed point.
     """
     pixels, classes = values.shape
     lanes = VECTOR_BYTES // values.itemsize
@@ -126,23 +126,23 @@ def lay_out(values, labels, places, scale, data, data_at, truths, shares, at):
         start = data_at + (place // lanes) * lanes * classes + place % lanes
         for k in range(classes):
             poke(data, start + k * lanes, values[pixel, k])
-        truth = np.float64(values[pixel, labels[pixel]])
-        poke(truths, at + place, truth)
-        poke(shares, at + place, np.int64(truth * scale + 0.5))
+        probability = np.float64(values[pixel, labels[pixel]])
+        poke(true_class, at + place, probability)
+        poke(likelihoods, at + place, np.int64(probability * scale + 0.5))
 
 
 @compiled
-def _histogram(marks, marks_at, count, entries, prefix, shares, shares_at, histogram):
-    """Count marks, and add up the shares of what is counted."""
+def _histogram(codes, codes_at, count, entries, prefix, likelihoods, likelihoods_at, histogram):
+    """Count outcome codes, and add up the likelihoods of what is counted."""
     whole = count - count % _WAYS
     for pixel in range(0, whole, _WAYS):
         for way in range(_WAYS):
             i = pixel + way
-            at = way * entries + np.int64(peek(marks, marks_at + i))
-            poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(shares, shares_at + i)))
+            at = way * entries + np.int64(peek(codes, codes_at + i))
+            poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(likelihoods, likelihoods_at + i)))
     for i in range(whole, count):
-        at = np.int64(peek(marks, marks_at + i))
-        poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(shares, shares_at + i)))
+        at = np.int64(peek(codes, codes_at + i))
+        poke(histogram, at, peek(histogram, at) + (peek(prefix, i) + peek(likelihoods, likelihoods_at + i)))
 
 
 @compiled
@@ -159,20 +159,20 @@ def _move(histogram, entries, table, at):
 
 @compiled
 def _count_last(
-    marks, marks_at, marks_step, c0, low, high, pixels, num_classes,
-    prefix, shares, shares_stride, start, histogram, table, row,
+    codes, codes_at, codes_step, c0, low, high, pixels, num_classes,
+    prefix, likelihoods, likelihoods_stride, start, histogram, table, row,
 ):  # fmt: skip
-    """Count the marks of the candidates of one prefix and b, for each last member from ``low`` to ``high``."""
+    """Count the outcome codes of the candidates of one prefix and b, for each last member from ``low`` to ``high``."""
     entries = 2 * num_classes
     for c in range(low, high):
-        at = marks_at + (c - c0) * marks_step
-        _histogram(marks, at, pixels, entries, prefix, shares, c * shares_stride + start, histogram)
+        at = codes_at + (c - c0) * codes_step
+        _histogram(codes, at, pixels, entries, prefix, likelihoods, c * likelihoods_stride + start, histogram)
         _move(histogram, entries, table, (row + c) * entries)
 
 
 @compiled
 def _unpack(table, first, last, counts, totals):
-    """Add the entries ``first`` to ``last`` of a table to the pixels counted and to the sums of shares; empty them."""
+    """Add the entries ``first`` to ``last`` of a table to counts and sums of likelihoods; empty them."""
     for i in range(first, last):
         entry = peek(table, i)
         poke(counts, i, np.int32(peek(counts, i) + (entry >> COUNT_BIT)))
@@ -194,19 +194,34 @@ def _unpack_all(problem, prefixes, rows, task, table, counts, totals):
 
 
 @compiled
-def count_marks(
-    data, stride, labels, shares, first, last, run, problem, prefixes, rows, task, sums, marks, table, counts, totals
+def count_outcome_codes(
+    data,
+    stride,
+    labels,
+    likelihoods,
+    first,
+    last,
+    run,
+    problem,
+    prefixes,
+    rows,
+    task,
+    sums,
+    codes,
+    table,
+    counts,
+    totals,
 ):
     """Add the pixels ``first`` to ``last`` to what is known of the candidates of one task.
 
-    ``problem`` is (size, members, classes, numbers a member has in ``shares``). ``task`` is (prefixes from, prefixes
-    to, last member from, last member to), the ends excluded. ``counts`` and ``totals`` are flat ``[candidates][2
-    classes]``: pixels predicted wrongly as each class, then pixels of each class predicted right; and the shares that
-    members gave to the labels there. ``table`` is the same in packed form, empty before and after: most pixels are
-    added there, in one number instead of two. ``run`` pixels are taken at a time: what the last members predict for
-    them is to stay in the second-fastest cache. ``sums`` and ``marks`` are space to work in.
+    ``problem`` is (size, members, classes, numbers a member has in ``likelihoods``). ``task`` is (prefixes from,
+    prefixes to, last member from, last member to), the ends excluded. ``counts`` and ``totals`` are flat
+    ``[candidates][2 classes]``: pixels predicted wrongly as each class, then pixels of each class predicted right;
+    and the likelihoods that members gave to the labels there. ``table`` is the same in packed form, empty before and
+    after: most pixels are added there, in one number instead of two. ``run`` pixels are taken at a time: what the last
+    members predict for them is to stay in the second-fastest cache. ``sums`` and ``codes`` are space to work in.
     """
-    size, num_members, num_classes, shares_stride = problem
+    size, num_members, num_classes, likelihoods_stride = problem
     from_prefix, to_prefix, low, high = task
     lanes = VECTOR_BYTES // data.itemsize
     step = num_classes * lanes
@@ -229,15 +244,15 @@ def count_marks(
                         add_up(size, prefixes, h, b0 + min(g, valid - 1), data, stride, place, step, sums, g * step)
                     for c in range(c0, high):
                         to = (c - c0) * GROUP * run + at - start
-                        _mark_winners(sums, data, c * stride + place, num_classes, labels, at, marks, to, run)
+                        _write_outcome_codes(sums, data, c * stride + place, num_classes, labels, at, codes, to, run)
                 for g in range(valid):
                     b = b0 + g
-                    add_up(size, prefixes, h, b, shares, shares_stride, start, pixels, prefix, 0)
+                    add_up(size, prefixes, h, b, likelihoods, likelihoods_stride, start, pixels, prefix, 0)
                     for i in range(pixels):
                         poke(prefix, i, peek(prefix, i) + _ONE)
                     row = rows[h] + row_of(lowest, b, num_members) - b - 1
                     _count_last(
-                        marks, g * run, GROUP * run, c0, max(low, b + 1), high, pixels, num_classes,
-                        prefix, shares, shares_stride, start, histogram, table, row,
+                        codes, g * run, GROUP * run, c0, max(low, b + 1), high, pixels, num_classes,
+                        prefix, likelihoods, likelihoods_stride, start, histogram, table, row,
                     )  # fmt: skip
     _unpack_all(problem, prefixes, rows, task, table, counts, totals)

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 
 from muster.arrays import NumpyArray
 from muster.metrics.registry import Metric, get_ensemble_metric
-from muster.scoring.accumulators import adds_logs, counts_outcomes, is_soft
 from muster.scoring.by_definition import add_pixels, final_scores, init_states
 from muster.scoring.cpu.compiling import kernels
 from muster.scoring.cpu.workers import Steps, Workers
+from muster.scoring.metric_kinds import adds_logs, counts_outcomes, is_soft
 from muster.scoring.prediction_store import PredictionStore
 
 MemberSet = tuple[int, ...]
@@ -93,7 +93,7 @@ class HitMissExtensions(Extensions):
         self._workers.each(extend, self._workers.ranges(store.num_members, _MEMBERS_AT_ONCE))
 
     def _sums(self, part: slice, bases: Sequence[MemberSet]) -> tuple[NumpyArray, NumpyArray]:
-        """Of each base's members, in ascending order: of all classes ``[bases, classes, pixels]``, of the true one."""
+        """Sums over each base's members in ascending order: all classes ``[bases, classes, pixels]``; the true one."""
         store, labels = self._store, self._store.labels[part]
         used = sorted({member for base in bases for member in base})
         block = transposed_block(store, np.array(used, dtype=np.int64), part, self._workers)
@@ -185,7 +185,7 @@ def extensions_of(store: PredictionStore, metric: str, size: int, workers: Worke
     Args:
         store: The predictions.
         metric: Name of a metric of ensembles.
-        size: Of the sets searched for.
+        size: The size of the sets searched for.
         workers: Threads to run on.
         steps: Told of progress.
 

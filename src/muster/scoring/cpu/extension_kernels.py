@@ -56,8 +56,8 @@ def add_extensions(predictions, labels, sums, true_class, size, soft, totals):
             _first_largest(sums[base], low, turned, 0, high - low, largest, predicted)
             for pixel in range(high - low):
                 label = labels[low + pixel]
-                truth = (true_class[base, low + pixel] + predictions[low + pixel, label]) / size
-                _count(totals[base], label, predicted[pixel], truth, soft)
+                likelihood = (true_class[base, low + pixel] + predictions[low + pixel, label]) / size
+                _count(totals[base], label, predicted[pixel], likelihood, soft)
 
 
 @compiled
@@ -69,19 +69,19 @@ def add_candidates(block, labels, candidates, soft, tile, totals):
     ``[candidates, 2, classes]``.
     """
     pixels, classes = block.shape[2], block.shape[1]
-    sums, truth = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
+    sums, likelihood = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
     largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
     for low in range(0, pixels, tile):
         high = min(low + tile, pixels)
         for candidate in range(len(candidates)):
             members = candidates[candidate]
             if candidate == 0 or not _same_prefix(members, candidates[candidate - 1]):
-                _sum_prefix(block, labels, members, low, high, sums, truth)
+                _sum_prefix(block, labels, members, low, high, sums, likelihood)
             last = block[members[-1]]
             _first_largest(sums, 0, last, low, high - low, largest, predicted)
             for pixel in range(high - low):
                 label = labels[low + pixel]
-                mean = (truth[pixel] + last[label, low + pixel]) / len(members)
+                mean = (likelihood[pixel] + last[label, low + pixel]) / len(members)
                 _count(totals[candidate], label, predicted[pixel], mean, soft)
 
 
@@ -92,14 +92,14 @@ def influence(block, labels, members, effects, soft, values):
     ``effects`` ``[3, classes]``: what a hit and a miss of full weight change, and one more label.
     """
     pixels, classes = block.shape[2], block.shape[1]
-    sums, truth = np.empty((classes, pixels), dtype=block.dtype), np.empty(pixels)
+    sums, likelihood = np.empty((classes, pixels), dtype=block.dtype), np.empty(pixels)
     largest, predicted = np.empty(pixels, dtype=block.dtype), np.empty(pixels, dtype=np.int32)
-    _sum_prefix(block, labels, members, 0, pixels, sums, truth)
+    _sum_prefix(block, labels, members, 0, pixels, sums, likelihood)
     last = block[members[-1]]
     _first_largest(sums, 0, last, 0, pixels, largest, predicted)
     for pixel in range(pixels):
         label = labels[pixel]
-        mean = (truth[pixel] + last[label, pixel]) / len(members)
+        mean = (likelihood[pixel] + last[label, pixel]) / len(members)
         values[pixel] = _change(effects, label, predicted[pixel], mean, soft)
 
 
@@ -110,20 +110,20 @@ def add_moments(block, labels, candidates, effects, soft, tile, reference, momen
     ``effects`` ``[candidates, 3, classes]``; ``reference`` ``[pixels]``; ``moments`` ``[candidates, 2]``.
     """
     pixels, classes = block.shape[2], block.shape[1]
-    sums, truth = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
+    sums, likelihood = np.empty((classes, tile), dtype=block.dtype), np.empty(tile)
     largest, predicted = np.empty(tile, dtype=block.dtype), np.empty(tile, dtype=np.int32)
     for low in range(0, pixels, tile):
         high = min(low + tile, pixels)
         for candidate in range(len(candidates)):
             members = candidates[candidate]
             if candidate == 0 or not _same_prefix(members, candidates[candidate - 1]):
-                _sum_prefix(block, labels, members, low, high, sums, truth)
+                _sum_prefix(block, labels, members, low, high, sums, likelihood)
             last = block[members[-1]]
             _first_largest(sums, 0, last, low, high - low, largest, predicted)
             first, second = 0.0, 0.0
             for pixel in range(high - low):
                 label = labels[low + pixel]
-                mean = (truth[pixel] + last[label, low + pixel]) / len(members)
+                mean = (likelihood[pixel] + last[label, low + pixel]) / len(members)
                 change = _change(effects[candidate], label, predicted[pixel], mean, soft)
                 change -= reference[low + pixel]
                 first += change
@@ -134,19 +134,19 @@ def add_moments(block, labels, candidates, effects, soft, tile, reference, momen
 
 @compiled
 def sum_logs(true_class, base, members, offset, together, totals):
-    """Sum over pixels of log(offset + base + truth) of each member, into ``totals``.
+    """Sum over pixels of log(offset + base + likelihood) of each member, into ``totals``.
 
     ``true_class`` ``[all members, pixels]``; ``base`` float64 ``[pixels]``. ``together`` numbers are multiplied before
     one logarithm is taken; their product must neither overflow nor become 0.
     """
     pixels = len(base)
     for place in range(len(members)):
-        truth = true_class[members[place]]
+        likelihood = true_class[members[place]]
         total = 0.0
         for low in range(0, pixels, together):
             product = 1.0
             for pixel in range(low, min(low + together, pixels)):
-                product *= offset + base[pixel] + truth[pixel]
+                product *= offset + base[pixel] + likelihood[pixel]
             total += math.log(product)
         totals[place] = total
 
@@ -185,7 +185,7 @@ def add_log_moments(true_class, candidates, least, reference, moments):
 
 @compiled(fastmath={"reassoc", "contract"})
 def weigh(true_class, weights, totals):
-    """Sum over pixels of weight times truth for each member, in float64 and any order of addition."""
+    """Sum over pixels of weight times likelihood for each member, in float64 and any order of addition."""
     for member in range(len(true_class)):
         row, total = true_class[member], 0.0
         for pixel in range(len(weights)):
@@ -208,11 +208,11 @@ def _first_largest(sums, first, last, second, pixels, largest, predicted):
 
 
 @compiled
-def _sum_prefix(block, labels, members, low, high, sums, truth):
+def _sum_prefix(block, labels, members, low, high, sums, likelihood):
     """Sum of all members but the last, in ascending order, of all classes and (float64) of the true one."""
     pixels = high - low
     sums[:, :pixels] = 0.0
-    truth[:pixels] = 0.0
+    likelihood[:pixels] = 0.0
     for place in range(len(members) - 1):
         predictions = block[members[place]]
         for c in range(len(sums)):
@@ -220,7 +220,7 @@ def _sum_prefix(block, labels, members, low, high, sums, truth):
             for pixel in range(pixels):
                 row[pixel] += added[pixel]
         for pixel in range(pixels):
-            truth[pixel] += predictions[labels[low + pixel], low + pixel]
+            likelihood[pixel] += predictions[labels[low + pixel], low + pixel]
 
 
 @compiled
@@ -240,19 +240,19 @@ def _same_prefix(members, others):
 
 
 @compiled
-def _count(totals, label, predicted, truth, soft):
+def _count(totals, label, predicted, likelihood, soft):
     """Add one pixel to the hits of its class, or to the misses of its class and of the predicted one."""
     if predicted == label:
-        totals[0, label] += truth if soft else 1.0
+        totals[0, label] += likelihood if soft else 1.0
     else:
-        miss = 1.0 - truth if soft else 1.0
+        miss = 1.0 - likelihood if soft else 1.0
         totals[1, label] += miss
         totals[1, predicted] += miss
 
 
 @compiled
-def _change(effects, label, predicted, truth, soft):
+def _change(effects, label, predicted, likelihood, soft):
     """What one pixel changes, counted as in :func:`_count`."""
     if predicted == label:
-        return effects[2, label] + effects[0, label] * (truth if soft else 1.0)
-    return effects[2, label] + (effects[1, label] + effects[1, predicted]) * (1.0 - truth if soft else 1.0)
+        return effects[2, label] + effects[0, label] * (likelihood if soft else 1.0)
+    return effects[2, label] + (effects[1, label] + effects[1, predicted]) * (1.0 - likelihood if soft else 1.0)

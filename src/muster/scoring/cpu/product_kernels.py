@@ -43,20 +43,22 @@ def _normalise(value):
 
 
 @compiled
-def _factor(prefix, truths, at, i, floor):
-    total = peek(prefix, i) + peek(truths, at + i)
+def _factor(prefix, true_class, at, i, floor):
+    total = peek(prefix, i) + peek(true_class, at + i)
     return max(floor, total)
 
 
 @compiled
-def _four_factors(prefix, truths, at, i, floor):
-    first = _factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor)
+def _four_factors(prefix, true_class, at, i, floor):
+    first = _factor(prefix, true_class, at, i, floor) * _factor(prefix, true_class, at, i + _FACTOR_LANES, floor)
     i += 2 * _FACTOR_LANES
-    return first * (_factor(prefix, truths, at, i, floor) * _factor(prefix, truths, at, i + _FACTOR_LANES, floor))
+    return first * (
+        _factor(prefix, true_class, at, i, floor) * _factor(prefix, true_class, at, i + _FACTOR_LANES, floor)
+    )
 
 
 @compiled
-def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
+def _product(prefix, true_class, at, count, floor, wide, fractions, exponents):
     """Product over pixels of what an ensemble gives to the label, as a number in 1..2 and an exponent.
 
     Eight factors are multiplied before the exponent is taken out. Where some may be so small that their product would
@@ -70,10 +72,10 @@ def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
     for i in range(0, whole, factors * lanes):
         for j in range(lanes):
             if wide:
-                product, exponent = _normalise(_factor(prefix, truths, at, i + j, floor))
+                product, exponent = _normalise(_factor(prefix, true_class, at, i + j, floor))
             else:
-                product = _four_factors(prefix, truths, at, i + j, floor)
-                product, exponent = product * _four_factors(prefix, truths, at, i + 4 * lanes + j, floor), 0
+                product = _four_factors(prefix, true_class, at, i + j, floor)
+                product, exponent = product * _four_factors(prefix, true_class, at, i + 4 * lanes + j, floor), 0
             product, more = _normalise(product * peek(fractions, j))
             poke(fractions, j, product)
             poke(exponents, j, peek(exponents, j) + exponent + more)
@@ -84,19 +86,22 @@ def _product(prefix, truths, at, count, floor, wide, fractions, exponents):
     product, exponent = _normalise(product)
     total += exponent
     for i in range(whole, count):
-        fraction, exponent = _normalise(_factor(prefix, truths, at, i, floor))
+        fraction, exponent = _normalise(_factor(prefix, true_class, at, i, floor))
         product, more = _normalise(product * fraction)
         total += exponent + more
     return product, total
 
 
 @compiled
-def multiply_truths(truths, stride, first, last, problem, prefixes, rows, task, floor, wide, fractions, exponents):
+def multiply_true_class(
+    true_class, stride, first, last, problem, prefixes, rows, task, floor, wide, fractions, exponents
+):
     """Multiply into each candidate's product what it gives to the labels of the pixels ``first`` to ``last``.
 
-    ``truths`` are flat float64 ``[members][pixels]``, ``problem`` is (size, members), ``task`` as for
-    :func:`muster.scoring.cpu.exhaustive_kernels.count_marks`. A candidate's product is ``fractions * 2 ** exponents``;
-    its factors are sums over members, at least ``floor``, which must be a normal number.
+    ``true_class`` holds the members' probabilities of the true class, flat float64 ``[members][pixels]``. ``problem``
+    is (size, members), ``task`` as for :func:`muster.scoring.cpu.exhaustive_kernels.count_outcome_codes`. A
+    candidate's product is ``fractions * 2 ** exponents``; its factors are sums over members, at least ``floor``, which
+    must be a normal number.
     """
     size, num_members = problem
     from_prefix, to_prefix, low, high = task
@@ -107,11 +112,11 @@ def multiply_truths(truths, stride, first, last, problem, prefixes, rows, task, 
         for h in range(from_prefix, to_prefix):
             lowest, end = second_last(size, prefixes, h, high)
             for b in range(lowest, end):
-                add_up(size, prefixes, h, b, truths, stride, start, pixels, prefix, 0)
+                add_up(size, prefixes, h, b, true_class, stride, start, pixels, prefix, 0)
                 at = rows[h] + row_of(lowest, b, num_members) - b - 1
                 for c in range(max(low, b + 1), high):
                     product, exponent = _product(
-                        prefix, truths, c * stride + start, pixels, floor, wide, lane_fractions, lane_exponents
+                        prefix, true_class, c * stride + start, pixels, floor, wide, lane_fractions, lane_exponents
                     )
                     product, more = _normalise(product * fractions[at + c])
                     fractions[at + c] = product

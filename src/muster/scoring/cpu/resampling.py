@@ -66,14 +66,14 @@ def _add_fixed(problem: ResamplingProblem, arrays: list[NumpyArray], image: int,
 
     pixels, precision = problem.pixels_of(image), arrays[0].dtype
     labels = problem.labels[pixels]
-    truths = np.stack([array[pixels, labels] for array in arrays])
+    true_class = np.stack([array[pixels, labels] for array in arrays])
     if problem.takes_logs:
-        kernels.add_logs_fixed(truths, problem.scored, problem.smallest, state)
+        kernels.add_logs_fixed(true_class, problem.scored, problem.smallest, state)
         return
     grouped = np.empty((len(arrays), _in_tiles(len(pixels), precision) * problem.num_classes), dtype=precision)
     for array, into in zip(arrays, grouped, strict=True):
         kernels.group_pixels(array, pixels, into)
-    kernels.count_fixed(grouped, labels, truths, problem.rows, problem.num_classes, problem.is_soft, state)
+    kernels.count_fixed(grouped, labels, true_class, problem.rows, problem.num_classes, problem.is_soft, state)
 
 
 def _in_tiles(pixels: int, dtype: np.dtype[np.floating] | type[np.floating]) -> int:
@@ -205,9 +205,9 @@ class _Refit:
         labels, weights = problem.labels[problem.pixels_of(image)], np.ascontiguousarray(self.weights[share, image])
         members, precision = len(self._arrays), torch.empty(0, dtype=problem.precision).numpy().dtype
         if problem.takes_logs:
-            truths = np.empty((members, len(labels)), dtype=precision)
+            true_class = np.empty((members, len(labels)), dtype=precision)
             where = (probs, self._ends, tables, labels, weights, problem.scored)
-            kernels.add_logs_refitted(*where, problem.smallest, truths, states)
+            kernels.add_logs_refitted(*where, problem.smallest, true_class, states)
             return
         exact = np.empty((members, _in_tiles(1, np.float32), tables.shape[2]), dtype=precision)
         read = (probs, grouped, self._ends, tables, self.packed[share], labels, weights, problem.rows)

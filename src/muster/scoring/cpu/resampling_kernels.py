@@ -68,7 +68,7 @@ def _store(builder, value, pointer, at):
     builder.store(value, builder.bitcast(builder.gep(pointer, [at]), value.type.as_pointer()), align=4)
 
 
-def _spread(builder, scalar, lanes):
+def _broadcast(builder, scalar, lanes):
     """A vector of one number."""
     one = builder.insert_element(
         ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, ir.IntType(32)(0)
@@ -129,7 +129,7 @@ def _product(targets):
             for t in range(targets):
                 share = builder.load(builder.gep(table, [builder.add(there, number(t))]))
                 for g in range(GROUPS):
-                    product = builder.fmul(values[g], _spread(builder, share, lanes), flags=("contract",))
+                    product = builder.fmul(values[g], _broadcast(builder, share, lanes), flags=("contract",))
                     found[g, t] = builder.fadd(product, sums[g][t], flags=("contract",))
                     sums[g][t].add_incoming(ir.Constant(vector, [0.0] * lanes), before)
                     sums[g][t].add_incoming(found[g, t], loop)
@@ -192,7 +192,7 @@ def _best_classes(typing, predictions, stride, at, row, step, classes, ratio, wi
             total.add_incoming(found[g], over_members)
         _repeat(builder, place, size, over_classes, over_members, compare)
 
-        name = _spread(builder, builder.trunc(target, short), lanes)
+        name = _broadcast(builder, builder.trunc(target, short), lanes)
         for g, value in enumerate(found):
             larger = builder.fcmp_ordered(">", value, best[g])  # not "or equal": the first of equals stays
             loser = builder.select(larger, best[g], value)
@@ -211,7 +211,7 @@ def _best_classes(typing, predictions, stride, at, row, step, classes, ratio, wi
             ratio = builder.fptrunc(ratio, scalar)
         any_close = None
         for g, (largest, next_largest, winner) in enumerate(found):
-            close = builder.fcmp_ordered(">=", next_largest, builder.fmul(largest, _spread(builder, ratio, lanes)))
+            close = builder.fcmp_ordered(">=", next_largest, builder.fmul(largest, _broadcast(builder, ratio, lanes)))
             _store(builder, winner, winners, number(g * lanes))
             _store(builder, builder.zext(close, integers), unsure, number(g * lanes))
             any_close = close if any_close is None else builder.or_(any_close, close)
@@ -253,15 +253,15 @@ def count_refitted(
     ``[resamples, tiles of classes x sources x TARGETS]``; ``weights`` how often each resample holds the image;
     ``ratio`` see :func:`_best_classes`; ``exact`` scratch ``[members, pixels of a tile, classes]`` of the type to which
     an EEP is rounded; ``totals`` ``[resamples, candidates, 3 x classes]``, see
-    :func:`_tally`.
+    :func:`_add_outcomes`.
     """
     members, sources, padded = len(starts) - 1, tables.shape[1], tables.shape[2]
     lanes = VECTOR_BYTES // 4
     tile = GROUPS * lanes
     predictions = np.empty(members * tile * padded, np.float32)
-    truths, known = np.empty((members, tile), exact.dtype), np.zeros((members, tile), np.int64)
+    true_class, known = np.empty((members, tile), exact.dtype), np.zeros((members, tile), np.int64)
     winners, unsure, stamp = np.empty(tile, np.int32), np.empty(tile, np.int32), 0
-    runs, scratch = np.empty(tile + 1, np.int64), _tally_scratch(tile, num_classes)
+    runs, scratch = np.empty(tile + 1, np.int64), _outcome_scratch(tile, num_classes)
     for low in range(0, len(labels), tile):
         own = labels[low : low + tile]
         part = np.ascontiguousarray(probs[:, low : low + 2 * tile])  # what lies together is fetched together
@@ -279,7 +279,7 @@ def count_refitted(
                         predictions, member * tile * padded + target * lanes, padded * lanes,
                     )  # fmt: skip
             if soft:
-                _predict_truth(part, starts, tables[resample], own, runs, truths)
+                _predict_true_class(part, starts, tables[resample], own, runs, true_class)
             for candidate in range(len(rows)):
                 row = rows[candidate]
                 if _best_classes(
@@ -287,48 +287,50 @@ def count_refitted(
                 ):
                     unsure[len(own) :] = 0
                     _decide(part, starts, tables[resample], row, num_classes, stamp, exact, known, unsure, winners)
-                _tally(winners, own, truths, row, soft, weights[resample], scratch, totals[resample, candidate])
+                _add_outcomes(
+                    winners, own, true_class, row, soft, weights[resample], scratch, totals[resample, candidate]
+                )
 
 
 @_compiled
-def count_fixed(grouped, labels, truths, rows, num_classes, soft, totals):
+def count_fixed(grouped, labels, true_class, rows, num_classes, soft, totals):
     """The same of predictions ``[members, grouped]`` as they are, into ``[candidates, 3 x classes]``.
 
-    ``truths`` are what members give to the labels, ``[members, pixels]``.
+    ``true_class`` are the members' probabilities of the labels, ``[members, pixels]``.
     """
     lanes = VECTOR_BYTES // grouped.itemsize
     tile, stride, flat = GROUPS * lanes, grouped.shape[1], grouped.reshape(-1)
     winners, unsure = np.empty(tile, np.int32), np.empty(tile, np.int32)
-    scratch = _tally_scratch(tile, num_classes)
+    scratch = _outcome_scratch(tile, num_classes)
     for low in range(0, len(labels), tile):
-        own, part = labels[low : low + tile], np.ascontiguousarray(truths[:, low : low + tile])
+        own, part = labels[low : low + tile], np.ascontiguousarray(true_class[:, low : low + tile])
         for candidate in range(len(rows)):
             # The sums are the definition's own: what is close is known as exactly as there.
             _best_classes(
                 flat, stride, low * num_classes, rows[candidate], num_classes * lanes, num_classes, 1.0, winners, unsure
             )
-            _tally(winners, own, part, rows[candidate], soft, 1.0, scratch, totals[candidate])
+            _add_outcomes(winners, own, part, rows[candidate], soft, 1.0, scratch, totals[candidate])
 
 
 @_compiled
-def add_logs_refitted(probs, starts, tables, labels, weights, rows, smallest, truths, totals):
+def add_logs_refitted(probs, starts, tables, labels, weights, rows, smallest, true_class, totals):
     """Add the sum over one image's pixels of the log of each ensemble's true class, EEPs made anew.
 
-    As :func:`count_refitted`, but with ``truths`` ``[members, pixels]`` for scratch and ``totals``
+    As :func:`count_refitted`, but with ``true_class`` ``[members, pixels]`` for scratch and ``totals``
     ``[resamples, candidates]``; a log's argument is at least ``smallest``.
     """
     runs = np.empty(len(labels) + 1, np.int64)
     _mark_runs(labels, runs)
     for resample in range(len(weights)):
         if weights[resample] > 0:
-            _predict_truth(probs, starts, tables[resample], labels, runs, truths)
-            _add_logs(truths, rows, smallest, weights[resample], totals[resample])
+            _predict_true_class(probs, starts, tables[resample], labels, runs, true_class)
+            _add_logs(true_class, rows, smallest, weights[resample], totals[resample])
 
 
 @_compiled
-def add_logs_fixed(truths, rows, smallest, totals):
+def add_logs_fixed(true_class, rows, smallest, totals):
     """The same of what members give to the true class, ``[members, pixels]``, into ``[candidates]``."""
-    _add_logs(truths, rows, smallest, 1.0, totals)
+    _add_logs(true_class, rows, smallest, 1.0, totals)
 
 
 @_compiled
@@ -343,7 +345,7 @@ def _mark_runs(labels, runs):
 
 
 @_compiled
-def _predict_truth(probs, starts, table, labels, runs, truths):
+def _predict_true_class(probs, starts, table, labels, runs, true_class):
     """What each member's EEP gives to the true class.
 
     Whole tiles are made of each run of equal labels. What lies beyond the run is wrong, and made again by the next one;
@@ -361,7 +363,7 @@ def _predict_truth(probs, starts, table, labels, runs, truths):
                     probs, begin * width + low, width, lanes, table, column, padded, count, total, low, lanes
                 )
             run += 1
-        own = truths[member]
+        own = true_class[member]
         for pixel in range(pixels):
             own[pixel] = total[pixel]
 
@@ -402,31 +404,31 @@ def _first_largest(exact, row, pixel, num_classes):
 
 
 @_compiled
-def _tally_scratch(tile, num_classes):
+def _outcome_scratch(tile, num_classes):
     return np.empty(tile), np.empty((2, tile)), np.empty(tile, np.uint64), np.zeros(_WAYS * 3 * num_classes)
 
 
 @_compiled
-def _tally(winners, labels, truths, row, soft, weight, scratch, totals):
+def _add_outcomes(winners, labels, true_class, row, soft, weight, scratch, totals):
     """Add one candidate at a tile of pixels to ``totals``.
 
     These are ``[3 x classes]``: hits of each class, what was predicted wrongly as it, and what of it was missed.
     """
-    truth, values, marks, histogram = scratch
+    likelihood, values, codes, histogram = scratch
     pixels, entries = len(labels), len(totals)
     num_classes, given, missed = entries // 3, values[0], values[1]
     if soft:
-        _mean_truth(truths, row, truth)
+        _mean_true_class(true_class, row, likelihood)
     for i in range(pixels):  # no branch, so that vector instructions do it
         right = winners[i] == labels[i]
-        hit = truth[i] if soft else 1.0
+        hit = likelihood[i] if soft else 1.0
         miss = 1.0 - hit if soft else 1.0
         given[i] = hit if right else miss
         missed[i] = 0.0 if right else miss
-        marks[i] = np.uint64(winners[i] + (0 if right else num_classes))
+        codes[i] = np.uint64(winners[i] + (0 if right else num_classes))
     for i in range(pixels):
         way = np.uint64((i & (_WAYS - 1)) * entries)
-        histogram[way + marks[i]] += given[i]
+        histogram[way + codes[i]] += given[i]
         histogram[way + np.uint64(2 * num_classes + labels[i])] += missed[i]
     for way in range(_WAYS):
         own = histogram[way * entries : (way + 1) * entries]
@@ -437,41 +439,41 @@ def _tally(winners, labels, truths, row, soft, weight, scratch, totals):
 
 
 @_compiled
-def _mean_truth(truths, row, truth):
+def _mean_true_class(true_class, row, likelihood):
     """What the ensemble gives to the true class."""
     for place in range(len(row)):
-        own = truths[row[place]]
+        own = true_class[row[place]]
         if place == 0:
             for i in range(len(own)):
-                truth[i] = own[i]
+                likelihood[i] = own[i]
         else:
             for i in range(len(own)):
-                truth[i] += own[i]
-    for i in range(len(truth)):
-        truth[i] /= len(row)
+                likelihood[i] += own[i]
+    for i in range(len(likelihood)):
+        likelihood[i] /= len(row)
 
 
 @_compiled
-def _add_logs(truths, rows, smallest, weight, totals):
+def _add_logs(true_class, rows, smallest, weight, totals):
     """Sum of logs of every candidate. Eight numbers are multiplied before a log is taken, if that cannot underflow."""
-    pixels, size = truths.shape[1], rows.shape[1]
-    truth = np.empty(pixels)
+    pixels, size = true_class.shape[1], rows.shape[1]
+    likelihood = np.empty(pixels)
     apart = pixels // _FACTORS if smallest >= _LEAST_FACTOR else 0
     for candidate in range(len(rows)):
-        truth[:] = 0.0
+        likelihood[:] = 0.0
         for member in rows[candidate]:
-            own = truths[member]
+            own = true_class[member]
             for i in range(pixels):
-                truth[i] += own[i]
+                likelihood[i] += own[i]
         for i in range(pixels):
-            truth[i] = max(truth[i] / size, smallest)
-        product, total = truth[:apart], 0.0
+            likelihood[i] = max(likelihood[i] / size, smallest)
+        product, total = likelihood[:apart], 0.0
         for factor in range(1, _FACTORS):
-            other = truth[factor * apart : (factor + 1) * apart]
+            other = likelihood[factor * apart : (factor + 1) * apart]
             for i in range(apart):
                 product[i] *= other[i]
         for i in range(apart):
             total += math.log(product[i])
         for i in range(_FACTORS * apart, pixels):
-            total += math.log(truth[i])
+            total += math.log(likelihood[i])
         totals[candidate] += weight * total

@@ -20,9 +20,9 @@ import torch
 
 from muster.errors import unknown_name
 from muster.metrics.ensemble import Members
-from muster.scoring.accumulators import COUNT_LIMIT, share_scale
 from muster.scoring.device import torch_backend
 from muster.scoring.device.blocks import Block, Runs, Sums
+from muster.scoring.fixed_point import COUNT_LIMIT, fixed_point_scale
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def objection(name: str, device: torch.device, dtype: torch.dtype) -> str | None
     Args:
         name: One of :data:`NAMES`.
         device: Where to try it.
-        dtype: Of the predictions.
+        dtype: The type of the predictions.
 
     Returns:
         Why it cannot be used; ``None`` if nothing speaks against it.
@@ -126,7 +126,7 @@ def _small_problem(device: torch.device, dtype: torch.dtype) -> Members:
 def _small_sums(backend: Backend, members: Members) -> Sums:
     candidates = np.array(list(combinations(range(len(members.predictions)), 3)))
     num_pixels = len(members.labels)
-    scale = share_scale(3, COUNT_LIMIT, num_pixels)
+    scale = fixed_point_scale(3, COUNT_LIMIT, num_pixels)
     sums = Sums.zeros(members, candidates, counted=True, logged=True)
     block = Block.of(members, slice(num_pixels), scale, counted=True, by_label=backend.by_label)
     backend.add_block(block, Runs.of(candidates, backend.longest_run), sums, lambda _: None)

@@ -1,7 +1,7 @@
 """What every backend on a device shares: a block of pixels, runs of candidates, and the sums over pixels.
 
 All sums are of integers, so that no order of adding, tile or backend can change one. Axis names as in
-:mod:`muster.scoring.accumulators`; ``width`` is a number of pixels padded to whole tiles.
+:mod:`muster.scoring.fixed_point`; ``width`` is a number of pixels padded to whole tiles.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Block:
         predictions: ``[classes, members, width]`` of the type in which they are stored; ``None`` unless predicted
             classes are counted.
         labels: int64 ``[width]``.
-        true_probabilities: float64 ``[members, width]``, what each member gives to the true class.
+        true_probabilities: float64 ``[members, width]``, each member's probability of the true class.
         likelihoods: int64 ``[members, width]``, the same in fixed point.
     """
 
@@ -111,21 +111,23 @@ class Block:
         padded = torch.cat([labels, labels[-1:].expand(width - len(labels))])
         first, num_members = members.predictions[0], len(members.predictions)
         predictions = first.new_zeros(members.num_classes, num_members, width) if counted else None
-        truth = first.new_zeros(num_members, width, dtype=torch.float64)
+        true_class = first.new_zeros(num_members, width, dtype=torch.float64)
         for member, prediction in enumerate(members.predictions):  # one at a time: memory for one copy of all is enough
             rows = prediction[pixels] if order is None else prediction[pixels][order]
-            truth[member, : len(rows)] = rows.gather(1, labels[:, None])[:, 0]
+            true_class[member, : len(rows)] = rows.gather(1, labels[:, None])[:, 0]
             if predictions is not None:
                 predictions[:, member, : len(rows)] = rows.T
-        return cls(len(labels), members.num_classes, predictions, padded, truth, (truth * scale).round().long())
+        return cls(
+            len(labels), members.num_classes, predictions, padded, true_class, (true_class * scale).round().long()
+        )
 
     def member_likelihoods(self) -> Int[Tensor, "members classes"]:
-        """What each member gives to the labels, by label, in fixed point."""
+        """Each member's probability of the labels, by label, in fixed point."""
         sums = self.likelihoods.new_zeros(len(self.likelihoods), self.num_classes)
         return sums.index_add_(1, self.labels, self.likelihoods)  # padding adds 0
 
     def member_logs(self, tiny: float, scale: LogScale) -> Int[Tensor, "2 members"]:
-        """Sum over pixels of the log of what each member gives to the label."""
+        """Sum over pixels of the log of each member's probability of the label."""
         return split_logs(self.true_probabilities[:, : self.num_pixels].clamp(min=tiny).log(), scale.high, scale.low)
 
 

@@ -2,7 +2,7 @@
 
 What is added up are integers (:mod:`muster.scoring.device.blocks`), by one of three backends
 (:mod:`muster.scoring.device.backends`); predictions never leave the device. Axis names as in
-:mod:`muster.scoring.accumulators`.
+:mod:`muster.scoring.fixed_point`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from jaxtyping import Int
 
 from muster.arrays import NumpyArray
 from muster.metrics.ensemble import Members
-from muster.scoring.accumulators import COUNT_LIMIT, Accumulator, share_scale
 from muster.scoring.device.backends import backend_named, fastest_backend
 from muster.scoring.device.blocks import Block, LogScale, Runs, Sums, smallest_probability
 from muster.scoring.device.torch_backend import TILE_NUMBERS
+from muster.scoring.fixed_point import COUNT_LIMIT, FixedPointSums, fixed_point_scale
 
 BLOCK_NUMBERS = 1 << 29
 """Most predictions that are brought into another layout at a time."""
@@ -40,7 +40,7 @@ def score_tiles(
     Args:
         members: Predictions of all members, in any floating-point type.
         candidates: Sets of one size, members ascending; quickest in lexicographic order.
-        metrics: Names of metrics that :func:`~muster.scoring.accumulators.has_exhaustive_kernels`.
+        metrics: Names of metrics that :func:`~muster.scoring.metric_kinds.has_exhaustive_kernels`.
         progress: Told how many candidates' worth of work was done since it was last told.
         block_numbers: Most predictions that are copied at a time.
         tile_numbers: Most pixels times candidates at a time.
@@ -48,7 +48,7 @@ def score_tiles(
 
     Returns:
         float64 ``[candidates]`` per metric. A soft IoU is NaN where its sums are too small for fixed point, see
-        :meth:`Accumulator.is_coarse`.
+        :meth:`FixedPointSums.is_coarse`.
 
     Raises:
         ValueError: If there is no such backend.
@@ -56,9 +56,9 @@ def score_tiles(
     first = members.predictions[0]
     way = backend_named(backend) if backend else fastest_backend(first.device, first.dtype)
     num_pixels = len(members.labels)
-    scale = share_scale(candidates.shape[1], COUNT_LIMIT, num_pixels)
-    accumulator = Accumulator(candidates, len(members.predictions), members.num_classes, scale, metrics)
-    sums = Sums.zeros(members, candidates, counted=accumulator.wants_marks, logged=accumulator.wants_products)
+    scale = fixed_point_scale(candidates.shape[1], COUNT_LIMIT, num_pixels)
+    accumulator = FixedPointSums(candidates, len(members.predictions), members.num_classes, scale, metrics)
+    sums = Sums.zeros(members, candidates, counted=accumulator.wants_outcomes, logged=accumulator.wants_products)
     of_members = _MemberSums(members)
     runs = Runs.of(candidates, way.longest_run)
     numbers = len(members.predictions) * members.num_classes
@@ -98,9 +98,9 @@ class _MemberSums:
         self._likelihoods += block.member_likelihoods()
         self._logs += block.member_logs(self._floor, self._scale)
 
-    def give(self, accumulator: Accumulator) -> None:
+    def give(self, accumulator: FixedPointSums) -> None:
         """Hand the sums over to what makes scores of them."""
         accumulator.pixels = self._pixels
         accumulator.label_counts = self._label_counts.cpu().numpy()
-        accumulator.member_shares = self._likelihoods.cpu().numpy()
+        accumulator.member_likelihoods = self._likelihoods.cpu().numpy()
         accumulator.member_logs = self._scale.value(self._logs)

@@ -121,12 +121,12 @@ def _image_states(
         made = own[None] if tables is None else own.double() @ tables[:, low:high]
         members.append(made.to(problem.precision))
     predictions = torch.stack(members)  # members, weightings, pixels, classes
-    truths = predictions.gather(3, labels.expand(predictions.shape[:3])[..., None])[..., 0].double()
+    true_class = predictions.gather(3, labels.expand(predictions.shape[:3])[..., None])[..., 0].double()
     rows = torch.from_numpy(problem.scored).to(labels.device)
-    truth = _ascending(truths, rows) / rows.shape[1]
+    mean = _ascending(true_class, rows) / rows.shape[1]
     if problem.takes_logs:
-        return truth.clamp_(min=problem.smallest).log_().sum(dim=2).T
-    return _outcomes(problem, _ascending(predictions, rows), truth, labels)
+        return mean.clamp_(min=problem.smallest).log_().sum(dim=2).T
+    return _outcomes(problem, _ascending(predictions, rows), mean, labels)
 
 
 def _ascending(values: Tensor, rows: Int[Tensor, "candidates size"]) -> Tensor:
@@ -140,15 +140,15 @@ def _ascending(values: Tensor, rows: Int[Tensor, "candidates size"]) -> Tensor:
 def _outcomes(
     problem: ResamplingProblem,
     sums: Float[Tensor, "candidates weightings pixels classes"],
-    truth: Float[Tensor, "candidates weightings pixels"],
+    mean: Float[Tensor, "candidates weightings pixels"],
     labels: Int[Tensor, " pixels"],
 ) -> Float[Tensor, "weightings candidates entries"]:
     """Hits of each class, what was predicted wrongly as it, and what of it was missed."""
-    winners = first_largest(sums.flatten(0, 2)).view(truth.shape)
+    winners = first_largest(sums.flatten(0, 2)).view(mean.shape)
     right, count = winners == labels, problem.num_classes
-    hit = truth if problem.is_soft else torch.ones_like(truth)
-    miss = 1.0 - truth if problem.is_soft else hit
-    states = torch.zeros(*truth.shape[:2], 3 * count, dtype=torch.float64, device=labels.device)
+    hit = mean if problem.is_soft else torch.ones_like(mean)
+    miss = 1.0 - mean if problem.is_soft else hit
+    states = torch.zeros(*mean.shape[:2], 3 * count, dtype=torch.float64, device=labels.device)
     states.scatter_add_(2, torch.where(right, winners, winners + count), torch.where(right, hit, miss))
-    states.scatter_add_(2, (labels + 2 * count).expand(truth.shape), torch.where(right, 0.0, miss))
+    states.scatter_add_(2, (labels + 2 * count).expand(mean.shape), torch.where(right, 0.0, miss))
     return states.transpose(0, 1)

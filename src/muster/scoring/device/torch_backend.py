@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from muster.scoring.accumulators import COUNT_BIT, COUNT_LIMIT
 from muster.scoring.device.blocks import Block, Runs, Sums, split_logs, sum_type
+from muster.scoring.fixed_point import COUNT_BIT, COUNT_LIMIT
 
 TILE_NUMBERS = 1 << 24
 """Most pixels times candidates at a time."""
@@ -73,8 +73,10 @@ class _Tile:
 
     def logs(self, prefix: list[int], lasts: slice, constants: Float[Tensor, " constants"]) -> Int[Tensor, "2 lasts"]:
         """Sum over pixels of the log of what each candidate's members together give to the label, in two parts."""
-        truth = self._true_probabilities
-        sums: Tensor = self._call(sum_logs)(truth, _ascending_sum(truth, prefix), self._choice(lasts), *constants)
+        true_class = self._true_probabilities
+        sums: Tensor = self._call(sum_logs)(
+            true_class, _ascending_sum(true_class, prefix), self._choice(lasts), *constants
+        )
         return sums[:, : lasts.stop - lasts.start]
 
     def count(
@@ -178,7 +180,7 @@ def outcomes(
         labels: True classes.
         offsets: Where the histogram of each pixel's way begins.
         num_classes: Number of target classes.
-        likelihoods: What each member gives to the label, in fixed point.
+        likelihoods: Each member's probability of the label, in fixed point.
         given: What the prefix gives to it, and a count of 1.
         lasts: Which members are the last.
 
@@ -201,7 +203,7 @@ def sum_logs(
     """Sum over pixels of the log of what each candidate's members together give to the label.
 
     Args:
-        true_probabilities: What each member gives, float64.
+        true_probabilities: Each member's probability of the label, float64.
         together: What the prefix gives.
         lasts: Which members are the last.
         floor: Smallest argument of a log.

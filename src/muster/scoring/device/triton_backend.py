@@ -11,8 +11,9 @@ Why a result does not depend on the order in which programs run, on their number
 * Everything that is added over pixels is an integer of 64 bits: a count, probabilities in fixed point (rounded before
   anything is added to them), the two parts of a log in fixed point. Addition of integers modulo 2^64 is commutative and
   associative. So any order, within a program (``tl.sum``) or among programs (``tl.atomic_add``), gives the same bits.
-* No sum overflows, so these bits are the sum itself. Over all pixels, the scales are chosen for that (``share_scale``,
-  :class:`LogScale`). Over one tile, where a count and a sum share one integer, ``COUNT_LIMIT`` is the bound.
+* No sum overflows, so these bits are the sum itself. Over all pixels, the scales are chosen for that
+  (``fixed_point_scale``, :class:`LogScale`). Over one tile, where a count and a sum share one integer, ``COUNT_LIMIT``
+  is the bound.
 
 Blocks are padded to whole tiles, so that no load needs a mask over pixels; what the padding gives is replaced by 0
 before it is added. Without a GPU the kernels run in Triton's interpreter (``TRITON_INTERPRET=1`` before this import).
@@ -30,8 +31,8 @@ import torch
 import triton
 from triton import language as tl
 
-from muster.scoring.accumulators import COUNT_BIT, COUNT_LIMIT
 from muster.scoring.device.blocks import PIXEL_TILE, Block, Runs, Sums, sum_type
+from muster.scoring.fixed_point import COUNT_BIT, COUNT_LIMIT
 
 LONGEST_RUN = 4
 """Candidates of a program: with a tile of 256 pixels, one warp holds their maxima in its registers."""
@@ -55,7 +56,7 @@ def _kernel(function):
 def count_outcomes(
     predictions,  # [classes, members, width], stored in any precision
     labels,  # int64 [width]
-    likelihoods,  # int64 [members, width]: what each member gives to the label, in fixed point
+    likelihoods,  # int64 [members, width]: each member's probability of the label, in fixed point
     candidates,  # int32 [candidates, size]
     runs,  # int32 [runs, 2]: the first candidate, and how many
     counts,  # int64 [candidates, 2 classes]: added to
@@ -107,10 +108,10 @@ def count_outcomes(
         _add(counts + codes + k, totals + codes + k, sums, 1, wanted, COUNT_BIT)
         k = tl.min(tl.min(tl.where(winners > k, winners, num_classes), axis=1), axis=0)
     # Then what is right is moved. The pixels come sorted by label, so that a tile has few of them.
-    truth = tl.load(labels + pixels).to(tl.int32)
-    right = tl.where(winners == truth[None, :], packed, 0)
-    for k in range(tl.min(truth, axis=0), tl.max(truth, axis=0) + 1):
-        sums = tl.sum(tl.where(truth[None, :] == k, right, 0), axis=1)
+    label = tl.load(labels + pixels).to(tl.int32)
+    right = tl.where(winners == label[None, :], packed, 0)
+    for k in range(tl.min(label, axis=0), tl.max(label, axis=0) + 1):
+        sums = tl.sum(tl.where(label[None, :] == k, right, 0), axis=1)
         _add(counts + codes + k, totals + codes + k, sums, -1, wanted, COUNT_BIT)
         _add(counts + codes + num_classes + k, totals + codes + num_classes + k, sums, 1, wanted, COUNT_BIT)
 

@@ -1,4 +1,4 @@
-"""What did the choices of each metric reach? Fine-tune the members concerned once, and evaluate every ensemble of them.
+"""Fine-tune the members of the chosen candidates once, and evaluate every ensemble of them.
 
 The protocol of A22 section 4: each member is fine-tuned by itself, an ensemble is the mean of its members'
 probabilities, so that one pass over the test split gives the result of every candidate.
@@ -48,13 +48,16 @@ from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings, TrainingSettings
 
+FINETUNED_MIOU = "finetuned_miou"
+"""The column of ``ensembles.csv`` with the mIoU of an ensemble's plain mean, each member fine-tuned by itself."""
+
 RANDOM = "random"
 SCRATCH = "scratch-"
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What fine-tuning reached, on the target's test split.
+    """Fine-tuned mIoU on the target's test split.
 
     Attributes:
         target: Name of the target.
@@ -66,10 +69,10 @@ class StudyResult:
         plain_means: For each choice, mIoU of the mean of its members' probabilities.
         learned_heads: For each choice, mIoU with the learned head.
         single_best: B1: the best single member by LEEP.
-        spread: Least, mean and greatest mIoU over all ensembles of the members that were fine-tuned.
+        miou_range: Least, mean and greatest mIoU over all ensembles of the members that were fine-tuned.
         ensembles: How many these are.
         correlations: For each metric, its agreement with the results over these ensembles.
-        parameters: Of every member that was fine-tuned, and of the networks trained from scratch.
+        parameters: The parameters of every member that was fine-tuned, and of the networks trained from scratch.
     """
 
     target: str
@@ -81,7 +84,7 @@ class StudyResult:
     plain_means: dict[str, float]
     learned_heads: dict[str, float]
     single_best: str
-    spread: tuple[float, float, float]
+    miou_range: tuple[float, float, float]
     ensembles: int
     correlations: dict[str, dict[str, float]]
     parameters: dict[str, int] = field(default_factory=dict)
@@ -113,12 +116,12 @@ def run_study(
         folder: Where checkpoints, ``study.yaml`` and ``ensembles.csv`` go.
         members: Fine-tune those that any metric chose (and B1, and a random ensemble), or all eligible ones.
         scratch: Architectures to train on the target from random weights, for comparison.
-        seed: Of the random ensemble.
+        seed: The seed of the random ensemble.
         progress: Told about the course of fine-tuning.
         head: How the heads are learned.
 
     Returns:
-        What was reached.
+        The fine-tuned mIoU of members, choices and all candidates.
     """
     target = target_data(selection, dataset)
     require_usable(target.train)
@@ -133,7 +136,7 @@ def run_study(
     with hardware.autocast():
         singles, ensembles = _evaluate_all(module, names, selection.size, target, hardware)
     table = _table(selection, ensembles)
-    reached = table["reached"].to_numpy()
+    mious = table[FINETUNED_MIOU].to_numpy()
     result = StudyResult(
         target=selection.target,
         train_images=len(target.train),
@@ -144,9 +147,9 @@ def run_study(
         plain_means={metric: ensembles[chosen] for metric, chosen in choices.items()},
         learned_heads=_learned_heads(module, choices, target, hardware, head, folder),
         single_best=selection.single_best,
-        spread=(float(reached.min()), float(reached.mean()), float(reached.max())),
+        miou_range=(float(mious.min()), float(mious.mean()), float(mious.max())),
         ensembles=len(table),
-        correlations={metric: _correlations(table[metric].to_numpy(), reached) for metric in selection.ranking.scores},
+        correlations={metric: _correlations(table[metric].to_numpy(), mious) for metric in selection.ranking.scores},
         parameters=_parameters(module),
     )
     if writes:
@@ -229,27 +232,29 @@ def _learned_heads(
     head: HeadSettings,
     folder: Path,
 ) -> dict[str, float]:
-    reached: dict[tuple[str, ...], float] = {}
+    with_head: dict[tuple[str, ...], float] = {}
     for chosen in choices.values():
-        if chosen not in reached:
+        if chosen not in with_head:
             ensemble = build_ensemble(module, chosen, target, hardware, head, folder)
-            reached[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD].confusion)
-    return {metric: reached[chosen] for metric, chosen in choices.items()}
+            with_head[chosen] = mean_iou(evaluate(module, ensemble, target, hardware)[LEARNED_HEAD].confusion)
+    return {metric: with_head[chosen] for metric, chosen in choices.items()}
 
 
 def _table(selection: Selection, ensembles: Mapping[tuple[str, ...], float]) -> pd.DataFrame:
-    """One row an evaluated ensemble: members, the score of every metric, and what was reached."""
+    """One row an evaluated ensemble: members, the score of every metric, and its fine-tuned mIoU."""
     rows = {selection.names_of(row): row for row in range(len(selection.ranking))}
     places = [rows[names] for names in ensembles]
     scores = {metric: values[places] for metric, values in selection.ranking.scores.items()}
-    return pd.DataFrame({"members": [" ".join(names) for names in ensembles], **scores, "reached": ensembles.values()})
+    return pd.DataFrame(
+        {"members": [" ".join(names) for names in ensembles], **scores, FINETUNED_MIOU: ensembles.values()}
+    )
 
 
-def _correlations(scores: Float[NumpyArray, " rows"], reached: Float[NumpyArray, " rows"]) -> dict[str, float]:
-    if len(reached) < 2:
+def _correlations(scores: Float[NumpyArray, " rows"], mious: Float[NumpyArray, " rows"]) -> dict[str, float]:
+    if len(mious) < 2:
         return dict.fromkeys(("weighted_kendall", "kendall", "pearson"), math.nan)
     return {
-        name: correlation(scores, reached)
+        name: correlation(scores, mious)
         for name, correlation in (("weighted_kendall", weighted_kendall), ("kendall", kendall), ("pearson", pearson))
     }
 

@@ -1,4 +1,4 @@
-"""What exhaustive search adds up over pixels, in fixed point, for metrics that the compiled loops know.
+"""The fixed-point sums over pixels of exhaustive search, for metrics that have compiled loops.
 
 Probabilities of the true class are added as integers: then no order of adding, number of threads or division into
 blocks can change a score. The scores are the metrics' own ``finalise`` of these sums, see
@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from muster.arrays import NumpyArray
-from muster.metrics.accumulators import Definition, HitsAndMisses, LogLikelihood
-from muster.metrics.registry import Metric, get_ensemble_metric
+from muster.metrics.registry import get_ensemble_metric
+from muster.scoring.metric_kinds import adds_logs, counts_outcomes, definition_of, is_soft
 
 COUNT_BIT = 52
-"""An entry of a histogram holds a count of pixels from this bit on, and below it a sum of shares."""
+"""An entry of a histogram holds a count of pixels from this bit on, and below it a sum of likelihoods."""
 
 COUNT_LIMIT = (1 << (63 - COUNT_BIT)) - 1
 """Most pixels that an entry can count."""
@@ -29,40 +29,8 @@ _ROWS_AT_ONCE = 4096
 _COARSE = 1e-8  # part of the sum in a class that rounding may be
 
 
-def definition_of(metric: Metric) -> Definition:
-    """The definition of a metric of ensembles."""
-    assert metric.definition is not None  # those who ask have looked it up among the metrics of ensembles
-    return metric.definition
-
-
-def counts_outcomes(metric: Metric) -> bool:
-    """Whether it is made of hits and misses."""
-    return type(definition_of(metric).accumulator) is HitsAndMisses
-
-
-def is_soft(metric: Metric) -> bool:
-    """Whether hits and misses are probabilities."""
-    accumulator = definition_of(metric).accumulator
-    return type(accumulator) is HitsAndMisses and accumulator.soft
-
-
-def adds_logs(metric: Metric) -> bool:
-    """Whether it is made of logs of the probability of the true class."""
-    return type(definition_of(metric).accumulator) is LogLikelihood
-
-
-def has_exhaustive_kernels(metric: Metric) -> bool:
-    """Whether exhaustive search has loops for what the metric adds up."""
-    return adds_logs(metric) or (counts_outcomes(metric) and not definition_of(metric).sums_members)
-
-
-def has_resampling_kernels(metric: Metric) -> bool:
-    """Whether the bootstrap has loops for what the metric adds up."""
-    return has_exhaustive_kernels(metric)
-
-
-def share_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
-    """What a share of 1 is in fixed point: as large as sums over ``size`` members and pixels allow.
+def fixed_point_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
+    """The fixed-point number for a likelihood of 1: as large as sums over ``size`` members and pixels allow.
 
     Args:
         size: Members per candidate.
@@ -70,7 +38,7 @@ def share_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
         num_pixels: All pixels.
 
     Returns:
-        A power of two; shares are kept to half of its inverse.
+        A power of two; likelihoods are kept to half of its inverse.
     """
     short = COUNT_BIT - math.ceil(math.log2(pixels_at_once * size * _LARGEST))
     long = 62 - math.ceil(math.log2(num_pixels * size * _LARGEST))
@@ -78,19 +46,19 @@ def share_scale(size: int, pixels_at_once: int, num_pixels: int) -> float:
 
 
 @dataclass(eq=False)
-class Accumulator:
+class FixedPointSums:
     """Sums over the pixels looked at so far.
 
     Attributes:
         candidates: int64 ``[candidates, size]``.
         num_members: How many members there are.
         num_classes: How many target classes.
-        scale: See :func:`share_scale`.
+        scale: See :func:`fixed_point_scale`.
         metrics: Names of metrics that will be asked for, which :func:`has_exhaustive_kernels`.
         pixels: How many pixels were looked at.
         label_counts: int64 ``[classes]``, pixels of each class.
-        member_logs: float64 ``[members]``, log of what each member gives to the label.
-        member_shares: int64 ``[members, classes]``, what each member gives to the labels, by label.
+        member_logs: float64 ``[members]``, log of each member's probability of the label.
+        member_likelihoods: int64 ``[members, classes]``, each member's probability of the labels, by label.
         counts: int32 ``[candidates, 2 classes]``: pixels predicted wrongly as each class, then pixels of each class
             predicted right.
         totals: int64 of that shape: what the candidate's members together give to the labels there.
@@ -108,7 +76,7 @@ class Accumulator:
     pixels: int = 0
     label_counts: NumpyArray = field(init=False)
     member_logs: NumpyArray = field(init=False)
-    member_shares: NumpyArray = field(init=False)
+    member_likelihoods: NumpyArray = field(init=False)
     counts: NumpyArray = field(init=False)
     totals: NumpyArray = field(init=False)
     fractions: NumpyArray = field(init=False)
@@ -118,11 +86,11 @@ class Accumulator:
     def __post_init__(self) -> None:
         """Everything is zero, or one, at first."""
         self._metrics = [get_ensemble_metric(name) for name in self.metrics]
-        marked = len(self.candidates) if self.wants_marks else 0
+        marked = len(self.candidates) if self.wants_outcomes else 0
         multiplied = len(self.candidates) if self.wants_products else 0
         self.label_counts = np.zeros(self.num_classes, dtype=np.int64)
         self.member_logs = np.zeros(self.num_members)
-        self.member_shares = np.zeros((self.num_members, self.num_classes), dtype=np.int64)
+        self.member_likelihoods = np.zeros((self.num_members, self.num_classes), dtype=np.int64)
         self.counts = np.zeros((marked, 2 * self.num_classes), dtype=np.int32)
         self.totals = np.zeros((marked, 2 * self.num_classes), dtype=np.int64)
         self.fractions = np.ones(multiplied)
@@ -130,7 +98,7 @@ class Accumulator:
         self.logs = np.zeros(multiplied)
 
     @property
-    def wants_marks(self) -> bool:
+    def wants_outcomes(self) -> bool:
         """Whether predicted classes are to be counted."""
         return any(map(counts_outcomes, self._metrics))
 
@@ -147,27 +115,27 @@ class Accumulator:
     def add_pixels(
         self,
         labels: Int[NumpyArray, " pixels"],
-        truths: Float[NumpyArray, "members pixels"],
-        shares: Int[NumpyArray, "members pixels"] | None,
+        true_class: Float[NumpyArray, "members pixels"],
+        likelihoods: Int[NumpyArray, "members pixels"] | None,
         tiny: float,
     ) -> None:
         """Add what is known of each member alone.
 
         Args:
             labels: True classes.
-            truths: What each member gives to them.
-            shares: The same in fixed point; needed if predicted classes are counted.
+            true_class: The probability that each member gives to them.
+            likelihoods: The same in fixed point; needed if predicted classes are counted.
             tiny: Where the argument of a log is clamped.
         """
         self.pixels += len(labels)
         self.label_counts += np.bincount(labels, minlength=self.num_classes)
         if self.wants_member_logs:
             # In float64, so that a sum of members' scores is the score of their sum to the last digits.
-            self.member_logs += np.log(np.maximum(truths, tiny), dtype=np.float64).sum(axis=1)
-        if shares is not None:
+            self.member_logs += np.log(np.maximum(true_class, tiny), dtype=np.float64).sum(axis=1)
+        if likelihoods is not None:
             order = np.argsort(labels, kind="stable")
             present, starts = np.unique(labels[order], return_index=True)
-            self.member_shares[:, present] += np.add.reduceat(shares[:, order], starts, axis=1)
+            self.member_likelihoods[:, present] += np.add.reduceat(likelihoods[:, order], starts, axis=1)
 
     def scores(self) -> dict[str, Float[NumpyArray, " candidates"]]:
         """Scores of all candidates by all metrics; NaN where fixed point :meth:`is_coarse` for them."""
@@ -228,7 +196,7 @@ class Accumulator:
             return np.stack([right, self.label_counts - right + wrong], axis=1).astype(np.float64)
         unit = self.scale * self.candidates.shape[1]
         wrong_total, right_total = np.split(self.totals[rows], 2, axis=1)
-        label_total = sum(self.member_shares[column] for column in self.candidates[rows].T)
+        label_total = sum(self.member_likelihoods[column] for column in self.candidates[rows].T)
         false_positives = wrong - wrong_total / unit
         false_negatives = (self.label_counts - right) - (label_total - right_total) / unit
         return np.stack([right_total / unit, false_negatives + false_positives], axis=1)
