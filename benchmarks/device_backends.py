@@ -12,7 +12,7 @@ import torch
 from benchmarks.timing import cost
 from muster.arrays import NumpyArray
 from muster.metrics import ENSEMBLE_METRICS
-from muster.metrics.ensemble import Members, members_of
+from muster.metrics.ensemble_block import Members, members_of
 from muster.scoring.device.backends import NAMES, objection
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.ranking import Ranking

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from muster.commands.console import make_console
 from muster.commands.main import COMMANDS
 from muster.commands.main import start as start_command
+from muster.commands.terminal import make_console
 from muster.commands.words import Options
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress

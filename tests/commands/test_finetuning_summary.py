@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from muster.commands.console import make_console
 from muster.commands.finetuning_summary import print_finetuning
+from muster.commands.terminal import make_console
 from muster.report import FinetuneResult
 from tests.report.made_up import make_result
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from muster.commands.console import make_console
 from muster.commands.selection_summary import print_selection
+from muster.commands.terminal import make_console
 from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record import Guessing, SizeStep

@@ -24,7 +24,7 @@ from muster.report import write_selection_report
 from muster.scoring.store_writer import StoreWriter
 from muster.selection.record import Selection
 from muster.training.checkpoints import WholeCheckpoints
-from muster.training.ensemble import EnsembleError, load_ensemble
+from muster.training.finetuned_ensemble import EnsembleError, load_ensemble
 from tests.odd_inputs.bench import Bench, make_stock, start
 
 

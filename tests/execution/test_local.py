@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.execution.jobs import Executor, Failure, Job
+from muster.execution.executor import Executor, Failure, Job
 from muster.execution.local import LOG, LocalProcesses
 
 ROOT = Path(__file__).parents[2]

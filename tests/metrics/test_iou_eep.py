@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from muster.metrics import class_ious, iou_eep
-from muster.metrics.ensemble import first_argmax, first_largest
+from muster.metrics.ensemble_block import first_argmax, first_largest
 
 
 def slow_class_ious(eeps: Any, labels: Any) -> list[float]:

@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring.device.backends import objection
 from muster.scoring.device.exhaustive import score_tiles

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from muster.metrics.ensemble import Members, members_of
+from muster.metrics.ensemble_block import Members, members_of
 from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring import score_ensembles
 from muster.scoring.device.backends import backend_named, fastest_backend, objection

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring import score_ensembles
 from muster.scoring.device.exhaustive import BLOCK_NUMBERS, score_tiles

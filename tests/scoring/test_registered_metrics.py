@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from muster.metrics import METRICS, Accumulator, Definition, EnsembleBlock, HitsAndMisses, Metric, eep, register
-from muster.metrics.ensemble import members_of
+from muster.metrics.ensemble_block import members_of
 from muster.scoring.bootstrap import Fixed, Refitted, bootstrap_top_k
 from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers

@@ -20,7 +20,7 @@ import torch
 from muster.cancel import Cancelled, CancelToken, set_by_interrupt
 from muster.errors import SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, Accumulator, Definition, EnsembleBlock, Metric
-from muster.metrics.ensemble import members_of
+from muster.metrics.ensemble_block import members_of
 from muster.scoring import fixed_point
 from muster.scoring.cpu import compiling, exhaustive, exhaustive_kernels
 from muster.scoring.device.exhaustive import score_tiles

@@ -12,8 +12,8 @@ import torch.distributed as dist
 from muster.data import ChannelStatistics
 from muster.models import build_model
 from muster.study.finetuned_candidates import _evaluate_all
-from muster.training.ensemble import Ensemble
 from muster.training.evaluation import count_split
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData
 from muster.training.hardware import Hardware
 from muster.training.head import _collect, learn_head

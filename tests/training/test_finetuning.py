@@ -26,8 +26,8 @@ from muster.selection.run import select
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
-from muster.training.ensemble import Ensemble
 from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
     CONFUSION,
     ENSEMBLE,

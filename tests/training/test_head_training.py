@@ -12,7 +12,7 @@ from torch import Tensor
 from muster.data import VOID, Dataset, channel_statistics, prepare_image
 from muster.models import Segmenter, build_model
 from muster.training.checkpoints import CHECKPOINT
-from muster.training.ensemble import Ensemble
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
 from muster.training.head_training import CURVE, HeadTraining, fit_head, head_loss
 from muster.training.modules import TrainingDivergedError

@@ -9,8 +9,8 @@ import torch
 
 from muster.data import ChannelStatistics, Dataset, channel_statistics
 from muster.models import Segmenter, build_model
-from muster.training.ensemble import Ensemble, load_ensemble
 from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.hardware import Hardware, resolve_precision
 from muster.training.head import learn_head
 

@@ -19,9 +19,9 @@ from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 from jsonargparse.typing import register_type
 
 from muster.cancel import Cancelled
-from muster.commands.console import our_warnings, print_error
 from muster.commands.program import started_as
 from muster.commands.spread import spread_parameters
+from muster.commands.terminal import our_warnings, print_error
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.outputs import cause_of

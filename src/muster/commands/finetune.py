@@ -14,12 +14,12 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from muster.callbacks import EnsembleSelection
-from muster.commands.console import make_console
 from muster.commands.finetuning_summary import predict_command, print_finetuning
 from muster.commands.newest import FINETUNINGS, newest_selection
 from muster.commands.predict import IDLE_HARDWARE, predict_with
 from muster.commands.selection_summary import finetune_command
 from muster.commands.spread import Spread
+from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
@@ -38,7 +38,7 @@ from muster.report import (
     write_selection_report,
 )
 from muster.report.finetuned_images import finetuned_images
-from muster.selection.options import idle_options
+from muster.selection.idle_options import idle_options
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import resolve_train_images, usual_image_size

@@ -29,7 +29,7 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     Args:
         result: The results.
         folder: Where it was written.
-        console: Where to print, as :func:`muster.commands.console.make_console` makes it.
+        console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
     """
     console.print(f"mIoU on {result.test_images} test images of {result.target}:")
     console.print(_miou_table(result))

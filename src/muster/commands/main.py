@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 import muster
-from muster.commands.console import make_console, print_error
 from muster.commands.program import CONSOLE
+from muster.commands.terminal import make_console, print_error
 
 CONFIGS = Path(muster.__file__).parent / "configs"
 """The YAML files: a link to the repository's folder, and a copy of it in an installation."""

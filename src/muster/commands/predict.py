@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 from rich.console import Console
 
-from muster.commands.console import make_console
 from muster.commands.newest import newest_ensemble
+from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_images, read_image, unreadable_images
 from muster.errors import ConfigError, DatasetError
@@ -21,7 +21,7 @@ from muster.files import as_file_name, atomic_write
 from muster.launch import only_helps
 from muster.outputs import PREDICTIONS, claimed
 from muster.report import mask_image, overlay
-from muster.training.ensemble import CARD, Ensemble, load_ensemble
+from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware, Precision
 

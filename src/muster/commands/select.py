@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from muster.cancel import CancelToken, set_by_interrupt
-from muster.commands.console import make_console, one_line
 from muster.commands.selection_summary import finetune_command, print_selection
 from muster.commands.spread import Spread
+from muster.commands.terminal import make_console, one_line
 from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, atomic_folder, write_yaml
@@ -26,7 +26,7 @@ from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.ranks import rank
 from muster.report import write_selection_report
-from muster.selection.options import idle_options
+from muster.selection.idle_options import idle_options
 from muster.selection.record import Selection
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings

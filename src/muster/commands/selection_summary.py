@@ -47,7 +47,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         selection: What was chosen.
         pool: What it was chosen from.
         folder: Where it was written.
-        console: Where to print, as :func:`muster.commands.console.make_console` makes it.
+        console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
         chosen_size: Whether muster chose the image size, and should say so.
     """
     verdict = no_better_than_guessing(selection.guessing, selection.target)

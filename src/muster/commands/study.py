@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from muster.commands.console import make_console
 from muster.commands.spread import Spread
+from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import fit_progress

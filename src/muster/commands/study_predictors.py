@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from muster.commands.console import make_console
 from muster.commands.spread import Spread
+from muster.commands.terminal import make_console
 from muster.data import DataSettings
 from muster.errors import ConfigError
 from muster.execution.progress import QUIET_SECONDS

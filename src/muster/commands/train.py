@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from muster.commands.console import make_console
 from muster.commands.program import to_type
 from muster.commands.spread import Spread
+from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.errors import ConfigError

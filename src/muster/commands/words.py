@@ -18,7 +18,7 @@ from muster.commands.spread import spread_parameters
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import read_yaml, to_builtin_types
-from muster.selection.options import PLACES
+from muster.selection.idle_options import PLACES
 
 CONFIG = "config"
 _HELP = ("-h", "--help", "--print_config")

@@ -14,7 +14,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
 
 from muster.errors import OutputError
-from muster.execution.jobs import Failure, FailureKind, Job, Listener
+from muster.execution.executor import Failure, FailureKind, Job, Listener
 from muster.execution.worker import as_text
 from muster.files import atomic_write
 
@@ -24,7 +24,7 @@ DESCRIPTION = "job.json"
 
 
 class LocalProcesses:
-    """An :class:`muster.execution.jobs.Executor` of worker processes, each with one job at a time.
+    """An :class:`muster.execution.executor.Executor` of worker processes, each with one job at a time.
 
     A worker that dies costs its job, and another takes its place. If this process is gone, its workers end.
     """
@@ -46,11 +46,11 @@ class LocalProcesses:
         self.selector = DefaultSelector()
 
     def submit(self, job: Job) -> None:
-        """See :meth:`muster.execution.jobs.Executor.submit`."""
+        """See :meth:`muster.execution.executor.Executor.submit`."""
         self.waiting.append(job)
 
     def run(self, listener: Listener) -> None:
-        """See :meth:`muster.execution.jobs.Executor.run`."""
+        """See :meth:`muster.execution.executor.Executor.run`."""
         try:
             for index in range(len(self.environments)):
                 self._start(index)

@@ -21,7 +21,7 @@ class TrainingProgress:
     """A table that is redrawn on a terminal, and now and then a line anywhere else."""
 
     def __init__(self, console: Console) -> None:
-        """Show nothing until :meth:`begin`; see :func:`muster.commands.console.make_console` for the console."""
+        """Show nothing until :meth:`begin`; see :func:`muster.commands.terminal.make_console` for the console."""
         self.console = console
         self.steps: dict[str, int] = {}
         self.at: dict[str, tuple[int, float]] = {}

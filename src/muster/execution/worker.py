@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:  # a process that is only to wait imports next to nothing
-    from muster.execution.jobs import Job
+    from muster.execution.executor import Job
 
 
 def main(arguments: list[str]) -> None:

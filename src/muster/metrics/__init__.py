@@ -15,7 +15,7 @@ from muster.metrics.dds import dds
 from muster.metrics.depth_and_size import depth_and_size
 from muster.metrics.e_leep import e_leep
 from muster.metrics.eep import eep
-from muster.metrics.ensemble import EnsembleBlock
+from muster.metrics.ensemble_block import EnsembleBlock
 from muster.metrics.gbc import gbc
 from muster.metrics.h_score import h_score
 from muster.metrics.hard_subsets import (

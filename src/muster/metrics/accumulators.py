@@ -18,7 +18,7 @@ A new metric is one file::
     brier = Definition(SquaredErrors(), lambda state, label_counts: state / label_counts.sum(dim=-1))
     register(Metric.of_ensembles("brier", "Brier score", brier, larger_is_better=False))
 
-Axis names as in :mod:`muster.metrics.ensemble`.
+Axis names as in :mod:`muster.metrics.ensemble_block`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.arrays import Array
-from muster.metrics.ensemble import EnsembleBlock, Members, members_of
+from muster.metrics.ensemble_block import EnsembleBlock, Members, members_of
 
 _NUMBERS_AT_ONCE = 1 << 21
 """Predictions of candidates that are summed in one go, which bounds the memory that they take."""
@@ -146,7 +146,7 @@ def score_of(definition: Definition, eeps: Array | Sequence[Array], labels: obje
         The score.
 
     Raises:
-        ValueError: See :func:`muster.metrics.ensemble.members_of`.
+        ValueError: See :func:`muster.metrics.ensemble_block.members_of`.
     """
     members = members_of(eeps, labels)
     return float(scores_of(definition, members, torch.arange(len(members.predictions))[None])[0])

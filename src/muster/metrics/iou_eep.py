@@ -8,7 +8,7 @@ from torch import Tensor
 
 from muster.arrays import EnsemblePredictions, Labels, NumpyArray
 from muster.metrics.accumulators import Definition, HitsAndMisses, score_of, state_of
-from muster.metrics.ensemble import members_of
+from muster.metrics.ensemble_block import members_of
 
 
 def iou_eep(eeps: EnsemblePredictions, labels: Labels) -> float:

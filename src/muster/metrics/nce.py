@@ -6,7 +6,7 @@ import torch
 
 from muster.arrays import Labels, SourceProbabilities, as_probabilities
 from muster.metrics._features import as_present_classes
-from muster.metrics.ensemble import first_argmax
+from muster.metrics.ensemble_block import first_argmax
 
 
 def nce(probs: SourceProbabilities, labels: Labels) -> float:

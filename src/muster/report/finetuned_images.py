@@ -8,7 +8,7 @@ from muster.data import prepare_image
 from muster.models import upsample_probabilities
 from muster.report.images import choose_images, class_counts, make_report_image, shrink
 from muster.report.records import ReportImage
-from muster.training.ensemble import Ensemble
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData
 
 SURVEYED_IMAGES = 100

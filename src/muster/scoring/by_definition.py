@@ -17,7 +17,7 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.cancel import CancelToken
 from muster.metrics.accumulators import Accumulator, pieces, sum_members
-from muster.metrics.ensemble import EnsembleBlock
+from muster.metrics.ensemble_block import EnsembleBlock
 from muster.metrics.registry import Metric
 from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore

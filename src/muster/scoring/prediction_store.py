@@ -27,7 +27,7 @@ from muster.arrays import (
 )
 from muster.errors import SelectionError
 from muster.files import read_record
-from muster.metrics.ensemble import Members, members_of
+from muster.metrics.ensemble_block import Members, members_of
 from muster.scoring._store_folder import (
     FORMAT_VERSION,
     HEADER,
@@ -225,7 +225,7 @@ class InMemoryStore(PredictionStore):
     """A store over tensors on any device."""
 
     def __init__(self, members: Members, seed: int = 0, chunk_pixels: int = CHUNK_PIXELS) -> None:
-        """Takes what :func:`muster.metrics.ensemble.members_of` has checked."""
+        """Takes what :func:`muster.metrics.ensemble_block.members_of` has checked."""
         labels = members.labels.cpu().numpy()
         order = draw_order(labels, seed, chunk_pixels)
         dtype = torch.empty(0, dtype=members.predictions[0].dtype).numpy().dtype

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.metrics.accumulators import State, sum_members
-from muster.metrics.ensemble import EnsembleBlock
+from muster.metrics.ensemble_block import EnsembleBlock
 from muster.metrics.registry import Metric
 from muster.scoring.by_definition import update_states
 from muster.scoring.metric_kinds import definition_of

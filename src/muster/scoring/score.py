@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
 from muster.cancel import Cancelled, CancelToken
-from muster.metrics.ensemble import members_of
+from muster.metrics.ensemble_block import members_of
 from muster.metrics.registry import Metric, get_ensemble_metric
 from muster.scoring.by_definition import score_by_definition
 from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store, usable_threads

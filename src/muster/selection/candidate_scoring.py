@@ -17,7 +17,7 @@ from muster.arrays import NumpyArray
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics import MetricSpec, eep
 from muster.metrics.accumulators import scores_of
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 from muster.scoring.cpu.candidate_subset import exact_scores
 from muster.scoring.cpu.workers import Report, Workers
 from muster.scoring.metric_kinds import definition_of

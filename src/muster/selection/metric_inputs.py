@@ -18,7 +18,7 @@ from torch import Tensor
 
 from muster.errors import PoolError, SelectionError
 from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
-from muster.metrics.ensemble import first_argmax
+from muster.metrics.ensemble_block import first_argmax
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
 

@@ -125,7 +125,7 @@ def recorded_options(options: SelectionSettings, idle: Mapping[str, str], refere
 
     Args:
         options: All.
-        idle: See :func:`muster.selection.options.idle_options`.
+        idle: See :func:`muster.selection.idle_options.idle_options`.
         reference: The member that metrics compared with, if any.
 
     Returns:

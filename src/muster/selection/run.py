@@ -37,9 +37,9 @@ from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.bootstrap_confidence import resample_choice
 from muster.selection.guessing import compare_with_guessing
 from muster.selection.hard_subsets import hardness_models
+from muster.selection.idle_options import idle_options, require_effect
 from muster.selection.member_scoring import Progress, Request, score_members
 from muster.selection.metric_inputs import require_source_samples
-from muster.selection.options import idle_options, require_effect
 from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.record import ProbeRecord, Selection
 from muster.selection.recording import LookedAt, recorded_options, selection_of

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from muster.training.ensemble import Ensemble, EnsembleError, load_ensemble
+from muster.training.finetuned_ensemble import Ensemble, EnsembleError, load_ensemble
 
 __all__ = ["Ensemble", "EnsembleError", "load_ensemble"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from muster.machine import device_label
 from muster.models import Segmenter
 from muster.probe.timing import inference_seconds
-from muster.training.ensemble import Ensemble
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Cost

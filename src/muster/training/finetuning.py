@@ -26,8 +26,8 @@ from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
 from muster.training.costs import measure_costs
-from muster.training.ensemble import Ensemble
 from muster.training.evaluation import SplitCounts, count_split
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware

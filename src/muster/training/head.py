@@ -15,7 +15,7 @@ from muster.data import Split, prepared_images
 from muster.probe import read_corners
 from muster.ranks import from_rank_zero, rank, sum_over_ranks, world_size
 from muster.tasks.source_sample import draw_labelled_pixels
-from muster.training.ensemble import Ensemble, EnsembleHead
+from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.head_training import distance_from_mean
 from muster.training.settings import HeadSettings
 

@@ -22,7 +22,7 @@ from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
 from muster.training.checkpoints import keep_checkpoint_of
-from muster.training.ensemble import Ensemble, EnsembleHead
+from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_small
 from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite, with_schedule

@@ -16,7 +16,7 @@ import torch
 
 from muster.data import open_dataset
 from muster.errors import ConfigError, PoolError
-from muster.execution.jobs import Failure, Job
+from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import available_cores, visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from muster.errors import unknown_name
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 from muster.scoring.device import torch_backend
 from muster.scoring.device.blocks import Block, Runs, Sums
 from muster.scoring.fixed_point import COUNT_LIMIT, fixed_point_scale

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 
 PIXEL_TILE = 256
 """Pixels of a tile; rows of a block are padded to a multiple, which keeps each of them aligned."""

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int
 
 from muster.arrays import NumpyArray
-from muster.metrics.ensemble import Members
+from muster.metrics.ensemble_block import Members
 from muster.scoring.device.backends import backend_named, fastest_backend
 from muster.scoring.device.blocks import Block, LogScale, Runs, Sums, smallest_probability
 from muster.scoring.device.torch_backend import TILE_NUMBERS

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.metrics.ensemble import first_largest
+from muster.metrics.ensemble_block import first_largest
 from muster.scoring.resampling import ResamplingProblem
 
 _TABLE_NUMBERS = 1 << 27

@@ -11,8 +11,8 @@ import pytest
 import torch
 from rich.table import Table
 
-from muster.commands.console import make_console, one_line, our_warnings, print_error, visible
 from muster.commands.selection_summary import print_selection
+from muster.commands.terminal import make_console, one_line, our_warnings, print_error, visible
 from muster.commands.train import print_pool
 from muster.pool import Pool
 from muster.probe import ProbeCache
@@ -68,7 +68,7 @@ def _with_long_names(pool: Pool) -> Pool:
 def test_the_list_of_a_pool_keeps_headings_and_numbers_whole(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("muster.commands.console.WIDTH_OF_FILES", width)
+    monkeypatch.setattr("muster.commands.terminal.WIDTH_OF_FILES", width)
     pool = _with_long_names(make_pool())
     print_pool(pool, make_console())
     printed = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_the_list_of_a_pool_keeps_headings_and_numbers_whole(
 def test_a_selection_keeps_headings_and_numbers_whole(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("muster.commands.console.WIDTH_OF_FILES", width)
+    monkeypatch.setattr("muster.commands.terminal.WIDTH_OF_FILES", width)
     selection = make_selection()
     print_selection(selection, make_pool(), Path("folder"), make_console(), chosen_size=False)
     printed = capsys.readouterr().out

@@ -19,7 +19,7 @@ from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.selection import Selection, SelectionRecord
 from muster.selection import run as choosing
-from muster.selection.options import PLACES, idle_options
+from muster.selection.idle_options import PLACES, idle_options
 from muster.selection.run import select
 from muster.selection.settings import MetricSettings, SelectionSettings
 from tests.helpers import make_pool, make_target
