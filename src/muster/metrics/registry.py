@@ -1,8 +1,9 @@
 """Every metric by name: what it needs, in which direction it is better, and what to call it in a table.
 
 A new metric is one file with its function or definition. In this package it has a line among :data:`METRICS`; a file
-elsewhere ends with ``register(...)``, and its metric is known once the file was imported. A metric of single members is a function of what it ``needs``. A metric of ensembles is a
-:class:`~muster.metrics.accumulators.Definition`: searches, streaming and the bootstrap know it by that alone.
+elsewhere ends with ``register(...)``, and its metric is known once the file was imported. A metric of single members is
+a function of what it ``needs``. A metric of ensembles is a :class:`~muster.metrics.accumulators.Definition`: searches,
+streaming and the bootstrap know it by that alone.
 """
 
 from __future__ import annotations
