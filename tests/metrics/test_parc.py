@@ -183,7 +183,7 @@ def test_blocks_give_the_same(features: Numbers, labels: Numbers, monkeypatch: p
         (np.full((4, 3), np.nan), np.eye(2)[[0, 1, 0, 1]], "`features` to be finite"),
         (np.eye(4), np.full((4, 3), np.inf), "`annotations` to be finite"),
         (np.array([[1e308, 0.0], [-1e308, 1.0], [0.0, 2.0]]), np.eye(2)[[0, 1, 0]], "between -1e301 and 1e301"),
-        (np.array([[1e-320, 0.0], [0.0, 1.0], [0.0, 2.0]]), np.eye(2)[[0, 1, 0]], "spread that float64 can hold"),
+        (np.array([[1e-320, 0.0], [0.0, 1.0], [0.0, 2.0]]), np.eye(2)[[0, 1, 0]], "range that float64 can hold"),
     ],
 )
 def test_what_cannot_be_computed(rows: Numbers, marks: Numbers, message: str) -> None:
