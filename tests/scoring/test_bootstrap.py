@@ -338,7 +338,7 @@ def test_counts_who_is_best_otherwise() -> None:
     assert found.selection_frequency.tolist() == [0.25, 0.75, 0]
     assert confidence_sentence(as_record(found)) == (
         "The chosen ensemble is ahead of the best of 2 other candidates by 0.01; over 40 resamples of the 7 probe "
-        "images, 95 % of its leads lie between -0.1 and 0.1, and it is best in 25 % of them (candidate 2 in 75 %): "
+        "images, 95 % of its margins lie between -0.1 and 0.1, and it is best in 25 % of them (candidate 2 in 75 %): "
         "other images could have put another candidate first."
     )
 
