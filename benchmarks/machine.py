@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import torch
 
-from muster.scoring.cpu.exhaustive import usable_threads
+from muster.machine import available_cores
 
 
 def describe_machine() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def describe_machine() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "processor": _processor(),
-        "usable_cores": usable_threads(),
+        "usable_cores": available_cores(),
         "torch_threads": torch.get_num_threads(),
         "memory_gigabytes": _memory_gigabytes(),
         "gpu": gpu,

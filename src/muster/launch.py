@@ -12,6 +12,17 @@ def launched_processes() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def launched_on_this_machine() -> int | None:
+    """Number of processes that torchrun started on this machine; ``None`` without it."""
+    count = os.environ.get("LOCAL_WORLD_SIZE")
+    return int(count) if count else None
+
+
+def launched_nodes() -> int:
+    """Number of machines that torchrun started processes on; 1 without it."""
+    return int(os.environ.get("GROUP_WORLD_SIZE") or 1)
+
+
 def local_rank() -> int:
     """Number of this process among those of this machine; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK") or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,11 @@ _PROCESSORS = Path("/proc/cpuinfo")
 def now() -> str:
     """The present moment in ISO 8601, to the second and in UTC, so that records of different machines compare."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_bytes(device: torch.device) -> float:

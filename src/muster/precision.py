@@ -1,9 +1,9 @@
-"""In which precision networks run where nothing is learned: one option, and what it means on a device."""
+"""In which precision networks run, in probing and in training alike: one option, and what it means on a device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -51,16 +51,42 @@ def forward_precision(precision: str, device: torch.device) -> Iterator[None]:
         stack.enter_context(full_products())
         if device.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False))
-        if precision in _MIXED:
-            stack.enter_context(torch.autocast(device.type, dtype=_MIXED[precision]))
+        stack.enter_context(autocast(precision, device))
         yield
 
 
-@contextmanager
-def full_products() -> Iterator[None]:
+def is_mixed(precision: str) -> bool:
+    """Whether a resolved precision computes in half the bits where that does no harm."""
+    return precision in _MIXED
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Compute within a block in mixed precision, if that is asked for.
+
+    Args:
+        precision: What :func:`resolve_precision` gave.
+        device: Where.
+
+    Returns:
+        The context; it does nothing for ``32-true``.
+    """
+    return torch.autocast(device.type, _MIXED[precision]) if is_mixed(precision) else nullcontext()
+
+
+def full_products() -> AbstractContextManager[None]:
     """Multiply float32 matrices in float32 inside the block, whatever was allowed outside."""
+    return _products("highest")
+
+
+def fast_products() -> AbstractContextManager[None]:
+    """Let a GPU round float32 products to 10 bits (TF32) inside the block."""
+    return _products("high")
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
     allowed = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision(precision)
     try:
         yield
     finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from muster.execution.placement import available_cores, visible_gpus, worker_environments
+from muster.execution.placement import visible_gpus, worker_environments
+from muster.machine import available_cores
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,12 @@ import torch
 
 from muster.data import Dataset, channel_statistics
 from muster.errors import ConfigError
-from muster.execution.placement import available_cores
+from muster.machine import available_cores
 from muster.models import build_model
+from muster.precision import autocast
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
-from muster.training.hardware import MOST_READERS, Hardware, autocast
+from muster.training.hardware import MOST_READERS, Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 
@@ -70,9 +71,9 @@ class TestAuto:
 
 def test_autocast_does_nothing_in_single_precision() -> None:
     values = torch.ones(2, 2)
-    with autocast("cpu", "32-true"):
+    with autocast("32-true", torch.device("cpu")):
         assert (values @ values).dtype == torch.float32
-    with autocast("cpu", "bf16-mixed"):
+    with autocast("bf16-mixed", torch.device("cpu")):
         assert (values @ values).dtype == torch.bfloat16
 
 

@@ -9,9 +9,10 @@ import torch
 
 from muster.data import ChannelStatistics, Dataset, channel_statistics
 from muster.models import Segmenter, build_model
+from muster.precision import resolve_precision
 from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from muster.training.hardware import Hardware, resolve_precision
+from muster.training.hardware import Hardware
 from muster.training.head import learn_head
 
 HALF = Hardware("cpu", precision="bf16-mixed")
@@ -59,7 +60,7 @@ def test_a_head_is_learned_from_rounded_scores_in_single_precision(target: Datas
 
 def test_an_opened_ensemble_computes_as_it_is_told(target: Dataset, tmp_path: Path) -> None:
     make_ensemble(target, "32-true").save(tmp_path / "ensemble", "tiny", {})
-    assert load_ensemble(tmp_path / "ensemble").precision == resolve_precision("cpu") == "32-true"
+    assert load_ensemble(tmp_path / "ensemble").precision == resolve_precision("auto", torch.device("cpu")) == "32-true"
     half = load_ensemble(tmp_path / "ensemble", precision="bf16-mixed")
     assert half.precision == "bf16-mixed"
     image = target.test[0].image

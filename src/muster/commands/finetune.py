@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
 from muster.files import as_file_name, atomic_write, write_yaml
-from muster.launch import only_helps
+from muster.launch import launched_on_this_machine, only_helps
 from muster.outputs import FINETUNING, Inputs, claimed
 from muster.pool import Pool
 from muster.report import (
@@ -171,7 +170,7 @@ def _idle(reference: str) -> dict[str, str]:
     idle = {}
     if reference.startswith(WORLD_PREFIX):
         idle["data_root"] = f"for {reference}, which is built in"
-    if "LOCAL_WORLD_SIZE" in os.environ:
+    if launched_on_this_machine() is not None:
         idle["hardware.devices"] = "under torchrun, which says how many processes there are"
     return idle
 

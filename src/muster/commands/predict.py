@@ -20,10 +20,11 @@ from muster.errors import ConfigError, DatasetError
 from muster.files import as_file_name, atomic_write
 from muster.launch import only_helps
 from muster.outputs import PREDICTIONS, claimed
+from muster.precision import Precision
 from muster.report import mask_image, overlay
 from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
-from muster.training.hardware import Hardware, Precision
+from muster.training.hardware import Hardware
 
 PREDICTIONS_FOLDER = "predictions"
 MASKS, OVERLAYS = "masks", "overlays"

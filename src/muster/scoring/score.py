@@ -16,10 +16,11 @@ from jaxtyping import Int
 
 from muster.arrays import Array, EnsemblePredictions, Labels, NumpyArray, to_tensor
 from muster.cancel import Cancelled, CancelToken
+from muster.machine import available_cores
 from muster.metrics.ensemble_block import members_of
 from muster.metrics.registry import Metric, get_ensemble_metric
 from muster.scoring.by_definition import score_by_definition
-from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store, usable_threads
+from muster.scoring.cpu.exhaustive import LARGEST_NUM_CLASSES, score_store
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.metric_kinds import has_exhaustive_kernels
 from muster.scoring.prediction_store import InMemoryStore, PredictionStore
@@ -88,7 +89,7 @@ def score_ensembles(
     if fast and store.backend == "torch":
         scores = score_tiles(store.in_memory(), rows, names, report)
     elif fast:
-        scores, fraction = score_store(store, rows, names, threads or usable_threads(), report, cancel)
+        scores, fraction = score_store(store, rows, names, threads or available_cores(), report, cancel)
     for metric in fast:
         _rescore_coarse(store, rows, metric, scores[metric.name])
     if cancel.is_set and scores:

@@ -21,7 +21,7 @@ from muster.errors import MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.outputs import ENSEMBLE, replaced
-from muster.training.hardware import Precision, autocast, resolve_precision
+from muster.precision import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -118,7 +118,7 @@ class Ensemble(nn.Module):
     @torch.no_grad()
     def member_maps(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Scores of each member at its own resolution, before head and softmax."""
-        with autocast(images.device, self.precision):
+        with autocast(self.precision, images.device):
             return [member(images).float() for member in self.members]
 
     @torch.no_grad()
@@ -227,7 +227,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     ensemble = Ensemble(card.members, models, card.classes, statistics, card.image_size)
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
-    ensemble.precision = resolve_precision(device, precision)
+    ensemble.precision = resolve_precision(precision, torch.device(device))
     return ensemble.to(device).eval()
 
 

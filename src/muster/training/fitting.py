@@ -13,11 +13,12 @@ from pytorch_lightning.loggers import Logger
 
 from muster.errors import ConfigError
 from muster.files import remove_partial
+from muster.launch import launched_nodes
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
 from muster.training.checks import TakesCrops, require_shared_batches
 from muster.training.fit_data import FitData
-from muster.training.hardware import Hardware, node_count
+from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 
 
@@ -53,7 +54,7 @@ def fit(
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(settings, hardware.processes())
     checkpoint = folder / CHECKPOINT
-    device, devices, nodes = hardware.resolved_device(), hardware.resolved_devices(), node_count()
+    device, devices, nodes = hardware.resolved_device(), hardware.resolved_devices(), launched_nodes()
     keep = ModelCheckpoint(
         folder, Path(CHECKPOINT).stem, every_n_train_steps=settings.checkpoint_every, enable_version_counter=False
     )
@@ -127,7 +128,7 @@ def fit_small(
     trainer = pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=hardware.resolved_devices(),
-        num_nodes=node_count(),
+        num_nodes=launched_nodes(),
         strategy="ddp" if hardware.processes() > 1 else "auto",
         precision="32-true",
         max_steps=steps,

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 
 from muster.errors import ConfigError
-from muster.execution.placement import available_cores
+from muster.launch import launched_nodes, launched_on_this_machine
 from muster.limits import MOST_PROCESSES, require_whole
-from muster.machine import resolve_device
+from muster.machine import available_cores, resolve_device
+from muster.precision import Precision, autocast, fast_products, is_mixed, resolve_precision
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Switch: TypeAlias = bool | Literal["auto"]
 
 MOST_READERS = 8
 """``num_workers`` that ``auto`` takes at most: a worker draws about 80 crops of 512 pixels a second."""
-
-_HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,11 @@ class Hardware:
 
     def resolved_devices(self) -> int:
         """How many devices of this machine work on a fit: what torchrun started, if it did."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", self.devices))
+        return launched_on_this_machine() or self.devices
 
     def processes(self) -> int:
         """How many processes share a fit, on all machines together."""
-        return self.resolved_devices() * node_count()
+        return self.resolved_devices() * launched_nodes()
 
     def require_devices(self, devices: int) -> None:
         """Check that this machine has so many devices.
@@ -90,7 +86,7 @@ class Hardware:
 
     def resolved_precision(self) -> str:
         """The precision that ``auto`` means here."""
-        return resolve_precision(self.resolved_device(), self.precision)
+        return resolve_precision(self.precision, torch.device(self.resolved_device()))
 
     def resolved_num_workers(self, beside: int = 1) -> int:
         """The processes that read images for one device.
@@ -108,7 +104,7 @@ class Hardware:
         """The memory layout that ``auto`` means here."""
         if self.channels_last != "auto":
             return self.channels_last
-        return self.resolved_device() == "cuda" and self.resolved_precision() in _HALF
+        return self.resolved_device() == "cuda" and is_mixed(self.resolved_precision())
 
     def resolved_compile(self) -> bool:
         """Whether networks are compiled: only on request, as no measurement speaks for more yet."""
@@ -120,46 +116,12 @@ class Hardware:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Compute within the block in the precision of training, as Lightning does in a fit."""
-        return autocast(self.resolved_device(), self.resolved_precision())
+        return autocast(self.resolved_precision(), torch.device(self.resolved_device()))
 
-    @contextmanager
-    def fast_products(self) -> Iterator[None]:
+    def fast_products(self) -> AbstractContextManager[object]:
         """Let a GPU that trains in mixed precision round the float32 products that are left to 10 bits (TF32).
 
         In 32-true nothing is changed: whoever asks for it wants these digits.
         """
-        if self.resolved_device() != "cuda" or self.resolved_precision() not in _HALF:
-            yield
-            return
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-
-
-def resolve_precision(device: torch.device | str, precision: Precision = "auto") -> str:
-    """The precision that ``auto`` means on a device: bf16-mixed on a GPU that has it, and 32-true elsewhere."""
-    if precision != "auto":
-        return precision
-    has_bf16 = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if has_bf16 else "32-true"
-
-
-def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[object]:
-    """Compute within a block in mixed precision, if that is asked for.
-
-    Args:
-        device: Where.
-        precision: A resolved one, as of :meth:`Hardware.resolved_precision`.
-
-    Returns:
-        The context; it does nothing for ``32-true``.
-    """
-    return torch.autocast(torch.device(device).type, _HALF[precision]) if precision in _HALF else nullcontext()
-
-
-def node_count() -> int:
-    """Machines that work on a fit: set by torchrun, like LOCAL_WORLD_SIZE."""
-    return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        mixed_on_gpu = self.resolved_device() == "cuda" and is_mixed(self.resolved_precision())
+        return fast_products() if mixed_on_gpu else nullcontext()

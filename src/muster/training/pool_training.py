@@ -18,9 +18,10 @@ from muster.data import open_dataset
 from muster.errors import ConfigError, PoolError
 from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
-from muster.execution.placement import available_cores, visible_gpus, worker_environments
+from muster.execution.placement import visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
 from muster.files import atomic_write, parse_record, remove_partial, to_builtin_types, write_yaml
+from muster.machine import available_cores
 from muster.models import build_model
 from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member

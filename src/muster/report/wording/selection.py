@@ -178,8 +178,8 @@ def confidence_sentence(confidence: BootstrapConfidence | None) -> str:
     return (
         f"The chosen ensemble is {'ahead of' if confidence.margin >= 0 else 'behind'} {against} by "
         f"{abs(confidence.margin):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe images, "
-        f"{100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and {confidence.high:.2g}, and it "
-        f"is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
+        f"{100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and {confidence.high:.2g}, and "
+        f"it is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
     )
 
 

@@ -8,7 +8,6 @@ random sample.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -352,11 +351,6 @@ def _compile_products(_: PredictionStore) -> None:
     product_kernels.multiply_true_class(
         doubles, 0, 0, 0, (1, 1), prefixes, integers, task, 1.0, False, doubles, integers
     )
-
-
-def usable_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _passes(prefixes: Prefixes, num_classes: int, codes: bool) -> list[int]:

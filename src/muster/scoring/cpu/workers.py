@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from muster.cancel import CancelToken
-from muster.scoring.cpu.exhaustive import usable_threads
+from muster.machine import available_cores
 
 Item = TypeVar("Item")
 Report = Callable[[int, int], None]
@@ -24,7 +24,7 @@ class Workers:
         """Threads are started when first needed."""
         if threads is not None and threads < 1:
             raise ValueError(f"Expected `threads` to be at least 1, but got {threads}.")
-        self.threads = threads or usable_threads()
+        self.threads = threads or available_cores()
         self._executor = ThreadPoolExecutor(self.threads)
 
     def __enter__(self) -> Workers:
