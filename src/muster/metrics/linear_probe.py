@@ -162,7 +162,8 @@ def fit_linear_probe(
     Raises:
         ValueError: As :func:`linear_probe`.
     """
-    values = _even(features)
+    exponents = _extreme_exponents(features)
+    values = _even(features, exponents)
     device = values.device
     target, count = as_labels(labels, len(values), num_classes, device)
     images, classes = as_groups(groups, len(values)), target.cpu().numpy()
@@ -190,7 +191,7 @@ def fit_linear_probe(
                     pass
         else:
             fit_and_read([0, 1])  # side by side, since a GPU takes as long for one
-    scale = _even_scale(features)
+    scale = torch.exp2(-exponents.double())
     classifiers = torch.stack([fitted[half].in_one(scale) for half in range(len(drawn))])
     return FittedLinearProbe(result, classifiers, torch.from_numpy(np.where(right, 1, 0)).to(device))
 
@@ -257,23 +258,22 @@ class _Classifier:
         return torch.cat([(weights * scale[:, None]).T, offsets[:, None]], dim=1)
 
 
-def _even(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, "pixels dimensions"]:
-    """The features, columns of an extreme scale divided by a power of two: neither squares nor weights overflow."""
+def _extreme_exponents(features: Float[Tensor, "pixels dimensions"]) -> Int[Tensor, " dimensions"]:
+    """Of columns of an extreme scale the power of two that they come near to; 0 for all others."""
     low, high = features.amin(dim=0), features.amax(dim=0)  # half of the time of `aminmax` along columns
     exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
-    extreme = exponents.abs() > _SAFE_EXPONENT
-    if not bool(extreme.any()):
+    return torch.where(exponents.abs() > _SAFE_EXPONENT, exponents, 0)
+
+
+def _even(
+    features: Float[Tensor, "pixels dimensions"], exponents: Int[Tensor, " dimensions"]
+) -> Float[Tensor, "pixels dimensions"]:
+    """The features, columns divided by powers of two: then neither squares nor weights overflow."""
+    if not bool(exponents.any()):
         return features
-    half = torch.where(extreme, exponents, 0).double() / 2  # the whole factor need not be a number that float64 holds
+    half = exponents.double() / 2  # the whole factor need not be a number that float64 holds
     factors = torch.exp2(-half.floor()), torch.exp2(-half.ceil())
     return (features.double() * factors[0] * factors[1]).to(features.dtype)
-
-
-def _even_scale(features: Float[Tensor, "pixels dimensions"]) -> Float[Tensor, " dimensions"]:
-    """What :func:`_even` multiplies columns by, float64."""
-    low, high = torch.aminmax(features, dim=0)
-    exponents = torch.frexp(torch.maximum(low.abs(), high.abs())).exponent
-    return torch.exp2(-torch.where(exponents.abs() > _SAFE_EXPONENT, exponents, 0).double())
 
 
 def _draw(half: Bool[NumpyArray, " pixels"], generator: np.random.Generator) -> Int[NumpyArray, " drawn"]:
