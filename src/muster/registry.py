@@ -5,11 +5,25 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from muster.errors import MusterError, unknown_name
 
 Item = TypeVar("Item")
+
+
+@runtime_checkable
+class Spelled(Protocol):
+    """A thing that users mean by one of several spellings."""
+
+    def names(self) -> tuple[str, ...]:
+        """What users write; a part in capitals, as in ``hrnet_wN``, stands for many."""
+
+    def takes(self, name: str, /) -> bool:
+        """Whether what a user wrote is meant for it."""
+
+
+Meant = TypeVar("Meant", bound=Spelled)
 
 
 class Registry(Generic[Item]):
@@ -95,3 +109,29 @@ class Registry(Generic[Item]):
         package = import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
             import_module(module.name)
+
+
+class SpelledRegistry(Registry[Meant]):
+    """Things that users mean by one of several spellings, such as ``hrnet_w18``."""
+
+    def spellings(self) -> tuple[str, ...]:
+        """Everything that can be written."""
+        return tuple(name for item in self for name in item.names())
+
+    def meant_by(self, kind: str, name: str) -> Meant:
+        """The thing that a user means.
+
+        Args:
+            kind: What the name stands for, for messages.
+            name: What was written.
+
+        Returns:
+            The first that takes it.
+
+        Raises:
+            MusterError: If none does, of the class that was named at the start; the nearest spelling is told.
+        """
+        for item in self:
+            if item.takes(name):
+                return item
+        raise self._error(unknown_name(kind, name, self.spellings()))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from muster.errors import ConfigError, unknown_name
+from muster.errors import ConfigError
 from muster.models.family import FAMILIES, Family
 from muster.models.pretraining.scheme import scheme_of
 from muster.models.segmenter import Body, Segmenter
@@ -20,7 +20,7 @@ def list_architectures() -> tuple[str, ...]:
         The small networks; ``hrnet_wN``, where N is any width; and ``NAME:ENCODER`` for each SMP architecture, where
         ENCODER is an SMP encoder (``resnet18``) or ``tu-`` and a timm model (``tu-resnet10t``).
     """
-    return tuple(name for family in FAMILIES for name in family.names())
+    return FAMILIES.spellings()
 
 
 def build_model(architecture: str, num_classes: int, pretraining: str = "none", seed: int = 0) -> Segmenter:
@@ -99,10 +99,7 @@ def family_of(architecture: str) -> Family:
     Raises:
         ConfigError: If none takes the name.
     """
-    for family in FAMILIES:
-        if family.takes(architecture):
-            return family
-    raise ConfigError(unknown_name("architecture", architecture, list_architectures()))
+    return FAMILIES.meant_by("architecture", architecture)
 
 
 def _with_head(architecture: str, body: Body, num_classes: int, seed: int) -> Segmenter:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from muster.data.transforms import SIDE_MULTIPLE
 from muster.errors import ConfigError
 from muster.models.segmenter import Body
-from muster.registry import Registry
+from muster.registry import SpelledRegistry
 
 
 class Family(ABC):
@@ -52,5 +52,5 @@ class Family(ABC):
         return SIDE_MULTIPLE
 
 
-FAMILIES: Registry[Family] = Registry("family of architectures", "muster.models.families", ConfigError)
+FAMILIES: SpelledRegistry[Family] = SpelledRegistry("family of architectures", "muster.models.families", ConfigError)
 """All families; a file in :mod:`muster.models.families` adds its own."""

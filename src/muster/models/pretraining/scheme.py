@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from muster.errors import PretrainingError, unknown_name
+from muster.errors import PretrainingError
 from muster.models.family import Family
 from muster.models.segmenter import Body, Segmenter
-from muster.registry import Registry
+from muster.registry import SpelledRegistry
 
 
 class Scheme(ABC):
@@ -58,13 +58,13 @@ class Scheme(ABC):
         """
 
 
-SCHEMES: Registry[Scheme] = Registry("pretraining", "muster.models.pretraining", PretrainingError)
+SCHEMES: SpelledRegistry[Scheme] = SpelledRegistry("pretraining", "muster.models.pretraining", PretrainingError)
 """All schemes; a file in :mod:`muster.models.pretraining` adds its own."""
 
 
 def list_pretrainings() -> tuple[str, ...]:
     """Everything that can be written for ``pretraining``."""
-    return tuple(name for scheme in SCHEMES for name in scheme.names())
+    return SCHEMES.spellings()
 
 
 def scheme_of(pretraining: str) -> Scheme:
@@ -79,10 +79,7 @@ def scheme_of(pretraining: str) -> Scheme:
     Raises:
         PretrainingError: If no scheme takes it.
     """
-    for scheme in SCHEMES:
-        if scheme.takes(pretraining):
-            return scheme
-    raise PretrainingError(unknown_name("pretraining", pretraining, list_pretrainings()))
+    return SCHEMES.meant_by("pretraining", pretraining)
 
 
 def weights_file(pretraining: str) -> Path | None:
