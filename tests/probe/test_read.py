@@ -18,7 +18,7 @@ from muster.data import ChannelStatistics, channel_statistics, prepare_image
 from muster.data.loading import stored_batches
 from muster.errors import ConfigError
 from muster.metrics import linear_probe, ms_leep
-from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.models.prediction import upsample_probabilities
 from muster.precision import resolve_precision
 from muster.probe import ProbeReader, draw_probe_set, read_batch, read_pixels
 from muster.probe import read as read_module
@@ -106,7 +106,7 @@ def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size:
     read = ProbeReader(split, probe, statistics, 64, batch_size=batch_size, num_workers=num_workers).read(model)
     assert read.shape == (240, 3)
     for place, (_, image, mask) in enumerate(split):
-        maps = predict_probabilities(model, prepare_image(image, statistics, 64)[None])
+        maps = model.predict(prepare_image(image, statistics, 64)[None])
         whole = upsample_probabilities(maps.contiguous(), (mask.shape[0], mask.shape[1]))[0]
         pixels = probe.pixels_of(place)
         expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T

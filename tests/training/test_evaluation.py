@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from muster.data import VOID, ChannelStatistics, Split, channel_statistics, prepare_image
-from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
+from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.tasks.segmentation import class_ious, confusion_of, majority_miou, mean_iou
 from muster.training.evaluation import confusion_matrices, count_split, model_predictor
 from tests.helpers import make_target
@@ -52,7 +52,7 @@ def slowly(model: Segmenter, split: Split, statistics: ChannelStatistics, image_
     counts = np.zeros((3, 3), dtype=np.int64)
     for sample in split:
         image = prepare_image(sample.image, statistics, image_size)
-        probabilities = predict_probabilities(model, image[None])
+        probabilities = model.predict(image[None])
         labels = upsample_probabilities(probabilities, tuple(sample.mask.shape))[0].argmax(dim=0)
         for truth, label in zip(sample.mask.flatten().tolist(), labels.flatten().tolist(), strict=True):
             if truth != VOID:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import muster
 from muster.data import Dataset, channel_statistics, prepare_image
-from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
+from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training import finetuned_ensemble as ensemble_module
 from muster.training.finetuned_ensemble import CARD, HEAD, Ensemble, EnsembleError, load_ensemble
@@ -58,7 +58,7 @@ class TestHead:
         mean = torch.zeros(2, 3, 37, 50)
         for member in ensemble.members:
             assert isinstance(member, Segmenter)
-            mean += upsample_probabilities(predict_probabilities(member, images), (37, 50)) / 2
+            mean += upsample_probabilities(member.predict(images), (37, 50)) / 2
         assert torch.allclose(ensemble(images, (37, 50)), mean, atol=1e-6)
 
     def test_weights_and_biases_by_hand(self, ensemble: Ensemble) -> None:

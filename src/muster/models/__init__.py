@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from muster.models.build import build_model, check_architecture, list_architectures, minimum_side
 from muster.models.family import FAMILIES, Family
-from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, list_pretrainings, weights_file
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
@@ -23,7 +23,6 @@ __all__ = [
     "list_architectures",
     "list_pretrainings",
     "minimum_side",
-    "predict_probabilities",
     "upsample_probabilities",
     "weights_file",
 ]

@@ -11,22 +11,6 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
-from muster.models.segmenter import Segmenter
-
-
-@torch.no_grad()
-def predict_probabilities(model: Segmenter, images: Float[Tensor, "b 3 height width"]) -> Float32[Tensor, "b z h w"]:
-    """Class probabilities at the model's own resolution.
-
-    Args:
-        model: In evaluation mode.
-        images: Prepared images, on the model's device.
-
-    Returns:
-        Probabilities in float32 whatever the precision of the forward pass.
-    """
-    return probabilities_of(model(images))
-
 
 def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h w"]:
     """Softmax over the classes.

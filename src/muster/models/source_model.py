@@ -11,9 +11,8 @@ from abc import ABC, abstractmethod
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import normalize
 
-from muster.data.statistics import ChannelStatistics
+from muster.models.prediction import probabilities_of
 
 
 class SourceModel(nn.Module, ABC):
@@ -44,22 +43,6 @@ class SourceModel(nn.Module, ABC):
     def minimum_side(self) -> int:
         """The smallest image side that it can take, in pixels."""
 
-    def preprocess(
-        self, images: Float[Tensor, "batch 3 height width"], statistics: ChannelStatistics
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """Normalise images as the model wants them.
-
-        Args:
-            images: RGB, 0..1, of a size that the model can take.
-            statistics: The statistics of the dataset that the images are from.
-
-        Returns:
-            Normalised with these statistics (Mensink et al. 2021, section 4.1). A model that was trained elsewhere on
-            other terms says its own.
-        """
-        normalised: Tensor = normalize(images, list(statistics.mean), list(statistics.std))
-        return normalised
-
     @abstractmethod
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -67,7 +50,7 @@ class SourceModel(nn.Module, ABC):
         """The map that the head reads.
 
         Args:
-            images: Preprocessed.
+            images: Prepared.
 
         Returns:
             ``channels`` is :attr:`feature_channels`.
@@ -83,7 +66,7 @@ class SourceModel(nn.Module, ABC):
         """:meth:`features`, and how each stage sees each image as a whole, in one pass.
 
         Args:
-            images: Preprocessed.
+            images: Prepared.
 
         Returns:
             The map, and for each stage, first to last, the spatial mean of its output.
@@ -104,7 +87,7 @@ class SourceModel(nn.Module, ABC):
         """Scores (before softmax) at the model's own resolution.
 
         Args:
-            images: Preprocessed.
+            images: Prepared.
 
         Returns:
             One map per class.
@@ -121,7 +104,7 @@ class SourceModel(nn.Module, ABC):
         """Class probabilities at the model's own resolution.
 
         Args:
-            images: Preprocessed, on the model's device; the model is in evaluation mode.
+            images: Prepared, on the model's device; the model is in evaluation mode.
 
         Returns:
             Probabilities in float32, whatever the precision of the forward pass.
@@ -129,8 +112,7 @@ class SourceModel(nn.Module, ABC):
         Raises:
             ValueError: As :meth:`features`.
         """
-        scores: Tensor = self(images)
-        return scores.float().softmax(dim=1)
+        return probabilities_of(self(images))
 
     @abstractmethod
     def replace_head(self, num_classes: int, seed: int) -> None:

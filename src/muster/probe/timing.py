@@ -9,7 +9,6 @@ import torch
 
 from muster.data import fit_size
 from muster.models import Segmenter
-from muster.models.prediction import predict_probabilities
 
 _WARM_UP = 2
 """Passes before the clock starts: the first allocate memory, and choose and load kernels."""
@@ -67,7 +66,7 @@ def _timed(model: Segmenter, image: torch.Tensor) -> float:
     """Seconds of one pass, the device having nothing else to do before and after."""
     _wait_for(image.device)
     start = time.perf_counter()
-    predict_probabilities(model, image)
+    model.predict(image)
     _wait_for(image.device)
     return time.perf_counter() - start
 

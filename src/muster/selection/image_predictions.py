@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from muster.models import Segmenter
-from muster.models.prediction import predict_probabilities, upsample_probabilities
+from muster.models.prediction import upsample_probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class TranslatedClasses:
         Returns:
             One map a class.
         """
-        probabilities = predict_probabilities(model, image)
+        probabilities = model.predict(image)
         # Turning source into target classes commutes with interpolation, and is cheaper before it.
         maps = torch.einsum("cz,bzhw->bchw", self.table.to(probabilities), probabilities)
         return upsample_probabilities(maps, size)[0]

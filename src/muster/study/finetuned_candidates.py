@@ -27,7 +27,7 @@ from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
-from muster.models import Segmenter, build_model, predict_probabilities, upsample_probabilities
+from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.pool import Pool
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.selection.record import Selection
@@ -197,7 +197,7 @@ def _evaluate_all(
     test = target.dataset.test
     mine = range(rank(), len(test), world_size())
     for batch in prepared_images(test, target.statistics, target.image_size, indices=mine):
-        maps = {name: predict_probabilities(model, batch.images.to(device)) for name, model in module.models.items()}
+        maps = {name: model.predict(batch.images.to(device)) for name, model in module.models.items()}
         for place, mask in enumerate(batch.masks):
             full = {
                 name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]))[0]

@@ -14,7 +14,7 @@ from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from muster.data import ChannelStatistics, Split, prepared_images
-from muster.models import Segmenter, predict_probabilities, upsample_probabilities
+from muster.models import Segmenter, upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of
 
@@ -40,7 +40,7 @@ def model_predictor(model: Segmenter) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
 
     def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {"prediction": upsample_probabilities(predict_probabilities(model, images), size).argmax(dim=1)}
+        return {"prediction": upsample_probabilities(model.predict(images), size).argmax(dim=1)}
 
     return predict
 

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from muster.data import ChannelStatistics, Split, prepared_images
 from muster.errors import DatasetError
 from muster.files import to_builtin_types
-from muster.models import predict_probabilities, upsample_probabilities
+from muster.models import upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
@@ -161,8 +161,8 @@ def held_out_mious(
     share = range(rank(), len(held), world_size())  # which may be empty
     for batch in prepared_images(held, trials.statistics, trials.image_size, indices=share):
         images = batch.images.to(device)
-        for index, member in enumerate(module.members):
-            maps = predict_probabilities(member, images)  # type: ignore[arg-type]
+        for index, member in enumerate(module.models.values()):
+            maps = member.predict(images)
             for place, mask in enumerate(batch.masks):
                 full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
                 matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)
