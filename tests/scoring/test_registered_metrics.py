@@ -23,6 +23,7 @@ from muster.scoring.cpu.workers import Workers
 from muster.scoring.device.exhaustive import score_tiles
 from muster.scoring.metric_kinds import has_exhaustive_kernels
 from muster.scoring.prediction_store import Backend, PredictionStore
+from muster.scoring.resampling import ResamplingProblem
 from muster.scoring.resampling_by_definition import resample_by_definition
 from muster.scoring.score import list_candidates, score_ensembles
 from muster.scoring.store_writer import StoreWriter
@@ -222,17 +223,11 @@ def test_bootstrapped(metric: str, refits: bool) -> None:
         expected[resample] = [slow_score(np.stack([said[i] for i in row]), drawn, metric) for row in rows]
     np.testing.assert_allclose(found.scores, expected[0], rtol=1e-9)
     np.testing.assert_allclose(found.resampled, expected[1:], rtol=1e-9)
-    by_torch = resample_by_definition(
-        METRICS[metric],
-        list(torch.from_numpy(eeps)),
-        refits,
-        torch.from_numpy(labels),
-        torch.from_numpy(images),
-        torch.from_numpy(rows),
-        4,
-        torch.from_numpy(weights.astype(np.float64)),
-    )
-    np.testing.assert_allclose(by_torch.numpy(), expected, rtol=1e-9)
+    order = np.lexsort((labels, images))
+    starts = np.searchsorted(images[order], np.arange(7))
+    problem = ResamplingProblem(list(torch.from_numpy(eeps)), refits, labels, 4, order, starts, rows, metric)
+    by_torch = resample_by_definition(problem, weights.astype(np.float64), lambda _done, _total: None)
+    np.testing.assert_allclose(by_torch, expected, rtol=1e-9)
 
 
 def test_selected_by_name(tmp_path: Path) -> None:

@@ -241,36 +241,9 @@ def bootstrap_top_k(
 def _backend(problem: ResamplingProblem, by_tensors: bool | None) -> Backend:
     """What takes the sums over pixels, by the kind of the metric and the device of the predictions."""
     if not has_resampling_kernels(get_ensemble_metric(problem.metric)):
-        return _resampled_by_definition
+        return resample_by_definition
     on_device = problem.arrays[0].device.type != "cpu"
     return tensor_scores if (on_device if by_tensors is None else by_tensors) else compiled_scores
-
-
-def _resampled_by_definition(
-    problem: ResamplingProblem, weights: Float[NumpyArray, "weightings images"], progress: Callable[[int, int], None]
-) -> Float[NumpyArray, "weightings candidates"]:
-    """The bootstrap of metrics that have an accumulator of their own."""
-    image_of_pixel = np.empty(len(problem.labels), dtype=np.int64)
-    image_of_pixel[problem.order] = np.repeat(np.arange(problem.images), np.diff(problem.starts))
-    device = problem.arrays[0].device
-    given = (problem.labels, image_of_pixel, problem.rows, weights)
-    labels, images, rows, each = (torch.from_numpy(array).to(device) for array in given)
-    scores: NumpyArray = (
-        resample_by_definition(
-            get_ensemble_metric(problem.metric),
-            problem.arrays,
-            problem.refits,
-            labels,
-            images,
-            rows,
-            problem.num_classes,
-            each,
-            progress,
-        )
-        .cpu()
-        .numpy()
-    )
-    return scores
 
 
 def _require_options(metric: str, resamples: int, seed: int, confidence: float) -> None:

@@ -88,10 +88,16 @@ class ResamplingProblem:
         """Places of one image's pixels, by label."""
         return self.order[self.starts[image] : self.starts[image + 1]]
 
+    @property
+    def image_of_pixel(self) -> Int[NumpyArray, " pixels"]:
+        """Index of the image of each pixel, from 0."""
+        owners = np.empty_like(self.order)
+        owners[self.order] = np.repeat(np.arange(self.images), np.diff(self.starts))
+        return owners
+
     def label_counts(self) -> Float[NumpyArray, "images classes"]:
         """Pixels of each class in each image."""
-        owners = np.repeat(np.arange(self.images), np.diff(self.starts))
-        flat = owners * self.num_classes + self.labels[self.order]
+        flat = self.image_of_pixel * self.num_classes + self.labels
         counts = np.bincount(flat, minlength=self.images * self.num_classes)
         return counts.reshape(self.images, self.num_classes).astype(np.float64)
 

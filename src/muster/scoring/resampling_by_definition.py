@@ -1,7 +1,7 @@
 """The bootstrap of any metric of ensembles, by its own accumulator, in torch on the device of the predictions.
 
 States are sums over pixels, so those of a resample are the states of its images, each as often as the resample holds
-the image. Axis names as in :mod:`muster.scoring.bootstrap`; ``weightings`` are resamples.
+the image. Axis names as in :mod:`muster.scoring.resampling`.
 """
 
 from __future__ import annotations
@@ -12,96 +12,77 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from muster.arrays import NumpyArray
 from muster.metrics.accumulators import State, sum_members
 from muster.metrics.ensemble_block import EnsembleBlock
-from muster.metrics.registry import Metric
+from muster.metrics.registry import get_ensemble_metric
 from muster.scoring.by_definition import update_states
 from muster.scoring.metric_kinds import definition_of
+from muster.scoring.resampling import ResamplingProblem
 from muster.threads import one_thread
+
+Report = Callable[[int, int], None]
 
 
 def resample_by_definition(
-    metric: Metric,
-    arrays: Sequence[Float[Tensor, "pixels columns"]],
-    refits: bool,
-    labels: Int[Tensor, " pixels"],
-    images: Int[Tensor, " pixels"],
-    candidates: Int[Tensor, "candidates size"],
-    num_classes: int,
-    weights: Float[Tensor, "weightings images"],
-    progress: Callable[[int, int], None] | None = None,
-) -> Float[Tensor, "weightings candidates"]:
-    """Score candidates under every weighting of the images.
+    problem: ResamplingProblem, weights: Float[NumpyArray, "weightings images"], progress: Report
+) -> Float[NumpyArray, "weightings candidates"]:
+    """Score every candidate under every weighting of the images.
 
     Args:
-        metric: A metric of ensembles.
-        arrays: Per member source probabilities if EEPs are refitted, or else target predictions.
-        refits: Whether the arrays become EEPs under every weighting, counted from the images with their weights.
-        labels: True classes.
-        images: Index of the image of each pixel, from 0.
-        candidates: Indices into ``arrays``, ascending in a row.
-        num_classes: Number of target classes.
-        weights: How often each image counts, float64, at least one more than 0 times in every row.
+        problem: Candidates and predictions, by any metric of ensembles.
+        weights: How often each image counts, at least one more than 0 times in every row.
         progress: Told how much is done, and how much there is.
 
     Returns:
         float64; larger is better.
     """
-    definition = definition_of(metric)
-    rows = torch.arange(len(arrays))[:, None] if definition.sums_members else candidates
-    problem = _Problem(metric, arrays, labels, images, rows, num_classes)
+    metric, device = get_ensemble_metric(problem.metric), problem.arrays[0].device
+    definition, sums = definition_of(metric), _Sums(problem)
+    of_images = torch.from_numpy(weights).to(device)
     with one_thread():
-        make = problem.refitted_states if refits else problem.fixed_states
-        states = make(weights, progress or (lambda _done, _total: None))
-    counts = weights @ problem.label_counts(weights.shape[1])
+        make = sums.refitted if problem.refits else sums.fixed
+        states = make(of_images, progress)
+    counts = torch.from_numpy(weights @ problem.label_counts()).to(device)
     scores = metric.ranked(definition.finalise(states, counts[:, None]))
-    return sum_members(scores.T, candidates).T if definition.sums_members else scores
+    if definition.sums_members:
+        scores = sum_members(scores.T, torch.from_numpy(problem.rows).to(device)).T
+    result: NumpyArray = scores.cpu().numpy()
+    return result
 
 
-class _Problem:
-    """What is scored under any weighting."""
+class _Sums:
+    """Sums over pixels under any weighting."""
 
-    def __init__(
-        self,
-        metric: Metric,
-        arrays: Sequence[Tensor],
-        labels: Tensor,
-        images: Tensor,
-        candidates: Tensor,
-        num_classes: int,
-    ) -> None:
+    def __init__(self, problem: ResamplingProblem) -> None:
         """Target predictions are rounded to the type that the members have in common."""
-        self._accumulator, self._arrays, self._labels, self._images = (
-            definition_of(metric).accumulator, arrays, labels, images,
-        )  # fmt: skip
-        self._candidates, self._num_classes = candidates, num_classes
-        single = all(array.dtype == torch.float32 for array in arrays)
-        self._precision = torch.float32 if single else torch.float64
+        self._problem, self._device = problem, problem.arrays[0].device
+        self._accumulator = definition_of(get_ensemble_metric(problem.metric)).accumulator
+        self._labels = torch.from_numpy(problem.labels).to(self._device)
+        self._scored = torch.from_numpy(problem.scored).to(self._device)
 
-    def label_counts(self, num_images: int) -> Float[Tensor, "images classes"]:
-        """Pixels of each class in each image."""
-        flat = self._images * self._num_classes + self._labels
-        counts = torch.bincount(flat, minlength=num_images * self._num_classes)
-        return counts.view(num_images, self._num_classes).double()
-
-    def fixed_states(self, weights: Tensor, progress: Callable[[int, int], None]) -> State:
+    def fixed(self, weights: Tensor, progress: Report) -> State:
         """Each image has one state, whatever the weighting."""
-        predictions = [array.to(self._precision) for array in self._arrays]
+        predictions = [array.to(self._problem.precision) for array in self._problem.arrays]
         of_images = []
-        for image in range(weights.shape[1]):
-            of_images.append(self._state(predictions, self._images == image))
-            progress(image + 1, weights.shape[1])
+        for image in range(self._problem.images):
+            pixels = torch.from_numpy(self._problem.pixels_of(image)).to(self._device)
+            of_images.append(self._state(predictions, pixels))
+            progress(image + 1, self._problem.images)
         states: Tensor = torch.tensordot(weights, torch.stack(of_images), dims=1)
         return states
 
-    def refitted_states(self, weights: Tensor, progress: Callable[[int, int], None]) -> State:
+    def refitted(self, weights: Tensor, progress: Report) -> State:
         """Predictions are others under every weighting; pixels of the same weight are added together."""
+        images = torch.from_numpy(self._problem.image_of_pixel).to(self._device)
         states = []
         for done, weighting in enumerate(weights):
-            of_pixel = weighting[self._images]
-            predictions = [self._refit(array, of_pixel) for array in self._arrays]
+            of_pixel = weighting[images]
+            predictions = [self._refit(array, of_pixel) for array in self._problem.arrays]
             times = [float(value) for value in torch.unique(of_pixel) if value > 0]
-            states.append(sum((w * self._state(predictions, of_pixel == w) for w in times), torch.zeros(())))
+            alike = [torch.nonzero(of_pixel == value)[:, 0] for value in times]
+            each = [value * self._state(predictions, pixels) for value, pixels in zip(times, alike, strict=True)]
+            states.append(torch.stack(each).sum(dim=0))
             progress(done + 1, len(weights))
         return torch.stack(states)
 
@@ -110,16 +91,16 @@ class _Problem:
     ) -> Float[Tensor, "pixels classes"]:
         """A member's EEP, P(y | z) counted with the weights; see :func:`muster.metrics.eep`."""
         source = probs.double()
-        joint = source.new_zeros(self._num_classes, source.shape[1])
+        joint = source.new_zeros(self._problem.num_classes, source.shape[1])
         joint.index_add_(0, self._labels, source * weights[:, None])
         mass = joint.sum(dim=0)
         given = torch.where(mass > 0, joint / mass, 0.0)
-        predictions: Tensor = (source @ given.T).to(self._precision)
+        predictions: Tensor = (source @ given.T).to(self._problem.precision)
         return predictions
 
-    def _state(self, predictions: Sequence[Tensor], chosen: Tensor) -> State:
+    def _state(self, predictions: Sequence[Tensor], pixels: Int[Tensor, " some"]) -> State:
         """What some of the pixels add up to."""
-        block = EnsembleBlock([each[chosen] for each in predictions], self._labels[chosen], self._candidates)
-        state = self._accumulator.init(len(self._candidates), self._num_classes, self._labels.device)
+        block = EnsembleBlock([each[pixels] for each in predictions], self._labels[pixels], self._scored)
+        state = self._accumulator.init(len(self._scored), self._problem.num_classes, self._device)
         update_states({self._accumulator: state}, block)
         return state
