@@ -17,6 +17,7 @@ from benchmarks.requirements import scratch_folder
 from benchmarks.timing import cost, peak_megabytes
 from muster.data import cached, channel_statistics, open_dataset
 from muster.metrics import eep
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.pool import Pool
 from muster.probe import ProbeReader, draw_probe_set, member_probabilities
 from muster.scoring.prediction_store import PredictionStore
@@ -25,7 +26,7 @@ from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing
-from muster.search.result import SEARCH_METRICS, SearchResult
+from muster.search.result import SearchResult
 from muster.selection.run import usual_image_size
 
 Numbers = np.ndarray[Any, Any]
@@ -97,7 +98,7 @@ def beyond_exhaustive(
         for method in methods:
             results[method] = {
                 metric: apart(measure_search, folder=str(folder), size=size, metric=metric, method=method)
-                for metric in SEARCH_METRICS
+                for metric in ENSEMBLE_METRICS
             }
         return results
 
@@ -211,7 +212,7 @@ def misses(
     for (kind, eeps, labels), size in product(problems, sizes):
         store = PredictionStore.of(eeps, labels, chunk_pixels=1024)
         ranking = score_ensembles(store, store.labels, size)
-        for metric, (name, search) in product(SEARCH_METRICS, METHODS.items()):
+        for metric, (name, search) in product(ENSEMBLE_METRICS, METHODS.items()):
             case = _case(ranking.scores[metric], search(store, size, metric))
             cases.setdefault(f"{kind}, {metric}, {name}", []).append(case)
     return {name: _row(np.array(values)) for name, values in cases.items()}

@@ -11,7 +11,8 @@ import torch
 
 from benchmarks.timing import cost, megabytes_on_top
 from muster.metrics import METRICS, eep
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, bootstrap_top_k
+from muster.metrics.registry import ENSEMBLE_METRICS
+from muster.scoring.bootstrap import Fixed, Refitted, bootstrap_top_k
 
 MEMBERS, CLASSES, SIZE = 10, 23, 3
 
@@ -33,7 +34,7 @@ def confidence(pixels: int = 150_000, images: int = 150, candidates: int = 20, r
     refitted, fixed = [Refitted(p) for p in probs], [Fixed(eep(p, labels, CLASSES)) for p in probs]
     few = slice(0, 2 * pixels // images)
     result: dict[str, Any] = {"megabytes_of_probabilities": round(sum(p.nbytes for p in probs) / 1e6)}
-    for metric in BOOTSTRAP_METRICS:
+    for metric in ENSEMBLE_METRICS:
         bootstrap_top_k(  # compiles, or loads what was compiled before
             [Refitted(p[few]) for p in probs], labels[few], groups[few], rows[:2], metric, 40
         )

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from muster.metrics import METRICS, eep
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.report.wording import confidence_sentence
-from muster.scoring.bootstrap import BOOTSTRAP_METRICS, Fixed, Refitted, ResampledScores, bootstrap_top_k
+from muster.scoring.bootstrap import Fixed, Refitted, ResampledScores, bootstrap_top_k
 from muster.scoring.cpu import resampling
 from muster.scoring.device import resampling as device_resampling
 from muster.selection.bootstrap_confidence import as_record
 
 Numbers = np.ndarray[Any, Any]
 
-every_metric = pytest.mark.parametrize("metric", BOOTSTRAP_METRICS)
+every_metric = pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 CANDIDATES = np.array([[0, 1], [4, 2], [1, 3], [0, 4]])
 CLASSES = 6
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from muster.metrics import METRICS
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.metrics.ties import tie_levels
 from muster.scoring import score_ensembles
 from muster.scoring.device.exhaustive import score_tiles
@@ -18,7 +19,6 @@ from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing
-from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Numbers, made_up
 
 PIXELS = 900
@@ -34,7 +34,7 @@ def content(members: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted((0, 1, 2, 1, 0, 2)[member] for member in members))
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 @pytest.mark.parametrize("seed", range(3))
 def test_all_searches_name_the_same_set(metric: str, seed: int) -> None:
     eeps, labels = with_copies(seed)
@@ -48,7 +48,7 @@ def test_all_searches_name_the_same_set(metric: str, seed: int) -> None:
         assert found == min(same)  # a greedy set may be worse, but of equal ones it is the first
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_equal_content_ties(metric: str) -> None:
     eeps, labels = with_copies(4)
     ranking = score_ensembles(eeps, labels, 3, [metric])
@@ -58,7 +58,7 @@ def test_equal_content_ties(metric: str) -> None:
     assert all(len(found) == 1 for found in levels.values())
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_order_is_the_same_from_memory_from_disk_and_by_definition(tmp_path: Path, metric: str) -> None:
     eeps, labels = with_copies(5, np.float32)
     with StoreWriter(
@@ -99,7 +99,7 @@ def test_rows_that_give_hardly_anything_score_alike_on_every_path(eeps: Numbers)
     for size in range(1, len(eeps) + 1):
         store = PredictionStore.of(eeps, labels)
         ranking = score_ensembles(eeps, labels, size)
-        for metric in SEARCH_METRICS:
+        for metric in ENSEMBLE_METRICS:
             function = METRICS[metric].function
             expected = [function(eeps[row], labels) for row in ranking.members]
             assert ranking.scores[metric] == pytest.approx(expected, rel=1e-6), metric

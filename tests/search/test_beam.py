@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from muster.cancel import CancelToken
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.store_writer import StoreWriter
 from muster.search.beam import beam
 from muster.search.greedy import greedy
-from muster.search.result import SEARCH_METRICS, SearchStatus
+from muster.search.result import SearchStatus
 from tests.search.made_up_members import all_scores, best_of, made_up
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_wide_beam_finds_the_best_set(metric: str, dtype: Any) -> None:
     for seed, size in [(0, 1), (1, 2), (2, 3), (3, 4)]:
@@ -30,7 +31,7 @@ def test_a_wide_beam_finds_the_best_set(metric: str, dtype: Any) -> None:
         assert result.evaluated >= len(scores) or metric == "ms_leep"
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_the_narrowest_beam_is_greedy(metric: str) -> None:
     for seed in range(4):
         store = PredictionStore.of(*made_up(seed))
@@ -81,7 +82,7 @@ def test_bounds_and_optimality() -> None:
     assert total.status == SearchStatus("beam", 35, 7, "proven", total.score)
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_leaders_are_different_sets_in_order(metric: str) -> None:
     problem = made_up(2)
     top_k = beam(PredictionStore.of(*problem), 2, metric, width=50).top_k
@@ -91,7 +92,7 @@ def test_leaders_are_different_sets_in_order(metric: str) -> None:
     assert [members for members, _ in top_k] == expected
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     eeps, labels = made_up(0, members=1)
     assert beam(PredictionStore.of(np.concatenate([eeps] * 6), labels), 3, metric, width=2).members == (0, 1, 2)
@@ -102,7 +103,7 @@ def test_on_disk_and_threads_do_not_matter(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
         for predictions in eeps:
             writer.add(predictions)
-    for metric in SEARCH_METRICS:
+    for metric in ENSEMBLE_METRICS:
         expected = beam(PredictionStore.of(eeps, labels, chunk_pixels=200), 3, metric, threads=1)
         assert beam(PredictionStore.open(tmp_path / "store"), 3, metric, threads=3) == expected
 

@@ -13,10 +13,10 @@ import torch
 
 from muster.cancel import CancelToken
 from muster.metrics import METRICS
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.store_writer import StoreWriter
 from muster.search.greedy import greedy
-from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Numbers, Problem, all_scores, best_of, made_up, score
 
 
@@ -38,7 +38,7 @@ def log_sum(true_class: Numbers, members: tuple[int, ...], offset: float) -> flo
     return float(np.log(offset + true_class[list(members)].sum(axis=0)).mean())
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_chooses_what_a_slow_version_chooses(metric: str, dtype: Any) -> None:
     for seed, size in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 7)]:
@@ -48,7 +48,7 @@ def test_chooses_what_a_slow_version_chooses(metric: str, dtype: Any) -> None:
         assert result.metric == metric
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scores_are_the_metrics_own(metric: str, dtype: Any) -> None:
     problem = made_up(5, dtype=dtype)
@@ -154,7 +154,7 @@ def test_lazy_equals_plain_where_members_tie() -> None:
     assert lazy.top_k[0] == plain.top_k[0]
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     eeps, labels = made_up(0, members=3)
     store = PredictionStore.of(np.concatenate([eeps, eeps, eeps]), labels)
@@ -163,7 +163,7 @@ def test_ties_are_broken_by_the_order_of_members(metric: str) -> None:
     assert greedy(all_alike, 3, metric).members == (0, 1, 2)
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_on_disk_and_threads_do_not_matter(metric: str, tmp_path: Path) -> None:
     eeps, labels = made_up(1, members=9, pixels=700, dtype=np.float32)
     with StoreWriter(tmp_path / "store", labels, 4, chunk_pixels=200) as writer:
@@ -198,14 +198,14 @@ def test_races_find_what_greedy_search_finds(metric: str) -> None:
     assert wrong <= 1
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_races_on_one_chunk_are_exact(metric: str) -> None:
     store = PredictionStore.of(*made_up(0))
     raced, exact = greedy(store, 4, metric, confidence=0.5), greedy(store, 4, metric)
     assert (raced.members, raced.score, raced.top_k[:2]) == (exact.members, exact.score, exact.top_k[:2])
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_a_perfect_member_is_found(metric: str) -> None:
     eeps, labels = made_up(3, members=6)
     eeps[4] = np.eye(4)[labels]

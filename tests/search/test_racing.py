@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from muster.cancel import CancelToken
+from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring.cpu.candidate_subset import candidate_subset
 from muster.scoring.cpu.workers import Workers
 from muster.scoring.prediction_store import PredictionStore
@@ -19,7 +20,6 @@ from muster.scoring.score import list_candidates
 from muster.scoring.store_writer import StoreWriter
 from muster.search import _race
 from muster.search.racing import racing
-from muster.search.result import SEARCH_METRICS
 from tests.search.made_up_members import Problem, all_scores, best_of, made_up
 
 RACED = ("e_leep", "iou_eep", "soft_iou_eep")
@@ -30,7 +30,7 @@ def large() -> Problem:
     return made_up(0, members=7, pixels=12_000, dtype=np.float32)
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_finds_the_best_and_drops_others(large: Problem, metric: str) -> None:
     result = racing(PredictionStore.of(*large, chunk_pixels=1000), 3, metric)
     scores = all_scores(large, 3, metric)
@@ -111,7 +111,7 @@ def test_rare_classes_are_waited_for(large: Problem) -> None:
     assert sizes == [store.chunks[k - 1].stop for k in (8,) if k >= enough]
 
 
-@pytest.mark.parametrize("metric", SEARCH_METRICS)
+@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_given_candidates_in_any_order(large: Problem, metric: str) -> None:
     store = PredictionStore.of(*large, chunk_pixels=1000)
     rows = np.array([[5, 2], [0, 6], [2, 5], [4, 3]])

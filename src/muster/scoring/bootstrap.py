@@ -29,16 +29,13 @@ from muster.arrays import (
     as_probabilities,
     to_tensor,
 )
-from muster.metrics.registry import ENSEMBLE_METRICS, get_ensemble_metric
+from muster.metrics.registry import get_ensemble_metric
 from muster.metrics.ties import largest_tie
 from muster.scoring.cpu.resampling import resampled_scores as compiled_scores
 from muster.scoring.device.resampling import resampled_scores as tensor_scores
 from muster.scoring.metric_kinds import has_resampling_kernels
 from muster.scoring.resampling import ResamplingProblem
 from muster.scoring.resampling_by_definition import resample_by_definition
-
-BOOTSTRAP_METRICS = ENSEMBLE_METRICS
-"""The package's own metrics that :func:`bootstrap_top_k` can resample; it takes registered ones too."""
 
 
 @dataclass(frozen=True, eq=False)

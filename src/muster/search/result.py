@@ -11,11 +11,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.metrics.ties import best_first_order
-
-SEARCH_METRICS = ENSEMBLE_METRICS
-"""The package's own metrics that ``greedy``, ``beam`` and ``racing`` can search by; they take registered ones too."""
 
 ScoredSet = tuple[tuple[int, ...], float]
 """Members, ascending, and their score."""
