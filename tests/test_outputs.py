@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -206,6 +207,28 @@ def test_processes_that_only_help_touch_nothing(variable: str, tmp_path: Path, m
             assert lock is None
         monkeypatch.delenv(variable)
         assert names(tmp_path / "run") == [LOCK, MARKER]
+
+
+def test_a_helper_begins_once_the_first_process_has_marked_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A helper that was quicker left its `work` there, and the first process refused the folder as somebody else's."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    found: list[list[str]] = []
+
+    def help_out() -> None:
+        with claimed(tmp_path / "run", FINETUNING):
+            found.append(names(tmp_path / "run"))
+
+    helper = Thread(target=help_out)
+    helper.start()
+    time.sleep(0.3)
+    assert found == []
+    monkeypatch.setenv("RANK", "0")
+    with claimed(tmp_path / "run", FINETUNING):
+        helper.join(10)
+    assert found == [[LOCK, MARKER]]
 
 
 def test_the_number_of_a_cluster_node_alone_makes_no_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

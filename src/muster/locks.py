@@ -131,3 +131,10 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
     with suppress(OSError):
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     return False
+
+
+def await_file(path: Path, seconds: float = 30.0) -> None:
+    """Wait until another process has made a file; not for ever, as that one's disk may be another machine's."""
+    end = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.05)

@@ -24,7 +24,7 @@ from muster.files import (
     write_yaml,
 )
 from muster.launch import only_helps
-from muster.locks import LOCK, is_locked_here, locked
+from muster.locks import LOCK, await_file, is_locked_here, locked
 
 MARKER = ".muster"
 """File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
@@ -126,7 +126,8 @@ def claimed(
 ) -> Iterator[int | None]:
     """Make a folder ours for as long as a command works: checked, locked and marked.
 
-    In a distributed run only the first process does so; the others take its word.
+    In a distributed run only the first process does so. The others wait for its mark: what they wrote before it would
+    make the folder look like somebody else's.
 
     Args:
         folder: Where results go; created.
@@ -143,6 +144,7 @@ def claimed(
         OutputError: In place of an ``OSError`` of the work, with what is kept.
     """
     if only_helps():
+        await_file(folder / MARKER)
         yield None
         return
     require_apart(folder, inputs or {})
