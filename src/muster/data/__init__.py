@@ -9,6 +9,7 @@ from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
+from muster.data.preprocessing import ChannelOrder, ImageSize, Interpolation, Preprocessing
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
 from muster.data.statistics import (
     ChannelStatistics,
@@ -27,14 +28,18 @@ __all__ = [
     "MAX_CLASSES",
     "SIDE_MULTIPLE",
     "VOID",
+    "ChannelOrder",
     "ChannelStatistics",
     "ContentSketch",
     "DataSettings",
     "Dataset",
     "DatasetSpec",
+    "ImageSize",
+    "Interpolation",
     "Layout",
     "PreparedBatch",
     "PreparedSplit",
+    "Preprocessing",
     "Sample",
     "Split",
     "SplitCheck",

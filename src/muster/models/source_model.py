@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from muster.data.preprocessing import Preprocessing
 from muster.models.prediction import probabilities_of
 
 
@@ -22,11 +23,13 @@ class SourceModel(nn.Module, ABC):
         architecture: Name that :func:`muster.models.build_model` takes.
         feature_channels: Channels of the map that the head reads.
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
+        preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
     """
 
     architecture: str
     feature_channels: int
     depth: int
+    preprocessing: Preprocessing | None = None
 
     @property
     @abstractmethod
