@@ -33,6 +33,11 @@ def prefix_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
+def prefix_of_bytes(content: bytes) -> str:
+    """The content prefix of an image whose file is held in another one."""
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
 class FileContents:
     """Gives the content prefix of each image of a split; a file is read once, when it is first asked for."""
 
