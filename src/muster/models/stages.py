@@ -26,7 +26,7 @@ def parameter_stages(model: SourceModel) -> dict[Parameter, int]:
     Returns:
         For each trainable parameter that influences the scores, the number of its stage, from 0 on.
     """
-    device = next(model.parameters()).device
+    device = model.device
     side = max(_SIDE, model.minimum_side)
     training = {module: module.training for module in model.modules()}
     model.eval()  # batch statistics must not move
