@@ -25,11 +25,13 @@ class Command:
         place: The typed function behind it, as ``module:name``; imported when it is started.
         summary: What it does, for the list of all.
         config: The YAML file with its default values, below :data:`CONFIGS`; empty if there is none.
+        first: The option that a first word without a name stands for; empty if there is none.
     """
 
     place: str
     summary: str
     config: str = ""
+    first: str = ""
 
     def function(self) -> Callable[..., int]:
         """The function, imported."""
@@ -43,6 +45,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
+    "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "train": Command("muster.commands.train:train", "train, list or verify a pool", "train/worlds.yaml"),
     "select": Command(
         "muster.commands.select:select_ensemble", "choose an ensemble for a dataset", "select/default.yaml"
@@ -73,7 +76,10 @@ def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> 
     from muster.commands.cli import run  # here, because it loads torch, which the list of commands can do without
 
     command = COMMANDS[name]
-    return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if command.first and words and not words[0].startswith("-"):
+        words.insert(0, f"--{command.first}")
+    return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

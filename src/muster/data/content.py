@@ -159,6 +159,31 @@ class ContentSketch:
         return self.images <= SKETCH_SIZE
 
 
+def repeated_images(dataset: Dataset) -> tuple[list[list[str]], list[tuple[str, str]]]:
+    """Images that are there more than once, byte for byte.
+
+    Args:
+        dataset: Any dataset; nothing is found in one that does not know its content.
+
+    Returns:
+        Groups of equal images within one split, each as ``SPLIT/IDENTIFIER``; and pairs of a test image and the
+        training image that it equals.
+
+    Raises:
+        DatasetError: If a file cannot be read.
+    """
+    places: dict[str, dict[str, list[str]]] = {}
+    for split in (dataset.train, dataset.test):
+        for prefix, identifier in zip(content_prefixes(split), split.identifiers, strict=False):
+            places.setdefault(prefix, {}).setdefault(split.name, []).append(identifier)
+    within = [
+        [f"{name}/{each}" for each in found] for split in places.values() for name, found in split.items() if found[1:]
+    ]
+    train, test = dataset.train.name, dataset.test.name
+    across = [(each, split[train][0]) for split in places.values() if train in split for each in split.get(test, ())]
+    return within, across
+
+
 def warn_of_shared_images(dataset: Dataset) -> None:
     """Compare the two splits of a dataset in full, and tell if an image is in both.
 

@@ -253,7 +253,7 @@ def _columns(description: Description, place: Path) -> tuple[str, str]:
         if name not in images:
             told = f"there is no column {name!r} of images" if name else "it is not clear which column that is"
             raise DatasetError(
-                f"{place}: {told} for {kind}. Columns of images: {', '.join(images) or 'none'} (of {', '.join(features)})"
+                f"{place}: {told} for {kind}. Columns of images: {', '.join(images) or 'none'} ({', '.join(features)})"
                 f". Say it in {description.path.name}: 'columns: {{image: NAME, mask: NAME}}'."
             )
     return str(image), str(mask)
