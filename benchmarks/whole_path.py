@@ -29,6 +29,8 @@ from muster.data import (
     VOID,
     Dataset,
     DatasetSpec,
+    ImageSize,
+    Preprocessing,
     Sample,
     Split,
     TrainingStream,
@@ -37,7 +39,7 @@ from muster.data import (
     make_loader,
     prepare_image,
 )
-from muster.models import Segmenter, build_model
+from muster.models import SourceModel, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.precision import forward_precision, resolve_precision
 from muster.selection import member_scoring, predictors, run
@@ -145,7 +147,7 @@ def whole_path_selection_on_gpu(
 class _Bare:
     """Networks run over prepared batches, by place of the network: what one would write without any selection."""
 
-    def __init__(self, models: list[Segmenter], batches: list[Tensor], device: str, channels_last: bool) -> None:
+    def __init__(self, models: list[SourceModel], batches: list[Tensor], device: str, channels_last: bool) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.models = [model.to(memory_format=layout) for model in models]
         self.device = torch.device(device)
@@ -238,11 +240,11 @@ def whole_path_training(
     target = _target(24, side)
     ours, beside = (build_model(architecture, TARGET_CLASSES) for _ in range(2))
     module = EnsembleTraining(settings, TARGET_CLASSES, ("member",), (ours,))
-    statistics_of_channels = channel_statistics(target.train)
-    data = FitData(target.train, statistics_of_channels, side, settings)
+    shown = Preprocessing(channel_statistics(target.train), ImageSize(side))
+    data = FitData(target.train, shown, settings)
     stream = TrainingStream(
         target.train,
-        TrainingTransform(statistics_of_channels, side, settings.crop_for(side), settings.scale_range),
+        TrainingTransform(shown, settings.crop_for(ImageSize(side)), settings.scale_range),
         steps,
         batch_size,
         settings.seed,
@@ -337,8 +339,8 @@ def _target(images: int, side: int) -> Dataset:
 
 def _batches(split: Split, side: int) -> list[Tensor]:
     """What the networks see of the images."""
-    statistics_of_channels = channel_statistics(split)
-    images = torch.stack([prepare_image(split[i].image, statistics_of_channels, side) for i in range(len(split))])
+    shown = Preprocessing(channel_statistics(split), ImageSize(side))
+    images = torch.stack([prepare_image(split[i].image, shown) for i in range(len(split))])
     return list(torch.split(images, BATCH))
 
 
@@ -354,7 +356,7 @@ def _pool(folder: Path, architecture: str, side: int, members: int) -> Pool:
     return Pool.open(folder)
 
 
-def _card(name: str, model: Segmenter, side: int) -> Card:
+def _card(name: str, model: SourceModel, side: int) -> Card:
     classes = tuple(f"class {index}" for index in range(model.num_classes))
     return Card(
         name=name,

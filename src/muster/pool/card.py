@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from muster.data import ContentSketch
+from muster.data import ContentSketch, Preprocessing
 
 FORMAT_VERSION = 1
 """Version of the layout of a member folder."""
@@ -27,8 +27,8 @@ class Card:
         pretraining: What training started from.
         mean: Channel means of the source images, of pixels scaled to 0..1.
         std: Channel standard deviations, likewise.
-        image_size: Longer side of its input images, in pixels.
-        crop_size: Side of its training crops, in pixels.
+        image_size: Size of its input images in training, as :meth:`muster.data.ImageSize.of` reads it.
+        crop_size: Side of its training crops, or rows x columns, in pixels.
         parameters: Number of parameters.
         depth: Number of convolutions and linear layers.
         train_images: Number of source training images.
@@ -51,6 +51,8 @@ class Card:
             for now; empty for a model trained elsewhere.
         contents: What is remembered of the training images of every seen dataset, its own first. Cards from before have
             none; what they saw is told by the names in ``seen_datasets``.
+        preprocessing: How the model wants its images, wherever they come from; ``None`` for one that takes them as the
+            target's are shown.
     """
 
     name: str
@@ -62,8 +64,8 @@ class Card:
     pretraining: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    image_size: int
-    crop_size: int
+    image_size: int | str
+    crop_size: int | str
     parameters: int
     depth: int
     train_images: int
@@ -84,6 +86,7 @@ class Card:
     checksum: str
     recipe: str = ""
     contents: tuple[ContentSketch, ...] = ()
+    preprocessing: Preprocessing | None = None
 
     @property
     def seen(self) -> tuple[ContentSketch, ...]:

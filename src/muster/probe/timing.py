@@ -7,15 +7,15 @@ import time
 
 import torch
 
-from muster.data import fit_size
-from muster.models import Segmenter
+from muster.data import ImageSize
+from muster.models import SourceModel
 
 _WARM_UP = 2
 """Passes before the clock starts: the first allocate memory, and choose and load kernels."""
 
 
 def inference_seconds(
-    model: Segmenter,
+    model: SourceModel,
     image_size: int | tuple[int, int],
     device: torch.device | str | None = None,
     repetitions: int = 10,
@@ -48,7 +48,7 @@ def inference_seconds(
     if repetitions < 1:
         raise ValueError(f"Expected `repetitions` to be at least 1, but got {repetitions}.")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    rows, columns = (max(side, model.minimum_side) for side in fit_size(height, width, max(height, width)))
+    rows, columns = (max(side, model.minimum_side) for side in _nearest(model, height, width))
     if device is not None:
         model.to(device)
     runs_on = next(model.parameters()).device
@@ -62,7 +62,13 @@ def inference_seconds(
     return statistics.median(times[_WARM_UP:])
 
 
-def _timed(model: Segmenter, image: torch.Tensor) -> float:
+def _nearest(model: SourceModel, height: int, width: int) -> tuple[int, int]:
+    """The nearest size that the model can take; that of its own preprocessing is one."""
+    own = model.preprocessing
+    return (height, width) if own is not None else ImageSize(max(height, width)).fit(height, width)
+
+
+def _timed(model: SourceModel, image: torch.Tensor) -> float:
     """Seconds of one pass, the device having nothing else to do before and after."""
     _wait_for(image.device)
     start = time.perf_counter()

@@ -19,6 +19,8 @@ import torch
 from muster.cancel import CancelToken
 from muster.data import (
     Dataset,
+    ImageSize,
+    Preprocessing,
     Split,
     cached,
     channel_statistics,
@@ -142,7 +144,7 @@ def _select(
             settings.memory_gb, cancel,
         )  # fmt: skip
         count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
-        probed = ProbeRecord(count, settings.pixels_per_image, reader.image_size, settings.seed)
+        probed = ProbeRecord(count, settings.pixels_per_image, reader.preprocessing.known_size.setting, settings.seed)
         looked_at = LookedAt(pool, dataset, split, reader, probed, settings.data_root)
         return replace(
             selection_of(looked_at, store, scored, request, found, excluded),
@@ -173,8 +175,7 @@ def probe_reader(
     reader = ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),
-        channel_statistics(split),
-        settings.image_size or usual_image_size(eligible),
+        Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
         device,
         settings.batch_size,
         settings.num_workers,
@@ -225,16 +226,22 @@ def _probe_cache(settings: SelectionSettings, read_twice: bool) -> Iterator[Prob
         yield cache
 
 
-def usual_image_size(members: Sequence[Member]) -> int:
+def usual_image_size(members: Sequence[Member]) -> int | str:
     """Median of the image sizes that members were trained at: where a target is looked at by default.
+
+    Members that bring a size of their own count only if there are no others.
 
     Args:
         members: At least one.
 
     Returns:
-        Longer side, in pixels.
+        What :meth:`muster.data.ImageSize.of` reads: the longer side; or what most members have, if none was trained at
+        one given so.
     """
-    return statistics.median_low(member.card.image_size for member in members)
+    free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
+    settings = [card.image_size for card in free or [member.card for member in members]]
+    longer = [setting for setting in settings if isinstance(setting, int)]
+    return statistics.median_low(longer) if longer else statistics.mode(settings)
 
 
 def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:
