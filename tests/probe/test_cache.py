@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muster.data import ChannelStatistics
+from muster.data import ChannelStatistics, ImageSize
 from muster.errors import PoolError
 from muster.probe import (
     ProbeCache,
@@ -91,21 +91,29 @@ def test_the_default_folder_follows_the_environment(tmp_path: Path, monkeypatch:
 def test_every_fact_changes_the_key() -> None:
     split = make_target(3).train
     probe = draw_probe_set(split, 5, seed=0)
-    facts = ("aa", "small_fpn", probe, STATISTICS, 64, "cpu")
+    facts = ("aa", "small_fpn", probe, seen := shown(STATISTICS, 64), "cpu")
     others = [
         ("bb", *facts[1:]),
         ("aa", "small_unet", *facts[2:]),
         ("aa", "small_fpn", draw_probe_set(split, 5, seed=1), *facts[3:]),
         ("aa", "small_fpn", replace(probe, content="changed"), *facts[3:]),
-        (*facts[:3], ChannelStatistics((0.4, 0.5, 0.5), STATISTICS.std), 64, "cpu"),
-        (*facts[:4], 96, "cpu"),
-        (*facts[:5], "cuda"),
+        *(
+            (*facts[:3], other, "cpu")
+            for other in (
+                shown(ChannelStatistics((0.4, 0.5, 0.5), STATISTICS.std), 64),
+                shown(STATISTICS, 96),
+                replace(seen, size=ImageSize(shorter=64)),
+                replace(seen, channel_order="bgr"),
+                replace(seen, interpolation="bicubic"),
+            )
+        ),
+        (*facts[:4], "cuda"),
         (*facts, "bf16-mixed"),
     ]
     keys = {prediction_key(*other) for other in (facts, *others)}
     assert len(keys) == 1 + len(others)
     relabelled = replace(probe, labels=probe.labels.flip(0))
-    assert prediction_key("aa", "small_fpn", relabelled, shown(STATISTICS, 64), "cpu") == prediction_key(*facts)
+    assert prediction_key("aa", "small_fpn", relabelled, seen, "cpu") == prediction_key(*facts)
 
 
 def test_a_member_is_run_once(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from muster.metrics import linear_probe, ms_leep
 from muster.models.prediction import upsample_probabilities
 from muster.precision import resolve_precision
 from muster.probe import ProbeReader, draw_probe_set, read_batch, read_pixels
-from muster.probe import read as read_module
+from muster.probe import prepared as prepared_module
 from muster.probe.interpolation import PixelPlaces
 from tests.helpers import make_member, make_pool, make_target, shown
 
@@ -117,11 +117,11 @@ def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size:
 def test_kept_images_give_the_same_as_images_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = make_target(4).train
     first, second = make_pool(tmp_path, 2)
-    arguments = (split, draw_probe_set(split, 20), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32)
+    arguments = (split, draw_probe_set(split, 20), shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32))
     keeping = ProbeReader(*arguments)
     keeping.read(first.load_model())
     kept = keeping.read(second.load_model())
-    monkeypatch.setattr(read_module, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(prepared_module, "_KEPT_BYTES", 0)
     assert torch.equal(kept, ProbeReader(*arguments).read(second.load_model()))
 
 
@@ -190,7 +190,7 @@ def test_images_sent_as_bytes_are_prepared_as_each_alone() -> None:
     prepared = [prepare_image(split[place].image, shown(statistics, 64)) for place in (4, 0, 3, 1)]
     alike = [place for place, image in enumerate(prepared) if image.shape == prepared[0].shape]
     (batch,) = stored_batches(split, [[(4, 0, 3, 1)[place] for place in alike]])
-    found = batch.prepared(statistics, 64, torch.device("cpu"))
+    found = batch.prepared(shown(statistics, 64), torch.device("cpu"))
     assert all(images.dtype == torch.uint8 for images in batch.images)
     assert torch.equal(found, torch.stack([prepared[place] for place in alike]))
 
@@ -220,7 +220,7 @@ def test_no_image_is_worth_a_word_between_host_and_device(tmp_path: Path) -> Non
         reader.read_all(model)  # images are prepared and kept
         with _Exchanges() as exchanges:
             reader.read_all(model)
-        counts.append(exchanges.count / len(reader._batches))
+        counts.append(exchanges.count / len(reader.prepared_for(None).share))
     assert counts[1] <= counts[0]
 
 

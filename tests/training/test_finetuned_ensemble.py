@@ -176,7 +176,7 @@ class TestFolder:
     def test_a_card_that_is_gone_or_wrong_is_named(self, run: Path) -> None:
         card = run / "ensemble" / CARD
         card.write_text(card.read_text("utf-8").replace("image_size: 64", "image_size: wide"), "utf-8")
-        with pytest.raises(EnsembleError, match=r'ensemble\.yaml: .*key "image_size"'):
+        with pytest.raises(EnsembleError, match=r'ensemble\.yaml: .*image_size: expected .*wide'):
             load_ensemble(run)
         card.unlink()
         with pytest.raises(EnsembleError, match=r"ensemble\.yaml does not exist"):

@@ -95,11 +95,11 @@ def prepared_images(
     """
     prepared = PreparedSplit(split, preprocessing, indices, owns)
     waiting: list[_Item] = []
-    for item in DataLoader(prepared, batch_size=None, num_workers=num_workers):
-        if waiting and (len(waiting) == batch_size or shapes_of(item[1]) != shapes_of(waiting[0][1])):
+    for index, views, mask in DataLoader(prepared, batch_size=None, num_workers=num_workers):
+        if waiting and (len(waiting) == batch_size or shapes_of(views) != shapes_of(waiting[0][1])):
             yield _stack(waiting)
             waiting = []
-        waiting.append(item)
+        waiting.append((index, views, mask))
     if waiting:
         yield _stack(waiting)
 

@@ -75,7 +75,9 @@ class ImageSize:
                 )
             shorter, rows, columns = found.groups()
             return cls(shorter=int(shorter)) if shorter else cls(exact=(int(rows), int(columns)))
-        return cls(exact=(setting[0], setting[1])) if isinstance(setting, tuple | list) else cls(longer=setting)
+        for side in setting if isinstance(setting, tuple) else (setting,):
+            require_whole(option, side, 1, MOST_PIXELS)
+        return cls(exact=setting) if isinstance(setting, tuple) else cls(longer=setting)
 
     @property
     def setting(self) -> int | str:

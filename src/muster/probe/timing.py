@@ -8,6 +8,7 @@ import time
 import torch
 
 from muster.data import ImageSize
+from muster.errors import ConfigError
 from muster.models import SourceModel
 
 _WARM_UP = 2
@@ -48,6 +49,8 @@ def inference_seconds(
     if repetitions < 1:
         raise ValueError(f"Expected `repetitions` to be at least 1, but got {repetitions}.")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < 1:
+        raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
     rows, columns = (max(side, model.minimum_side) for side in _nearest(model, height, width))
     if device is not None:
         model.to(device)
