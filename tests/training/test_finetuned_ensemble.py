@@ -132,7 +132,7 @@ class TestFolder:
     def test_opens_in_one_call_and_predicts_the_same(self, learned: Ensemble, run: Path, below: str) -> None:
         opened = muster.load_ensemble(run / below)
         assert not opened.training
-        assert (opened.names, opened.classes, opened.image_size) == (NAMES, learned.classes, 64)
+        assert (opened.names, opened.classes) == (NAMES, learned.classes)
         assert opened.preprocessing == learned.preprocessing
         image = prepare_image(make_image(50, 64), learned.preprocessing)[None]
         assert torch.equal(opened(image, (50, 64)), learned(image, (50, 64)))
@@ -176,7 +176,7 @@ class TestFolder:
     def test_a_card_that_is_gone_or_wrong_is_named(self, run: Path) -> None:
         card = run / "ensemble" / CARD
         card.write_text(card.read_text("utf-8").replace("image_size: 64", "image_size: wide"), "utf-8")
-        with pytest.raises(EnsembleError, match=r'ensemble\.yaml: .*image_size: expected .*wide'):
+        with pytest.raises(EnsembleError, match=r"ensemble\.yaml: .*image_size: expected .*wide"):
             load_ensemble(run)
         card.unlink()
         with pytest.raises(EnsembleError, match=r"ensemble\.yaml does not exist"):

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from muster.data import ImageSize
 from muster.errors import ConfigError, PoolError
 from muster.files import atomic_folder, read_record, sha256_of, write_record
-from muster.models import SourceModel, build_model
+from muster.models import SourceModel, rebuild
 from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.user_files import require_regular
@@ -68,6 +69,11 @@ class Member:
                 "the folder to a place outside the pool; train.py then trains the member anew."
             )
         card = read_record(folder / CARD, Card, FORMAT_VERSION, PoolError)
+        try:
+            for size in (card.image_size, card.crop_size):
+                _ = size is None or ImageSize.of(size)
+        except ConfigError as error:
+            raise PoolError(f"{folder / CARD}: {error}") from error
         for sketch in card.contents:
             if problem := sketch.problem():
                 raise PoolError(f"{folder / CARD}: contents of {sketch.dataset!r}: {problem}.")
@@ -131,7 +137,7 @@ class Member:
     def _load_model(self, device: torch.device | str) -> SourceModel:
         path = self.folder / WEIGHTS
         try:
-            model = build_model(self.card.architecture, len(self.card.classes))
+            model = rebuild(self.card.built_by, len(self.card.classes))
         except ConfigError as error:
             raise PoolError(f"Member {self.name!r}: {self.folder / CARD}: {error}") from error
         try:

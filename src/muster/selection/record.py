@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing
-from muster.errors import SelectionError
+from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
@@ -376,6 +376,10 @@ def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:
             f"{where}: expected one of train_contents for each of {len(record.train_images)} train_images, "
             f"but got {len(record.train_contents)}."
         )
+    try:
+        ImageSize.of(record.image_size)
+    except ConfigError as error:
+        raise SelectionError(f"{where}: {error}") from error
     if len(record.class_ious) != len(record.classes):
         raise SelectionError(
             f"{where}: expected one of class_ious for each of {len(record.classes)} classes, "

@@ -48,6 +48,9 @@ from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
 
+_IMAGE_SIZE = 512
+"""Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
+
 
 def select(
     pool: Pool | Path | str,
@@ -232,16 +235,16 @@ def usual_image_size(members: Sequence[Member]) -> int | str:
     Members that bring a size of their own count only if there are no others.
 
     Args:
-        members: At least one.
+        members: Those of which nothing is known count for nothing.
 
     Returns:
         What :meth:`muster.data.ImageSize.of` reads: the longer side; or what most members have, if none was trained at
-        one given so.
+        one given so; or 512, if nothing is known of any.
     """
     free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
-    settings = [card.image_size for card in free or [member.card for member in members]]
+    settings = [card.image_size for card in free or [m.card for m in members] if card.image_size is not None]
     longer = [setting for setting in settings if isinstance(setting, int)]
-    return statistics.median_low(longer) if longer else statistics.mode(settings)
+    return statistics.median_low(longer) if longer else statistics.mode(settings or [_IMAGE_SIZE])
 
 
 def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:
@@ -286,4 +289,4 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence
             f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return max(trained, key=lambda member: member.card.test_miou)
+    return max(trained, key=lambda member: member.card.test_miou or 0.0)

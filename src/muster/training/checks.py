@@ -50,7 +50,11 @@ def require_crops(name: str, architecture: str, settings: TrainingSettings, imag
     Raises:
         ConfigError: If they are too small.
     """
-    side, least = min(settings.crop_for(image_size)), minimum_side(architecture)
+    _require_crop(name, architecture, minimum_side(architecture), settings, image_size)
+
+
+def _require_crop(name: str, architecture: str, least: int, settings: TrainingSettings, image_size: ImageSize) -> None:
+    side = min(settings.crop_for(image_size))
     if side < least:
         raise ConfigError(
             f"crop_size: expected at least {least} for {name} ({architecture}), but got {side}. Give larger crops, and "
@@ -72,7 +76,7 @@ def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSetti
     """
     crop = settings.crop_for(image_size)
     for name, model in models.items():
-        require_crops(name, model.architecture, settings, image_size)
+        _require_crop(name, model.architecture, model.minimum_side, settings, image_size)
         if settings.batch_size == 1 and _has_single_values(model, crop):
             raise ConfigError(
                 f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {crop[0]} x "
@@ -138,7 +142,7 @@ def _has_single_values(model: SourceModel, crop: tuple[int, int]) -> bool:
     was_training = model.training
     try:
         model.eval()
-        model(torch.zeros(1, 3, *crop, device=next(model.parameters()).device))
+        model(torch.zeros(1, 3, *crop, device=model.device))
     finally:
         model.train(was_training)
         for handle in handles:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
-from muster.errors import MusterError
+from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
-from muster.models import SourceModel, build_model, upsample_probabilities
+from muster.models import Blueprint, SourceModel, rebuild, upsample_probabilities
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
@@ -70,10 +70,11 @@ class EnsembleCard:
         std: Channel standard deviations, likewise.
         image_size: Size at which members see an image, as :meth:`muster.data.ImageSize.of` reads it.
         members: Names of the members.
-        architectures: What :func:`muster.models.build_model` builds for each.
+        architectures: What a reader calls each.
         checksums: SHA-256 of every file of tensors.
         versions: Software it was made with.
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
+        blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
     """
 
     target: str
@@ -86,6 +87,12 @@ class EnsembleCard:
     checksums: dict[str, str]
     versions: dict[str, str]
     preprocessings: tuple[Preprocessing | None, ...] = ()
+    blueprints: tuple[Blueprint, ...] = ()
+
+    @property
+    def built_by(self) -> tuple[Blueprint, ...]:
+        """How each member is built."""
+        return self.blueprints or tuple(Blueprint("native", architecture) for architecture in self.architectures)
 
 
 class Ensemble(nn.Module):
@@ -201,7 +208,8 @@ class Ensemble(nn.Module):
             OutputError: If it cannot be written.
         """
         with replaced(folder, ENSEMBLE, EnsembleError) as partial:
-            for file, member in zip(_files(self.names), self.members, strict=True):
+            members = [cast("SourceModel", member) for member in self.members]
+            for file, member in zip(_files(self.names), members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)
             files = sorted(path.name for path in partial.glob("*.safetensors"))
@@ -212,10 +220,11 @@ class Ensemble(nn.Module):
                 std=self.preprocessing.statistics.std,
                 image_size=self.preprocessing.known_size.setting,
                 members=self.names,
-                architectures=tuple(str(member.architecture) for member in self.members),
+                architectures=tuple(member.architecture for member in members),
                 checksums={name: sha256_of(partial / name) for name in files},
                 versions=versions,
                 preprocessings=self.owns if any(self.owns) else (),
+                blueprints=tuple(member.blueprint for member in members),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
 
@@ -241,10 +250,13 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     if not (folder / CARD).is_file() and (folder / "ensemble" / CARD).is_file():
         folder = folder / "ensemble"
     card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
-    models = [build_model(architecture, len(card.classes)) for architecture in card.architectures]
+    try:
+        models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
+        preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
+    except ConfigError as error:
+        raise EnsembleError(f"{folder / CARD}: {error}") from error
     for model, own in zip(models, card.preprocessings or [None] * len(models), strict=True):
         model.preprocessing = own
-    preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
     ensemble = Ensemble(card.members, models, card.classes, preprocessing)
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
