@@ -48,7 +48,8 @@ from muster.training.clock import Clock
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, with_schedule
+from muster.training.modules import EnsembleTraining
+from muster.training.optimizers import with_schedule
 from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20

@@ -54,7 +54,22 @@ LOGS = "logs"
 """The folder of a pool that loggers write to."""
 
 
-_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+_LATER = {
+    "learning_rates": (),
+    "held_out_fraction": 0.2,
+    "loss": "scores",
+    "sample_images": None,
+    "optimizer": "sgd",
+    "warmup_steps": 0,
+    "layer_decay": 1.0,
+    "clip_norm": None,
+    "ema_decay": None,
+    "added_loss": "none",
+    "added_loss_weight": 1.0,
+    "label_smoothing": 0.0,
+    "class_weighting": "none",
+    "colour_jitter": 0.0,
+}
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
