@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_mlflow_holds_what_it_was_sent(nobody: Path) -> None:
     client, run_id = logger.client, logger.run_id
     run = client.get_run(run_id)
     assert (run.info.status, run.info.run_name) == ("FAILED", "fit one")
-    assert run.data.tags["muster.pool"], run.data.tags["muster.target"] == ("pool", "target")
+    assert (run.data.tags["muster.pool"], run.data.tags["muster.target"]) == ("pool", "target")
     assert run.data.params["training.steps"] == "3"
     assert [(each.step, each.value) for each in client.get_metric_history(run_id, "loss _sum_")] == [(7, 0.5)]
     assert run.data.metrics["selection/margin"] == selection.margin
@@ -128,7 +129,7 @@ def test_mlflow_changes_nothing_of_the_process(nobody: Path, monkeypatch: pytest
 
     before = mlflow.get_tracking_uri()
     close_loggers([make_one("mlflow", nobody / "a")])
-    assert ADDRESS not in __import__("os").environ
+    assert ADDRESS not in os.environ
     assert mlflow.get_tracking_uri() == before
     monkeypatch.setenv(ADDRESS, (nobody / "mine").as_uri())
     close_loggers([make_one("mlflow", nobody / "b")])
