@@ -15,7 +15,7 @@ from muster.models import SOURCES, Blueprint, build_model, rebuild
 from muster.pool import CARD, Member
 from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from tests.helpers import make_member
+from tests.helpers import make_member, shown
 
 TRAINING_RECORD = (
     "image_size", "crop_size", "train_images", "test_images", "test_miou", "test_ious", "majority_miou", "steps",
