@@ -26,8 +26,9 @@ SHOWN_IMAGES = 12
 MOST_IN_LEGEND = 48
 """Classes in the legend; of more, those that cover most of what is shown."""
 
-_TILE = 320  # pixels of the longer side of one image
-_INCHES, _CAPTION, _LEGEND_ROW, _LEGEND_COLUMNS = 5.0, 0.3, 0.24, 6
+_TILE, _LARGEST_SCALE = 320, 4  # pixels of the longer side of an image; how much a tiny one is enlarged
+_PIXELS_PER_INCH, _NARROWEST = 128, 2.5
+_CAPTION, _LEGEND_ROW, _LEGEND_COLUMN = 0.3, 0.24, 2.5  # inches
 
 
 @rc_context({"text.parse_math": False, "font.size": 9.0})
@@ -44,19 +45,22 @@ def contact_sheet(samples: Sequence[tuple[str, Sample]], classes: Sequence[str],
     """
     rows = -(-len(samples) // COLUMNS)
     tiles = [_tile(sample) for _, sample in samples]
-    height = max(tile.shape[0] / tile.shape[1] for tile in tiles) * _INCHES + _CAPTION
+    width = max(_NARROWEST, max(tile.shape[1] for tile in tiles) / _PIXELS_PER_INCH)
+    height = max(tile.shape[0] / tile.shape[1] for tile in tiles) * width + _CAPTION
     legend = _legend([sample.mask for _, sample in samples], classes)
-    lines = -(-len(legend) // _LEGEND_COLUMNS)
-    size = (_INCHES * COLUMNS, height * rows + lines * _LEGEND_ROW + 0.6)
+    columns = max(1, int(width * COLUMNS / _LEGEND_COLUMN))
+    lines = -(-len(legend) // columns)
+    size = (width * COLUMNS, height * rows + lines * _LEGEND_ROW + 0.6)
     figure = Figure(figsize=size, dpi=100, layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for place in axes:
         place.set_axis_off()
+        place.set(xticks=[], yticks=[])  # they would be laid out although they are not drawn
     for place, tile, (caption, _) in zip(axes, tiles, samples, strict=False):
         place.imshow(tile, interpolation="nearest")
         place.set_title(caption, fontsize=8.0)
-    figure.legend(handles=legend, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
+    figure.legend(handles=legend, loc="outside lower center", ncols=columns, frameon=False)
     return png_of(figure)
 
 
@@ -70,7 +74,7 @@ def _legend(masks: Sequence[Tensor], classes: Sequence[str]) -> list[Patch]:
 def _tile(sample: Sample) -> UInt8[NumpyArray, "h w 3"]:
     """Image and mask side by side, at one scale."""
     rows, columns = sample.mask.shape
-    scale = _TILE / max(rows, columns)
+    scale = min(_LARGEST_SCALE, _TILE / max(rows, columns))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     image = Image.fromarray(sample.image.permute(1, 2, 0).contiguous().numpy())
     mask = Image.fromarray(sample.mask.numpy()).resize(size, Image.Resampling.NEAREST)
