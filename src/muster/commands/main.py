@@ -45,7 +45,6 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "train": Command("muster.commands.train:train", "train, list or verify a pool", "train/worlds.yaml"),
     "select": Command(
         "muster.commands.select:select_ensemble", "choose an ensemble for a dataset", "select/default.yaml"
@@ -54,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
+    "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
