@@ -29,6 +29,7 @@ def fit(
     hardware: Hardware,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    until: int | None = None,
 ) -> pl.Trainer:
     """Train to the last step, from the checkpoint in ``folder`` if there is one.
 
@@ -39,6 +40,8 @@ def fit(
         hardware: What to compute on.
         callbacks: The callbacks of the caller.
         loggers: The loggers of the caller.
+        until: Stop after so many steps; rates fall as if all steps of the settings came. ``None`` takes all steps. A
+            checkpoint is there in any case then, to go on from.
 
     Returns:
         The trainer, done.
@@ -64,7 +67,7 @@ def fit(
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
-        max_steps=settings.steps,
+        max_steps=until or settings.steps,
         max_epochs=-1,
         val_check_interval=min(data.validate_every, settings.steps),
         limit_val_batches=1.0 if data.validation is not None else 0,
@@ -81,6 +84,8 @@ def fit(
     try:
         with hardware.fast_products():
             _run(trainer, module, data, checkpoint)
+            if until is not None:
+                trainer.save_checkpoint(checkpoint)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
