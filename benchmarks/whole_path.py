@@ -37,7 +37,7 @@ from muster.data import (
     make_loader,
     prepare_image,
 )
-from muster.models import Segmenter, build_model
+from muster.models import SourceModel, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.precision import forward_precision, resolve_precision
 from muster.selection import member_scoring, predictors, run
@@ -145,7 +145,7 @@ def whole_path_selection_on_gpu(
 class _Bare:
     """Networks run over prepared batches, by place of the network: what one would write without any selection."""
 
-    def __init__(self, models: list[Segmenter], batches: list[Tensor], device: str, channels_last: bool) -> None:
+    def __init__(self, models: list[SourceModel], batches: list[Tensor], device: str, channels_last: bool) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.models = [model.to(memory_format=layout) for model in models]
         self.device = torch.device(device)
@@ -354,7 +354,7 @@ def _pool(folder: Path, architecture: str, side: int, members: int) -> Pool:
     return Pool.open(folder)
 
 
-def _card(name: str, model: Segmenter, side: int) -> Card:
+def _card(name: str, model: SourceModel, side: int) -> Card:
     classes = tuple(f"class {index}" for index in range(model.num_classes))
     return Card(
         name=name,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from muster.models.blueprint import Blueprint
 from muster.models.build import build_model, check_architecture, list_architectures, minimum_side
 from muster.models.family import FAMILIES, Family
+from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, list_pretrainings, weights_file
 from muster.models.segmenter import Body, Segmenter, StageMaps
@@ -12,8 +14,11 @@ from muster.models.source_model import SourceModel
 __all__ = [
     "FAMILIES",
     "SCHEMES",
+    "SOURCES",
+    "Blueprint",
     "Body",
     "Family",
+    "ModelSource",
     "Scheme",
     "Segmenter",
     "SourceModel",
@@ -23,6 +28,7 @@ __all__ = [
     "list_architectures",
     "list_pretrainings",
     "minimum_side",
+    "rebuild",
     "upsample_probabilities",
     "weights_file",
 ]

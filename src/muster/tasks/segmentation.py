@@ -3,7 +3,7 @@
 =================  =======================================================================================
 sample             :class:`Sample`: an image, and a mask with a class for every pixel
 training example   :class:`TrainingTransform`: a random crop of both
-head               :meth:`muster.models.Segmenter.replace_head`: a linear classifier of every place
+head               :meth:`muster.models.SourceModel.replace_head`: a linear classifier of every place
 loss               :func:`segmentation_loss`
 result             :func:`mean_iou` of one confusion matrix over a whole split, counted by :func:`confusion_of`
 probe units        :func:`draw_probe_set`: pixels of training images

@@ -19,7 +19,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import VOID
 from muster.errors import MusterError
-from muster.models import Segmenter, upsample_probabilities
+from muster.models import SourceModel, upsample_probabilities
 from muster.tasks.segmentation import mean_iou, segmentation_loss
 from muster.training.settings import Schedule, TrainingSettings
 
@@ -74,7 +74,7 @@ class EnsembleTraining(pl.LightningModule):
         settings: TrainingSettings,
         num_classes: int,
         names: Sequence[str] = (),
-        models: Sequence[Segmenter] = (),
+        models: Sequence[SourceModel] = (),
         trial: bool = False,
     ) -> None:
         """Take models as they are; without any, :meth:`set_members` must be called before the fit begins.
@@ -103,16 +103,16 @@ class EnsembleTraining(pl.LightningModule):
         self._confusions = nn.ModuleList()
 
     @property
-    def models(self) -> dict[str, Segmenter]:
+    def models(self) -> dict[str, SourceModel]:
         """The members by their names."""
-        return {name: cast("Segmenter", member) for name, member in zip(self.names, self.members, strict=True)}
+        return {name: cast("SourceModel", member) for name, member in zip(self.names, self.members, strict=True)}
 
     @property
     def members_chosen(self) -> bool:
         """Whether there is anything to train."""
         return len(self.names) > 0
 
-    def set_members(self, names: Sequence[str], models: Sequence[Segmenter]) -> None:
+    def set_members(self, names: Sequence[str], models: Sequence[SourceModel]) -> None:
         """Take source models as members: everything but the classifier is kept, a new linear head is put on.
 
         A head depends on the seed and the member's name only, so that a member starts alike in any ensemble.
