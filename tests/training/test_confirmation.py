@@ -36,7 +36,7 @@ pytestmark = [
 ]
 
 SETTINGS = TrainingSettings(
-    steps=20, batch_size=2, crop_size=32, held_out_fraction=0.4, checkpoint_every=1, seed=1, learning_rate=0.02
+    steps=20, batch_size=2, crop_size=32, held_out_fraction=0.4, checkpoint_every=100, seed=1, learning_rate=0.02
 )
 CANDIDATES: tuple[Candidate, ...] = (("a", "b"), ("a", "c"), ("b", "c"), ("c", "d"))
 
@@ -155,7 +155,7 @@ def test_an_interrupted_confirmation_ends_like_one_that_was_not(
         try_them(pool, data, tmp_path, Passes(break_before=step))
     passes = Passes()
     again = try_them(pool, data, tmp_path, passes)
-    assert passes.first_steps[0] == step
+    assert passes.first_steps[0] == (0 if step < 2 else 2)  # the end of a round is always kept
     assert again.seconds > 0
     assert replace(again, seconds=0.0) == replace(whole[0], seconds=0.0)
     third = Passes()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 
 from muster.errors import ConfigError
@@ -74,7 +74,13 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops(), *([ChannelsLast()] if data.channels_last else [])],
+        callbacks=[
+            keep,
+            *([KeepsStep(checkpoint, until)] if until else []),
+            *callbacks,
+            TakesCrops(),
+            *([ChannelsLast()] if data.channels_last else []),
+        ],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
@@ -84,8 +90,6 @@ def fit(
     try:
         with hardware.fast_products():
             _run(trainer, module, data, checkpoint)
-            if until is not None:
-                trainer.save_checkpoint(checkpoint)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -94,6 +98,22 @@ def fit(
             f"crop_size ({settings.crop_for(data.image_size)} now) helps."
         ) from error
     return trainer
+
+
+class KeepsStep(Checkpoint):
+    """Writes the checkpoint after one step, whichever steps have theirs anyway.
+
+    It does so within the fit: callbacks may change the weights at its end.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        """Say when and where."""
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Write it if this is the step."""
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
 
 
 class ChannelsLast(Callback):
