@@ -82,8 +82,8 @@ def choosing(selection: Selection, members: Candidate) -> Selection:
 def _row_of(selection: Selection, members: Candidate) -> int:
     places = {name: place for place, name in enumerate(selection.member_names)}
     wanted = [places.get(name, -1) for name in members]
-    of_its_size = len(wanted) == selection.ranking.members.shape[1]
-    rows = np.flatnonzero((selection.ranking.members == wanted).all(axis=1)) if of_its_size else []
-    if len(rows) != 1:
+    listed = selection.ranking.members
+    rows = np.flatnonzero((listed == wanted).all(axis=1)).tolist() if len(wanted) == listed.shape[1] else []
+    if not rows:
         raise SelectionError(f"{', '.join(members)}: no candidate of the ranking has these members.")
     return int(rows[0])

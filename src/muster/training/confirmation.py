@@ -89,7 +89,7 @@ def total_round_steps(steps: int, candidates: int) -> int:
 
 
 def _steps_of_round(steps: int, number: int) -> int:
-    return min(max(1, steps // FIRST_SHARE) * 2**number, steps)
+    return min(max(1, steps // FIRST_SHARE) << number, steps)
 
 
 @dataclass(frozen=True)
