@@ -25,6 +25,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from muster.data import Views, view_for
 from muster.errors import ConfigError, DatasetError
 from muster.files import parse_record, read_yaml, to_builtin_types, write_yaml
 from muster.models import upsample_probabilities
