@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from muster.data import ContentSketch
@@ -51,6 +51,8 @@ class Card:
             for now; empty for a model trained elsewhere.
         contents: What is remembered of the training images of every seen dataset, its own first. Cards from before have
             none; what they saw is told by the names in ``seen_datasets``.
+        started_from: Where the weights that training started from come from: ``source``, and where it is known
+            ``licence``, ``sha256`` of the file, and ``tensors``, how many were loaded; empty for random weights.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Card:
     checksum: str
     recipe: str = ""
     contents: tuple[ContentSketch, ...] = ()
+    started_from: dict[str, str] = field(default_factory=dict)
 
     @property
     def seen(self) -> tuple[ContentSketch, ...]:

@@ -56,6 +56,10 @@ _LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sam
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
+_NO_RECIPE = {"hardware", "logger", "pool", "weights"}
+"""What the weights of a member do not depend on; of a file that it starts from the content counts, not the place."""
+
+
 @dataclass(frozen=True)
 class MemberJob:
     """Everything a worker process must know to train one member.
@@ -65,10 +69,11 @@ class MemberJob:
         pool: Folder of the pool.
         dataset: What :func:`muster.data.open_dataset` opens.
         architecture: What :func:`muster.models.build_model` builds.
-        pretraining: What to start from.
+        pretraining: What to start from; with ``weights`` a word for what they have learned.
         settings: How to train.
         hardware: What to compute on.
         logger: Where curves go besides the member's ``history.csv``.
+        weights: The file that the pre-training is in, where a plan names one for an architecture.
     """
 
     name: str
@@ -79,12 +84,18 @@ class MemberJob:
     settings: SourceSettings
     hardware: Hardware
     logger: LoggerKind = "csv"
+    weights: Path | None = None
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
-        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
-        path = weights_file(self.pretraining)
+        asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
+        path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
         mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
@@ -123,7 +134,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
     statistics = channel_statistics(train)
-    model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
+    model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
@@ -155,7 +166,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
     """Find the rate that is best on held-out training images, by fits of their own."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
-        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
     trials = Trials(
@@ -207,7 +218,7 @@ def _finish(
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
     source = ContentSketch.of(train.spec.name, content_prefixes(train))
-    path = weights_file(job.pretraining)
+    path = weights_file(job.architecture, job.start)
     if path is None or not (path.parent / CARD).is_file():
         return (source,)
     return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
@@ -256,4 +267,5 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        started_from=model.started_from,
     )
