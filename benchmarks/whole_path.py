@@ -37,7 +37,7 @@ from muster.data import (
     make_loader,
     prepare_image,
 )
-from muster.models import Segmenter, build_model
+from muster.models import SourceModel, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.precision import forward_precision, resolve_precision
 from muster.selection import member_scoring, predictors, run
@@ -46,7 +46,8 @@ from muster.training.clock import Clock
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, with_schedule
+from muster.training.modules import EnsembleTraining
+from muster.training.optimizers import with_schedule
 from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20
@@ -145,7 +146,7 @@ def whole_path_selection_on_gpu(
 class _Bare:
     """Networks run over prepared batches, by place of the network: what one would write without any selection."""
 
-    def __init__(self, models: list[Segmenter], batches: list[Tensor], device: str, channels_last: bool) -> None:
+    def __init__(self, models: list[SourceModel], batches: list[Tensor], device: str, channels_last: bool) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.models = [model.to(memory_format=layout) for model in models]
         self.device = torch.device(device)
@@ -354,7 +355,7 @@ def _pool(folder: Path, architecture: str, side: int, members: int) -> Pool:
     return Pool.open(folder)
 
 
-def _card(name: str, model: Segmenter, side: int) -> Card:
+def _card(name: str, model: SourceModel, side: int) -> Card:
     classes = tuple(f"class {index}" for index in range(model.num_classes))
     return Card(
         name=name,

@@ -111,7 +111,7 @@ class TestLoader:
 
     def test_a_worker_names_the_damaged_file(self, split: Split) -> None:
         stream = TrainingStream(split, TRANSFORM, steps=1, batch_size=7, seed=0)
-        file = split.read.files["4"][0]  # type: ignore[attr-defined]
+        file = split.read.images.files["4"]  # type: ignore[attr-defined]
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(DatasetError, match=r"4\.png of dataset 'tiny' cannot be read"):
             list(make_loader(stream, num_workers=1))

@@ -109,7 +109,7 @@ class TestMember:
         ("old", "new", "said"),
         [
             ("domain:", "domian:", r"missing key\(s\) domain"),
-            ("seed: 1\n", "", r"missing key\(s\) seed"),
+            ("depth:", "dept:", r"missing key\(s\) depth"),
             ("seed: 1\n", "seed: 1\ncolour: red\n", r"unknown key\(s\) colour"),
             ("steps: 1\n", "steps: many\n", 'key "steps"'),
             ("format_version: 1", "format_version: 99", "expected format_version 1, but got 99"),

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from muster.data import Dataset
 from muster.errors import SelectionError
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
 from muster.selection.member_scoring import Progress
@@ -30,7 +30,7 @@ class EnsembleModule(Protocol):
 
     members_chosen: bool
 
-    def set_members(self, names: Sequence[str], models: Sequence[Segmenter]) -> None:
+    def set_members(self, names: Sequence[str], models: Sequence[SourceModel]) -> None:
         """Take the members, each to get a new head for the target's classes."""
 
 

@@ -17,6 +17,7 @@ from muster.report.tables import (
     cost_label,
     count_label,
     metric_label,
+    number,
     single_score_table,
 )
 from muster.report.wording import (
@@ -138,9 +139,7 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
     for name in selection.members:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
-        table.add_row(
-            name, card.dataset, card.architecture, count_label(card.parameters), f"{card.test_miou:.3f}", leep
-        )
+        table.add_row(name, card.dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
     return table
 
 

@@ -131,13 +131,18 @@ def print_pool(pool: Pool, console: Console) -> int:
             card.name,
             card.domain,
             str(len(card.classes)),
-            str(card.train_images),
+            _known(card.train_images, ""),
             f"{card.parameters / 1e6:.2f} M",
-            f"{card.test_miou:.3f}",
-            f"{card.majority_miou:.3f}",
+            _known(card.test_miou, ".3f"),
+            _known(card.majority_miou, ".3f"),
         )
     console.print(table)
     return 0
+
+
+def _known(value: float | None, form: str) -> str:
+    """A number, or nothing where the card does not say it."""
+    return "" if value is None else format(value, form)
 
 
 def _verify(pool: Path, console: Console) -> int:

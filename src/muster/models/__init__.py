@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from muster.models.blueprint import Blueprint
 from muster.models.build import build_model, check_architecture, list_architectures, minimum_side, weights_file
 from muster.models.family import FAMILIES, Family
+from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrainings
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
+from muster.models.stages import parameter_stages
 
 __all__ = [
     "FAMILIES",
     "SCHEMES",
+    "SOURCES",
+    "Blueprint",
     "Body",
     "Family",
+    "ModelSource",
     "Scheme",
     "Segmenter",
     "SourceModel",
@@ -24,6 +30,8 @@ __all__ = [
     "list_architectures",
     "list_pretrainings",
     "minimum_side",
+    "parameter_stages",
+    "rebuild",
     "upsample_probabilities",
     "weights_file",
 ]

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from muster.data.transforms import SIDE_MULTIPLE
 from muster.models._graph import trace
+from muster.models.blueprint import Blueprint
 from muster.models.source_model import SourceModel
 
 StageMaps: TypeAlias = list[list[Tensor]]
@@ -80,6 +81,7 @@ class Segmenter(SourceModel):
         """
         super().__init__()
         self.architecture = architecture
+        self.blueprint = Blueprint("native", architecture)
         self.started_from: dict[str, str] = {}
         self.body = body
         self.feature_channels = body.feature_channels

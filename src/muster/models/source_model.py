@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from muster.data.preprocessing import Preprocessing
+from muster.models.blueprint import Blueprint
 from muster.models.prediction import probabilities_of
 
 
@@ -20,13 +21,15 @@ class SourceModel(nn.Module, ABC):
     """A network that scores every class at every place of an image, at its own resolution.
 
     Attributes:
-        architecture: Name that :func:`muster.models.build_model` takes.
+        architecture: What a reader calls it.
+        blueprint: How it is built again.
         feature_channels: Channels of the map that the head reads.
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
     """
 
     architecture: str
+    blueprint: Blueprint
     feature_channels: int
     depth: int
     preprocessing: Preprocessing | None = None
@@ -45,6 +48,11 @@ class SourceModel(nn.Module, ABC):
     @abstractmethod
     def minimum_side(self) -> int:
         """The smallest image side that it can take, in pixels."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
 
     @abstractmethod
     def features(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from muster.data import ContentSketch
+from muster.models import Blueprint
 
 FORMAT_VERSION = 1
 """Version of the layout of a member folder."""
@@ -16,6 +17,9 @@ FORMAT_VERSION = 1
 class Card:
     """What is known of one trained source model.
 
+    The record of its training is not known of a model that others trained: those values are ``None`` or empty, and so
+    is whatever its owner did not say.
+
     Attributes:
         name: Name in the pool; the member's folder carries it too.
         dataset: Name of the source dataset.
@@ -23,7 +27,7 @@ class Card:
         classes: Its label space, in the order of the model's outputs.
         seen_datasets: Every dataset whose labels the model was trained on, by itself or in the member that it started
             from: it is no candidate for those.
-        architecture: What :func:`muster.models.build_model` builds.
+        architecture: What a reader calls the network; :func:`muster.models.build_model` builds those of muster's own.
         pretraining: What training started from.
         mean: Channel means of the source images, of pixels scaled to 0..1.
         std: Channel standard deviations, likewise.
@@ -48,9 +52,11 @@ class Card:
         versions: Software it was made with.
         checksum: SHA-256 of ``model.safetensors``.
         recipe: SHA-256 of everything that was asked for when it was trained, to notice that something else is asked
-            for now; empty for a model trained elsewhere.
+            for now; for an adopted model, of everything that it was made of.
         contents: What is remembered of the training images of every seen dataset, its own first. Cards from before have
             none; what they saw is told by the names in ``seen_datasets``.
+        blueprint: How the network is built; ``None`` for muster's own, which ``architecture`` says all about.
+        weights_licence: Terms of the weights, where others trained them.
         started_from: Where the weights that training started from come from: ``source``, and where it is known
             ``licence``, ``sha256`` of the file, and ``tensors``, how many were loaded; empty for random weights.
     """
@@ -64,29 +70,37 @@ class Card:
     pretraining: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    image_size: int
-    crop_size: int
     parameters: int
     depth: int
-    train_images: int
-    test_images: int
-    test_miou: float
-    test_ious: tuple[float | None, ...]
-    majority_miou: float
-    steps: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    seed: int
-    training_seconds: float
-    precision: str
-    licence: str
-    citation: str
     versions: dict[str, str]
     checksum: str
+    image_size: int | None = None
+    crop_size: int | None = None
+    train_images: int | None = None
+    test_images: int | None = None
+    test_miou: float | None = None
+    test_ious: tuple[float | None, ...] = ()
+    majority_miou: float | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    schedule: str = ""
+    seed: int | None = None
+    training_seconds: float | None = None
+    precision: str = ""
+    licence: str = ""
+    citation: str = ""
     recipe: str = ""
     contents: tuple[ContentSketch, ...] = ()
+    blueprint: Blueprint | None = None
+    weights_licence: str = ""
     started_from: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def built_by(self) -> Blueprint:
+        """How the network is built."""
+        return self.blueprint or Blueprint("native", self.architecture)
+
 
     @property
     def seen(self) -> tuple[ContentSketch, ...]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muster.errors import ConfigError, PoolError
 from muster.files import atomic_folder, read_record, sha256_of, write_record
-from muster.models import Segmenter, build_model
+from muster.models import SourceModel, rebuild
 from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.user_files import require_regular
@@ -92,7 +92,7 @@ class Member:
                 )
         return None
 
-    def load_model(self, device: torch.device | str = "cpu") -> Segmenter:
+    def load_model(self, device: torch.device | str = "cpu") -> SourceModel:
         """Build the model and load its weights, after comparing them with the card.
 
         Args:
@@ -108,7 +108,7 @@ class Member:
         self.verified_checksum()
         return self._load_model(device)
 
-    def load_unverified(self, device: torch.device | str = "cpu") -> Segmenter:
+    def load_unverified(self, device: torch.device | str = "cpu") -> SourceModel:
         """The same before the weights were compared with the card, by who does that beside what the model is run for.
 
         No prediction of the model may be used, or written, before :meth:`verified_checksum` has returned.
@@ -128,10 +128,10 @@ class Member:
             self.verified_checksum()  # a damaged file is the better reason
             raise
 
-    def _load_model(self, device: torch.device | str) -> Segmenter:
+    def _load_model(self, device: torch.device | str) -> SourceModel:
         path = self.folder / WEIGHTS
         try:
-            model = build_model(self.card.architecture, len(self.card.classes))
+            model = rebuild(self.card.built_by, len(self.card.classes))
         except ConfigError as error:
             raise PoolError(f"Member {self.name!r}: {self.folder / CARD}: {error}") from error
         try:
@@ -223,7 +223,7 @@ def _load_tensors(path: Path, member: str) -> dict[str, Tensor]:
 
 def write_member(
     folder: Path,
-    model: Segmenter,
+    model: SourceModel,
     card: Card,
     source_sample: Mapping[str, Tensor],
     history: Callable[[Path], object] | None = None,

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from muster.errors import UnfitMemberError
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.read import ProbeReader
@@ -126,7 +126,7 @@ def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
         cache.put_later(key, values)
 
 
-def _load(member: Member, reader: ProbeReader) -> Segmenter:
+def _load(member: Member, reader: ProbeReader) -> SourceModel:
     model = member.load_unverified(reader.device)
     if model.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
         raise UnfitMemberError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from muster.data import ChannelStatistics, Split, fit_size
 from muster.data.loading import StoredBatch, stored_batches
 from muster.machine import free_bytes
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.models.prediction import probabilities_of
 from muster.precision import forward_precision, resolve_precision
 from muster.probe.interpolation import PixelPlaces, read_batch
@@ -98,7 +98,7 @@ class ProbeReader:
         self.smallest_side = min(min(size) for size in sides)
 
     def read(
-        self, model: Segmenter, progress: Callable[[int, int], None] | None = None
+        self, model: SourceModel, progress: Callable[[int, int], None] | None = None
     ) -> Float32[Tensor, "pixels source_classes"]:
         """A model's predictions at the probe pixels.
 
@@ -112,7 +112,7 @@ class ProbeReader:
         return self._read(model, progress, features=False, stages=False).probabilities
 
     def read_all(
-        self, model: Segmenter, progress: Callable[[int, int], None] | None = None, stages: bool = True
+        self, model: SourceModel, progress: Callable[[int, int], None] | None = None, stages: bool = True
     ) -> Reading:
         """A model's predictions at the probe pixels, and the features behind them.
 
@@ -128,7 +128,7 @@ class ProbeReader:
 
     @torch.no_grad()
     def _read(
-        self, model: Segmenter, progress: Callable[[int, int], None] | None, features: bool, stages: bool
+        self, model: SourceModel, progress: Callable[[int, int], None] | None, features: bool, stages: bool
     ) -> Reading:
         # Convolutions take a tenth to a third less time so, and a pixel's channels lie together for the interpolation.
         model.to(memory_format=torch.channels_last)
@@ -150,13 +150,13 @@ class ProbeReader:
                     progress(done + 1, len(self._share))
         return arrays.whole().summed_over_ranks(self.device)
 
-    def _arrays(self, model: Segmenter, features: bool, stages: bool) -> _Arrays:
+    def _arrays(self, model: SourceModel, features: bool, stages: bool) -> _Arrays:
         """Zeros, to which every rank adds its share."""
         widths: list[int] = []
         if stages:  # asked of the network itself: a rank without a batch has to know too
             side = min(self.smallest_side, max(64, model.minimum_side))  # what comes out is as wide for any size
             blank = torch.zeros(1, 3, side, side, device=self.device)
-            widths = [stage.shape[1] for stage in model.stage_embeddings(blank)]
+            widths = [stage.shape[1] for stage in model.features_and_embeddings(blank)[1]]
         pixels, images = (len(self.probe), len(self.probe.images)) if features else (len(self.probe), 0)
         dimensions = model.feature_channels if features else 0
         needed = len(self.probe) * (model.num_classes + dimensions) * torch.float32.itemsize

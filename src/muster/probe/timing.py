@@ -8,14 +8,14 @@ import time
 import torch
 
 from muster.data import fit_size
-from muster.models import Segmenter
+from muster.models import SourceModel
 
 _WARM_UP = 2
 """Passes before the clock starts: the first allocate memory, and choose and load kernels."""
 
 
 def inference_seconds(
-    model: Segmenter,
+    model: SourceModel,
     image_size: int | tuple[int, int],
     device: torch.device | str | None = None,
     repetitions: int = 10,
@@ -62,7 +62,7 @@ def inference_seconds(
     return statistics.median(times[_WARM_UP:])
 
 
-def _timed(model: Segmenter, image: torch.Tensor) -> float:
+def _timed(model: SourceModel, image: torch.Tensor) -> float:
     """Seconds of one pass, the device having nothing else to do before and after."""
     _wait_for(image.device)
     start = time.perf_counter()

@@ -18,7 +18,7 @@ from muster.arrays import NumpyArray
 from muster.data.spec import VOID, Dataset, Sample, Split
 from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.pool import Pool
 from muster.report.records import ReportImage
 from muster.selection.record import Selection
@@ -157,7 +157,7 @@ def surveyed(selection: Selection, target: Dataset) -> Split:
 
 
 def _selection_image(
-    selection: Selection, sample: Sample, models: Mapping[str, Segmenter], device: torch.device | str
+    selection: Selection, sample: Sample, models: Mapping[str, SourceModel], device: torch.device | str
 ) -> ReportImage:
     """One image, every member in turn."""
     small = shrink(sample)

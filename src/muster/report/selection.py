@@ -52,8 +52,8 @@ class _MemberCard:
     domain: str
     colour: str
     single_best: bool
-    miou: float
-    majority: float
+    miou: float | None
+    majority: float | None
     facts: list[tuple[str, str]]
 
 
@@ -193,9 +193,9 @@ def _card(
         ("source dataset", card.dataset),
         ("source classes", str(len(card.classes))),
         ("architecture", card.architecture),
-        ("pre-training", card.pretraining),
+        ("pre-training", card.pretraining or "not known"),
         ("parameters", count_label(card.parameters)),
-        ("training images", f"{card.train_images:,}"),
+        ("training images", "not known" if card.train_images is None else f"{card.train_images:,}"),
         ("LEEP on the target", f"{number(scores[name])}, {rank} of {len(scores)}"),
         (f"in the best {top_count(len(ranked.order))}", f"{100 * ranked.often[name]:.0f} %"),
     ]

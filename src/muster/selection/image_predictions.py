@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.models.prediction import upsample_probabilities
 
 
@@ -31,7 +31,7 @@ class TranslatedClasses:
 
     def predict(
         self,
-        model: Segmenter,
+        model: SourceModel,
         image: Float[Tensor, "1 3 y x"],
         place: int,  # noqa: ARG002 (the linear probe asks)
         size: tuple[int, int],
@@ -69,7 +69,7 @@ class ProbedFeatures:
 
     @torch.no_grad()
     def predict(
-        self, model: Segmenter, image: Float[Tensor, "1 3 y x"], place: int, size: tuple[int, int]
+        self, model: SourceModel, image: Float[Tensor, "1 3 y x"], place: int, size: tuple[int, int]
     ) -> Float[Tensor, "classes height width"]:
         """See :meth:`TranslatedClasses.predict`; as in the score, no image is judged by a fit that saw it."""
         features = model.features(image).double()

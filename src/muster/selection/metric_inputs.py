@@ -75,6 +75,8 @@ class Inputs:
             inputs = inputs.thinned(spec.metric.most_pixels)
         if spec.dimensions is not None:
             inputs = inputs.reduced(spec.dimensions)
+        if missing := [name for name in spec.metric.needs if name not in inputs.values]:
+            raise ValueError(f"its card does not say {', '.join(missing)}")
         combination = spec.metric.combination
         function = spec.metric.function if combination is None else combination.of_member
         return function(*(inputs.values[name] for name in spec.metric.needs))
@@ -180,14 +182,14 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 
 def _card_values(member: Member) -> dict[str, Any]:
+    """What the card says; what it does not say is not there."""
     card = member.card
-    return {
-        "source_miou": [card.test_miou],
-        "train_images": [card.train_images],
-        "num_classes": [len(card.classes)],
-        "depth": card.depth,
-        "source_images": card.train_images,
-    }
+    values: dict[str, Any] = {"num_classes": [len(card.classes)], "depth": card.depth}
+    if card.test_miou is not None:
+        values["source_miou"] = [card.test_miou]
+    if card.train_images is not None:
+        values |= {"train_images": [card.train_images], "source_images": card.train_images}
+    return values
 
 
 def require_source_samples(members: Sequence[Member], specs: Sequence[MetricSpec]) -> None:

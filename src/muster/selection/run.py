@@ -46,6 +46,9 @@ from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
 
+_IMAGE_SIZE = 512
+"""Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
+
 
 def select(
     pool: Pool | Path | str,
@@ -229,12 +232,13 @@ def usual_image_size(members: Sequence[Member]) -> int:
     """Median of the image sizes that members were trained at: where a target is looked at by default.
 
     Args:
-        members: At least one.
+        members: Those of which nothing is known count for nothing.
 
     Returns:
-        Longer side, in pixels.
+        Longer side, in pixels; 512 if nothing is known of any.
     """
-    return statistics.median_low(member.card.image_size for member in members)
+    known = [member.card.image_size for member in members if member.card.image_size is not None]
+    return statistics.median_low(known) if known else _IMAGE_SIZE
 
 
 def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:
@@ -279,4 +283,4 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence
             f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return max(trained, key=lambda member: member.card.test_miou)
+    return max(trained, key=lambda member: member.card.test_miou or 0.0)

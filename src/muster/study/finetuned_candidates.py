@@ -27,7 +27,7 @@ from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
-from muster.models import Segmenter, build_model, upsample_probabilities
+from muster.models import SourceModel, build_model, upsample_probabilities
 from muster.pool import Pool
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.selection.record import Selection
@@ -176,7 +176,7 @@ def _module(
     return module
 
 
-def _load(pool: Pool, target: TargetData, settings: TrainingSettings, names: Sequence[str]) -> list[Segmenter]:
+def _load(pool: Pool, target: TargetData, settings: TrainingSettings, names: Sequence[str]) -> list[SourceModel]:
     """Members of the pool, and networks with random weights."""
     return [
         build_model(name.removeprefix(SCRATCH), target.dataset.spec.num_classes, seed=settings.seed)

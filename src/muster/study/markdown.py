@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from muster.pool import Pool
-from muster.report.tables import count_label
+from muster.report.tables import count_label, number
 from muster.study.finetuned_candidates import RANDOM, SCRATCH, StudyResult
 
 
@@ -84,10 +84,10 @@ def _members(result: StudyResult, pool: Pool) -> list[str]:
         rows.append(
             [
                 member.name,
-                f"{card.test_miou:.3f}",
-                f"{card.majority_miou:.3f}",
+                number(card.test_miou),
+                number(card.majority_miou),
                 "saw the target" if leep is None else f"{leep:.3f}",
-                "" if miou is None else f"{miou:.3f}",
+                number(miou),
             ]
         )
     headings = ["member", "source test mIoU", "majority class", "LEEP on target", "fine-tuned mIoU"]

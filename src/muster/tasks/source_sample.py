@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from muster.data import VOID, ChannelStatistics, Split, prepared_images
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.probe import read_pixels
 
 MOST_IMAGES = 1000
@@ -28,7 +28,7 @@ PIXELS_PER_IMAGE = 40
 
 @torch.no_grad()
 def sample_source(
-    model: Segmenter,
+    model: SourceModel,
     train: Split,
     statistics: ChannelStatistics,
     image_size: int,
@@ -56,7 +56,10 @@ def sample_source(
     """
     chosen = draw_balanced(train, number_of_images(len(train)) if images is None else images, seed)
     stages = [
-        [functional.normalize(stage.float(), dim=1).cpu() for stage in model.stage_embeddings(batch.images.to(device))]
+        [
+            functional.normalize(stage.float(), dim=1).cpu()
+            for stage in model.features_and_embeddings(batch.images.to(device))[1]
+        ]
         for batch in prepared_images(chosen, statistics, image_size)
     ]
     means = {f"stage_{k}": torch.cat(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
@@ -102,7 +105,7 @@ def draw_balanced(split: Split, count: int, seed: int) -> Split:
 
 
 def _sample_pixels(
-    model: Segmenter,
+    model: SourceModel,
     chosen: Split,
     statistics: ChannelStatistics,
     image_size: int,

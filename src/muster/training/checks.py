@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from muster.data import SIDE_MULTIPLE, Split, fit_size
 from muster.errors import ConfigError
-from muster.models import Segmenter, minimum_side
+from muster.models import SourceModel, minimum_side
 from muster.training.settings import TrainingSettings
 
 
@@ -50,7 +50,11 @@ def require_crops(name: str, architecture: str, settings: TrainingSettings, imag
     Raises:
         ConfigError: If they are too small.
     """
-    side, least = settings.crop_for(image_size), minimum_side(architecture)
+    _require_crop(name, architecture, minimum_side(architecture), settings, image_size)
+
+
+def _require_crop(name: str, architecture: str, least: int, settings: TrainingSettings, image_size: int) -> None:
+    side = settings.crop_for(image_size)
     if side < least:
         raise ConfigError(
             f"crop_size: expected at least {least} for {name} ({architecture}), but got {side}. Give larger crops, and "
@@ -58,7 +62,7 @@ def require_crops(name: str, architecture: str, settings: TrainingSettings, imag
         )
 
 
-def require_trainable(models: Mapping[str, Segmenter], settings: TrainingSettings, image_size: int) -> None:
+def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSettings, image_size: int) -> None:
     """Check that networks can take the crops, and batches so small.
 
     Args:
@@ -72,7 +76,7 @@ def require_trainable(models: Mapping[str, Segmenter], settings: TrainingSetting
     """
     side = settings.crop_for(image_size)
     for name, model in models.items():
-        require_crops(name, model.architecture, settings, image_size)
+        _require_crop(name, model.architecture, model.minimum_side, settings, image_size)
         if settings.batch_size == 1 and _has_single_values(model, side):
             raise ConfigError(
                 f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {side} pixels, but "
@@ -81,7 +85,7 @@ def require_trainable(models: Mapping[str, Segmenter], settings: TrainingSetting
             )
 
 
-def require_sides(models: Mapping[str, Segmenter], splits: Sequence[Split], image_size: int) -> None:
+def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], image_size: int) -> None:
     """Check that networks can take the smallest of some images. They are read only if some network needs large ones.
 
     Args:
@@ -125,7 +129,7 @@ class TakesCrops(Callback):
 
 
 @torch.no_grad()
-def _has_single_values(model: Segmenter, side: int) -> bool:
+def _has_single_values(model: SourceModel, side: int) -> bool:
     """Whether some batch normalisation has one value a channel for a single crop: one pass, which changes nothing."""
     fewest = [2]
 
@@ -137,7 +141,7 @@ def _has_single_values(model: Segmenter, side: int) -> bool:
     was_training = model.training
     try:
         model.eval()
-        model(torch.zeros(1, 3, side, side, device=model.head.weight.device))
+        model(torch.zeros(1, 3, side, side, device=model.device))
     finally:
         model.train(was_training)
         for handle in handles:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from muster.machine import device_label
-from muster.models import Segmenter
+from muster.models import SourceModel
 from muster.probe.timing import inference_seconds
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
@@ -52,7 +52,7 @@ def measure_costs(
     return costs, how
 
 
-def _shortest_seconds(models: Mapping[str, Segmenter], size: tuple[int, int], device: str) -> dict[str, float]:
+def _shortest_seconds(models: Mapping[str, SourceModel], size: tuple[int, int], device: str) -> dict[str, float]:
     """Time for an image, the least of several: whatever else the machine does can only make it longer."""
     shortest: dict[str, float] = {}
     started = time.monotonic()

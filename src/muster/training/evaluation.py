@@ -14,7 +14,7 @@ from jaxtyping import Int32, Int64
 from torch import Tensor
 
 from muster.data import ChannelStatistics, Split, prepared_images
-from muster.models import Segmenter, upsample_probabilities
+from muster.models import SourceModel, upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of
 
@@ -36,7 +36,7 @@ class SplitCounts:
     by_image: Int32[Tensor, "images 3 c"]
 
 
-def model_predictor(model: Segmenter) -> Predictor:
+def model_predictor(model: SourceModel) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
 
     def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from muster.data import ChannelStatistics, prepare_image
-from muster.errors import MusterError
+from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
-from muster.models import Segmenter, build_model, upsample_probabilities
+from muster.models import Blueprint, SourceModel, rebuild, upsample_probabilities
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
@@ -69,9 +70,10 @@ class EnsembleCard:
         std: Channel standard deviations, likewise.
         image_size: Longer side at which members see an image, in pixels.
         members: Names of the members.
-        architectures: What :func:`muster.models.build_model` builds for each.
+        architectures: What a reader calls each.
         checksums: SHA-256 of every file of tensors.
         versions: Software it was made with.
+        blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
     """
 
     target: str
@@ -83,6 +85,12 @@ class EnsembleCard:
     architectures: tuple[str, ...]
     checksums: dict[str, str]
     versions: dict[str, str]
+    blueprints: tuple[Blueprint, ...] = ()
+
+    @property
+    def built_by(self) -> tuple[Blueprint, ...]:
+        """How each member is built."""
+        return self.blueprints or tuple(Blueprint("native", architecture) for architecture in self.architectures)
 
 
 class Ensemble(nn.Module):
@@ -102,7 +110,7 @@ class Ensemble(nn.Module):
     def __init__(
         self,
         names: Sequence[str],
-        members: Sequence[Segmenter],
+        members: Sequence[SourceModel],
         classes: Sequence[str],
         statistics: ChannelStatistics,
         image_size: int,
@@ -183,7 +191,8 @@ class Ensemble(nn.Module):
             OutputError: If it cannot be written.
         """
         with replaced(folder, ENSEMBLE, EnsembleError) as partial:
-            for file, member in zip(_files(self.names), self.members, strict=True):
+            members = [cast("SourceModel", member) for member in self.members]
+            for file, member in zip(_files(self.names), members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)
             files = sorted(path.name for path in partial.glob("*.safetensors"))
@@ -194,9 +203,10 @@ class Ensemble(nn.Module):
                 std=self.statistics.std,
                 image_size=self.image_size,
                 members=self.names,
-                architectures=tuple(str(member.architecture) for member in self.members),
+                architectures=tuple(member.architecture for member in members),
                 checksums={name: sha256_of(partial / name) for name in files},
                 versions=versions,
+                blueprints=tuple(member.blueprint for member in members),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
 
@@ -222,7 +232,10 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     if not (folder / CARD).is_file() and (folder / "ensemble" / CARD).is_file():
         folder = folder / "ensemble"
     card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
-    models = [build_model(architecture, len(card.classes)) for architecture in card.architectures]
+    try:
+        models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
+    except ConfigError as error:
+        raise EnsembleError(f"{folder / CARD}: {error}") from error
     statistics = ChannelStatistics(card.mean, card.std)
     ensemble = Ensemble(card.members, models, card.classes, statistics, card.image_size)
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:

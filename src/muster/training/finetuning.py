@@ -18,7 +18,7 @@ from torch import Tensor
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
-from muster.models import Segmenter, upsample_probabilities
+from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
@@ -108,7 +108,7 @@ def fit_members(
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
     depends_on: Mapping[str, object] | None = None,
-    reload: Callable[[Sequence[str]], Sequence[Segmenter]] | None = None,
+    reload: Callable[[Sequence[str]], Sequence[SourceModel]] | None = None,
 ) -> bool:
     """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
 
@@ -168,7 +168,7 @@ def _choose_rates(
     hardware: Hardware,
     callbacks: Sequence[Callback],
     description: Mapping[str, Any],
-    reload: Callable[[Sequence[str]], Sequence[Segmenter]],
+    reload: Callable[[Sequence[str]], Sequence[SourceModel]],
 ) -> dict[str, float]:
     """Give a module the best rate of each member, and members if it has none yet."""
 
@@ -194,7 +194,7 @@ def _choose_rates(
     return choice.chosen
 
 
-def load_members(pool: Pool, names: Sequence[str]) -> list[Segmenter]:
+def load_members(pool: Pool, names: Sequence[str]) -> list[SourceModel]:
     """Source models by name, weights checked against their cards."""
     return [pool[name].load_model() for name in names]
 

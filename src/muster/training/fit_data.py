@@ -63,7 +63,11 @@ class FitData(pl.LightningDataModule):
         """The steps that are left, this process's share of each."""
         chosen = self.settings
         transform = TrainingTransform(
-            self.statistics, self.image_size, chosen.crop_for(self.image_size), chosen.scale_range
+            self.statistics,
+            self.image_size,
+            chosen.crop_for(self.image_size),
+            chosen.scale_range,
+            colour_jitter=chosen.colour_jitter,
         )
         stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer

@@ -12,7 +12,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from muster.models import Segmenter
+from muster.models import SourceModel
 
 MOST_SHARING = 8
 """Members on one GPU: more were not tried."""
@@ -31,7 +31,7 @@ _SCORE_COPIES = 4  # upsampled scores, their softmax, its logarithm, and the gra
 _BYTES = 4  # float32, although half of it may do
 
 
-def training_bytes(model: Segmenter, batch_size: int, crop_size: int) -> int:
+def training_bytes(model: SourceModel, batch_size: int, crop_size: int) -> int:
     """Memory that training a network takes on a GPU; rather too much than too little.
 
     Args:
@@ -45,11 +45,11 @@ def training_bytes(model: Segmenter, batch_size: int, crop_size: int) -> int:
     """
     weights = sum(value.numel() for value in model.parameters()) * _WEIGHT_COPIES
     layers = _layer_outputs(model, crop_size) * batch_size
-    scores = model.head.weight.shape[0] * crop_size**2 * batch_size * _SCORE_COPIES
+    scores = model.num_classes * crop_size**2 * batch_size * _SCORE_COPIES
     return CONTEXT_BYTES + (weights + layers + scores) * _BYTES
 
 
-def _layer_outputs(model: Segmenter, crop_size: int) -> int:
+def _layer_outputs(model: SourceModel, crop_size: int) -> int:
     """Numbers that the layers give for one crop, all together."""
     counted = [0]
 
@@ -66,7 +66,7 @@ def _layer_outputs(model: Segmenter, crop_size: int) -> int:
     return counted[0]
 
 
-def _without_numbers(model: Segmenter) -> Segmenter:
+def _without_numbers(model: SourceModel) -> SourceModel:
     """A copy that has shapes only."""
     return deepcopy(model).to("meta")
 

@@ -26,7 +26,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import Segmenter, build_model, weights_file
+from muster.models import SourceModel, build_model, weights_file
 from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -52,7 +52,22 @@ LOGS = "logs"
 """The folder of a pool that loggers write to."""
 
 
-_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+_LATER = {
+    "learning_rates": (),
+    "held_out_fraction": 0.2,
+    "loss": "scores",
+    "sample_images": None,
+    "optimizer": "sgd",
+    "warmup_steps": 0,
+    "layer_decay": 1.0,
+    "clip_norm": None,
+    "ema_decay": None,
+    "added_loss": "none",
+    "added_loss_weight": 1.0,
+    "label_smoothing": 0.0,
+    "class_weighting": "none",
+    "colour_jitter": 0.0,
+}
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
@@ -193,7 +208,7 @@ def _finish(
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
-    assert isinstance(model, Segmenter)
+    assert isinstance(model, SourceModel)
     device = job.hardware.resolved_device()
     model.to(device).eval()
     statistics, size = data.statistics, data.image_size
@@ -229,7 +244,7 @@ def _card(
     dataset: Dataset,
     seen: tuple[ContentSketch, ...],
     data: FitData,
-    model: Segmenter,
+    model: SourceModel,
     confusion: Tensor,
     learning_rate: float,
     seconds: float,

@@ -111,5 +111,6 @@ def list_local() -> Iterator[LocalWeights]:
     for path in sorted(weights_folder().glob(f"*{SUFFIX}")):
         yield LocalWeights(path.stem, path)
     for backbone, package in PACKAGES.items():
-        if path := package.find():
-            yield LocalWeights(backbone, path, package)
+        file = package.find()
+        if file is not None:
+            yield LocalWeights(backbone, file, package)

@@ -1,0 +1,23 @@
+"""What is needed to build a network again before its weights are loaded, whatever library it is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How a network is built, in plain values, so that a card can hold it.
+
+    Attributes:
+        source: The model source that builds it: a file of :mod:`muster.models.sources`, e.g. ``"native"`` or ``"smp"``.
+        architecture: What a reader calls it, e.g. ``"small_fpn"`` or ``"SegformerForSemanticSegmentation"``.
+        config: What its library needs to know: a config, keyword arguments, the name of a builder.
+        new_head: Whether the classifier that it came with has been replaced by a linear one of ours.
+    """
+
+    source: str
+    architecture: str
+    config: dict[str, Any] = field(default_factory=dict)
+    new_head: bool = False

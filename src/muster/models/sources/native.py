@@ -1,0 +1,19 @@
+"""Networks that muster builds and trains itself, by the name of their architecture."""
+
+from __future__ import annotations
+
+from muster.models.blueprint import Blueprint
+from muster.models.build import build_model
+from muster.models.model_source import SOURCES, ModelSource
+from muster.models.source_model import SourceModel
+
+
+class Native(ModelSource):
+    """``native``: :func:`muster.models.build_model`."""
+
+    def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
+        """See :meth:`ModelSource.build`."""
+        return build_model(blueprint.architecture, num_classes)
+
+
+SOURCES.add("native", Native())
