@@ -9,14 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
+from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
 from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
-from muster.tracking.loggers import LoggerKind
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
@@ -175,7 +174,7 @@ def plan_jobs(
     pool: Path,
     hardware: Hardware,
     data_root: Path | None = None,
-    logger: LoggerKind = "csv",
+    logger: tuple[str, ...] = ("csv",),
 ) -> list[MemberJob]:
     """Spell a plan out, and check at the door what can be checked without training.
 
@@ -185,7 +184,7 @@ def plan_jobs(
         pool: The pool's folder.
         hardware: What to compute on.
         data_root: Folder below which datasets are looked for.
-        logger: Where curves go.
+        logger: Kinds of loggers that curves go to.
 
     Returns:
         One job a member: first every architecture with every pre-training, dataset by dataset, then network by network.
@@ -253,11 +252,12 @@ def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
     try:
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
-        require_crops(job.name, job.architecture, job.settings, job.settings.image_size)
+        size = ImageSize.of(job.settings.image_size)
+        require_crops(job.name, job.architecture, job.settings, size)
         if job.settings.batch_size == 1:
             classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
             model = build_model(job.architecture, classes)
-            require_trainable({job.name: model}, job.settings, job.settings.image_size)
+            require_trainable({job.name: model}, job.settings, size)
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
     ContentSketch,
     Dataset,
+    ImageSize,
+    Preprocessing,
     Split,
     cached,
     channel_statistics,
@@ -27,10 +30,10 @@ from muster.data import (
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
 from muster.models import SourceModel, build_model, weights_file
-from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
+from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
-from muster.tracking.loggers import LoggerKind, close_loggers, make_logger
+from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, send
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_sides
 from muster.training.clock import Clock, Progress
@@ -47,9 +50,6 @@ WORK = "work"
 
 SPLITS = "splits"
 """The folder of a pool that says, member by member, which images were used for what."""
-
-LOGS = "logs"
-"""The folder of a pool that loggers write to."""
 
 
 _LATER = {
@@ -87,7 +87,7 @@ class MemberJob:
         pretraining: What to start from; with ``weights`` a word for what they have learned.
         settings: How to train.
         hardware: What to compute on.
-        logger: Where curves go besides the member's ``history.csv``.
+        logger: Kinds of loggers that curves go to besides the member's ``history.csv``.
         weights: The file that the pre-training is in, where a plan names one for an architecture.
     """
 
@@ -98,7 +98,7 @@ class MemberJob:
     pretraining: str
     settings: SourceSettings
     hardware: Hardware
-    logger: LoggerKind = "csv"
+    logger: tuple[str, ...] = ("csv",)
     weights: Path | None = None
 
     @property
@@ -148,22 +148,19 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    statistics = channel_statistics(train)
+    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
-    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
+    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
         train,
-        statistics,
-        settings.image_size,
+        preprocessing,
         settings,
         job.hardware.resolved_num_workers(),
         held,
         settings.validate_every,
     )
-    loggers = make_logger(
-        job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, to_builtin_types(asdict(job))
-    )
+    loggers = make_loggers(job.logger, _run(job, dataset))
     clock = Clock(progress)
     succeeded = False
     try:
@@ -171,10 +168,16 @@ def train_member(job: MemberJob, progress: Progress) -> None:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
+        _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero, loggers)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
-    _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero)
+
+
+def _run(job: MemberJob, dataset: Dataset) -> Run:
+    """What trackers are told of the training."""
+    folder = job.pool / LOGS / job.name
+    return Run(folder, "train", job.name, job.pool.name, dataset.spec.name, to_builtin_types(asdict(job)))
 
 
 def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
@@ -184,9 +187,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
         model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
-    trials = Trials(
-        job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
-    )
+    trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
     module.rates = choice.chosen
 
@@ -205,21 +206,21 @@ def _finish(
     module: EnsembleTraining,
     seconds: float,
     writes: bool,
+    loggers: Sequence[Logger],
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, SourceModel)
     device = job.hardware.resolved_device()
     model.to(device).eval()
-    statistics, size = data.statistics, data.image_size
     with job.hardware.autocast():
         confusions = confusion_matrices(
-            model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+            model_predictor(model), dataset.test, data.preprocessing, device, num_workers=data.num_workers
         )
         if not writes:
             return
         images = job.settings.sample_images
-        sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, images)
+        sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
     history = pd.DataFrame(module.history)
@@ -227,7 +228,19 @@ def _finish(
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
     write_yaml(job.pool / SPLITS / f"{job.name}.yaml", record)
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
+    send(loggers, _content(job, card))
     shutil.rmtree(job.work)
+
+
+def _content(job: MemberJob, card: Card) -> Content:
+    """What trackers are told of a finished member."""
+    numbers = {
+        "miou/source test": card.test_miou,
+        "miou/majority": card.majority_miou,
+        "parameters": float(card.parameters),
+        "seconds": card.training_seconds,
+    }
+    return Content(numbers, files=(job.folder / CARD, job.folder / HISTORY))
 
 
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
@@ -250,6 +263,7 @@ def _card(
     seconds: float,
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
+    rows, columns = settings.crop_for(data.preprocessing.known_size)
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -258,10 +272,10 @@ def _card(
         seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
         architecture=job.architecture,
         pretraining=job.pretraining,
-        mean=data.statistics.mean,
-        std=data.statistics.std,
-        image_size=settings.image_size,
-        crop_size=settings.crop_for(settings.image_size),
+        mean=data.preprocessing.statistics.mean,
+        std=data.preprocessing.statistics.std,
+        image_size=data.preprocessing.known_size.setting,
+        crop_size=rows if rows == columns else f"{rows}x{columns}",
         parameters=model.num_parameters,
         depth=model.depth,
         train_images=len(train),
