@@ -21,7 +21,6 @@ from muster.models import (
     build_model,
     list_architectures,
     list_pretrainings,
-    minimum_side,
 )
 from muster.registry import Registry
 
@@ -110,9 +109,6 @@ class Tiny(Family):
     def build(self, architecture: str, imagenet: bool) -> Body:
         return OneConvolution()
 
-    def minimum_side(self, architecture: str) -> int:
-        return 64
-
 
 class Zeros(Scheme):
     """`zeros`: a body of zeros."""
@@ -141,7 +137,6 @@ def tiny() -> Iterator[None]:
 def test_a_family_and_a_scheme_from_elsewhere_build_models() -> None:
     assert "tiny" in list_architectures()
     assert "zeros" in list_pretrainings()
-    assert minimum_side("tiny") == 64
     model = build_model("tiny", num_classes=2, pretraining="zeros")
     images = torch.rand(1, 3, 64, 96)
     assert model.features(images).abs().max() == 0

@@ -14,7 +14,7 @@ ChannelOrder = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 SIDE_MULTIPLE = 32
-"""Sides of what a model sees are multiples of this: five halvings must come out even."""
+"""Sides of what muster's own networks see are padded to multiples of this: five halvings must come out even."""
 
 
 SizeSetting: TypeAlias = int | tuple[int, int] | str
@@ -93,32 +93,28 @@ class ImageSize:
         side = "longer" if self.longer is not None else "shorter"
         return f"{self.longer or self.shorter} pixels, {side} side"
 
-    def fit(self, height: int, width: int, multiple: int = SIDE_MULTIPLE) -> tuple[int, int]:
+    def fit(self, height: int, width: int) -> tuple[int, int]:
         """Size at which a whole image is shown to a model.
 
         Args:
             height: Rows of the stored image.
             width: Its columns.
-            multiple: What both sides are multiples of, unless the size is exact.
 
         Returns:
-            Rows and columns: the image scaled so that its longer or shorter side is as asked for, then each side
-            rounded to the nearest positive multiple (upwards from the middle).
+            Rows and columns: the image scaled so that its longer or shorter side is as asked for, each side rounded to
+            the nearest positive whole number (upwards from the middle). What a network needs beyond that, it pads.
 
         Raises:
             ConfigError: If an argument is not positive.
         """
-        if min(height, width, multiple) < 1:
-            raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}, multiple {multiple}.")
+        if min(height, width) < 1:
+            raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
         if self.exact is not None:
             return self.exact
         wanted, given = (self.longer, max(height, width)) if self.longer else (self.shorter, min(height, width))
         assert wanted is not None  # exactly one of the three is given
-        # In whole numbers, so that no machine rounds differently: floor(side * wanted / given / multiple + 1/2).
-        rows, columns = (
-            max(1, (2 * side * wanted + given * multiple) // (2 * given * multiple)) * multiple
-            for side in (height, width)
-        )
+        # In whole numbers, so that no machine rounds differently: floor(side * wanted / given + 1/2).
+        rows, columns = (max(1, (2 * side * wanted + given) // (2 * given)) for side in (height, width))
         return rows, columns
 
 

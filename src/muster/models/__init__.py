@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from muster.models.blueprint import Blueprint
-from muster.models.build import build_model, check_architecture, list_architectures, minimum_side, weights_file
+from muster.models.build import build_model, check_architecture, list_architectures, weights_file
 from muster.models.family import FAMILIES, Family
 from muster.models.model_source import SOURCES, ModelSource, rebuild
+from muster.models.padding import ImageMap, Part
 from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrainings
 from muster.models.segmenter import Body, Segmenter, StageMaps
@@ -19,7 +20,9 @@ __all__ = [
     "Blueprint",
     "Body",
     "Family",
+    "ImageMap",
     "ModelSource",
+    "Part",
     "Scheme",
     "Segmenter",
     "SourceModel",
@@ -29,7 +32,6 @@ __all__ = [
     "check_architecture",
     "list_architectures",
     "list_pretrainings",
-    "minimum_side",
     "parameter_stages",
     "rebuild",
     "upsample_probabilities",

@@ -90,21 +90,6 @@ def weights_file(architecture: str, pretraining: str) -> Path | None:
     return scheme_of(pretraining).file(family_of(architecture), architecture, pretraining)
 
 
-def minimum_side(architecture: str) -> int:
-    """The smallest image side that an architecture can take, known without building it.
-
-    Args:
-        architecture: Any name that :func:`build_model` takes.
-
-    Returns:
-        In pixels.
-
-    Raises:
-        ConfigError: If no family takes the name.
-    """
-    return family_of(architecture).minimum_side(architecture)
-
-
 def family_of(architecture: str) -> Family:
     """The family that builds an architecture.
 

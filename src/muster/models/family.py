@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.errors import ConfigError
 from muster.models.segmenter import Body
 from muster.registry import SpelledRegistry
@@ -65,10 +64,6 @@ class Family(ABC):
     def hub_repository(self, architecture: str) -> str:  # noqa: ARG002 (likewise)
         """Where the hub has ImageNet weights, as ``owner/name``; empty if that is not known."""
         return ""
-
-    def minimum_side(self, architecture: str) -> int:  # noqa: ARG002 (some families differ by name)
-        """The smallest image side, in pixels, that an architecture can take, known without building it."""
-        return SIDE_MULTIPLE
 
 
 FAMILIES: SpelledRegistry[Family] = SpelledRegistry("family of architectures", "muster.models.families", ConfigError)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
-from torch.nn import functional
+
+from muster.models.padding import Part, upsample
 
 
 def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h w"]:
@@ -29,15 +30,17 @@ def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h
 
 
 def upsample_probabilities(
-    probabilities: Float[Tensor, "b z h w"], size: tuple[int, int]
+    probabilities: Float[Tensor, "b z h w"], size: tuple[int, int], part: Part | None = None
 ) -> Float[Tensor, "b z height width"]:
     """Bilinear interpolation to the size of a mask, pixel centres aligned.
 
     Args:
         probabilities: At the model's own resolution.
         size: Wanted rows and columns.
+        part: Where the images lie in what the model saw, as :meth:`muster.models.SourceModel.part_of` says; ``None`` if
+            they were not padded.
 
     Returns:
         Probabilities of that size; they still sum to 1 over the classes.
     """
-    return functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
+    return upsample(probabilities, size, part)

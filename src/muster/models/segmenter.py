@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.models._graph import trace
 from muster.models.blueprint import Blueprint
+from muster.models.padding import Part, spatial_mean
 from muster.models.source_model import SourceModel
 
 StageMaps: TypeAlias = list[list[Tensor]]
@@ -27,8 +28,11 @@ class Body(nn.Module):
 
     Attributes:
         feature_channels: Channels of the last stage, all branches together.
-        minimum_side: The smallest image side, in pixels, that the architecture can take.
+        minimum_side: The smallest side, in pixels, of what the architecture can see.
+        side_multiple: What both sides of an image must be multiples of.
     """
+
+    side_multiple: int = SIDE_MULTIPLE
 
     def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
         """Say what comes out and what goes in.
@@ -45,7 +49,7 @@ class Body(nn.Module):
         """Maps of every stage; the branches of the last one, at the size of its finest, are the features.
 
         Args:
-            images: Normalised images; both sides are multiples of 32.
+            images: Normalised images; both sides are multiples of :attr:`side_multiple`.
 
         Returns:
             The stages, first to last.
@@ -106,8 +110,13 @@ class Segmenter(SourceModel):
 
     @property
     def minimum_side(self) -> int:
-        """The smallest image side that it can take, in pixels."""
+        """The smallest side of what its network can see, in pixels; smaller images are padded."""
         return self.body.minimum_side
+
+    @property
+    def side_multiple(self) -> int:
+        """What the sides of what its network sees are multiples of; other images are padded."""
+        return self.body.side_multiple
 
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -121,7 +130,7 @@ class Segmenter(SourceModel):
             The map that the head reads, ``channels`` being :attr:`feature_channels`.
 
         Raises:
-            ValueError: If a side of the images is no multiple of 32 or smaller than the architecture can take.
+            ValueError: If the network cannot take images of this size.
         """
         return _joined(self._stages(images)[-1])
 
@@ -139,12 +148,13 @@ class Segmenter(SourceModel):
             images: Normalised images.
 
         Returns:
-            For each stage, first to last, the spatial mean of its output; branches concatenated, finest first.
+            For each stage, first to last, the spatial mean of its output over the image; branches concatenated, finest
+            first.
 
         Raises:
             ValueError: See :meth:`features`.
         """
-        return _embeddings(self._stages(images))
+        return _embeddings(self._stages(images), self.part_of(images))
 
     def features_and_embeddings(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -161,7 +171,7 @@ class Segmenter(SourceModel):
             ValueError: See :meth:`features`.
         """
         stages = self._stages(images)
-        return _joined(stages[-1]), _embeddings(stages)
+        return _joined(stages[-1]), _embeddings(stages, self.part_of(images))
 
     def replace_head(self, num_classes: int, seed: int) -> None:
         """Put a fresh final classifier on the unchanged body, on the same device.
@@ -177,15 +187,8 @@ class Segmenter(SourceModel):
         self.head = _linear_head(self.feature_channels, num_classes, seed).to(device=old.device, dtype=old.dtype)
 
     def _stages(self, images: Tensor) -> StageMaps:
-        """Run the body on images of a size it can take."""
-        height, width = images.shape[-2:]
-        smallest = self.minimum_side
-        if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < smallest:
-            raise ValueError(
-                f"Expected images for {self.architecture!r} with sides that are multiples of {SIDE_MULTIPLE} and at "
-                f"least {smallest}, but got {height} x {width}. Resize or crop them."
-            )
-        stages: StageMaps = self.body(images)
+        """Run the body on images, padded to a size that it can take."""
+        stages: StageMaps = self.body(self.pad(images))
         return stages
 
     def _trace(self) -> tuple[int, set[Tensor]]:
@@ -199,9 +202,11 @@ class Segmenter(SourceModel):
         return found
 
 
-def _embeddings(stages: StageMaps) -> list[Tensor]:
-    """Spatial means of every stage, its branches concatenated."""
-    return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
+def _embeddings(stages: StageMaps, part: Part | None) -> list[Tensor]:
+    """Spatial means of every stage over the image, its branches concatenated."""
+    if part is None:
+        return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
+    return [torch.cat([spatial_mean(maps, part) for maps in stage], dim=1) for stage in stages]
 
 
 def _joined(branches: list[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from muster.data.preprocessing import Preprocessing
 from muster.models.blueprint import Blueprint
+from muster.models.padding import Part, pad_to, padded_size
 from muster.models.prediction import probabilities_of
 
 
@@ -47,7 +48,40 @@ class SourceModel(nn.Module, ABC):
     @property
     @abstractmethod
     def minimum_side(self) -> int:
-        """The smallest image side that it can take, in pixels."""
+        """The smallest side of what its network can see, in pixels; smaller images are padded."""
+
+    @property
+    def side_multiple(self) -> int:
+        """What the sides of what its network sees are multiples of; other images are padded."""
+        return 1
+
+    def pad(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 _ _"]:
+        """Pad images to what the network needs, below and on the right, with the 0 of normalised images.
+
+        A subclass does that first with all images that it is given. Its maps are those of the padded images.
+
+        Args:
+            images: Prepared.
+
+        Returns:
+            The images; the same tensor if nothing is needed.
+        """
+        return pad_to(images, self._padded_size(images))
+
+    def part_of(self, images: Float[Tensor, "batch 3 height width"]) -> Part | None:
+        """Which part of a map of these images shows them.
+
+        Args:
+            images: Prepared, not padded.
+
+        Returns:
+            What :func:`muster.models.upsample_probabilities` takes; ``None`` for all of it.
+        """
+        shown, padded = (images.shape[-2], images.shape[-1]), self._padded_size(images)
+        return None if shown == padded else Part(*shown, *padded)
+
+    def _padded_size(self, images: Tensor) -> tuple[int, int]:
+        return padded_size(images.shape[-2], images.shape[-1], self.side_multiple, self.minimum_side)
 
     @property
     def device(self) -> torch.device:
@@ -64,10 +98,10 @@ class SourceModel(nn.Module, ABC):
             images: Prepared.
 
         Returns:
-            ``channels`` is :attr:`feature_channels`.
+            ``channels`` is :attr:`feature_channels`. It is the map of the padded images, see :meth:`part_of`.
 
         Raises:
-            ValueError: If the model cannot take images of this size.
+            ValueError: If the model cannot take images of this size, as one that takes a single size.
         """
 
     @abstractmethod
@@ -80,7 +114,7 @@ class SourceModel(nn.Module, ABC):
             images: Prepared.
 
         Returns:
-            The map, and for each stage, first to last, the spatial mean of its output.
+            The map, and for each stage, first to last, the spatial mean of its output over the image.
 
         Raises:
             ValueError: As :meth:`features`.

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from muster.models.padding import Part
+
 _BLOCK_PIXELS = 1024
 """Pixels mixed in one go on a CPU: four cells of each stay in its cache, which takes half the time."""
 
@@ -37,20 +39,24 @@ class PixelPlaces:
     into: Int64[Tensor, " pixels"]
 
 
-def read_batch(maps: Float[Tensor, "b channels h w"], places: PixelPlaces) -> Float[Tensor, "pixels channels"]:
+def read_batch(
+    maps: Float[Tensor, "b channels h w"], places: PixelPlaces, part: Part | None = None
+) -> Float[Tensor, "pixels channels"]:
     """Interpolate the maps of a batch at some pixels of its images.
 
     Args:
         maps: Maps of any size. Those in torch's channels-last format are read as they lie, others are copied.
         places: Which pixels.
+        part: Which part of each map shows its image; ``None`` for all of it.
 
     Returns:
         float32 (float64 for such maps): for each pixel what :func:`read_pixels` reads from the map of its image.
     """
     height, width = maps.shape[2:]
     dtype = torch.promote_types(maps.dtype, torch.float32)
-    top, bottom, down = _neighbours(places.rows, height, places.heights, dtype)
-    left, right, across = _neighbours(places.columns, width, places.widths, dtype)
+    rows, columns = _shown(part)
+    top, bottom, down = _neighbours(places.rows, height, places.heights, dtype, rows)
+    left, right, across = _neighbours(places.columns, width, places.widths, dtype, columns)
     cells = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
     upper, lower = ((places.images * height + row) * width for row in (top, bottom))
     corners = (upper + left, upper + right, lower + left, lower + right)
@@ -68,6 +74,7 @@ def read_pixels(
     rows: Int64[Tensor, " pixels"],
     columns: Int64[Tensor, " pixels"],
     size: tuple[int, int],
+    part: Part | None = None,
 ) -> Float[Tensor, "pixels source_classes"]:
     """Interpolate a map bilinearly at some pixels only.
 
@@ -75,13 +82,14 @@ def read_pixels(
         probabilities: A map of any size.
         rows: In coordinates of ``size``, on the map's device.
         columns: Likewise.
-        size: Rows and columns that the map would be brought to.
+        size: Rows and columns that the map, or its part, would be brought to.
+        part: Which part of the map shows the image; ``None`` for all of it.
 
     Returns:
         What ``torch.nn.functional.interpolate(..., size, mode="bilinear", align_corners=False)`` has at these pixels,
         with exact coordinates: within 1e-6 of the map's range of what it gives for a map in double precision.
     """
-    four, across, down = read_corners(probabilities, rows, columns, size)
+    four, across, down = read_corners(probabilities, rows, columns, size, part)
     return _mixed(list(four), across, down).T.contiguous()
 
 
@@ -90,6 +98,7 @@ def read_corners(
     rows: Int64[Tensor, " pixels"],
     columns: Int64[Tensor, " pixels"],
     size: tuple[int, int],
+    part: Part | None = None,
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
     """The four cells of a map that bilinear interpolation would mix at each pixel, not yet mixed.
 
@@ -97,7 +106,8 @@ def read_corners(
         maps: A map of any size.
         rows: In coordinates of ``size``, on the map's device.
         columns: Likewise.
-        size: Rows and columns that the map would be brought to.
+        size: Rows and columns that the map, or its part, would be brought to.
+        part: Which part of the map shows the image; ``None`` for all of it.
 
     Returns:
         The cells above left, above right, below left and below right, each ``[source_classes, pixels]``; then how far
@@ -105,8 +115,9 @@ def read_corners(
     """
     height, width = maps.shape[1:]
     dtype = torch.promote_types(maps.dtype, torch.float32)
-    top, bottom, down = _neighbours(rows, height, size[0], dtype)
-    left, right, across = _neighbours(columns, width, size[1], dtype)
+    shown_rows, shown_columns = _shown(part)
+    top, bottom, down = _neighbours(rows, height, size[0], dtype, shown_rows)
+    left, right, across = _neighbours(columns, width, size[1], dtype, shown_columns)
     flat = maps.flatten(1)
     # Indexing with brackets gives the same ten times slower.
     corners = tuple(flat.index_select(1, row * width + column) for row in (top, bottom) for column in (left, right))
@@ -122,14 +133,25 @@ def _mixed(four: list[Tensor], across: Tensor, down: Tensor) -> Tensor:
     return lower.sub_(upper).mul_(down).add_(upper)
 
 
-def _neighbours(places: Tensor, length: int, wanted: int | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _shown(part: Part | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows of the image and of the padded image, and likewise columns; maps at pixels are never mirrored ones."""
+    if part is None:
+        return (1, 1), (1, 1)
+    return (part.height, part.padded_height), (part.width, part.padded_width)
+
+
+def _neighbours(
+    places: Tensor, length: int, wanted: int | Tensor, dtype: torch.dtype, shown: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The two cells of one axis next to each place, and how far it is from the first to the second.
 
-    The coordinate (place + 1/2) length / wanted - 1/2 is a fraction of whole numbers, so nothing is rounded before the
-    last division. torch's own kernels round on the way, each release and processor in its own manner.
+    The image has ``shown[0]`` of the ``shown[1]`` pixels of the padded image. The coordinate (place + 1/2) length
+    shown[0] / (shown[1] wanted) - 1/2 is a fraction of whole numbers, so nothing is rounded before the last division.
+    torch's own kernels round on the way, each release and processor in its own manner.
     """
-    whole = 2 * wanted
-    numerator = ((2 * places + 1) * length - wanted).clamp(min=0)
+    image, padded = shown
+    whole = 2 * padded * wanted
+    numerator = ((2 * places + 1) * (length * image) - padded * wanted).clamp(min=0)
     first = numerator.div(whole, rounding_mode="floor")
     share = (numerator - first * whole).to(dtype) / whole
     return first, (first + 1).clamp(max=length - 1), share

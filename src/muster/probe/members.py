@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from muster.errors import UnfitMemberError
-from muster.models import SourceModel
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.read import ProbeReader
@@ -42,14 +40,13 @@ def member_probabilities(
         Probabilities, on the reader's device if they fit there. Not checked: a broken member gives NaN.
 
     Raises:
-        UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged, even if predictions from before that are in the cache.
     """
     shape = (len(reader.probe), len(member.card.classes))
     key = member_key(member, reader)
     with _verified_beside(member):  # on every rank: all of them refuse a damaged member
         found = look_up(key, shape, reader, cache)
-        predictions = reader.read(_load(member, reader), progress) if found is None else found
+        predictions = reader.read(member.load_unverified(reader.device), progress) if found is None else found
     if found is None:
         keep(key, predictions, cache)
     return predictions
@@ -78,11 +75,10 @@ def member_reading(
         The reading. Not checked: a broken member gives NaN.
 
     Raises:
-        UnfitMemberError: If its network cannot take images as small as some of these.
         PoolError: If the weights are missing or damaged.
     """
     with _verified_beside(member):
-        reading = reader.read_all(_load(member, reader), progress, stages)
+        reading = reader.read_all(member.load_unverified(reader.device), progress, stages)
     keep(member_key(member, reader), reading.probabilities, cache)
     return reading
 
@@ -124,17 +120,6 @@ def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
     """Put something into the cache, on rank zero, while the caller goes on."""
     if cache is not None and rank() == 0:
         cache.put_later(key, values)
-
-
-def _load(member: Member, reader: ProbeReader) -> SourceModel:
-    model = member.load_unverified(reader.device)
-    smallest_side = reader.prepared_for(model.preprocessing).smallest_side
-    if model.minimum_side > smallest_side:  # the same on every rank, whoever reads the smallest image
-        raise UnfitMemberError(
-            f"{member.card.architecture} needs images with sides of at least {model.minimum_side} pixels, but the "
-            f"target's come down to {smallest_side}. A larger image_size helps."
-        )
-    return model
 
 
 def member_key(member: Member, reader: ProbeReader) -> str:

@@ -54,7 +54,6 @@ class PreparedProbe:
 
     Attributes:
         shape: Rows and columns of the first batch that any process has.
-        smallest_side: Least number of rows or columns that a model is shown, in pixels.
         share: The batches of this process: places of their images in the split.
     """
 
@@ -84,7 +83,6 @@ class PreparedProbe:
         self.share = batches[rank() :: world_size()]
         self._stored: Iterable[StoredBatch] = stored_batches(split, self.share, num_workers, device.type == "cuda")
         self._kept: list[ProbeBatch] | None = None
-        self.smallest_side = min(min(preprocessing.shape_of(*size)) for size in probe.sizes)
 
     def __iter__(self) -> Iterator[ProbeBatch]:
         """The batches of this process's share, kept for the next model if there is room."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from muster.data import Preprocessing, Split
 from muster.machine import free_bytes
 from muster.models import SourceModel
+from muster.models.padding import spatial_mean
 from muster.models.prediction import probabilities_of
 from muster.precision import forward_precision, resolve_precision
 from muster.probe.interpolation import read_batch
@@ -132,15 +133,16 @@ class ProbeReader:
             shown = self.prepared_for(model.preprocessing)
             arrays = self._arrays(model, shown, features, stages)
             for done, batch in enumerate(shown):
+                part = model.part_of(batch.images)
                 maps, embeddings = (
                     model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
                 )
                 arrays.probabilities.put(
-                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places)
+                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places, part)
                 )
                 if features:
-                    arrays.features.put(batch.places.into, read_batch(maps, batch.places))
-                    arrays.image_features.put(batch.rows, maps.mean(dim=(2, 3), dtype=torch.float32))
+                    arrays.features.put(batch.places.into, read_batch(maps, batch.places, part))
+                    arrays.image_features.put(batch.rows, spatial_mean(maps, part))
                 for stage, embedding in zip(arrays.stages, embeddings, strict=True):
                     stage.put(batch.rows, embedding)
                 if progress is not None:
@@ -151,9 +153,8 @@ class ProbeReader:
         """Zeros, to which every rank adds its share."""
         widths: list[int] = []
         if stages:  # asked of the network itself: a rank without a batch has to know too
-            side = min(shown.smallest_side, max(_BLANK_SIDE, model.minimum_side))
             # What comes out is as wide for any size, but a network from elsewhere may take one size only.
-            rows, columns = (side, side) if model.preprocessing is None else shown.shape
+            rows, columns = (_BLANK_SIDE, _BLANK_SIDE) if model.preprocessing is None else shown.shape
             channels = len(self.preprocessing.statistics.mean)
             blank = torch.zeros(1, channels, rows, columns, device=self.device)
             widths = [stage.shape[1] for stage in model.features_and_embeddings(blank)[1]]

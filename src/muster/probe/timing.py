@@ -7,7 +7,6 @@ import time
 
 import torch
 
-from muster.data import ImageSize
 from muster.errors import ConfigError
 from muster.models import SourceModel
 
@@ -29,8 +28,8 @@ def inference_seconds(
 
     Args:
         model: The network; only the shape of its input matters, the image is blank.
-        image_size: Side of a square image in pixels, or rows and columns; sizes that the model cannot take are brought
-            to the nearest it can, as they are for prediction.
+        image_size: Side of a square image in pixels, or rows and columns, as prepared; the model pads it as it does for
+            prediction.
         device: Where to measure; the model is moved there. By default where it is.
         repetitions: Passes that are timed, at least 1.
 
@@ -51,11 +50,10 @@ def inference_seconds(
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if min(height, width) < 1:
         raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
-    rows, columns = (max(side, model.minimum_side) for side in _nearest(model, height, width))
     if device is not None:
         model.to(device)
     runs_on = next(model.parameters()).device
-    image = torch.zeros(1, 3, rows, columns, device=runs_on)
+    image = torch.zeros(1, 3, height, width, device=runs_on)
     training = model.training
     model.eval()
     try:
@@ -63,12 +61,6 @@ def inference_seconds(
     finally:
         model.train(training)
     return statistics.median(times[_WARM_UP:])
-
-
-def _nearest(model: SourceModel, height: int, width: int) -> tuple[int, int]:
-    """The nearest size that the model can take; that of its own preprocessing is one."""
-    own = model.preprocessing
-    return (height, width) if own is not None else ImageSize(max(height, width)).fit(height, width)
 
 
 def _timed(model: SourceModel, image: torch.Tensor) -> float:

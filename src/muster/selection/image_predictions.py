@@ -51,7 +51,7 @@ class TranslatedClasses:
         probabilities = model.predict(image)
         # Turning source into target classes commutes with interpolation, and is cheaper before it.
         maps = torch.einsum("cz,bzhw->bchw", self.table.to(probabilities), probabilities)
-        return upsample_probabilities(maps, size)[0]
+        return upsample_probabilities(maps, size, model.part_of(image))[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class ProbedFeatures:
         classifier = self.classifiers[self.readers.get(place, 0)].to(features)
         scores = torch.einsum("cd,bdhw->bchw", classifier[:, :-1], features) + classifier[:, -1, None, None]
         # Scores are linear in the features, which the probe interpolates: interpolated scores are the same.
-        return upsample_probabilities(scores, size)[0].softmax(dim=0).float()
+        return upsample_probabilities(scores, size, model.part_of(image))[0].softmax(dim=0).float()
 
 
 ImagePredictor: TypeAlias = TranslatedClasses | ProbedFeatures

@@ -27,7 +27,7 @@ from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable, view_for
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
-from muster.models import SourceModel, build_model, upsample_probabilities
+from muster.models import ImageMap, SourceModel, build_model, upsample_probabilities
 from muster.pool import Pool
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.selection.record import Selection
@@ -198,14 +198,14 @@ def _evaluate_all(
     mine = range(rank(), len(test), world_size())
     owns = [model.preprocessing for model in module.models.values()]
     for batch in prepared_images(test, target.preprocessing, indices=mine, owns=owns):
-        maps = {
-            name: model.predict(view_for(batch.images, model.preprocessing).to(device))
-            for name, model in module.models.items()
-        }
+        maps = {}
+        for name, model in module.models.items():
+            images = view_for(batch.images, model.preprocessing)
+            maps[name] = ImageMap(model.predict(images.to(device)), model.part_of(images))
         for place, mask in enumerate(batch.masks):
             full = {
-                name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
-                for name, values in maps.items()
+                name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]), part)[0]
+                for name, (values, part) in maps.items()
             }
             for key, total in _sums(full, candidates):
                 # On a CPU max gives the same indices as argmax in a quarter of the time.

@@ -11,10 +11,10 @@ from typing import Literal, Protocol, TypeAlias
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from muster.data import VOID
 from muster.errors import ConfigError
+from muster.models.padding import Part, upsample
 from muster.ranks import sum_over_ranks, world_size
 from muster.registry import Registry
 
@@ -24,15 +24,17 @@ ClassWeighting: TypeAlias = Literal["none", "sqrt", "inverse"]
 
 @dataclass(frozen=True, eq=False)
 class LossOptions:
-    """What a cross-entropy can be told; the other losses leave it aside.
+    """What a loss can be told; of these, a loss that is no cross-entropy heeds :attr:`part` alone.
 
     Attributes:
         class_weights: Weight of each class's pixels; ``None`` for 1.
         label_smoothing: Share of each pixel's label that is spread evenly over all classes.
+        part: Which part of the scores shows the images, if they were padded.
     """
 
     class_weights: Float[Tensor, " c"] | None = None
     label_smoothing: float = 0.0
+    part: Part | None = None
 
 
 class Loss(Protocol):
@@ -51,9 +53,11 @@ class Loss(Protocol):
 LOSSES: Registry[Loss] = Registry("loss", "muster.tasks.losses", ConfigError)
 
 
-def upsampled_scores(scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"]) -> Float[Tensor, "b c h w"]:
-    """Scores in float32, brought to the size of the masks."""
-    return functional.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
+def upsampled_scores(
+    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], part: Part | None = None
+) -> Float[Tensor, "b c h w"]:
+    """Scores in float32, of which the part that shows the images is brought to the size of the masks."""
+    return upsample(scores.float(), (masks.shape[-2], masks.shape[-1]), part)
 
 
 def per_labelled_pixel(

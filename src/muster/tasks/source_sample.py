@@ -110,11 +110,12 @@ def _sample_pixels(
     """Features and labels of pixels of these images."""
     features, labels = [], []
     for batch in prepared_images(chosen, shown):
-        maps = model.features(view_for(batch.images, None).to(device)).float()
+        images = view_for(batch.images, None).to(device)
+        maps, part = model.features(images).float(), model.part_of(images)
         for index, mask, values in zip(batch.indices, batch.masks, maps, strict=True):
             rows, columns = draw_labelled_pixels(mask, PIXELS_PER_IMAGE, seed, index)
             size = (mask.shape[0], mask.shape[1])
-            features.append(read_pixels(values, rows.to(device), columns.to(device), size).cpu())
+            features.append(read_pixels(values, rows.to(device), columns.to(device), size, part).cpu())
             labels.append(mask[rows, columns].long())
     return torch.cat(features), torch.cat(labels)
 

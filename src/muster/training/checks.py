@@ -1,8 +1,8 @@
-"""Checks before a fit begins: whether devices share its batches, and whether its networks take its crops."""
+"""Checks before a fit begins: whether devices share its batches, and whether its networks take batches so small."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from muster.data import SIDE_MULTIPLE, ImageSize, Preprocessing, Split
+from muster.data import ImageSize
 from muster.errors import ConfigError
-from muster.models import SourceModel, minimum_side
+from muster.models import SourceModel
 from muster.training.settings import TrainingSettings
 
 
@@ -38,32 +38,8 @@ def require_shared_batches(settings: TrainingSettings, processes: int) -> None:
     )
 
 
-def require_crops(name: str, architecture: str, settings: TrainingSettings, image_size: ImageSize) -> None:
-    """Check that an architecture can take the crops, without building it.
-
-    Args:
-        name: What errors call the member.
-        architecture: What it is.
-        settings: Say how large crops are.
-        image_size: Size of the images.
-
-    Raises:
-        ConfigError: If they are too small.
-    """
-    _require_crop(name, architecture, minimum_side(architecture), settings, image_size)
-
-
-def _require_crop(name: str, architecture: str, least: int, settings: TrainingSettings, image_size: ImageSize) -> None:
-    side = min(settings.crop_for(image_size))
-    if side < least:
-        raise ConfigError(
-            f"crop_size: expected at least {least} for {name} ({architecture}), but got {side}. Give larger crops, and "
-            "images with sides of at least as much."
-        )
-
-
 def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSettings, image_size: ImageSize) -> None:
-    """Check that networks can take the crops, and batches so small.
+    """Check that networks can take batches so small.
 
     Args:
         models: By the names that errors use.
@@ -71,42 +47,18 @@ def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSetti
         image_size: Size of the images.
 
     Raises:
-        ConfigError: If crops are smaller than a network takes, or the batch is a single crop of which some batch
-            normalisation sees a single value, whose variance is not defined.
+        ConfigError: If the batch is a single crop of which some batch normalisation sees a single value, whose variance
+            is not defined.
     """
     crop = settings.crop_for(image_size)
     for name, model in models.items():
-        _require_crop(name, model.architecture, model.minimum_side, settings, image_size)
-        if settings.batch_size == 1 and _has_single_values(model, crop):
+        own = model.preprocessing
+        seen = crop if own is None or own.size is None else own.size.exact or crop
+        if settings.batch_size == 1 and _has_single_values(model, seen):
             raise ConfigError(
                 f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {crop[0]} x "
                 f"{crop[1]} pixels, but got 1: one of its batch normalisations would see a single value, whose "
-                "variance is not defined. Give "
-                "larger batches or larger crops."
-            )
-
-
-def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], preprocessing: Preprocessing) -> None:
-    """Check that networks can take the smallest of some images. They are read only if some network needs large ones.
-
-    Args:
-        models: By the names that errors use.
-        splits: The images.
-        preprocessing: How they are shown.
-
-    Raises:
-        ConfigError: If a side would be too small.
-    """
-    demanding = {name: model for name, model in models.items() if model.minimum_side > SIDE_MULTIPLE}
-    if not demanding:
-        return
-    least = min(min(preprocessing.shape_of(s.mask.shape[0], s.mask.shape[1])) for split in splits for s in split)
-    for name, model in demanding.items():
-        if least < model.minimum_side:
-            raise ConfigError(
-                f"image_size: {name} ({model.architecture}) needs images with sides of at least "
-                f"{model.minimum_side} pixels, but at image_size {preprocessing.known_size.setting} some come down to "
-                f"{least}. Give a larger image_size, or another architecture."
+                "variance is not defined. Give larger batches or larger crops."
             )
 
 

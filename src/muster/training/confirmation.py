@@ -226,7 +226,10 @@ class _Rounds:
 
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
             seen = {name: view_for(images, model.preprocessing) for name, model in models.items()}
-            maps = {name: upsample_probabilities(model.predict(seen[name]), size) for name, model in models.items()}
+            maps = {
+                name: upsample_probabilities(model.predict(seen[name]), size, model.part_of(seen[name]))
+                for name, model in models.items()
+            }
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
             return {key: total.argmax(dim=1) for key, total in sums.items()}
 

@@ -41,8 +41,8 @@ def model_predictor(model: SourceModel) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
 
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        maps = model.predict(view_for(views, model.preprocessing))
-        return {"prediction": upsample_probabilities(maps, size).argmax(dim=1)}
+        images = view_for(views, model.preprocessing)
+        return {"prediction": upsample_probabilities(model.predict(images), size, model.part_of(images)).argmax(dim=1)}
 
     return predict
 

@@ -15,12 +15,11 @@ from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
-from muster.models import Blueprint, SourceModel, rebuild, upsample_probabilities
+from muster.models import Blueprint, ImageMap, Part, SourceModel, rebuild, upsample_probabilities
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
@@ -141,11 +140,12 @@ class Ensemble(nn.Module):
         return map_views(prepare_views(image, self.preprocessing, self.owns), lambda view: view.to(device))
 
     @torch.no_grad()
-    def member_maps(self, images: Views) -> list[Tensor]:
+    def member_maps(self, images: Views) -> list[ImageMap]:
         """Scores of each member at its own resolution, before head and softmax."""
         with autocast(self.precision, self.head.weights.device):
-            views = [view_for(images, own) for own in self.owns]
-            return [member(view).float() for member, view in zip(self.members, views, strict=True)]
+            models = [cast("SourceModel", member) for member in self.members]
+            seen = [(model, view_for(images, model.preprocessing)) for model in models]
+            return [ImageMap(model(view).float(), model.part_of(view)) for model, view in seen]
 
     @torch.no_grad()
     def forward(self, images: Views, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
@@ -161,11 +161,11 @@ class Ensemble(nn.Module):
         return self.combine(self.member_maps(images), size)
 
     @torch.no_grad()
-    def combine(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def combine(self, maps: Sequence[ImageMap], size: tuple[int, int]) -> Tensor:
         """Like :meth:`forward`, from what :meth:`member_maps` gave."""
         total = torch.zeros(())
-        for index, scores in enumerate(maps):
-            total = total + upsample_probabilities(self.head.adjust(index, scores).softmax(dim=1), size)
+        for index, (scores, part) in enumerate(maps):
+            total = total + upsample_probabilities(self.head.adjust(index, scores).softmax(dim=1), size, part)
         return total / len(maps)
 
     @torch.no_grad()
@@ -189,14 +189,15 @@ class Ensemble(nn.Module):
             )
         prepared = self.prepare(image[None])
         maps = [
-            self.head.adjust(index, scores).softmax(dim=1)[0] for index, scores in enumerate(self.member_maps(prepared))
+            ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
+            for index, (scores, part) in enumerate(self.member_maps(prepared))
         ]
         height, width = image.shape[1:]
         strip = max(1, PIXELS_AT_ONCE // (width * len(self.classes)))
         labels = torch.empty(height, width, dtype=torch.uint8)
         for start in range(0, height, strip):
             rows = range(start, min(start + strip, height))
-            total = torch.stack([_rows_of(each, rows, height, width) for each in maps]).sum(dim=0)
+            total = torch.stack([_rows_of(*each, rows, height, width)[0] for each in maps]).sum(dim=0)
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
@@ -269,15 +270,18 @@ def _files(names: Sequence[str]) -> list[str]:
     return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
 
 
-def _rows_of(maps: Tensor, rows: range, height: int, width: int) -> Tensor:
-    """Some rows of a map ``[c, h, w]`` interpolated to ``height`` x ``width``, without making the other rows."""
-    scale = maps.shape[1] / height
+def _rows_of(maps: Tensor, part: Part | None, rows: range, height: int, width: int) -> Tensor:
+    """Some rows of a map ``[1, c, h, w]`` interpolated to ``height`` x ``width``, without making the other rows."""
+    scale = maps.shape[2] / height
+    if part is not None:
+        scale *= part.height / part.padded_height
+        part = part._replace(height=part.padded_height)  # the rows are chosen here
     places = ((torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * scale - 0.5).clamp(min=0)
-    above = places.long().clamp(max=maps.shape[1] - 1)
-    below = (above + 1).clamp(max=maps.shape[1] - 1)
+    above = places.long().clamp(max=maps.shape[2] - 1)
+    below = (above + 1).clamp(max=maps.shape[2] - 1)
     down = (places - above)[:, None]
-    between = maps[:, above] * (1 - down) + maps[:, below] * down
-    return functional.interpolate(between[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
+    between = maps[:, :, above] * (1 - down) + maps[:, :, below] * down
+    return upsample_probabilities(between, (len(rows), width), part)
 
 
 def _save(module: nn.Module, path: Path) -> None:

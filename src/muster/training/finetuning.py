@@ -26,13 +26,13 @@ from muster.data import (
 )
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import ImageMap, SourceModel, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
-from muster.training.checks import require_shared_batches, require_sides, require_trainable
+from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -103,7 +103,6 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     require_shared_batches(module.settings, hardware.processes())
     models = module.models
     require_trainable(models, module.settings, target.preprocessing.known_size)
-    require_sides(models, (target.dataset.test,), target.preprocessing)
 
 
 def fit_members(
@@ -259,8 +258,9 @@ def evaluate(
 
     @torch.no_grad()
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        scores = {name: model(view_for(images, model.preprocessing)).float() for name, model in models.items()}
-        alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
+        seen = {name: view_for(images, model.preprocessing) for name, model in models.items()}
+        scores = {name: ImageMap(m(seen[name]).float(), m.part_of(seen[name])) for name, m in models.items()}
+        alone = {name: upsample_probabilities(maps.softmax(dim=1), size, part) for name, (maps, part) in scores.items()}
         mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
         learned = ensemble.combine([scores[name] for name in ensemble.names], size)
         return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}

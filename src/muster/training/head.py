@@ -118,8 +118,8 @@ def _collect(
             labels.append(mask[rows, columns].long())
             places.append(index * pixels_per_image + torch.arange(len(rows)))
             rows, columns, size = rows.to(device), columns.to(device), (mask.shape[0], mask.shape[1])
-            for member, scores in enumerate(maps):
-                four, across, down = read_corners(scores[place], rows, columns, size)
+            for member, (scores, part) in enumerate(maps):
+                four, across, down = read_corners(scores[place], rows, columns, size, part)
                 shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
                 parts[member].append(_Reading(torch.stack(four), torch.stack(shares)))
     joined = [_Reading(*(torch.cat([each.to(device) for each in values], dim=-1) for values in zip(*part, strict=True)))

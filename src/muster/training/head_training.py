@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import VOID, PreparedSplit, Split, Views, map_views
 from muster.data.views import bytes_of
 from muster.files import to_builtin_types
-from muster.models import upsample_probabilities
+from muster.models import ImageMap, upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
@@ -110,9 +110,7 @@ class HeadTraining(pl.LightningModule):
         return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
-def head_loss(
-    head: EnsembleHead, scores: Sequence[Float[Tensor, "1 c _ _"]], mask: UInt8[Tensor, "height width"]
-) -> Float[Tensor, ""]:
+def head_loss(head: EnsembleHead, scores: Sequence[ImageMap], mask: UInt8[Tensor, "height width"]) -> Float[Tensor, ""]:
     """Minus the logarithm of the ensemble's probability of the true class, summed over the labelled pixels of an image.
 
     Args:
@@ -124,7 +122,9 @@ def head_loss(
         The sum; 0 if every pixel is void.
     """
     size = (mask.shape[0], mask.shape[1])
-    maps = [upsample_probabilities(head.adjust(s, each).softmax(dim=1), size) for s, each in enumerate(scores)]
+    maps = [
+        upsample_probabilities(head.adjust(s, each).softmax(dim=1), size, part) for s, (each, part) in enumerate(scores)
+    ]
     mean = torch.stack(maps).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
     return functional.nll_loss(mean.log(), mask[None].long(), ignore_index=VOID, reduction="sum")
 
@@ -194,18 +194,18 @@ class _FrozenScores:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self.ensemble = ensemble
-        self.kept: dict[int, list[Tensor]] = {}
+        self.kept: dict[int, list[ImageMap]] = {}
         self.room = KEPT_BYTES
 
-    def __call__(self, index: int, image: Views) -> list[Tensor]:
+    def __call__(self, index: int, image: Views) -> list[ImageMap]:
         """Scores of every member, ``[1, c, h, w]`` each, on the device of the members."""
         device = self.ensemble.head.weights.device
         if index in self.kept:
-            return [maps.to(device) for maps in self.kept[index]]
+            return [ImageMap(values.to(device), part) for values, part in self.kept[index]]
         maps = self.ensemble.member_maps(map_views(image, lambda view: view[None].to(device)))
-        size = sum(each.nbytes for each in maps)
+        size = sum(each.values.nbytes for each in maps)
         if size <= self.room:
-            self.kept[index] = [each.cpu() for each in maps]
+            self.kept[index] = [ImageMap(values.cpu(), part) for values, part in maps]
             self.room -= size
         return maps
 

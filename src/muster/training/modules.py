@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import ImageMap, SourceModel, upsample_probabilities
 from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
 from muster.training.optimizers import make_optimizer, with_schedule
 from muster.training.settings import TrainingSettings
@@ -156,16 +156,17 @@ class EnsembleTraining(pl.LightningModule):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
+                view = view_for(images, member.preprocessing)
+                scores = ImageMap(self._forward_of(name, member)(view), member.part_of(view))
                 losses.append(self._loss_of(scores, masks))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
 
-    def _loss_of(self, scores: Tensor, masks: Tensor) -> Tensor:
+    def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         chosen = self.settings
-        options = LossOptions(self.class_weights, chosen.label_smoothing)
-        return segmentation_loss(scores, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
+        options = LossOptions(self.class_weights, chosen.label_smoothing, maps.part)
+        return segmentation_loss(maps.values, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
 
     def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
         """The member, or what it is compiled to; only for crops, which are all of one size."""
@@ -216,9 +217,11 @@ class EnsembleTraining(pl.LightningModule):
     def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
-        for scores, metric in zip(self(images), self._confusions, strict=True):
+        size = (masks.shape[-2], masks.shape[-1])
+        for model, metric in zip(self.models.values(), self._confusions, strict=True):
+            view = view_for(images, model.preprocessing)
             confusion = cast("MulticlassConfusionMatrix", metric)
-            probabilities = upsample_probabilities(scores.float().softmax(dim=1), (masks.shape[-2], masks.shape[-1]))
+            probabilities = upsample_probabilities(model(view).float().softmax(dim=1), size, model.part_of(view))
             confusion.update(probabilities.argmax(dim=1), masks)
 
     def on_validation_epoch_end(self) -> None:

@@ -16,7 +16,7 @@ from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
 from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
-from muster.training.checks import require_crops, require_shared_batches, require_trainable
+from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
 from muster.training.source import MemberJob
@@ -252,12 +252,10 @@ def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
     try:
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
-        size = ImageSize.of(job.settings.image_size)
-        require_crops(job.name, job.architecture, job.settings, size)
         if job.settings.batch_size == 1:
             classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
             model = build_model(job.architecture, classes)
-            require_trainable({job.name: model}, job.settings, size)
+            require_trainable({job.name: model}, job.settings, ImageSize.of(job.settings.image_size))
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 

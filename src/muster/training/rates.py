@@ -160,9 +160,10 @@ def held_out_mious(
     owns = [model.preprocessing for model in module.models.values()]
     for batch in prepared_images(held, trials.preprocessing, indices=share, owns=owns):
         for index, member in enumerate(module.models.values()):
-            maps = member.predict(view_for(batch.images, member.preprocessing).to(device))
+            images = view_for(batch.images, member.preprocessing)
+            maps, part = member.predict(images.to(device)), member.part_of(images)
             for place, mask in enumerate(batch.masks):
-                full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
+                full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]), part)[0]
                 matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)
     matrices = sum_over_ranks(matrices, torch.device(device))
     if matrices.sum() == 0:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from muster.data import SIDE_MULTIPLE, ImageSize, SizeSetting
+from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError, unknown_name
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
 from muster.tasks.segmentation import LOSSES, ClassWeighting
@@ -119,12 +119,7 @@ class TrainingSettings:
                     f"crop_size: expected the side of a square (512), or rows x columns (512x1024), but got "
                     f"{self.crop_size!r}."
                 )
-            for side in self.crop_for(ImageSize(1)):
-                if side % SIDE_MULTIPLE:
-                    nearest = max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE
-                    raise ConfigError(
-                        f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {side}. Try {nearest}."
-                    )
+            ImageSize.of(self.crop_size, "crop_size")
         for end in self.scale_range:
             require_real("scale_range", end, 0.0, _LARGEST_FACTOR, above=True)
         low, high = self.scale_range
@@ -142,7 +137,7 @@ class TrainingSettings:
         """
         size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
         side = size.longer or size.shorter or 1
-        return size.exact or (side, side) if self.crop_size is not None else size.fit(side, side)
+        return size.exact or (side, side)
 
     @property
     def total_steps(self) -> int:

@@ -35,7 +35,6 @@ from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
 from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, send
 from muster.training.checkpoints import keep_checkpoint_of
-from muster.training.checks import require_sides
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.fit_data import FitData
@@ -150,7 +149,6 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     seen = _seen(job, train)
     preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
-    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
         train,

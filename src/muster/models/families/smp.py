@@ -203,9 +203,5 @@ class SMPFamily(Family):
         settings = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
         return str(settings.get("imagenet", {}).get("repo_id", ""))
 
-    def minimum_side(self, architecture: str) -> int:
-        """See :meth:`Family.minimum_side`."""
-        return minimum_side(architecture.partition(":")[0])
-
 
 FAMILIES.add("smp", SMPFamily())

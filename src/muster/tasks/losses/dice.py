@@ -28,11 +28,11 @@ class Dice:
         self,
         scores: Float[Tensor, "b c h0 w0"],
         masks: Int64[Tensor, "b h w"],
-        options: LossOptions,  # noqa: ARG002 (a cross-entropy's)
+        options: LossOptions,
     ) -> Float[Tensor, ""]:
         """See :class:`muster.tasks.loss.Loss`."""
         labelled = masks != VOID
-        probabilities = upsampled_scores(scores, masks).softmax(dim=1) * labelled[:, None]
+        probabilities = upsampled_scores(scores, masks, options.part).softmax(dim=1) * labelled[:, None]
         truth = functional.one_hot(masks.masked_fill(~labelled, 0), scores.shape[1]).movedim(-1, 1) * labelled[:, None]
         sums = [(probabilities * truth).sum((0, 2, 3)), probabilities.sum((0, 2, 3)), truth.float().sum((0, 2, 3))]
         hits, predicted, true = (sum_with_gradients(each) for each in sums)

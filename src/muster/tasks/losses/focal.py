@@ -23,13 +23,13 @@ class Focal:
         self,
         scores: Float[Tensor, "b c h0 w0"],
         masks: Int64[Tensor, "b h w"],
-        options: LossOptions,  # noqa: ARG002 (a cross-entropy's)
+        options: LossOptions,
     ) -> Float[Tensor, ""]:
         """See :class:`muster.tasks.loss.Loss`."""
         from segmentation_models_pytorch.losses import FocalLoss  # here, as settings look up the names of losses
 
         focal = FocalLoss("multiclass", ignore_index=VOID, reduction="sum")
-        total: Tensor = focal(upsampled_scores(scores, masks), masks)
+        total: Tensor = focal(upsampled_scores(scores, masks, options.part), masks)
         return per_labelled_pixel(total, masks)
 
 

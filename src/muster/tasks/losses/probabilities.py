@@ -30,7 +30,7 @@ class Probabilities:
         """See :class:`muster.tasks.loss.Loss`."""
         weights = None if options.class_weights is None else options.class_weights.to(scores.device)
         size = (masks.shape[-2], masks.shape[-1])
-        probabilities = upsample_probabilities(scores.float().softmax(dim=1), size)
+        probabilities = upsample_probabilities(scores.float().softmax(dim=1), size, options.part)
         logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
         total = functional.nll_loss(logarithms, masks, weights, ignore_index=VOID, reduction="sum")
         if options.label_smoothing:

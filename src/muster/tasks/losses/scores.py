@@ -21,7 +21,7 @@ class Scores:
         """See :class:`muster.tasks.loss.Loss`."""
         weights = None if options.class_weights is None else options.class_weights.to(scores.device)
         total = functional.cross_entropy(
-            upsampled_scores(scores, masks),
+            upsampled_scores(scores, masks, options.part),
             masks,
             weights,
             ignore_index=VOID,
