@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from muster.data import (
     VOID,
@@ -149,3 +151,21 @@ def shown(images: Split | ChannelStatistics, side: int) -> Preprocessing:
     """How images are shown: with the statistics of a split, or given ones, and a longer side."""
     statistics = images if isinstance(images, ChannelStatistics) else channel_statistics(images)
     return Preprocessing(statistics, ImageSize(side))
+
+
+def upsampled(maps: Tensor, seen: tuple[int, ...], size: tuple[int, ...]) -> Tensor:
+    """Maps of images that a network saw padded to multiples of 32, brought to a size: sampled pixel by pixel.
+
+    In double precision, at the centres of the pixels, by none of the code that is tested.
+
+    Args:
+        maps: ``[b, c, h, w]``.
+        seen: Rows and columns of the images before they were padded.
+        size: Wanted rows and columns.
+    """
+    rows, columns = (
+        (torch.arange(wanted).double() + 0.5) * (side / wanted) * 2 / (-(-side // 32) * 32) - 1
+        for side, wanted in zip(seen, size, strict=True)
+    )
+    grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=-1).expand(len(maps), -1, -1, -1)
+    return functional.grid_sample(maps.double(), grid, padding_mode="border", align_corners=False)

@@ -34,23 +34,24 @@ def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
         (240, 320, 128, (96, 128)),
         (320, 240, 128, (128, 96)),
         (120, 120, 128, (128, 128)),
-        (100, 1000, 128, (32, 128)),  # 12.8 rows: the nearest positive multiple is 32
-        (80, 128, 128, (96, 128)),  # half way between 64 and 96
-        (79, 128, 128, (64, 128)),
-        (64, 64, 100, (96, 96)),
-        (1, 1, 1, (32, 32)),
+        (375, 500, 420, (315, 420)),
+        (100, 1000, 128, (13, 128)),  # 12.8 rows
+        (1, 1000, 128, (1, 128)),  # at least one
+        (25, 30, 3, (3, 3)),  # half way between 2 and 3
+        (64, 64, 100, (100, 100)),
+        (1, 1, 1, (1, 1)),
     ],
 )
 def test_fit_size(height: int, width: int, image_size: int, expected: tuple[int, int]) -> None:
     assert ImageSize(image_size).fit(height, width) == expected
 
 
-def test_fit_size_is_the_nearest_multiple() -> None:
+def test_fit_size_is_the_nearest_whole_number() -> None:
     generator = np.random.default_rng(0)
     for height, width, image_size in generator.integers(1, 700, (300, 3)).tolist():
-        for side, fitted in zip((height, width), ImageSize(image_size).fit(height, width, 8), strict=True):
+        for side, fitted in zip((height, width), ImageSize(image_size).fit(height, width), strict=True):
             exact = Fraction(side * image_size, max(height, width))
-            nearest = min(range(8, 800, 8), key=lambda multiple, exact=exact: (abs(multiple - exact), -multiple))
+            nearest = min(range(1, 701), key=lambda side, exact=exact: (abs(side - exact), -side))
             assert fitted == nearest
 
 

@@ -156,11 +156,16 @@ def test_names_that_do_not_go_together_are_refused(architecture: str) -> None:
         build_model(architecture, num_classes=2)
 
 
-@pytest.mark.parametrize(("architecture", "height", "width"), [("small_fpn", 64, 72), ("pan:resnet18", 96, 128)])
-def test_images_of_a_size_that_cannot_work_are_refused(architecture: str, height: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "size", "padded"),
+    [("small_fpn", (64, 72), (64, 96)), ("pan:resnet18", (96, 130), (128, 160)), ("small_fpn", (1, 1), (32, 32))],
+)
+def test_images_are_padded_to_a_size_that_works(
+    architecture: str, size: tuple[int, int], padded: tuple[int, int]
+) -> None:
     model = build_model(architecture, num_classes=2)
-    with pytest.raises(ValueError, match=f"{height} x {width}"):
-        model(torch.zeros(2, 3, height, width))
+    assert model.pad(torch.ones(2, 3, *size)).shape[2:] == padded
+    assert model(torch.ones(2, 3, *size)).shape[:2] == (2, 2)
 
 
 def test_a_head_needs_a_class() -> None:

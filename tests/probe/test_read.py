@@ -18,12 +18,12 @@ from muster.data import ChannelStatistics, channel_statistics, prepare_image
 from muster.data.loading import stored_batches
 from muster.errors import ConfigError
 from muster.metrics import linear_probe, ms_leep
-from muster.models.prediction import upsample_probabilities
+from muster.models.padding import spatial_mean
 from muster.precision import resolve_precision
 from muster.probe import ProbeReader, draw_probe_set, read_batch, read_pixels
 from muster.probe import prepared as prepared_module
 from muster.probe.interpolation import PixelPlaces
-from tests.helpers import make_member, make_pool, make_target, shown
+from tests.helpers import make_member, make_pool, make_target, shown, upsampled
 
 SIZES = [
     ((8, 8), (32, 32)),
@@ -106,8 +106,8 @@ def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size:
     read = ProbeReader(split, probe, shown(statistics, 64), batch_size=batch_size, num_workers=num_workers).read(model)
     assert read.shape == (240, 3)
     for place, (_, image, mask) in enumerate(split):
-        maps = model.predict(prepare_image(image, shown(statistics, 64))[None])
-        whole = upsample_probabilities(maps.contiguous(), (mask.shape[0], mask.shape[1]))[0]
+        prepared = prepare_image(image, shown(statistics, 64))
+        whole = upsampled(model.predict(prepared[None]), prepared.shape[1:], mask.shape)[0].float()
         pixels = probe.pixels_of(place)
         expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T
         assert torch.allclose(read[pixels], expected, rtol=0, atol=1e-5)  # torch's float32 kernels agree no better
@@ -153,10 +153,11 @@ def test_one_pass_gives_probabilities_features_and_stages(tmp_path: Path, archit
         with torch.no_grad():
             maps, stages = model.features(prepared), model.stage_embeddings(prepared)
         pixels = probe.pixels_of(place)
-        whole = functional.interpolate(maps, size=probe.sizes[place], mode="bilinear", align_corners=False)[0]
+        whole = upsampled(maps, prepared.shape[2:], probe.sizes[place])[0].float()
         expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T
         assert torch.allclose(reading.features[pixels], expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
-        assert torch.allclose(reading.image_features[row], maps.mean(dim=(2, 3))[0], rtol=1e-4, atol=1e-4)
+        mean = spatial_mean(maps, model.part_of(prepared))[0]
+        assert torch.allclose(reading.image_features[row], mean, rtol=1e-4, atol=1e-4)
         for found, stage in zip(reading.stages, stages, strict=True):
             assert torch.allclose(found[row], stage[0], rtol=1e-4, atol=1e-4)
 
@@ -214,7 +215,7 @@ def test_no_image_is_worth_a_word_between_host_and_device(tmp_path: Path) -> Non
     counts = []
     for images in (2, 6):
         split = make_target(2 * images).train
-        chosen = split.subset(None, 0)[::2] if images > 2 else split[:2]
+        chosen = split.subset(None, 0)[::2]  # every other one: those have one size, and share a batch
         probe = draw_probe_set(chosen, 20)
         reader = ProbeReader(chosen, probe, shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32), batch_size=32)
         reader.read_all(model)  # images are prepared and kept

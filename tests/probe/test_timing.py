@@ -46,9 +46,15 @@ def test_is_the_median_after_warming_up() -> None:
 
 @pytest.mark.parametrize(
     ("size", "minimum", "shown"),
-    [(64, 32, (64, 64)), (100, 32, (96, 96)), ((48, 96), 32, (64, 96)), (10, 32, (32, 32)), ((64, 128), 96, (96, 128))],
+    [
+        (64, 32, (64, 64)),
+        (100, 32, (128, 128)),
+        ((48, 96), 32, (64, 96)),
+        (10, 32, (32, 32)),
+        ((64, 128), 96, (96, 128)),
+    ],
 )
-def test_one_image_of_a_size_that_the_model_can_take(
+def test_one_image_padded_to_a_size_that_the_model_can_take(
     size: int | tuple[int, int], minimum: int, shown: tuple[int, int]
 ) -> None:
     model = sleeper([], minimum)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from muster.data import VOID, ChannelStatistics, Split, channel_statistics, prepare_image
-from muster.models import Segmenter, build_model, upsample_probabilities
+from muster.models import Segmenter, build_model
 from muster.tasks.segmentation import class_ious, confusion_of, majority_miou, mean_iou
 from muster.training.evaluation import confusion_matrices, count_split, model_predictor
-from tests.helpers import make_target, shown
+from tests.helpers import make_target, shown, upsampled
 
 CONFUSION = torch.tensor([[6, 2, 0], [1, 3, 4], [0, 0, 0]])
 """Rows are the truth: 8 pixels of the first class, 8 of the second, none of the third (which was predicted, though)."""
@@ -53,7 +53,7 @@ def slowly(model: Segmenter, split: Split, statistics: ChannelStatistics, image_
     for sample in split:
         image = prepare_image(sample.image, shown(statistics, image_size))
         probabilities = model.predict(image[None])
-        labels = upsample_probabilities(probabilities, tuple(sample.mask.shape))[0].argmax(dim=0)
+        labels = upsampled(probabilities, image.shape[1:], sample.mask.shape)[0].argmax(dim=0)
         for truth, label in zip(sample.mask.flatten().tolist(), labels.flatten().tolist(), strict=True):
             if truth != VOID:
                 counts[truth, label] += 1

@@ -97,7 +97,7 @@ class TestSettings:
         ("key", "value"),
         [
             ("steps", 0), ("batch_size", -1), ("learning_rate", 0.0), ("learning_rate", float("nan")),
-            ("checkpoint_every", 0), ("crop_size", 0), ("crop_size", 40), ("scale_range", (0.0, 1.0)),
+            ("checkpoint_every", 0), ("crop_size", 0), ("crop_size", "40"), ("scale_range", (0.0, 1.0)),
             ("scale_range", (1.5, 0.7)), ("image_size", 0), ("validate_every", 0), ("validation_fraction", 1.0),
             ("validation_fraction", -0.1),
         ],
