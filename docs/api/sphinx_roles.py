@@ -1,0 +1,29 @@
+"""Docstrings name other objects as :func:`muster.select`; in the site these become links where there is a page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import griffe
+
+_ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):`(~?)([\w.]+)`")
+
+
+class SphinxRoles(griffe.Extension):
+    """Turns roles into references, which stay plain names where nothing is there to refer to."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Rewrite one docstring."""
+        if obj.docstring is not None:
+            obj.docstring.value = _ROLE.sub(lambda role: _reference(role, obj), obj.docstring.value)
+
+
+def _reference(role: re.Match[str], obj: griffe.Object) -> str:
+    short, name = role[1], role[2]
+    shown = name.rpartition(".")[2] if short else name
+    try:
+        path = name if name.startswith("muster.") else obj.resolve(name)
+    except griffe.NameResolutionError:
+        path = name
+    return f'<autoref optional identifier="{path}"><code>{shown}</code></autoref>'
