@@ -19,6 +19,15 @@ class SphinxRoles(griffe.Extension):
             obj.docstring.value = _ROLE.sub(lambda role: _reference(role, obj), obj.docstring.value)
 
 
+def _is_module_of_its_name(obj: griffe.Object, path: str) -> bool:
+    """Whether a path such as ``muster.metrics.eep`` is that of a module with a function ``eep`` in it."""
+    try:
+        found = obj.modules_collection[path]
+    except KeyError:
+        return False
+    return bool(found.is_module) and found.name in found.members
+
+
 def _reference(role: re.Match[str], obj: griffe.Object) -> str:
     short, name = role[1], role[2]
     shown = name.rpartition(".")[2] if short else name
@@ -26,4 +35,6 @@ def _reference(role: re.Match[str], obj: griffe.Object) -> str:
         path = name if name.startswith("muster.") else obj.resolve(name)
     except griffe.NameResolutionError:
         path = name
+    if _is_module_of_its_name(obj, path):
+        path = f"{path}.{path.rpartition('.')[2]}"
     return f'<autoref optional identifier="{path}"><code>{shown}</code></autoref>'
