@@ -64,6 +64,7 @@ class EnsembleTraining(pl.LightningModule):
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
         held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
+        idle: Members that are trained no further, since a trial has left them behind.
         compiles: Whether members are compiled before the first step; a fit sets it.
         class_weights: float32 ``[c]``, what the pixels of each class count in a cross-entropy; ``None`` if all count
             alike. A fit sets it by its training images.
@@ -94,6 +95,7 @@ class EnsembleTraining(pl.LightningModule):
         self.rates: dict[str, float] = {}
         self.held_out: dict[str, dict[float, float | None]] = {}
         self.diverged: set[str] = set()
+        self.idle: set[str] = set()
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
@@ -150,7 +152,7 @@ class EnsembleTraining(pl.LightningModule):
         images, masks = batch
         losses = []
         for name, member in self.models.items():
-            if name in self.diverged:
+            if name in self.diverged | self.idle:
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
@@ -189,7 +191,7 @@ class EnsembleTraining(pl.LightningModule):
                 came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
-        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged}
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle}
         self._log({"step": float(self.global_step), **values})
 
     def _log(self, point: dict[str, float]) -> None:
@@ -202,7 +204,7 @@ class EnsembleTraining(pl.LightningModule):
         if not self.trial:
             raise TrainingDivergedError(f"{came} A smaller learning_rate than {self.rate_of(name)} usually helps.")
         self.diverged.add(name)
-        if len(self.diverged) == len(self.names):
+        if self.diverged | self.idle == set(self.names):
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:

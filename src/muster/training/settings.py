@@ -35,7 +35,8 @@ class TrainingSettings:
         learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
             without those held out, the best on the held-out ones is taken, and with it all training images are
             learned from. Empty: ``learning_rate`` is taken as it is.
-        held_out_fraction: Share of the training images held out to choose the rate by. The test split is never used.
+        held_out_fraction: Share of the training images held out to choose by: a rate, or between candidates. The test
+            split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
             ``cosine`` as (1 + cos(pi t)) / 2.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -244,12 +245,47 @@ class HeadSettings:
         require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
 
 
-def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:
+MOST_CONFIRMED = 1000
+"""Candidates that brief fine-tuning can compare: their members are all trained side by side."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What a fine-tuning compares besides fine-tuning the chosen members and B1.
+
+    Attributes:
+        confirm: Fine-tune the members of so many leading candidates briefly on a part of the training images, and let
+            the others decide between the candidates: after a tenth of the steps the better half of them stays, and
+            goes on to twice the steps, until one is left. 0 takes the metric's choice as it is.
+    """
+
+    confirm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If there would be nothing to compare.
+        """
+        require_whole("confirm", self.confirm, 0, MOST_CONFIRMED)
+        if self.confirm == 1:
+            raise ConfigError("confirm: expected 0, or at least 2 candidates to compare, but got 1.")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some training images are held out for it."""
+        return self.confirm > 0
+
+
+def idle_settings(
+    training: TrainingSettings, head: HeadSettings | None = None, comparison: ComparisonSettings | None = None
+) -> dict[str, str]:
     """Settings that change nothing beside the others, as options are spelt, and why.
 
     Args:
         training: How members are trained.
         head: How their head is learned, if there is one.
+        comparison: What else is compared, if anything can be.
 
     Returns:
         By name of the option, the end of the sentence "it has no effect ...".
@@ -257,8 +293,10 @@ def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) 
     idle = {}
     if training.learning_rates:
         idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
-    else:
+    elif comparison is None:
         idle["training.held_out_fraction"] = "without --training.learning_rates"
+    elif not comparison.holds_out:
+        idle["training.held_out_fraction"] = "without --training.learning_rates or --confirm"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
     if training.added_loss == "none":
