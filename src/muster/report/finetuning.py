@@ -299,4 +299,8 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    return f"{used} (of {tried}, each member's best by mIoU on held-out training images)"
+    by = "each member's best by mIoU on held-out training images"
+    if not result.stops:
+        return f"{used} (of {tried}, {by})"
+    ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())
+    return f"{used} (of {tried}); trained for these steps: {ends} ({by})"

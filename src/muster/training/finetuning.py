@@ -112,8 +112,9 @@ def fit_members(
 ) -> bool:
     """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
 
-    Where the settings name rates to choose from, one fit for each comes before, on some of the images (see
-    :func:`muster.training.rates.choose_rates`); the last fit takes all images, and for each member its best rate.
+    Where the settings name rates or numbers of steps to choose from, a fit for each rate comes before, on some of the
+    images (see :func:`muster.training.rates.choose_rates`); the last fit takes all images,
+    and for each member the best.
 
     Args:
         module: With members, or with a callback that gives it some.
@@ -123,7 +124,7 @@ def fit_members(
         callbacks: For the Trainer.
         loggers: For the Trainer.
         depends_on: What else the result depends on, so that a checkpoint of another run is not taken up.
-        reload: Gives source models by name, for the fits that only choose a rate.
+        reload: Gives source models by name, for the fits that only choose.
 
     Returns:
         Whether this process is the one that writes. The others must take part in :func:`build_ensemble` and
@@ -137,9 +138,10 @@ def fit_members(
         "members": module.names,
         **(depends_on or {}),
     }
-    if module.settings.learning_rates:
+    if module.settings.tried_rates:
         assert reload is not None  # whoever lets a user give rates passes it
-        description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+        _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+        description |= {"rates": module.rates, "stops": module.stops}
     keep_checkpoint_of(folder / WORK, to_builtin_types(description))
     data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
@@ -157,7 +159,7 @@ def first_checkpoint(folder: Path, settings: TrainingSettings) -> Path:
     Returns:
         The file; it may not be there yet.
     """
-    rates = settings.learning_rates
+    rates = settings.tried_rates
     return (trial_folder(folder / WORK, rates[0]) if rates else folder / WORK) / CHECKPOINT
 
 
@@ -169,8 +171,8 @@ def _choose_rates(
     callbacks: Sequence[Callback],
     description: Mapping[str, Any],
     reload: Callable[[Sequence[str]], Sequence[SourceModel]],
-) -> dict[str, float]:
-    """Give a module the best rate of each member, and members if it has none yet."""
+) -> None:
+    """Give a module the best rate and number of steps of each member, and members if it has none yet."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:
         made = EnsembleTraining(settings, module.num_classes, trial=True)
@@ -190,8 +192,8 @@ def _choose_rates(
     choice, names = choose_rates(trials, trial, hardware, callbacks)
     if not module.members_chosen:
         module.set_members(names, reload(names))
-    module.rates, module.held_out = choice.chosen, choice.held_out
-    return choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
+    module.held_out, module.curves = choice.held_out, choice.curves
 
 
 def load_members(pool: Pool, names: Sequence[str]) -> list[SourceModel]:
@@ -314,6 +316,8 @@ def summarise(
         losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
         learning_rates={name: module.rate_of(name) for name in module.names},
         held_out=module.held_out,
+        stops=module.stops,
+        held_out_curves=module.curves if module.stops else {},
         head_weights=dict(zip(ensemble.names, weights, strict=True)),
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
         pool=selection.pool,

@@ -33,6 +33,7 @@ def fit(
     hardware: Hardware,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    after: Sequence[Callback] = (),
 ) -> pl.Trainer:
     """Train to the last step, from the checkpoint in ``folder`` if there is one.
 
@@ -43,6 +44,7 @@ def fit(
         hardware: What to compute on.
         callbacks: The callbacks of the caller.
         loggers: The loggers of the caller.
+        after: Callbacks that come after those of this function, e.g. after weights were averaged.
 
     Returns:
         The trainer, done.
@@ -69,14 +71,14 @@ def fit(
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
-        max_steps=settings.steps,
+        max_steps=module.last_step,
         max_epochs=-1,
-        val_check_interval=min(data.validate_every, settings.steps),
+        val_check_interval=min(data.validate_every, module.last_step),
         limit_val_batches=1.0 if data.validation is not None else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data)],
+        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data), *after],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,

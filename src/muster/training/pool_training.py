@@ -171,7 +171,7 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
     }
     compared |= {"architecture": job.architecture, "image_size": job.settings.image_size}
-    if job.settings.learning_rates:
+    if job.settings.tried_rates:
         del compared["learning_rate"]  # the card has the one that was chosen
     other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
     if other:

@@ -55,6 +55,7 @@ LOGS = "logs"
 _LATER = {
     "learning_rates": (),
     "held_out_fraction": 0.2,
+    "tried_stops": 1,
     "loss": "scores",
     "sample_images": None,
     "optimizer": "sgd",
@@ -156,7 +157,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     clock = Clock(progress)
     succeeded = False
     try:
-        if settings.learning_rates:
+        if settings.tried_rates:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
@@ -177,7 +178,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
         job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
     )
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
-    module.rates = choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
