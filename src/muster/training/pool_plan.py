@@ -16,7 +16,6 @@ from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
 from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
-from muster.tracking.loggers import LoggerKind
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
@@ -133,7 +132,7 @@ def plan_jobs(
     pool: Path,
     hardware: Hardware,
     data_root: Path | None = None,
-    logger: LoggerKind = "csv",
+    logger: tuple[str, ...] = ("csv",),
 ) -> list[MemberJob]:
     """Spell a plan out, and check at the door what can be checked without training.
 
@@ -143,7 +142,7 @@ def plan_jobs(
         pool: The pool's folder.
         hardware: What to compute on.
         data_root: Folder below which datasets are looked for.
-        logger: Where curves go.
+        logger: Kinds of loggers that curves go to.
 
     Returns:
         One job a member, dataset by dataset.
