@@ -34,10 +34,11 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
         sample = shrink(some[place])
         size = (sample.mask.shape[0], sample.mask.shape[1])
         image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
-        maps = ensemble.member_maps(image.to(ensemble.head.weights.device))
+        image = image.to(ensemble.head.weights.device)
+        maps = ensemble.member_maps(image)
         alone = {
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)
         }
-        report_images.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
+        report_images.append(make_report_image(sample, alone, ensemble(image, size)[0]))
     return report_images

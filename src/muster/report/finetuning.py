@@ -269,6 +269,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} images"),
         ("image size", "" if size is None else f"{size} pixels, longer side"),
+        ("each test image is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
         ("device", result.device + (f", precision {result.precision}" if result.precision else "")),

@@ -36,8 +36,11 @@ def measure_costs(
     """
     device = hardware.resolved_device()
     models = module.models
+    variants = ensemble.tta.variants
     with hardware.autocast():
-        seconds_of = _shortest_seconds(models, size, device)
+        shapes = [each.shape_of(*size) for each in variants]
+        by_shape = {shape: _shortest_seconds(models, shape, device) for shape in dict.fromkeys(shapes)}
+    seconds_of = {name: sum(by_shape[shape][name] for shape in shapes) for name in models}
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
@@ -45,7 +48,8 @@ def measure_costs(
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
     how = (
-        f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns) on {device_label(device)}, the "
+        f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns)"
+        f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
         f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
         "image and enlarging the prediction are left out"
     )

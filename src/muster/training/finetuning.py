@@ -18,7 +18,7 @@ from torch import Tensor
 from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
@@ -82,13 +82,19 @@ def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
     return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
 
 
-def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Hardware) -> None:
+def require_fittable(
+    module: EnsembleTraining,
+    target: TargetData,
+    hardware: Hardware,
+    tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
+) -> None:
     """Check before anything is fitted that devices, batches, crops and images go together.
 
     Args:
         module: With its members, if they are chosen already.
         target: What to fine-tune on.
         hardware: What to compute on.
+        tta: In which ways images will be predicted.
 
     Raises:
         ConfigError: If they do not.
@@ -97,7 +103,7 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     require_shared_batches(module.settings, hardware.processes())
     models = module.models
     require_trainable(models, module.settings, target.image_size)
-    require_sides(models, (target.dataset.test,), target.image_size)
+    require_sides(models, (target.dataset.test,), target.image_size, min(tta.scales))
 
 
 def fit_members(
@@ -214,6 +220,7 @@ def build_ensemble(
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     folder: Path | None = None,
     loggers: Sequence[Logger] = (),
+    tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
 ) -> Ensemble:
     """Put fine-tuned members together, and learn their head.
 
@@ -225,6 +232,7 @@ def build_ensemble(
         head: How the head is learned.
         folder: The folder of the run; the checkpoints of ``sgd`` go to its folder ``work``.
         loggers: For the curve of ``sgd``, which the module's history is given too.
+        tta: In which ways the ensemble predicts an image; the head is learned on plain images.
 
     Returns:
         The ensemble, in evaluation mode.
@@ -233,7 +241,7 @@ def build_ensemble(
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
-    ensemble.precision = hardware.resolved_precision()
+    ensemble.precision, ensemble.tta = hardware.resolved_precision(), tta
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble
@@ -257,15 +265,28 @@ def evaluate(
 
     @torch.no_grad()
     def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        scores = dict(zip(module.names, (member(images).float() for member in module.members), strict=True))
-        alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
-        mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
-        learned = ensemble.combine([scores[name] for name in ensemble.names], size)
-        return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
+        totals: dict[str, Tensor] = {}
+        for variant in ensemble.tta.variants:
+            for name, probabilities in _probabilities(module, ensemble, variant, images, size).items():
+                totals[name] = probabilities + totals[name] if name in totals else probabilities
+        return {name: total.argmax(dim=1) for name, total in totals.items()}
 
     test = target.dataset.test
     with hardware.autocast():
         return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+
+
+def _probabilities(
+    module: EnsembleTraining, ensemble: Ensemble, variant: Variant, images: Tensor, size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """What every member alone, their plain mean (not divided) and the learned head make of images shown in one way."""
+    shown = variant.of(images)
+    maps = (variant.undo(member(shown).float()) for member in module.members)
+    scores = dict(zip(module.names, maps, strict=True))
+    alone = {name: upsample_probabilities(each.softmax(dim=1), size) for name, each in scores.items()}
+    mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
+    learned = ensemble.combine([scores[name] for name in ensemble.names], size)
+    return {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}
 
 
 def summarise(
@@ -317,6 +338,7 @@ def summarise(
         learning_rates={name: module.rate_of(name) for name in module.names},
         held_out=module.held_out,
         stops=module.stops,
+        tta=ensemble.tta.in_words,
         held_out_curves=module.curves if module.stops else {},
         head_weights=dict(zip(ensemble.names, weights, strict=True)),
         head_biases=dict(zip(ensemble.names, biases, strict=True)),

@@ -68,6 +68,7 @@ class FinetuneResult:
             rate; ``None`` where training diverged.
         stops: For members whose number of steps was chosen, after how many their training ended.
         held_out_curves: For these, mIoU on held-out training images by rate and number of steps.
+        tta: In which ways each image was predicted, in words; empty if just as it is.
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
@@ -110,6 +111,7 @@ class FinetuneResult:
     held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)
     held_out_curves: dict[str, dict[float, dict[int, float | None]]] = field(default_factory=dict)
+    tta: str = ""
     head_weights: dict[str, list[float]] = field(default_factory=dict)
     head_biases: dict[str, list[float]] = field(default_factory=dict)
     pool: str = ""
