@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, channel_statistics
+from muster.data import Dataset
 from muster.errors import ConfigError
 from muster.models import SourceModel
 from muster.pool import Pool
@@ -26,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.held_out import stops_of
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings, idle_settings
-from tests.helpers import make_pool
+from tests.helpers import make_pool, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -71,7 +71,7 @@ def module_of(pool: Pool, settings: TrainingSettings) -> EnsembleTraining:
 
 def tune(pool: Pool, target: Dataset, folder: Path, *callbacks: pl.Callback) -> EnsembleTraining:
     module = module_of(pool, SETTINGS)
-    data = TargetData(target, target.train, channel_statistics(target.train), 48)
+    data = TargetData(target, target.train, shown(target.train, 48))
 
     def reload(names: Sequence[str]) -> list[SourceModel]:
         return list(load_members(pool, names))
@@ -96,7 +96,7 @@ def test_the_best_held_out_point_is_taken_and_an_interrupted_choice_ends_alike(
 ) -> None:
     whole = tune(pool, target, tmp_path / "whole")
     kept, held = target.train.hold_out(0.34, seed=1)
-    statistics = channel_statistics(target.train)
+    preprocessing = shown(target.train, 48)
     for name in ("a", "b"):
         assert set(whole.curves[name][0.2]) == {2, 4}
         curve = {stop: value or 0.0 for stop, value in whole.curves[name][0.2].items()}
@@ -104,9 +104,9 @@ def test_the_best_held_out_point_is_taken_and_an_interrupted_choice_ends_alike(
         assert whole.held_out[name] == {0.2: max(curve.values())}
     slowly = module_of(pool, replace(SETTINGS, tried_stops=1))
     slowly.stops = {"a": 2, "b": 4}
-    fit(slowly, FitData(kept, statistics, 48, SETTINGS), tmp_path / "slowly", Hardware("cpu"))
+    fit(slowly, FitData(kept, preprocessing, SETTINGS), tmp_path / "slowly", Hardware("cpu"))
     for name, model in slowly.eval().models.items():
-        found = mean_iou(confusion_matrices(model_predictor(model), held, statistics, 48)["prediction"])
+        found = mean_iou(confusion_matrices(model_predictor(model), held, preprocessing)["prediction"])
         assert whole.curves[name][0.2][slowly.stops[name]] == pytest.approx(found, abs=1e-3), name
 
     with pytest.raises(InterruptedError):
@@ -118,7 +118,7 @@ def test_the_best_held_out_point_is_taken_and_an_interrupted_choice_ends_alike(
 
 
 def test_a_member_that_stops_keeps_the_average_it_had_then(pool: Pool, target: Dataset, tmp_path: Path) -> None:
-    data = FitData(target.train, channel_statistics(target.train), 48, SETTINGS)
+    data = FitData(target.train, shown(target.train, 48), SETTINGS)
     diary, whole, stopped = Diary(), module_of(pool, SETTINGS), module_of(pool, SETTINGS)
     fit(whole, data, tmp_path / "whole", Hardware("cpu"), [diary])
     stopped.stops = {"a": 2, "b": 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from muster.data import ChannelStatistics, Dataset, prepare_image
+from muster.data import ChannelStatistics, Dataset, ImageSize, Preprocessing, prepare_image
 from muster.errors import ConfigError
 from muster.models import TTASettings, Variant, build_model, upsample_probabilities
 from muster.tasks.segmentation import confusion_of
@@ -23,7 +24,7 @@ from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
 from muster.training.settings import TrainingSettings
 
-STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
+SHOWN = Preprocessing(ChannelStatistics((0.5,) * 3, (0.25,) * 3), ImageSize(64))
 TTA = TTASettings(flip=True, scales=(1.0, 1.5))
 
 
@@ -32,7 +33,7 @@ def ensemble() -> Ensemble:
     models = [build_model("small_fpn", 3, seed=seed) for seed in range(2)]
     for model in models:
         model.head.weight.data *= 20  # fresh heads hardly tell places apart
-    made = Ensemble("ab", models, ("ground", "wall", "sky"), STATISTICS, 64).eval()
+    made = Ensemble("ab", models, ("ground", "wall", "sky"), SHOWN).eval()
     made.head.weights.data[0] *= 1.5
     made.tta = TTA
     return made
@@ -59,7 +60,7 @@ def slowly(ensemble: Ensemble, images: Tensor, size: tuple[int, int]) -> dict[st
 @torch.no_grad()
 def test_the_ensemble_predicts_the_mean_and_its_card_says_so(ensemble: Ensemble, tmp_path: Path) -> None:
     image = torch.randint(0, 256, (3, 46, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    prepared = prepare_image(image, STATISTICS, 64)[None]
+    prepared = prepare_image(image, SHOWN)[None]
     assert prepared.shape[-2:] == (32, 64)
     expected = slowly(ensemble, prepared, (46, 64))[LEARNED_HEAD]
     torch.testing.assert_close(ensemble(prepared, (46, 64)), expected, rtol=0, atol=1e-5)
@@ -79,13 +80,13 @@ def test_evaluation_counts_the_mean_for_every_member_and_costs_are_of_all_passes
     ensemble: Ensemble, target: Dataset
 ) -> None:
     module = EnsembleTraining(TrainingSettings(), 3, "ab", list(ensemble.members)).eval()  # type: ignore[arg-type]
-    data = TargetData(target, target.train, STATISTICS, 64)
+    data = TargetData(target, target.train, SHOWN)
     counts = evaluate(module, ensemble, data, Hardware("cpu"))
     confusions = {name: torch.zeros(3, 3, dtype=torch.int64) for name in counts}
     for sample in target.test:
         size = (sample.mask.shape[0], sample.mask.shape[1])
         # Both test images come to 32 or 64 x 64; the second scale is then 1.5 times that, rounded to 32.
-        prepared = prepare_image(sample.image, STATISTICS, 64)[None]
+        prepared = prepare_image(sample.image, SHOWN)[None]
         means: dict[str, list[Tensor]] = {}
         for variant in TTA.variants:
             for name, member in zip("ab", ensemble.members, strict=True):
@@ -97,7 +98,7 @@ def test_evaluation_counts_the_mean_for_every_member_and_costs_are_of_all_passes
     for name in "ab":
         assert (counts[name].confusion - confusions[name]).abs().sum() <= 4
     costs, how = measure_costs(module, ensemble, (32, 64), Hardware("cpu"))
-    plain = Ensemble("ab", list(ensemble.members), ensemble.classes, STATISTICS, 64).eval()  # type: ignore[arg-type]
+    plain = Ensemble("ab", list(ensemble.members), ensemble.classes, SHOWN).eval()  # type: ignore[arg-type]
     once, _ = measure_costs(module, plain, (32, 64), Hardware("cpu"))
     assert costs["a"].seconds_per_image > 1.5 * once["a"].seconds_per_image
     assert "mirrored as well, at 1, 1.5 times its size" in how
@@ -117,6 +118,6 @@ def test_variants_and_what_is_refused() -> None:
 
 def test_a_scale_that_a_network_cannot_take_is_told_before_anything_is_fitted(target: Dataset) -> None:
     models = {"a": build_model("pan:resnet18", 2)}
-    require_sides(models, (target.test,), 192)
+    require_sides(models, (target.test,), replace(SHOWN, size=ImageSize(192)))
     with pytest.raises(ConfigError, match=r"tta\.scales"):
-        require_sides(models, (target.test,), 192, 0.5)
+        require_sides(models, (target.test,), replace(SHOWN, size=ImageSize(192)), 0.5)

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from muster.data import ChannelStatistics, Split, prepared_images
+from muster.data import Preprocessing, Split, prepared_images, view_for
 from muster.errors import DatasetError
 from muster.models import upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
@@ -23,19 +23,14 @@ Mious = dict[str, float | None]
 
 @torch.no_grad()
 def held_out_mious(
-    module: EnsembleTraining,
-    held: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
-    device: torch.device | str,
+    module: EnsembleTraining, held: Split, preprocessing: Preprocessing, device: torch.device | str
 ) -> Mious:
     """Evaluate every member on held-out images; the processes of a distributed run share them, and all know the result.
 
     Args:
         module: Its members' training goes on as if they had not been evaluated.
         held: The images.
-        statistics: What they are normalised with.
-        image_size: Longer side at which members see an image, in pixels.
+        preprocessing: How they are shown.
         device: Where to compute.
 
     Returns:
@@ -48,10 +43,10 @@ def held_out_mious(
     classes = held.spec.num_classes
     matrices = torch.zeros(len(module.names), classes, classes, dtype=torch.int64)
     share = range(rank(), len(held), world_size())  # which may be empty
-    for batch in prepared_images(held, statistics, image_size, indices=share):
-        images = batch.images.to(device)
+    owns = [model.preprocessing for model in module.models.values()]
+    for batch in prepared_images(held, preprocessing, indices=share, owns=owns):
         for index, member in enumerate(module.models.values()):
-            maps = member.predict(images)
+            maps = member.predict(view_for(batch.images, member.preprocessing).to(device))
             for place, mask in enumerate(batch.masks):
                 full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
                 matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)

@@ -12,11 +12,10 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from muster.data import VOID
+from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import SourceModel, upsample_probabilities
 from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
@@ -138,9 +137,14 @@ class EnsembleTraining(pl.LightningModule):
         key = f"loss/{name}"
         return [(int(point["step"]), point[key]) for point in self.history if key in point]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Scores of every member, each at its own resolution."""
-        return [member(images) for member in self.members]
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member, ``None`` for members without."""
+        return tuple(model.preprocessing for model in self.models.values())
+
+    def forward(self, images: Views) -> list[Tensor]:
+        """Scores of every member, each at its own resolution, from images as each member wants them."""
+        return [model(view_for(images, model.preprocessing)) for model in self.models.values()]
 
     def rate_of(self, name: str) -> float:
         """Initial learning rate of a member."""
@@ -155,16 +159,16 @@ class EnsembleTraining(pl.LightningModule):
         """Number of steps after which no member is trained on."""
         return max((self.last_step_of(name) for name in self.names), default=self.settings.steps)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
-        for name, member in zip(self.names, self.members, strict=True):
+        for name, member in self.models.items():
             if name in self.diverged or self.global_step >= self.last_step_of(name):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(images)
+                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
                 losses.append(self._loss_of(scores, masks))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record(losses)
@@ -222,7 +226,7 @@ class EnsembleTraining(pl.LightningModule):
             MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
         ).to(self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
         for scores, metric in zip(self(images), self._confusions, strict=True):

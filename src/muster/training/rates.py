@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from pytorch_lightning.callbacks import Callback
 
-from muster.data import ChannelStatistics, Split
+from muster.data import Preprocessing, Split
 from muster.files import to_builtin_types
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
@@ -55,8 +55,7 @@ class Trials:
     Attributes:
         settings: With the rates and the numbers of steps to choose from.
         train: Training images, of which some are held out.
-        statistics: What images are normalised with.
-        image_size: Longer side at which members see an image, in pixels.
+        preprocessing: How images are shown.
         num_workers: Processes that read and augment.
         folder: The fit of each rate keeps its checkpoint in a folder of its own below.
         depends_on: What the results depend on besides, in plain values, so that a checkpoint of another run is not
@@ -65,8 +64,7 @@ class Trials:
 
     settings: TrainingSettings
     train: Split
-    statistics: ChannelStatistics
-    image_size: int
+    preprocessing: Preprocessing
     num_workers: int
     folder: Path
     depends_on: Mapping[str, Any]
@@ -106,7 +104,7 @@ def choose_rates(
 
     def evaluate(module: EnsembleTraining) -> Mious:
         with hardware.autocast():
-            return held_out_mious(module, held, trials.statistics, trials.image_size, hardware.resolved_device())
+            return held_out_mious(module, held, trials.preprocessing, hardware.resolved_device())
 
     for number, rate in enumerate(settings.tried_rates):
         with_rate = _with_rate(settings, rate)
@@ -114,7 +112,7 @@ def choose_rates(
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, to_builtin_types(described))
-        data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
+        data = FitData(kept, trials.preprocessing, with_rate, trials.num_workers)
         begin_fit(callbacks, number * settings.steps)
         curve = HeldOutCurve(stops, evaluate)
         fit(module, data, folder, hardware, callbacks, after=(curve,))
