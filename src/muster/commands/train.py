@@ -82,6 +82,7 @@ def train(
     inputs: Inputs = {
         "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
+        **{f"weights {number + 1} of the plan": network.weights for number, network in enumerate(plan.networks)},
     }
     progress = TrainingProgress(console)
     try:

@@ -338,7 +338,7 @@ def summarise(
         class_ious={name: class_ious(each.confusion) for name, each in counts.items()},
         class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
         predicted=dict(scores),
-        predicted_class_ious=selection.class_ious,
+        predicted_class_ious=_known(selection.class_ious),
         losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
         learning_rates={name: module.rate_of(name) for name in module.names},
         held_out=module.held_out,
@@ -367,6 +367,11 @@ def summarise(
         resamples=DRAWS if intervals else 0,
         confusion=tuple(tuple(row) for row in counts[LEARNED_HEAD].confusion.tolist()),
     )
+
+
+def _known(values: tuple[float | None, ...]) -> tuple[float | None, ...] | None:
+    """Predictions of the classes, if there is one."""
+    return None if all(value is None for value in values) else values
 
 
 def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:

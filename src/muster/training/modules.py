@@ -67,6 +67,7 @@ class EnsembleTraining(pl.LightningModule):
             it diverged.
         curves: For them, mIoU on held-out images by rate and number of steps.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
+        idle: Members that are trained no further, since a trial has left them behind.
         compiles: Whether members are compiled before the first step; a fit sets it.
         class_weights: float32 ``[c]``, what the pixels of each class count in a cross-entropy; ``None`` if all count
             alike. A fit sets it by its training images.
@@ -99,6 +100,7 @@ class EnsembleTraining(pl.LightningModule):
         self.held_out: dict[str, dict[float, float | None]] = {}
         self.curves: dict[str, dict[float, dict[int, float | None]]] = {}
         self.diverged: set[str] = set()
+        self.idle: set[str] = set()
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
@@ -164,7 +166,7 @@ class EnsembleTraining(pl.LightningModule):
         images, masks = batch
         losses = []
         for name, member in self.models.items():
-            if name in self.diverged or self.global_step >= self.last_step_of(name):
+            if name in self.diverged | self.idle or self.global_step >= self.last_step_of(name):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
@@ -204,7 +206,7 @@ class EnsembleTraining(pl.LightningModule):
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
         over = {name for name in self.names if self.global_step >= self.last_step_of(name)}
-        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | over}
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle | over}
         self._log({"step": float(self.global_step), **values})
 
     def _log(self, point: dict[str, float]) -> None:
@@ -217,7 +219,7 @@ class EnsembleTraining(pl.LightningModule):
         if not self.trial:
             raise TrainingDivergedError(f"{came} A smaller learning_rate than {self.rate_of(name)} usually helps.")
         self.diverged.add(name)
-        if len(self.diverged) == len(self.names):
+        if self.diverged | self.idle == set(self.names):
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:

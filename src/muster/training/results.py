@@ -44,6 +44,48 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class ConfirmationRound:
+    """What candidates reached after so many steps of fine-tuning, see :mod:`muster.training.confirmation`.
+
+    Attributes:
+        steps: Steps of every member by then, those of earlier rounds included.
+        candidates: The members of each, in the order in which the metric ranks them.
+        mious: For each of them, the mIoU of the plain mean of its members on the images held out; ``None`` where the
+            training of a member diverged.
+    """
+
+    steps: int
+    candidates: tuple[tuple[str, ...], ...]
+    mious: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What brief fine-tuning made of the metric's choice.
+
+    Attributes:
+        by_metric: The candidate that the metric ranked first.
+        chosen: The candidate that the rounds left.
+        rounds: All rounds, in order.
+        train_images: Target training images that members were fine-tuned on.
+        held_out_images: Target training images that candidates were compared on.
+        seconds: What it took, the evaluation on the held-out images included.
+    """
+
+    by_metric: tuple[str, ...]
+    chosen: tuple[str, ...]
+    rounds: tuple[ConfirmationRound, ...]
+    train_images: int
+    held_out_images: int
+    seconds: float
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members that were fine-tuned for it."""
+        return tuple(sorted({name for candidate in self.rounds[0].candidates for name in candidate}))
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuned ensemble reached on the target test split.
 
@@ -91,6 +133,7 @@ class FinetuneResult:
         interval_level: Share of the bootstrap samples that an interval spans.
         resamples: Number of bootstrap samples; 0 if there are no intervals.
         confusion: Test pixels, truth by what the learned head predicts.
+        confirmation: How the leading candidates of the metric were compared by brief fine-tuning, if they were.
     """
 
     target: str
@@ -133,6 +176,7 @@ class FinetuneResult:
     interval_level: float = 0.95
     resamples: int = 0
     confusion: tuple[tuple[int, ...], ...] = ()
+    confirmation: Confirmation | None = None
 
 
 def confusion_table(result: FinetuneResult) -> pd.DataFrame:

@@ -41,7 +41,8 @@ class TrainingSettings:
         tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
             held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
             all steps are done.
-        held_out_fraction: Share of the training images held out to choose by. The test split is never used.
+        held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
+            candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
             ``cosine`` as (1 + cos(pi t)) / 2.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -257,12 +258,47 @@ class HeadSettings:
         require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
 
 
-def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:
+MOST_CONFIRMED = 1000
+"""Candidates that brief fine-tuning can compare: their members are all trained side by side."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What a fine-tuning compares besides fine-tuning the chosen members and B1.
+
+    Attributes:
+        confirm: Fine-tune the members of so many leading candidates briefly on a part of the training images, and let
+            the others decide between the candidates: after a tenth of the steps the better half of them stays, and
+            goes on to twice the steps, until one is left. 0 takes the metric's choice as it is.
+    """
+
+    confirm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If there would be nothing to compare.
+        """
+        require_whole("confirm", self.confirm, 0, MOST_CONFIRMED)
+        if self.confirm == 1:
+            raise ConfigError("confirm: expected 0, or at least 2 candidates to compare, but got 1.")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some training images are held out for it."""
+        return self.confirm > 0
+
+
+def idle_settings(
+    training: TrainingSettings, head: HeadSettings | None = None, comparison: ComparisonSettings | None = None
+) -> dict[str, str]:
     """Settings that change nothing beside the others, as options are spelt, and why.
 
     Args:
         training: How members are trained.
         head: How their head is learned, if there is one.
+        comparison: What else is compared, if anything can be.
 
     Returns:
         By name of the option, the end of the sentence "it has no effect ...".
@@ -270,8 +306,9 @@ def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) 
     idle = {}
     if training.learning_rates:
         idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
-    if not training.tried_rates:
-        idle["training.held_out_fraction"] = "without --training.learning_rates or --training.tried_stops"
+    if not training.tried_rates and (comparison is None or not comparison.holds_out):
+        other = "" if comparison is None else ", or --confirm"
+        idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
     if training.added_loss == "none":

@@ -72,6 +72,10 @@ _LATER = {
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
+_NO_RECIPE = {"hardware", "logger", "pool", "weights"}
+"""What the weights of a member do not depend on; of a file that it starts from the content counts, not the place."""
+
+
 @dataclass(frozen=True)
 class MemberJob:
     """Everything a worker process must know to train one member.
@@ -81,10 +85,11 @@ class MemberJob:
         pool: Folder of the pool.
         dataset: What :func:`muster.data.open_dataset` opens.
         architecture: What :func:`muster.models.build_model` builds.
-        pretraining: What to start from.
+        pretraining: What to start from; with ``weights`` a word for what they have learned.
         settings: How to train.
         hardware: What to compute on.
         logger: Kinds of loggers that curves go to besides the member's ``history.csv``.
+        weights: The file that the pre-training is in, where a plan names one for an architecture.
     """
 
     name: str
@@ -95,12 +100,18 @@ class MemberJob:
     settings: SourceSettings
     hardware: Hardware
     logger: tuple[str, ...] = ("csv",)
+    weights: Path | None = None
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
-        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
-        path = weights_file(self.pretraining)
+        asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
+        path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
         mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
@@ -139,7 +150,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
     preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
-    model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
+    model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
@@ -174,7 +185,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
     """Find the rate that is best on held-out training images, by fits of their own."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
-        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
@@ -213,6 +224,7 @@ def _finish(
         sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
+    card = replace(card, steps=module.last_step_of(job.name))
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
@@ -236,7 +248,7 @@ def _content(job: MemberJob, card: Card) -> Content:
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
     source = ContentSketch.of(train.spec.name, content_prefixes(train))
-    path = weights_file(job.pretraining)
+    path = weights_file(job.architecture, job.start)
     if path is None or not (path.parent / CARD).is_file():
         return (source,)
     return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
@@ -286,4 +298,5 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        started_from=model.started_from,
     )
