@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from muster.models.blueprint import Blueprint
-from muster.models.build import build_model, check_architecture, list_architectures, weights_file
+from muster.models.build import (
+    build_model,
+    check_architecture,
+    list_architectures,
+    pretraining_statistics,
+    weights_file,
+)
 from muster.models.family import FAMILIES, Family
 from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.padding import ImageMap, Part
@@ -12,6 +18,7 @@ from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrai
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
 from muster.models.stages import parameter_stages
+from muster.models.tta import TTASettings, Variant
 
 __all__ = [
     "FAMILIES",
@@ -28,11 +35,14 @@ __all__ = [
     "SourceModel",
     "StageMaps",
     "StartedBody",
+    "TTASettings",
+    "Variant",
     "build_model",
     "check_architecture",
     "list_architectures",
     "list_pretrainings",
     "parameter_stages",
+    "pretraining_statistics",
     "rebuild",
     "upsample_probabilities",
     "weights_file",

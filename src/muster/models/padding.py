@@ -46,6 +46,10 @@ class ImageMap(NamedTuple):
     values: Float[Tensor, "b c h w"]
     part: Part | None = None
 
+    def mirrored(self) -> ImageMap:
+        """Left and right exchanged."""
+        return ImageMap(self.values.flip(-1), None if self.part is None else self.part.mirrored())
+
 
 def padded_size(height: int, width: int, multiple: int, least: int) -> tuple[int, int]:
     """Rows and columns that an image is padded to.
