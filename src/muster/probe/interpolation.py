@@ -63,9 +63,9 @@ def read_batch(
     block = _BLOCK_PIXELS if maps.device.type == "cpu" else max(len(places.into), 1)
     result = torch.empty(len(places.into), maps.shape[1], dtype=dtype, device=maps.device)
     for start in range(0, len(result), block):
-        part = slice(start, start + block)
-        four = [cells.index_select(0, corner[part]).to(dtype) for corner in corners]
-        result[part] = _mixed(four, across[part, None], down[part, None])
+        some = slice(start, start + block)
+        four = [cells.index_select(0, corner[some]).to(dtype) for corner in corners]
+        result[some] = _mixed(four, across[some, None], down[some, None])
     return result
 
 
