@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
+    ChannelStatistics,
     ContentSketch,
     Dataset,
     ImageSize,
@@ -29,7 +30,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import SourceModel, build_model, weights_file
+from muster.models import SourceModel, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -55,8 +56,10 @@ SPLITS = "splits"
 _LATER = {
     "learning_rates": (),
     "held_out_fraction": 0.2,
+    "tried_stops": 1,
     "loss": "scores",
     "sample_images": None,
+    "normalisation": "source",
     "optimizer": "sgd",
     "warmup_steps": 0,
     "layer_decay": 1.0,
@@ -120,6 +123,16 @@ class MemberJob:
         """One word for the recipe."""
         return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
 
+    def own_statistics(self) -> ChannelStatistics | None:
+        """What the member's images are always normalised with; ``None`` for the statistics of each dataset.
+
+        Raises:
+            ConfigError: If those of its pre-training are asked for, but are not known.
+        """
+        if self.settings.normalisation == "source":
+            return None
+        return pretraining_statistics(self.architecture, self.start)
+
     @property
     def work(self) -> Path:
         """Where the member lies while it is being trained."""
@@ -148,7 +161,8 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
+    own = job.own_statistics()
+    preprocessing = Preprocessing(own or channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
     model.adapt_channels(dataset.spec.channels)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
@@ -165,7 +179,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     clock = Clock(progress)
     succeeded = False
     try:
-        if settings.learning_rates:
+        if settings.tried_rates:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
@@ -191,7 +205,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
-    module.rates = choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -225,6 +239,7 @@ def _finish(
         sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
+    card = replace(card, steps=module.last_step_of(job.name))
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
@@ -266,6 +281,7 @@ def _card(
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
     rows, columns = settings.crop_for(data.preprocessing.known_size)
+    own = job.own_statistics()
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -298,6 +314,7 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        preprocessing=None if own is None else Preprocessing(own),
         started_from=model.started_from,
         blueprint=model.blueprint if model.blueprint.config else None,
     )
