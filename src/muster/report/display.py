@@ -31,5 +31,5 @@ def as_rgb(image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "3 h w"]:
     values = shown.flatten(1)
     sampled = values[:, :: max(1, values.shape[1] // _SAMPLED)]
     low, high = torch.quantile(sampled, torch.tensor(_TAILS, device=image.device), dim=1)[:, :, None, None]
-    stretched = (shown - low) / (high - low).clamp(min=1e-6)
-    return (stretched.clamp(0, 1) * 255).round().to(torch.uint8)
+    stretched: Tensor = ((shown - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return (stretched * 255).round().to(torch.uint8)
