@@ -135,12 +135,8 @@ class ProbeReader:
         with forward_precision(self.precision, self.device):
             arrays = self._arrays(model, features, stages)
             for done, batch in enumerate(self._prepared()):
-                maps, embeddings = (
-                    model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
-                )
-                arrays.probabilities.put(
-                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places)
-                )
+                scores, maps, embeddings = model.read(batch.images, stages)
+                arrays.probabilities.put(batch.places.into, read_batch(probabilities_of(scores), batch.places))
                 if features:
                     arrays.features.put(batch.places.into, read_batch(maps, batch.places))
                     arrays.image_features.put(batch.rows, maps.mean(dim=(2, 3), dtype=torch.float32))
