@@ -29,6 +29,8 @@ from muster.data import (
     VOID,
     Dataset,
     DatasetSpec,
+    ImageSize,
+    Preprocessing,
     Sample,
     Split,
     TrainingStream,
@@ -238,11 +240,11 @@ def whole_path_training(
     target = _target(24, side)
     ours, beside = (build_model(architecture, TARGET_CLASSES) for _ in range(2))
     module = EnsembleTraining(settings, TARGET_CLASSES, ("member",), (ours,))
-    statistics_of_channels = channel_statistics(target.train)
-    data = FitData(target.train, statistics_of_channels, side, settings)
+    shown = Preprocessing(channel_statistics(target.train), ImageSize(side))
+    data = FitData(target.train, shown, settings)
     stream = TrainingStream(
         target.train,
-        TrainingTransform(statistics_of_channels, side, settings.crop_for(side), settings.scale_range),
+        TrainingTransform(shown, settings.crop_for(ImageSize(side)), settings.scale_range),
         steps,
         batch_size,
         settings.seed,
@@ -337,8 +339,8 @@ def _target(images: int, side: int) -> Dataset:
 
 def _batches(split: Split, side: int) -> list[Tensor]:
     """What the networks see of the images."""
-    statistics_of_channels = channel_statistics(split)
-    images = torch.stack([prepare_image(split[i].image, statistics_of_channels, side) for i in range(len(split))])
+    shown = Preprocessing(channel_statistics(split), ImageSize(side))
+    images = torch.stack([prepare_image(split[i].image, shown) for i in range(len(split))])
     return list(torch.split(images, BATCH))
 
 

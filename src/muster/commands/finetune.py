@@ -20,7 +20,15 @@ from muster.commands.selection_summary import finetune_command
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
-from muster.data import cached, channel_statistics, open_dataset, require_usable, split_record
+from muster.data import (
+    ImageSize,
+    Preprocessing,
+    cached,
+    channel_statistics,
+    open_dataset,
+    require_usable,
+    split_record,
+)
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
@@ -153,7 +161,7 @@ def finetune(
     require_fittable(plan.module, plan.target, hardware)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
-        resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
+        resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
         idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
@@ -215,7 +223,7 @@ def _chosen_at_start(pool: Pool, reference: str, training: TrainingSettings, cho
     count = resolve_train_images(choice.train_images, dataset.spec.probe_images)
     train = cached(dataset.train.subset(count, choice.seed))
     size = choice.image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
-    target = TargetData(dataset, train, channel_statistics(train), size)
+    target = TargetData(dataset, train, Preprocessing(channel_statistics(train), ImageSize.of(size)))
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
     return _Plan(name, pool, target, module, choice=replace(choice, train_images=count, image_size=size))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.models._graph import trace
 from muster.models.blueprint import Blueprint
 from muster.models.source_model import SourceModel

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from muster.data import ContentSketch, Dataset, Preprocessing, channel_statistics, content_prefixes, open_dataset
+from muster.data import ContentSketch, Dataset, ImageSize, content_prefixes, open_dataset
 from muster.errors import ConfigError
 from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
@@ -86,8 +86,9 @@ def _require_same_classes(entry: Adoption, adopted: Adopted, source: Dataset) ->
 
 
 def _sample(model: SourceModel, source: Dataset, device: torch.device | str) -> dict[str, Tensor]:
-    own = model.preprocessing or Preprocessing(channel_statistics(source.train))
-    return sample_source(model, source.train, *_shown(own), _SEED, device)
+    assert model.preprocessing is not None  # every source gives one
+    shown = replace(model.preprocessing, size=model.preprocessing.size or ImageSize(longer=_IMAGE_SIZE))
+    return sample_source(model, source.train, shown, _SEED, device)
 
 
 def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
@@ -110,7 +111,7 @@ def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
         depth=model.depth,
         versions=software_versions(),
         checksum="",  # write_member knows it
-        image_size=_side(own),
+        image_size=None if own.size is None else own.size.setting,
         train_images=None if source is None else len(source.train),
         licence="" if source is None else source.spec.licence,
         citation=entry.citation,

@@ -84,9 +84,10 @@ def fit(
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        rows, columns = settings.crop_for(data.preprocessing.known_size)
         raise ConfigError(
             f"The training ran out of memory on {device}. A smaller batch_size ({settings.batch_size} now) or "
-            f"crop_size ({settings.crop_for(data.image_size)} now) helps."
+            f"crop_size ({rows} x {columns} now) helps."
         ) from error
     return trainer
 

@@ -12,12 +12,11 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, PolynomialLR
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from muster.data import VOID
+from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import SourceModel, upsample_probabilities
 from muster.tasks.segmentation import mean_iou, segmentation_loss
@@ -130,24 +129,29 @@ class EnsembleTraining(pl.LightningModule):
         key = f"loss/{name}"
         return [(int(point["step"]), point[key]) for point in self.history if key in point]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Scores of every member, each at its own resolution."""
-        return [member(images) for member in self.members]
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member, ``None`` for members without."""
+        return tuple(model.preprocessing for model in self.models.values())
+
+    def forward(self, images: Views) -> list[Tensor]:
+        """Scores of every member, each at its own resolution, from images as each member wants them."""
+        return [model(view_for(images, model.preprocessing)) for model in self.models.values()]
 
     def rate_of(self, name: str) -> float:
         """Initial learning rate of a member."""
         return self.rates.get(name, self.settings.learning_rate)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
-        for name, member in zip(self.names, self.members, strict=True):
+        for name, member in self.models.items():
             if name in self.diverged:
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(images)
+                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
                 losses.append(segmentation_loss(scores, masks, self.settings.loss))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
@@ -199,7 +203,7 @@ class EnsembleTraining(pl.LightningModule):
             MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
         ).to(self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
         for scores, metric in zip(self(images), self._confusions, strict=True):

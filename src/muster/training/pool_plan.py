@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
+from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
@@ -194,11 +194,12 @@ def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
     try:
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
-        require_crops(job.name, job.architecture, job.settings, job.settings.image_size)
+        size = ImageSize.of(job.settings.image_size)
+        require_crops(job.name, job.architecture, job.settings, size)
         if job.settings.batch_size == 1:
             classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
             model = build_model(job.architecture, classes)
-            require_trainable({job.name: model}, job.settings, job.settings.image_size)
+            require_trainable({job.name: model}, job.settings, size)
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 

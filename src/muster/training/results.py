@@ -74,7 +74,7 @@ class FinetuneResult:
         seed: The seed of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
-        image_size: Longer side at which members see the images, in pixels.
+        image_size: Size at which members see the images, as :meth:`muster.data.ImageSize.of` reads it.
         precision: Numerical precision of the fine-tuning.
         device: What it was computed on.
         date: When it was done, ISO 8601.
@@ -114,7 +114,7 @@ class FinetuneResult:
     seed: int = 0
     batch_size: int | None = None
     schedule: str = ""
-    image_size: int | None = None
+    image_size: int | str | None = None
     precision: str = ""
     device: str = ""
     date: str = ""

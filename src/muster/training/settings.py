@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from muster.data import SIDE_MULTIPLE, fit_size
+from muster.data import SIDE_MULTIPLE, ImageSize, SizeSetting
 from muster.errors import ConfigError
-from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
+from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
 from muster.tasks.segmentation import Loss
 
 Schedule = Literal["step", "poly"]
@@ -39,8 +39,8 @@ class TrainingSettings:
         weight_decay: The weight decay of SGD.
         loss: ``scores`` brings scores to the size of the mask and takes softmax there; ``probabilities`` takes softmax
             at the model's own resolution and brings probabilities to the size of the mask, as M21 A.2 and evaluation.
-        crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
-            images, rounded to one.
+        crop_size: Side of the square training crops, in pixels, or their rows and columns (512x1024); null takes
+            squares of the longer side of the images, or what images are brought to if that is rows and columns.
         scale_range: Least and greatest factor of the random rescaling.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
         seed: The seed of weights, order, augmentation and of which images are held out.
@@ -55,7 +55,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     loss: Loss = "scores"
-    crop_size: int | None = None
+    crop_size: SizeSetting | None = None
     scale_range: tuple[float, float] = (0.7, 1.5)
     checkpoint_every: int = 100
     seed: int = 0
@@ -76,28 +76,35 @@ class TrainingSettings:
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)
         if self.crop_size is not None:
-            require_whole("crop_size", self.crop_size, SIDE_MULTIPLE, MOST_PIXELS)
-            if self.crop_size % SIDE_MULTIPLE:
-                nearest = max(1, round(self.crop_size / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+            if isinstance(self.crop_size, str) and "x" not in self.crop_size:
                 raise ConfigError(
-                    f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {self.crop_size}. Try {nearest}."
+                    f"crop_size: expected the side of a square (512), or rows x columns (512x1024), but got "
+                    f"{self.crop_size!r}."
                 )
+            for side in self.crop_for(ImageSize(1)):
+                if side % SIDE_MULTIPLE:
+                    nearest = max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+                    raise ConfigError(
+                        f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {side}. Try {nearest}."
+                    )
         for end in self.scale_range:
             require_real("scale_range", end, 0.0, _LARGEST_FACTOR, above=True)
         low, high = self.scale_range
         if low > high:
             raise ConfigError(f"scale_range: expected the least factor before the greatest, but got [{low}, {high}].")
 
-    def crop_for(self, image_size: int) -> int:
-        """Side of the training crops.
+    def crop_for(self, image_size: ImageSize) -> tuple[int, int]:
+        """Rows and columns of the training crops.
 
         Args:
-            image_size: Longer side of the images, in pixels.
+            image_size: Size of the images.
 
         Returns:
             In pixels.
         """
-        return self.crop_size or fit_size(image_size, image_size, image_size)[0]
+        size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
+        side = size.longer or size.shorter or 1
+        return size.exact or (side, side) if self.crop_size is not None else size.fit(side, side)
 
     @property
     def total_steps(self) -> int:
@@ -119,7 +126,8 @@ class SourceSettings(TrainingSettings):
     """How a source model is trained: TrainingSettings, and what belongs to its dataset.
 
     Attributes:
-        image_size: Longer side to which images are resized, in pixels.
+        image_size: Size to which images are resized, in pixels: a number is the longer side, shorter:512 the shorter
+            one, 512x1024 rows and columns.
         train_images: Use a seeded choice of that many training images; null uses all.
         validation_fraction: Share of the training images held out to draw the validation curve; 0 for none.
         validate_every: Steps between two points of the validation curve.
@@ -127,7 +135,7 @@ class SourceSettings(TrainingSettings):
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
     """
 
-    image_size: int = 128
+    image_size: SizeSetting = 128
     train_images: int | None = None
     validation_fraction: float = 0.0
     validate_every: int = 100
@@ -140,7 +148,7 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        require_whole("image_size", self.image_size, 1, MOST_PIXELS)
+        ImageSize.of(self.image_size)
         require_whole("validate_every", self.validate_every)
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
         if self.train_images is not None:

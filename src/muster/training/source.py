@@ -16,6 +16,8 @@ from torch import Tensor
 from muster.data import (
     ContentSketch,
     Dataset,
+    ImageSize,
+    Preprocessing,
     Split,
     cached,
     channel_statistics,
@@ -122,14 +124,13 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    statistics = channel_statistics(train)
+    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
-    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
+    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
         train,
-        statistics,
-        settings.image_size,
+        preprocessing,
         settings,
         job.hardware.resolved_num_workers(),
         held,
@@ -158,9 +159,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
         model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
-    trials = Trials(
-        job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
-    )
+    trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
     module.rates = choice.chosen
 
@@ -185,15 +184,14 @@ def _finish(
     assert isinstance(model, SourceModel)
     device = job.hardware.resolved_device()
     model.to(device).eval()
-    statistics, size = data.statistics, data.image_size
     with job.hardware.autocast():
         confusions = confusion_matrices(
-            model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+            model_predictor(model), dataset.test, data.preprocessing, device, num_workers=data.num_workers
         )
         if not writes:
             return
         images = job.settings.sample_images
-        sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, images)
+        sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
     history = pd.DataFrame(module.history)
@@ -224,6 +222,7 @@ def _card(
     seconds: float,
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
+    rows, columns = settings.crop_for(data.preprocessing.known_size)
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -232,10 +231,10 @@ def _card(
         seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
         architecture=job.architecture,
         pretraining=job.pretraining,
-        mean=data.statistics.mean,
-        std=data.statistics.std,
-        image_size=settings.image_size,
-        crop_size=settings.crop_for(settings.image_size),
+        mean=data.preprocessing.statistics.mean,
+        std=data.preprocessing.statistics.std,
+        image_size=data.preprocessing.known_size.setting,
+        crop_size=rows if rows == columns else f"{rows}x{columns}",
         parameters=model.num_parameters,
         depth=model.depth,
         train_images=len(train),

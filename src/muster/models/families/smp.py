@@ -13,7 +13,7 @@ from jaxtyping import Float
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.errors import ConfigError, PretrainingError, unknown_name
 from muster.models.family import FAMILIES, Family
 from muster.models.hub import hub_weights
