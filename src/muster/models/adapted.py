@@ -113,7 +113,13 @@ class Tapped(Adapted):
         return super().score(features)
 
 
-def adapt(blueprint: Blueprint, network: nn.Module, layer: str | None = None, minimum_side: int = 1) -> Adapted:
+def adapt(
+    blueprint: Blueprint,
+    network: nn.Module,
+    layer: str | None = None,
+    minimum_side: int = 1,
+    scores_of: Callable[[Any], Tensor] = scores_in,
+) -> Adapted:
     """Put a network whose weights are loaded behind the interface.
 
     Args:
@@ -121,6 +127,7 @@ def adapt(blueprint: Blueprint, network: nn.Module, layer: str | None = None, mi
         network: A module of images that gives scores. It is changed.
         layer: The layer whose output is the features, where the scores are more than a linear layer makes of them.
         minimum_side: The smallest side that it takes, in pixels.
+        scores_of: Finds the scores in what the network puts out.
 
     Returns:
         The model, in evaluation mode.
@@ -135,12 +142,14 @@ def adapt(blueprint: Blueprint, network: nn.Module, layer: str | None = None, mi
     if layer is not None and layer not in dict(network.named_modules()):
         raise ConfigError(f"layer: the network has none of the name {layer!r}.")
     try:
-        found["classes"] = scores_in(network(images)).shape[1]
-        found |= {"classifier": find_classifier(network, images).name} if layer is None else {"layer": layer}
-        found["stages"] = list(find_stages(network, images, found.get("classifier", layer)))
+        with torch.no_grad():
+            found["classes"] = scores_of(network(images)).shape[1]
+        until = find_classifier(network, images).name if layer is None else layer
+        found["classifier" if layer is None else "layer"] = until
+        found["stages"] = list(find_stages(network, images, until))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ConfigError(f"The network cannot be run on an image of {side} x {side} pixels: {error}") from error
-    return cut(replace(blueprint, config={**blueprint.config, "cut": found}), network)
+    return cut(replace(blueprint, config={**blueprint.config, "cut": found}), network, scores_of)
 
 
 def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Tensor] = scores_in) -> Adapted:
@@ -173,6 +182,8 @@ def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Ten
                 body.feature_channels = body(torch.zeros(1, 3, side, side))[-1][0].shape[1]
             model = Tapped(blueprint, body, found["classes"], scores_of)
     except AttributeError as error:
-        raise ConfigError(f"{blueprint.architecture!r} is built otherwise than when it was adopted: {error}.") from error
+        raise ConfigError(
+            f"{blueprint.architecture!r} is built otherwise than when it was adopted: {error}."
+        ) from error
     model.eval()
     return model

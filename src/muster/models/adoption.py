@@ -113,7 +113,9 @@ class Adoption:
             ConfigError: If one is given.
         """
         if given := [name for name in names if getattr(self, name)]:
-            raise self.error(f"{', '.join(given)} {'have' if len(given) > 1 else 'has'} no effect with from: {self.source}")
+            raise self.error(
+                f"{', '.join(given)} {'have' if len(given) > 1 else 'has'} no effect with from: {self.source}"
+            )
 
     def class_names(self, count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
         """The source classes.

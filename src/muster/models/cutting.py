@@ -21,6 +21,7 @@ from muster.models.segmenter import Body, StageMaps
 
 _TOLERANCE = 1e-4
 _OUTPUTS = ("out", "logits", "scores")
+_MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states", "last_hidden_state")
 
 
 class _Reached(Exception):  # noqa: N818 (no error: it ends a pass where nothing more is needed)
@@ -32,7 +33,13 @@ class _Reached(Exception):  # noqa: N818 (no error: it ends a pass where nothing
 
 
 class _End(nn.Module):
-    """Stands where the classifier was."""
+    """Stands where the classifier was, with its plain attributes, which some networks look at."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        for name, value in vars(layer).items():
+            if not name.startswith("_") and name != "training":
+                setattr(self, name, value)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Ends the pass."""
@@ -77,7 +84,7 @@ class Cut(Body):
             network.get_submodule(name).register_forward_hook(self._note)
         if before:
             parent, _, last = layer.rpartition(".")
-            setattr(network.get_submodule(parent), last, _End())
+            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer)))
         else:
             network.get_submodule(layer).register_forward_hook(self._reach)
 
@@ -151,8 +158,8 @@ def scores_in(output: object) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 4:
         came = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
         raise ConfigError(
-            "Expected a network that puts out scores [batch, classes, height, width], alone, first in a sequence, or as "
-            f"{' or '.join(map(repr, _OUTPUTS))} of a mapping, but got {came}."
+            "Expected a network that puts out scores [batch, classes, height, width], alone, first in a sequence, or "
+            f"as {' or '.join(map(repr, _OUTPUTS))} of a mapping, but got {came}."
         )
     return found
 
@@ -196,7 +203,11 @@ def find_classifier(network: nn.Module, images: Float[Tensor, "batch 3 height wi
     for name, layer, output in reversed(fitting):
         if _is_plain(layer) and _gives(_as_map(output, images, isinstance(layer, nn.Linear)).float(), scores):
             return Classifier(name, layer)
-    last = f"The last layer with {scores.shape[1]} outputs is {fitting[-1][0]!r}" if fitting else "None has as many outputs"
+    last = (
+        f"The last layer with {scores.shape[1]} outputs is {fitting[-1][0]!r}"
+        if fitting
+        else "None has as many outputs"
+    )
     raise ConfigError(
         f"The scores are not the output of one convolution or linear layer, up to upsampling. {last}. Name the layer "
         "whose output the scores are made of with `layer`: a new head will read its output."
@@ -220,7 +231,7 @@ def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
     if weight.shape[0] == 1:
         weight, bias = (torch.cat([torch.zeros_like(values), values]) for values in (weight, bias))
     classes, channels, *kernel = weight.shape
-    padding, dilation = ((layer.padding, layer.dilation) if isinstance(layer, nn.Conv2d) else (0, 1))
+    padding, dilation = (layer.padding, layer.dilation) if isinstance(layer, nn.Conv2d) else (0, 1)
     head = nn.Conv2d(channels, classes, tuple(kernel), padding=padding, dilation=dilation)  # type: ignore[arg-type]
     with torch.no_grad():
         head.weight.copy_(weight)
@@ -270,14 +281,14 @@ def _maps_in(output: object) -> list[Tensor]:
     """Feature maps in what a layer puts out, those of tokens as maps of one column."""
     if isinstance(output, Tensor):
         return [output]
-    for key in ("feature_maps", "hidden_states", "mask_features", "last_hidden_state"):
+    for key in _MAPS_OF_OUTPUTS:
         found = getattr(output, key, None)
-        if found is not None and key in ("mask_features", "last_hidden_state"):
+        if isinstance(found, Tensor):
             return [found]
-        if found is not None:
-            return [_tokens_as_map(each) for each in found if each.ndim in (3, 4)]
+        if isinstance(found, tuple | list):
+            return [_tokens_as_map(each) for each in found if isinstance(each, Tensor) and each.ndim in (3, 4)]
     if isinstance(output, tuple | list):
-        first = [each for each in output if isinstance(each, Tensor) and each.ndim == 4 and 0 < each.shape[1]]
+        first = [each for each in output if isinstance(each, Tensor) and each.ndim == 4 and each.shape[1] > 0]
         nested = [_maps_in(each) for each in output if isinstance(each, tuple | list)]
         return first or next((maps for maps in nested if maps), [])
     return []
@@ -300,8 +311,10 @@ def _as_map(maps: Tensor, images: Tensor, is_linear: bool = False) -> Tensor:
         height, width = images.shape[-2:]
         rows = round((maps.shape[1] * height / width) ** 0.5)
         if rows and maps.shape[1] % rows == 0:
-            return maps.transpose(1, 2).unflatten(2, (rows, maps.shape[1] // rows))
-    raise ConfigError(f"Expected a map [batch, channels, height, width] before the classifier, but got {list(maps.shape)}.")
+            return maps.transpose(1, 2).reshape(maps.shape[0], maps.shape[2], rows, maps.shape[1] // rows)
+    raise ConfigError(
+        f"Expected a map [batch, channels, height, width] before the classifier, but got {list(maps.shape)}."
+    )
 
 
 def _channels_out(layer: nn.Conv2d | nn.Linear) -> int:
@@ -310,7 +323,9 @@ def _channels_out(layer: nn.Conv2d | nn.Linear) -> int:
 
 def _is_plain(layer: nn.Conv2d | nn.Linear) -> bool:
     """Whether a layer can be taken over as a convolution that keeps the size."""
-    return isinstance(layer, nn.Linear) or (layer.stride == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros")
+    return isinstance(layer, nn.Linear) or (
+        layer.stride == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
+    )
 
 
 def _gives(output: Tensor, scores: Tensor) -> bool:

@@ -29,9 +29,13 @@ class Body(nn.Module):
         feature_channels: Channels of the last stage, all branches together.
         minimum_side: The smallest image side, in pixels, that the architecture can take.
         side_multiple: What both sides of an image must be multiples of.
+        encoder_stages: Where the stages of the encoder end, as in a slice: -1 if the last stage is a decoder's, whose
+            weights no backbone has; ``None`` if all are the encoder's. The encoder's weights are then named
+            ``encoder.*``.
     """
 
     side_multiple: int = SIDE_MULTIPLE
+    encoder_stages: int | None = None
 
     def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
         """Say what comes out and what goes in.
@@ -118,7 +122,7 @@ class Segmenter(SourceModel):
         Raises:
             ValueError: If a side of the images is no multiple of 32 or smaller than the architecture can take.
         """
-        return _joined(self._stages(images)[-1])
+        return joined(self._stages(images)[-1])
 
     def score(
         self, features: Float[Tensor, "batch channels map_height map_width"]
@@ -156,7 +160,7 @@ class Segmenter(SourceModel):
             ValueError: See :meth:`features`.
         """
         stages = self._stages(images)
-        return _joined(stages[-1]), _embeddings(stages)
+        return joined(stages[-1]), _embeddings(stages)
 
     def replace_head(self, num_classes: int, seed: int) -> None:
         """Put a fresh final classifier on the unchanged body, on the same device.
@@ -204,8 +208,15 @@ def _embeddings(stages: StageMaps) -> list[Tensor]:
     return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
 
 
-def _joined(branches: list[Tensor]) -> Tensor:
-    """Upsample branches to the size of the first, and concatenate them."""
+def joined(branches: list[Tensor]) -> Tensor:
+    """Upsample branches to the size of the first, and concatenate them.
+
+    Args:
+        branches: ``[batch, c, h, w]``, each of its own channels and size.
+
+    Returns:
+        One map.
+    """
     size = branches[0].shape[-2:]
     rest = [interpolate(maps, size=size, mode="bilinear", align_corners=False) for maps in branches[1:]]
     return torch.cat([branches[0], *rest], dim=1) if rest else branches[0]

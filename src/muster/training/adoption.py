@@ -16,6 +16,7 @@ from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
 from muster.pool import MEMBERS, Card, software_versions, write_member
 from muster.tasks.source_sample import sample_source
+from muster.training.hardware import Hardware
 
 _SEED = 0
 """Of the source sample."""
@@ -31,11 +32,13 @@ class AdoptionJob:
     Attributes:
         pool: Folder of the pool.
         entry: What the user says of the model.
+        hardware: What source images are looked at with.
         data_root: Folder below which its dataset is looked for.
     """
 
     pool: Path
     entry: Adoption
+    hardware: Hardware = Hardware()  # noqa: RUF009 (frozen)
     data_root: Path | None = None
 
     @property
@@ -54,12 +57,11 @@ class AdoptionJob:
         return hashlib.sha256(json.dumps(self.entry.to_mapping(), sort_keys=True).encode()).hexdigest()
 
 
-def adopt_member(job: AdoptionJob, device: torch.device | str = "cpu") -> None:
+def adopt_member(job: AdoptionJob) -> None:
     """Adopt a model: its weights as safetensors, its card, and its source sample if its images are given.
 
     Args:
         job: What to adopt.
-        device: Where source images are looked at.
 
     Raises:
         MusterError: If the model or its dataset cannot be had, read or understood.
@@ -70,6 +72,7 @@ def adopt_member(job: AdoptionJob, device: torch.device | str = "cpu") -> None:
     sample: dict[str, Tensor] = {}
     if source is not None and adopted.classes:
         _require_same_classes(entry, adopted, source)
+        device = job.hardware.resolved_device()
         sample = _sample(adopted.model.to(device), source, device)
     write_member(job.folder, adopted.model.cpu(), _card(job, adopted, source), sample)
 

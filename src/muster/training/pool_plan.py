@@ -14,9 +14,11 @@ from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
-from muster.models import build_model, check_architecture, weights_file
+from muster.models import SOURCES, build_model, check_architecture, weights_file
+from muster.models.adoption import Adoption
 from muster.pool import WEIGHTS
 from muster.tracking.loggers import LoggerKind
+from muster.training.adoption import AdoptionJob
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
@@ -101,19 +103,21 @@ def _as_kind(value: object, kind: object) -> Any:
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """A pool: every dataset with every architecture and every pre-training.
+    """A pool: every dataset with every architecture and every pre-training, and models that others trained.
 
     Attributes:
         datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
+        adopt: Models that others trained, see docs/adopting.md; each a mapping with name, from, and more.
     """
 
-    datasets: Sequence[str]
-    architectures: Sequence[str]
+    datasets: Sequence[str] = ()
+    architectures: Sequence[str] = ()
     pretrainings: Sequence[str] = ("none",)
     overrides: Sequence[Override] = ()
+    adopt: Sequence[Adoption] = ()
 
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
@@ -146,7 +150,7 @@ def plan_jobs(
         logger: Where curves go.
 
     Returns:
-        One job a member, dataset by dataset.
+        One job a member to be trained, dataset by dataset.
 
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
@@ -168,7 +172,7 @@ def plan_jobs(
         for dataset, architecture, pretraining in product(opened, plan.architectures, plan.pretrainings)
         for name in [member_name(dataset.spec.name, architecture, pretraining)]
     ]
-    _check(plan, jobs)
+    _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
     for job in jobs:
         _check_batches(job, opened)
     _check_data(opened, jobs)
@@ -211,10 +215,33 @@ def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSett
     return settings
 
 
-def _check(plan: PoolPlan, jobs: Sequence[MemberJob]) -> None:
-    if not jobs:
-        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training.")
-    names = [job.name for job in jobs]
+def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Path | None = None) -> list[AdoptionJob]:
+    """What a plan says of models that others trained, checked as far as it can be without opening them.
+
+    Args:
+        plan: What the pool shall hold.
+        pool: The pool's folder.
+        hardware: What to compute on.
+        data_root: Folder below which datasets are looked for.
+
+    Returns:
+        One job a model, in the order of the plan.
+
+    Raises:
+        ConfigError: If a source is not known.
+        DatasetError: If a dataset is not there.
+    """
+    for entry in plan.adopt:
+        SOURCES[entry.source]
+        if entry.data is not None:
+            open_dataset(entry.data, data_root)
+    return [AdoptionJob(pool, entry, hardware, data_root) for entry in plan.adopt]
+
+
+def _check(plan: PoolPlan, names: Sequence[str]) -> None:
+    trained = [bool(plan.datasets), bool(plan.architectures), bool(plan.pretrainings)]
+    if not names or (any(trained[:2]) and not all(trained)):
+        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training, or adopt.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
     for override in plan.overrides:

@@ -29,8 +29,7 @@ class Python(ModelSource):
         network = built(entry.model)
         path = Path(str(entry.weights)).expanduser()
         load_tensors(network, read_tensors(path), str(path))
-        blueprint = Blueprint("python", entry.model.rpartition(":")[0].rpartition(".")[2] + ":" + type(network).__name__,
-                              {"builder": entry.model})  # fmt: skip
+        blueprint = Blueprint("python", type(network).__name__, {"builder": entry.model})
         model = adapt(blueprint, network, entry.layer)
         model.preprocessing = entry.preprocessing()
         return Adopted(model, entry.class_names(model.num_classes))

@@ -23,8 +23,17 @@ from muster.models.tensors import load_tensors, read_tensors
 _CLASS = "_model_class"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _IMAGENET = Preprocessing(ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-_WITH_IMAGENET_STATISTICS = ("resnet", "resnext", "densenet", "vgg", "mobilenet_v2", "efficientnet-b", "mit_", "mobileone")
-"""Encoders of SMP whose ImageNet weights want images with the mean and deviation of ImageNet; other encoders' differ."""
+_WITH_IMAGENET_STATISTICS = (
+    "resnet",
+    "resnext",
+    "densenet",
+    "vgg",
+    "mobilenet_v2",
+    "efficientnet-b",
+    "mit_",
+    "mobileone",
+)
+"""Encoders of SMP whose ImageNet weights want images with the mean and deviation of ImageNet."""
 
 _OPTIONAL = ("classification_head.",)
 
@@ -52,7 +61,9 @@ class SMP(ModelSource):
         blueprint = Blueprint("smp", f"{name}:{config.get('encoder_name', 'resnet34')}", config)
         model = adapt(blueprint, network, minimum_side=minimum_side(name))
         model.preprocessing = entry.preprocessing(_preprocessing(config))
-        return Adopted(model, entry.class_names(model.num_classes), pretraining=str(config.get("encoder_weights") or ""))
+        return Adopted(
+            model, entry.class_names(model.num_classes), pretraining=str(config.get("encoder_weights") or "")
+        )
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
@@ -66,7 +77,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Expected a folder that save_pretrained of SMP wrote.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error}. Expected a folder that save_pretrained of SMP wrote."
+        ) from error
     if not isinstance(content, dict) or _CLASS not in content:
         raise ConfigError(f"{path} does not name an SMP model ({_CLASS}). Was it saved by save_pretrained of SMP?")
     return content
@@ -94,7 +107,9 @@ def _built(config: dict[str, Any]) -> nn.Module:
         raise ConfigError(f"Expected an SMP model of images with 3 channels, but got {arguments['in_channels']}.")
     name = str(config[_CLASS]).lower()
     if name not in smp.MODEL_ARCHITECTURES_MAPPING:
-        raise ConfigError(f"SMP has no architecture {config[_CLASS]!r}; it has {', '.join(smp.MODEL_ARCHITECTURES_MAPPING)}.")
+        raise ConfigError(
+            f"SMP has no architecture {config[_CLASS]!r}; it has {', '.join(smp.MODEL_ARCHITECTURES_MAPPING)}."
+        )
     try:
         network: nn.Module = smp.create_model(name, **{**arguments, "encoder_weights": None, "aux_params": None})
     except (TypeError, ValueError, KeyError, AssertionError) as error:

@@ -52,8 +52,7 @@ class Torchvision(ModelSource):
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
         network = _built(blueprint.config["builder"], blueprint.config["num_classes"])
-        model = _lraspp(blueprint, network) if isinstance(network, LRASPP) else cut(blueprint, network)
-        return model
+        return _lraspp(blueprint, network) if isinstance(network, LRASPP) else cut(blueprint, network)
 
 
 def torch_segmentation() -> Any:
