@@ -43,12 +43,13 @@ from muster.models import SourceModel, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.precision import forward_precision, resolve_precision
 from muster.selection import member_scoring, predictors, run
-from muster.tracking.loggers import close_loggers, make_logger
+from muster.tracking import ALWAYS, Run, close_loggers, make_loggers
 from muster.training.clock import Clock
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, with_schedule
+from muster.training.modules import EnsembleTraining
+from muster.training.optimizers import with_schedule
 from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20
@@ -251,7 +252,7 @@ def whole_path_training(
     )
     turns = _Turns(_bare_steps(beside, stream, settings))
     with tempfile.TemporaryDirectory() as folder:
-        loggers = make_logger("csv", Path(folder) / "logs", "muster", "benchmark", "member", {})
+        loggers = make_loggers([ALWAYS], Run(Path(folder) / "logs", "train", "member", "benchmark"))
         trainer = fit(module, data, Path(folder), Hardware(), [Clock(lambda *_: None), turns], loggers)
         close_loggers(loggers, succeeded=True)
         checkpoint = Stopwatch()

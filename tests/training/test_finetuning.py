@@ -49,7 +49,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool
+from tests.helpers import make_pool, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=1, checkpoint_every=2)
 
@@ -139,7 +139,7 @@ class TestRun:
         result = run.result
         assert (result.batch_size, result.schedule, result.seed) == (2, "step", 1)
         assert result.learning_rates == dict.fromkeys(result.costs.keys() - {LEARNED_HEAD, PLAIN_MEAN}, 0.05)
-        assert (result.image_size, result.precision) == (run.target.image_size, "32-true")
+        assert (result.image_size, result.precision) == (run.target.preprocessing.known_size.longer, "32-true")
         assert result.versions == software_versions()
         assert result.device.startswith("cpu (")
         assert datetime.now(UTC) - datetime.fromisoformat(result.date) < timedelta(minutes=10)

@@ -13,11 +13,12 @@ from torch.nn import functional
 from muster.data import VOID, Dataset
 from muster.errors import ConfigError
 from muster.pool import Pool
-from muster.tasks.segmentation import Loss, segmentation_loss
+from muster.tasks.segmentation import segmentation_loss
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed, with_schedule
+from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed
+from muster.training.optimizers import with_schedule
 from muster.training.settings import Schedule, SourceSettings, TrainingSettings
 from tests.helpers import make_member, shown
 
@@ -58,7 +59,7 @@ class TestLoss:
         assert scores.grad.isfinite().all()
 
     @pytest.mark.parametrize("kind", ["scores", "probabilities"])
-    def test_a_batch_without_a_label_teaches_nothing(self, scores: torch.Tensor, kind: Loss) -> None:
+    def test_a_batch_without_a_label_teaches_nothing(self, scores: torch.Tensor, kind: str) -> None:
         loss = segmentation_loss(scores, torch.full((2, 20, 28), VOID), kind)
         loss.backward()
         assert loss.item() == 0

@@ -77,7 +77,7 @@ def train(
         return 0
     idle = _idle(plan, training)
     asked.refuse(idle)
-    jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.logger)
+    jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
     adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
     ran = record_of(configuration, idle, hardware.resolved_options())
     inputs: Inputs = {

@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from muster.data.colour_jitter import jitter_colours
 from muster.data.preprocessing import Interpolation, Preprocessing
 from muster.data.spec import VOID
 from muster.errors import ConfigError
@@ -94,6 +95,8 @@ class TrainingTransform:
         scale_range: Smallest and largest factor. Factors are drawn log-uniformly: half and double are equally likely.
         flip: Whether to mirror every other image left to right.
         scale: All factors are relative to this one.
+        colour_jitter: Strength of random changes of the colours, see :func:`muster.data.colour_jitter.jitter_colours`;
+            with 0 nothing is drawn for them, and examples are those of a transform that knows no colours.
 
     Source:
         Mensink et al., Factors of Influence, 2021, section 4.1 names flip, rescale and crop, and no other augmentation;
@@ -105,6 +108,7 @@ class TrainingTransform:
     scale_range: tuple[float, float] = (0.5, 2.0)
     flip: bool = True
     scale: float = 1.0
+    colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         """Check what was asked for.
@@ -165,6 +169,8 @@ class TrainingTransform:
         shown = [rows.shown, columns.shown]
         image = transforms.resize(image[source], shown, InterpolationMode.BILINEAR, antialias=True)
         mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
+        if self.colour_jitter:
+            image = jitter_colours(image, self.colour_jitter, generator)
 
         left = width - columns.offset - columns.shown if mirrored else columns.offset
         target = (..., slice(rows.offset, rows.offset + rows.shown), slice(left, left + columns.shown))

@@ -10,6 +10,7 @@ from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, list_pretrainings, weights_file
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
+from muster.models.stages import parameter_stages
 
 __all__ = [
     "FAMILIES",
@@ -28,6 +29,7 @@ __all__ = [
     "list_architectures",
     "list_pretrainings",
     "minimum_side",
+    "parameter_stages",
     "rebuild",
     "upsample_probabilities",
     "weights_file",

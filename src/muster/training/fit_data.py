@@ -68,7 +68,7 @@ class FitData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """The steps that are left, this process's share of each."""
         chosen = self.settings
-        transform = self._crops().transform(chosen.scale_range)
+        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter)
         stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders

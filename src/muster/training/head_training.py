@@ -26,7 +26,8 @@ from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_small
 from muster.training.hardware import Hardware
-from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
+from muster.training.modules import TrainingDivergedError, is_finite
+from muster.training.optimizers import with_schedule
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings
 

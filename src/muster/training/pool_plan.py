@@ -17,7 +17,6 @@ from muster.files import as_file_name, to_builtin_types
 from muster.models import SOURCES, build_model, check_architecture, weights_file
 from muster.models.adoption import Adoption
 from muster.pool import WEIGHTS
-from muster.tracking.loggers import LoggerKind
 from muster.training.adoption import AdoptionJob
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
@@ -137,7 +136,7 @@ def plan_jobs(
     pool: Path,
     hardware: Hardware,
     data_root: Path | None = None,
-    logger: LoggerKind = "csv",
+    logger: tuple[str, ...] = ("csv",),
 ) -> list[MemberJob]:
     """Spell a plan out, and check at the door what can be checked without training.
 
@@ -147,7 +146,7 @@ def plan_jobs(
         pool: The pool's folder.
         hardware: What to compute on.
         data_root: Folder below which datasets are looked for.
-        logger: Where curves go.
+        logger: Kinds of loggers that curves go to.
 
     Returns:
         One job a member to be trained, dataset by dataset.

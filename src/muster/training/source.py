@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
@@ -29,10 +30,10 @@ from muster.data import (
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
 from muster.models import SourceModel, build_model, weights_file
-from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
+from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
-from muster.tracking.loggers import LoggerKind, close_loggers, make_logger
+from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, send
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_sides
 from muster.training.clock import Clock, Progress
@@ -50,11 +51,23 @@ WORK = "work"
 SPLITS = "splits"
 """The folder of a pool that says, member by member, which images were used for what."""
 
-LOGS = "logs"
-"""The folder of a pool that loggers write to."""
 
-
-_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+_LATER = {
+    "learning_rates": (),
+    "held_out_fraction": 0.2,
+    "loss": "scores",
+    "sample_images": None,
+    "optimizer": "sgd",
+    "warmup_steps": 0,
+    "layer_decay": 1.0,
+    "clip_norm": None,
+    "ema_decay": None,
+    "added_loss": "none",
+    "added_loss_weight": 1.0,
+    "label_smoothing": 0.0,
+    "class_weighting": "none",
+    "colour_jitter": 0.0,
+}
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
@@ -70,7 +83,7 @@ class MemberJob:
         pretraining: What to start from.
         settings: How to train.
         hardware: What to compute on.
-        logger: Where curves go besides the member's ``history.csv``.
+        logger: Kinds of loggers that curves go to besides the member's ``history.csv``.
     """
 
     name: str
@@ -80,7 +93,7 @@ class MemberJob:
     pretraining: str
     settings: SourceSettings
     hardware: Hardware
-    logger: LoggerKind = "csv"
+    logger: tuple[str, ...] = ("csv",)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -136,9 +149,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
         held,
         settings.validate_every,
     )
-    loggers = make_logger(
-        job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, to_builtin_types(asdict(job))
-    )
+    loggers = make_loggers(job.logger, _run(job, dataset))
     clock = Clock(progress)
     succeeded = False
     try:
@@ -146,10 +157,16 @@ def train_member(job: MemberJob, progress: Progress) -> None:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
+        _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero, loggers)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
-    _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero)
+
+
+def _run(job: MemberJob, dataset: Dataset) -> Run:
+    """What trackers are told of the training."""
+    folder = job.pool / LOGS / job.name
+    return Run(folder, "train", job.name, job.pool.name, dataset.spec.name, to_builtin_types(asdict(job)))
 
 
 def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
@@ -178,6 +195,7 @@ def _finish(
     module: EnsembleTraining,
     seconds: float,
     writes: bool,
+    loggers: Sequence[Logger],
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
@@ -199,7 +217,19 @@ def _finish(
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
     write_yaml(job.pool / SPLITS / f"{job.name}.yaml", record)
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
+    send(loggers, _content(job, card))
     shutil.rmtree(job.work)
+
+
+def _content(job: MemberJob, card: Card) -> Content:
+    """What trackers are told of a finished member."""
+    numbers = {
+        "miou/source test": card.test_miou,
+        "miou/majority": card.majority_miou,
+        "parameters": float(card.parameters),
+        "seconds": card.training_seconds,
+    }
+    return Content(numbers, files=(job.folder / CARD, job.folder / HISTORY))
 
 
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
