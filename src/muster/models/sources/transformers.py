@@ -148,7 +148,7 @@ def semantic_scores(output: Any) -> Tensor:
 
     Source:
         Cheng et al., Masked-attention Mask Transformer for Universal Image Segmentation, 2022, section 3 (inference of
-        MaskFormer, 2021, section 3.4), https://arxiv.org/abs/2112.01527. That the maps are divided by their sum is ours.
+        MaskFormer, 2021, section 3.4), https://arxiv.org/abs/2112.01527. We divide the maps by their sum.
     """
     classes = output.class_queries_logits.float().softmax(dim=-1)[..., :-1]
     masks = output.masks_queries_logits.float().sigmoid()
