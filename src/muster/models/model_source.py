@@ -12,7 +12,13 @@ from muster.registry import Registry
 
 
 class ModelSource(ABC):
-    """What one file of :mod:`muster.models.sources` offers. It imports its library only when it is asked."""
+    """What one file of :mod:`muster.models.sources` offers. It imports its library only when it is asked.
+
+    Attributes:
+        can_be_finetuned: Whether its models take a new head.
+    """
+
+    can_be_finetuned: bool = True
 
     @abstractmethod
     def adopt(self, entry: Adoption) -> Adopted:
