@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from muster.data import ContentSketch, Preprocessing
@@ -59,6 +59,8 @@ class Card:
             target's are shown.
         blueprint: How the network is built; ``None`` for muster's own, which ``architecture`` says all about.
         weights_licence: Terms of the weights, where others trained them.
+        started_from: Where the weights that training started from come from: ``source``, and where it is known
+            ``licence``, ``sha256`` of the file, and ``tensors``, how many were loaded; empty for random weights.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Card:
     preprocessing: Preprocessing | None = None
     blueprint: Blueprint | None = None
     weights_licence: str = ""
+    started_from: dict[str, str] = field(default_factory=dict)
 
     @property
     def built_by(self) -> Blueprint:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from muster.machine import device_label
-from muster.models import SourceModel
+from muster.models import SourceModel, Variant
 from muster.probe.timing import inference_seconds
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
@@ -36,10 +36,16 @@ def measure_costs(
     """
     device = hardware.resolved_device()
     models = module.models
-    shown = ensemble.preprocessing
+    shown, variants = ensemble.preprocessing, ensemble.tta.variants
     sizes = {name: shown.seen_by(model.preprocessing).shape_of(*size) for name, model in models.items()}
+    seconds_of = dict.fromkeys(models, 0.0)
     with hardware.autocast():
-        seconds_of = _shortest_seconds(models, sizes, device)
+        by_scale = {
+            scale: _shortest_seconds(models, {name: Variant(scale).shape_of(*sizes[name]) for name in models}, device)
+            for scale in ensemble.tta.scales
+        }
+    for variant in variants:
+        seconds_of = {name: seconds + by_scale[variant.scale][name] for name, seconds in seconds_of.items()}
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
@@ -47,7 +53,8 @@ def measure_costs(
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
     how = (
-        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns) on {device_label(device)}, the "
+        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns)"
+        f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
         f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
         "image and enlarging the prediction are left out"
     )

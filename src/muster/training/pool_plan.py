@@ -101,14 +101,52 @@ def _as_kind(value: object, kind: object) -> Any:
 
 
 @dataclass(frozen=True)
+class Network:
+    """An architecture and what it starts from.
+
+    Attributes:
+        architecture: A name as in the README, e.g. fpn:resnet18.
+        pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
+        weights: A safetensors file to start from, of the whole architecture or of its backbone alone.
+    """
+
+    architecture: str
+    pretraining: str = "none"
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse weights that have learned nothing, and words that would not stand in a name.
+
+        Raises:
+            ConfigError: If there are weights, but no word for what they have learned.
+        """
+        if self.weights is not None and as_file_name(self.pretraining) != self.pretraining:
+            raise ConfigError(
+                f"plan.networks: expected a word for what {str(self.weights)!r} has learned, such as "
+                f"pretraining: imagenet, but got {self.pretraining!r}."
+            )
+        if self.weights is not None and self.pretraining == "none":
+            raise ConfigError(
+                f"plan.networks: {self.architecture!r} starts from weights ({self.weights}): say what they have "
+                "learned, such as pretraining: imagenet."
+            )
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
+
+
+@dataclass(frozen=True)
 class PoolPlan:
-    """A pool: every dataset with every architecture and every pre-training, and models that others trained.
+    """A pool: every dataset with every architecture and pre-training and with every network named; and adopted models.
 
     Attributes:
         datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
+        networks: Architectures that each name what they start from; one after the other, each on every dataset.
         adopt: Models that others trained, see docs/adopting.md; each a mapping with name, from, and more.
     """
 
@@ -116,17 +154,21 @@ class PoolPlan:
     architectures: Sequence[str] = ()
     pretrainings: Sequence[str] = ("none",)
     overrides: Sequence[Override] = ()
+    networks: Sequence[Network] = ()
     adopt: Sequence[Adoption] = ()
 
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
     """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
-    parts = [dataset, architecture] + ([] if pretraining == "none" else [_weights_name(Path(pretraining))])
+    parts = [dataset, architecture] + ([] if pretraining == "none" else [_pretraining_name(pretraining)])
     return "-".join(as_file_name(part) for part in parts)
 
 
-def _weights_name(path: Path) -> str:
-    """The file's name, or that of the member it is of."""
+def _pretraining_name(pretraining: str) -> str:
+    """The word itself, the file's name, or that of the member it is of."""
+    path = Path(pretraining)
+    if path.suffix.lower() != Path(WEIGHTS).suffix:
+        return pretraining
     return path.resolve().parent.name if path.name == WEIGHTS else path.stem
 
 
@@ -149,33 +191,51 @@ def plan_jobs(
         logger: Kinds of loggers that curves go to.
 
     Returns:
-        One job a member to be trained, dataset by dataset.
+        One job a member to be trained: first every architecture with every pre-training, dataset by dataset, then
+        network by network.
 
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
             pixels.
+        PretrainingError: If weights to start from are not there or do not fit.
         ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
             value out of range, or a member's batches or crops cannot work.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
     for dataset in opened:
         warn_of_shared_images(dataset)
-    for architecture in plan.architectures:
-        check_architecture(architecture)
-    for pretraining in plan.pretrainings:
-        weights_file(pretraining)
+    grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
+    _check_starts([*grid, *plan.networks])
+    planned = [*product(opened, grid), *((dataset, network) for network in plan.networks for dataset in opened)]
     jobs = [
         MemberJob(
-            name, pool, dataset.reference, architecture, pretraining, _settings(name, plan, settings), hardware, logger
+            name,
+            pool,
+            dataset.reference,
+            network.architecture,
+            network.pretraining,
+            _settings(name, plan, settings),
+            hardware,
+            logger,
+            network.weights,
         )
-        for dataset, architecture, pretraining in product(opened, plan.architectures, plan.pretrainings)
-        for name in [member_name(dataset.spec.name, architecture, pretraining)]
+        for dataset, network in planned
+        for name in [member_name(dataset.spec.name, network.architecture, network.pretraining)]
     ]
     _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
     for job in jobs:
         _check_batches(job, opened)
     _check_data(opened, jobs)
     return jobs
+
+
+def _check_starts(networks: Sequence[Network]) -> None:
+    """Refuse unknown architectures, and weights that are not there or do not fit; those of a hub are not asked for."""
+    for network in networks:
+        check_architecture(network.architecture)
+    for network in networks:
+        if weights_file(network.architecture, network.start) is not None:
+            build_model(network.architecture, 1, network.start)
 
 
 def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
@@ -193,8 +253,9 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
 
 
 def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
-    """What a fit would refuse at its first step. A network is built for it only where the batch is a single image."""
+    """What a training would refuse at its start. A network is built for it only where the batch is a single image."""
     try:
+        job.own_statistics()
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
         size = ImageSize.of(job.settings.image_size)
@@ -238,9 +299,13 @@ def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Pa
 
 
 def _check(plan: PoolPlan, names: Sequence[str]) -> None:
-    trained = [bool(plan.datasets), bool(plan.architectures), bool(plan.pretrainings)]
-    if not names or (any(trained[:2]) and not all(trained)):
-        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training, or adopt.")
+    starts = bool(plan.architectures and plan.pretrainings) or bool(plan.networks)
+    asks_for_training = bool(plan.datasets or plan.architectures or plan.networks)
+    if not names or (asks_for_training and not (plan.datasets and starts)):
+        raise ConfigError(
+            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks; or "
+            "models to adopt."
+        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
     for override in plan.overrides:

@@ -15,10 +15,15 @@ Schedule: TypeAlias = Literal["step", "poly", "cosine"]
 
 Optimizer: TypeAlias = Literal["sgd", "adamw"]
 
+Normalisation = Literal["source", "pretraining"]
+
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
 MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
+
+MOST_STOPS = 100
+"""Numbers of steps to choose from: each costs a look at the held-out images."""
 
 _LARGEST_FACTOR = 100.0
 """Largest factor of the random rescaling: beyond it a training crop is a single stored pixel."""
@@ -35,7 +40,11 @@ class TrainingSettings:
         learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
             without those held out, the best on the held-out ones is taken, and with it all training images are
             learned from. Empty: ``learning_rate`` is taken as it is.
-        held_out_fraction: Share of the training images held out to choose the rate by. The test split is never used.
+        tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
+            held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
+            all steps are done.
+        held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
+            candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
             ``cosine`` as (1 + cos(pi t)) / 2.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -67,6 +76,7 @@ class TrainingSettings:
     batch_size: int = 16
     learning_rate: float = 0.05
     learning_rates: tuple[float, ...] = ()
+    tried_stops: int = 1
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
     optimizer: Optimizer = "sgd"
@@ -109,6 +119,7 @@ class TrainingSettings:
             require_real("ema_decay", self.ema_decay, 0.0, 1.0, below=True)
         require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
         _require_losses(self.loss, self.added_loss)
+        require_whole("tried_stops", self.tried_stops, 1, min(self.steps, MOST_STOPS))
         require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)
@@ -145,8 +156,13 @@ class TrainingSettings:
 
     @property
     def total_steps(self) -> int:
-        """Steps of all fits together: one for each rate to choose from, and the last."""
-        return self.steps * (len(self.learning_rates) + 1)
+        """Steps of all fits together: one for each rate that is tried, and the last."""
+        return self.steps * (len(self.tried_rates) + 1)
+
+    @property
+    def tried_rates(self) -> tuple[float, ...]:
+        """The rates of the fits that come before the last, to choose by; empty if nothing is to be chosen."""
+        return self.learning_rates or ((self.learning_rate,) if self.tried_stops > 1 else ())
 
 
 def _require_losses(loss: str, added: str) -> None:
@@ -180,6 +196,9 @@ class SourceSettings(TrainingSettings):
         validate_every: Steps between two points of the validation curve.
         sample_images: Training images whose mean embedding is kept with the member, for what is hard (HASTE), drawn
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
+        normalisation: ``source`` normalises with the channel statistics of the source's training images (M21), and
+            later with those of each target; ``pretraining`` with those that the weights it starts from were trained
+            with, wherever the member is used.
     """
 
     image_size: SizeSetting = 128
@@ -187,6 +206,7 @@ class SourceSettings(TrainingSettings):
     validation_fraction: float = 0.0
     validate_every: int = 100
     sample_images: int | None = None
+    normalisation: Normalisation = "source"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -244,12 +264,47 @@ class HeadSettings:
         require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
 
 
-def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:
+MOST_CONFIRMED = 1000
+"""Candidates that brief fine-tuning can compare: their members are all trained side by side."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What a fine-tuning compares besides fine-tuning the chosen members and B1.
+
+    Attributes:
+        confirm: Fine-tune the members of so many leading candidates briefly on a part of the training images, and let
+            the others decide between the candidates: after a tenth of the steps the better half of them stays, and
+            goes on to twice the steps, until one is left. 0 takes the metric's choice as it is.
+    """
+
+    confirm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If there would be nothing to compare.
+        """
+        require_whole("confirm", self.confirm, 0, MOST_CONFIRMED)
+        if self.confirm == 1:
+            raise ConfigError("confirm: expected 0, or at least 2 candidates to compare, but got 1.")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some training images are held out for it."""
+        return self.confirm > 0
+
+
+def idle_settings(
+    training: TrainingSettings, head: HeadSettings | None = None, comparison: ComparisonSettings | None = None
+) -> dict[str, str]:
     """Settings that change nothing beside the others, as options are spelt, and why.
 
     Args:
         training: How members are trained.
         head: How their head is learned, if there is one.
+        comparison: What else is compared, if anything can be.
 
     Returns:
         By name of the option, the end of the sentence "it has no effect ...".
@@ -257,8 +312,9 @@ def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) 
     idle = {}
     if training.learning_rates:
         idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
-    else:
-        idle["training.held_out_fraction"] = "without --training.learning_rates"
+    if not training.tried_rates and (comparison is None or not comparison.holds_out):
+        other = "" if comparison is None else ", or --confirm"
+        idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
     if training.added_loss == "none":

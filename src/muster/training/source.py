@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
+    ChannelStatistics,
     ContentSketch,
     Dataset,
     ImageSize,
@@ -29,7 +30,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import SourceModel, build_model, weights_file
+from muster.models import SourceModel, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -55,8 +56,10 @@ SPLITS = "splits"
 _LATER = {
     "learning_rates": (),
     "held_out_fraction": 0.2,
+    "tried_stops": 1,
     "loss": "scores",
     "sample_images": None,
+    "normalisation": "source",
     "optimizer": "sgd",
     "warmup_steps": 0,
     "layer_decay": 1.0,
@@ -71,6 +74,10 @@ _LATER = {
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
 
+_NO_RECIPE = {"hardware", "logger", "pool", "weights"}
+"""What the weights of a member do not depend on; of a file that it starts from the content counts, not the place."""
+
+
 @dataclass(frozen=True)
 class MemberJob:
     """Everything a worker process must know to train one member.
@@ -80,10 +87,11 @@ class MemberJob:
         pool: Folder of the pool.
         dataset: What :func:`muster.data.open_dataset` opens.
         architecture: What :func:`muster.models.build_model` builds.
-        pretraining: What to start from.
+        pretraining: What to start from; with ``weights`` a word for what they have learned.
         settings: How to train.
         hardware: What to compute on.
         logger: Kinds of loggers that curves go to besides the member's ``history.csv``.
+        weights: The file that the pre-training is in, where a plan names one for an architecture.
     """
 
     name: str
@@ -94,12 +102,18 @@ class MemberJob:
     settings: SourceSettings
     hardware: Hardware
     logger: tuple[str, ...] = ("csv",)
+    weights: Path | None = None
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
-        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
-        path = weights_file(self.pretraining)
+        asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
+        path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
         mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
@@ -108,6 +122,16 @@ class MemberJob:
     def recipe_hash(self) -> str:
         """One word for the recipe."""
         return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
+
+    def own_statistics(self) -> ChannelStatistics | None:
+        """What the member's images are always normalised with; ``None`` for the statistics of each dataset.
+
+        Raises:
+            ConfigError: If those of its pre-training are asked for, but are not known.
+        """
+        if self.settings.normalisation == "source":
+            return None
+        return pretraining_statistics(self.architecture, self.start)
 
     @property
     def work(self) -> Path:
@@ -137,8 +161,9 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
-    model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
+    own = job.own_statistics()
+    preprocessing = Preprocessing(own or channel_statistics(train), ImageSize.of(settings.image_size))
+    model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
@@ -153,7 +178,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     clock = Clock(progress)
     succeeded = False
     try:
-        if settings.learning_rates:
+        if settings.tried_rates:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
@@ -173,12 +198,12 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
     """Find the rate that is best on held-out training images, by fits of their own."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
-        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
-    module.rates = choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -212,6 +237,7 @@ def _finish(
         sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
+    card = replace(card, steps=module.last_step_of(job.name))
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
@@ -235,7 +261,7 @@ def _content(job: MemberJob, card: Card) -> Content:
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
     source = ContentSketch.of(train.spec.name, content_prefixes(train))
-    path = weights_file(job.pretraining)
+    path = weights_file(job.architecture, job.start)
     if path is None or not (path.parent / CARD).is_file():
         return (source,)
     return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
@@ -253,6 +279,7 @@ def _card(
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
     rows, columns = settings.crop_for(data.preprocessing.known_size)
+    own = job.own_statistics()
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -285,4 +312,6 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        preprocessing=None if own is None else Preprocessing(own),
+        started_from=model.started_from,
     )

@@ -103,13 +103,13 @@ class Backbone(Segmenter):
 
 
 class BackboneSource(ModelSource):
-    """``from: backbone``: ``architecture`` as for trained members, and ``pretraining``, whose encoder is taken."""
+    """``from: backbone``: ``architecture`` and ``pretraining`` as for trained members; ``weights`` may name a file."""
 
     def adopt(self, entry: Adoption) -> Adopted:
         """See :meth:`ModelSource.adopt`."""
         entry.required("architecture", "pretraining")
-        entry.unused("model", "weights", "encoder", "layer", "classes", "arguments", "data")
-        network = build_model(str(entry.architecture), 1, entry.pretraining)
+        entry.unused("model", "encoder", "layer", "classes", "arguments", "data")
+        network = build_model(str(entry.architecture), 1, entry.weights or entry.pretraining)
         model = Backbone(network)
         model.preprocessing = entry.preprocessing(_preprocessing(str(entry.architecture)))
         return Adopted(model, (), pretraining=entry.pretraining)
