@@ -39,6 +39,7 @@ class Backbone(Segmenter):
             network: Built by :func:`muster.models.build_model`, with weights for its encoder.
         """
         super().__init__(network.architecture, network.body, 1)
+        self.started_from = network.started_from
         self.head = nn.Identity()
         self.blueprint = Blueprint("backbone", network.architecture)
         self._num_classes = 0
@@ -125,7 +126,8 @@ def _preprocessing(architecture: str) -> Preprocessing:
     if encoder.startswith("tu-"):
         found = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
         if found is not None:
-            return Preprocessing(ChannelStatistics(tuple(found.mean), tuple(found.std)))
+            (red, green, blue), std = found.mean, found.std
+            return Preprocessing(ChannelStatistics((red, green, blue), (std[0], std[1], std[2])))
     return Preprocessing(_IMAGENET)
 
 

@@ -67,8 +67,7 @@ class Exported(SourceModel):
     @property
     def device(self) -> torch.device:
         """See :meth:`SourceModel.device`."""
-        device: torch.device = self.program.device  # type: ignore[assignment]
-        return device
+        return self.get_buffer(_PROGRAM).device
 
     def features(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -102,7 +101,7 @@ class Exported(SourceModel):
             raise ConfigError("An exported program was run before it was loaded.")
         (network,) = self._network
         images = images.contiguous()
-        parts = [images] if self._batch is None else images.split(1)
+        parts = [images] if self._batch is None else [image[None] for image in images]
         return torch.cat([_with_background(scores_in(network(part))) for part in parts])
 
     def score(self, features: Float[Tensor, "batch channels map_height map_width"]) -> NoReturn:  # noqa: ARG002
@@ -126,9 +125,9 @@ class Exported(SourceModel):
 
     def _apply(self, change: Any, recurse: bool = True) -> Exported:
         """Move the network too."""
-        super()._apply(change, recurse)
+        super()._apply(change, recurse)  # type: ignore[no-untyped-call]
         for network in self._network:
-            network._apply(change, recurse)
+            network._apply(change, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
