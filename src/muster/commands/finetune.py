@@ -52,6 +52,7 @@ from muster.training.finetuning import (
     first_checkpoint,
     fit_members,
     forget_checkpoint,
+    licences_of,
     load_members,
     require_fittable,
     summarise,
@@ -296,7 +297,8 @@ def _conclude(
         selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
     )
     report_images = finetuned_images(ensemble, plan.target)
-    write_results(folder, result, plan.module, ensemble)
+    licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)
+    write_results(folder, result, plan.module, ensemble, licences)
     if plan.chosen is None:
         report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
         write_selection_report(selection, plan.pool, plan.target.dataset, report, command)
