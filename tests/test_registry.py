@@ -17,7 +17,7 @@ from muster.models import (
     Body,
     Family,
     Scheme,
-    Segmenter,
+    StartedBody,
     build_model,
     list_architectures,
     list_pretrainings,
@@ -120,10 +120,12 @@ class Zeros(Scheme):
     def names(self) -> tuple[str, ...]:
         return ("zeros",)
 
-    def load(self, model: Segmenter, pretraining: str) -> None:
+    def build_body(self, family: Family, architecture: str, pretraining: str) -> StartedBody:
+        body = family.build(architecture, imagenet=False)
         with torch.no_grad():
-            for parameter in model.body.parameters():
+            for parameter in body.parameters():
                 parameter.zero_()
+        return StartedBody(body, {"source": "nothing"})
 
 
 @pytest.fixture

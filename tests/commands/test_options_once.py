@@ -28,11 +28,11 @@ from muster.selection.settings import (
 )
 from muster.tracking import TrackingSettings
 from muster.training.fitting import Hardware
-from muster.training.settings import HeadSettings, SourceSettings, TrainingSettings
+from muster.training.settings import ComparisonSettings, HeadSettings, SourceSettings, TrainingSettings
 from tests.odd_inputs.bench import Bench, make_stock
 
 PARTS = (DataSettings, CacheSettings, ProbeSettings, PredictorSettings, MetricSettings, SearchSettings)
-UNGROUPED = (SelectionSettings, TrackingSettings)
+UNGROUPED = (SelectionSettings, ComparisonSettings, TrackingSettings)
 GROUPED = (TrainingSettings, SourceSettings, HeadSettings, Hardware)
 CALLS = [*(command.function() for command in COMMANDS.values()), muster.select, EnsembleSelection]
 

@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from muster.data.colour_jitter import HUE_SHARE, jitter_colours
 from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import Crop, TrainingTransform
+from tests.helpers import shown
 
 PLAIN = ChannelStatistics((0.0,) * 3, (1.0,) * 3)
 
@@ -21,7 +22,7 @@ def image() -> torch.Tensor:
 
 def drawn(image: torch.Tensor, jitter: float, seed: int) -> Crop:
     mask = (image[0] // 64).to(torch.uint8)
-    transform = TrainingTransform(PLAIN, 52, 32, (0.8, 1.2), colour_jitter=jitter)
+    transform = TrainingTransform(shown(PLAIN, 52), 32, (0.8, 1.2), colour_jitter=jitter)
     return transform.draw(image, mask, np.random.default_rng(seed))
 
 

@@ -140,6 +140,7 @@ CASES = [
         _training("--training.learning_rates", "[0.1, 0.01]", images=1),
         ("Expected at least 2 images in split 'train' of dataset 'tiny' to hold some out",), status=1,
     ),
+    _refused("one candidate to confirm", _finetuning("--confirm", "1"), "confirm: expected 0, or at least 2"),
     _refused("a rate that is no list", _finetuning("--training.learning_rates", "0.1"), "training.learning_rates"),
     _refused("true as a number of steps", _finetuning("--training.steps", "true"), "training.steps"),
     _refused("true as a rate", _finetuning("--training.learning_rate", "true"), "training.learning_rate"),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult
-from muster.report.tables import miou_table
+from muster.report.tables import finetuning_tables, miou_table
+from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
@@ -16,6 +17,7 @@ from muster.report.wording.finetuning import (
     result_label,
     resumed_text,
 )
+from muster.training.results import Confirmation, ConfirmationRound
 from tests.report.made_up import make_result
 
 
@@ -101,3 +103,35 @@ def test_the_table_for_trackers_has_every_number() -> None:
         assert row[-2] == result.costs[str(row[0])].parameters
     older = miou_table(replace(result, costs={}, miou_intervals={}, differences_to_single_best={}))
     assert older.rows[0][2:] == (None, None, "", *[None] * 6)
+
+
+def _confirmed(*rounds: ConfirmationRound, chosen: tuple[str, ...]) -> FinetuneResult:
+    confirmation = Confirmation(("a", "b"), chosen, rounds, 120, 30, 75.2)
+    return replace(make_result(), metric="soft_iou_eep", confirmation=confirmation)
+
+
+def test_a_confirmation_says_what_it_changed_and_what_it_cost() -> None:
+    first = ConfirmationRound(20, (("a", "b"), ("a", "c"), ("b", "c"), ("c", "d")), (0.31, 0.42, None, 0.4))
+    second = ConfirmationRound(40, (("a", "c"), ("c", "d")), (0.45, 0.47))
+    told = confirmation_sentence(_confirmed(first, second, chosen=("c", "d")))
+    assert told == (
+        "The 4 leading candidates by SoftIoU-EEP (4 members) were fine-tuned briefly on 120 training images and "
+        "compared on the other 30, which took 1 min 15 s. This replaced the metric's choice, a + b, by c + d: held-out "
+        "mIoU 0.400 against 0.310 after 20 steps."
+    )
+    stays = ConfirmationRound(20, (("a", "b"), ("a", "c")), (0.4, 0.4))
+    assert "This confirmed the metric's choice, a + b." in confirmation_sentence(_confirmed(stays, chosen=("a", "b")))
+    alone = ConfirmationRound(20, (("a", "b"),), (0.4,))
+    told = confirmation_sentence(_confirmed(alone, chosen=("a", "b")))
+    assert "The only candidate by SoftIoU-EEP (2 members) was fine-tuned briefly" in told
+    assert confirmation_sentence(make_result()) == ""
+
+
+def test_the_table_of_a_confirmation_has_a_column_a_round() -> None:
+    first = ConfirmationRound(20, (("a", "b"), ("a", "c"), ("b", "c")), (0.31, 0.42, None))
+    second = ConfirmationRound(40, (("a", "c"),), (0.45,))
+    table = finetuning_tables(_confirmed(first, second, chosen=("a", "c")))["confirmation"]
+    assert table.columns[2:] == ("held-out mIoU, 20 steps", "held-out mIoU, 40 steps", "choice")
+    assert table.rows == [
+        (1, "a + b", 0.31, None, ""), (2, "a + c", 0.42, 0.45, "chosen"), (3, "b + c", None, None, "")
+    ]  # fmt: skip

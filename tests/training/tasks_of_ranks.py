@@ -24,14 +24,14 @@ from muster.training.head import _collect, learn_head
 from muster.training.head_training import fit_head
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
 
 
 def make_ensemble() -> Ensemble:
     models = [build_model("small_fpn", 3, seed=seed) for seed in range(2)]
-    return Ensemble("ab", models, ("ground", "wall", "sky"), STATISTICS, 64).eval()
+    return Ensemble("ab", models, ("ground", "wall", "sky"), shown(STATISTICS, 64)).eval()
 
 
 def compute(folder: Path) -> dict[str, torch.Tensor]:
@@ -45,7 +45,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
         )
         found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
     module = EnsembleTraining(TrainingSettings(), 3, "abc", [build_model("small_fpn", 3, seed=s) for s in range(3)])
-    tuned = TargetData(target, target.train, STATISTICS, 64)
+    tuned = TargetData(target, target.train, shown(STATISTICS, 64))
     singles, pairs = _evaluate_all(module.eval(), "abc", 2, tuned, Hardware("cpu"))
     found["study"] = torch.tensor([*singles.values(), *pairs.values()])
     readings, found["labels"] = _collect(ensemble, target.train, 0, "cpu", 16, 20)

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, channel_statistics
+from muster.data import Dataset
 from muster.models import build_model
 from muster.training.averaging import averaging_decay
 from muster.training.fit_data import FitData
@@ -19,6 +19,7 @@ from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
+from tests.helpers import shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -50,7 +51,7 @@ class Diary(pl.Callback):
 def train(target: Dataset, folder: Path, *callbacks: pl.Callback, ema_decay: float | None = 0.5) -> EnsembleTraining:
     module = EnsembleTraining(replace(SETTINGS, ema_decay=ema_decay), 3, ("a",), (build_model("small_fpn", 3),))
     module.train()
-    data = FitData(target.train, channel_statistics(target.train), 48, SETTINGS)
+    data = FitData(target.train, shown(target.train, 48), SETTINGS)
     fit(module, data, folder, Hardware("cpu"), callbacks)
     return module
 

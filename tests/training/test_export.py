@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from muster.commands.main import main
 from muster.data import ChannelStatistics, prepare_image
 from muster.data.preprocessing import ImageSize, Preprocessing
-from muster.data.transforms import fit_size
 from muster.models import build_model
+from muster.models.tta import TTASettings, Variant
 from muster.training.export import FORMATS, ExportError, export_ensemble, exporting, graph
 from muster.training.export.file_format import Segments
 from muster.training.finetuned_ensemble import Ensemble
 
 STATISTICS = ChannelStatistics((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+SHOWN = Preprocessing(STATISTICS, ImageSize(longer=96))
+OWN = Preprocessing(STATISTICS, ImageSize(shorter=40), "bgr", "bicubic")
 METADATA = {"muster.version": "0", "muster.classes": '["größer", "wall", "sky"]'}
 
 
@@ -26,12 +28,13 @@ METADATA = {"muster.version": "0", "muster.classes": '["größer", "wall", "sky"
 def ensemble() -> Ensemble:
     """Two untrained networks whose predictions differ from place to place, and a head that is not the plain mean."""
     members = [build_model("small_unet", 3, seed=seed) for seed in (0, 1)]
-    made = Ensemble(("a", "b"), members, ("größer", "wall", "sky"), STATISTICS, 96)
+    made = Ensemble(("a", "b"), members, ("größer", "wall", "sky"), SHOWN)
     with torch.no_grad():
         for member in members:
             member.head.weight *= 20
         made.head.weights.copy_(torch.rand(2, 3, generator=torch.Generator().manual_seed(0)) + 0.5)
         made.head.biases.copy_(torch.randn(2, 3, generator=torch.Generator().manual_seed(1)))
+    members[1].preprocessing = OWN
     return made.eval()
 
 
@@ -61,8 +64,9 @@ def make_images(count: int, height: int, width: int) -> Tensor:
 
 def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
     """An ensemble of one network that no library made."""
-    made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, STATISTICS, 64)
+    made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, SHOWN)
     made.members[0] = network
+    network.preprocessing = None
     return made.eval()
 
 
@@ -81,7 +85,7 @@ class TestFile:
         images = make_images(count, height, width)
         probabilities, classes = segment(images)
         assert probabilities.shape == (count, 3, height, width)
-        wanted = ensemble(prepare_image(images, STATISTICS, 96), (height, width))
+        wanted = ensemble(ensemble.prepare(images), (height, width))
         assert torch.allclose(torch.from_numpy(probabilities), wanted, atol=1e-4)
         best, second = wanted.topk(2, dim=1).values.unbind(1)
         clear = best - second > 1e-4
@@ -116,6 +120,16 @@ class TestFile:
         assert "which holds nothing else" in capsys.readouterr().err
         assert main([*words, str(tmp_path / "model.bin")]) == 2
         assert f"to end in {path.suffix}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tta", [TTASettings(), TTASettings(flip=True), TTASettings(True, (0.6, 1.4))])
+def test_the_graph_is_the_ensemble(ensemble: Ensemble, tta: TTASettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensemble, "tta", tta)
+    images = make_images(2, 70, 40)
+    with torch.no_grad():
+        probabilities, classes = graph.EnsembleGraph(ensemble)(images)
+    assert torch.allclose(probabilities, ensemble(ensemble.prepare(images), (70, 40)), atol=1e-5)
+    assert torch.equal(classes.long(), probabilities.argmax(dim=1))
 
 
 class TestRefusals:
@@ -156,11 +170,18 @@ class TestRefusals:
         assert "is not expected here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("size", [(1, 1), (37, 1000), (1000, 37), (96, 96), (531, 800)])
-def test_sizes_are_those_of_preprocessing(size: tuple[int, int]) -> None:
-    assert graph.shown_size(ImageSize(longer=96), *size) == fit_size(*size, 96)
-    assert graph.shown_size(ImageSize(exact=(40, 50)), *size) == (40, 50)
-    assert min(graph.shown_size(ImageSize(shorter=96), *size)) == 96
+@pytest.mark.parametrize("shape", [(1, 1), (37, 1000), (1000, 37), (96, 96), (531, 800)])
+@pytest.mark.parametrize("size", [ImageSize(longer=96), ImageSize(shorter=96), ImageSize(exact=(40, 50))])
+def test_sizes_are_those_of_preprocessing(shape: tuple[int, int], size: ImageSize) -> None:
+    assert graph.shown_size(size, *shape) == size.fit(*shape)
+
+
+@pytest.mark.parametrize("own", [OWN, Preprocessing(STATISTICS, ImageSize(exact=(32, 64)), "rgb", "nearest"), SHOWN])
+@pytest.mark.parametrize("variant", [Variant(), Variant(0.75, mirrored=True), Variant(1.5)])
+def test_images_are_shown_as_they_are_to_the_ensemble(own: Preprocessing, variant: Variant) -> None:
+    images = make_images(2, 70, 40)
+    shown = graph._varied(graph._View(own)(images), variant)
+    assert torch.allclose(shown, variant.of(prepare_image(images, own)), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(9, 8), (10, 13), (7, 7)])
@@ -169,12 +190,3 @@ def test_padding_of_tensorflow(size: tuple[int, int], kernel: int, stride: int, 
     convolution = Conv2dSame(2, 3, kernel, stride, 0, dilation)
     maps = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))
     assert torch.equal(graph._SamePadding(convolution)(maps), convolution(maps))
-
-
-def test_a_member_may_want_its_own_channels_and_sizes() -> None:
-    bgr = Preprocessing(STATISTICS, ImageSize(exact=(32, 64)), "bgr", "bicubic")
-    images = make_images(2, 50, 40)
-    shown = graph._View(bgr)(images)
-    plain = graph._View(Preprocessing(STATISTICS, ImageSize(exact=(32, 64)), "rgb", "bicubic"))(images)
-    assert torch.equal(shown, plain.flip(1))
-    assert shown.shape == (2, 3, 32, 64)

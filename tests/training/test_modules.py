@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from muster.data import VOID, Dataset, channel_statistics
+from muster.data import VOID, Dataset
 from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.tasks.segmentation import segmentation_loss
@@ -20,7 +20,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed
 from muster.training.optimizers import with_schedule
 from muster.training.settings import Schedule, SourceSettings, TrainingSettings
-from tests.helpers import make_member
+from tests.helpers import make_member, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=3)
 
@@ -119,7 +119,7 @@ def train(names: str, pool: Pool, target: Dataset, folder: Path, settings: Train
     module = EnsembleTraining(settings, target.spec.num_classes)
     assert not module.members_chosen
     module.set_members(list(names), [pool[name].load_model() for name in names])
-    data = FitData(target.train, channel_statistics(target.train), 48, settings)
+    data = FitData(target.train, shown(target.train, 48), settings)
     fit(module, data, folder / names, Hardware("cpu"))
     return module
 

@@ -18,8 +18,9 @@ from muster.errors import SelectionError
 from muster.models import SourceModel
 from muster.outputs import SELECTION, held, require_apart
 from muster.pool import Pool
+from muster.selection.candidates import leading_candidates, members_of
 from muster.selection.member_scoring import Progress
-from muster.selection.record import SelectionRecord, require_replaceable
+from muster.selection.record import Selection, SelectionRecord, require_replaceable
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
 from muster.training.finetuning import load_members, with_baseline
@@ -57,6 +58,7 @@ class EnsembleSelection(pl.Callback):
         settings: SelectionSettings | None = None,
         *,
         baseline: bool = False,
+        candidates: int = 1,
         checkpoint: Path | str | None = None,
         progress: Progress | None = None,
         **options: Any,
@@ -69,6 +71,8 @@ class EnsembleSelection(pl.Callback):
             folder: A folder of its own for the selection; rank zero writes it.
             settings: How to choose, as :func:`muster.select` takes it; its device ``"auto"`` is the Trainer's.
             baseline: Also hand over the single best member by LEEP (B1), to be fine-tuned likewise for comparison.
+            candidates: Hand over the members of so many leading candidates, to be compared by fine-tuning (see
+                :mod:`muster.training.confirmation`); the record names the best of them by the metric.
             checkpoint: What the fit resumes from. If there is no such file yet, the fit is a new one.
             progress: Told how far the choice is.
             options: Single options by name, in place of those in ``settings``.
@@ -80,7 +84,7 @@ class EnsembleSelection(pl.Callback):
         super().__init__()
         self.pool, self.target, self.folder = pool, target, Path(folder)
         self.settings = (settings or SelectionSettings()).having(options)
-        self.baseline, self.progress = baseline, progress
+        self.baseline, self.candidates, self.progress = baseline, candidates, progress
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.record: SelectionRecord | None = None
         self._promised: Path | None = None
@@ -117,7 +121,14 @@ class EnsembleSelection(pl.Callback):
             # A checkpoint that is loaded all the same belongs to other members; torch would only name other weights.
             self._refusal = pl_module.register_load_state_dict_pre_hook(_refuse_checkpoint)  # type: ignore[no-untyped-call]
         names = with_baseline(self.record) if self.baseline else self.record.members
+        if self.candidates > 1:
+            names = tuple(sorted({*names, *self._members_of_leading()}))
         module.set_members(names, load_members(pool, names))
+
+    def _members_of_leading(self) -> tuple[str, ...]:
+        """Members of the leading candidates; the record of a checkpoint names only the best, so the folder is read."""
+        selection = self.record if isinstance(self.record, Selection) else Selection.load(self.folder)
+        return members_of(leading_candidates(selection, self.candidates))
 
     def _choose(self, trainer: pl.Trainer, pool: Pool) -> SelectionRecord:
         given = self.settings

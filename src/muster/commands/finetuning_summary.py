@@ -11,6 +11,7 @@ from rich.text import Text
 
 from muster.commands.program import is_console, to_type
 from muster.report.tables import cost_label, count_label, result_names
+from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.finetuning import (
     cost_sentence,
     difference_sentence,
@@ -38,6 +39,8 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     for told in (cost_sentence(result), interval_sentence(result), measured_text(result), resumed_text(result)):
         if told:
             console.print(told)
+    if told := confirmation_sentence(result):
+        console.print(told)
     console.print(f"\nReport: {folder / 'report.html'}")
     console.print(f"Next: {predict_command(folder)}")
 

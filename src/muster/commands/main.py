@@ -54,10 +54,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
     "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
+    "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
+    "weights convert": Command("muster.commands.weights:convert", "make a safetensors file of published weights"),
+    "weights list": Command("muster.commands.weights:list_weights", "list pre-trained weights on this machine"),
 }
 """The commands by what is typed after ``muster``; where several begin alike, the longest is meant."""
 

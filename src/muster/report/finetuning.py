@@ -6,13 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muster.data import ImageSize
 from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.records import ReportImage
-from muster.report.tables import NOTHING, class_table, date_text, metric_label, number, result_names
+from muster.report.tables import (
+    NOTHING,
+    class_table,
+    confirmation_table,
+    date_text,
+    metric_label,
+    number,
+    result_names,
+)
 from muster.report.wording import predictor_label
+from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
@@ -82,6 +92,7 @@ def write_finetuning_report(
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
+        **_confirmation_context(result),
         "head_members": list(result.head_weights),
         "head_rows": _head_rows(result),
         **_loss_context(result),
@@ -224,6 +235,22 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
     return {"scatter": svg_address(svg), "scatter_note": note}
 
 
+def _confirmation_context(result: FinetuneResult) -> dict[str, object]:
+    if result.confirmation is None:
+        return {"confirmation": ""}
+    table = confirmation_table(result.confirmation)
+    rows = [
+        [number(value) if isinstance(value, float) else NOTHING if value is None else str(value) for value in row]
+        for row in table.rows
+    ]
+    chosen = [row[1] == " + ".join(result.confirmation.chosen) for row in table.rows]
+    return {
+        "confirmation": confirmation_sentence(result),
+        "confirmation_columns": table.columns,
+        "confirmation_rows": list(zip(rows, chosen, strict=True)),
+    }
+
+
 def _head_rows(result: FinetuneResult) -> list[tuple[str, list[tuple[Cell, str]]]]:
     """Weights around 1, each with its bias; one row per class."""
     if not result.head_weights:
@@ -268,7 +295,8 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("resumed", resumed_text(result)),
         ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} images"),
-        ("image size", "" if size is None else f"{size} pixels, longer side"),
+        ("image size", "" if size is None else str(ImageSize.of(size))),
+        ("each test image is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
         ("device", result.device + (f", precision {result.precision}" if result.precision else "")),
@@ -299,4 +327,8 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    return f"{used} (of {tried}, each member's best by mIoU on held-out training images)"
+    by = "each member's best by mIoU on held-out training images"
+    if not result.stops:
+        return f"{used} (of {tried}, {by})"
+    ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())
+    return f"{used} (of {tried}); trained for these steps: {ends} ({by})"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from muster.metrics import parse_metric
 from muster.pool import Pool
 from muster.selection.record import Selection
-from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
+from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
 
 Cell = str | int | float | None
 
@@ -184,6 +184,26 @@ def class_table(result: FinetuneResult) -> Table:
     return Table(("class", "share of pixels", "predicted", *names), rows)
 
 
+def confirmation_table(confirmation: Confirmation) -> Table:
+    """Held-out mIoU of each candidate that was confirmed after each round; ``None`` where it was left out by then."""
+    candidates = confirmation.rounds[0].candidates
+    reached = [dict(zip(each.candidates, each.mious, strict=True)) for each in confirmation.rounds]
+    rows: list[tuple[Cell, ...]] = [
+        (
+            place,
+            " + ".join(candidate),
+            *(mious.get(candidate) for mious in reached),
+            "chosen" if candidate == confirmation.chosen else "",
+        )
+        for place, candidate in enumerate(candidates, start=1)
+    ]
+    steps = (f"held-out mIoU, {each.steps:,} steps" for each in confirmation.rounds)
+    return Table(("rank by metric", "members", *steps, "choice"), rows)
+
+
 def finetuning_tables(result: FinetuneResult) -> dict[str, Table]:
     """All tables of a fine-tuning, by name."""
-    return {"miou": miou_table(result), "class_iou": class_table(result)}
+    tables = {"miou": miou_table(result), "class_iou": class_table(result)}
+    if result.confirmation is not None:
+        tables["confirmation"] = confirmation_table(result.confirmation)
+    return tables

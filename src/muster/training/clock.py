@@ -25,6 +25,7 @@ class Clock(Callback):
         self.started = time.monotonic()
         self.resumed_at_steps: tuple[int, ...] = ()  # of this fit alone
         self._resumes = False
+        self._begun = False
 
     @property
     def seconds(self) -> float:
@@ -51,6 +52,12 @@ class Clock(Callback):
         self.started = time.monotonic()
         self.resumed_at_steps = tuple(state_dict.get("resumed_at_steps", ()))  # older checkpoints do not say
         self._resumes = True
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (the hook's)
+        """Leave out of the time what came before the first fit, such as the choice of its members."""
+        if not self._begun and not self._resumes:
+            self.started = time.monotonic()
+        self._begun = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (the hook's)
         """Note where a fit goes on; one that was done already does not come here."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
@@ -33,6 +33,8 @@ def fit(
     hardware: Hardware,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    after: Sequence[Callback] = (),
+    until: int | None = None,
 ) -> pl.Trainer:
     """Train to the last step, from the checkpoint in ``folder`` if there is one.
 
@@ -43,6 +45,9 @@ def fit(
         hardware: What to compute on.
         callbacks: The callbacks of the caller.
         loggers: The loggers of the caller.
+        after: Callbacks that come after those of this function, e.g. after weights were averaged.
+        until: Stop after so many steps; rates fall as if all steps of the settings came. ``None`` takes all steps. A
+            checkpoint is there in any case then, to go on from.
 
     Returns:
         The trainer, done.
@@ -69,14 +74,14 @@ def fit(
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
-        max_steps=settings.steps,
+        max_steps=until or module.last_step,
         max_epochs=-1,
-        val_check_interval=min(data.validate_every, settings.steps),
+        val_check_interval=min(data.validate_every, module.last_step),
         limit_val_batches=1.0 if data.validation is not None else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data)],
+        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, checkpoint, until), *after],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
@@ -89,11 +94,28 @@ def fit(
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        rows, columns = settings.crop_for(data.preprocessing.known_size)
         raise ConfigError(
             f"The training ran out of memory on {device}. A smaller batch_size ({settings.batch_size} now) or "
-            f"crop_size ({settings.crop_for(data.image_size)} now) helps."
+            f"crop_size ({rows} x {columns} now) helps."
         ) from error
     return trainer
+
+
+class KeepsStep(Checkpoint):
+    """Writes the checkpoint after one step, whichever steps have theirs anyway.
+
+    It does so within the fit: callbacks may change the weights at its end.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        """Say when and where."""
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Write it if this is the step."""
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
 
 
 def _class_weights(module: EnsembleTraining, data: FitData) -> Tensor | None:
@@ -104,10 +126,14 @@ def _class_weights(module: EnsembleTraining, data: FitData) -> Tensor | None:
     return class_weights_of(class_pixel_counts(data.train, module.num_classes), weighting)
 
 
-def _own_callbacks(module: EnsembleTraining, data: FitData) -> list[Callback]:
+def _own_callbacks(module: EnsembleTraining, data: FitData, checkpoint: Path, until: int | None) -> list[Callback]:
     """Those that come after whatever chooses members."""
     decay = module.settings.ema_decay
-    return [*([ChannelsLast()] if data.channels_last else []), *([Averaging(decay)] if decay is not None else [])]
+    return [
+        *([ChannelsLast()] if data.channels_last else []),
+        *([Averaging(decay)] if decay is not None else []),
+        *([KeepsStep(checkpoint, until)] if until is not None else []),
+    ]
 
 
 class ChannelsLast(Callback):

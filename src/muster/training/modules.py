@@ -12,11 +12,10 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from muster.data import VOID
+from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import SourceModel, upsample_probabilities
 from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
@@ -63,8 +62,12 @@ class EnsembleTraining(pl.LightningModule):
         members: The models, likewise.
         history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
-        held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
+        stops: Steps after which a member is not trained on, for those whose number of steps was chosen.
+        held_out: For members of which something was chosen, the largest mIoU on held-out images by rate; ``None`` where
+            it diverged.
+        curves: For them, mIoU on held-out images by rate and number of steps.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
+        idle: Members that are trained no further, since a trial has left them behind.
         compiles: Whether members are compiled before the first step; a fit sets it.
         class_weights: float32 ``[c]``, what the pixels of each class count in a cross-entropy; ``None`` if all count
             alike. A fit sets it by its training images.
@@ -93,8 +96,11 @@ class EnsembleTraining(pl.LightningModule):
         self.num_classes = num_classes
         self.trial = trial
         self.rates: dict[str, float] = {}
+        self.stops: dict[str, int] = {}
         self.held_out: dict[str, dict[float, float | None]] = {}
+        self.curves: dict[str, dict[float, dict[int, float | None]]] = {}
         self.diverged: set[str] = set()
+        self.idle: set[str] = set()
         self.names: tuple[str, ...] = tuple(names)
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
@@ -133,26 +139,40 @@ class EnsembleTraining(pl.LightningModule):
         key = f"loss/{name}"
         return [(int(point["step"]), point[key]) for point in self.history if key in point]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Scores of every member, each at its own resolution."""
-        return [member(images) for member in self.members]
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member, ``None`` for members without."""
+        return tuple(model.preprocessing for model in self.models.values())
+
+    def forward(self, images: Views) -> list[Tensor]:
+        """Scores of every member, each at its own resolution, from images as each member wants them."""
+        return [model(view_for(images, model.preprocessing)) for model in self.models.values()]
 
     def rate_of(self, name: str) -> float:
         """Initial learning rate of a member."""
         return self.rates.get(name, self.settings.learning_rate)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def last_step_of(self, name: str) -> int:
+        """Number of steps after which a member is not trained on."""
+        return self.stops.get(name, self.settings.steps)
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps after which no member is trained on."""
+        return max((self.last_step_of(name) for name in self.names), default=self.settings.steps)
+
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
-        for name, member in zip(self.names, self.members, strict=True):
-            if name in self.diverged:
+        for name, member in self.models.items():
+            if name in self.diverged | self.idle or self.global_step >= self.last_step_of(name):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(images)
+                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
                 losses.append(self._loss_of(scores, masks))
-        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
+        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record(losses)
         return torch.stack(losses).sum()
 
@@ -185,7 +205,8 @@ class EnsembleTraining(pl.LightningModule):
                 came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
-        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged}
+        over = {name for name in self.names if self.global_step >= self.last_step_of(name)}
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle | over}
         self._log({"step": float(self.global_step), **values})
 
     def _log(self, point: dict[str, float]) -> None:
@@ -198,7 +219,7 @@ class EnsembleTraining(pl.LightningModule):
         if not self.trial:
             raise TrainingDivergedError(f"{came} A smaller learning_rate than {self.rate_of(name)} usually helps.")
         self.diverged.add(name)
-        if len(self.diverged) == len(self.names):
+        if self.diverged | self.idle == set(self.names):
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
@@ -207,7 +228,7 @@ class EnsembleTraining(pl.LightningModule):
             MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
         ).to(self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
         for scores, metric in zip(self(images), self._confusions, strict=True):
@@ -252,7 +273,8 @@ class EnsembleTraining(pl.LightningModule):
         """The optimizer of the settings over all members, and their schedule, step by step."""
         chosen = self.settings
         rates = [self.rate_of(name) for name in self.names]
-        optimizer = make_optimizer(list(self.models.values()), rates, chosen)
+        ends = [self.last_step_of(name) for name in self.names]
+        optimizer = make_optimizer(list(self.models.values()), rates, chosen, ends)
         return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.warmup_steps)
 
 

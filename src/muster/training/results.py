@@ -44,6 +44,48 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class ConfirmationRound:
+    """What candidates reached after so many steps of fine-tuning, see :mod:`muster.training.confirmation`.
+
+    Attributes:
+        steps: Steps of every member by then, those of earlier rounds included.
+        candidates: The members of each, in the order in which the metric ranks them.
+        mious: For each of them, the mIoU of the plain mean of its members on the images held out; ``None`` where the
+            training of a member diverged.
+    """
+
+    steps: int
+    candidates: tuple[tuple[str, ...], ...]
+    mious: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What brief fine-tuning made of the metric's choice.
+
+    Attributes:
+        by_metric: The candidate that the metric ranked first.
+        chosen: The candidate that the rounds left.
+        rounds: All rounds, in order.
+        train_images: Target training images that members were fine-tuned on.
+        held_out_images: Target training images that candidates were compared on.
+        seconds: What it took, the evaluation on the held-out images included.
+    """
+
+    by_metric: tuple[str, ...]
+    chosen: tuple[str, ...]
+    rounds: tuple[ConfirmationRound, ...]
+    train_images: int
+    held_out_images: int
+    seconds: float
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members that were fine-tuned for it."""
+        return tuple(sorted({name for candidate in self.rounds[0].candidates for name in candidate}))
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuned ensemble reached on the target test split.
 
@@ -64,8 +106,11 @@ class FinetuneResult:
         losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
             it was trained step by step.
         learning_rates: For every member, the initial rate that it was fine-tuned with.
-        held_out: For members whose rate was chosen, mIoU on held-out training images by rate; ``None`` where training
-            diverged.
+        held_out: For members whose rate or number of steps was chosen, the largest mIoU on held-out training images by
+            rate; ``None`` where training diverged.
+        stops: For members whose number of steps was chosen, after how many their training ended.
+        held_out_curves: For these, mIoU on held-out training images by rate and number of steps.
+        tta: In which ways each image was predicted, in words; empty if just as it is.
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
@@ -74,7 +119,7 @@ class FinetuneResult:
         seed: The seed of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
-        image_size: Longer side at which members see the images, in pixels.
+        image_size: Size at which members see the images, as :meth:`muster.data.ImageSize.of` reads it.
         precision: Numerical precision of the fine-tuning.
         device: What it was computed on.
         date: When it was done, ISO 8601.
@@ -88,6 +133,7 @@ class FinetuneResult:
         interval_level: Share of the bootstrap samples that an interval spans.
         resamples: Number of bootstrap samples; 0 if there are no intervals.
         confusion: Test pixels, truth by what the learned head predicts.
+        confirmation: How the leading candidates of the metric were compared by brief fine-tuning, if they were.
     """
 
     target: str
@@ -106,6 +152,9 @@ class FinetuneResult:
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     learning_rates: dict[str, float] = field(default_factory=dict)
     held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
+    stops: dict[str, int] = field(default_factory=dict)
+    held_out_curves: dict[str, dict[float, dict[int, float | None]]] = field(default_factory=dict)
+    tta: str = ""
     head_weights: dict[str, list[float]] = field(default_factory=dict)
     head_biases: dict[str, list[float]] = field(default_factory=dict)
     pool: str = ""
@@ -114,7 +163,7 @@ class FinetuneResult:
     seed: int = 0
     batch_size: int | None = None
     schedule: str = ""
-    image_size: int | None = None
+    image_size: int | str | None = None
     precision: str = ""
     device: str = ""
     date: str = ""
@@ -127,6 +176,7 @@ class FinetuneResult:
     interval_level: float = 0.95
     resamples: int = 0
     confusion: tuple[tuple[int, ...], ...] = ()
+    confirmation: Confirmation | None = None
 
 
 def confusion_table(result: FinetuneResult) -> pd.DataFrame:

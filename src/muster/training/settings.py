@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from muster.data import SIDE_MULTIPLE, fit_size
+from muster.data import SIDE_MULTIPLE, ImageSize, SizeSetting
 from muster.errors import ConfigError, unknown_name
-from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
+from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
 from muster.tasks.segmentation import LOSSES, ClassWeighting
 
 Schedule: TypeAlias = Literal["step", "poly", "cosine"]
@@ -19,6 +19,9 @@ HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
 MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
+
+MOST_STOPS = 100
+"""Numbers of steps to choose from: each costs a look at the held-out images."""
 
 _LARGEST_FACTOR = 100.0
 """Largest factor of the random rescaling: beyond it a training crop is a single stored pixel."""
@@ -35,7 +38,11 @@ class TrainingSettings:
         learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
             without those held out, the best on the held-out ones is taken, and with it all training images are
             learned from. Empty: ``learning_rate`` is taken as it is.
-        held_out_fraction: Share of the training images held out to choose the rate by. The test split is never used.
+        tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
+            held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
+            all steps are done.
+        held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
+            candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
             ``cosine`` as (1 + cos(pi t)) / 2.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -55,8 +62,8 @@ class TrainingSettings:
         label_smoothing: Share of each pixel's label that a cross-entropy spreads evenly over all classes.
         class_weighting: Whether a pixel counts in a cross-entropy as any other, or by one over its class's share of the
             training pixels (``inverse``), or by the root of that (``sqrt``).
-        crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
-            images, rounded to one.
+        crop_size: Side of the square training crops, in pixels, or their rows and columns (512x1024); null takes
+            squares of the longer side of the images, or what images are brought to if that is rows and columns.
         scale_range: Least and greatest factor of the random rescaling.
         colour_jitter: Strength of random changes of brightness, contrast, saturation and hue, from 0 (none) to 1.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
@@ -67,6 +74,7 @@ class TrainingSettings:
     batch_size: int = 16
     learning_rate: float = 0.05
     learning_rates: tuple[float, ...] = ()
+    tried_stops: int = 1
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
     optimizer: Optimizer = "sgd"
@@ -81,7 +89,7 @@ class TrainingSettings:
     added_loss_weight: float = 1.0
     label_smoothing: float = 0.0
     class_weighting: ClassWeighting = "none"
-    crop_size: int | None = None
+    crop_size: SizeSetting | None = None
     scale_range: tuple[float, float] = (0.7, 1.5)
     colour_jitter: float = 0.0
     checkpoint_every: int = 100
@@ -109,37 +117,50 @@ class TrainingSettings:
             require_real("ema_decay", self.ema_decay, 0.0, 1.0, below=True)
         require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
         _require_losses(self.loss, self.added_loss)
+        require_whole("tried_stops", self.tried_stops, 1, min(self.steps, MOST_STOPS))
         require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)
         if self.crop_size is not None:
-            require_whole("crop_size", self.crop_size, SIDE_MULTIPLE, MOST_PIXELS)
-            if self.crop_size % SIDE_MULTIPLE:
-                nearest = max(1, round(self.crop_size / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+            if isinstance(self.crop_size, str) and "x" not in self.crop_size:
                 raise ConfigError(
-                    f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {self.crop_size}. Try {nearest}."
+                    f"crop_size: expected the side of a square (512), or rows x columns (512x1024), but got "
+                    f"{self.crop_size!r}."
                 )
+            for side in self.crop_for(ImageSize(1)):
+                if side % SIDE_MULTIPLE:
+                    nearest = max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+                    raise ConfigError(
+                        f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {side}. Try {nearest}."
+                    )
         for end in self.scale_range:
             require_real("scale_range", end, 0.0, _LARGEST_FACTOR, above=True)
         low, high = self.scale_range
         if low > high:
             raise ConfigError(f"scale_range: expected the least factor before the greatest, but got [{low}, {high}].")
 
-    def crop_for(self, image_size: int) -> int:
-        """Side of the training crops.
+    def crop_for(self, image_size: ImageSize) -> tuple[int, int]:
+        """Rows and columns of the training crops.
 
         Args:
-            image_size: Longer side of the images, in pixels.
+            image_size: Size of the images.
 
         Returns:
             In pixels.
         """
-        return self.crop_size or fit_size(image_size, image_size, image_size)[0]
+        size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
+        side = size.longer or size.shorter or 1
+        return size.exact or (side, side) if self.crop_size is not None else size.fit(side, side)
 
     @property
     def total_steps(self) -> int:
-        """Steps of all fits together: one for each rate to choose from, and the last."""
-        return self.steps * (len(self.learning_rates) + 1)
+        """Steps of all fits together: one for each rate that is tried, and the last."""
+        return self.steps * (len(self.tried_rates) + 1)
+
+    @property
+    def tried_rates(self) -> tuple[float, ...]:
+        """The rates of the fits that come before the last, to choose by; empty if nothing is to be chosen."""
+        return self.learning_rates or ((self.learning_rate,) if self.tried_stops > 1 else ())
 
 
 def _require_losses(loss: str, added: str) -> None:
@@ -166,7 +187,8 @@ class SourceSettings(TrainingSettings):
     """How a source model is trained: TrainingSettings, and what belongs to its dataset.
 
     Attributes:
-        image_size: Longer side to which images are resized, in pixels.
+        image_size: Size to which images are resized, in pixels: a number is the longer side, shorter:512 the shorter
+            one, 512x1024 rows and columns.
         train_images: Use a seeded choice of that many training images; null uses all.
         validation_fraction: Share of the training images held out to draw the validation curve; 0 for none.
         validate_every: Steps between two points of the validation curve.
@@ -174,7 +196,7 @@ class SourceSettings(TrainingSettings):
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
     """
 
-    image_size: int = 128
+    image_size: SizeSetting = 128
     train_images: int | None = None
     validation_fraction: float = 0.0
     validate_every: int = 100
@@ -187,7 +209,7 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        require_whole("image_size", self.image_size, 1, MOST_PIXELS)
+        ImageSize.of(self.image_size)
         require_whole("validate_every", self.validate_every)
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
         if self.train_images is not None:
@@ -236,12 +258,47 @@ class HeadSettings:
         require_whole("head.pixels_per_image", self.pixels_per_image, 1, MOST_IMAGES)
 
 
-def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) -> dict[str, str]:
+MOST_CONFIRMED = 1000
+"""Candidates that brief fine-tuning can compare: their members are all trained side by side."""
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What a fine-tuning compares besides fine-tuning the chosen members and B1.
+
+    Attributes:
+        confirm: Fine-tune the members of so many leading candidates briefly on a part of the training images, and let
+            the others decide between the candidates: after a tenth of the steps the better half of them stays, and
+            goes on to twice the steps, until one is left. 0 takes the metric's choice as it is.
+    """
+
+    confirm: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If there would be nothing to compare.
+        """
+        require_whole("confirm", self.confirm, 0, MOST_CONFIRMED)
+        if self.confirm == 1:
+            raise ConfigError("confirm: expected 0, or at least 2 candidates to compare, but got 1.")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether some training images are held out for it."""
+        return self.confirm > 0
+
+
+def idle_settings(
+    training: TrainingSettings, head: HeadSettings | None = None, comparison: ComparisonSettings | None = None
+) -> dict[str, str]:
     """Settings that change nothing beside the others, as options are spelt, and why.
 
     Args:
         training: How members are trained.
         head: How their head is learned, if there is one.
+        comparison: What else is compared, if anything can be.
 
     Returns:
         By name of the option, the end of the sentence "it has no effect ...".
@@ -249,8 +306,9 @@ def idle_settings(training: TrainingSettings, head: HeadSettings | None = None) 
     idle = {}
     if training.learning_rates:
         idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
-    else:
-        idle["training.held_out_fraction"] = "without --training.learning_rates"
+    if not training.tried_rates and (comparison is None or not comparison.holds_out):
+        other = "" if comparison is None else ", or --confirm"
+        idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
     if training.added_loss == "none":

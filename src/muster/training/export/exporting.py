@@ -13,7 +13,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from muster.data import prepare_image
 from muster.errors import MusterError
 from muster.files import atomic_write
 from muster.training.export.file_format import FORMATS, FileFormat
@@ -137,7 +136,7 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
     difference, equal = 0.0, 1.0
     for seed, shape in enumerate(shapes):
         images = _made_up_images(shape, seed)
-        wanted = ensemble(prepare_image(images, ensemble.statistics, ensemble.image_size), shape[1:])
+        wanted = ensemble(ensemble.prepare(images), shape[1:])
         probabilities, classes = (torch.from_numpy(values) for values in segment(images))
         if probabilities.shape != wanted.shape:
             raise ExportError(

@@ -20,9 +20,9 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
-from muster.data.preprocessing import ImageSize, Preprocessing
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE, ImageSize, Interpolation, Preprocessing
 from muster.models import upsample_probabilities
+from muster.models.tta import Variant
 from muster.training.finetuned_ensemble import Ensemble
 
 INPUT = "image"
@@ -39,6 +39,7 @@ class EnsembleGraph(nn.Module):
         views: Each distinct way in which a member wants its images.
         members: The fine-tuned models.
         head: Combines them.
+        variants: In which ways each image is shown.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -54,6 +55,7 @@ class EnsembleGraph(nn.Module):
         self._view_of = [distinct.index(each) for each in wanted]
         self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
         self.head = ensemble.head
+        self.variants = ensemble.tta.variants
         self.eval()
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> tuple[Float32[Tensor, "b c h w"], UInt8[Tensor, "b h w"]]:
@@ -68,10 +70,12 @@ class EnsembleGraph(nn.Module):
         size = (image.shape[2], image.shape[3])
         views = [view(image) for view in self.views]
         total = torch.zeros(())
-        for index, member in enumerate(self.members):
-            scores = self.head.adjust(index, member(views[self._view_of[index]]))
-            total = total + upsample_probabilities(scores.softmax(dim=1), size)
-        probabilities = total / len(self.members)
+        for variant in self.variants:
+            shown = [_varied(view, variant) for view in views]
+            for index, member in enumerate(self.members):
+                scores = self.head.adjust(index, variant.undo(member(shown[self._view_of[index]])))
+                total = total + upsample_probabilities(scores.softmax(dim=1), size)
+        probabilities = total / (len(self.variants) * len(self.members))
         return probabilities, probabilities.argmax(dim=1).to(torch.uint8)
 
 
@@ -84,8 +88,7 @@ def preprocessings_of(ensemble: Ensemble) -> list[Preprocessing]:
     Returns:
         One for each member, in their order.
     """
-    shared = Preprocessing(ensemble.statistics, ImageSize(longer=ensemble.image_size))
-    return [shared for _ in ensemble.members]
+    return [ensemble.preprocessing.seen_by(own) for own in ensemble.owns]
 
 
 def trace(graph: EnsembleGraph, size: tuple[int, int], fixed: bool = False) -> ExportedProgram:
@@ -114,34 +117,54 @@ def trace(graph: EnsembleGraph, size: tuple[int, int], fixed: bool = False) -> E
 
 
 class _View(nn.Module):
-    """Stored images as a member wants them."""
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        assert preprocessing.size is not None  # there are none in an ensemble
-        self._size, self._interpolation = preprocessing.size, preprocessing.interpolation
-        order = [0, 1, 2] if preprocessing.channel_order == "rgb" else [2, 1, 0]
-        self._is_turned = order != [0, 1, 2]
-        statistics = preprocessing.statistics
-        self.register_buffer("mean", torch.tensor(statistics.mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(statistics.std)[:, None, None])
+    """Stored images as a member wants them: :func:`muster.data.prepare_image`, for symbols too."""
 
     mean: Tensor
     std: Tensor
 
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._size, self._interpolation = preprocessing.known_size, preprocessing.interpolation
+        self._is_turned = preprocessing.channel_order == "bgr"
+        statistics = preprocessing.statistics
+        self.register_buffer("mean", torch.tensor(statistics.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(statistics.std)[:, None, None])
+
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> Float32[Tensor, "b 3 y x"]:
         """Resize and normalise."""
         size = shown_size(self._size, image.shape[2], image.shape[3])
-        smooth = {} if self._interpolation == "nearest" else {"align_corners": False, "antialias": True}
-        resized = functional.interpolate(
-            image.float(), cast("tuple[int, int]", size), mode=self._interpolation, **smooth
-        )
+        resized = _resized(image.float(), size, self._interpolation)
+        if self._interpolation == "bicubic":
+            resized = resized.clamp(0, 255)
         normalised = (resized / 255 - self.mean) / self.std
         return normalised.flip(1) if self._is_turned else normalised
 
 
+def _resized(images: Tensor, size: tuple[Side, Side], interpolation: Interpolation = "bilinear") -> Tensor:
+    """Smaller images are made with antialiasing."""
+    sides = cast("tuple[int, int]", size)  # torch takes symbols wherever it takes numbers
+    if interpolation == "nearest":
+        return functional.interpolate(images, sides, mode="nearest-exact")
+    return functional.interpolate(images, sides, mode=interpolation, align_corners=False, antialias=True)
+
+
+def _varied(images: Tensor, variant: Variant) -> Tensor:
+    """:meth:`muster.models.tta.Variant.of`, for symbols too."""
+    height, width = images.shape[2:]
+    if variant.scale != 1:
+        images = _resized(images, (_scaled(height, variant.scale), _scaled(width, variant.scale)))
+    return images.flip(-1) if variant.mirrored else images
+
+
+def _scaled(side: Side, scale: float) -> Side:
+    if isinstance(side, int):
+        return max(1, round(side * scale / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+    exact = torch.scalar_tensor(side, dtype=torch.float64) * scale / SIDE_MULTIPLE
+    return _as_symbol(exact.round().long().clamp(min=1)) * SIDE_MULTIPLE
+
+
 def shown_size(size: ImageSize, height: Side, width: Side, multiple: int = SIDE_MULTIPLE) -> tuple[Side, Side]:
-    """The size at which an image is shown, as :func:`muster.data.transforms.fit_size` has it, for symbols too.
+    """The size at which an image is shown, as :meth:`muster.data.ImageSize.fit` has it, for symbols too.
 
     Args:
         size: What is asked for.
@@ -166,10 +189,17 @@ def _rounded(side: Side, given: Side, wanted: int, multiple: int) -> Side:
     """How many multiples a side is rounded to, at least one."""
     if isinstance(side, int) and isinstance(given, int):
         return max(1, (2 * side * wanted + given * multiple) // (2 * given * multiple))
-    # As a number that is read from a tensor the count is a symbol of its own. All sizes in a network are then simple
-    # multiples of it, and torch can tell which of them are equal; of a fraction of the image's sides it cannot.
     sides, all_given = (torch.scalar_tensor(each, dtype=torch.int64) for each in (side, given))
     count = ((2 * sides * wanted + all_given * multiple) // (2 * all_given * multiple)).clamp(min=1)
+    return _as_symbol(count)
+
+
+def _as_symbol(count: Tensor) -> SymInt:
+    """A positive number as a symbol of its own.
+
+    All sizes in a network are then simple multiples of it, and torch can tell which of them are equal; of fractions of
+    the image's sides it cannot.
+    """
     number = cast("SymInt", count.item())
     torch._check(number >= 1)
     return number
@@ -230,6 +260,6 @@ def shapes_to_check(
     """
     if fixed is not None:
         return [(1, *fixed), (2, *fixed)]
-    sizes = [each.size for each in preprocessings if each.size is not None]
+    sizes = [each.known_size for each in preprocessings]
     side = max(size.longer or size.shorter or max(size.exact or (1,)) for size in sizes)
     return [(1, side * 13 // 16 + 3, side * 5 // 4 + 1), (2, side * 7 // 8 + 1, side * 9 // 16 + 2)]
