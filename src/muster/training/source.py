@@ -30,7 +30,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import SourceModel, build_model, pretraining_statistics, weights_file
+from muster.models import Segmenter, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -226,7 +226,7 @@ def _finish(
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
-    assert isinstance(model, SourceModel)
+    assert isinstance(model, Segmenter)
     device = job.hardware.resolved_device()
     model.to(device).eval()
     with job.hardware.autocast():
@@ -274,7 +274,7 @@ def _card(
     dataset: Dataset,
     seen: tuple[ContentSketch, ...],
     data: FitData,
-    model: SourceModel,
+    model: Segmenter,
     confusion: Tensor,
     learning_rate: float,
     seconds: float,

@@ -43,6 +43,7 @@ class SMPBody(Body):
         """
         convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
         super().__init__(feature_channels=convolutions[0].in_channels, minimum_side=minimum_side)
+        self.encoder_stages = -1
         self.encoder = network.encoder
         self.decoder = network.decoder
 
