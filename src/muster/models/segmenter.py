@@ -182,7 +182,8 @@ class Segmenter(SourceModel):
             ConfigError: If the first layer cannot be adapted, or was adapted to another number before.
         """
         if channels == self.in_channels or self.blueprint.source != "native":
-            return super().adapt_channels(channels)  # networks from elsewhere are built again as they came
+            super().adapt_channels(channels)  # networks from elsewhere are built again as they came
+            return
         if self.in_channels != RGB:
             raise ConfigError(
                 f"{self.architecture!r} was made for images of {self.in_channels} channels, and only networks for red, "
