@@ -61,7 +61,7 @@ def saved_bytes(model: Segmenter, batch_size: int, crop_size: int) -> int:
 def test_the_estimate_is_above_what_is_needed_but_not_by_much(architecture: str) -> None:
     model = build_model(architecture, 11, seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    estimate = training_bytes(model, 2, 96) - CONTEXT_BYTES
+    estimate = training_bytes(model, 2, (96, 96)) - CONTEXT_BYTES
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     needed = saved_bytes(model.train(), 2, 96)
     assert needed <= estimate <= 4 * needed
@@ -69,9 +69,9 @@ def test_the_estimate_is_above_what_is_needed_but_not_by_much(architecture: str)
 
 def test_larger_batches_and_crops_take_more() -> None:
     model = build_model("small_fpn", 5)
-    small = training_bytes(model, 2, 64)
-    assert training_bytes(model, 4, 64) > small
-    assert training_bytes(model, 2, 128) > small
+    small = training_bytes(model, 2, (64, 64))
+    assert training_bytes(model, 4, (64, 64)) > small
+    assert training_bytes(model, 2, (128, 128)) > small
 
 
 def test_each_member_is_estimated_with_its_own_settings(dataset_folder: Path, tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_each_member_is_estimated_with_its_own_settings(dataset_folder: Path, tm
     job = MemberJob("a", tmp_path, str(dataset_folder), "small_fpn", "none", settings, Hardware("cpu"))
     jobs = [job, replace(job, name="b", settings=replace(settings, crop_size=64)), replace(job, name="c")]
     small, large, same = memory_of(jobs)
-    assert small == same == training_bytes(build_model("small_fpn", 3), 2, 32)
-    assert large == training_bytes(build_model("small_fpn", 3), 2, 64)
+    assert small == same == training_bytes(build_model("small_fpn", 3), 2, (32, 32))
+    assert large == training_bytes(build_model("small_fpn", 3), 2, (64, 64))
 
 
 def test_on_gpus_small_members_share_and_large_fits_do_not(

@@ -6,9 +6,11 @@ wanted one.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor
+from torch import SymInt, Tensor
 
 from muster.models.padding import Part, upsample
 
@@ -30,17 +32,17 @@ def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h
 
 
 def upsample_probabilities(
-    probabilities: Float[Tensor, "b z h w"], size: tuple[int, int], part: Part | None = None
+    probabilities: Float[Tensor, "b z h w"], size: tuple[int | SymInt, int | SymInt], part: Part | None = None
 ) -> Float[Tensor, "b z height width"]:
     """Bilinear interpolation to the size of a mask, pixel centres aligned.
 
     Args:
         probabilities: At the model's own resolution.
-        size: Wanted rows and columns.
+        size: Wanted rows and columns; symbols while a network is exported.
         part: Where the images lie in what the model saw, as :meth:`muster.models.SourceModel.part_of` says; ``None`` if
             they were not padded.
 
     Returns:
         Probabilities of that size; they still sum to 1 over the classes.
     """
-    return upsample(probabilities, size, part)
+    return upsample(probabilities, cast("tuple[int, int]", size), part)  # torch takes symbols wherever it takes numbers

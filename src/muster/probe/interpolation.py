@@ -57,7 +57,7 @@ def read_batch(
     rows, columns = _shown(part)
     top, bottom, down = _neighbours(places.rows, height, places.heights, dtype, rows)
     left, right, across = _neighbours(places.columns, width, places.widths, dtype, columns)
-    cells = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    cells = maps.permute(0, 2, 3, 1).reshape(len(maps) * height * width, maps.shape[1])
     upper, lower = ((places.images * height + row) * width for row in (top, bottom))
     corners = (upper + left, upper + right, lower + left, lower + right)
     block = _BLOCK_PIXELS if maps.device.type == "cpu" else max(len(places.into), 1)

@@ -134,12 +134,8 @@ class ProbeReader:
             arrays = self._arrays(model, shown, features, stages)
             for done, batch in enumerate(shown):
                 part = model.part_of(batch.images)
-                maps, embeddings = (
-                    model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
-                )
-                arrays.probabilities.put(
-                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places, part)
-                )
+                scores, maps, embeddings = model.read(batch.images, stages)
+                arrays.probabilities.put(batch.places.into, read_batch(probabilities_of(scores), batch.places, part))
                 if features:
                     arrays.features.put(batch.places.into, read_batch(maps, batch.places, part))
                     arrays.image_features.put(batch.rows, spatial_mean(maps, part))
