@@ -14,12 +14,21 @@ PAGE = "README.md"
 NOT_STATED = "not stated"
 """What stands for terms that nobody said."""
 
+_CREATIVE_COMMONS = ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd")
+
 _IDENTIFIERS = (
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "odbl", "pddl", "unlicense"),
     *("gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0"),
-    *(f"cc-{kind}-{version}" for kind in ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd") for version in ("3.0", "4.0")),
-)  # fmt: skip
+    *(f"cc-{kind}-3.0" for kind in _CREATIVE_COMMONS),
+    *(f"cc-{kind}-4.0" for kind in _CREATIVE_COMMONS),
+)
 """Licences that the Hugging Face hub has a name for, of those that data and weights commonly come with."""
+
+
+_INHERITED = (
+    "Weights made with others' data and weights inherit their terms. All of these apply; muster adds none, and says "
+    f"what it was told: *{NOT_STATED}* gives no permission."
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,7 @@ class ModelPage:
             _table(("", ""), self.facts.items()),
             f"**Classes**: {', '.join(map(_plain, self.classes))}.",
             "## Licences",
-            "Weights made with others' data and weights inherit their terms. All of these apply; muster adds none, and "
-            f"says what it was told: *{NOT_STATED}* gives no permission.",
+            _INHERITED,
             _table(("of", "terms"), self.licences.items()),
         ]
         if cited := [each for each in dict.fromkeys(self.citations) if each.strip()]:

@@ -8,7 +8,7 @@ from muster.pool.card import Card
 NO_PRETRAINING = "none"
 
 
-def licences_of(card: Card) -> dict[str, str]:
+def inherited_licences(card: Card) -> dict[str, str]:
     """Terms of what a member is made from.
 
     Args:
@@ -40,8 +40,8 @@ def member_page(card: Card) -> str:
     """
     on = f" on {card.dataset} ({card.domain})" if card.dataset else ""
     about = (
-        f"A segmentation model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts which "
-        "few models, fine-tuned together, will do best on a new dataset."
+        f"A segmentation model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts "
+        "which few models, fine-tuned together, will do best on a new dataset."
     )
     usage = (
         "import muster\n\n"
@@ -54,7 +54,7 @@ def member_page(card: Card) -> str:
         usage=usage,
         facts=_facts(card),
         classes=card.classes,
-        licences=licences_of(card),
+        licences=inherited_licences(card),
         datasets=[name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name],
         citations=[card.citation],
         tags=["muster-member"],

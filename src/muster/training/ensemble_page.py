@@ -30,8 +30,8 @@ def ensemble_page(
     """
     many = f"{len(members)} segmentation models" if len(members) > 1 else "A segmentation model"
     about = (
-        f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and class. "
-        "Images of any size go in, classes come out."
+        f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and "
+        "class. Images of any size go in, classes come out."
     )
     usage = (
         "import muster\n"

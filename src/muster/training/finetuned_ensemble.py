@@ -5,8 +5,8 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -20,10 +20,12 @@ from torch.nn import functional
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
+from muster.model_page import PAGE
 from muster.models import Blueprint, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.tta import PLAIN
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
+from muster.training.ensemble_page import ensemble_page
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -77,6 +79,7 @@ class EnsembleCard:
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
+        licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
     """
 
     target: str
@@ -91,6 +94,7 @@ class EnsembleCard:
     preprocessings: tuple[Preprocessing | None, ...] = ()
     blueprints: tuple[Blueprint, ...] = ()
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
+    licences: dict[str, str] = field(default_factory=dict)
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -216,8 +220,16 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def save(self, folder: Path, target: str, versions: dict[str, str]) -> None:
+    def save(
+        self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
+    ) -> None:
         """Write the ensemble to a folder of its own, whole or not at all.
+
+        Args:
+            folder: Where.
+            target: Name of the dataset that it was fine-tuned for.
+            versions: Software it was made with.
+            licences: Terms of the data and weights that it is made from, by what they are of.
 
         Raises:
             EnsembleError: If the folder holds something else, which would be lost, or another process is at work there.
@@ -242,8 +254,30 @@ class Ensemble(nn.Module):
                 preprocessings=self.owns if any(self.owns) else (),
                 blueprints=tuple(member.blueprint for member in members),
                 tta=self.tta,
+                licences=dict(licences or {}),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
+            (partial / PAGE).write_text(_page(card), "utf-8")
+
+
+def page_of(folder: Path) -> str:
+    """The page of an ensemble, for folders from before that have none.
+
+    Args:
+        folder: The ensemble's.
+
+    Returns:
+        The content of its README.md.
+
+    Raises:
+        EnsembleError: If its card cannot be read.
+    """
+    return _page(read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError))
+
+
+def _page(card: EnsembleCard) -> str:
+    members = dict(zip(card.members, card.architectures, strict=True))
+    return ensemble_page(card.target, card.classes, members, card.image_size, card.licences, card.versions)
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:

@@ -26,8 +26,10 @@ from muster.data import (
 )
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
+from muster.model_page import NOT_STATED
 from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool, software_versions
+from muster.pool.page import inherited_licences
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
@@ -380,9 +382,34 @@ def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
     return height, width
 
 
-def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
+def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, str]:
+    """Terms of what an ensemble is made from; "not stated" where a card or a dataset says nothing.
+
+    Args:
+        pool: Holds the members.
+        names: The members of the ensemble.
+        target: What they were fine-tuned on.
+
+    Returns:
+        Terms by what they are of: data of the target and of every source, weights that others trained.
+    """
+    terms = {f"data of {target.spec.name}": target.spec.licence.strip() or NOT_STATED}
+    for name in names:
+        for what, said in inherited_licences(pool[name].card).items():
+            if terms.get(what, NOT_STATED) == NOT_STATED:
+                terms[what] = said
+    return terms
+
+
+def write_results(
+    folder: Path,
+    result: FinetuneResult,
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    licences: Mapping[str, str] | None = None,
+) -> None:
     """Put the ensemble and its results on disk."""
-    ensemble.save(folder / ENSEMBLE, result.target, software_versions())
+    ensemble.save(folder / ENSEMBLE, result.target, software_versions(), licences)
     for file, table in ((HISTORY, pd.DataFrame(module.history)), (CONFUSION, confusion_table(result))):
         with atomic_write(folder / file) as partial:
             table.to_csv(partial, index=False)

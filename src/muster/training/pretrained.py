@@ -199,17 +199,18 @@ def push_to_hub(
     found.open()
     from huggingface_hub import HfApi
 
-    with TemporaryDirectory(prefix="muster-") as temporary, _hub(f"{found.folder} cannot be sent to {repo_id}"):
+    with TemporaryDirectory(prefix="muster-") as temporary:
         found.copy_to(Path(temporary))
-        api = HfApi(token=token, library_name="muster")
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=temporary,
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=commit_message or f"{found.kind.title.capitalize()} by muster",
-        )
+        with _hub(f"{found.folder} cannot be sent to {repo_id}"):
+            api = HfApi(token=token, library_name="muster")
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=temporary,
+                revision=revision,
+                create_pr=create_pr,
+                commit_message=commit_message or f"{found.kind.title.capitalize()} by muster",
+            )
     return str(commit.commit_url)
 
 
@@ -223,11 +224,13 @@ def _find(model: Path | str | Member) -> _Model:
 @contextmanager
 def _hub(failure: str) -> Iterator[None]:
     """Explain what the hub's library raises: it is offline, nobody is logged in, or the hub refuses."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    # Its HTTP library was changed twice: the class below its own error is that library's, for what never got through.
+    unreachable = HfHubHTTPError.__bases__
     try:
         yield
-    except (OSError, HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
+    except (OSError, HFValidationError, *unreachable) as error:
         first = str(error).strip().partition("\n")[0]
         raise HubError(
             f"{failure} ({type(error).__name__}: {first}). Is there a connection, is HF_HUB_OFFLINE unset, and are you "
