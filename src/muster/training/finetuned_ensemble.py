@@ -297,10 +297,8 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     Example:
         ``mask = muster.load_ensemble("runs/finetunings/camvid-small_real").predict(image)``
     """
-    folder = Path(path)
-    if not (folder / CARD).is_file() and (folder / "ensemble" / CARD).is_file():
-        folder = folder / "ensemble"
-    card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+    folder = _folder_of(Path(path))
+    card = read_card(folder)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
         preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
@@ -314,6 +312,27 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     ensemble.precision = resolve_precision(precision, torch.device(device))
     ensemble.tta = card.tta
     return ensemble.to(device).eval()
+
+
+def read_card(path: Path | str) -> EnsembleCard:
+    """What is written about a fine-tuned ensemble, without its weights.
+
+    Args:
+        path: As for :func:`load_ensemble`.
+
+    Returns:
+        Its card.
+
+    Raises:
+        EnsembleError: If it is missing or damaged.
+    """
+    return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+
+
+def _folder_of(path: Path) -> Path:
+    """Where the ensemble of a run lies."""
+    inner = path / "ensemble"
+    return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 
 
 def _files(names: Sequence[str]) -> list[str]:
