@@ -171,7 +171,7 @@ def test_pushed_and_opened_again(hub: Hub, member: Member, ensemble_folder: Path
     assert opened.card == member.card
     assert same_weights(opened, member)
     muster.push_to_hub(ensemble_folder, "me/ensemble", token="mine")
-    assert hub.messages == ["first", "A fine-tuned ensemble by muster"]
+    assert hub.messages == ["first", "An ensemble by muster"]
     assert isinstance(muster.from_pretrained("me/ensemble", cache_dir=tmp_path / "cache"), Ensemble)
     hub.repositories.clear()  # what is in the cache needs no hub
     assert isinstance(muster.from_pretrained("me/one", cache_dir=tmp_path / "cache", local_files_only=True), Member)

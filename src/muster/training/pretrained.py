@@ -227,10 +227,11 @@ def _hub(failure: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     # Its HTTP library was changed twice: the class below its own error is that library's, for what never got through.
-    unreachable = HfHubHTTPError.__bases__
+    unreachable = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
+    expected: tuple[type[Exception], ...] = (OSError, HFValidationError, *unreachable)
     try:
         yield
-    except (OSError, HFValidationError, *unreachable) as error:
+    except expected as error:
         first = str(error).strip().partition("\n")[0]
         raise HubError(
             f"{failure} ({type(error).__name__}: {first}). Is there a connection, is HF_HUB_OFFLINE unset, and are you "
