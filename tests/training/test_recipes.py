@@ -53,7 +53,7 @@ def test_the_better_recipe_is_better_on_average() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_two_recipes_on_a_target(tmp_path: Path) -> None:
+def test_two_recipes_on_a_target(dataset_folder: Path, tmp_path: Path) -> None:
     make_pool(tmp_path / "pool", 3)
     training = {"steps": 2, "batch_size": 2, "crop_size": 32, "learning_rate": 0.01}
     for name, more, tta in (("plain", {}, {}), ("new", {"optimizer": "adamw", "tried_stops": 2}, {"flip": True})):
@@ -63,7 +63,7 @@ def test_two_recipes_on_a_target(tmp_path: Path) -> None:
     output = tmp_path / "recipes"
     files = (tmp_path / "plain.yaml", tmp_path / "new.yaml")
     assert (
-        compare(tmp_path / "pool", ("worlds/harbour_drive",), files, output, hardware=Hardware("cpu"), choice=choice)
+        compare(tmp_path / "pool", (str(dataset_folder),), files, output, hardware=Hardware("cpu"), choice=choice)
         == 0
     )
     table = pd.read_csv(output / "recipes.csv")
@@ -73,6 +73,6 @@ def test_two_recipes_on_a_target(tmp_path: Path) -> None:
     assert table["learned_head"].between(0, 1).all()
     assert table["beyond_first"][1] == pytest.approx(table["learned_head"][1] - table["learned_head"][0], abs=1e-5)
     assert not list(output.rglob("work"))
-    assert "| harbour_drive | new |" in (output / "recipes.md").read_text("utf-8")
+    assert "| tiny | new |" in (output / "recipes.md").read_text("utf-8")
     with pytest.raises(ConfigError, match="recipes of different names"):
-        compare(tmp_path / "pool", ("worlds/harbour_drive",), (files[0], files[0]), output)
+        compare(tmp_path / "pool", (str(dataset_folder),), (files[0], files[0]), output)
