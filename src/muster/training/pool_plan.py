@@ -248,8 +248,9 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
 
 
 def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
-    """What a fit would refuse at its first step. A network is built for it only where the batch is a single image."""
+    """What a training would refuse at its start. A network is built for it only where the batch is a single image."""
     try:
+        job.own_statistics()
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
         size = ImageSize.of(job.settings.image_size)
