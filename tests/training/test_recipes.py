@@ -63,8 +63,7 @@ def test_two_recipes_on_a_target(dataset_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "recipes"
     files = (tmp_path / "plain.yaml", tmp_path / "new.yaml")
     assert (
-        compare(tmp_path / "pool", (str(dataset_folder),), files, output, hardware=Hardware("cpu"), choice=choice)
-        == 0
+        compare(tmp_path / "pool", (str(dataset_folder),), files, output, hardware=Hardware("cpu"), choice=choice) == 0
     )
     table = pd.read_csv(output / "recipes.csv")
     assert table["recipe"].tolist() == ["plain", "new"]

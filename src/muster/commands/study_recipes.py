@@ -31,7 +31,7 @@ def compare(
     recipes: tuple[Path, ...],
     output: Path,
     steps: int | None = None,
-    batch_size: int | None = None,
+    images_per_step: int | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     choice: Spread[SelectionSettings] = SelectionSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
@@ -46,7 +46,7 @@ def compare(
         recipes: Files that finetune.py --config takes; the others are compared with the first.
         output: Folder of the comparison: recipes.csv, recipes.md.
         steps: Steps of each fit in place of the recipes' own; a warm-up keeps its share of them.
-        batch_size: Images per step in place of the recipes' own.
+        images_per_step: Images per step in place of the recipes' own.
         hardware: What to compute on.
         choice: How to choose: all options of select.py.
         configuration: The resolved configuration, saved as config.yaml.
@@ -57,10 +57,10 @@ def compare(
     Raises:
         ConfigError: If there is nothing to compare, or a recipe cannot be read.
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
+    for name, value in (("steps", steps), ("images_per_step", images_per_step)):
         if value is not None:
             require_whole(name, value)
-    read = [Recipe.read(path).shortened(steps, batch_size) for path in recipes]
+    read = [Recipe.read(path).shortened(steps, images_per_step) for path in recipes]
     names = [recipe.name for recipe in read]
     if not targets or not read or len(set(names)) < len(names):
         came = f"targets {', '.join(targets) or 'none'} and recipes {', '.join(names) or 'none'}"
