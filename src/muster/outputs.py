@@ -114,6 +114,12 @@ CHECK = OutputKind(
     ({"check.yaml": ("dataset", "splits", "problems")},),
     ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
 )
+RECIPES = OutputKind(
+    "recipes",
+    "a comparison of recipes",
+    ({"config.yaml": ("recipes", "targets"), "recipes.csv": (), "recipes.md": ()},),
+    kept=_GOES_ON,
+)
 COMPARISON = OutputKind(
     "predictors",
     "a comparison of predictors",
