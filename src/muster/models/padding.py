@@ -123,6 +123,23 @@ def upsample(
     return result
 
 
+def without_padding(maps: Float[Tensor, "b c h w"], part: Part | None = None) -> Float[Tensor, "b c _ _"]:
+    """Maps of the images alone, to be kept or joined with others: interpolated where padding ends within a cell.
+
+    Args:
+        maps: Of padded images.
+        part: Where the images lie in them; ``None`` if they were not padded.
+
+    Returns:
+        With as many cells as images of this size have, rounded up.
+    """
+    if part is None:
+        return maps
+    rows = -(-maps.shape[2] * part.height // part.padded_height)
+    columns = -(-maps.shape[3] * part.width // part.padded_width)
+    return upsample(maps, (rows, columns), part)
+
+
 def _covered(cells: int, shown: int, padded: int, device: torch.device) -> Float[Tensor, " cells"]:
     """Which share of each cell along one side lies in the image."""
     return (cells * shown / padded - torch.arange(cells, device=device)).clamp(0, 1)
