@@ -5,12 +5,15 @@ Axis names: ``b`` images, ``c`` channels or classes, ``h`` and ``w`` rows and co
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.nn import functional
+
+Side: TypeAlias = int | SymInt
+"""Pixels; a symbol while a network is exported."""
 
 
 class Part(NamedTuple):
@@ -51,7 +54,7 @@ class ImageMap(NamedTuple):
         return ImageMap(self.values.flip(-1), None if self.part is None else self.part.mirrored())
 
 
-def padded_size(height: int, width: int, multiple: int, least: int) -> tuple[int, int]:
+def padded_size(height: Side, width: Side, multiple: int, least: int) -> tuple[Side, Side]:
     """Rows and columns that an image is padded to.
 
     Args:
@@ -67,7 +70,7 @@ def padded_size(height: int, width: int, multiple: int, least: int) -> tuple[int
     return rows, columns
 
 
-def pad_to(images: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Tensor, "b c _ _"]:
+def pad_to(images: Float[Tensor, "b c _ _"], size: tuple[Side, Side]) -> Float[Tensor, "b c _ _"]:
     """Pad normalised images with 0, below and on the right.
 
     Args:
@@ -78,7 +81,8 @@ def pad_to(images: Float[Tensor, "b c _ _"], size: tuple[int, int]) -> Float[Ten
         The images; the same tensor if they have the size.
     """
     down, across = size[0] - images.shape[-2], size[1] - images.shape[-1]
-    return functional.pad(images, (0, across, 0, down)) if down or across else images
+    around = cast("list[int]", [0, across, 0, down])  # torch takes symbols wherever it takes numbers
+    return functional.pad(images, around) if down or across else images
 
 
 def spatial_mean(maps: Float[Tensor, "b c h w"], part: Part | None = None) -> Float[Tensor, "b c"]:

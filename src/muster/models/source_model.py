@@ -8,10 +8,11 @@ resolution.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor, nn
+from torch import SymInt, Tensor, nn
 
 from muster.data.preprocessing import Preprocessing
 from muster.errors import ConfigError
@@ -81,10 +82,10 @@ class SourceModel(nn.Module, ABC):
         Returns:
             What :func:`muster.models.upsample_probabilities` takes; ``None`` for all of it.
         """
-        shown, padded = (images.shape[-2], images.shape[-1]), self._padded_size(images)
+        shown, padded = (images.shape[-2], images.shape[-1]), cast("tuple[int, int]", self._padded_size(images))
         return None if shown == padded else Part(*shown, *padded)
 
-    def _padded_size(self, images: Tensor) -> tuple[int, int]:
+    def _padded_size(self, images: Tensor) -> tuple[int | SymInt, int | SymInt]:
         return padded_size(images.shape[-2], images.shape[-1], self.side_multiple, self.minimum_side)
 
     @property
