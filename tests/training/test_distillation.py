@@ -84,7 +84,7 @@ class TestSoup:
         reference = averaged([models["b"], models["c"]]).get_parameter("head.weight")
 
         def miou_of(model: SourceModel) -> float:
-            return -float((model.get_parameter("head.weight") - reference).abs().sum())
+            return -float((model.get_parameter("head.weight") - reference).detach().abs().sum())
 
         soup = greedy_soup(models, miou_of)
         assert set(soup.names) == {"b", "c"}

@@ -35,9 +35,9 @@ from muster.training.distilling import (
     soups_of,
     teach,
 )
-from muster.training.finetuned_ensemble import load_ensemble, read_card
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble, read_card
 from muster.training.finetuning import ENSEMBLE as FOLDER
-from muster.training.finetuning import forget_checkpoint, target_data
+from muster.training.finetuning import TargetData, forget_checkpoint, target_data
 from muster.training.hardware import Hardware
 from muster.training.settings import TrainingSettings
 

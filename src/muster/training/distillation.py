@@ -63,7 +63,7 @@ class Distillation(EnsembleTraining):
         """Bring the ensemble where the network is."""
         self._teachers[0].to(self.device)
 
-    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:  # type: ignore[override]  # of no frozen member
         """Loss against labels and ensemble."""
         images, masks = batch
         ((_, student),) = self.models.items()
