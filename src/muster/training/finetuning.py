@@ -26,8 +26,10 @@ from muster.data import (
 )
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
+from muster.model_page import NOT_STATED
 from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool, software_versions
+from muster.pool.page import inherited_licences
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
@@ -396,13 +398,14 @@ def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, 
         target: What they were fine-tuned on.
 
     Returns:
-        Terms by what they are of: data of the target, data of every source, weights that others trained.
+        Terms by what they are of: data of the target and of every source, weights that others trained.
     """
-    cards = {name: pool[name].card for name in names}
-    terms = {f"data of {target.spec.name}": target.spec.licence}
-    terms |= {f"data of {card.dataset}": card.licence for card in cards.values()}
-    terms |= {f"weights of {name}": card.weights_licence for name, card in cards.items() if card.weights_licence}
-    return {what: text or "not stated" for what, text in terms.items()}
+    terms = {f"data of {target.spec.name}": target.spec.licence.strip() or NOT_STATED}
+    for name in names:
+        for what, said in inherited_licences(pool[name].card).items():
+            if terms.get(what, NOT_STATED) == NOT_STATED:
+                terms[what] = said
+    return terms
 
 
 def write_results(
