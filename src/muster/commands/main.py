@@ -58,6 +58,7 @@ COMMANDS: dict[str, Command] = {
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
+    "study sources": Command("muster.commands.study_sources:sources", "show the source mIoU of the members of pools"),
     "weights convert": Command("muster.commands.weights:convert", "make a safetensors file of published weights"),
     "weights list": Command("muster.commands.weights:list_weights", "list pre-trained weights on this machine"),
 }
