@@ -104,12 +104,12 @@ def sources_as_markdown(table: pd.DataFrame) -> str:
     networks = table[_KEY].drop_duplicates().itertuples(index=False, name=None)
     names = {key: _network_name(*key) for key in networks}
     wide = table.pivot(index="dataset", columns=_KEY, values="test_miou").reindex(table["dataset"].unique())
-    majority = table.groupby("dataset")["majority_miou"].first()
+    majority = dict(zip(table["dataset"], table["majority_miou"], strict=True))
     lines = [_line(["dataset", "majority class", *names.values()]), _line(["---"] * (len(names) + 2))]
     for dataset, row in wide.iterrows():
         best = row.max()
         cells = [_score(row.get(key), best) for key in names]
-        lines.append(_line([str(dataset), f"{majority[dataset]:.3f}", *cells]))
+        lines.append(_line([str(dataset), f"{majority[str(dataset)]:.3f}", *cells]))
     shared = wide.dropna()
     if len(shared) > 1:
         means = shared.mean()
