@@ -5,19 +5,20 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
+from muster.data.spec import RGB
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Blueprint, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
@@ -77,12 +78,13 @@ class EnsembleCard:
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
+        licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
     """
 
     target: str
     classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     image_size: int | str
     members: tuple[str, ...]
     architectures: tuple[str, ...]
@@ -91,6 +93,7 @@ class EnsembleCard:
     preprocessings: tuple[Preprocessing | None, ...] = ()
     blueprints: tuple[Blueprint, ...] = ()
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
+    licences: dict[str, str] = field(default_factory=dict)
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -133,7 +136,7 @@ class Ensemble(nn.Module):
         """The own preprocessing of each member, ``None`` for members without."""
         return tuple(cast("SourceModel", member).preprocessing for member in self.members)
 
-    def prepare(self, image: UInt8[Tensor, "b channels h w"]) -> Views:
+    def prepare(self, image: Num[Tensor, "b channels h w"]) -> Views:
         """Prepare stored images of one size as each member wants them.
 
         Args:
@@ -183,11 +186,12 @@ class Ensemble(nn.Module):
         return total / len(maps)
 
     @torch.no_grad()
-    def predict(self, image: UInt8[Tensor, "3 h w"]) -> UInt8[Tensor, "h w"]:
+    def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
 
         Args:
-            image: RGB, 0 to 255, as stored.
+            image: RGB, 0 to 255, as stored; with as many channels as the members were fine-tuned on, and float32 in
+                0..1 for images of more than 8 bits.
 
         Returns:
             Class indices, of the image's size, on the CPU.
@@ -195,10 +199,12 @@ class Ensemble(nn.Module):
         Raises:
             ValueError: If the image is of another kind or shape.
         """
-        if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        channels = len(self.preprocessing.statistics.mean)
+        kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
+        if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
             came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
             raise ValueError(
-                f"Expected image as a torch uint8 tensor [3, height, width], but got {came}. "
+                f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
         prepared = self.prepare(image[None])
@@ -216,8 +222,16 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def save(self, folder: Path, target: str, versions: dict[str, str]) -> None:
+    def save(
+        self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
+    ) -> None:
         """Write the ensemble to a folder of its own, whole or not at all.
+
+        Args:
+            folder: Where.
+            target: Name of the dataset that it was fine-tuned for.
+            versions: Software it was made with.
+            licences: Terms of the data and weights that it is made from, by what they are of.
 
         Raises:
             EnsembleError: If the folder holds something else, which would be lost, or another process is at work there.
@@ -242,6 +256,7 @@ class Ensemble(nn.Module):
                 preprocessings=self.owns if any(self.owns) else (),
                 blueprints=tuple(member.blueprint for member in members),
                 tta=self.tta,
+                licences=dict(licences or {}),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
 
@@ -263,10 +278,8 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     Example:
         ``mask = muster.load_ensemble("runs/finetunings/camvid-small_real").predict(image)``
     """
-    folder = Path(path)
-    if not (folder / CARD).is_file() and (folder / "ensemble" / CARD).is_file():
-        folder = folder / "ensemble"
-    card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+    folder = _folder_of(Path(path))
+    card = read_card(folder)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
         preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
@@ -280,6 +293,27 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     ensemble.precision = resolve_precision(precision, torch.device(device))
     ensemble.tta = card.tta
     return ensemble.to(device).eval()
+
+
+def read_card(path: Path | str) -> EnsembleCard:
+    """What is written about a fine-tuned ensemble, without its weights.
+
+    Args:
+        path: As for :func:`load_ensemble`.
+
+    Returns:
+        Its card.
+
+    Raises:
+        EnsembleError: If it is missing or damaged.
+    """
+    return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+
+
+def _folder_of(path: Path) -> Path:
+    """Where the ensemble of a run lies."""
+    inner = path / "ensemble"
+    return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 
 
 def _files(names: Sequence[str]) -> list[str]:

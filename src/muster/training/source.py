@@ -30,7 +30,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import SourceModel, build_model, pretraining_statistics, weights_file
+from muster.models import Segmenter, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -164,6 +164,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     own = job.own_statistics()
     preprocessing = Preprocessing(own or channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
+    model.adapt_channels(dataset.spec.channels)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
@@ -199,6 +200,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
         model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
+        model.adapt_channels(len(data.preprocessing.statistics.mean))
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
@@ -224,7 +226,7 @@ def _finish(
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
-    assert isinstance(model, SourceModel)
+    assert isinstance(model, Segmenter)
     device = job.hardware.resolved_device()
     model.to(device).eval()
     with job.hardware.autocast():
@@ -272,7 +274,7 @@ def _card(
     dataset: Dataset,
     seen: tuple[ContentSketch, ...],
     data: FitData,
-    model: SourceModel,
+    model: Segmenter,
     confusion: Tensor,
     learning_rate: float,
     seconds: float,
@@ -314,4 +316,5 @@ def _card(
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
         started_from=model.started_from,
+        blueprint=model.blueprint if model.blueprint.config else None,
     )

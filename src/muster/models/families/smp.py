@@ -1,6 +1,6 @@
 """Any architecture of segmentation_models_pytorch (SMP) with any of its encoders, by name.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of the images in pixels.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ class SMPBody(Body):
         """
         convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
         super().__init__(feature_channels=convolutions[0].in_channels, minimum_side=minimum_side)
+        self.encoder_stages = -1
         self.encoder = network.encoder
         self.decoder = network.decoder
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of every encoder stage, then the decoder's.
 
         Args:
