@@ -70,6 +70,8 @@ _LATER = {
     "label_smoothing": 0.0,
     "class_weighting": "none",
     "colour_jitter": 0.0,
+    "adapt": "full",
+    "lora_rank": 8,
 }
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
