@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
+    "study sources": Command("muster.commands.study_sources:sources", "show the source mIoU of the members of pools"),
     "study recipes": Command(
         "muster.commands.study_recipes:compare", "compare recipes of fine-tuning on several targets"
     ),
