@@ -21,7 +21,7 @@ from muster.data.spec import RGB
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.model_page import PAGE
-from muster.models import Blueprint, ImageMap, Part, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.tta import PLAIN
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
@@ -78,6 +78,7 @@ class EnsembleCard:
         versions: Software it was made with.
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
+        stored_size: Rows and columns of a usual training image as stored; ``None`` in cards from before.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
         licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
     """
@@ -95,6 +96,7 @@ class EnsembleCard:
     blueprints: tuple[Blueprint, ...] = ()
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
     licences: dict[str, str] = field(default_factory=dict)
+    stored_size: tuple[int, int] | None = None
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -114,6 +116,8 @@ class Ensemble(nn.Module):
         precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
             Their scores come out in float32, and everything after that is float32.
         tta: In which ways an image is predicted; the mean of the probabilities counts.
+        stored_size: Rows and columns of a usual training image as stored, if that is known: the scale at which members
+            know things. Larger images are best predicted in tiles of this size.
     """
 
     def __init__(
@@ -131,6 +135,7 @@ class Ensemble(nn.Module):
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"
         self.tta = TTASettings()
+        self.stored_size: tuple[int, int] | None = None
 
     @property
     def owns(self) -> tuple[Preprocessing | None, ...]:
@@ -219,7 +224,7 @@ class Ensemble(nn.Module):
         labels = torch.empty(height, width, dtype=torch.uint8)
         for start in range(0, height, strip):
             rows = range(start, min(start + strip, height))
-            total = torch.stack([_rows_of(*each, rows, height, width)[0] for each in maps]).sum(dim=0)
+            total = torch.stack([interpolated_rows(each, rows, height, width) for each in maps]).sum(dim=0)
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
@@ -258,6 +263,7 @@ class Ensemble(nn.Module):
                 blueprints=tuple(member.blueprint for member in members),
                 tta=self.tta,
                 licences=dict(licences or {}),
+                stored_size=self.stored_size,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(_page(card), "utf-8")
@@ -313,7 +319,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))
-    ensemble.tta = card.tta
+    ensemble.tta, ensemble.stored_size = card.tta, card.stored_size
     return ensemble.to(device).eval()
 
 
@@ -343,8 +349,19 @@ def _files(names: Sequence[str]) -> list[str]:
     return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
 
 
-def _rows_of(maps: Tensor, part: Part | None, rows: range, height: int, width: int) -> Tensor:
-    """Some rows of a map ``[1, c, h, w]`` interpolated to ``height`` x ``width``, without making the other rows."""
+def interpolated_rows(image_map: ImageMap, rows: range, height: int, width: int) -> Tensor:
+    """Some rows of a map interpolated to ``height`` x ``width``, without making the other rows.
+
+    Args:
+        image_map: Probabilities ``[1, c, h, w]`` at a model's own resolution.
+        rows: Which rows of the result are wanted.
+        height: Rows of the whole result.
+        width: Its columns.
+
+    Returns:
+        ``[c, rows, width]``.
+    """
+    maps, part = image_map
     scale = maps.shape[2] / height
     if part is not None:
         scale *= part.height / part.padded_height
@@ -354,7 +371,7 @@ def _rows_of(maps: Tensor, part: Part | None, rows: range, height: int, width: i
     below = (above + 1).clamp(max=maps.shape[2] - 1)
     down = (places - above)[:, None]
     between = maps[:, :, above] * (1 - down) + maps[:, :, below] * down
-    return upsample_probabilities(between, (len(rows), width), part)
+    return upsample_probabilities(between, (len(rows), width), part)[0]
 
 
 def _save(module: nn.Module, path: Path) -> None:
