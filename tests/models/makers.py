@@ -52,21 +52,10 @@ def build_nothing() -> str:
     return "no network"
 
 
-def build_native() -> nn.Module:
-    """A network of muster's as a plain module: scores at the image's size."""
-    return NativeAsPlain()
-
-
-class NativeAsPlain(nn.Module):
-    """``unet:resnet18`` as somebody would write it who never heard of muster."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = smp.Unet("resnet18", encoder_weights=None, classes=4)
-        self.network.segmentation_head[0] = nn.Conv2d(16, 4, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)
+def build_unet() -> nn.Module:
+    """SMP's own network as a plain module."""
+    network: nn.Module = smp.Unet("tu-test_efficientnet", encoder_weights=None, classes=4)
+    return network
 
 
 def lively(network: nn.Module, seed: int = 0) -> nn.Module:

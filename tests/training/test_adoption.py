@@ -15,10 +15,12 @@ from PIL import Image
 from muster import load_ensemble, select
 from muster.commands.main import start
 from muster.data import ChannelStatistics, Preprocessing
+from muster.errors import PoolError
 from muster.files import read_yaml
 from muster.metrics import METRICS
 from muster.models import build_model
 from muster.pool import Member, Pool
+from muster.scoring.cpu import exhaustive_kernels, product_kernels  # noqa: F401 (parsed here, not in its threads)
 from muster.selection.record import Selection
 from muster.training.pool_training import FAILURES
 from tests.helpers import make_member
@@ -86,16 +88,16 @@ def pool(files: Path, config: Path, importable: None) -> Pool:
 
 @pytest.fixture(scope="module")
 def selection(pool: Pool, files: Path) -> Selection:
-    metrics = tuple(name for name in METRICS if name not in {"rsa", "dds", "osborn"})
+    metrics = tuple(name for name in METRICS if name not in {"rsa", "dds", "osborn", "otce"})
     with pytest.warns(UserWarning, match="no score|do not say|images of tiny|n_leep|seed"):
-        return select(pool, str(files / "tiny"), size=2, metrics=metrics, cache_gb=0, device="cpu", resamples=0)
+        return select(pool, str(files / "tiny"), size=2, metrics=metrics, cache_gb=0.0, device="cpu", resamples=0)
 
 
 def test_members_are_complete_and_what_failed_is_recorded(pool: Pool, files: Path, capsys: Any) -> None:
     assert [member.name for member in pool] == [
         "bare", "frozen", "lraspp", "mask2former", "native-a", "native-b", "plain", "segformer", "smp",
     ]  # fmt: skip
-    assert set(read_yaml(files / "pool" / FAILURES, ValueError)) == {"lost"}  # type: ignore[arg-type]
+    assert set(read_yaml(files / "pool" / FAILURES, PoolError)) == {"lost"}
     assert start("train", arguments=["--output", str(files / "pool"), "--verify"]) == 0
     assert start("train", arguments=["--output", str(files / "pool"), "--list"]) == 0
     assert "9 of 9 members match" in capsys.readouterr().out
@@ -137,7 +139,7 @@ def test_every_metric_scores_the_members_that_it_can(selection: Selection) -> No
 def test_an_exported_program_is_ranked_by_itself(pool: Pool, files: Path) -> None:
     options: dict[str, Any] = {"size": 1, "predictor": "eep", "metric": "leep", "resamples": 0}
     with pytest.warns(UserWarning, match="no source classes|do not say|no score"):
-        found = select(pool, str(files / "tiny"), cache_gb=0, device="cpu", **options)
+        found = select(pool, str(files / "tiny"), cache_gb=0.0, device="cpu", **options)
     assert "frozen" in found.member_scores
     assert "no source classes" in found.excluded["bare"]
 
@@ -167,7 +169,7 @@ def test_all_kinds_are_fine_tuned_together_and_predict(pool: Pool, files: Path) 
     assert set(ensemble.names) == set(chosen)
     image = torch.randint(0, 255, (3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert ensemble.predict(image).shape == (50, 70)
-    assert start("predict", arguments=[str(files / "tiny/val/images"), "--ensemble", str(run)]) == 0
+    assert start("predict", arguments=["--images", str(files / "tiny/val/images"), "--ensemble", str(run)]) == 0
     masks = sorted((run / "predictions").rglob("masks/*.png"))
     assert [Image.open(mask).size for mask in masks] == [(64, 48)] * 2
 
