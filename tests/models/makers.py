@@ -119,7 +119,8 @@ def write_target(folder: Path, images: int = 6) -> Path:
             (folder / split / kind).mkdir(parents=True)
         for number in range(first, first + count):
             random = np.random.default_rng(number)
-            mask = (np.mgrid[:48, :64][0] * 3 // 48).astype(np.uint8)
+            mask = np.zeros((48, 64), dtype=np.uint8)
+            mask[int(random.integers(10, 30)) :] = 2
             mask[:, : int(random.integers(10, 50))] = 1
             image = np.stack([mask * 60 + 40, 200 - mask * 50, mask * 20], axis=-1) + random.integers(
                 0, 30, (48, 64, 3)

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 from muster import load_ensemble, select
 from muster.commands.main import start
-from muster.data import ChannelStatistics, Preprocessing
+from muster.data import ChannelStatistics, Preprocessing, read_mask
 from muster.errors import PoolError
 from muster.files import read_yaml
 from muster.metrics import METRICS
@@ -171,7 +170,7 @@ def test_all_kinds_are_fine_tuned_together_and_predict(pool: Pool, files: Path) 
     assert ensemble.predict(image).shape == (50, 70)
     assert start("predict", arguments=["--images", str(files / "tiny/val/images"), "--ensemble", str(run)]) == 0
     masks = sorted((run / "predictions").rglob("masks/*.png"))
-    assert [Image.open(mask).size for mask in masks] == [(64, 48)] * 2
+    assert [tuple(read_mask(mask).shape) for mask in masks] == [(48, 64)] * 2
 
 
 def test_a_fresh_head_keeps_everything_else(pool: Pool, importable: None) -> None:
