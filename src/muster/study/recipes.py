@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from muster.data import Dataset, require_usable
 from muster.errors import ConfigError
@@ -36,6 +37,8 @@ from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
 from muster.training.settings import HeadSettings, TrainingSettings
 
+Part = TypeVar("Part")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -63,13 +66,16 @@ class Recipe:
         Raises:
             ConfigError: If it cannot be read, or says something else.
         """
-        content = read_yaml(path, ConfigError)
-        known = {"training": TrainingSettings, "head": HeadSettings, "tta": TTASettings}
+        content, known = read_yaml(path, ConfigError), ("training", "head", "tta")
         if others := sorted(set(content) - set(known)):
             raise ConfigError(f"{path}: expected only {', '.join(known)} in a recipe, but got {', '.join(others)}.")
-        parts = {key: parse_record(content.get(key) or {}, kind, f"{path}: {key}", ConfigError)
-                 for key, kind in known.items()}  # fmt: skip
-        return Recipe(path.stem, **parts)  # type: ignore[arg-type]  # each is of its kind
+
+        def part(key: str, kind: type[Part]) -> Part:
+            return parse_record(content.get(key) or {}, kind, f"{path}: {key}", ConfigError)
+
+        return Recipe(
+            path.stem, part("training", TrainingSettings), part("head", HeadSettings), part("tta", TTASettings)
+        )
 
     def shortened(self, steps: int | None, batch_size: int | None) -> Recipe:
         """The same with other steps and batches; the warm-up keeps its share of the steps.

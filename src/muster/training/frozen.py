@@ -172,7 +172,8 @@ def _largest(shapes: Sequence[Sequence[int]]) -> tuple[int, int]:
 
 
 def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    return transforms.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    resized: Tensor = transforms.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    return resized
 
 
 def make_fit_data(

@@ -123,7 +123,8 @@ def choose_rates(
             curves.setdefault(name, {})[rate] = {stop: curve.found.get(stop, {}).get(name) for stop in stops}
     begin_fit(callbacks, len(settings.tried_rates) * settings.steps)
     best = {name: _best(name, tried) for name, tried in curves.items()}
-    chosen, ends = ({name: each[part] for name, each in best.items()} for part in (0, 1))
+    chosen = {name: rate for name, (rate, _) in best.items()}
+    ends = {name: stop for name, (_, stop) in best.items()}
     mious = {name: {rate: _largest(curve) for rate, curve in tried.items()} for name, tried in curves.items()}
     return RateChoice(chosen, ends if len(stops) > 1 else {}, mious, curves, len(held)), names
 

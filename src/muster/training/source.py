@@ -317,6 +317,6 @@ def _card(
         recipe=job.recipe_hash,
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
-        started_from=model.started_from,
+        started_from=model.started_from if isinstance(model, Segmenter) else {},
         blueprint=model.blueprint if model.blueprint.config else None,
     )
