@@ -9,7 +9,14 @@ import yaml
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
-from muster.commands.finetuning_plan import SELECTION, FinetuningPlan, fit_plan, plan_of_selection, plan_with_choice
+from muster.commands.finetuning_plan import (
+    SELECTION,
+    FinetuningPlan,
+    fit_plan,
+    make_single,
+    plan_of_selection,
+    plan_with_choice,
+)
 from muster.commands.finetuning_summary import predict_command, print_finetuning
 from muster.commands.newest import FINETUNINGS, newest_selection
 from muster.commands.predict import IDLE_HARDWARE, predict_with
@@ -49,6 +56,7 @@ from muster.training.finetuning import (
     write_results,
 )
 from muster.training.hardware import Hardware
+from muster.training.results import EQUAL_COST, LEARNED_HEAD
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
 
 IMAGE_SHEET = "images.png"
@@ -185,7 +193,7 @@ def _run(
     try:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)
-        result = _conclude(plan, folder, hardware, head, loggers, configuration, clock, writes)
+        result = _conclude(plan, folder, hardware, head, loggers, configuration, clock, writes, console)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -201,6 +209,7 @@ def _conclude(
     configuration: str,
     clock: Clock,
     writes: bool,
+    console: Console,
 ) -> FinetuneResult | None:
     """Learn the head and evaluate, which all processes share; one of them writes."""
     seconds = clock.seconds  # of the fit alone
@@ -208,12 +217,17 @@ def _conclude(
     scores = scores_of(selection, selection.members)
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
+    single, chosen_by = make_single(plan, ensemble, folder, hardware, console)
     if not writes:
         return None
-    result = summarise(
-        selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
-    )
-    result = replace(result, confirmation=plan.confirmation)
+    viewers = {}
+    if single is not None:
+        counts[EQUAL_COST] = single.counts
+        viewers[EQUAL_COST] = single.viewer(plan.target.dataset.test[0].mask.shape)
+    what = selection, scores, plan.module, ensemble, counts, plan.target, hardware
+    result = summarise(*what, seconds, clock.resumed_at_steps, viewers)
+    told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)
+    result = replace(result, confirmation=plan.confirmation, equal_cost=told)
     report_images = finetuned_images(ensemble, plan.target)
     write_results(folder, result, plan.module, ensemble)
     if plan.chosen is None:

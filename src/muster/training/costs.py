@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from muster.machine import device_label
 from muster.models import SourceModel
@@ -20,8 +22,29 @@ ROUNDS_END_AFTER = 5.0
 """... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
 
 
+Passes: TypeAlias = Mapping[str, tuple[SourceModel, tuple[int, int]]]
+"""By a name of its own for each: a model, and the rows and columns of an image, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Viewer:
+    """A model that sees an image several times.
+
+    Attributes:
+        model: The model.
+        sizes: Rows and columns of each view.
+    """
+
+    model: SourceModel
+    sizes: Sequence[tuple[int, int]]
+
+
 def measure_costs(
-    module: EnsembleTraining, ensemble: Ensemble, size: tuple[int, int], hardware: Hardware
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    size: tuple[int, int],
+    hardware: Hardware,
+    viewers: Mapping[str, Viewer] | None = None,
 ) -> tuple[dict[str, Cost], str]:
     """Parameters and time for an image of every fine-tuned member and of the ensemble.
 
@@ -30,34 +53,52 @@ def measure_costs(
         ensemble: Those that were chosen, with their head.
         size: Rows and columns of the image, in pixels.
         hardware: Where to measure.
+        viewers: Other models, by the names of their results; the sizes of their views are those of the same image.
 
     Returns:
         The costs under the names of results, and how the time was measured, in words.
     """
-    device = hardware.resolved_device()
+    device, viewers = hardware.resolved_device(), viewers or {}
     models = module.models
+    passes = {name: (model, size) for name, model in models.items()}
+    passes |= {_pass(name, seen): (each.model, seen) for name, each in viewers.items() for seen in each.sizes}
     with hardware.autocast():
-        seconds_of = _shortest_seconds(models, size, device)
+        seconds_of = shortest_seconds(passes, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
     head = sum(values.numel() for values in ensemble.head.parameters())
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
+    for name, each in viewers.items():
+        costs[name] = Cost(1, each.model.num_parameters, sum(seconds_of[_pass(name, seen)] for seen in each.sizes))
     how = (
         f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns) on {device_label(device)}, the "
-        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
-        "image and enlarging the prediction are left out"
+        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members"
+        f"{', a model with several views the sum of these' if viewers else ''}; reading the image and enlarging the "
+        "prediction are left out"
     )
     return costs, how
 
 
-def _shortest_seconds(models: Mapping[str, SourceModel], size: tuple[int, int], device: str) -> dict[str, float]:
-    """Time for an image, the least of several: whatever else the machine does can only make it longer."""
+def _pass(name: str, size: tuple[int, int]) -> str:
+    return f"{name} at {size[0]} x {size[1]}"
+
+
+def shortest_seconds(passes: Passes, device: str) -> dict[str, float]:
+    """Time for an image, the least of several: whatever else the machine does can only make it longer.
+
+    Args:
+        passes: What to measure; all of them in turn, so that a busy moment does not fall on one.
+        device: Where to measure.
+
+    Returns:
+        Seconds, under the names of ``passes``.
+    """
     shortest: dict[str, float] = {}
     started = time.monotonic()
     for _ in range(ROUNDS):
-        for name, model in models.items():
+        for name, (model, size) in passes.items():
             seconds = inference_seconds(model, size, device, REPETITIONS)
             shortest[name] = min(seconds, shortest.get(name, seconds))
         if time.monotonic() - started > ROUNDS_END_AFTER:

@@ -25,7 +25,7 @@ from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
-from muster.training.costs import measure_costs
+from muster.training.costs import Viewer, measure_costs
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fit_data import FitData
@@ -276,6 +276,7 @@ def summarise(
     hardware: Hardware,
     seconds: float,
     resumed_at_steps: Sequence[int] = (),
+    viewers: Mapping[str, Viewer] | None = None,
 ) -> FinetuneResult:
     """The results of a run, in plain values.
 
@@ -289,6 +290,7 @@ def summarise(
         hardware: What it was computed on; the time for an image is measured there, now.
         seconds: Time spent fine-tuning.
         resumed_at_steps: Where the fit went on after an interruption.
+        viewers: Other models in ``counts``, to be timed likewise.
 
     Returns:
         The result.
@@ -296,7 +298,7 @@ def summarise(
     settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
     intervals = miou_intervals(counts, settings.seed)
-    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware)
+    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware, viewers)
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,
@@ -344,7 +346,7 @@ def _known(values: tuple[float | None, ...]) -> tuple[float | None, ...] | None:
 
 
 def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
-    """Rows and columns at which members see the first one, in pixels."""
+    """Rows and columns at which members see the first test image, in pixels."""
     image = prepare_image(target.dataset.test[0].image, target.statistics, target.image_size)
     return image.shape[1], image.shape[2]
 
