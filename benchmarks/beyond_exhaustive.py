@@ -15,7 +15,7 @@ import torch
 from benchmarks.apart import apart
 from benchmarks.requirements import scratch_folder
 from benchmarks.timing import cost, peak_megabytes
-from muster.data import cached, channel_statistics, open_dataset
+from muster.data import ImageSize, Preprocessing, cached, channel_statistics, open_dataset
 from muster.metrics import eep
 from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.pool import Pool
@@ -148,7 +148,8 @@ def predictions_on(pool: Path, target: str, images: int = 40, pixels: int = 500)
     members, _ = Pool.open(pool).eligible_for(dataset)
     split = cached(dataset.train.subset(images, 0))
     probe = draw_probe_set(split, pixels, 0)
-    reader = ProbeReader(split, probe, channel_statistics(split), usual_image_size(members), torch.device("cpu"), 8, 0)
+    shown = Preprocessing(channel_statistics(split), ImageSize.of(usual_image_size(members)))
+    reader = ProbeReader(split, probe, shown, torch.device("cpu"), 8, 0)
     predictions = [
         eep(member_probabilities(member, reader), probe.labels, dataset.spec.num_classes) for member in members
     ]

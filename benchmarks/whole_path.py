@@ -29,6 +29,8 @@ from muster.data import (
     VOID,
     Dataset,
     DatasetSpec,
+    ImageSize,
+    Preprocessing,
     Sample,
     Split,
     TrainingStream,
@@ -41,12 +43,13 @@ from muster.models import SourceModel, build_model
 from muster.pool import MEMBERS, Card, Pool, software_versions, write_member
 from muster.precision import forward_precision, resolve_precision
 from muster.selection import member_scoring, predictors, run
-from muster.tracking.loggers import close_loggers, make_logger
+from muster.tracking import ALWAYS, Run, close_loggers, make_loggers
 from muster.training.clock import Clock
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, with_schedule
+from muster.training.modules import EnsembleTraining
+from muster.training.optimizers import with_schedule
 from muster.training.settings import TrainingSettings
 
 TARGET_CLASSES = 20
@@ -238,18 +241,18 @@ def whole_path_training(
     target = _target(24, side)
     ours, beside = (build_model(architecture, TARGET_CLASSES) for _ in range(2))
     module = EnsembleTraining(settings, TARGET_CLASSES, ("member",), (ours,))
-    statistics_of_channels = channel_statistics(target.train)
-    data = FitData(target.train, statistics_of_channels, side, settings)
+    shown = Preprocessing(channel_statistics(target.train), ImageSize(side))
+    data = FitData(target.train, shown, settings)
     stream = TrainingStream(
         target.train,
-        TrainingTransform(statistics_of_channels, side, settings.crop_for(side), settings.scale_range),
+        TrainingTransform(shown, settings.crop_for(ImageSize(side)), settings.scale_range),
         steps,
         batch_size,
         settings.seed,
     )
     turns = _Turns(_bare_steps(beside, stream, settings))
     with tempfile.TemporaryDirectory() as folder:
-        loggers = make_logger("csv", Path(folder) / "logs", "muster", "benchmark", "member", {})
+        loggers = make_loggers([ALWAYS], Run(Path(folder) / "logs", "train", "member", "benchmark"))
         trainer = fit(module, data, Path(folder), Hardware(), [Clock(lambda *_: None), turns], loggers)
         close_loggers(loggers, succeeded=True)
         checkpoint = Stopwatch()
@@ -337,8 +340,8 @@ def _target(images: int, side: int) -> Dataset:
 
 def _batches(split: Split, side: int) -> list[Tensor]:
     """What the networks see of the images."""
-    statistics_of_channels = channel_statistics(split)
-    images = torch.stack([prepare_image(split[i].image, statistics_of_channels, side) for i in range(len(split))])
+    shown = Preprocessing(channel_statistics(split), ImageSize(side))
+    images = torch.stack([prepare_image(split[i].image, shown) for i in range(len(split))])
     return list(torch.split(images, BATCH))
 
 

@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from muster.data import VOID, ContentSketch, Dataset, DatasetSpec, Sample, Split, content_prefixes
+from muster.data import (
+    VOID,
+    ChannelStatistics,
+    ContentSketch,
+    Dataset,
+    DatasetSpec,
+    ImageSize,
+    Preprocessing,
+    Sample,
+    Split,
+    channel_statistics,
+    content_prefixes,
+)
 from muster.data.content import prefix_of_text
 from muster.locks import LOCK
 from muster.models import build_model
@@ -131,3 +143,9 @@ def undated(record: SelectionRecord) -> dict[str, Any]:
     content = record.to_mapping()
     del content["date"]
     return content
+
+
+def shown(images: Split | ChannelStatistics, side: int) -> Preprocessing:
+    """How images are shown: with the statistics of a split, or given ones, and a longer side."""
+    statistics = images if isinstance(images, ChannelStatistics) else channel_statistics(images)
+    return Preprocessing(statistics, ImageSize(side))

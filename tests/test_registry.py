@@ -17,7 +17,7 @@ from muster.models import (
     Body,
     Family,
     Scheme,
-    Segmenter,
+    StartedBody,
     build_model,
     list_architectures,
     list_pretrainings,
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_every_file_of_a_room_is_found() -> None:
     assert FAMILIES.names() == ("hrnet", "small", "smp")
     assert SCHEMES.names() == ("file", "imagenet", "none")
-    assert LAYOUTS.names() == ("images_and_masks",)
+    assert {"ade20k", "images_and_masks", "patterns", "voc"} < set(LAYOUTS.names())
 
 
 class Names(Layout):
@@ -120,10 +120,12 @@ class Zeros(Scheme):
     def names(self) -> tuple[str, ...]:
         return ("zeros",)
 
-    def load(self, model: Segmenter, pretraining: str) -> None:
+    def build_body(self, family: Family, architecture: str, pretraining: str) -> StartedBody:
+        body = family.build(architecture, imagenet=False)
         with torch.no_grad():
-            for parameter in model.body.parameters():
+            for parameter in body.parameters():
                 parameter.zero_()
+        return StartedBody(body, {"source": "nothing"})
 
 
 @pytest.fixture

@@ -9,12 +9,16 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from muster.telemetry import switch_off
+
 if TYPE_CHECKING:
     from muster.selection.record import Selection
     from muster.selection.run import select
     from muster.training import load_ensemble
 
 __all__ = ["Selection", "__version__", "load_ensemble", "select"]
+
+switch_off()  # before anything that would report on its use is imported
 
 try:
     __version__ = version("muster")

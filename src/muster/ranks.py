@@ -5,6 +5,8 @@ Every rank ends with the same arrays, so whatever follows is the same on all of 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -35,6 +37,32 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     moved = values.to(_exchange_device(device))
     dist.all_reduce(moved)
     return moved.to(values.device)
+
+
+def sum_with_gradients(values: Tensor) -> Tensor:
+    """Add up a tensor over the processes as a step of the computation: gradients flow back to every process.
+
+    Args:
+        values: Of the same shape on every rank.
+
+    Returns:
+        The sum. As every rank's result depends on every rank's values, the gradient of each is summed likewise.
+    """
+    return values if world_size() == 1 else _SumWithGradients.apply(values)
+
+
+class _SumWithGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 (torch's signature)
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
 
 
 def from_rank_zero(values: Tensor, device: torch.device) -> Tensor:

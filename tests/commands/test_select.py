@@ -60,7 +60,7 @@ def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_every_option_reaches_the_command_under_its_own_name() -> None:
     options = Options.of(select_ensemble, "select.py", {"configuration", "asked"})
     settings = {field.name: getattr(SelectionSettings(), field.name) for field in fields(SelectionSettings)}
-    assert set(options.kinds) == set(settings) | {"pool", "target", "output", "clear_cache"}
+    assert set(options.kinds) == set(settings) | {"pool", "target", "output", "clear_cache", "logger"}
     assert options.groups == frozenset()
     assert {name: options.defaults[name] for name in settings} == to_builtin_types(settings)
 
@@ -94,6 +94,27 @@ def test_writes_a_selection_and_says_why(
     assert undated(Selection.load(folder)) == before
 
 
+def test_trackers_get_a_copy_and_later_selections_keep_the_earlier_ones(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert run(select_ensemble, "select.py", None, [*arguments, "--logger", "tensorboard,mlflow"]) == 0
+    folder = Path("runs/selections/attic-small")
+    assert sorted(path.name for path in (folder / "logs").iterdir()) == ["mlruns", "tensorboard"]
+    assert len(list((folder / "logs" / "tensorboard").iterdir())) == 2
+    runs = sorted((folder / "logs" / "mlruns").glob("[1-9]*/*/artifacts"))
+    assert [sorted(path.name for path in each.iterdir()) for each in runs] == 2 * [
+        ["config.yaml", "images", "ranking.parquet", "report.html", "selection.yaml", "tables"]
+    ]
+    chosen = Selection.load(folder)
+    score = (runs[0].parent / "metrics" / "predicted" / "soft_iou_eep").read_text().split()[1]
+    assert float(score) == pytest.approx(chosen.score)
+    assert yaml.safe_load((folder / "config.yaml").read_text())["logger"] == "tensorboard,mlflow"
+    capsys.readouterr()
+    assert run(select_ensemble, "select.py", None, [*arguments, "--logger", "csv"]) == 2
+    assert "--logger has no effect with csv alone" in capsys.readouterr().err
+
+
 def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(select_ensemble, "select.py", None, arguments) == 0
     assert len(list((tmp_path / "cache").iterdir())) == 8  # of each member its probabilities and its predictions
@@ -112,6 +133,7 @@ def test_the_cache_can_be_emptied(arguments: list[str], tmp_path: Path, capsys: 
     [
         (["--metric", "soft_iou"], "Did you mean 'soft_iou_eep'?"),
         (["--size", "5"], "only 4 of the 5"),
+        (["--logger", "[csv, tensorbord]"], "Did you mean 'tensorboard'?"),
         (["--target", "worlds/attik"], "Did you mean 'attic'?"),
         (["--pool", "nowhere"], "There is no pool"),
         (["--output", "occupied"], "which is not part of a selection that muster wrote"),

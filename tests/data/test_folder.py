@@ -228,7 +228,15 @@ class TestDescription:
             ({"domain": 7}, ["'domain'", "7 (int)"]),
             ({"citation": ["x"]}, ["'citation'", "list"]),
             ({"source_commit": 1234}, ["'source_commit'", "1234 (int)"]),
-            ({"ignore_index": 256}, ["'ignore_index'", "0 to 255", "256"]),
+            ({"ignore_index": 70000}, ["'ignore_index'", "0 to 255", "70000"]),
+            ({"ignore_index": [0, -1]}, ["'ignore_index'", "0 to 255", "[0, -1]"]),
+            ({"ignore_index": []}, ["'ignore_index'", "a list of some", "[]"]),
+            ({"reduce_zero_label": "yes"}, ["'reduce_zero_label'", "true or false", "'yes'"]),
+            ({"ignore_classes": ["ski"]}, ["'ignore_classes'", "Did you mean 'sky'"]),
+            ({"ignore_classes": ["sky", "road"]}, ["'classes'", "at least two", "'tree'"]),
+            ({"crowd": "void"}, ["'crowd'", "no effect", "mask_suffix"]),
+            ({"root": "elsewhere"}, ["'root'", "there is no folder", "elsewhere"]),
+            ({"reader": "vocc"}, ["'reader'", "Unknown layout 'vocc'", "Did you mean 'voc'"]),
             ({"ignore_index": True}, ["'ignore_index'", "True (bool)"]),
             ({"counts": 3}, ["'counts'", "3 (int)"]),
             ({"counts": {"trian": 3}}, ["'counts'", "'trian'", "Did you mean 'train'"]),
@@ -282,7 +290,7 @@ class TestReading:
         self, write_folder: Callable[..., Path], part: str, damage: Callable[[Path], object], suffix: str
     ) -> None:
         train = open_folder(write_folder(suffix=suffix)).train
-        file = train.read.files["a"][part == "masks"]  # type: ignore[attr-defined]
+        file = getattr(train.read, part).files["a"]
         damage(file)
         expect_error(lambda: train[0], "cannot be read", str(file), "'tiny'")
 
@@ -292,11 +300,17 @@ class TestReading:
         (folder / f"train/{part}/a.png").unlink()
         expect_error(lambda: train[0], "is missing", str(folder / f"train/{part}/a.png"), "'tiny'")
 
-    @pytest.mark.parametrize("part", ["images", "masks"])
-    def test_sixteen_bits(self, folder: Path, part: str, tools: Any) -> None:
-        file = folder / f"train/{part}/a.png"
+    def test_sixteen_bits(self, folder: Path, tools: Any) -> None:
+        file = folder / "train/images/a.png"
         tools.write_png(file, np.ones((16, 24), int), bits=16)
         expect_error(lambda: open_folder(folder).train[0], "16-bit", str(file), "'tiny'")
+
+    def test_masks_of_sixteen_bits(self, folder: Path, tools: Any) -> None:
+        file = folder / "train/masks/a.png"
+        tools.write_png(file, np.full((16, 24), 2), bits=16)
+        assert open_folder(folder).train[0].mask.unique().tolist() == [2]
+        tools.write_png(file, np.full((16, 24), 258), bits=16)  # 2, if its upper byte were lost
+        expect_error(lambda: open_folder(folder).train[0], "258 (384 pixels)", str(file), "'tiny'")
 
     def test_sixteen_bits_in_colours(self, tmp_path: Path, tools: Any) -> None:
         tools.write_png(tmp_path / "a.png", np.ones((16, 24, 3), int), bits=16)

@@ -18,8 +18,9 @@ from muster.data.statistics import ChannelStatistics
 from muster.data.stream import TrainingStream, cached, make_loader, preload
 from muster.data.transforms import TrainingTransform, normalise_crops
 from muster.errors import ConfigError, DatasetError
+from tests.helpers import shown
 
-TRANSFORM = TrainingTransform(ChannelStatistics((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), image_size=32, crop_size=32)
+TRANSFORM = TrainingTransform(shown(ChannelStatistics((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), 32), crop_size=32)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ class TestLoader:
 
     def test_a_worker_names_the_damaged_file(self, split: Split) -> None:
         stream = TrainingStream(split, TRANSFORM, steps=1, batch_size=7, seed=0)
-        file = split.read.files["4"][0]  # type: ignore[attr-defined]
+        file = split.read.images.files["4"]  # type: ignore[attr-defined]
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(DatasetError, match=r"4\.png of dataset 'tiny' cannot be read"):
             list(make_loader(stream, num_workers=1))
@@ -183,5 +184,5 @@ class TestCache:
         drawn = TrainingStream(split, TRANSFORM.draw, steps=5, batch_size=4, seed=3)
         for (images, masks, boxes), expected in zip(make_loader(drawn), make_loader(stream), strict=True):
             assert images.dtype == masks.dtype == torch.uint8
-            assert torch.equal(normalise_crops(images, boxes, TRANSFORM.statistics), expected[0])
+            assert torch.equal(normalise_crops(images, boxes, TRANSFORM.preprocessing), expected[0])
             assert torch.equal(masks.long(), expected[1])

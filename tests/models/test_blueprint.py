@@ -15,7 +15,7 @@ from muster.models import SOURCES, Blueprint, build_model, rebuild
 from muster.pool import CARD, Member
 from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from tests.helpers import make_member
+from tests.helpers import make_member, shown
 
 TRAINING_RECORD = (
     "image_size", "crop_size", "train_images", "test_images", "test_miou", "test_ious", "majority_miou", "steps",
@@ -65,7 +65,7 @@ def test_a_card_with_a_blueprint_comes_back(tmp_path: Path) -> None:
 
 def test_an_ensemble_from_before_has_no_blueprints(tmp_path: Path) -> None:
     member = build_model("small_fpn", 2)
-    ensemble = Ensemble(["a"], [member], ["x", "y"], ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64)
+    ensemble = Ensemble(["a"], [member], ["x", "y"], shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64))
     ensemble.save(tmp_path / "e", "target", {})
     path = tmp_path / "e" / ENSEMBLE_CARD
     content = read_yaml(path, PoolError)

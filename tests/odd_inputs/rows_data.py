@@ -373,8 +373,8 @@ VALUES = [
     ),
     Case(
         "mask_values of a value that no mask can hold",
-        selecting(fine, mask_values={0: "ground", 256: "wall"}),
-        ("'mask_values'", "0 to 255", "256"),
+        selecting(fine, mask_values={0: "ground", 70000: "wall"}),
+        ("'mask_values'", "0 to 255", "70000"),
     ),
     Case(
         "masks in colours with mask_values",
@@ -408,9 +408,9 @@ MASKS = [
         ("train/masks/0.png", "WEBP file inside", "masks must be PNG"),
     ),
     Case(
-        "a mask that is a TIFF inside",
-        selecting(replace_by("train/masks/0.png", lambda path: LOSSY.save(path, "TIFF"))),
-        ("train/masks/0.png", "TIFF file inside", "Convert it to PNG"),
+        "a mask that is a TIFF with a JPEG inside",
+        selecting(replace_by("train/masks/0.png", lambda path: LOSSY.save(path, "TIFF", compression="jpeg"))),
+        ("train/masks/0.png", "a TIFF with jpeg inside", "values were changed"),
     ),
     Case(
         "a mask with a GIF's name",
@@ -418,11 +418,17 @@ MASKS = [
         ("masks/0.gif", "must be PNG"),
     ),
     Case(
-        "a mask of 16 bits",
+        "a mask of 16 bits with a value above 255",
         selecting(
-            replace_by("train/masks/0.png", lambda path: Image.fromarray(np.ones((64, 64), np.uint16)).save(path))
+            replace_by("train/masks/0.png", lambda path: Image.fromarray(np.full((64, 64), 257, np.uint16)).save(path))
         ),
-        ("train/masks/0.png", "16-bit"),
+        ("train/masks/0.png", "value(s) 257", "3 classes (0 to 2)"),
+    ),
+    Case(
+        "masks of 16 bits with sound values",
+        selecting(each_mask(lambda mask: mask.astype(np.uint16))),
+        ("Report: chosen/report.html",),
+        status=0,
     ),
     Case(
         "a mask with transparent colours",

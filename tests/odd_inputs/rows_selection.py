@@ -11,10 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
-from muster.data import channel_statistics
 from muster.pool import Member, write_member
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_target
+from tests.helpers import make_member, make_target, shown
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 
@@ -79,7 +78,7 @@ def pool_with_samples(bench: Bench) -> str:
     folder, source = bench.home / "sampled", make_target(3, name="elsewhere")
     for seed, name in enumerate("abc"):
         member = make_member(folder, name, seed, dataset="elsewhere" if name != "c" else "somewhere")
-        sample = sample_source(member.load_model(), source.train, channel_statistics(source.train), 64, seed)
+        sample = sample_source(member.load_model(), source.train, shown(source.train, 64), seed)
         write_member(member.folder, member.load_model(), member.card, sample)
     return str(folder)
 

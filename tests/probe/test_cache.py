@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from muster.data import ChannelStatistics, channel_statistics
+from muster.data import ChannelStatistics, ImageSize
 from muster.errors import PoolError
 from muster.probe import (
     ProbeCache,
@@ -20,7 +20,7 @@ from muster.probe import (
     prediction_key,
 )
 from muster.probe.cache import default_cache_folder
-from tests.helpers import make_pool, make_target
+from tests.helpers import make_pool, make_target, shown
 
 STATISTICS = ChannelStatistics((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
 
@@ -91,26 +91,34 @@ def test_the_default_folder_follows_the_environment(tmp_path: Path, monkeypatch:
 def test_every_fact_changes_the_key() -> None:
     split = make_target(3).train
     probe = draw_probe_set(split, 5, seed=0)
-    facts = ("aa", "small_fpn", probe, STATISTICS, 64, "cpu")
+    facts = ("aa", "small_fpn", probe, seen := shown(STATISTICS, 64), "cpu")
     others = [
         ("bb", *facts[1:]),
         ("aa", "small_unet", *facts[2:]),
         ("aa", "small_fpn", draw_probe_set(split, 5, seed=1), *facts[3:]),
         ("aa", "small_fpn", replace(probe, content="changed"), *facts[3:]),
-        (*facts[:3], ChannelStatistics((0.4, 0.5, 0.5), STATISTICS.std), 64, "cpu"),
-        (*facts[:4], 96, "cpu"),
-        (*facts[:5], "cuda"),
+        *(
+            (*facts[:3], other, "cpu")
+            for other in (
+                shown(ChannelStatistics((0.4, 0.5, 0.5), STATISTICS.std), 64),
+                shown(STATISTICS, 96),
+                replace(seen, size=ImageSize(shorter=64)),
+                replace(seen, channel_order="bgr"),
+                replace(seen, interpolation="bicubic"),
+            )
+        ),
+        (*facts[:4], "cuda"),
         (*facts, "bf16-mixed"),
     ]
     keys = {prediction_key(*other) for other in (facts, *others)}
     assert len(keys) == 1 + len(others)
     relabelled = replace(probe, labels=probe.labels.flip(0))
-    assert prediction_key("aa", "small_fpn", relabelled, STATISTICS, 64, "cpu") == prediction_key(*facts)
+    assert prediction_key("aa", "small_fpn", relabelled, seen, "cpu") == prediction_key(*facts)
 
 
 def test_a_member_is_run_once(tmp_path: Path) -> None:
     split = make_target(3).train
-    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    reader = ProbeReader(split, draw_probe_set(split, 10), shown(split, 32))
     member, cache, runs = make_pool(tmp_path / "pool", 1).members[0], ProbeCache(tmp_path / "cache"), []
     first = member_probabilities(member, reader, cache, lambda *_: runs.append(1))
     assert runs
@@ -123,7 +131,7 @@ def test_a_member_is_run_once(tmp_path: Path) -> None:
 
 def test_damaged_weights_are_noticed_although_predictions_are_cached(tmp_path: Path) -> None:
     split = make_target(2).train
-    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    reader = ProbeReader(split, draw_probe_set(split, 10), shown(split, 32))
     member, cache = make_pool(tmp_path / "pool", 1).members[0], ProbeCache(tmp_path / "cache")
     member_probabilities(member, reader, cache)
     weights = member.folder / "model.safetensors"
@@ -154,7 +162,7 @@ def test_what_is_put_later_is_there_when_it_is_looked_up(tmp_path: Path) -> None
 def test_weights_damaged_beside_the_forward_passes_leave_nothing_behind(tmp_path: Path, features: bool) -> None:
     # The file can be loaded, and its numbers are sound: only the checksum tells.
     split = make_target(2).train
-    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    reader = ProbeReader(split, draw_probe_set(split, 10), shown(split, 32))
     member, cache = make_pool(tmp_path / "pool", 1).members[0], ProbeCache(tmp_path / "cache")
     weights = member.folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
@@ -169,7 +177,7 @@ def test_weights_damaged_beside_the_forward_passes_leave_nothing_behind(tmp_path
 
 def test_weights_that_cannot_be_loaded_are_first_of_all_damaged(tmp_path: Path) -> None:
     split = make_target(2).train
-    reader = ProbeReader(split, draw_probe_set(split, 10), channel_statistics(split), 32)
+    reader = ProbeReader(split, draw_probe_set(split, 10), shown(split, 32))
     member = make_pool(tmp_path / "pool", 1).members[0]
     (member.folder / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(PoolError, match="does not match its card"):

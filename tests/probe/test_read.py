@@ -21,9 +21,9 @@ from muster.metrics import linear_probe, ms_leep
 from muster.models.prediction import upsample_probabilities
 from muster.precision import resolve_precision
 from muster.probe import ProbeReader, draw_probe_set, read_batch, read_pixels
-from muster.probe import read as read_module
+from muster.probe import prepared as prepared_module
 from muster.probe.interpolation import PixelPlaces
-from tests.helpers import make_member, make_pool, make_target
+from tests.helpers import make_member, make_pool, make_target, shown
 
 SIZES = [
     ((8, 8), (32, 32)),
@@ -103,10 +103,10 @@ def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size:
     split = make_target(5, void=("02",)).train
     model = make_pool(tmp_path, 1).members[0].load_model()
     probe, statistics = draw_probe_set(split, 60, seed=1), channel_statistics(split)
-    read = ProbeReader(split, probe, statistics, 64, batch_size=batch_size, num_workers=num_workers).read(model)
+    read = ProbeReader(split, probe, shown(statistics, 64), batch_size=batch_size, num_workers=num_workers).read(model)
     assert read.shape == (240, 3)
     for place, (_, image, mask) in enumerate(split):
-        maps = model.predict(prepare_image(image, statistics, 64)[None])
+        maps = model.predict(prepare_image(image, shown(statistics, 64))[None])
         whole = upsample_probabilities(maps.contiguous(), (mask.shape[0], mask.shape[1]))[0]
         pixels = probe.pixels_of(place)
         expected = whole[:, probe.rows[pixels], probe.columns[pixels]].T
@@ -117,17 +117,22 @@ def test_a_member_is_read_as_evaluation_would_see_it(tmp_path: Path, batch_size:
 def test_kept_images_give_the_same_as_images_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = make_target(4).train
     first, second = make_pool(tmp_path, 2)
-    arguments = (split, draw_probe_set(split, 20), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32)
+    arguments = (split, draw_probe_set(split, 20), shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32))
     keeping = ProbeReader(*arguments)
     keeping.read(first.load_model())
     kept = keeping.read(second.load_model())
-    monkeypatch.setattr(read_module, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(prepared_module, "_KEPT_BYTES", 0)
     assert torch.equal(kept, ProbeReader(*arguments).read(second.load_model()))
 
 
 def test_progress_counts_batches(tmp_path: Path) -> None:
     split = make_target(5).train
-    reader = ProbeReader(split, draw_probe_set(split, 5), ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64, batch_size=2)
+    reader = ProbeReader(
+        split,
+        draw_probe_set(split, 5),
+        shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 64),
+        batch_size=2,
+    )
     said: list[tuple[int, int]] = []
     reader.read(make_pool(tmp_path, 1).members[0].load_model(), lambda done, total: said.append((done, total)))
     assert said == [(1, 3), (2, 3), (3, 3)]  # two images of one prepared size, three of another
@@ -138,13 +143,13 @@ def test_one_pass_gives_probabilities_features_and_stages(tmp_path: Path, archit
     split = make_target(5, void=("02",)).train
     model = make_member(tmp_path, "a", 0, architecture=architecture).load_model()
     probe, statistics = draw_probe_set(split, 60, seed=1), channel_statistics(split)
-    reader = ProbeReader(split, probe, statistics, 64, batch_size=2)
+    reader = ProbeReader(split, probe, shown(statistics, 64), batch_size=2)
     reading = reader.read_all(model)
     assert torch.allclose(reading.probabilities, reader.read(model), atol=1e-6)
     assert probe.images == (0, 1, 3, 4)
     assert reading.features.shape == (240, model.feature_channels)
     for row, place in enumerate(probe.images):
-        prepared = prepare_image(split[place].image, statistics, 64)[None]
+        prepared = prepare_image(split[place].image, shown(statistics, 64))[None]
         with torch.no_grad():
             maps, stages = model.features(prepared), model.stage_embeddings(prepared)
         pixels = probe.pixels_of(place)
@@ -182,10 +187,10 @@ def test_images_sent_as_bytes_are_prepared_as_each_alone() -> None:
     split = make_target(5).train
     statistics = channel_statistics(split)
     (batch,) = stored_batches(split, [[4, 0, 3, 1]])
-    prepared = [prepare_image(split[place].image, statistics, 64) for place in (4, 0, 3, 1)]
+    prepared = [prepare_image(split[place].image, shown(statistics, 64)) for place in (4, 0, 3, 1)]
     alike = [place for place, image in enumerate(prepared) if image.shape == prepared[0].shape]
     (batch,) = stored_batches(split, [[(4, 0, 3, 1)[place] for place in alike]])
-    found = batch.prepared(statistics, 64, torch.device("cpu"))
+    found = batch.prepared(shown(statistics, 64), torch.device("cpu"))
     assert all(images.dtype == torch.uint8 for images in batch.images)
     assert torch.equal(found, torch.stack([prepared[place] for place in alike]))
 
@@ -211,11 +216,11 @@ def test_no_image_is_worth_a_word_between_host_and_device(tmp_path: Path) -> Non
         split = make_target(2 * images).train
         chosen = split.subset(None, 0)[::2] if images > 2 else split[:2]
         probe = draw_probe_set(chosen, 20)
-        reader = ProbeReader(chosen, probe, ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32, batch_size=32)
+        reader = ProbeReader(chosen, probe, shown(ChannelStatistics((0.5,) * 3, (0.2,) * 3), 32), batch_size=32)
         reader.read_all(model)  # images are prepared and kept
         with _Exchanges() as exchanges:
             reader.read_all(model)
-        counts.append(exchanges.count / len(reader._batches))
+        counts.append(exchanges.count / len(reader.prepared_for(None).share))
     assert counts[1] <= counts[0]
 
 
@@ -224,7 +229,7 @@ def test_half_precision_keeps_scores_and_their_order(tmp_path: Path) -> None:
     pool, probe, statistics = make_pool(tmp_path, 4), draw_probe_set(split, 60, seed=1), channel_statistics(split)
     leeps = {}
     for precision in ("32-true", "bf16-mixed"):
-        reader = ProbeReader(split, probe, statistics, 64, precision=precision)
+        reader = ProbeReader(split, probe, shown(statistics, 64), precision=precision)
         assert reader.precision == precision
         leeps[precision] = [leep_after_fitting(reader, member.load_model()) for member in pool]
     full, half = (np.array(leeps[precision]) for precision in ("32-true", "bf16-mixed"))

@@ -13,6 +13,7 @@ from muster.models import build_model
 from muster.pool import Pool, write_member
 from muster.report import choose_images, class_counts, make_report_image, selection_images, shrink
 from muster.selection.image_predictions import ProbedFeatures, TranslatedClasses
+from tests.helpers import shown
 from tests.report.made_up import HEIGHT, WIDTH, make_card, make_selection, make_target, read_sample
 
 
@@ -75,7 +76,7 @@ def test_selection_images_show_what_the_eeps_say(tmp_path: Path) -> None:
     assert [report_image.identifier for report_image in report_images] == ["img <x> 2", "img <x> 3"]
 
     statistics = ChannelStatistics((0.5, 0.5, 0.5), (0.3, 0.3, 0.3))
-    image = prepare_image(read_sample("x 3").image, statistics, 32)[None]
+    image = prepare_image(read_sample("x 3").image, shown(statistics, 32))[None]
     with torch.no_grad():
         said = [pool[name].load_model()(image).softmax(dim=1) for name in ("a", "b")]
     large = [torch.nn.functional.interpolate(p, size=(HEIGHT, WIDTH), mode="bilinear")[0] for p in said]

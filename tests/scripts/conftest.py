@@ -81,7 +81,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 @pytest.fixture(scope="session")
 def pool(workplace: Workplace) -> Path:
     """Four members, trained by train.py without an interruption."""
-    run(workplace.training(workplace.pool), workplace.home)
+    run([*workplace.training(workplace.pool), "--logger", "csv,tensorboard"], workplace.home)
     return workplace.pool
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from muster.pool import Pool
 from muster.selection.record import Selection
@@ -27,6 +28,10 @@ def test_train_writes_whole_members_and_nothing_else(pool: Path) -> None:
     assert [member.problem() for member in opened] == [None] * 4
     assert sorted(path.name for path in pool.iterdir()) == [".muster", "config.yaml", "logs", "members", "splits"]
     assert all(member.card.test_miou > member.card.majority_miou for member in opened)
+    for member in opened:
+        found = EventAccumulator(str(pool / "logs" / member.name / "tensorboard" / "version_0")).Reload()
+        assert found.Scalars("miou/source test")[0].value == pytest.approx(member.card.test_miou)
+        assert len([tag for tag in found.Tags()["scalars"] if "loss" in tag]) > 0
 
 
 def test_select_writes_a_selection(selection: Path) -> None:

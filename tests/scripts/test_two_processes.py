@@ -51,11 +51,12 @@ def require_same_result(one: Path, two: Path) -> None:
 
 def test_torchrun_finetunes_once_and_wandb_stays_offline(workplace: Workplace, selection: Path, alone: Path) -> None:
     folder = workplace.home / "two by torchrun"
-    words = [*TORCHRUN, *workplace.finetuning(folder), "--selection", selection, *FEW, "--logger", "wandb"]
+    words = [*TORCHRUN, *workplace.finetuning(folder), "--selection", selection, *FEW, "--logger", "wandb,tensorboard"]
     done = run(words, workplace.home)
     assert done.stdout.count("Next: python finetune.py --predict") == 1
     require_same_result(alone, folder)
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+    assert len(list((folder / "tensorboard").glob("*/events.*"))) == 1
 
 
 def test_finetune_starts_its_second_process_itself(workplace: Workplace, selection: Path, alone: Path) -> None:

@@ -22,7 +22,7 @@ from muster.report.wording import search_sentence, size_sentence
 from muster.selection import Selection, run
 from muster.selection.run import select
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_target, undated
+from tests.helpers import make_member, make_target, shown, undated
 
 SIZE = 2
 OPTIONS = {"size": SIZE, "pixels_per_image": 60, "cache_gb": 0.0, "batch_size": 4, "resamples": 0}
@@ -38,7 +38,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
         dataset = "tiny" if name == "z" else ("elsewhere" if seed < 3 else "somewhere")
         architecture = "small_unet" if seed == 1 else "small_fpn"
         member = make_member(folder, name, seed, classes=3, dataset=dataset, architecture=architecture)
-        sample = sample_source(member.load_model(), SOURCE.train, statistics, 64, seed=seed)
+        sample = sample_source(member.load_model(), SOURCE.train, shown(statistics, 64), seed=seed)
         save_file(sample, member.folder / "source_sample.safetensors")
     return Pool.open(folder)
 
@@ -58,7 +58,7 @@ def selection(pool: Pool, target: Dataset) -> Selection:
 @pytest.fixture(scope="module")
 def readings(pool: Pool, target: Dataset) -> dict[str, Reading]:
     probe = draw_probe_set(target.train, 60, 0)
-    reader = ProbeReader(target.train, probe, channel_statistics(target.train), 64)
+    reader = ProbeReader(target.train, probe, shown(target.train, 64))
     return {member.name: reader.read_all(member.load_model()) for member in pool}
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from muster.data import Dataset, Sample, channel_statistics
+from muster.data import Dataset, Sample
 from muster.errors import SelectionError
 from muster.metrics import METRICS
 from muster.pool import Pool, write_member
@@ -23,7 +23,7 @@ from muster.selection import Selection
 from muster.selection.guessing import Honest, compare_with_guessing, guessing_leep
 from muster.selection.run import select
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_pool, make_target
+from tests.helpers import make_member, make_pool, make_target, shown
 
 OPTIONS: dict[str, Any] = {"size": 2, "pixels_per_image": 60, "cache_gb": 0.0, "batch_size": 4, "resamples": 0}
 
@@ -116,7 +116,7 @@ def half_dead(tmp_path_factory: pytest.TempPathFactory) -> Pool:
         make_member(folder, name, seed, classes=3, dataset="tiny" if name == "z" else "elsewhere")
     opened = Pool.open(folder)
     for member in opened:
-        sample = sample_source(member.load_model(), source.train, channel_statistics(source.train), 64, seed=1)
+        sample = sample_source(member.load_model(), source.train, shown(source.train, 64), seed=1)
         save_file(sample, member.folder / "source_sample.safetensors")
     return opened
 

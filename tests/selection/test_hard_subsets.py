@@ -22,7 +22,7 @@ from muster.selection import Selection, candidate_scoring
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.run import select
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_target
+from tests.helpers import make_member, make_target, shown
 
 PIXELS = 60
 OPTIONS: dict[str, Any] = {
@@ -40,7 +40,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     statistics = channel_statistics(source.train)
     for seed, (name, dataset) in enumerate(SOURCES.items()):
         member = make_member(folder, name, seed, classes=4, dataset=dataset, architecture=ARCHITECTURES[name])
-        sample = sample_source(member.load_model(), source.train, statistics, 64, seed=seed)
+        sample = sample_source(member.load_model(), source.train, shown(statistics, 64), seed=seed)
         save_file(sample, member.folder / "source_sample.safetensors")
     return Pool.open(folder)
 
@@ -53,7 +53,7 @@ def target() -> Dataset:
 @pytest.fixture(scope="module")
 def readings(pool: Pool, target: Dataset) -> dict[str, Reading]:
     probe = draw_probe_set(target.train, PIXELS, 0)
-    reader = ProbeReader(target.train, probe, channel_statistics(target.train), 64)
+    reader = ProbeReader(target.train, probe, shown(target.train, 64))
     return {member.name: reader.read_all(member.load_model()) for member in pool}
 
 

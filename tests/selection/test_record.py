@@ -27,7 +27,7 @@ from muster.selection import Selection
 from muster.selection.member_scoring import Progress
 from muster.selection.run import select
 from muster.selection.settings import SELECTION_METRICS
-from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target
+from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target, shown
 
 OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4, "predictor": "eep"}
 
@@ -50,7 +50,7 @@ def selection(pool: Pool, target: Dataset) -> Selection:
 def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selection: Selection) -> None:
     statistics = channel_statistics(target.train)
     probe = draw_probe_set(target.train, 80, 0)
-    reader = ProbeReader(target.train, probe, statistics, 64)
+    reader = ProbeReader(target.train, probe, shown(statistics, 64))
     predictions = [reader.read(member.load_model()) for member in pool]
     eeps = [eep(probabilities, probe.labels, 3) for probabilities in predictions]
     rows = list(combinations(range(5), 3))

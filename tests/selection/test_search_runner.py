@@ -36,7 +36,7 @@ from muster.selection.member_scoring import ScoredMembers
 from muster.selection.run import select
 from muster.selection.search_runner import Budget, require_searchable
 from muster.tasks.source_sample import sample_source
-from tests.helpers import make_member, make_target
+from tests.helpers import make_member, make_target, shown
 
 OPTIONS: dict[str, Any] = {
     "size": 2, "pixels_per_image": 40, "cache_gb": 0.0, "batch_size": 4, "resamples": 0, "predictor": "eep"
@@ -52,7 +52,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
     for seed, name in enumerate("abcd"):
         architecture = "small_unet" if seed == 1 else "small_fpn"
         member = make_member(folder, name, seed, classes=3, dataset="elsewhere", architecture=architecture)
-        sample = sample_source(member.load_model(), source.train, statistics, 64, seed=seed)
+        sample = sample_source(member.load_model(), source.train, shown(statistics, 64), seed=seed)
         save_file(sample, member.folder / "source_sample.safetensors")
     return Pool.open(folder)
 

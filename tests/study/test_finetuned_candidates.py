@@ -74,8 +74,7 @@ def brute_force(module: EnsembleTraining, names: tuple[str, ...], target: Datase
     classes = len(target.spec.classes)
     hits, union, occurs = np.zeros(classes), np.zeros(classes), np.zeros(classes, bool)
     for sample in target.test:
-        statistics = finetuned_candidates.target_data(selection, target).statistics
-        image = prepare_image(sample.image, statistics, selection.image_size)[None]
+        image = prepare_image(sample.image, selection.preprocessing)[None]
         total = torch.zeros(classes, *sample.mask.shape)
         for name in names:
             model = module.members[module.names.index(name)]

@@ -14,7 +14,7 @@ from scipy import stats
 
 from muster.commands.cli import run
 from muster.commands.study_predictors import compare
-from muster.data import channel_statistics, open_dataset
+from muster.data import open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import ENSEMBLE_METRICS, METRICS, eep, linear_probe
 from muster.metrics.calibrated_eep import calibrated_eep, cross_validated_eep
@@ -31,7 +31,7 @@ from muster.study.predictors import (
     predictors_as_markdown,
 )
 from muster.study.studied import StudiedTarget, open_studied
-from tests.helpers import make_member, make_pool, make_target
+from tests.helpers import make_member, make_pool, make_target, shown
 
 IMAGES, PIXELS = 6, 80
 OPTIONS = ProbeSettings(train_images=IMAGES, pixels_per_image=PIXELS, device="cpu")
@@ -96,7 +96,7 @@ def _row(result: TargetResult, predictor: str, metric: str) -> Agreement:
 def test_agrees_with_the_steps_done_by_hand(pool: Path, target: str, result: TargetResult) -> None:
     split = open_dataset(target).train.subset(IMAGES, 0)
     probe = draw_probe_set(split, PIXELS, 0)
-    reader = ProbeReader(split, probe, channel_statistics(split), 64)
+    reader = ProbeReader(split, probe, shown(split, 64))
     readings = [reader.read_all(Pool.open(pool)[name].load_model()) for name in "abcd"]
     images = np.repeat(np.arange(IMAGES), PIXELS)
     classes = open_dataset(target).spec.num_classes

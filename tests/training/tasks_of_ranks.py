@@ -9,25 +9,29 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
-from muster.data import ChannelStatistics
+from muster.data import VOID, ChannelStatistics
 from muster.models import build_model
+from muster.ranks import rank, sum_over_ranks, world_size
 from muster.study.finetuned_candidates import _evaluate_all
+from muster.tasks.segmentation import LOSSES, LossOptions, segmentation_loss
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.head import _collect, learn_head
 from muster.training.head_training import fit_head
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import HeadSettings, TrainingSettings
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
 
 
 def make_ensemble() -> Ensemble:
     models = [build_model("small_fpn", 3, seed=seed) for seed in range(2)]
-    return Ensemble("ab", models, ("ground", "wall", "sky"), STATISTICS, 64).eval()
+    return Ensemble("ab", models, ("ground", "wall", "sky"), shown(STATISTICS, 64)).eval()
 
 
 def compute(folder: Path) -> dict[str, torch.Tensor]:
@@ -41,7 +45,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
         )
         found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
     module = EnsembleTraining(TrainingSettings(), 3, "abc", [build_model("small_fpn", 3, seed=s) for s in range(3)])
-    tuned = TargetData(target, target.train, STATISTICS, 64)
+    tuned = TargetData(target, target.train, shown(STATISTICS, 64))
     singles, pairs = _evaluate_all(module.eval(), "abc", 2, tuned, Hardware("cpu"))
     found["study"] = torch.tensor([*singles.values(), *pairs.values()])
     readings, found["labels"] = _collect(ensemble, target.train, 0, "cpu", 16, 20)
@@ -53,17 +57,49 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     history = fit_head(stepped, target.train, settings, 0, folder, hardware)
     found["curve"] = torch.tensor([point["loss/learned head"] for point in history])
     found["sgd"] = torch.stack([stepped.head.weights, stepped.head.biases]).detach()
+    found |= gradients_of_losses() | fitted_with_everything(folder / "fit", hardware)
     return found
 
 
-def one_of(rank: int, processes: int, port: int, folder: Path) -> None:
+def gradients_of_losses() -> dict[str, torch.Tensor]:
+    """What each loss of a batch that the processes share comes to, and its gradient; one has little but void."""
+    generator, found = torch.Generator().manual_seed(0), {}
+    maps = torch.randn(2, 3, 4, 4, generator=generator)
+    masks = torch.randint(0, 3, (2, 16, 16), generator=generator)
+    masks[1, 1:] = VOID
+    mine = slice(rank(), None, world_size())
+    for name in LOSSES.names():
+        factors = torch.ones(3, 1, 1, requires_grad=True)
+        options = LossOptions(torch.tensor([0.5, 1.0, 2.0]), 0.1)
+        loss = segmentation_loss(maps[mine] * factors, masks[mine], name, options)
+        loss.backward()
+        assert factors.grad is not None
+        both = torch.cat([loss.detach()[None], factors.grad.flatten()])
+        found[f"loss {name}"] = sum_over_ranks(both, torch.device("cpu")) / world_size()
+    return found
+
+
+def fitted_with_everything(folder: Path, hardware: Hardware) -> dict[str, torch.Tensor]:
+    """Weights after two steps with clipped gradients, an average of weights, layer-wise rates and Dice added."""
+    settings = TrainingSettings(
+        steps=2, batch_size=4, crop_size=32, learning_rate=0.5, warmup_steps=1, schedule="cosine", layer_decay=0.7,
+        clip_norm=1.0, ema_decay=0.9, added_loss="dice", class_weighting="sqrt", colour_jitter=0.2,
+    )  # fmt: skip
+    module = EnsembleTraining(settings, 3)
+    module.set_members(("a",), (build_model("small_fpn", 3),))
+    data = FitData(make_target(5).train, STATISTICS, 48, settings)
+    fit(module, data, folder, hardware)
+    return {name: module.state_dict()[f"members.0.{name}"] for name in ("head.weight", "body.smooth.1.running_mean")}
+
+
+def one_of(number: int, processes: int, port: int, folder: Path) -> None:
     """Be one of the processes, and write down what it found."""
-    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
+    variables = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
                  "GROUP_WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "GROUP_RANK": 0,
                  "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
     os.environ |= {name: str(value) for name, value in variables.items()}
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    torch.save(compute(folder / "work"), folder / f"{rank}.pt")
+    torch.save(compute(folder / "work"), folder / f"{number}.pt")
     dist.barrier()
     dist.destroy_process_group()

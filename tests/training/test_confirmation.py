@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, channel_statistics
+from muster.data import Dataset, ImageSize, Preprocessing, Views, channel_statistics, view_for
 from muster.errors import ConfigError, SelectionError
 from muster.models import upsample_probabilities
 from muster.pool import Pool
@@ -48,7 +48,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def data(target: Dataset) -> TargetData:
-    return TargetData(target, target.train, channel_statistics(target.train), 48)
+    return TargetData(target, target.train, Preprocessing(channel_statistics(target.train), ImageSize.of(48)))
 
 
 class Passes(pl.Callback):
@@ -108,15 +108,17 @@ def by_hand(pool: Pool, data: TargetData, folder: Path, steps: int) -> dict[Cand
     for name in "abcd":
         alone = EnsembleTraining(SETTINGS, 3)
         alone.set_members((name,), load_members(pool, (name,)))
-        fit(alone, FitData(kept, data.statistics, 48, SETTINGS), folder / name, Hardware("cpu"), until=steps)
+        fit(alone, FitData(kept, data.preprocessing, SETTINGS), folder / name, Hardware("cpu"), until=steps)
         models[name] = alone.models[name].eval()
 
     def mean_of(candidate: Candidate) -> float:
-        def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-            first, second = (upsample_probabilities(models[name].predict(images), size) for name in candidate)
+        def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+            first, second = (
+                upsample_probabilities(models[name].predict(view_for(images, None)), size) for name in candidate
+            )
             return {"mean": ((first + second) / 2).argmax(dim=1)}
 
-        return mean_iou(confusion_matrices(predict, held, data.statistics, 48)["mean"])
+        return mean_iou(confusion_matrices(predict, held, data.preprocessing)["mean"])
 
     return {candidate: mean_of(candidate) for candidate in CANDIDATES}
 
@@ -193,8 +195,8 @@ def test_of_several_rates_the_middle_one_is_used() -> None:
 
 
 def test_one_candidate_alone_cannot_be_compared() -> None:
-    assert not ComparisonSettings().holds_out
-    assert ComparisonSettings(confirm=2).holds_out
+    assert not ComparisonSettings(equal_cost=False).holds_out
+    assert ComparisonSettings(confirm=2, equal_cost=False).holds_out
     with pytest.raises(ConfigError, match="confirm: expected 0, or at least 2 candidates"):
         ComparisonSettings(confirm=1)
 

@@ -11,7 +11,7 @@ from muster.data import VOID, ChannelStatistics, Split, channel_statistics, prep
 from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.tasks.segmentation import class_ious, confusion_of, majority_miou, mean_iou
 from muster.training.evaluation import confusion_matrices, count_split, model_predictor
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 CONFUSION = torch.tensor([[6, 2, 0], [1, 3, 4], [0, 0, 0]])
 """Rows are the truth: 8 pixels of the first class, 8 of the second, none of the third (which was predicted, though)."""
@@ -51,7 +51,7 @@ def model() -> Segmenter:
 def slowly(model: Segmenter, split: Split, statistics: ChannelStatistics, image_size: int) -> np.ndarray:
     counts = np.zeros((3, 3), dtype=np.int64)
     for sample in split:
-        image = prepare_image(sample.image, statistics, image_size)
+        image = prepare_image(sample.image, shown(statistics, image_size))
         probabilities = model.predict(image[None])
         labels = upsample_probabilities(probabilities, tuple(sample.mask.shape))[0].argmax(dim=0)
         for truth, label in zip(sample.mask.flatten().tolist(), labels.flatten().tolist(), strict=True):
@@ -65,7 +65,7 @@ def test_a_split_of_differing_sizes_equals_image_by_image(model: Segmenter, batc
     split = make_target(7, void=("02",)).train
     assert len({tuple(sample.mask.shape) for sample in split}) == 2
     statistics = channel_statistics(split)
-    found = confusion_matrices(model_predictor(model), split, statistics, 48, batch_size=batch_size)
+    found = confusion_matrices(model_predictor(model), split, shown(statistics, 48), batch_size=batch_size)
     expected = slowly(model, split, statistics, 48)
     assert list(found) == ["prediction"]
     assert (expected > 0).sum() > 4  # not a model that says one thing
@@ -77,7 +77,7 @@ def test_a_split_of_differing_sizes_equals_image_by_image(model: Segmenter, batc
 def test_counts_of_single_images_are_those_of_the_split(model: Segmenter) -> None:
     split = make_target(7, void=("02",)).train
     statistics = channel_statistics(split)
-    counts = count_split(model_predictor(model), split, statistics, 48, batch_size=3)["prediction"]
+    counts = count_split(model_predictor(model), split, shown(statistics, 48), batch_size=3)["prediction"]
     hits, truth, predicted = counts.by_image.long().sum(dim=0)
     assert torch.equal(hits, counts.confusion.diagonal())
     assert torch.equal(truth, counts.confusion.sum(dim=1))
@@ -96,7 +96,7 @@ def test_every_name_is_counted_on_its_own(target_split: Split) -> None:
     def constant(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         return {str(k): torch.full((len(images), *size), k) for k in range(2)}
 
-    found = confusion_matrices(constant, target_split, ChannelStatistics((0.5,) * 3, (0.25,) * 3), 48)
+    found = confusion_matrices(constant, target_split, shown(ChannelStatistics((0.5,) * 3, (0.25,) * 3), 48))
     for name, confusion in found.items():
         assert confusion.sum() == confusion[:, int(name)].sum() > 0
 

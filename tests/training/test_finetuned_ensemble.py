@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 import muster
-from muster.data import Dataset, channel_statistics, prepare_image
+from muster.data import Dataset, prepare_image
 from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training import finetuned_ensemble as ensemble_module
 from muster.training.finetuned_ensemble import CARD, HEAD, Ensemble, EnsembleError, load_ensemble
 from muster.training.head import learn_head
 from muster.training.settings import HeadSettings
-from tests.helpers import at_work_elsewhere, make_target
+from tests.helpers import at_work_elsewhere, make_target, shown
 
 NAMES = ("first", "größer")
 FILES = ("member_0_first.safetensors", "member_1_größer.safetensors")
@@ -30,7 +30,7 @@ def ensemble(target: Dataset) -> Ensemble:
     for model in models:
         with torch.no_grad():
             model.head.weight *= 10
-    return Ensemble(NAMES, models, target.spec.classes, channel_statistics(target.train), 64).eval()
+    return Ensemble(NAMES, models, target.spec.classes, shown(target.train, 64)).eval()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def frozen_state(ensemble: Ensemble) -> dict[str, Tensor]:
 
 class TestHead:
     def test_starts_as_the_plain_mean(self, ensemble: Ensemble) -> None:
-        images = torch.stack([prepare_image(make_image(64, side), ensemble.statistics, 64) for side in (64, 63)])
+        images = torch.stack([prepare_image(make_image(64, side), ensemble.preprocessing) for side in (64, 63)])
         mean = torch.zeros(2, 3, 37, 50)
         for member in ensemble.members:
             assert isinstance(member, Segmenter)
@@ -73,7 +73,7 @@ class TestHead:
         def slowly() -> float:
             losses = []
             for index, sample in enumerate(target.train):
-                image = prepare_image(sample.image, ensemble.statistics, ensemble.image_size)
+                image = prepare_image(sample.image, ensemble.preprocessing)
                 whole = ensemble(image[None], tuple(sample.mask.shape))[0]
                 rows, columns = draw_labelled_pixels(sample.mask, PIXELS_PER_IMAGE, 4, index)
                 chosen = whole[:, rows, columns].gather(0, sample.mask[rows, columns].long()[None])
@@ -113,7 +113,7 @@ class TestPrediction:
         image = make_image(height, width)
         labels = learned.predict(image)
         assert labels.shape == (height, width)
-        whole = learned(prepare_image(image, learned.statistics, 64)[None], (height, width))[0]
+        whole = learned(prepare_image(image, learned.preprocessing)[None], (height, width))[0]
         best, second = whole.topk(2, dim=0).values
         clear = best - second > 1e-5
         assert clear.float().mean() > 0.99
@@ -132,9 +132,9 @@ class TestFolder:
     def test_opens_in_one_call_and_predicts_the_same(self, learned: Ensemble, run: Path, below: str) -> None:
         opened = muster.load_ensemble(run / below)
         assert not opened.training
-        assert (opened.names, opened.classes, opened.image_size) == (NAMES, learned.classes, 64)
-        assert opened.statistics == learned.statistics
-        image = prepare_image(make_image(50, 64), learned.statistics, 64)[None]
+        assert (opened.names, opened.classes) == (NAMES, learned.classes)
+        assert opened.preprocessing == learned.preprocessing
+        image = prepare_image(make_image(50, 64), learned.preprocessing)[None]
         assert torch.equal(opened(image, (50, 64)), learned(image, (50, 64)))
         assert torch.equal(opened.predict(make_image(50, 64)), learned.predict(make_image(50, 64)))
 
@@ -176,7 +176,7 @@ class TestFolder:
     def test_a_card_that_is_gone_or_wrong_is_named(self, run: Path) -> None:
         card = run / "ensemble" / CARD
         card.write_text(card.read_text("utf-8").replace("image_size: 64", "image_size: wide"), "utf-8")
-        with pytest.raises(EnsembleError, match=r'ensemble\.yaml: .*key "image_size"'):
+        with pytest.raises(EnsembleError, match=r"ensemble\.yaml: .*image_size: expected .*wide"):
             load_ensemble(run)
         card.unlink()
         with pytest.raises(EnsembleError, match=r"ensemble\.yaml does not exist"):

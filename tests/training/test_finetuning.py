@@ -49,7 +49,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool
+from tests.helpers import make_pool, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=1, checkpoint_every=2)
 
@@ -100,7 +100,7 @@ class TestTarget:
         some = replace(selection, train_images=("03", "01"), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0), image_size=32)
         data = target_data(some, target)
         assert [sample.identifier for sample in data.train] == ["03", "01"]
-        assert data.statistics == ChannelStatistics((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+        assert data.preprocessing == shown(ChannelStatistics((0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), 32)
         assert (data.image_size, data.dataset) == (32, target)
 
     def test_other_classes_are_refused(self, selection: Selection, target: Dataset) -> None:
@@ -139,7 +139,7 @@ class TestRun:
         result = run.result
         assert (result.batch_size, result.schedule, result.seed) == (2, "step", 1)
         assert result.learning_rates == dict.fromkeys(result.costs.keys() - {LEARNED_HEAD, PLAIN_MEAN}, 0.05)
-        assert (result.image_size, result.precision) == (run.target.image_size, "32-true")
+        assert (result.image_size, result.precision) == (run.target.preprocessing.known_size.longer, "32-true")
         assert result.versions == software_versions()
         assert result.device.startswith("cpu (")
         assert datetime.now(UTC) - datetime.fromisoformat(result.date) < timedelta(minutes=10)
@@ -207,7 +207,7 @@ class TestRun:
         test, data = run.target.dataset.test, run.target
 
         def slowly(predict: muster.training.evaluation.Predictor) -> Tensor:
-            return confusion_matrices(predict, test, data.statistics, data.image_size)["prediction"]
+            return confusion_matrices(predict, test, data.preprocessing)["prediction"]
 
         def combined(ensemble: Ensemble) -> Tensor:
             return slowly(lambda images, size: {"prediction": ensemble(images, size).argmax(dim=1)})
@@ -221,8 +221,7 @@ class TestRun:
             run.ensemble.names,
             [member for member in run.ensemble.members if isinstance(member, Segmenter)],
             run.ensemble.classes,
-            data.statistics,
-            data.image_size,
+            data.preprocessing,
         )
         expected[PLAIN_MEAN] = combined(plain)
         assert expected.keys() == run.counts.keys()

@@ -24,7 +24,7 @@ from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # it holds what is resumed
@@ -58,7 +58,7 @@ def train(
     workers: int = 0,
 ) -> tuple[EnsembleTraining, Watch]:
     module = EnsembleTraining(settings, 3, ("a",), (build_model("small_fpn", 3, seed=0),))
-    data = FitData(target.train, channel_statistics(target.train), 48, settings, workers, validation, 3)
+    data = FitData(target.train, shown(target.train, 48), settings, workers, validation, 3)
     watch = Watch(stop)
     trainer = fit(module, data, folder, Hardware("cpu"), [watch])
     assert trainer.global_step == settings.steps
@@ -160,7 +160,7 @@ class Hungry(EnsembleTraining):
 
 def test_memory_that_runs_out_is_told_with_what_helps(target: Dataset, tmp_path: Path) -> None:
     module = Hungry(SETTINGS, 3, ("a",), (build_model("small_fpn", 3, seed=0),))
-    data = FitData(target.train, channel_statistics(target.train), 48, SETTINGS)
+    data = FitData(target.train, shown(target.train, 48), SETTINGS)
     with pytest.raises(ConfigError, match=r"out of memory on cpu\. A smaller batch_size \(2 now\) or crop_size \(32"):
         fit(module, data, tmp_path, Hardware("cpu"))
 
@@ -171,7 +171,7 @@ def test_every_process_validates_as_many_items_and_together_each_image_once(
 ) -> None:
     split = target.test.subset(1, 0) if images == 1 else target.train[:images]
     statistics = channel_statistics(target.train)
-    shares = [_ValidationShare(split, statistics, 48, rank, processes) for rank in range(processes)]
+    shares = [_ValidationShare(split, shown(statistics, 48), rank, processes) for rank in range(processes)]
     assert len({len(share) for share in shares}) == 1
     labelled = [int((mask != VOID).sum()) for share in shares for _, mask in (share[i] for i in range(len(share)))]
     expected = [int((sample.mask != VOID).sum()) for sample in split]
@@ -183,11 +183,11 @@ def test_one_class_is_validated_like_any_other_number(tmp_path: Path) -> None:
     spec = replace(made_up.train.spec, classes=("ground",))
     train_split, test_split = (replace(split, spec=spec) for split in (made_up.train, made_up.test))
     module = EnsembleTraining(SETTINGS, 1, ("a",), (build_model("small_fpn", 1, seed=0),))
-    data = FitData(train_split, channel_statistics(train_split), 48, SETTINGS, 0, test_split, 3)
+    data = FitData(train_split, shown(train_split, 48), SETTINGS, 0, test_split, 3)
     fit(module, data, tmp_path, Hardware("cpu"))
     assert [point["miou/a"] for point in module.history if "miou/a" in point] == [1, 1]
     model = module.members[0].eval()
     assert isinstance(model, Segmenter)
-    confusion = confusion_matrices(model_predictor(model), test_split, data.statistics, 48)["prediction"]
+    confusion = confusion_matrices(model_predictor(model), test_split, data.preprocessing)["prediction"]
     assert confusion.shape == (1, 1)
     assert mean_iou(confusion) == 1

@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from muster.data import Dataset, channel_statistics
+from muster.data import Dataset
 from muster.errors import ConfigError
 from muster.machine import available_cores
 from muster.models import build_model
@@ -21,6 +21,7 @@ from muster.training.fitting import fit
 from muster.training.hardware import MOST_READERS, Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
+from tests.helpers import shown
 
 SETTINGS = TrainingSettings(steps=3, batch_size=2, crop_size=32, seed=1)
 
@@ -92,7 +93,7 @@ class Layouts(pl.Callback):
 
 def train(target: Dataset, folder: Path, hardware: Hardware) -> tuple[EnsembleTraining, Layouts]:
     module = EnsembleTraining(SETTINGS, 3, ("a",), (build_model("small_fpn", 3, seed=0),))
-    data = FitData(target.train, channel_statistics(target.train), 48, SETTINGS, 0)
+    data = FitData(target.train, shown(target.train, 48), SETTINGS, 0)
     layouts = Layouts()
     fit(module, data, folder, hardware, [layouts])
     return module, layouts

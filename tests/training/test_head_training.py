@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from muster.data import VOID, Dataset, channel_statistics, prepare_image
+from muster.data import VOID, Dataset, prepare_image
 from muster.models import Segmenter, build_model
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.finetuned_ensemble import Ensemble
@@ -17,7 +17,7 @@ from muster.training.hardware import Hardware
 from muster.training.head_training import CURVE, HeadTraining, fit_head, head_loss
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import HeadSettings
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -32,14 +32,14 @@ def make_ensemble(target: Dataset) -> Ensemble:
     with torch.no_grad():
         for member in members:
             member.head.weight *= 20
-    return Ensemble(["a", "b"], members, target.spec.classes, channel_statistics(target.train), 48).eval()
+    return Ensemble(["a", "b"], members, target.spec.classes, shown(target.train, 48)).eval()
 
 
 def whole_loss(ensemble: Ensemble, target: Dataset) -> float:
     """Over all labelled pixels of all images, from the whole maps that the ensemble predicts."""
     losses = []
     for sample in target.train:
-        image = prepare_image(sample.image, ensemble.statistics, ensemble.image_size)[None]
+        image = prepare_image(sample.image, ensemble.preprocessing)[None]
         whole = ensemble(image, (sample.mask.shape[0], sample.mask.shape[1]))[0]
         rows, columns = torch.nonzero(sample.mask != VOID, as_tuple=True)
         losses.append(-whole[sample.mask[rows, columns].long(), rows, columns].log())
@@ -68,7 +68,7 @@ def test_the_loss_of_an_image_is_that_of_the_whole_map(target: Dataset) -> None:
         ensemble.head.weights += torch.linspace(-0.3, 0.3, 6).view(2, 3)
     total, labelled = 0.0, 0
     for sample in target.train:
-        image = prepare_image(sample.image, ensemble.statistics, ensemble.image_size)[None]
+        image = prepare_image(sample.image, ensemble.preprocessing)[None]
         total += float(head_loss(ensemble.head, ensemble.member_maps(image), sample.mask).detach())
         labelled += int((sample.mask != VOID).sum())
     assert total / labelled == pytest.approx(whole_loss(ensemble, target), rel=1e-5)

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from muster.data import VOID, Dataset, channel_statistics
+from muster.data import VOID, Dataset
 from muster.errors import ConfigError
 from muster.pool import Pool
-from muster.tasks.segmentation import Loss, segmentation_loss
+from muster.tasks.segmentation import segmentation_loss
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed, with_schedule
+from muster.training.modules import EnsembleTraining, TrainingDivergedError, head_seed
+from muster.training.optimizers import with_schedule
 from muster.training.settings import Schedule, SourceSettings, TrainingSettings
-from tests.helpers import make_member
+from tests.helpers import make_member, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=3)
 
@@ -58,7 +59,7 @@ class TestLoss:
         assert scores.grad.isfinite().all()
 
     @pytest.mark.parametrize("kind", ["scores", "probabilities"])
-    def test_a_batch_without_a_label_teaches_nothing(self, scores: torch.Tensor, kind: Loss) -> None:
+    def test_a_batch_without_a_label_teaches_nothing(self, scores: torch.Tensor, kind: str) -> None:
         loss = segmentation_loss(scores, torch.full((2, 20, 28), VOID), kind)
         loss.backward()
         assert loss.item() == 0
@@ -118,7 +119,7 @@ def train(names: str, pool: Pool, target: Dataset, folder: Path, settings: Train
     module = EnsembleTraining(settings, target.spec.num_classes)
     assert not module.members_chosen
     module.set_members(list(names), [pool[name].load_model() for name in names])
-    data = FitData(target.train, channel_statistics(target.train), 48, settings)
+    data = FitData(target.train, shown(target.train, 48), settings)
     fit(module, data, folder / names, Hardware("cpu"))
     return module
 

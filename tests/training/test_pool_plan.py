@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import yaml
+from safetensors.torch import save_file
 
 from muster.commands.main import start
-from muster.errors import ConfigError, DatasetError
+from muster.errors import ConfigError, DatasetError, PretrainingError
+from muster.files import sha256_of
 from muster.training.hardware import Hardware
-from muster.training.pool_plan import Override, PoolPlan, member_name, plan_jobs
+from muster.training.pool_plan import Network, Override, PoolPlan, member_name, plan_jobs
 from muster.training.settings import SourceSettings
 from muster.training.source import MemberJob
 
@@ -37,6 +40,33 @@ def test_every_dataset_with_every_architecture_and_pretraining() -> None:
     assert {job.settings for job in jobs} == {SETTINGS}
     assert last.work == Path("pool/work/harbour_drive-fpn_resnet18-imagenet")
     assert last.folder == Path("pool/members/harbour_drive-fpn_resnet18-imagenet")
+
+
+def test_networks_name_what_each_starts_from(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_file({k: v.contiguous() for k, v in timm.create_model("resnet10t").state_dict().items()}, weights)
+    networks = [Network("fpn:tu-resnet10t", "imagenet", weights), Network("small_fpn"), Network("fpn:tu-resnet10t")]
+    jobs = plan(architectures=["small_unet"], networks=networks)
+    assert [job.name for job in jobs] == [
+        "attic-small_unet", "harbour_drive-small_unet", "attic-fpn_tu-resnet10t-imagenet",
+        "harbour_drive-fpn_tu-resnet10t-imagenet", "attic-small_fpn", "harbour_drive-small_fpn",
+        "attic-fpn_tu-resnet10t", "harbour_drive-fpn_tu-resnet10t",
+    ]  # fmt: skip
+    assert (jobs[2].pretraining, jobs[2].start) == ("imagenet", str(weights))
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    weights.rename(elsewhere)
+    assert replace(jobs[2], weights=elsewhere).recipe["starts_from"] == sha256_of(elsewhere)
+    with pytest.raises(PretrainingError, match="do not exist"):
+        plan(networks=networks)
+    with pytest.raises(PretrainingError, match=r"of its .* tensors are in the file"):
+        plan(networks=[Network("fpn:resnet34", "imagenet", elsewhere)])
+
+
+def test_weights_of_a_network_need_a_word_for_what_they_have_learned() -> None:
+    with pytest.raises(ConfigError, match="say what they have learned"):
+        Network("small_fpn", weights=Path("w.safetensors"))
+    with pytest.raises(ConfigError, match="expected a word"):
+        Network("small_fpn", "some/where.safetensors", Path("w.safetensors"))
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.hardware import Hardware
 from muster.training.head import learn_head
+from tests.helpers import shown
 
 HALF = Hardware("cpu", precision="bf16-mixed")
 
 
 def make_ensemble(target: Dataset, precision: str) -> Ensemble:
     models = [build_model("small_fpn", 3, seed=seed) for seed in range(2)]
-    ensemble = Ensemble("ab", models, target.spec.classes, ChannelStatistics((0.5,) * 3, (0.25,) * 3), 64).eval()
+    ensemble = Ensemble("ab", models, target.spec.classes, shown(ChannelStatistics((0.5,) * 3, (0.25,) * 3), 64)).eval()
     ensemble.precision = precision
     return ensemble
 
@@ -40,9 +41,9 @@ def test_evaluation_agrees_but_for_pixels_at_ties(target: Dataset) -> None:
         model.head.weight *= 20
     assert isinstance(model.eval(), Segmenter)
     statistics = channel_statistics(target.train)
-    exact = confusion_matrices(model_predictor(model), target.test, statistics, 48)["prediction"]
+    exact = confusion_matrices(model_predictor(model), target.test, shown(statistics, 48))["prediction"]
     with HALF.autocast():
-        rounded = confusion_matrices(model_predictor(model), target.test, statistics, 48)["prediction"]
+        rounded = confusion_matrices(model_predictor(model), target.test, shown(statistics, 48))["prediction"]
     assert rounded.sum() == exact.sum()
     assert (rounded - exact).abs().sum() <= 0.04 * exact.sum()
 

@@ -26,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.rates import _best
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool, make_target
+from tests.helpers import make_pool, make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -66,7 +66,7 @@ def tune(
 ) -> EnsembleTraining:
     module = EnsembleTraining(settings, target.spec.num_classes)
     module.set_members(("a", "b"), load_members(pool, ("a", "b")))
-    data = TargetData(target, target.train, channel_statistics(target.train), 48)
+    data = TargetData(target, target.train, shown(target.train, 48))
 
     def reload(names: Sequence[str]) -> list[Segmenter]:
         return load_members(pool, names)
@@ -93,10 +93,17 @@ def test_each_member_takes_the_rate_that_was_best_on_held_out_images(
             settings = replace(SETTINGS, learning_rate=rate, learning_rates=())
             alone = EnsembleTraining(settings, 3)
             alone.set_members((name,), load_members(pool, (name,)))
-            fit(alone, FitData(kept, statistics, 48, settings), tmp_path / f"{name}{rate}", Hardware("cpu"))
+            fit(
+                alone,
+                FitData(kept, shown(statistics, 48), settings),
+                tmp_path / f"{name}{rate}",
+                Hardware("cpu"),
+            )
             model = alone.members[0].eval()
             assert isinstance(model, Segmenter)
-            slowly[rate] = mean_iou(confusion_matrices(model_predictor(model), held, statistics, 48)["prediction"])
+            slowly[rate] = mean_iou(
+                confusion_matrices(model_predictor(model), held, shown(statistics, 48))["prediction"]
+            )
         assert module.held_out[name] == pytest.approx(slowly, abs=0.01)
         mious = module.held_out[name]
         assert module.rates[name] == max(RATES, key=lambda rate: (mious[rate] or 0.0, -rate))
@@ -110,7 +117,7 @@ def test_the_last_fit_learns_from_all_images_with_the_rate_of_each(
         settings = replace(SETTINGS, learning_rate=module.rates[name], learning_rates=())
         alone = EnsembleTraining(settings, 3)
         alone.set_members((name,), load_members(pool, (name,)))
-        data = FitData(target.train, channel_statistics(target.train), 48, settings)
+        data = FitData(target.train, shown(target.train, 48), settings)
         fit(alone, data, tmp_path / name, Hardware("cpu"))
         expected = alone.members[0].state_dict()
         for key, value in module.members[place].state_dict().items():

@@ -42,7 +42,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import SourceSettings
 from muster.training.source import SPLITS, WORK, MemberJob, train_member
-from tests.helpers import make_target
+from tests.helpers import make_target, shown
 
 # The work folder of a member holds what the checkpoint was made under, so it is never empty.
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -99,7 +99,7 @@ class TestMember:
         train = kept_images(dataset_folder)
         statistics = channel_statistics(train)
         predict = model_predictor(trained.load_model())
-        confusion = confusion_matrices(predict, dataset.test, statistics, 48)["prediction"]
+        confusion = confusion_matrices(predict, dataset.test, shown(statistics, 48))["prediction"]
         assert card.test_miou == pytest.approx(mean_iou(confusion), abs=1e-6)
         assert card.test_ious == pytest.approx(class_ious(confusion), abs=1e-6)
         assert card.majority_miou == pytest.approx(majority_miou(class_pixel_counts(train, 3), confusion))
@@ -143,7 +143,7 @@ class TestMember:
 
     def test_source_sample_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
         train = kept_images(dataset_folder)
-        again = sample_source(trained.load_model(), train, channel_statistics(train), 48, 2)
+        again = sample_source(trained.load_model(), train, shown(train, 48), 2)
         for name, value in trained.load_source_sample().items():
             assert torch.allclose(value, again[name], atol=1e-5), name
 
@@ -187,10 +187,10 @@ class TestSourceSample:
         split = make_target(5, void=("01",)).train
         statistics = channel_statistics(split)
         model = build_model("small_unet", 3, seed=0).eval()
-        first, again = (sample_source(model, split, statistics, 48, 7) for _ in range(2))
+        first, again = (sample_source(model, split, shown(statistics, 48), 7) for _ in range(2))
         assert first.keys() == again.keys()
         assert all(torch.equal(value, again[name]) for name, value in first.items())
-        other = sample_source(model, split, statistics, 48, 8)
+        other = sample_source(model, split, shown(statistics, 48), 8)
         assert not torch.equal(first["features"], other["features"])
         pixels = 4 * PIXELS_PER_IMAGE  # one image is all void
         assert first["features"].shape == (pixels, model.feature_channels)
@@ -211,14 +211,14 @@ class TestSourceSample:
         split = make_target(130).train
         statistics = channel_statistics(split)
         model = build_model("small_fpn", 3, seed=0).eval()
-        everything = sample_source(model, split, statistics, 48, 7)
+        everything = sample_source(model, split, shown(statistics, 48), 7)
         expected = [
             functional.normalize(stage, dim=1)
             for sample in split
-            for stage in model.stage_embeddings(prepare_image(sample.image, statistics, 48)[None])[:1]
+            for stage in model.stage_embeddings(prepare_image(sample.image, shown(statistics, 48))[None])[:1]
         ]
         assert torch.allclose(everything["stage_0"], torch.cat(expected).mean(dim=0), atol=1e-5)
-        few = sample_source(model, split, statistics, 48, 7, images=5)
+        few = sample_source(model, split, shown(statistics, 48), 7, images=5)
         assert not torch.allclose(few["stage_0"], everything["stage_0"], atol=1e-6)
         assert torch.equal(few["features"], everything["features"])
 

@@ -157,11 +157,9 @@ def _read(function: Callable[..., int], prog: str, default_config: Path | None, 
     values.pop("config", None)
     for name, settings in spread_parameters(function).items():
         values[name] = settings(**{field.name: values.pop(field.name) for field in fields(settings)})
-    asked = {ASKED: line.asked(options)} if ASKED in function.__annotations__ else {}
-    return {name: values[name] for name in values if not name.startswith("__")} | {
-        CONFIGURATION: configuration,
-        **asked,
-    }
+    also = {CONFIGURATION: configuration, ASKED: line.asked(options)}
+    wanted = {name: value for name, value in also.items() if name in function.__annotations__}
+    return {name: values[name] for name in values if not name.startswith("__")} | wanted
 
 
 def _parse(parser: ArgumentParser, line: CommandLine, options: Options, default_config: Path | None) -> Any:

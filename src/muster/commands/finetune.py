@@ -34,6 +34,7 @@ from muster.outputs import FINETUNING, Inputs, claimed
 from muster.pool import Pool
 from muster.report import (
     FinetuneResult,
+    finetuning_numbers,
     finetuning_tables,
     image_sheet,
     selection_tables,
@@ -44,10 +45,12 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
-from muster.tracking import LoggerKind, TrackingSettings, close_loggers, make_logger
-from muster.tracking.tables import log_tables
+from muster.tracking import Run, TrackingSettings, close_loggers, make_loggers
+from muster.tracking.reports import send_report
 from muster.training.clock import Clock
 from muster.training.finetuning import (
+    CONFUSION,
+    RESULT,
     build_ensemble,
     evaluate,
     forget_checkpoint,
@@ -112,7 +115,7 @@ def finetune(
         choice: Given a pool and a target, how to choose at the start of the fit: all options of select.py. The device
             auto is that of the fit.
         comparison: What is compared with the chosen members, before and after they are fine-tuned.
-        tracking: Where training curves go besides history.csv.
+        tracking: Where training curves, tables and images go besides the run's own files.
         predict: Only predict the images of this folder.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
         configuration: The resolved configuration, saved as config.yaml.
@@ -153,13 +156,13 @@ def finetune(
     require_fittable(plan.module, plan.target, hardware)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
-        resolved |= {"image_size": plan.target.image_size, "train_images": len(plan.target.train)}
+        resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
         idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
     inputs = {**inputs, "--selection": chosen}
     with claimed(folder, FINETUNING, inputs):
-        result = _run(plan, folder, hardware, head, tracking.logger, ran, console)
+        result = _run(plan, folder, hardware, head, tracking.kinds, ran, console)
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
@@ -180,14 +183,15 @@ def _run(
     folder: Path,
     hardware: Hardware,
     head: HeadSettings,
-    logger: LoggerKind,
+    logger: tuple[str, ...],
     configuration: str,
     console: Console,
 ) -> FinetuneResult | None:
     """Fit, evaluate and write; ``None`` in the processes that only help to fit."""
     target = plan.target.dataset.spec.name
-    group = f"{plan.pool.folder.resolve().name}-{target}"
-    loggers = make_logger(logger, folder, "muster", group, folder.name, yaml.safe_load(configuration) or {})
+    options = yaml.safe_load(configuration) or {}
+    run = Run(folder, "finetune", folder.name, plan.pool.folder.resolve().name, target, options)
+    loggers = make_loggers(logger, run)
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
     result, succeeded = None, False
     try:
@@ -220,12 +224,12 @@ def _conclude(
     single, chosen_by = make_single(plan, ensemble, folder, hardware, console)
     if not writes:
         return None
-    viewers = {}
+    others = {}
     if single is not None:
         counts[EQUAL_COST] = single.counts
-        viewers[EQUAL_COST] = single.viewer(plan.target.dataset.test[0].mask.shape)
+        others[EQUAL_COST] = single.several_passes(plan.target)
     what = selection, scores, plan.module, ensemble, counts, plan.target, hardware
-    result = summarise(*what, seconds, clock.resumed_at_steps, viewers)
+    result = summarise(*what, seconds, clock.resumed_at_steps, others)
     told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)
     result = replace(result, confirmation=plan.confirmation, equal_cost=told)
     report_images = finetuned_images(ensemble, plan.target)
@@ -240,6 +244,7 @@ def _conclude(
     with atomic_write(folder / IMAGE_SHEET) as partial:
         partial.write_bytes(image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}
-    log_tables(loggers, tables, report_images, result.classes)
+    files = [folder / name for name in ("report.html", RESULT, CONFUSION, IMAGE_SHEET)]
+    send_report(loggers, tables, finetuning_numbers(result), report_images, result.classes, files)
     forget_checkpoint(folder)
     return result

@@ -55,6 +55,8 @@ COMMANDS: dict[str, Command] = {
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
+    "weights convert": Command("muster.commands.weights:convert", "make a safetensors file of published weights"),
+    "weights list": Command("muster.commands.weights:list_weights", "list pre-trained weights on this machine"),
 }
 """The commands by what is typed after ``muster``; where several begin alike, the longest is meant."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -25,16 +27,26 @@ from muster.outputs import SELECTION, Inputs, claimed
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.ranks import rank
-from muster.report import write_selection_report
+from muster.report import (
+    ReportImage,
+    selection_images,
+    selection_numbers,
+    selection_tables,
+    write_selection_report,
+)
 from muster.selection.idle_options import idle_options
-from muster.selection.record import Selection
+from muster.selection.record import RANKING, RECORD, Selection
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
+from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, close_loggers, copy_tracked, make_loggers
+from muster.tracking.reports import send_report
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
 
-OTHER_THAN_CACHE = {field.name for field in fields(SelectionSettings)} - {"cache_dir"} | {"pool", "target", "output"}
+OTHER_THAN_CACHE = {field.name for field in fields(SelectionSettings)} - {"cache_dir"} | {
+    *("pool", "target", "output", "logger")
+}
 """Options that have nothing to do with emptying the cache."""
 
 
@@ -43,6 +55,7 @@ def select_ensemble(
     target: str,
     output: Path | None = None,
     settings: Spread[SelectionSettings] = SelectionSettings(),  # noqa: B008 (frozen)
+    tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     clear_cache: bool = False,
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
@@ -58,6 +71,7 @@ def select_ensemble(
         target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
         output: Folder for the selection; by default runs/selections/TARGET-POOL. An older selection in it is replaced.
         settings: How to choose.
+        tracking: Where the ranking, scores and images go besides the selection's own files.
         clear_cache: Only empty the cache.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
@@ -70,7 +84,7 @@ def select_ensemble(
         asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(settings.cache_dir or default_cache_folder(), console)
         return 0
-    idle = idle_options(settings, target)
+    idle = {**idle_options(settings, target), **_idle(tracking)}
     asked.refuse(idle)
     device = resolve_device(settings.device)
     members = Pool.open(pool)
@@ -94,19 +108,53 @@ def select_ensemble(
                 "image_size": selection.image_size,
                 "device": str(device),
             }
-            _write(selection, members, dataset, folder, record_of(configuration, idle, resolved))
+            _write(selection, members, dataset, folder, record_of(configuration, idle, resolved), tracking.kinds)
     print_selection(selection, members, folder, console, chosen_size=settings.image_size is None)
     return 130 if selection.interrupted or selection.fraction < 1 else 0
 
 
-def _write(selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str) -> None:
-    """Everything at once, so that an interrupted run leaves the folder as it was."""
+def _idle(tracking: TrackingSettings) -> dict[str, str]:
+    """Whether the choice of loggers changes nothing."""
+    alone = tracking.kinds == (ALWAYS,)
+    return {"logger": f"with {ALWAYS} alone, as selection.yaml and ranking.parquet hold everything"} if alone else {}
+
+
+def _write(
+    selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str, kinds: Sequence[str]
+) -> None:
+    """Everything at once, so that an interrupted run leaves the folder as it was; then what trackers are told."""
     selection = replace(selection, date=now())  # for the report too
+    trackers = [kind for kind in kinds if kind != ALWAYS]  # there are no curves, and CSV keeps nothing else
+    images = selection_images(selection, pool, target) if trackers else None
     with atomic_folder(folder) as partial:
         selection.save(partial)
         (partial / "config.yaml").write_text(configuration, "utf-8")
         write_yaml(partial / "splits.yaml", split_record(target))
-        write_selection_report(selection, pool, target, partial / "report.html", finetune_command(folder))
+        report, command = partial / "report.html", finetune_command(folder)
+        write_selection_report(selection, pool, target, report, command, images)
+        copy_tracked(folder, partial)
+    _track(selection, pool, folder, yaml.safe_load(configuration) or {}, trackers, images or [])
+
+
+def _track(
+    selection: Selection,
+    pool: Pool,
+    folder: Path,
+    options: Mapping[str, Any],
+    kinds: Sequence[str],
+    images: Sequence[ReportImage],
+) -> None:
+    """Tell trackers of a selection that is on disk already: they keep a copy."""
+    name = pool.folder.resolve().name
+    loggers = make_loggers(kinds, Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options))
+    files = [folder / each for each in ("report.html", RECORD, RANKING)]
+    tables, numbers = selection_tables(selection, pool), selection_numbers(selection)
+    succeeded = False
+    try:
+        send_report(loggers, tables, numbers, images, selection.classes, files)
+        succeeded = True
+    finally:
+        close_loggers(loggers, succeeded)
 
 
 def _clear(folder: Path, console: Console) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muster.commands.program import to_type
+from muster.data import ImageSize
 from muster.pool import Pool
 from muster.report.tables import (
     SELECTION_FREQUENCY,
@@ -121,7 +122,7 @@ def _probe_line(selection: Selection, chosen_size: bool) -> str:
     why = " (the median of the members' cards)" if chosen_size else ""
     return (
         f"{selection.target}: {pixels:,} probe pixels of {images} training images, seen at "
-        f"{selection.image_size} pixels{why}.\n"
+        f"{ImageSize.of(selection.image_size)}{why}.\n"
     )
 
 

@@ -77,11 +77,12 @@ def train(
         return 0
     idle = _idle(plan, training)
     asked.refuse(idle)
-    jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.logger)
+    jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
     ran = record_of(configuration, idle, hardware.resolved_options())
     inputs: Inputs = {
         "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
+        **{f"weights {number + 1} of the plan": network.weights for number, network in enumerate(plan.networks)},
     }
     progress = TrainingProgress(console)
     try:

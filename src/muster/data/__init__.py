@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from muster.data.content import ContentSketch, content_prefixes, warn_of_shared_images
+from muster.data.crops import CropViews
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
 from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
-from muster.data.preprocessing import ChannelOrder, ImageSize, Interpolation, Preprocessing
+from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
 from muster.data.statistics import (
     ChannelStatistics,
@@ -20,7 +21,8 @@ from muster.data.statistics import (
     require_usable,
 )
 from muster.data.stream import TrainingStream, cached, make_loader, preload
-from muster.data.transforms import SIDE_MULTIPLE, TrainingTransform, fit_size, normalise_crops, prepare_image
+from muster.data.transforms import TrainingTransform, normalise_crops, prepare_image
+from muster.data.views import Views, map_views, prepare_views, view_for
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -31,6 +33,7 @@ __all__ = [
     "ChannelOrder",
     "ChannelStatistics",
     "ContentSketch",
+    "CropViews",
     "DataSettings",
     "Dataset",
     "DatasetSpec",
@@ -41,29 +44,33 @@ __all__ = [
     "PreparedSplit",
     "Preprocessing",
     "Sample",
+    "SizeSetting",
     "Split",
     "SplitCheck",
     "TrainingStream",
     "TrainingTransform",
+    "Views",
     "cached",
     "channel_statistics",
     "check_split",
     "class_pixel_counts",
     "content_prefixes",
-    "fit_size",
     "judge_labels",
     "list_images",
     "make_loader",
+    "map_views",
     "normalise_crops",
     "open_dataset",
     "open_folder",
     "preload",
     "prepare_image",
+    "prepare_views",
     "prepared_images",
     "read_image",
     "read_mask",
     "require_usable",
     "split_record",
     "unreadable_images",
+    "view_for",
     "warn_of_shared_images",
 ]

@@ -1,19 +1,23 @@
-"""Read ``dataset.yaml``, the description of a dataset folder, and refuse what is not understood."""
+"""Read ``dataset.yaml``, the description of a dataset folder, and refuse what is not understood.
+
+Some layouts say by themselves what the file would say, such as the names of the classes. The file is then needed only
+for what they leave open, and what it says goes before what they say.
+"""
 
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import Repr
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-from muster.data.mask_values import MaskValues, parse_mask_values
+from muster.data.mask_keys import completed, mask_values_of
+from muster.data.mask_values import MaskValues
 from muster.data.orientation import ORIENTATIONS, Orientation
-from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, VOID, DatasetSpec
+from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, DatasetSpec
+from muster.data.yaml_checks import EXAMPLE, is_whole, printable, require_names, require_text, show, wrong
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import read_yaml_file
 
@@ -26,28 +30,31 @@ OPTIONAL_KEYS = (
     "source_commit",
     "licence",
     "citation",
-    "ignore_index",
-    "mask_values",
-    "orientation",
     "probe_images",
     "counts",
     "notes",
+    "reader",
+    "root",
+    "ignore_classes",
 )
+MASK_KEYS = ("mask_values", "ignore_index", "reduce_zero_label", "colour_map", "orientation")
+"""Keys for masks that are files."""
+
+LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap")
+"""Keys that some layouts know."""
+
+SEEDED = "seeded"
+"""What ``splits`` says for a test split that is drawn from all images."""
+
+Splits: TypeAlias = Mapping[str, Mapping[str, str]]
+"""What is said of the splits ``train`` and ``test``: names or paths by what they are for; a single one by ``""``."""
+
 COUNTED = ("train", "val", "test")
 """Keys of ``counts``."""
 
 MAX_NAME_BYTES = 120
 """Most bytes of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux
 and macOS allow for the name of a file."""
-
-_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
-_TURNS_TEXT = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
-"""Marks that show what follows in another order than it is written."""
-
-_SHORT = Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
-
-_EXAMPLE = "name: mydata\ndomain: garden photos\nclasses: [background, flower]\n"
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,12 @@ class Description:
         masks: What the values stored in masks mean.
         orientation: How masks lie where images have an EXIF orientation, if the file says so.
         counts: How many images each split is said to have; may be empty.
-        path: The file, for messages.
+        path: The file, for messages; it need not be there if the layout says enough.
+        root: Folder of the images, which paths in the file start from.
+        splits: What the file says of the splits.
+        test_is_seeded: Whether it says that the test split is to be drawn from all images.
+        ignored_classes: Classes of the layout that are made void.
+        options: Other keys of the layout that the file has.
     """
 
     spec: DatasetSpec
@@ -67,45 +79,109 @@ class Description:
     orientation: Orientation | None
     counts: Mapping[str, int]
     path: Path
+    root: Path
+    splits: Splits = field(default_factory=dict)
+    test_is_seeded: bool = False
+    ignored_classes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_description(folder: Path) -> Description:
+@dataclass(frozen=True)
+class Heading:
+    """What decides who reads the rest of a ``dataset.yaml``.
+
+    Attributes:
+        reader: The layout that it names, or nothing.
+        root: Folder of the images.
+    """
+
+    reader: str
+    root: Path
+
+
+def read_heading(folder: Path) -> Heading:
+    """Look which layout a ``dataset.yaml`` names, and where the images lie.
+
+    Args:
+        folder: The dataset folder; the file need not be there.
+
+    Returns:
+        Both; by default no layout, and the folder itself.
+
+    Raises:
+        DatasetError: If the file cannot be read, or one of the two keys is wrong.
+    """
+    path = folder / DESCRIPTION_FILE
+    content = _parse(path) if os.path.lexists(path) else {}
+    reader, root = (content.get(key) for key in ("reader", "root"))
+    found = folder if root is None else (folder / Path(require_text(path, "root", root)).expanduser())
+    if not found.is_dir():
+        raise DatasetError(f"{path}: key 'root': there is no folder {found}.")
+    return Heading("" if reader is None else require_text(path, "reader", reader), found)
+
+
+def read_description(
+    folder: Path,
+    known: Mapping[str, Any] | None = None,
+    source: Path | None = None,
+    keys: Collection[str] | None = None,
+) -> Description:
     """Read and check the ``dataset.yaml`` of a folder.
 
     Args:
         folder: The dataset folder.
+        known: What the layout says by itself, by the same keys; then the file may be missing.
+        source: Where that is from, for messages.
+        keys: Of :data:`MASK_KEYS` and :data:`LAYOUT_KEYS`, those that have an effect in this layout; all by default.
 
     Returns:
         The description. An optional key without a value counts as absent.
 
     Raises:
-        DatasetError: If the file is missing or not YAML, if a key is missing or unknown, or if a value has the wrong
-            type or makes no sense. The message names the file and the key.
+        DatasetError: If the file is missing or not YAML, if a key is missing, unknown or without effect, or if a value
+            has the wrong type or makes no sense. The message names the file and the key.
     """
     path = folder / DESCRIPTION_FILE
-    content = _parse(path)
-    for key in content:
-        if key not in REQUIRED_KEYS + OPTIONAL_KEYS:
-            raise DatasetError(f"{path}: {unknown_name('key', str(key), REQUIRED_KEYS + OPTIONAL_KEYS)}")
-    missing = [key for key in REQUIRED_KEYS if key not in content]
-    if missing:
-        raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed:\n{_EXAMPLE}")
+    content = _parse(path) if known is None or os.path.lexists(path) else {}
+    _check_keys(path, content, keys)
+    root = read_heading(folder).root
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
-    text = {key: _text(path, key, values.get(key, "")) for key in ("domain", "source", "licence", "citation")}
-    _printable(path, "domain", text["domain"])
-    _text(path, "source_commit", values.get("source_commit", ""))
+    taken = completed(path, root, values, dict(known or {}), "mask_values" in content)
+    missing = [key for key in REQUIRED_KEYS if key not in taken]
+    if missing:
+        raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed:\n{EXAMPLE}")
+    where = {key: path if key in content else source or path for key in taken}
+    text = {key: require_text(path, key, taken.get(key, "")) for key in ("domain", "source", "licence", "citation")}
+    printable(path, "domain", text["domain"])
+    require_text(path, "source_commit", values.get("source_commit", ""))
     _notes(path, values.get("notes", []))
-    classes = _classes(path, values["classes"])
-    masks = _masks(path, values, classes, "mask_values" in content)
+    ignored = require_names(path, "ignore_classes", values.get("ignore_classes", []))
+    masks = mask_values_of(where, path, taken, _classes(where["classes"], taken["classes"], ignored), content)
     spec = DatasetSpec(
-        _name(path, values["name"]),
-        classes=classes,
-        probe_images=_probe_images(path, values.get("probe_images", PROBE_IMAGES)),
+        _name(path, taken["name"]),
+        classes=masks.classes,
+        probe_images=_probe_images(path, taken.get("probe_images", PROBE_IMAGES)),
         ignore_index=masks.ignore_index,
         **text,
     )
     orientation = _orientation(path, values.get("orientation"))
-    return Description(spec, masks, orientation, _counts(path, values.get("counts", {})), path)
+    counts = _counts(path, values.get("counts", {}))
+    splits, seeded = _splits(path, values.get("splits", {}))
+    options = {key: values[key] for key in LAYOUT_KEYS if key in values and key != "splits"}
+    return Description(spec, masks, orientation, counts, path, root, splits, seeded, ignored, options)
+
+
+def _check_keys(path: Path, content: Mapping[Any, Any], keys: Collection[str] | None) -> None:
+    every = (*REQUIRED_KEYS, *OPTIONAL_KEYS, *MASK_KEYS, *LAYOUT_KEYS)
+    for key in content:
+        if key not in every:
+            raise DatasetError(f"{path}: {unknown_name('key', str(key), every)}")
+        if keys is not None and key in MASK_KEYS + LAYOUT_KEYS and key not in keys:
+            others = ", ".join(sorted(keys)) or "none"
+            raise DatasetError(
+                f"{path}: key {key!r} has no effect on a dataset of this layout; leave it out. (Keys that have one: "
+                f"{others}.)"
+            )
 
 
 def _parse(path: Path) -> dict[Any, Any]:
@@ -113,7 +189,7 @@ def _parse(path: Path) -> dict[Any, Any]:
         raise DatasetError(_missing_file(path))
     content = read_yaml_file(path, DatasetError)
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: expected keys with values, but got {_show(content)}. For example:\n{_EXAMPLE}")
+        raise DatasetError(f"{path}: expected keys with values, but got {show(content)}. For example:\n{EXAMPLE}")
     return content
 
 
@@ -122,82 +198,65 @@ def _missing_file(path: Path) -> str:
     if inside:
         hint = f"These folders in it have one; did you mean one of them? {', '.join(inside)}"
     else:
-        hint = f"Write one, at least:\n{_EXAMPLE}"
+        hint = f"Write one, at least:\n{EXAMPLE}"
     return f"Expected a dataset folder, but {path.parent} has no {DESCRIPTION_FILE}. {hint}"
-
-
-def _show(value: object) -> str:
-    return "nothing" if value is None else f"{_SHORT.repr(value)} ({type(value).__name__})"
-
-
-def _wrong(path: Path, key: str, expected: str, value: object) -> DatasetError:
-    return DatasetError(f"{path}: key {key!r}: expected {expected}, but got {_show(value)}.")
-
-
-def _text(path: Path, key: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _wrong(path, key, "text (in quotes, if it looks like a number or a yes or no)", value)
-    return value
 
 
 def _name(path: Path, value: object) -> str:
     # The name becomes part of the names of members and of their folders.
-    name = _printable(path, "name", _text(path, "name", value))
+    name = printable(path, "name", require_text(path, "name", value))
     if not name.strip() or name.startswith(".") or "/" in name or "\\" in name:
-        raise _wrong(path, "name", "a short name without slashes that does not start with a dot", value)
+        raise wrong(path, "name", "a short name without slashes that does not start with a dot", value)
     size = len(name.encode())
     if size > MAX_NAME_BYTES:
-        raise _wrong(
+        raise wrong(
             path, "name", f"at most {MAX_NAME_BYTES} bytes in UTF-8 (folders are named by it; this has {size})", value
         )
     return name
 
 
-def _printable(path: Path, key: str, text: str) -> str:
-    """Refuse what a terminal would obey instead of showing, or no file name can hold."""
-    wrong = [letter for letter in text if unicodedata.category(letter) in _UNPRINTABLE or letter in _TURNS_TEXT]
-    if wrong:
-        code = f"U+{ord(wrong[0]):04X}"
-        raise _wrong(path, key, f"text on one line without control characters (here: {code})", text)
-    return text
-
-
-def _classes(path: Path, value: object) -> tuple[str, ...]:
+def _classes(path: Path, value: object, ignored: Collection[str]) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise _wrong(path, "classes", "a list of class names in index order", value)
-    keys = [f"classes[{index}]" for index in range(len(value))]
-    names = tuple(_printable(path, key, _text(path, key, name)) for key, name in zip(keys, value, strict=True))
+        raise wrong(path, "classes", "a list of class names in index order", value)
+    names = require_names(path, "classes", value)
+    for name in ignored:
+        if name not in names:
+            raise DatasetError(f"{path}: key 'ignore_classes': {unknown_name('class', name, names)}")
     repeated = [repr(name) for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DatasetError(f"{path}: key 'classes': each name may occur once, but these are repeated: {repeated}.")
     if any(not name.strip() for name in names):
         raise DatasetError(f"{path}: key 'classes': a class name is empty.")
-    if len(names) < 2:
+    if len(names) - len(set(ignored)) < 2:
+        left = [name for name in names if name not in ignored]
         raise DatasetError(
-            f"{path}: key 'classes': expected at least two classes, but got only {names[0]!r}: with one there is "
-            "nothing to tell apart. Name the rest as well, e.g. background."
+            f"{path}: key 'classes': expected at least two classes, but got only {', '.join(map(repr, left)) or 'none'}"
+            ": with one there is nothing to tell apart. Name the rest as well, e.g. background."
         )
     if len(names) > MAX_CLASSES:
         raise DatasetError(f"{path}: key 'classes': at most {MAX_CLASSES} are possible, but there are {len(names)}.")
     return names
 
 
-def _whole_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _masks(path: Path, values: Mapping[Any, Any], classes: tuple[str, ...], named: bool) -> MaskValues:
-    ignore_index = values.get("ignore_index")
-    if ignore_index is not None and (not _whole_number(ignore_index) or not 0 <= ignore_index <= 255):
-        raise _wrong(path, "ignore_index", "a mask value from 0 to 255", ignore_index)
-    if named:  # even without a value: unquoted colours are comments, and would be lost
-        return parse_mask_values(values.get("mask_values"), classes, ignore_index, f"{path}: key 'mask_values'")
-    return MaskValues.of_indices(classes, VOID if ignore_index is None else ignore_index)
+def _splits(path: Path, value: object) -> tuple[Splits, bool]:
+    """What is said of the splits, and whether the test split is seeded."""
+    if value == SEEDED:
+        return {}, True
+    if not isinstance(value, dict) or not set(value) <= {"train", "test"}:
+        raise wrong(path, "splits", f"'{SEEDED}', or the keys train and test", value)
+    found = {}
+    for name, said in value.items():
+        parts = {"": said} if isinstance(said, str) else said
+        if not isinstance(parts, dict) or not parts:
+            raise wrong(path, f"splits.{name}", "a name or path, or several by what they are for", said)
+        found[name] = {str(key): require_text(path, f"splits.{name}.{key}", part) for key, part in parts.items()}
+    seeded = found.get("test") == {"": SEEDED}
+    return {name: parts for name, parts in found.items() if not (seeded and name == "test")}, seeded
 
 
 def _orientation(path: Path, value: object) -> Orientation | None:
     if value is not None and value not in ORIENTATIONS:
-        raise _wrong(
+        raise wrong(
             path,
             "orientation",
             "apply (masks were drawn on the upright images) or ignore (on the images as stored)",
@@ -207,23 +266,23 @@ def _orientation(path: Path, value: object) -> Orientation | None:
 
 
 def _probe_images(path: Path, value: object) -> int:
-    if not isinstance(value, int) or not _whole_number(value) or value < 1:
-        raise _wrong(path, "probe_images", "a number of training images, at least 1", value)
+    if not isinstance(value, int) or not is_whole(value) or value < 1:
+        raise wrong(path, "probe_images", "a number of training images, at least 1", value)
     return value
 
 
 def _counts(path: Path, value: object) -> dict[str, int]:
     if not isinstance(value, dict):
-        raise _wrong(path, "counts", f"the number of images of {', '.join(COUNTED)}", value)
+        raise wrong(path, "counts", f"the number of images of {', '.join(COUNTED)}", value)
     for key, count in value.items():
         if key not in COUNTED:
             raise DatasetError(f"{path}: key 'counts': {unknown_name('split', str(key), COUNTED)}")
-        if not _whole_number(count) or count < 0:
-            raise _wrong(path, f"counts.{key}", "a number of images", count)
+        if not is_whole(count) or count < 0:
+            raise wrong(path, f"counts.{key}", "a number of images", count)
     return value
 
 
 def _notes(path: Path, value: object) -> None:
     lines = value if isinstance(value, list) else [value]
     if not all(isinstance(line, str) for line in lines):
-        raise _wrong(path, "notes", "text or a list of texts", value)
+        raise wrong(path, "notes", "text or a list of texts", value)

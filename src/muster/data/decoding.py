@@ -6,18 +6,17 @@ Axis names: ``h`` and ``w`` are the rows and columns of the image as stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from muster.data.large_images import open_of_any_size
 from muster.data.orientation import TAG
 from muster.errors import DatasetError
 from muster.user_files import open_regular
-
-READABLE = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-"""Kinds of content that are read, in Pillow's words; JPEG includes MPO, which has further views for other devices."""
 
 IMAGE_KINDS = "JPEG, PNG, BMP, TIFF or WebP"
 """The same for messages."""
@@ -51,7 +50,7 @@ class Opened(NamedTuple):
 
     Attributes:
         image: Not yet decoded.
-        bits: Bits per sample of a PNG, otherwise 8.
+        bits: Bits per sample of a PNG; otherwise 16, or 8 for all that has fewer.
         tag: The EXIF (or TIFF) orientation; ``None`` if the file has none.
         size: Rows and columns as stored.
     """
@@ -62,30 +61,31 @@ class Opened(NamedTuple):
     size: tuple[int, int]
 
 
-def decode(path: Path, what: str, use: Callable[[Opened], Content]) -> Content:
+def decode(place: Path | bytes, what: str, use: Callable[[Opened], Content], deep: bool = False) -> Content:
     """Open an image file and hand it to a function.
 
     Args:
-        path: The file.
+        place: The file, or its content.
         what: What to call it in messages.
         use: Takes what it needs; the file is closed afterwards.
+        deep: Whether one band of 16 bits is understood, too.
 
     Returns:
         What the function returns.
 
     Raises:
-        DatasetError: If the file is missing, no regular file, damaged, of another kind, or if it holds more bands, bits
-            or frames than would be read.
+        DatasetError: If the file is missing, no regular file, damaged, of another kind, too large for the memory that
+            is free, or if it holds more bands, bits or frames than would be read.
     """
     try:
-        with open_regular(path) as file:
-            _refuse_foreign(file, what)
-            with Image.open(file, formats=READABLE) as image:
-                return use(_look_at(image, file, what))
+        with BytesIO(place) if isinstance(place, bytes) else open_regular(place) as file:
+            _refuse_foreign(file, what, deep)
+            with open_of_any_size(file, what) as image:
+                return use(_look_at(image, file, what, deep))
     except DatasetError:
         raise
     except FileNotFoundError as error:
-        link = " (it is a link to a file that is not there)" if path.is_symlink() else ""
+        link = " (it is a link to a file that is not there)" if Path(str(error.filename)).is_symlink() else ""
         raise DatasetError(f"{what} is missing{link}.") from error
     except MemoryError:
         raise
@@ -97,7 +97,7 @@ def decode(path: Path, what: str, use: Callable[[Opened], Content]) -> Content:
         raise DatasetError(f"{what} cannot be read: {error or type(error).__name__}. Replace or remove it.") from error
 
 
-def _refuse_foreign(file: BinaryIO, what: str) -> None:
+def _refuse_foreign(file: BinaryIO, what: str, deep: bool) -> None:
     start = file.read(32)
     file.seek(0)
     if not start:
@@ -108,11 +108,11 @@ def _refuse_foreign(file: BinaryIO, what: str) -> None:
     if known is not None:
         raise DatasetError(f"{what} cannot be read: it is {known}; {IMAGE_KINDS} is expected, whatever its name.")
     if start[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
-        _refuse_tiff(file, what)  # before Pillow, which does not even open some of them and cuts others
+        _refuse_tiff(file, what, deep)  # before Pillow, which does not even open some of them and cuts others
         file.seek(0)
 
 
-def _refuse_tiff(file: BinaryIO, what: str) -> None:
+def _refuse_tiff(file: BinaryIO, what: str, deep: bool) -> None:
     pages = list(_tiff_pages(file))
     tags = pages[0]
     bits = _numbers(tags, _BITS) or (1,)
@@ -120,7 +120,8 @@ def _refuse_tiff(file: BinaryIO, what: str) -> None:
     kinds = _numbers(tags, _FORMAT) or (1,)
     colour = _COLOUR_BANDS.get((_numbers(tags, _PHOTOMETRIC) or (1,))[0])
     extra = _numbers(tags, _EXTRA) or ()
-    sound = set(kinds) == {1} and max(bits) <= 8 and len(set(bits)) == 1
+    most = 16 if deep and bands == 1 else 8
+    sound = set(kinds) == {1} and max(bits) <= most and len(set(bits)) == 1
     if not sound or colour is None or not (bands == colour or (bands == colour + 1 and extra in _ALPHA)):
         depth = "/".join(dict.fromkeys(f"{count}-bit" for count in bits))
         kind = "/".join(dict.fromkeys(_SAMPLE_FORMATS.get(number, "unusual") for number in kinds))
@@ -162,9 +163,9 @@ def _several(what: str, count: int, parts: str) -> DatasetError:
     )
 
 
-def _look_at(image: Image.Image, file: BinaryIO, what: str) -> Opened:
-    bits = _png_bits(file) if image.format == "PNG" else 8
-    if bits > 8 or image.mode.startswith(("I", "F")):
+def _look_at(image: Image.Image, file: BinaryIO, what: str, deep: bool) -> Opened:
+    bits = _png_bits(file) if image.format == "PNG" else 16 if image.mode.startswith("I;16") else 8
+    if (bits > 8 or image.mode.startswith(("I", "F"))) and not (deep and image.mode.startswith("I;16")):
         bands = len(image.getbands())
         depth = f"{bits}-bit" if bits > 8 else f"not 8-bit (mode {image.mode})"
         raise DatasetError(

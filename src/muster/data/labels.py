@@ -50,7 +50,8 @@ def _absent_classes(split: Split, absent: Sequence[int]) -> str:
     names = _some([split.spec.classes[index] for index in absent])
     void = split.spec.ignore_index
     named = void is not None and void in absent
-    why = f" (ignore_index: {void} makes class {split.spec.classes[void or 0]} void.)" if named else ""
+    from_one = " If classes begin at 1, write reduce_zero_label: true." if void == 0 else ""
+    why = f" (ignore_index: {void} makes class {split.spec.classes[void or 0]} void.{from_one})" if named else ""
     return (
         f"No labelled pixel of {len(absent)} class(es) in the {len(split)} images read of split {split.name!r} of "
         f"dataset {split.spec.name!r}: {names}. No result says anything about them.{why}"

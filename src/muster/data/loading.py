@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from muster.data.preprocessing import Preprocessing
 from muster.data.spec import Split
-from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
+from muster.data.views import Views, prepare_views, shapes_of, stack_views
 
 
 @dataclass(frozen=True)
@@ -26,79 +27,86 @@ class PreparedBatch:
 
     Attributes:
         indices: Their places in the split.
-        images: float32 ``[b, 3, h, w]``, resized and normalised.
+        images: float32 ``[b, 3, h, w]``, resized and normalised; as each model wants them, if some have a preprocessing
+            of their own.
         masks: Their masks as stored: uint8, each of its own size.
     """
 
     indices: list[int]
-    images: Float32[Tensor, "b 3 h w"]
+    images: Views
     masks: list[Tensor]
 
 
-class PreparedSplit(Dataset[tuple[int, Tensor, Tensor]]):
+_Item: TypeAlias = tuple[int, Views, Tensor]
+
+
+class PreparedSplit(Dataset[_Item]):
     """Image by image: place in the split, prepared image, mask as stored."""
 
     def __init__(
-        self, split: Split, statistics: ChannelStatistics, image_size: int, indices: Sequence[int] | None = None
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        indices: Sequence[int] | None = None,
+        owns: Iterable[Preprocessing | None] = (),
     ) -> None:
         """Prepare the images of a split.
 
         Args:
             split: The images.
-            statistics: What to normalise with.
-            image_size: Longer side, in pixels, at which the model sees them.
+            preprocessing: How they are shown.
             indices: Which of them, in which order; all by default.
+            owns: The own preprocessing of each model that is to see them, ``None`` for models without.
         """
-        self.split, self.statistics, self.image_size = split, statistics, image_size
+        self.split, self.preprocessing, self.owns = split, preprocessing, tuple(owns)
         self.indices = list(range(len(split)) if indices is None else indices)
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[int, Tensor, Tensor]:
+    def __getitem__(self, position: int) -> _Item:
         """Read and prepare one image."""
         index = self.indices[position]
         sample = self.split[index]
-        return index, prepare_image(sample.image, self.statistics, self.image_size), sample.mask
+        return index, prepare_views(sample.image, self.preprocessing, self.owns), sample.mask
 
 
 def prepared_images(
     split: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
+    preprocessing: Preprocessing,
     batch_size: int = 16,
     num_workers: int = 0,
     indices: Sequence[int] | None = None,
+    owns: Iterable[Preprocessing | None] = (),
 ) -> Iterator[PreparedBatch]:
     """Read images in order; neighbours of equal prepared size share a batch.
 
     Args:
         split: The images.
-        statistics: What to normalise with.
-        image_size: Longer side, in pixels, at which the model sees them.
+        preprocessing: How they are shown.
         batch_size: Most images in a batch.
         num_workers: Processes that read ahead; 0 reads in this one.
         indices: Which images, in which order; all by default.
+        owns: The own preprocessing of each model that is to see them, ``None`` for models without.
 
     Yields:
         The batches; together they hold every image once.
     """
-    prepared = PreparedSplit(split, statistics, image_size, indices)
-    waiting: list[tuple[int, Tensor, Tensor]] = []
-    for index, image, mask in DataLoader(prepared, batch_size=None, num_workers=num_workers):
-        if waiting and (len(waiting) == batch_size or image.shape != waiting[0][1].shape):
+    prepared = PreparedSplit(split, preprocessing, indices, owns)
+    waiting: list[_Item] = []
+    for index, views, mask in DataLoader(prepared, batch_size=None, num_workers=num_workers):
+        if waiting and (len(waiting) == batch_size or shapes_of(views) != shapes_of(waiting[0][1])):
             yield _stack(waiting)
             waiting = []
-        waiting.append((index, image, mask))
+        waiting.append((index, views, mask))
     if waiting:
         yield _stack(waiting)
 
 
-def _stack(items: list[tuple[int, Tensor, Tensor]]) -> PreparedBatch:
-    return PreparedBatch(
-        [index for index, _, _ in items], torch.stack([image for _, image, _ in items]), [mask for _, _, mask in items]
-    )
+def _stack(items: list[_Item]) -> PreparedBatch:
+    indices, views, masks = zip(*items, strict=True)
+    return PreparedBatch(list(indices), stack_views(views), list(masks))
 
 
 class StoredBatch(NamedTuple):
@@ -114,21 +122,18 @@ class StoredBatch(NamedTuple):
     places: list[list[int]]
     images: list[Tensor]
 
-    def prepared(
-        self, statistics: ChannelStatistics, image_size: int, device: torch.device
-    ) -> Float32[Tensor, "b 3 h w"]:
+    def prepared(self, preprocessing: Preprocessing, device: torch.device) -> Float32[Tensor, "b channels h w"]:
         """Resize and normalise them on a device, which is sent bytes only.
 
         Args:
-            statistics: What to normalise with.
-            image_size: Longer side, in pixels, at which the model sees them.
+            preprocessing: How a model sees them.
             device: Where to have them.
 
         Returns:
             What :func:`muster.data.prepare_image` makes of each, in the order of ``indices``.
         """
         sent = (images.to(device, non_blocking=True) for images in self.images)
-        parts = torch.cat([prepare_image(images, statistics, image_size) for images in sent])
+        parts = torch.cat([prepare_image(images, preprocessing) for images in sent])
         order = torch.tensor([place for places in self.places for place in places])
         return parts if len(self.images) == 1 else parts[order.argsort().to(device)]
 

@@ -6,7 +6,8 @@ Axis names: ``h`` and ``w`` are the rows and columns of one mask.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,11 @@ from muster.errors import DatasetError, unknown_name
 VOID_WORD = "void"
 """What ``mask_values`` maps to where nothing is labelled; an empty value means the same."""
 
+HIGHEST = 65535
+"""The highest value that a mask of 16 bits can store."""
+
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOURS_AT_ONCE = 1 << 22  # pixels whose colours are looked up together: each needs 20 bytes meanwhile
 _SHOWN = 5
 _EXAMPLE = "mask_values: {0: background, 255: foreground} or mask_values: {'#000000': background, '#ff0000': void}"
 
@@ -33,19 +38,39 @@ class MaskValues:
         classes: Names of the classes.
         meaning: Stored value, or colour as 0xRRGGBB -> class index or :data:`VOID`.
         colours: Whether masks are read by their colours.
-        ignore_index: Stored value that means void, where values are class indices; ``None`` with ``mask_values``.
+        ignored: Stored values that mean void, where values are class indices; empty with ``mask_values``.
+        first: The stored value of the first class, where values are class indices.
     """
 
     classes: tuple[str, ...]
     meaning: Mapping[int, int]
     colours: bool = False
-    ignore_index: int | None = None
+    ignored: tuple[int, ...] = ()
+    first: int = 0
 
     @classmethod
-    def of_indices(cls, classes: tuple[str, ...], ignore_index: int = VOID) -> MaskValues:
-        """Stored values are class indices, but for one that means void."""
-        meaning = {index: index for index in range(len(classes))} | {ignore_index: VOID}
-        return cls(classes, meaning, ignore_index=ignore_index)
+    def of_indices(cls, classes: tuple[str, ...], ignored: tuple[int, ...] = (VOID,), first: int = 0) -> MaskValues:
+        """Stored values are class indices, counted from ``first``, but for some that mean void."""
+        meaning = {first + index: index for index in range(len(classes))} | dict.fromkeys(ignored, VOID)
+        return cls(classes, meaning, ignored=ignored, first=first)
+
+    @property
+    def ignore_index(self) -> int | None:
+        """The stored value that means void, if there is one, and values are class indices."""
+        return self.ignored[0] if len(self.ignored) == 1 else None
+
+    def without(self, names: Collection[str]) -> MaskValues:
+        """The same, with some classes made void.
+
+        Args:
+            names: Classes that are not to be told apart.
+
+        Returns:
+            Values of the other classes, which are counted anew.
+        """
+        kept = tuple(name for name in self.classes if name not in names)
+        new = {index: kept.index(name) for index, name in enumerate(self.classes) if name in kept}
+        return MaskValues(kept, {value: new.get(old, VOID) for value, old in self.meaning.items()}, self.colours)
 
     def to_indices(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
         """Turn a stored mask into class indices.
@@ -64,53 +89,64 @@ class MaskValues:
         return self._of_colours(stored, mask, dataset) if self.colours else self._of_values(stored, mask, dataset)
 
     def _of_values(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
-        counts = np.bincount(stored.ravel(), minlength=VOID + 1)
-        counts[list(self.meaning)] = 0
-        wrong = np.flatnonzero(counts).tolist()
-        if wrong:
-            raise self._unknown(mask, dataset, [str(value) for value in wrong], int(counts.sum()))
-        if all(value == meant for value, meant in self.meaning.items()):
+        size = int(np.iinfo(stored.dtype).max) + 1
+        possible = {value: meant for value, meant in self.meaning.items() if value < size}
+        known = np.zeros(size, bool)
+        known[list(possible)] = True
+        strange = stored[~known[stored]]
+        if strange.size:
+            raise self._unknown(mask, dataset, [str(value) for value in np.unique(strange).tolist()], strange.size)
+        if stored.dtype == np.uint8 and all(value == meant for value, meant in possible.items()):
             return stored
-        table = np.full(VOID + 1, VOID, np.uint8)
-        for value, meant in self.meaning.items():
-            table[value] = meant
+        table = np.full(size, VOID, np.uint8)
+        table[list(possible)] = list(possible.values())
         return table[stored]
 
     def _of_colours(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
-        codes = stored[..., 0].astype(np.int32) << 16 | stored[..., 1].astype(np.int32) << 8 | stored[..., 2]
         known = np.array(sorted(self.meaning), np.int32)
-        places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        strange = known[places] != codes
-        if strange.any():
-            wrong = [f"'#{code:06x}'" for code in np.unique(codes[strange]).tolist()]
-            raise self._unknown(mask, dataset, wrong, int(strange.sum()))
         table = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
-        indices: Pixels = table[places]
+        indices = np.empty(stored.shape[:2], np.uint8)
+        wrong: Counter[int] = Counter()
+        rows = max(1, _COLOURS_AT_ONCE // max(1, stored.shape[1]))
+        for top in range(0, len(stored), rows):
+            red, green, blue = stored[top : top + rows].astype(np.int32).transpose(2, 0, 1)
+            codes = red << 16 | green << 8 | blue
+            places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+            strange = codes[known[places] != codes]
+            wrong.update(dict(zip(*(part.tolist() for part in np.unique(strange, return_counts=True)), strict=True)))
+            indices[top : top + rows] = table[places]
+        if wrong:
+            raise self._unknown(mask, dataset, [f"'#{code:06x}'" for code in sorted(wrong)], wrong.total())
         return indices
 
     def _unknown(self, mask: Path, dataset: str, wrong: list[str], pixels: int) -> DatasetError:
         values = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
         kind = "colour(s)" if self.colours else "value(s)"
         start = f"Mask {mask} of dataset {dataset!r} holds the {kind} {values} ({pixels} pixels), but "
-        if self.ignore_index is None:
+        if not self.ignored:
             return DatasetError(
                 f"{start}mask_values in dataset.yaml does not name them. Add them, as a class or as {VOID_WORD}, or "
                 "correct the mask."
             )
+        last = self.first + len(self.classes) - 1
+        from_one = self.first == 0 and 0 in self.ignored and wrong == [str(len(self.classes))]
+        hint = " If classes begin at 1, write reduce_zero_label: true." if from_one else ""
         return DatasetError(
-            f"{start}the dataset has {len(self.classes)} classes (0 to {len(self.classes) - 1}) and "
-            f"{self.ignore_index} for void. Correct the mask, or classes, ignore_index or mask_values in dataset.yaml "
-            f"({_EXAMPLE})."
+            f"{start}the dataset has {len(self.classes)} classes ({self.first} to {last}) and "
+            f"{' and '.join(map(str, self.ignored))} for void.{hint} Correct the mask, or classes, ignore_index or "
+            f"mask_values in dataset.yaml ({_EXAMPLE})."
         )
 
 
-def parse_mask_values(content: object, classes: tuple[str, ...], ignore_index: int | None, where: str) -> MaskValues:
+def parse_mask_values(
+    content: object, classes: tuple[str, ...], ignored: tuple[int, ...] | None, where: str
+) -> MaskValues:
     """Read the key ``mask_values`` of a ``dataset.yaml``.
 
     Args:
         content: Its value: stored values, or colours as ``"#rrggbb"``, each with the name of a class or ``void``.
         classes: Names of the classes.
-        ignore_index: Value of that key, if it is there.
+        ignored: Values of the key ``ignore_index``, if it is there.
         where: File and key, for messages.
 
     Returns:
@@ -127,13 +163,13 @@ def parse_mask_values(content: object, classes: tuple[str, ...], ignore_index: i
         )
     keys = list(content)
     colours = all(isinstance(key, str) and _COLOUR.fullmatch(key) for key in keys)
-    values = all(isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= VOID for key in keys)
+    values = all(isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST for key in keys)
     if not colours and not values:
         wrong = next((key for key in keys if not _is_key(key)), None)
         told = "a mixture of both" if wrong is None else repr(wrong)
         raise DatasetError(
-            f"{where}: expected stored values from 0 to {VOID}, or else colours like '#ff0000' in quotes, but got "
-            f"{told}. For example: {_EXAMPLE}"
+            f"{where}: expected stored values from 0 to 255 (to {HIGHEST} in masks of 16 bits), or else colours like "
+            f"'#ff0000' in quotes, but got {told}. For example: {_EXAMPLE}"
         )
     meant = {key: _meaning(name, classes, f"{where}: {key!r}") for key, name in content.items()}
     if len(set(meant.values()) - {VOID}) < 2:
@@ -141,18 +177,19 @@ def parse_mask_values(content: object, classes: tuple[str, ...], ignore_index: i
     codes = {int(key[1:], 16): index for key, index in meant.items()} if colours else meant
     if len(codes) < len(meant):
         raise DatasetError(f"{where}: a colour is there twice, in small and in capital letters. Name each once.")
-    if ignore_index is not None and (colours or codes.get(ignore_index, VOID) != VOID):
+    against = [value for value in ignored or () if colours or codes.get(value, VOID) != VOID]
+    if against:
         raise DatasetError(
-            f"{where}: ignore_index: {ignore_index} contradicts it. Leave ignore_index out, and map what is not "
-            f"labelled to {VOID_WORD} here."
+            f"{where}: ignore_index: {', '.join(map(str, against))} contradicts it. Leave ignore_index out, and map "
+            f"what is not labelled to {VOID_WORD} here."
         )
-    return MaskValues(classes, codes if ignore_index is None else codes | {ignore_index: VOID}, colours)
+    return MaskValues(classes, codes | dict.fromkeys(ignored or (), VOID), colours)
 
 
 def _is_key(key: object) -> bool:
     if isinstance(key, str):
         return _COLOUR.fullmatch(key) is not None
-    return isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= VOID
+    return isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST
 
 
 def _meaning(name: object, classes: tuple[str, ...], where: str) -> int:

@@ -25,8 +25,8 @@ TAG = 0x0112
 
 _INVERSE = {6: 8, 8: 6}
 
-Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-"""uint8 ``[h, w]`` or ``[h, w, channels]``."""
+Pixels: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""``[h, w]`` or ``[h, w, channels]``; uint8 unless it is said otherwise."""
 
 
 def turn_upright(pixels: Pixels, tag: int) -> Pixels:

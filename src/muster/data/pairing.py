@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -69,12 +69,13 @@ def unreadable_images(folder: Path) -> list[Path]:
     return list(_files_of(folder, OTHER_SUFFIXES, ""))
 
 
-def pair_up(folder: Path, dataset: str) -> Files:
+def pair_up(folder: Path, dataset: str, mask_suffix: str = "") -> Files:
     """The images of ``images/`` and ``masks/`` in a folder.
 
     Args:
-        folder: It holds those two.
+        folder: It holds those two; or only the first, if masks have a suffix and lie beside their images.
         dataset: Name of the dataset, for the message of an error.
+        mask_suffix: What follows the stem of the image in that of its mask.
 
     Returns:
         Image and mask by stem, in order of the stems.
@@ -82,12 +83,45 @@ def pair_up(folder: Path, dataset: str) -> Files:
     Raises:
         DatasetError: If there are none, if an image or a mask is alone, or if one is of a kind that is not read.
     """
+    where = folder / "masks" if not mask_suffix or (folder / "masks").is_dir() else folder / "images"
+    together = where.name == "images"
     images = list_images(folder / "images", dataset=dataset)
-    masks = list_images(folder / "masks", MASK_SUFFIXES, dataset)
-    others = list(_files_of(folder / "masks", IMAGE_SUFFIXES - MASK_SUFFIXES, _whose(dataset)))
-    others += [file for file in unreadable_images(folder / "masks") if _stem(file) not in masks]
-    if others:
-        raise DatasetError(f"Masks of dataset {dataset!r} must be PNG files, but there is {_few(others)}.")
+    masks = list_images(where, MASK_SUFFIXES, dataset)
+    if together:
+        images = {stem: file for stem, file in images.items() if not _is_mask(stem, mask_suffix)}
+        masks = {stem: file for stem, file in masks.items() if _is_mask(stem, mask_suffix)}
+    _refuse_kinds(folder, where, images, masks, dataset)
+    if not images and not masks:
+        deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
+        hint = " Images in sub-folders are not read: put them directly into images/." if deeper else ""
+        raise DatasetError(f"Dataset {dataset!r} has an empty split: no images in {folder / 'images'}.{hint}")
+    if mask_suffix:
+        odd = [file for stem, file in masks.items() if not _is_mask(stem, mask_suffix)]
+        if odd:
+            raise DatasetError(
+                f"Dataset {dataset!r}: mask_suffix is {mask_suffix!r}, but {len(odd)} mask(s) in {folder} do not end "
+                f"so: {_few(odd)}."
+            )
+        masks = {stem.removesuffix(mask_suffix): file for stem, file in masks.items()}
+    require_pairs(folder, images, masks, dataset)
+    return {stem: (images[stem], masks[stem]) for stem in images}
+
+
+def _is_mask(stem: str, suffix: str) -> bool:
+    return stem.endswith(suffix) and stem != suffix
+
+
+def _refuse_kinds(
+    folder: Path, where: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str
+) -> None:
+    """Refuse to pass over files that look as if they were meant."""
+    if where.name == "masks":
+        others = list(_files_of(where, IMAGE_SUFFIXES - MASK_SUFFIXES, _whose(dataset)))
+        others += [file for file in unreadable_images(where) if _stem(file) not in masks]
+        if others:
+            raise DatasetError(
+                f"Masks of dataset {dataset!r} must be PNG, BMP or TIFF files, but there is {_few(others)}."
+            )
     # One of the same name as an image that is read is something beside it, e.g. the raw file it was made from.
     unread = [file for file in unreadable_images(folder / "images") if _stem(file) not in images]
     if unread:
@@ -95,10 +129,20 @@ def pair_up(folder: Path, dataset: str) -> Files:
             f"Dataset {dataset!r}: {len(unread)} image(s) in {folder} are of a kind that is not read: {_few(unread)}. "
             f"Convert them to one of {', '.join(sorted(IMAGE_SUFFIXES))}, or move them away."
         )
-    if not images and not masks:
-        deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
-        hint = " Images in sub-folders are not read: put them directly into images/." if deeper else ""
-        raise DatasetError(f"Dataset {dataset!r} has an empty split: no images in {folder / 'images'}.{hint}")
+
+
+def require_pairs(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str) -> None:
+    """Refuse images without a mask, and masks without an image.
+
+    Args:
+        folder: Where they lie, for the message.
+        images: By identifier.
+        masks: Likewise.
+        dataset: Name of the dataset, for the message.
+
+    Raises:
+        DatasetError: If one is alone.
+    """
     for kind, other, these, those in (("image", "mask", images, masks), ("mask", "image", masks, images)):
         alone = [these[stem] for stem in these if stem not in those]
         if alone:
@@ -106,7 +150,6 @@ def pair_up(folder: Path, dataset: str) -> Files:
                 f"Dataset {dataset!r}: {len(alone)} {kind}(s) in {folder} without {other} of the same stem: "
                 f"{_few(alone)}.{_nearly(alone, those)}"
             )
-    return {stem: (images[stem], masks[stem]) for stem in images}
 
 
 def _whose(dataset: str) -> str:
@@ -150,7 +193,7 @@ def _few(files: Iterable[Path]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _nearly(alone: Iterable[Path], others: dict[str, Path]) -> str:
+def _nearly(alone: Iterable[Path], others: Mapping[str, Path]) -> str:
     """A hint, if a name differs in capital letters alone."""
     plain = {stem.casefold(): file for stem, file in others.items()}
     for file in alone:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from muster.data.statistics import ChannelStatistics
 from muster.errors import ConfigError
@@ -11,6 +12,15 @@ from muster.limits import MOST_PIXELS, require_whole
 
 ChannelOrder = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+SIDE_MULTIPLE = 32
+"""Sides of what a model sees are multiples of this: five halvings must come out even."""
+
+
+SizeSetting: TypeAlias = int | tuple[int, int] | str
+"""A size as users write it, see :meth:`ImageSize.of`."""
+
+_SPELLED = re.compile(r"shorter:([1-9]\d{0,8})|([1-9]\d{0,8})x([1-9]\d{0,8})")
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,76 @@ class ImageSize:
         for side in self.exact or (self.longer or self.shorter,):
             require_whole("image_size", side, 1, MOST_PIXELS)
 
+    @classmethod
+    def of(cls, setting: SizeSetting, option: str = "image_size") -> ImageSize:
+        """Read what users write.
+
+        Args:
+            setting: A number is the longer side; ``shorter:512`` the shorter one; ``512x1024``, or a pair, rows and
+                columns.
+            option: What to call it in messages.
+
+        Returns:
+            The size.
+
+        Raises:
+            ConfigError: If it is none of these, or out of range.
+        """
+        if isinstance(setting, str):
+            found = _SPELLED.fullmatch(setting.strip())
+            if found is None:
+                raise ConfigError(
+                    f"{option}: expected the longer side (512), the shorter side (shorter:512), or rows x columns "
+                    f"(512x1024), but got {setting!r}."
+                )
+            shorter, rows, columns = found.groups()
+            return cls(shorter=int(shorter)) if shorter else cls(exact=(int(rows), int(columns)))
+        for side in setting if isinstance(setting, tuple) else (setting,):
+            require_whole(option, side, 1, MOST_PIXELS)
+        return cls(exact=setting) if isinstance(setting, tuple) else cls(longer=setting)
+
+    @property
+    def setting(self) -> int | str:
+        """What :meth:`of` reads, as records keep it: a number, or text."""
+        if self.exact is not None:
+            return f"{self.exact[0]}x{self.exact[1]}"
+        return self.longer if self.longer is not None else f"shorter:{self.shorter}"
+
+    def __str__(self) -> str:
+        """In words."""
+        if self.exact is not None:
+            return f"{self.exact[0]} x {self.exact[1]} pixels (rows x columns)"
+        side = "longer" if self.longer is not None else "shorter"
+        return f"{self.longer or self.shorter} pixels, {side} side"
+
+    def fit(self, height: int, width: int, multiple: int = SIDE_MULTIPLE) -> tuple[int, int]:
+        """Size at which a whole image is shown to a model.
+
+        Args:
+            height: Rows of the stored image.
+            width: Its columns.
+            multiple: What both sides are multiples of, unless the size is exact.
+
+        Returns:
+            Rows and columns: the image scaled so that its longer or shorter side is as asked for, then each side
+            rounded to the nearest positive multiple (upwards from the middle).
+
+        Raises:
+            ConfigError: If an argument is not positive.
+        """
+        if min(height, width, multiple) < 1:
+            raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}, multiple {multiple}.")
+        if self.exact is not None:
+            return self.exact
+        wanted, given = (self.longer, max(height, width)) if self.longer else (self.shorter, min(height, width))
+        assert wanted is not None  # exactly one of the three is given
+        # In whole numbers, so that no machine rounds differently: floor(side * wanted / given / multiple + 1/2).
+        rows, columns = (
+            max(1, (2 * side * wanted + given * multiple) // (2 * given * multiple)) * multiple
+            for side in (height, width)
+        )
+        return rows, columns
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -58,3 +138,45 @@ class Preprocessing:
     size: ImageSize | None = None
     channel_order: ChannelOrder = "rgb"
     interpolation: Interpolation = "bilinear"
+
+    def seen_by(self, own: Preprocessing | None) -> Preprocessing:
+        """How a model sees images that are shown in this way.
+
+        Args:
+            own: The model's own preprocessing, if it has one.
+
+        Returns:
+            Its own, at this size if it has none of its own; this one for a model without.
+        """
+        if own is None:
+            return self
+        return own if own.size is not None else replace(own, size=self.size)
+
+    def shape_of(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of an image that was prepared.
+
+        Args:
+            height: Rows of the stored image.
+            width: Its columns.
+
+        Returns:
+            See :meth:`ImageSize.fit`.
+
+        Raises:
+            ConfigError: If this preprocessing has no size of its own.
+        """
+        return self.known_size.fit(height, width)
+
+    @property
+    def known_size(self) -> ImageSize:
+        """The size, where there has to be one.
+
+        Raises:
+            ConfigError: If this preprocessing has none.
+        """
+        if self.size is None:
+            raise ConfigError(
+                "Expected a preprocessing with a size, but got one that takes the size at which the target is shown. "
+                "Ask the target's own with seen_by first."
+            )
+        return self.size

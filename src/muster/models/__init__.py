@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from muster.models.blueprint import Blueprint
-from muster.models.build import build_model, check_architecture, list_architectures, minimum_side
+from muster.models.build import build_model, check_architecture, list_architectures, minimum_side, weights_file
 from muster.models.family import FAMILIES, Family
 from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.prediction import upsample_probabilities
-from muster.models.pretraining import SCHEMES, Scheme, list_pretrainings, weights_file
+from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrainings
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
+from muster.models.stages import parameter_stages
 
 __all__ = [
     "FAMILIES",
@@ -23,11 +24,13 @@ __all__ = [
     "Segmenter",
     "SourceModel",
     "StageMaps",
+    "StartedBody",
     "build_model",
     "check_architecture",
     "list_architectures",
     "list_pretrainings",
     "minimum_side",
+    "parameter_stages",
     "rebuild",
     "upsample_probabilities",
     "weights_file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -30,9 +31,9 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
         architecture: A name as in :func:`list_architectures`, e.g. ``"small_fpn"``, ``"hrnet_w18"``,
             ``"unet:tu-resnet10t"``.
         num_classes: Classes of the head; at least 1.
-        pretraining: ``"none"``; ``"imagenet"``, weights of a hub for the encoder (SMP) or the body (HRNet); or the
-            path of a ``.safetensors`` file with a body of the same architecture (see
-            :mod:`muster.models.pretraining`).
+        pretraining: ``"none"``; ``"imagenet"``, weights of this machine, of an installed package or of a hub for the
+            encoder (SMP) or the body (HRNet); or the path of a ``.safetensors`` file with a body of the same
+            architecture, or with its backbone alone (see :mod:`muster.models.pretraining`).
         seed: The seed of all weights that ``pretraining`` does not set. They depend on nothing but the architecture,
             the number of classes (the body not even on that) and the seed; the global random state is left as it was.
 
@@ -52,11 +53,10 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
         raise ConfigError(f"Expected a positive number of classes, but got num_classes={num_classes}.")
     family, scheme = family_of(architecture), scheme_of(pretraining)
     family.check(architecture)
-    scheme.file(pretraining)  # a missing file is told before anything is built
     with _seeded(seed):
-        body = scheme.build_body(family, architecture, pretraining)
-    model = _with_head(architecture, body, num_classes, seed)
-    scheme.load(model, pretraining)
+        started = scheme.build_body(family, architecture, pretraining)
+    model = _with_head(architecture, started.body, num_classes, seed)
+    model.started_from = started.known
     return model
 
 
@@ -70,6 +70,24 @@ def check_architecture(architecture: str) -> None:
         ConfigError: If it, or the encoder in it, is not known.
     """
     family_of(architecture).check(architecture)
+
+
+def weights_file(architecture: str, pretraining: str) -> Path | None:
+    """The local file that a pre-training starts an architecture from.
+
+    Args:
+        architecture: Any name that :func:`build_model` takes.
+        pretraining: What the user wrote.
+
+    Returns:
+        The file, or ``None`` for random weights and those of a hub.
+
+    Raises:
+        ConfigError: If no family takes the architecture.
+        PretrainingError: If no scheme takes the pre-training, if the file is not there, or if it is of a kind that
+            holds pickled objects.
+    """
+    return scheme_of(pretraining).file(family_of(architecture), architecture, pretraining)
 
 
 def minimum_side(architecture: str) -> int:

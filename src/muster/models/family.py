@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.errors import ConfigError
 from muster.models.segmenter import Body
 from muster.registry import SpelledRegistry
@@ -46,6 +46,25 @@ class Family(ABC):
         Raises:
             ConfigError: If a part of it is not known.
         """
+
+    def backbone(self, architecture: str) -> str:  # noqa: ARG002 (some families have one)
+        """What timm or SMP call the part of a network that is pre-trained by itself; empty if there is none."""
+        return ""
+
+    def backbone_keys(self, body: Body) -> dict[str, str]:  # noqa: ARG002 (likewise)
+        """Names of the backbone's tensors.
+
+        Args:
+            body: What :meth:`build` has built.
+
+        Returns:
+            For the name of each in ``body.state_dict()`` the name that it has in timm's or SMP's network.
+        """
+        return {}
+
+    def hub_repository(self, architecture: str) -> str:  # noqa: ARG002 (likewise)
+        """Where the hub has ImageNet weights, as ``owner/name``; empty if that is not known."""
+        return ""
 
     def minimum_side(self, architecture: str) -> int:  # noqa: ARG002 (some families differ by name)
         """The smallest image side, in pixels, that an architecture can take, known without building it."""

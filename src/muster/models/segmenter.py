@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.models._graph import trace
 from muster.models.blueprint import Blueprint
 from muster.models.source_model import SourceModel
@@ -66,6 +66,8 @@ class Segmenter(SourceModel):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         body: Everything before the head; its weights are named ``body.*``.
         head: The final classifier, a 1x1 convolution; its weights are named ``head.*``.
+        started_from: Where the weights that it was built with come from, see
+            :class:`muster.models.pretraining.scheme.StartedBody`.
     """
 
     def __init__(self, architecture: str, body: Body, num_classes: int, seed: int = 0) -> None:
@@ -80,6 +82,7 @@ class Segmenter(SourceModel):
         super().__init__()
         self.architecture = architecture
         self.blueprint = Blueprint("native", architecture)
+        self.started_from: dict[str, str] = {}
         self.body = body
         self.feature_channels = body.feature_channels
         self.head = _linear_head(body.feature_channels, num_classes, seed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from muster.data import ContentSketch
+from muster.data import ContentSketch, Preprocessing
 from muster.models import Blueprint
 
 FORMAT_VERSION = 1
@@ -31,8 +31,8 @@ class Card:
         pretraining: What training started from.
         mean: Channel means of the source images, of pixels scaled to 0..1.
         std: Channel standard deviations, likewise.
-        image_size: Longer side of its input images, in pixels.
-        crop_size: Side of its training crops, in pixels.
+        image_size: Size of its input images in training, as :meth:`muster.data.ImageSize.of` reads it.
+        crop_size: Side of its training crops, or rows x columns, in pixels.
         parameters: Number of parameters.
         depth: Number of convolutions and linear layers.
         train_images: Number of source training images.
@@ -55,8 +55,12 @@ class Card:
             for now; for an adopted model, of everything that it was made of.
         contents: What is remembered of the training images of every seen dataset, its own first. Cards from before have
             none; what they saw is told by the names in ``seen_datasets``.
+        preprocessing: How the model wants its images, wherever they come from; ``None`` for one that takes them as the
+            target's are shown.
         blueprint: How the network is built; ``None`` for muster's own, which ``architecture`` says all about.
         weights_licence: Terms of the weights, where others trained them.
+        started_from: Where the weights that training started from come from: ``source``, and where it is known
+            ``licence``, ``sha256`` of the file, and ``tensors``, how many were loaded; empty for random weights.
     """
 
     name: str
@@ -72,8 +76,8 @@ class Card:
     depth: int
     versions: dict[str, str]
     checksum: str
-    image_size: int | None = None
-    crop_size: int | None = None
+    image_size: int | str | None = None
+    crop_size: int | str | None = None
     train_images: int | None = None
     test_images: int | None = None
     test_miou: float | None = None
@@ -90,8 +94,10 @@ class Card:
     citation: str = ""
     recipe: str = ""
     contents: tuple[ContentSketch, ...] = ()
+    preprocessing: Preprocessing | None = None
     blueprint: Blueprint | None = None
     weights_licence: str = ""
+    started_from: dict[str, str] = field(default_factory=dict)
 
     @property
     def built_by(self) -> Blueprint:

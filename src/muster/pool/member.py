@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from muster.data import ImageSize
 from muster.errors import ConfigError, PoolError
 from muster.files import atomic_folder, read_record, sha256_of, write_record
 from muster.models import SourceModel, rebuild
@@ -68,6 +69,11 @@ class Member:
                 "the folder to a place outside the pool; train.py then trains the member anew."
             )
         card = read_record(folder / CARD, Card, FORMAT_VERSION, PoolError)
+        try:
+            for size in (card.image_size, card.crop_size):
+                _ = size is None or ImageSize.of(size)
+        except ConfigError as error:
+            raise PoolError(f"{folder / CARD}: {error}") from error
         for sketch in card.contents:
             if problem := sketch.problem():
                 raise PoolError(f"{folder / CARD}: contents of {sketch.dataset!r}: {problem}.")
@@ -138,6 +144,7 @@ class Member:
             model.load_state_dict(_load_tensors(path, self.name))
         except RuntimeError as error:
             raise PoolError(f"Member {self.name!r}: {path} does not fit {self.card.architecture!r}: {error}") from error
+        model.preprocessing = self.card.preprocessing
         return model.to(device).eval()
 
     def verified_checksum(self) -> str:

@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from muster.data import ChannelStatistics
+from muster.data import Preprocessing
 from muster.errors import OutputError
 from muster.files import PARTIAL, atomic_write, is_partial, remove_partial
 from muster.probe.pixels import ProbeSet
@@ -47,8 +47,7 @@ def prediction_key(
     weights: str,
     architecture: str,
     probe: ProbeSet,
-    statistics: ChannelStatistics,
-    image_size: int,
+    preprocessing: Preprocessing,
     device: str,
     precision: str = "32-true",
 ) -> str:
@@ -58,8 +57,7 @@ def prediction_key(
         weights: SHA-256 of the member's weights file.
         architecture: What they are weights of.
         probe: Which pixels of which images; their labels do not matter.
-        statistics: What the images are normalised with.
-        image_size: At which size they are shown, in pixels.
+        preprocessing: How the member sees the images.
         device: Kind of device; kinds round differently.
         precision: The precision of the forward pass, see :data:`muster.precision.Precision`.
 
@@ -73,9 +71,7 @@ def prediction_key(
         "images": probe.content,
         "sizes": probe.sizes,
         "starts": probe.starts,
-        "mean": statistics.mean,
-        "std": statistics.std,
-        "image_size": image_size,
+        "preprocessing": asdict(preprocessing),
         "precision": precision,
         "device": device,
     }

@@ -128,10 +128,11 @@ def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
 
 def _load(member: Member, reader: ProbeReader) -> SourceModel:
     model = member.load_unverified(reader.device)
-    if model.minimum_side > reader.smallest_side:  # the same on every rank, whoever reads the smallest image
+    smallest_side = reader.prepared_for(model.preprocessing).smallest_side
+    if model.minimum_side > smallest_side:  # the same on every rank, whoever reads the smallest image
         raise UnfitMemberError(
             f"{member.card.architecture} needs images with sides of at least {model.minimum_side} pixels, but the "
-            f"target's come down to {reader.smallest_side}. A larger image_size helps."
+            f"target's come down to {smallest_side}. A larger image_size helps."
         )
     return model
 
@@ -152,8 +153,7 @@ def member_key(member: Member, reader: ProbeReader) -> str:
         member.card.checksum,
         member.card.architecture,
         reader.probe,
-        reader.statistics,
-        reader.image_size,
+        reader.preprocessing.seen_by(member.card.preprocessing),
         reader.device.type,
         reader.precision,
     )

@@ -5,40 +5,28 @@ Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 from torch import Tensor
 
-from muster.data import ChannelStatistics, Split, fit_size
-from muster.data.loading import StoredBatch, stored_batches
+from muster.data import Preprocessing, Split
 from muster.machine import free_bytes
 from muster.models import SourceModel
 from muster.models.prediction import probabilities_of
 from muster.precision import forward_precision, resolve_precision
-from muster.probe.interpolation import PixelPlaces, read_batch
+from muster.probe.interpolation import read_batch
 from muster.probe.pixels import ProbeSet
+from muster.probe.prepared import KeptBytes, PreparedProbe
 from muster.probe.reading import Reading, RowBuffer
-from muster.ranks import rank, world_size
 
-_KEPT_BYTES = 1 << 30
-"""Prepared images are kept on a CPU for the next member if all of them fit into this much memory."""
+_READING_PART = 0.5
+"""Part of a GPU's free memory that what is read from one member may take."""
 
-_KEPT_PART, _READING_PART = 0.25, 0.5
-"""Parts of a GPU's free memory that prepared images may take, and what is read from one member."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Prepared images, with the probe pixels that lie in them."""
-
-    images: Float32[Tensor, "b 3 h w"]
-    places: PixelPlaces
-    rows: Int64[Tensor, " b"]
-    """Place of each image among those that have probe pixels."""
+_BLANK_SIDE = 64
+"""Side of the blank image on which a network that takes images of any size is asked how wide its stages are."""
 
 
 class ProbeReader:
@@ -47,36 +35,32 @@ class ProbeReader:
     Images of equal prepared size share a batch, wherever they are in the split. In a distributed run whole batches are
     dealt out: a batch then holds the same images whatever the number of processes, and the numbers are the same too.
 
-    Everything happens on one device: images are sent to it as bytes and are prepared there once for all members, and
-    what is read stays there, unless it takes more than half of the memory that is free.
+    Everything happens on one device: images are sent to it as bytes and are prepared there once for all members that
+    want them alike, and what is read stays there, unless it takes more than half of the memory that is free.
 
     Attributes:
         probe: The probe set.
-        statistics: What the images are normalised with.
-        image_size: Longer side at which members see them, in pixels.
+        preprocessing: How images are shown to members without a preprocessing of their own.
         device: Where members run.
         precision: In which precision, see :data:`muster.precision.Precision`; never ``auto``.
-        smallest_side: Least number of rows or columns that a member is shown, in pixels.
     """
 
     def __init__(
         self,
         split: Split,
         probe: ProbeSet,
-        statistics: ChannelStatistics,
-        image_size: int,
+        preprocessing: Preprocessing,
         device: torch.device | str = "cpu",
         batch_size: int = 16,
         num_workers: int = 0,
         precision: str = "auto",
     ) -> None:
-        """Plan the batches; nothing is read yet.
+        """Keep what batches are planned from; nothing is read yet.
 
         Args:
             split: The images that the probe set was drawn from.
             probe: See the class.
-            statistics: See the class.
-            image_size: See the class.
+            preprocessing: See the class.
             device: See the class.
             batch_size: Most images at a time.
             num_workers: Processes that read ahead.
@@ -86,16 +70,28 @@ class ProbeReader:
         Raises:
             ConfigError: If there is no such precision.
         """
-        self.probe, self.statistics, self.image_size = probe, statistics, image_size
+        self.probe, self.preprocessing = probe, preprocessing
         self.device = torch.device(device)
         self.precision = resolve_precision(precision, self.device)
-        self._batches, self._prepared_bytes = _plan(probe, image_size, batch_size)
-        self._share = self._batches[rank() :: world_size()]
-        pin_memory = self.device.type == "cuda"
-        self._stored: Iterable[StoredBatch] = stored_batches(split, self._share, num_workers, pin_memory)
-        self._kept: list[_Batch] | None = None
-        sides = (fit_size(*size, image_size) for size in probe.sizes)
-        self.smallest_side = min(min(size) for size in sides)
+        self._split, self._batch_size, self._num_workers = split, batch_size, num_workers
+        self._kept_bytes = KeptBytes()
+        self._prepared: dict[Preprocessing, PreparedProbe] = {}
+
+    def prepared_for(self, own: Preprocessing | None) -> PreparedProbe:
+        """The probe images as a member sees them.
+
+        Args:
+            own: Its own preprocessing, if it has one.
+
+        Returns:
+            The same object for all that want them alike.
+        """
+        wanted = self.preprocessing.seen_by(own)
+        if wanted not in self._prepared:
+            self._prepared[wanted] = PreparedProbe(
+                self._split, self.probe, wanted, self.device, self._batch_size, self._num_workers, self._kept_bytes
+            )
+        return self._prepared[wanted]
 
     def read(
         self, model: SourceModel, progress: Callable[[int, int], None] | None = None
@@ -133,8 +129,9 @@ class ProbeReader:
         # Convolutions take a tenth to a third less time so, and a pixel's channels lie together for the interpolation.
         model.to(memory_format=torch.channels_last)
         with forward_precision(self.precision, self.device):
-            arrays = self._arrays(model, features, stages)
-            for done, batch in enumerate(self._prepared()):
+            shown = self.prepared_for(model.preprocessing)
+            arrays = self._arrays(model, shown, features, stages)
+            for done, batch in enumerate(shown):
                 maps, embeddings = (
                     model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
                 )
@@ -147,15 +144,18 @@ class ProbeReader:
                 for stage, embedding in zip(arrays.stages, embeddings, strict=True):
                     stage.put(batch.rows, embedding)
                 if progress is not None:
-                    progress(done + 1, len(self._share))
+                    progress(done + 1, len(shown.share))
         return arrays.whole().summed_over_ranks(self.device)
 
-    def _arrays(self, model: SourceModel, features: bool, stages: bool) -> _Arrays:
+    def _arrays(self, model: SourceModel, shown: PreparedProbe, features: bool, stages: bool) -> _Arrays:
         """Zeros, to which every rank adds its share."""
         widths: list[int] = []
         if stages:  # asked of the network itself: a rank without a batch has to know too
-            side = min(self.smallest_side, max(64, model.minimum_side))  # what comes out is as wide for any size
-            blank = torch.zeros(1, 3, side, side, device=self.device)
+            side = min(shown.smallest_side, max(_BLANK_SIDE, model.minimum_side))
+            # What comes out is as wide for any size, but a network from elsewhere may take one size only.
+            rows, columns = (side, side) if model.preprocessing is None else shown.shape
+            channels = len(self.preprocessing.statistics.mean)
+            blank = torch.zeros(1, channels, rows, columns, device=self.device)
             widths = [stage.shape[1] for stage in model.features_and_embeddings(blank)[1]]
         pixels, images = (len(self.probe), len(self.probe.images)) if features else (len(self.probe), 0)
         dimensions = model.feature_channels if features else 0
@@ -168,37 +168,6 @@ class ProbeReader:
             RowBuffer(images, dimensions, device),
             [RowBuffer(images, width, device) for width in widths],
         )
-
-    def _prepared(self) -> Iterator[_Batch]:
-        """The batches of this process's share, kept for the next member if there is room."""
-        if self._kept is not None:
-            yield from self._kept
-            return
-        limit = _KEPT_BYTES if self.device.type == "cpu" else _KEPT_PART * free_bytes(self.device)
-        keep, kept = self._prepared_bytes / world_size() <= limit, []
-        for stored, places, rows in zip(self._stored, self._places, self._rows, strict=True):
-            batch = _Batch(self._shown(stored), places, rows)
-            yield batch
-            if keep:
-                kept.append(batch)
-        if keep:
-            self._kept, self._stored = kept, ()  # what read ahead has done its work
-
-    def _shown(self, stored: StoredBatch) -> Float32[Tensor, "b 3 h w"]:
-        images = stored.prepared(self.statistics, self.image_size, self.device)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    @cached_property
-    def _places(self) -> list[PixelPlaces]:
-        """The pixel places of each batch of this process's share."""
-        sizes = torch.tensor(self.probe.sizes)
-        return [_places_in(self.probe, batch, sizes, self.device) for batch in self._share]
-
-    @cached_property
-    def _rows(self) -> list[Int64[Tensor, " b"]]:
-        """Likewise, places of the images among those that have probe pixels."""
-        rows = {image: row for row, image in enumerate(self.probe.images)}
-        return [torch.tensor([rows[image] for image in batch], device=self.device) for batch in self._share]
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,25 +186,3 @@ class _Arrays:
             self.image_features.whole(),
             tuple(stage.whole() for stage in self.stages),
         )
-
-
-def _places_in(probe: ProbeSet, batch: Sequence[int], sizes: Tensor, device: torch.device) -> PixelPlaces:
-    """The probe pixels of some images, on a device."""
-    into = torch.cat([torch.arange(probe.starts[image], probe.starts[image + 1]) for image in batch])
-    counts = torch.tensor([probe.starts[image + 1] - probe.starts[image] for image in batch])
-    heights, widths = sizes[list(batch)].repeat_interleave(counts, dim=0).T.contiguous()
-    images = torch.arange(len(batch)).repeat_interleave(counts)
-    columns = (images, probe.rows[into], probe.columns[into], heights, widths, into)
-    return PixelPlaces(*torch.stack(columns).to(device))
-
-
-def _plan(probe: ProbeSet, image_size: int, batch_size: int) -> tuple[list[list[int]], int]:
-    """Batches of images of equal prepared size, and how much memory all of them need."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for image, (height, width) in enumerate(probe.sizes):
-        pixels = probe.pixels_of(image)
-        if pixels.start < pixels.stop:
-            groups.setdefault(fit_size(height, width, image_size), []).append(image)
-    batches = [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
-    values = sum(3 * height * width * len(group) for (height, width), group in groups.items())
-    return batches, values * torch.float32.itemsize

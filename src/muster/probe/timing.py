@@ -7,7 +7,8 @@ import time
 
 import torch
 
-from muster.data import fit_size
+from muster.data import ImageSize
+from muster.errors import ConfigError
 from muster.models import SourceModel
 
 _WARM_UP = 2
@@ -48,7 +49,9 @@ def inference_seconds(
     if repetitions < 1:
         raise ValueError(f"Expected `repetitions` to be at least 1, but got {repetitions}.")
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    rows, columns = (max(side, model.minimum_side) for side in fit_size(height, width, max(height, width)))
+    if min(height, width) < 1:
+        raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
+    rows, columns = (max(side, model.minimum_side) for side in _nearest(model, height, width))
     if device is not None:
         model.to(device)
     runs_on = next(model.parameters()).device
@@ -60,6 +63,12 @@ def inference_seconds(
     finally:
         model.train(training)
     return statistics.median(times[_WARM_UP:])
+
+
+def _nearest(model: SourceModel, height: int, width: int) -> tuple[int, int]:
+    """The nearest size that the model can take; that of its own preprocessing is one."""
+    own = model.preprocessing
+    return (height, width) if own is not None else ImageSize(max(height, width)).fit(height, width)
 
 
 def _timed(model: SourceModel, image: torch.Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muster.report.finetuning import write_finetuning_report
 from muster.report.images import choose_images, class_counts, make_report_image, selection_images, shrink
+from muster.report.numbers import finetuning_numbers, selection_numbers
 from muster.report.palette import class_colours, label_colours, mask_image, overlay
 from muster.report.records import ReportImage
 from muster.report.selection import write_selection_report
@@ -22,6 +23,7 @@ __all__ = [
     "choose_images",
     "class_colours",
     "class_counts",
+    "finetuning_numbers",
     "finetuning_tables",
     "image_sheet",
     "label_colours",
@@ -30,6 +32,7 @@ __all__ = [
     "metric_label",
     "overlay",
     "selection_images",
+    "selection_numbers",
     "selection_tables",
     "shrink",
     "write_finetuning_report",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from muster.data import prepare_image
 from muster.models import upsample_probabilities
 from muster.report.images import choose_images, class_counts, make_report_image, shrink
 from muster.report.records import ReportImage
@@ -33,8 +32,7 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     for place in places:
         sample = shrink(some[place])
         size = (sample.mask.shape[0], sample.mask.shape[1])
-        image = prepare_image(some[place].image, target.statistics, target.image_size)[None]
-        maps = ensemble.member_maps(image.to(ensemble.head.weights.device))
+        maps = ensemble.member_maps(ensemble.prepare(some[place].image[None]))
         alone = {
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)

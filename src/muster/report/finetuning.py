@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from muster.data import ImageSize
 from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
@@ -320,7 +321,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("resumed", resumed_text(result)),
         ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} images"),
-        ("image size", "" if size is None else f"{size} pixels, longer side"),
+        ("image size", "" if size is None else str(ImageSize.of(size))),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
         ("device", result.device + (f", precision {result.precision}" if result.precision else "")),

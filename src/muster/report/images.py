@@ -5,7 +5,7 @@ Axis names: ``images`` are those of a split, ``classes`` the target's classes, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from torchvision.transforms.v2 import functional as transforms
 
 from muster.arrays import NumpyArray
 from muster.data.spec import VOID, Dataset, Sample, Split
-from muster.data.statistics import ChannelStatistics
 from muster.data.transforms import prepare_image
 from muster.models import SourceModel
 from muster.pool import Pool
@@ -161,15 +160,11 @@ def _selection_image(
 ) -> ReportImage:
     """One image, every member in turn."""
     small = shrink(sample)
-    statistics = ChannelStatistics(_three(selection.mean), _three(selection.std))
-    image = prepare_image(sample.image, statistics, selection.image_size)[None].to(device)
     size = (small.mask.shape[0], small.mask.shape[1])
     place = selection.train_images.index(sample.identifier)
-    members = {name: selection.on_images[name].predict(model, image, place, size) for name, model in models.items()}
+    members = {}
+    for name, model in models.items():
+        image = prepare_image(sample.image, selection.preprocessing.seen_by(model.preprocessing))[None].to(device)
+        members[name] = selection.on_images[name].predict(model, image, place, size)
     ensemble = torch.stack(list(members.values())).mean(dim=0)
     return make_report_image(small, members, ensemble)
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return (red, green, blue)

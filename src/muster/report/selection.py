@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.arrays import NumpyArray
+from muster.data import ImageSize
 from muster.data.spec import Dataset
 from muster.pool import Pool
 from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
@@ -333,7 +334,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         *([("reference", selection.reference)] if selection.reference else []),
         ("search", f"{selection.search.strategy}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
-        ("image size", f"{selection.image_size} pixels, longer side"),
+        ("image size", str(ImageSize.of(selection.image_size))),
         ("seed", str(probe.seed)),
         ("entropy of the labels", _entropy_label(selection, entropy)),
         *([("device", selection.device)] if selection.device else []),

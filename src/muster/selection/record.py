@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from muster.errors import SelectionError
+from muster.data import ChannelStatistics, ImageSize, Preprocessing
+from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
 from muster.outputs import SELECTION, replaced, require_apart, require_ours
@@ -41,13 +42,13 @@ class ProbeRecord:
     Attributes:
         train_images: Number of target training images asked for; ``None`` for all.
         pixels_per_image: Pixels drawn from each.
-        image_size: Longer side at which members saw the images, in pixels.
+        image_size: Size at which members saw the images, as :meth:`muster.data.ImageSize.of` reads it.
         seed: The seed of the choice of images and pixels.
     """
 
     train_images: int | None = 150
     pixels_per_image: int = 1000
-    image_size: int | None = None
+    image_size: int | str | None = None
     seed: int = 0
 
 
@@ -139,7 +140,8 @@ class SelectionRecord:
         void_images: Those among them without a labelled pixel; they contributed nothing.
         mean: Channel means of these images, of pixels scaled to 0..1.
         std: Channel standard deviations, likewise.
-        image_size: Longer side at which members saw the images and are to be fine-tuned, in pixels.
+        image_size: Size at which members saw the images and are to be fine-tuned, as :meth:`muster.data.ImageSize.of`
+            reads it; members with a preprocessing of their own saw them in that way.
         pool: The pool's folder, absolute.
         size: Members per candidate.
         metric: What the ensemble was chosen by.
@@ -189,6 +191,7 @@ class SelectionRecord:
         device: What members ran on.
         precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
+        preprocessings: The preprocessing of every eligible member that has one of its own.
     """
 
     target: str
@@ -198,7 +201,7 @@ class SelectionRecord:
     void_images: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    image_size: int
+    image_size: int | str
     pool: str
     size: int
     metric: str
@@ -240,6 +243,12 @@ class SelectionRecord:
     device: str = ""
     precision: str = ""
     date: str = ""
+    preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are shown to members without a preprocessing of their own."""
+        return Preprocessing(ChannelStatistics(self.mean, self.std), ImageSize.of(self.image_size))
 
     @property
     def member_names(self) -> tuple[str, ...]:
@@ -368,6 +377,10 @@ def _consistent(record: SelectionRecord, where: str) -> SelectionRecord:
             f"{where}: expected one of train_contents for each of {len(record.train_images)} train_images, "
             f"but got {len(record.train_contents)}."
         )
+    try:
+        ImageSize.of(record.image_size)
+    except ConfigError as error:
+        raise SelectionError(f"{where}: {error}") from error
     if len(record.class_ious) != len(record.classes):
         raise SelectionError(
             f"{where}: expected one of class_ious for each of {len(record.classes)} classes, "

@@ -19,6 +19,8 @@ import torch
 from muster.cancel import CancelToken
 from muster.data import (
     Dataset,
+    ImageSize,
+    Preprocessing,
     Split,
     cached,
     channel_statistics,
@@ -147,7 +149,7 @@ def _select(
         )  # fmt: skip
         alone = {} if found.interrupted else score_alone(store, scored, request)
         count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
-        probed = ProbeRecord(count, settings.pixels_per_image, reader.image_size, settings.seed)
+        probed = ProbeRecord(count, settings.pixels_per_image, reader.preprocessing.known_size.setting, settings.seed)
         looked_at = LookedAt(pool, dataset, split, reader, probed, settings.data_root)
         return replace(
             selection_of(looked_at, store, scored, request, found, excluded, alone),
@@ -178,8 +180,7 @@ def probe_reader(
     reader = ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),
-        channel_statistics(split),
-        settings.image_size or usual_image_size(eligible),
+        Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
         device,
         settings.batch_size,
         settings.num_workers,
@@ -230,17 +231,22 @@ def _probe_cache(settings: SelectionSettings, read_twice: bool) -> Iterator[Prob
         yield cache
 
 
-def usual_image_size(members: Sequence[Member]) -> int:
+def usual_image_size(members: Sequence[Member]) -> int | str:
     """Median of the image sizes that members were trained at: where a target is looked at by default.
+
+    Members that bring a size of their own count only if there are no others.
 
     Args:
         members: Those of which nothing is known count for nothing.
 
     Returns:
-        Longer side, in pixels; 512 if nothing is known of any.
+        What :meth:`muster.data.ImageSize.of` reads: the longer side; or what most members have, if none was trained at
+        one given so; or 512, if nothing is known of any.
     """
-    known = [member.card.image_size for member in members if member.card.image_size is not None]
-    return statistics.median_low(known) if known else _IMAGE_SIZE
+    free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
+    settings = [card.image_size for card in free or [m.card for m in members] if card.image_size is not None]
+    longer = [setting for setting in settings if isinstance(setting, int)]
+    return statistics.median_low(longer) if longer else statistics.mode(settings or [_IMAGE_SIZE])
 
 
 def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:

@@ -356,11 +356,14 @@ class _Finder:
     @cached_property
     def _seconds(self) -> Float[NumpyArray, " members"]:
         """ScoredMembers by rank zero, for all to choose alike."""
-        device, size, report = self.reader.device, self.reader.image_size, self._report("timing members")
+        device, report = self.reader.device, self._report("timing members")
         seconds = []
         for done, member in enumerate(self.scored.members):
             self.cancel.check()
-            seconds.append(inference_seconds(member.load_model(device), size, device))
+            # Of square images, so that time does not depend on which image comes first.
+            size = self.reader.preprocessing.seen_by(member.card.preprocessing).known_size
+            side = size.longer or size.shorter
+            seconds.append(inference_seconds(member.load_model(device), side or size.exact or 1, device))
             if report is not None:
                 report(done + 1, len(self.scored.members))
         return from_rank_zero(torch.tensor(seconds, dtype=torch.float64), device).numpy()

@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_type_hints
 
-from muster.data import DataSettings
+from muster.data import DataSettings, ImageSize, SizeSetting
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import to_builtin_types
 from muster.limits import (
     MOST_IMAGES,
-    MOST_PIXELS,
     MOST_PROCESSES,
     MOST_STEPS,
     require_real,
@@ -64,8 +63,9 @@ class ProbeSettings(_Part):
         train_images: Use a seeded choice of that many target training images; auto means what its
             dataset.yaml says (probe_images), or 150; null means all.
         pixels_per_image: Pixels of each image that are compared with the ground truth.
-        image_size: Longer side at which members see the images, in pixels; it should be that of the fine-tuning. null
-            takes the median of the image sizes on the cards of the eligible members.
+        image_size: Size at which members see the images, in pixels: a number is the longer side, shorter:512 the
+            shorter one, 512x1024 rows and columns. It should be that of the fine-tuning. null takes the median of the
+            image sizes on the cards of the eligible members.
         seed: The seed of the choice of images and pixels.
         device: Where members run: auto, cpu, cuda or cuda:N.
         batch_size: Most images at a time; lower it if memory is short.
@@ -78,7 +78,7 @@ class ProbeSettings(_Part):
 
     train_images: TrainImages = "auto"
     pixels_per_image: int = 1000
-    image_size: int | None = None
+    image_size: SizeSetting | None = None
     seed: int = 0
     device: str = "auto"
     batch_size: int = 16
@@ -97,7 +97,7 @@ class ProbeSettings(_Part):
         require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
         require_whole("batch_size", self.batch_size, 1, MOST_IMAGES)
         if self.image_size is not None:
-            require_whole("image_size", self.image_size, 1, MOST_PIXELS)
+            ImageSize.of(self.image_size)
         require_seed("seed", self.seed)
         require_whole("num_workers", self.num_workers, 0, MOST_PROCESSES)
         require_real("memory_gb", self.memory_gb)

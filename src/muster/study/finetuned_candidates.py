@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.data import Dataset, prepared_images, require_usable
+from muster.data import Dataset, prepared_images, require_usable, view_for
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import SourceModel, build_model, upsample_probabilities
@@ -196,8 +196,12 @@ def _evaluate_all(
     confusions: dict[str | tuple[str, ...], Tensor] = {}
     test = target.dataset.test
     mine = range(rank(), len(test), world_size())
-    for batch in prepared_images(test, target.statistics, target.image_size, indices=mine):
-        maps = {name: model.predict(batch.images.to(device)) for name, model in module.models.items()}
+    owns = [model.preprocessing for model in module.models.values()]
+    for batch in prepared_images(test, target.preprocessing, indices=mine, owns=owns):
+        maps = {
+            name: model.predict(view_for(batch.images, model.preprocessing).to(device))
+            for name, model in module.models.items()
+        }
         for place, mask in enumerate(batch.masks):
             full = {
                 name: upsample_probabilities(values[place : place + 1], (mask.shape[0], mask.shape[1]))[0]

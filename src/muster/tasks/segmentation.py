@@ -4,7 +4,7 @@
 sample             :class:`Sample`: an image, and a mask with a class for every pixel
 training example   :class:`TrainingTransform`: a random crop of both
 head               :meth:`muster.models.SourceModel.replace_head`: a linear classifier of every place
-loss               :func:`segmentation_loss`
+loss               :func:`segmentation_loss`: any of :data:`LOSSES`
 result             :func:`mean_iou` of one confusion matrix over a whole split, counted by :func:`confusion_of`
 probe units        :func:`draw_probe_set`: pixels of training images
 source sample      :func:`sample_source`: what a member keeps of its own training images
@@ -16,25 +16,24 @@ Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a c
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
-from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from muster.data import VOID, Sample, TrainingTransform
-from muster.models import upsample_probabilities
 from muster.probe import draw_probe_set
+from muster.tasks.loss import LOSSES, ClassWeighting, LossOptions, class_weights_of
 from muster.tasks.source_sample import draw_labelled_pixels, sample_source
 
 __all__ = [
-    "Loss",
+    "LOSSES",
+    "ClassWeighting",
+    "LossOptions",
     "Sample",
     "TrainingTransform",
     "class_ious",
+    "class_weights_of",
     "confusion_of",
     "draw_labelled_pixels",
     "draw_probe_set",
@@ -44,51 +43,31 @@ __all__ = [
     "segmentation_loss",
 ]
 
-Loss: TypeAlias = Literal["scores", "probabilities"]
-"""What is brought to the size of the mask before the loss is taken."""
-
 
 def segmentation_loss(
-    scores: Float[Tensor, "b c h0 w0"], masks: Int64[Tensor, "b h w"], loss: Loss = "scores"
+    scores: Float[Tensor, "b c h0 w0"],
+    masks: Int64[Tensor, "b h w"],
+    loss: str = "scores",
+    options: LossOptions = LossOptions(),  # noqa: B008 (frozen)
+    added: str = "none",
+    added_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of a bilinearly upsampled prediction, averaged over the pixels that are not void.
+    """The training loss of a batch: one of :data:`muster.tasks.loss.LOSSES`, and another added to it on request.
 
     Args:
         scores: At the model's own resolution, before softmax.
         masks: Class indices, :data:`muster.data.VOID` where nothing is to be learned.
-        loss: What is upsampled: ``scores``, or ``probabilities`` after softmax at the model's own resolution. A true
-            class whose probability underflows counts as the smallest normal number, and nothing is learned there.
+        loss: Name of the loss.
+        options: Class weights and label smoothing, for a cross-entropy.
+        added: Name of the loss that is added; ``none`` for none.
+        added_weight: What that is multiplied by.
 
     Returns:
-        The mean loss; 0 if every pixel is void, where the plain mean would be NaN. In a distributed fit the mean of
-        it over the processes is the mean over the pixels of all of them.
-
-    Source:
-        ``probabilities`` is Mensink et al., Factors of Influence, 2021, eq. A.1 in the order of figure A.3a. As printed
-        it lacks the minus sign and divides by all pixels, the unlabelled ones included; here it is their mean.
+        The mean over the pixels that are not void; 0 if every pixel is void, where the plain mean would be NaN. In a
+        distributed fit the mean of it over the processes is the loss of all of them together.
     """
-    size = masks.shape[-2:]
-    if loss == "probabilities":
-        probabilities = upsample_probabilities(scores.float().softmax(dim=1), (size[0], size[1]))
-        logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-        total = functional.nll_loss(logarithms, masks, ignore_index=VOID, reduction="sum")
-    else:
-        upsampled = functional.interpolate(scores.float(), size=size, mode="bilinear", align_corners=False)
-        total = functional.cross_entropy(upsampled, masks, ignore_index=VOID, reduction="sum")
-    return total / _labelled_pixels(masks).clamp(min=1)
-
-
-def _labelled_pixels(masks: Tensor) -> Tensor:
-    """Labelled pixels of the batch; in a distributed fit the mean over the processes.
-
-    There gradients are averaged over the processes, so dividing by each one's own count would weigh pixels by how
-    much padding happened to lie beside them.
-    """
-    count = (masks != VOID).sum().float()
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(count)
-        count /= dist.get_world_size()
-    return count
+    total = LOSSES[loss](scores, masks, options)
+    return total if added == "none" else total + added_weight * LOSSES[added](scores, masks, options)
 
 
 def class_ious(confusion: Int64[Tensor, "c c"]) -> tuple[float | None, ...]:

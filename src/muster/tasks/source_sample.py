@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, ChannelStatistics, Split, prepared_images
+from muster.data import VOID, Preprocessing, Split, prepared_images, view_for
 from muster.models import SourceModel
 from muster.probe import read_pixels
 
@@ -30,8 +30,7 @@ PIXELS_PER_IMAGE = 40
 def sample_source(
     model: SourceModel,
     train: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
+    preprocessing: Preprocessing,
     seed: int,
     device: torch.device | str = "cpu",
     images: int | None = None,
@@ -41,8 +40,7 @@ def sample_source(
     Args:
         model: In evaluation mode, on ``device``.
         train: Its training images.
-        statistics: What to normalise with.
-        image_size: Longer side at which the model sees an image, in pixels.
+        preprocessing: How images are shown to models without a preprocessing of their own.
         seed: Which images and pixels.
         device: Where the model is.
         images: How many images embeddings are averaged over, see :func:`draw_balanced`; by default all up to 1000, and
@@ -55,15 +53,13 @@ def sample_source(
         ``labels`` int64 ``[pixels]``: their source classes.
     """
     chosen = draw_balanced(train, number_of_images(len(train)) if images is None else images, seed)
-    stages = [
-        [
-            functional.normalize(stage.float(), dim=1).cpu()
-            for stage in model.features_and_embeddings(batch.images.to(device))[1]
-        ]
-        for batch in prepared_images(chosen, statistics, image_size)
-    ]
+    shown = preprocessing.seen_by(model.preprocessing)
+    stages = []
+    for batch in prepared_images(chosen, shown):
+        _, embeddings = model.features_and_embeddings(view_for(batch.images, None).to(device))
+        stages.append([functional.normalize(stage.float(), dim=1).cpu() for stage in embeddings])
     means = {f"stage_{k}": torch.cat(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
-    features, labels = _sample_pixels(model, train.subset(PIXEL_IMAGES, seed), statistics, image_size, seed, device)
+    features, labels = _sample_pixels(model, train.subset(PIXEL_IMAGES, seed), shown, seed, device)
     return {**means, "features": features, "labels": labels}
 
 
@@ -107,15 +103,14 @@ def draw_balanced(split: Split, count: int, seed: int) -> Split:
 def _sample_pixels(
     model: SourceModel,
     chosen: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
+    shown: Preprocessing,
     seed: int,
     device: torch.device | str,
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of pixels of these images."""
     features, labels = [], []
-    for batch in prepared_images(chosen, statistics, image_size):
-        maps = model.features(batch.images.to(device)).float()
+    for batch in prepared_images(chosen, shown):
+        maps = model.features(view_for(batch.images, None).to(device)).float()
         for index, mask, values in zip(batch.indices, batch.masks, maps, strict=True):
             rows, columns = draw_labelled_pixels(mask, PIXELS_PER_IMAGE, seed, index)
             size = (mask.shape[0], mask.shape[1])

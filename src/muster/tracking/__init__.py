@@ -1,7 +1,20 @@
-"""Tracking: where a fit writes its course. A tracker is a copy, never the record."""
+"""Tracking: where a run writes its course. A tracker is a copy, never the record."""
 
 from __future__ import annotations
 
-from muster.tracking.loggers import LoggerKind, TrackingSettings, close_loggers, make_logger, tracking_mode
+from muster.tracking.kinds import KINDS, Content, LoggerKind, Run
+from muster.tracking.loggers import ALWAYS, LOGS, TrackingSettings, close_loggers, copy_tracked, make_loggers, send
 
-__all__ = ["LoggerKind", "TrackingSettings", "close_loggers", "make_logger", "tracking_mode"]
+__all__ = [
+    "ALWAYS",
+    "KINDS",
+    "LOGS",
+    "Content",
+    "LoggerKind",
+    "Run",
+    "TrackingSettings",
+    "close_loggers",
+    "copy_tracked",
+    "make_loggers",
+    "send",
+]

@@ -1,133 +1,105 @@
-"""Where a fit writes its course: CSV always, Weights & Biases when asked. A tracker is a copy, never the record."""
+"""Where a run writes its course: CSV always, others when asked. A tracker is a copy, never the record."""
 
 from __future__ import annotations
 
-import netrc
-import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from muster.errors import ConfigError, unknown_name
-from muster.files import to_builtin_types
+from muster.tracking.kinds import KINDS, Content, Run
 
-if TYPE_CHECKING:
-    import wandb
+ALWAYS = "csv"
+"""The kind that is written whether it is asked for or not."""
 
-LoggerKind = Literal["csv", "wandb"]
+LOGS = "logs"
+"""Folder for trackers where they have one of their own."""
 
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """Where a fit writes its course.
+    """Where a run writes its course.
 
     Attributes:
-        logger: Where training curves go besides history.csv: csv, or wandb as well.
+        logger: Where curves, tables and images go besides the run's own files: csv always, and any of tensorboard,
+            mlflow and wandb; several as csv,tensorboard or as a list.
     """
 
-    logger: LoggerKind = "csv"
+    logger: tuple[str, ...] | str = ALWAYS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a kind is unknown, or what it needs is not installed.
+        """
+        for name in self.kinds:
+            KINDS[name].require_installed(name)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds, each once, CSV first."""
+        given = self.logger.split(",") if isinstance(self.logger, str) else self.logger
+        return tuple(dict.fromkeys([ALWAYS, *(name.strip() for name in given if name.strip())]))
 
 
-KINDS = ("csv", "wandb")
-CSV_FOLDER = "csv"
-DEFAULT_HOST = "https://api.wandb.ai"
+def make_loggers(kinds: Sequence[str], run: Run) -> list[Logger]:
+    """Loggers for one run; for a Trainer's ``logger``.
 
-
-def make_logger(
-    kind: str, folder: Path, project: str, group: str, name: str, config: Mapping[str, Any]
-) -> list[Logger]:
-    """Loggers for one fit; for a Trainer's ``logger``.
-
-    CSV goes to ``folder/csv/version_N``, a new N for each fit, so that a resumed fit deletes nothing. The W&B run is
-    opened by rank zero only, is offline unless the user is logged in, and never asks anything. Close it with
-    :func:`close_loggers` when everything has been sent.
+    All but CSV are opened by rank zero only. Close them with :func:`close_loggers` when everything has been sent.
 
     Args:
-        kind: ``"csv"``, or ``"wandb"`` for both.
-        folder: The run's own folder; the W&B run lies in it too.
-        project: W&B project.
-        group: Runs that belong together: pool and target.
-        name: What to call this run.
-        config: The resolved configuration, in plain values.
+        kinds: Names of kinds, see :data:`KINDS`.
+        run: What is tracked.
 
     Returns:
-        The loggers, CSV first.
+        The loggers, in the order of the names.
 
     Raises:
-        ConfigError: If ``kind`` is unknown.
+        ConfigError: If a kind is unknown, or cannot be opened.
     """
-    if kind not in KINDS:
-        raise ConfigError(unknown_name("logger", kind, KINDS))
-    loggers: list[Logger] = [CSVLogger(folder, name=CSV_FOLDER)]
-    if kind == "wandb" and getattr(rank_zero_only, "rank", 0) in (None, 0):
-        folder.mkdir(parents=True, exist_ok=True)
-        loggers.append(WandbLogger(experiment=_open_run(folder, project, group, name, config)))
-    return loggers
+    is_first = getattr(rank_zero_only, "rank", 0) in (None, 0)
+    wanted = [KINDS[name] for name in kinds]
+    return [kind.open(run) for kind in wanted if is_first or kind.everywhere]
 
 
-def tracking_mode() -> Literal["online", "offline", "disabled"]:
-    """How a W&B run would be opened, found out without a network and without asking.
+@rank_zero_only
+def send(loggers: Sequence[Logger], content: Content) -> None:
+    """Give what a run found to the trackers among some loggers; others of a caller's own get nothing.
 
-    Returns:
-        What ``WANDB_MODE`` says if it is ``offline`` or ``disabled``; otherwise ``online`` if an API key is set in
-        ``WANDB_API_KEY`` or the netrc file, and ``offline`` if not.
+    Args:
+        loggers: What :func:`make_loggers` gave.
+        content: What was found.
     """
-    wanted = os.environ.get("WANDB_MODE", "").lower()
-    if wanted == "disabled":
-        return "disabled"
-    if wanted in ("offline", "dryrun"):
-        return "offline"
-    return "online" if os.environ.get("WANDB_API_KEY") or _netrc_has_key() else "offline"
-
-
-def _netrc_has_key() -> bool:
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", DEFAULT_HOST)).netloc
-    given = os.environ.get("NETRC")
-    for path in [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]:
-        try:
-            entry = netrc.netrc(path).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if entry is not None and entry[2]:
-            return True
-    return False
-
-
-def _open_run(folder: Path, project: str, group: str, name: str, config: Mapping[str, Any]) -> wandb.Run:
-    import wandb  # slow to import, and most fits do without it
-
-    settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-    # With "create_new" a run that the caller has open elsewhere stays his: this one is ours alone.
-    options: dict[str, Any] = {"project": project, "group": group, "name": name, "dir": str(folder),
-                               "config": to_builtin_types(config), "settings": settings,
-                               "reinit": "create_new"}  # fmt: skip
-    mode = tracking_mode()
-    try:
-        run = wandb.init(mode=mode, **options)
-    except wandb.errors.Error:
-        if mode != "online":
-            raise
-        # Logged in, but W&B cannot be reached or refuses the key: the fit is worth more than its copy.
-        run = wandb.init(mode="offline", **options)
-    run.define_metric("trainer/global_step")
-    run.define_metric("*", step_metric="trainer/global_step")
-    return run
+    for logger in loggers:
+        for kind in KINDS:
+            if kind.made(logger):
+                kind.send(logger, content)
 
 
 @rank_zero_only
 def close_loggers(loggers: Sequence[Logger], succeeded: bool = True) -> None:
-    """Write everything out and end the runs that :func:`make_logger` opened.
+    """Write everything out and end the runs that :func:`make_loggers` opened.
 
     Args:
-        loggers: The loggers of one fit.
-        succeeded: Whether the fit did what it should.
+        loggers: The loggers of one run.
+        succeeded: Whether it did what it should.
     """
     for logger in loggers:
-        logger.finalize("success" if succeeded else "failed")
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish(exit_code=0 if succeeded else 1)
+        for kind in KINDS:
+            if kind.made(logger):
+                kind.close(logger, succeeded)
+
+
+def copy_tracked(old: Path, new: Path) -> None:
+    """Take along what trackers wrote of earlier runs, where one folder is about to take the place of another.
+
+    Args:
+        old: The folder whose :data:`LOGS` are copied, if it has any.
+        new: The folder that will replace it.
+    """
+    if (old / LOGS).is_dir():
+        shutil.copytree(old / LOGS, new / LOGS, symlinks=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +16,8 @@ from pytorch_lightning.plugins import LayerSync
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from muster.ranks import sum_with_gradients
 
 
 class SynchronisedBatchNorm(LayerSync):
@@ -89,7 +90,7 @@ def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tenso
     # Around the mean that is expected, as a variance from two large numbers would lose digits.
     expected = values.new_zeros(values.shape[1]) if layer.running_mean is None else layer.running_mean.clone()
     shifted = values - expected.view(shape)
-    sums: Tensor = _SumOverRanks.apply(torch.cat([shifted.sum(axes), shifted.square().sum(axes), count]))
+    sums: Tensor = sum_with_gradients(torch.cat([shifted.sum(axes), shifted.square().sum(axes), count]))
     total, channels = sums[-1].detach(), values.shape[1]
     mean, square = sums[:channels] / total, sums[channels:-1] / total
     variance = (square - mean.square()).clamp(min=0)
@@ -102,22 +103,6 @@ def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tenso
         if isinstance(after := getattr(layer, name, None), nn.Module):
             normalised = after(normalised)
     return normalised
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Every process's result depends on every process's values, so gradients are summed likewise."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004 (torch's signature)
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total
 
 
 @torch.no_grad()

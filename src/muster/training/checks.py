@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from muster.data import SIDE_MULTIPLE, Split, fit_size
+from muster.data import SIDE_MULTIPLE, ImageSize, Preprocessing, Split
 from muster.errors import ConfigError
 from muster.models import SourceModel, minimum_side
 from muster.training.settings import TrainingSettings
@@ -38,14 +38,14 @@ def require_shared_batches(settings: TrainingSettings, processes: int) -> None:
     )
 
 
-def require_crops(name: str, architecture: str, settings: TrainingSettings, image_size: int) -> None:
+def require_crops(name: str, architecture: str, settings: TrainingSettings, image_size: ImageSize) -> None:
     """Check that an architecture can take the crops, without building it.
 
     Args:
         name: What errors call the member.
         architecture: What it is.
         settings: Say how large crops are.
-        image_size: Longer side of the images, in pixels.
+        image_size: Size of the images.
 
     Raises:
         ConfigError: If they are too small.
@@ -53,8 +53,8 @@ def require_crops(name: str, architecture: str, settings: TrainingSettings, imag
     _require_crop(name, architecture, minimum_side(architecture), settings, image_size)
 
 
-def _require_crop(name: str, architecture: str, least: int, settings: TrainingSettings, image_size: int) -> None:
-    side = settings.crop_for(image_size)
+def _require_crop(name: str, architecture: str, least: int, settings: TrainingSettings, image_size: ImageSize) -> None:
+    side = min(settings.crop_for(image_size))
     if side < least:
         raise ConfigError(
             f"crop_size: expected at least {least} for {name} ({architecture}), but got {side}. Give larger crops, and "
@@ -62,36 +62,37 @@ def _require_crop(name: str, architecture: str, least: int, settings: TrainingSe
         )
 
 
-def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSettings, image_size: int) -> None:
+def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSettings, image_size: ImageSize) -> None:
     """Check that networks can take the crops, and batches so small.
 
     Args:
         models: By the names that errors use.
         settings: Batches and crops.
-        image_size: Longer side of the images, in pixels.
+        image_size: Size of the images.
 
     Raises:
         ConfigError: If crops are smaller than a network takes, or the batch is a single crop of which some batch
             normalisation sees a single value, whose variance is not defined.
     """
-    side = settings.crop_for(image_size)
+    crop = settings.crop_for(image_size)
     for name, model in models.items():
         _require_crop(name, model.architecture, model.minimum_side, settings, image_size)
-        if settings.batch_size == 1 and _has_single_values(model, side):
+        if settings.batch_size == 1 and _has_single_values(model, crop):
             raise ConfigError(
-                f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {side} pixels, but "
-                "got 1: one of its batch normalisations would see a single value, whose variance is not defined. Give "
+                f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {crop[0]} x "
+                f"{crop[1]} pixels, but got 1: one of its batch normalisations would see a single value, whose "
+                "variance is not defined. Give "
                 "larger batches or larger crops."
             )
 
 
-def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], image_size: int) -> None:
+def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], preprocessing: Preprocessing) -> None:
     """Check that networks can take the smallest of some images. They are read only if some network needs large ones.
 
     Args:
         models: By the names that errors use.
         splits: The images.
-        image_size: Longer side at which they are shown, in pixels.
+        preprocessing: How they are shown.
 
     Raises:
         ConfigError: If a side would be too small.
@@ -99,13 +100,13 @@ def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], im
     demanding = {name: model for name, model in models.items() if model.minimum_side > SIDE_MULTIPLE}
     if not demanding:
         return
-    least = min(min(fit_size(s.mask.shape[0], s.mask.shape[1], image_size)) for split in splits for s in split)
+    least = min(min(preprocessing.shape_of(s.mask.shape[0], s.mask.shape[1])) for split in splits for s in split)
     for name, model in demanding.items():
         if least < model.minimum_side:
             raise ConfigError(
                 f"image_size: {name} ({model.architecture}) needs images with sides of at least "
-                f"{model.minimum_side} pixels, but at image_size {image_size} some come down to {least}. Give a "
-                "larger image_size, or another architecture."
+                f"{model.minimum_side} pixels, but at image_size {preprocessing.known_size.setting} some come down to "
+                f"{least}. Give a larger image_size, or another architecture."
             )
 
 
@@ -123,13 +124,13 @@ class TakesCrops(Callback):
             ConfigError: See :func:`require_trainable`.
         """
         module: Any = pl_module
-        image_size: int = trainer.datamodule.image_size  # type: ignore[attr-defined]
+        image_size: ImageSize = trainer.datamodule.preprocessing.known_size  # type: ignore[attr-defined]
         models = dict(zip(module.names, module.members, strict=True))
         require_trainable(models, module.settings, image_size)
 
 
 @torch.no_grad()
-def _has_single_values(model: SourceModel, side: int) -> bool:
+def _has_single_values(model: SourceModel, crop: tuple[int, int]) -> bool:
     """Whether some batch normalisation has one value a channel for a single crop: one pass, which changes nothing."""
     fewest = [2]
 
@@ -141,7 +142,7 @@ def _has_single_values(model: SourceModel, side: int) -> bool:
     was_training = model.training
     try:
         model.eval()
-        model(torch.zeros(1, 3, side, side, device=model.device))
+        model(torch.zeros(1, 3, *crop, device=model.device))
     finally:
         model.train(was_training)
         for handle in handles:

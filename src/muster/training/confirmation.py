@@ -22,6 +22,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from muster.data import Views, view_for
 from muster.errors import DatasetError
 from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
@@ -168,8 +169,7 @@ class _Rounds:
             "settings": asdict(settings),
             "kept": self.kept.identifiers,
             "held_out": self.held.identifiers,
-            "statistics": asdict(target.statistics),
-            "image_size": target.image_size,
+            "preprocessing": asdict(target.preprocessing),
             "members": trial.module.names,
             **trial.depends_on,
         }
@@ -198,7 +198,7 @@ class _Rounds:
         steps = _steps_of_round(module.settings.steps, number)
         target, hardware, clock = trial.target, trial.hardware, Clock(trial.progress)
         workers = hardware.resolved_num_workers()
-        data = FitData(self.kept, target.statistics, target.image_size, module.settings, workers)
+        data = FitData(self.kept, target.preprocessing, module.settings, workers)
         fit(module, data, trial.place, hardware, [clock, *trial.callbacks], until=steps)
         fitting, started = clock.seconds, time.monotonic()
         candidates = left or tuple(trial.candidates())
@@ -221,13 +221,15 @@ class _Rounds:
         }
         sound = {str(place): names for place, names in enumerate(candidates) if set(names) <= models.keys()}
 
-        def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-            maps = {name: upsample_probabilities(model.predict(images), size) for name, model in models.items()}
+        def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+            seen = {name: view_for(images, model.preprocessing) for name, model in models.items()}
+            maps = {name: upsample_probabilities(model.predict(seen[name]), size) for name, model in models.items()}
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
             return {key: total.argmax(dim=1) for key, total in sums.items()}
 
         with trial.hardware.autocast():
-            counts = count_split(predict, self.held, trial.target.statistics, trial.target.image_size, device)
+            owns = [model.preprocessing for model in models.values()]
+            counts = count_split(predict, self.held, trial.target.preprocessing, device, owns=owns)
         module.train()
         if any(each.confusion.sum() == 0 for each in counts.values()):
             raise DatasetError(

@@ -27,12 +27,12 @@ Passes: TypeAlias = Mapping[str, tuple[SourceModel, tuple[int, int]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Viewer:
-    """A model that sees an image several times.
+class SeveralPasses:
+    """A model that looks at an image several times.
 
     Attributes:
         model: The model.
-        sizes: Rows and columns of each view.
+        sizes: Rows and columns of what it sees each time.
     """
 
     model: SourceModel
@@ -44,24 +44,26 @@ def measure_costs(
     ensemble: Ensemble,
     size: tuple[int, int],
     hardware: Hardware,
-    viewers: Mapping[str, Viewer] | None = None,
+    others: Mapping[str, SeveralPasses] | None = None,
 ) -> tuple[dict[str, Cost], str]:
     """Parameters and time for an image of every fine-tuned member and of the ensemble.
 
     Args:
         module: The fine-tuned members.
         ensemble: Those that were chosen, with their head.
-        size: Rows and columns of the image, in pixels.
+        size: Rows and columns of the image as stored, in pixels; each model sees it prepared in its own way.
         hardware: Where to measure.
-        viewers: Other models, by the names of their results; the sizes of their views are those of the same image.
+        others: Other models, by the names of their results, with what they see of that image.
 
     Returns:
         The costs under the names of results, and how the time was measured, in words.
     """
-    device, viewers = hardware.resolved_device(), viewers or {}
+    device, others = hardware.resolved_device(), others or {}
     models = module.models
-    passes = {name: (model, size) for name, model in models.items()}
-    passes |= {_pass(name, seen): (each.model, seen) for name, each in viewers.items() for seen in each.sizes}
+    shown = ensemble.preprocessing
+    sizes = {name: shown.seen_by(model.preprocessing).shape_of(*size) for name, model in models.items()}
+    passes = {name: (model, sizes[name]) for name, model in models.items()}
+    passes |= {_pass(name, seen): (each.model, seen) for name, each in others.items() for seen in each.sizes}
     with hardware.autocast():
         seconds_of = shortest_seconds(passes, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
@@ -70,13 +72,13 @@ def measure_costs(
     head = sum(values.numel() for values in ensemble.head.parameters())
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
-    for name, each in viewers.items():
+    for name, each in others.items():
         costs[name] = Cost(1, each.model.num_parameters, sum(seconds_of[_pass(name, seen)] for seen in each.sizes))
     how = (
-        f"forward passes of one image of {size[0]} x {size[1]} pixels (rows x columns) on {device_label(device)}, the "
+        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns) on {device_label(device)}, the "
         f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members"
-        f"{', a model with several views the sum of these' if viewers else ''}; reading the image and enlarging the "
-        "prediction are left out"
+        f"{', a model that looks several times the sum of its passes' if others else ''}; reading the image and "
+        "enlarging the prediction are left out"
     )
     return costs, how
 
@@ -104,3 +106,8 @@ def shortest_seconds(passes: Passes, device: str) -> dict[str, float]:
         if time.monotonic() - started > ROUNDS_END_AFTER:
             break
     return shortest
+
+
+def _in_words(sizes: Mapping[str, tuple[int, int]]) -> str:
+    """The sizes at which the models see an image; often there is one."""
+    return " or ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(sizes.values()))

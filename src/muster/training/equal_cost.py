@@ -20,21 +20,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from muster.data import SIDE_MULTIPLE, Split
+from muster.data import Split, Views, view_for
 from muster.files import to_builtin_types
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
-from muster.ranks import from_rank_zero
 from muster.tasks.segmentation import mean_iou
+from muster.training.affordable import affordable, shown_at, stored_shape
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import round_settings
-from muster.training.costs import Viewer, shortest_seconds
+from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import WORK, TargetData
@@ -46,16 +45,7 @@ from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, Difference, EqualCost, SpentOn
 from muster.training.settings import TrainingSettings
-from muster.training.views import seen_probabilities, view_sizes
-
-SCALES: tuple[tuple[float, ...], ...] = ((1.0,), (1.0, 1.25), (0.75, 1.0, 1.25), (0.75, 1.0, 1.25, 1.5))
-"""Scales at which an image can be seen; each set with and without its mirror images."""
-
-TOLERANCE = 1.05
-"""Times up to this ratio count as equal: they are not measured more closely."""
-
-_SIZES_AROUND = 2
-"""Larger inputs are measured at so many multiples of 32 pixels below and above the size expected to fit."""
+from muster.training.several_passes import averaged_probabilities, pass_sizes
 
 
 class _LeftOutError(Exception):
@@ -97,8 +87,8 @@ class Rival:
     def settings(self) -> TrainingSettings:
         """How it is trained, apart from the number of steps: on crops of the same size, whatever the images' size."""
         settings, module = round_settings(self.module.settings), self.module
-        rate = module.rates.get(self.name, settings.learning_rate)
-        return replace(settings, learning_rate=rate, crop_size=settings.crop_for(self.target.image_size))
+        rate, size = module.rates.get(self.name, settings.learning_rate), self.target.preprocessing.known_size
+        return replace(settings, learning_rate=rate, crop_size=settings.crop_for(size))
 
     @property
     def steps(self) -> int:
@@ -122,14 +112,10 @@ class EqualCostModel:
     counts: SplitCounts
     made: EqualCost
 
-    def viewer(self, size: Sequence[int]) -> Viewer:
-        """What to time it by.
-
-        Args:
-            size: Rows and columns of a stored image.
-        """
-        rows, columns = size
-        return Viewer(self.model, view_sizes(self.option, rows, columns, self.model.minimum_side))
+    def several_passes(self, target: TargetData) -> SeveralPasses:
+        """What to time it by: what it sees of the first test image."""
+        shape = shown_at(self.model, target, self.option).shape_of(*stored_shape(target))
+        return SeveralPasses(self.model, pass_sizes(self.option, shape, self.model.minimum_side))
 
     def record(self, chosen_by: str, ensemble: SplitCounts, seed: int) -> EqualCost:
         """What a result says of it.
@@ -180,8 +166,7 @@ class _Maker:
             "member": rival.name,
             "ensemble": rival.ensemble.names,
             "images": rival.target.train.identifiers,
-            "statistics": asdict(rival.target.statistics),
-            "image_size": rival.target.image_size,
+            "preprocessing": asdict(rival.target.preprocessing),
             **rival.depends_on,
         }
         self.seconds = 0.0
@@ -193,7 +178,7 @@ class _Maker:
         self.seconds += time.monotonic() - started
         options = self._tried(measured.options)
         chosen = _best(options)
-        module = self._fit(rival.target.train, options[chosen].image_size, rival.steps, "fit", trial=False)
+        module = self._fit(rival.target.train, options[chosen], rival.steps, "fit", trial=False)
         model = module.models[rival.name].eval()
         started = time.monotonic()
         counts = self._count(model, rival.target.dataset.test, [options[chosen]])[0]
@@ -215,10 +200,11 @@ class _Maker:
 
     def _measured(self) -> _Measured:
         """What the time can be spent on, as it was measured first."""
-        path, digest = self.rival.place / "options.yaml", digest_of(self.description)
+        rival = self.rival
+        path, digest = rival.place / "options.yaml", digest_of(self.description)
         found = read_finished(path, _Measured, digest)
         if found is None:
-            budget, options = affordable(self.rival)
+            budget, options = affordable(rival.load(), rival.ensemble, rival.target, rival.hardware)
             found = _Measured(digest, budget, tuple(options))
             path.parent.mkdir(parents=True, exist_ok=True)
             write_finished(path, found)
@@ -227,10 +213,10 @@ class _Maker:
     def _tried(self, options: Sequence[SpentOn]) -> tuple[SpentOn, ...]:
         """The options with their results on the held-out images, after one trial for each size of the images."""
         found: dict[int, float | None] = {}
-        for size in dict.fromkeys(option.image_size for option in options):
-            module = self._fit(self.kept, size, self.settings.steps, f"trial-{size}", trial=True)
-            model, started = module.models[self.rival.name].eval(), time.monotonic()
+        for number, size in enumerate(dict.fromkeys(option.image_size for option in options)):
             places = [place for place, option in enumerate(options) if option.image_size == size]
+            module = self._fit(self.kept, options[places[0]], self.settings.steps, f"trial-{number}", trial=True)
+            model, started = module.models[self.rival.name].eval(), time.monotonic()
             if module.diverged or not is_finite(model):
                 found |= dict.fromkeys(places)
                 continue
@@ -241,15 +227,18 @@ class _Maker:
             self.seconds += time.monotonic() - started
         return tuple(replace(option, miou=found[place]) for place, option in enumerate(options))
 
-    def _fit(self, images: Split, image_size: int, steps: int, name: str, *, trial: bool) -> EnsembleTraining:
+    def _fit(self, images: Split, option: SpentOn, steps: int, name: str, *, trial: bool) -> EnsembleTraining:
+        """Train the member on images of the size of an option."""
         rival, settings = self.rival, replace(self.settings, steps=steps)
         module = EnsembleTraining(settings, rival.module.num_classes, trial=trial)
-        module.set_members((rival.name,), [rival.load()])
+        model = rival.load()
+        shown = shown_at(model, rival.target, option)
+        module.set_members((rival.name,), [model])
         folder, hardware, before = rival.place / name, rival.hardware, self.steps_before
-        described = {**self.description, "steps": steps, "images": images.identifiers, "image_size": image_size}
+        described = {**self.description, "steps": steps, "images": images.identifiers, "size": option.image_size}
         keep_checkpoint_of(folder, to_builtin_types(described))
         clock = Clock(lambda done, loss: rival.progress(before + done, loss))
-        data = FitData(images, rival.target.statistics, image_size, settings, hardware.resolved_num_workers())
+        data = FitData(images, shown, settings, hardware.resolved_num_workers())
         fit(module, data, folder, hardware, [clock], until=steps)
         self.seconds, self.steps_before = self.seconds + clock.seconds, before + steps
         module.to(hardware.resolved_device())
@@ -258,15 +247,16 @@ class _Maker:
     def _count(self, model: SourceModel, split: Split, options: Sequence[SpentOn]) -> list[SplitCounts]:
         """Counts for each of some options with images of one size, in one pass over the images."""
 
-        def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+            seen = view_for(images, model.preprocessing)
             return {
-                str(place): seen_probabilities(model, images, option, size).argmax(dim=1)
+                str(place): averaged_probabilities(model, seen, option, size).argmax(dim=1)
                 for place, option in enumerate(options)
             }
 
-        target, device = self.rival.target, self.rival.hardware.resolved_device()
+        device, shown = self.rival.hardware.resolved_device(), shown_at(model, self.rival.target, options[0])
         with self.rival.hardware.autocast():
-            counts = count_split(predict, split, target.statistics, options[0].image_size, device)
+            counts = count_split(predict, split, shown, device, owns=[model.preprocessing])
         return [counts[str(place)] for place in range(len(options))]
 
 
@@ -281,56 +271,6 @@ class _Measured(Finished):
 
     budget: float
     options: tuple[SpentOn, ...]
-
-
-def affordable(rival: Rival) -> tuple[float, list[SpentOn]]:
-    """Measure what a single model can spend the ensemble's time for an image on.
-
-    Args:
-        rival: The model and the ensemble.
-
-    Returns:
-        The ensemble's time in seconds, and the options that take no longer, the usual single pass first.
-    """
-    model, target, device = rival.load(), rival.target, rival.hardware.resolved_device()
-    stored = target.dataset.test[0].image.shape
-    seen = [SpentOn(target.image_size, scales, flip, 0.0) for scales in SCALES for flip in (False, True)]
-    sizes = {option: view_sizes(option, stored[1], stored[2], model.minimum_side) for option in seen}
-    once = sizes[seen[0]][0]
-    members = {f"member {name}": (each, once) for name, each in _members(rival.ensemble).items()}
-    views = {str(size): (model, size) for size in {size for each in sizes.values() for size in each}}
-    with rival.hardware.autocast():
-        seconds = _of_rank_zero(shortest_seconds({**members, **views}, device), device)
-        budget = sum(seconds[name] for name in members)
-        timed = [replace(each, seconds_per_image=sum(seconds[str(size)] for size in sizes[each])) for each in seen]
-        options = [each for each in timed if each.seconds_per_image <= TOLERANCE * budget] or timed[:1]
-        expected = target.image_size * math.sqrt(budget / seconds[str(once)])
-        larger = _larger_sizes(target.image_size, expected, stored[1], stored[2], model.minimum_side)
-        passes = {str(size): (model, size) for size in larger.values()}
-        again = _of_rank_zero(shortest_seconds(passes, device), device)
-    fits = [size for size, shape in larger.items() if again[str(shape)] <= TOLERANCE * budget]
-    if fits:
-        options.append(SpentOn(max(fits), (1.0,), False, again[str(larger[max(fits)])]))
-    return budget, options
-
-
-def _members(ensemble: Ensemble) -> dict[str, SourceModel]:
-    return dict(zip(ensemble.names, (cast("SourceModel", member) for member in ensemble.members), strict=True))
-
-
-def _larger_sizes(usual: int, expected: float, height: int, width: int, least: int) -> dict[int, tuple[int, int]]:
-    """Longer sides around the expected one that show an image larger than usual, and what the model sees then."""
-    around = range(round(expected / SIDE_MULTIPLE) - _SIZES_AROUND, round(expected / SIDE_MULTIPLE) + _SIZES_AROUND + 1)
-    sides = [steps * SIDE_MULTIPLE for steps in around if steps * SIDE_MULTIPLE > usual]
-    shapes = {side: view_sizes(SpentOn(side, (1.0,), False, 0.0), height, width, least)[0] for side in sides}
-    seen = view_sizes(SpentOn(usual, (1.0,), False, 0.0), height, width, least)[0]
-    return {side: shape for side, shape in shapes.items() if shape != seen}
-
-
-def _of_rank_zero(seconds: Mapping[str, float], device: str) -> dict[str, float]:
-    """As the first process measured them, for all to choose alike."""
-    values = from_rank_zero(torch.tensor(list(seconds.values()), dtype=torch.float64), torch.device(device))
-    return dict(zip(seconds, values.tolist(), strict=True))
 
 
 def _best(options: Sequence[SpentOn]) -> int:

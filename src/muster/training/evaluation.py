@@ -6,20 +6,21 @@ those of the split, in its order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 
-from muster.data import ChannelStatistics, Split, prepared_images
+from muster.data import Preprocessing, Split, Views, map_views, prepared_images, view_for
 from muster.models import SourceModel, upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.segmentation import confusion_of
 
-Predictor = Callable[[Tensor, tuple[int, int]], Mapping[str, Tensor]]
-"""Prepared images ``[b, 3, h, w]`` and the size of a mask in, class indices ``[b, height, width]`` by name out."""
+Predictor = Callable[[Views, tuple[int, int]], Mapping[str, Tensor]]
+"""Prepared images ``[b, 3, h, w]`` as each model wants them, and the size of a mask in; class indices ``[b, height,
+width]`` by name out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,9 @@ class SplitCounts:
 def model_predictor(model: SourceModel) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
 
-    def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {"prediction": upsample_probabilities(model.predict(images), size).argmax(dim=1)}
+    def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+        maps = model.predict(view_for(views, model.preprocessing))
+        return {"prediction": upsample_probabilities(maps, size).argmax(dim=1)}
 
     return predict
 
@@ -48,11 +50,11 @@ def model_predictor(model: SourceModel) -> Predictor:
 def count_split(
     predict: Predictor,
     split: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
+    preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     batch_size: int = 16,
     num_workers: int = 0,
+    owns: Iterable[Preprocessing | None] = (),
 ) -> dict[str, SplitCounts]:
     """Compare predictions with the ground truth on whole images at a single scale.
 
@@ -61,11 +63,11 @@ def count_split(
     Args:
         predict: Predicts a batch; every mask of the batch is predicted at its stored size.
         split: The images.
-        statistics: What to normalise with.
-        image_size: Longer side at which the model sees an image, in pixels.
+        preprocessing: How images are shown.
         device: Where the model is.
         batch_size: Most images at a time.
         num_workers: Processes that read ahead.
+        owns: The own preprocessing of each model behind ``predict``, ``None`` for models without.
 
     Returns:
         For each name that ``predict`` gives, pixel counts over the whole split and of each image.
@@ -74,13 +76,13 @@ def count_split(
     counts: dict[str, SplitCounts] = {}
     mine = range(rank(), len(split), world_size())
     # A process without an image looks at one all the same, to learn the names, and counts nothing.
-    for batch in prepared_images(split, statistics, image_size, batch_size, num_workers, mine or range(1)):
-        images = batch.images.to(device)
+    for batch in prepared_images(split, preprocessing, batch_size, num_workers, mine or range(1), owns):
+        images = map_views(batch.images, lambda view: view.to(device))
         for size, positions in _by_size(batch.masks).items():
             for some in _chunks(positions, size, classes):
                 masks = torch.stack([batch.masks[i] for i in some]).to(device)
                 places = [batch.indices[i] for i in some]
-                for name, labels in predict(images[some], size).items():
+                for name, labels in predict(_chosen(images, some), size).items():
                     found = torch.stack([confusion_of(*pair, classes) for pair in zip(labels, masks, strict=True)])
                     if name not in counts:
                         counts[name] = _no_counts(len(split), classes)
@@ -88,6 +90,10 @@ def count_split(
                         counts[name].confusion.add_(found.sum(dim=0).cpu())
                         counts[name].by_image[places] = _margins(found).cpu()
     return {name: _over_ranks(each, torch.device(device)) for name, each in counts.items()}
+
+
+def _chosen(views: Views, places: list[int]) -> Views:
+    return map_views(views, lambda images: images[places])
 
 
 def _over_ranks(counts: SplitCounts, device: torch.device) -> SplitCounts:
@@ -109,14 +115,14 @@ def _margins(confusions: Int64[Tensor, "b c c"]) -> Int32[Tensor, "b 3 c"]:
 def confusion_matrices(
     predict: Predictor,
     split: Split,
-    statistics: ChannelStatistics,
-    image_size: int,
+    preprocessing: Preprocessing,
     device: torch.device | str = "cpu",
     batch_size: int = 16,
     num_workers: int = 0,
+    owns: Iterable[Preprocessing | None] = (),
 ) -> dict[str, Int64[Tensor, "c c"]]:
     """The confusion matrices of :func:`count_split`, which takes the same arguments."""
-    counts = count_split(predict, split, statistics, image_size, device, batch_size, num_workers)
+    counts = count_split(predict, split, preprocessing, device, batch_size, num_workers, owns)
     return {name: each.confusion for name, each in counts.items()}
 
 

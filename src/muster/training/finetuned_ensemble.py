@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from muster.data import ChannelStatistics, prepare_image
+from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Blueprint, SourceModel, rebuild, upsample_probabilities
@@ -68,11 +68,12 @@ class EnsembleCard:
         classes: Its label space.
         mean: Channel means that images are normalised with, of pixels scaled to 0..1.
         std: Channel standard deviations, likewise.
-        image_size: Longer side at which members see an image, in pixels.
+        image_size: Size at which members see an image, as :meth:`muster.data.ImageSize.of` reads it.
         members: Names of the members.
         architectures: What a reader calls each.
         checksums: SHA-256 of every file of tensors.
         versions: Software it was made with.
+        preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
     """
 
@@ -80,11 +81,12 @@ class EnsembleCard:
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    image_size: int
+    image_size: int | str
     members: tuple[str, ...]
     architectures: tuple[str, ...]
     checksums: dict[str, str]
     versions: dict[str, str]
+    preprocessings: tuple[Preprocessing | None, ...] = ()
     blueprints: tuple[Blueprint, ...] = ()
 
     @property
@@ -99,8 +101,7 @@ class Ensemble(nn.Module):
     Attributes:
         names: Names of the members.
         classes: Label space.
-        statistics: What images are normalised with.
-        image_size: Longer side at which members see an image, in pixels.
+        preprocessing: How images are shown to members without a preprocessing of their own.
         members: The models.
         head: Combines them.
         precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
@@ -112,29 +113,46 @@ class Ensemble(nn.Module):
         names: Sequence[str],
         members: Sequence[SourceModel],
         classes: Sequence[str],
-        statistics: ChannelStatistics,
-        image_size: int,
+        preprocessing: Preprocessing,
     ) -> None:
         """Begin with the plain mean of the members."""
         super().__init__()
         self.names, self.classes = tuple(names), tuple(classes)
-        self.statistics, self.image_size = statistics, image_size
+        self.preprocessing = preprocessing
         self.members = nn.ModuleList(members)
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"
 
-    @torch.no_grad()
-    def member_maps(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Scores of each member at its own resolution, before head and softmax."""
-        with autocast(self.precision, images.device):
-            return [member(images).float() for member in self.members]
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member, ``None`` for members without."""
+        return tuple(cast("SourceModel", member).preprocessing for member in self.members)
+
+    def prepare(self, image: UInt8[Tensor, "b channels h w"]) -> Views:
+        """Prepare stored images of one size as each member wants them.
+
+        Args:
+            image: uint8, RGB; on any device.
+
+        Returns:
+            What :meth:`forward` and :meth:`member_maps` take, on the device of the ensemble.
+        """
+        device = self.head.weights.device
+        return map_views(prepare_views(image, self.preprocessing, self.owns), lambda view: view.to(device))
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
+    def member_maps(self, images: Views) -> list[Tensor]:
+        """Scores of each member at its own resolution, before head and softmax."""
+        with autocast(self.precision, self.head.weights.device):
+            views = [view_for(images, own) for own in self.owns]
+            return [member(view).float() for member, view in zip(self.members, views, strict=True)]
+
+    @torch.no_grad()
+    def forward(self, images: Views, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
         """Probabilities of the ensemble for prepared images, at any size.
 
         Args:
-            images: Prepared images.
+            images: Prepared images, as each member wants them.
             size: Wanted rows and columns.
 
         Returns:
@@ -169,8 +187,7 @@ class Ensemble(nn.Module):
                 f"Expected image as a torch uint8 tensor [3, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
-        device = self.head.weights.device
-        prepared = prepare_image(image, self.statistics, self.image_size)[None].to(device)
+        prepared = self.prepare(image[None])
         maps = [
             self.head.adjust(index, scores).softmax(dim=1)[0] for index, scores in enumerate(self.member_maps(prepared))
         ]
@@ -199,13 +216,14 @@ class Ensemble(nn.Module):
             card = EnsembleCard(
                 target=target,
                 classes=self.classes,
-                mean=self.statistics.mean,
-                std=self.statistics.std,
-                image_size=self.image_size,
+                mean=self.preprocessing.statistics.mean,
+                std=self.preprocessing.statistics.std,
+                image_size=self.preprocessing.known_size.setting,
                 members=self.names,
                 architectures=tuple(member.architecture for member in members),
                 checksums={name: sha256_of(partial / name) for name in files},
                 versions=versions,
+                preprocessings=self.owns if any(self.owns) else (),
                 blueprints=tuple(member.blueprint for member in members),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
@@ -234,10 +252,12 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
+        preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
     except ConfigError as error:
         raise EnsembleError(f"{folder / CARD}: {error}") from error
-    statistics = ChannelStatistics(card.mean, card.std)
-    ensemble = Ensemble(card.members, models, card.classes, statistics, card.image_size)
+    for model, own in zip(models, card.preprocessings or [None] * len(models), strict=True):
+        model.preprocessing = own
+    ensemble = Ensemble(card.members, models, card.classes, preprocessing)
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))

@@ -15,7 +15,15 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from muster.data import ChannelStatistics, Dataset, Split, cached, prepare_image, warn_of_shared_images
+from muster.data import (
+    Dataset,
+    Preprocessing,
+    Split,
+    Views,
+    cached,
+    view_for,
+    warn_of_shared_images,
+)
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, upsample_probabilities
@@ -25,7 +33,7 @@ from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
-from muster.training.costs import Viewer, measure_costs
+from muster.training.costs import SeveralPasses, measure_costs
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fit_data import FitData
@@ -53,14 +61,12 @@ class TargetData:
     Attributes:
         dataset: The target.
         train: The training images used.
-        statistics: What images are normalised with.
-        image_size: Longer side at which members see an image, in pixels.
+        preprocessing: How images are shown to members without a preprocessing of their own.
     """
 
     dataset: Dataset
     train: Split
-    statistics: ChannelStatistics
-    image_size: int
+    preprocessing: Preprocessing
 
 
 def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
@@ -79,7 +85,7 @@ def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
     require_same_data(selection, dataset)
     warn_of_shared_images(dataset)
     train = cached(replace(dataset.train, identifiers=selection.train_images))
-    return TargetData(dataset, train, ChannelStatistics(selection.mean, selection.std), selection.image_size)
+    return TargetData(dataset, train, selection.preprocessing)
 
 
 def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Hardware) -> None:
@@ -96,8 +102,8 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(module.settings, hardware.processes())
     models = module.models
-    require_trainable(models, module.settings, target.image_size)
-    require_sides(models, (target.dataset.test,), target.image_size)
+    require_trainable(models, module.settings, target.preprocessing.known_size)
+    require_sides(models, (target.dataset.test,), target.preprocessing)
 
 
 def fit_members(
@@ -132,8 +138,7 @@ def fit_members(
     description = {
         "settings": asdict(module.settings),
         "images": target.train.identifiers,
-        "statistics": asdict(target.statistics),
-        "image_size": target.image_size,
+        "preprocessing": asdict(target.preprocessing),
         "members": module.names,
         **(depends_on or {}),
     }
@@ -141,7 +146,7 @@ def fit_members(
         assert reload is not None  # whoever lets a user give rates passes it
         description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
     keep_checkpoint_of(folder / WORK, to_builtin_types(description))
-    data = FitData(target.train, target.statistics, target.image_size, module.settings, hardware.resolved_num_workers())
+    data = FitData(target.train, target.preprocessing, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
@@ -181,8 +186,7 @@ def _choose_rates(
     trials = Trials(
         module.settings,
         target.train,
-        target.statistics,
-        target.image_size,
+        target.preprocessing,
         hardware.resolved_num_workers(),
         folder / WORK,
         description,
@@ -228,7 +232,7 @@ def build_ensemble(
         The ensemble, in evaluation mode.
     """
     members = [module.models[name] for name in names]
-    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.statistics, target.image_size)
+    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.preprocessing)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
     ensemble.precision = hardware.resolved_precision()
@@ -254,16 +258,17 @@ def evaluate(
     """
 
     @torch.no_grad()
-    def predict(images: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        scores = dict(zip(module.names, (member(images).float() for member in module.members), strict=True))
+    def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+        scores = {name: model(view_for(images, model.preprocessing)).float() for name, model in models.items()}
         alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
         mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
         learned = ensemble.combine([scores[name] for name in ensemble.names], size)
         return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
 
-    test = target.dataset.test
+    models = module.models
+    owns = [model.preprocessing for model in models.values()]
     with hardware.autocast():
-        return count_split(predict, test, target.statistics, target.image_size, hardware.resolved_device())
+        return count_split(predict, target.dataset.test, target.preprocessing, hardware.resolved_device(), owns=owns)
 
 
 def summarise(
@@ -276,7 +281,7 @@ def summarise(
     hardware: Hardware,
     seconds: float,
     resumed_at_steps: Sequence[int] = (),
-    viewers: Mapping[str, Viewer] | None = None,
+    others: Mapping[str, SeveralPasses] | None = None,
 ) -> FinetuneResult:
     """The results of a run, in plain values.
 
@@ -290,7 +295,7 @@ def summarise(
         hardware: What it was computed on; the time for an image is measured there, now.
         seconds: Time spent fine-tuning.
         resumed_at_steps: Where the fit went on after an interruption.
-        viewers: Other models in ``counts``, to be timed likewise.
+        others: Other models in ``counts``, to be timed likewise.
 
     Returns:
         The result.
@@ -298,7 +303,7 @@ def summarise(
     settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
     intervals = miou_intervals(counts, settings.seed)
-    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware, viewers)
+    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware, others)
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,
@@ -324,7 +329,7 @@ def summarise(
         seed=settings.seed,
         batch_size=settings.batch_size,
         schedule=settings.schedule,
-        image_size=target.image_size,
+        image_size=target.preprocessing.known_size.setting,
         precision=hardware.resolved_precision(),
         device=device_label(hardware.resolved_device(), hardware.resolved_devices()),
         date=now(),
@@ -346,9 +351,9 @@ def _known(values: tuple[float | None, ...]) -> tuple[float | None, ...] | None:
 
 
 def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
-    """Rows and columns at which members see the first test image, in pixels."""
-    image = prepare_image(target.dataset.test[0].image, target.statistics, target.image_size)
-    return image.shape[1], image.shape[2]
+    """Rows and columns of the first one, as stored."""
+    height, width = target.dataset.test[0].image.shape[1:]
+    return height, width
 
 
 def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:

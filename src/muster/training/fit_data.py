@@ -11,15 +11,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from muster.data import (
     VOID,
-    ChannelStatistics,
+    CropViews,
     PreparedSplit,
+    Preprocessing,
     Split,
     TrainingStream,
+    Views,
     make_loader,
-    normalise_crops,
+    map_views,
     preload,
 )
-from muster.tasks.segmentation import TrainingTransform
 from muster.training.settings import TrainingSettings
 
 
@@ -36,8 +37,7 @@ class FitData(pl.LightningDataModule):
     def __init__(
         self,
         train: Split,
-        statistics: ChannelStatistics,
-        image_size: int,
+        preprocessing: Preprocessing,
         settings: TrainingSettings,
         num_workers: int = 0,
         validation: Split | None = None,
@@ -47,24 +47,28 @@ class FitData(pl.LightningDataModule):
 
         Args:
             train: Training images.
-            statistics: What to normalise with.
-            image_size: Longer side of the images before random rescaling, in pixels.
+            preprocessing: How images are shown, before random rescaling, to members without a preprocessing of their
+                own.
             settings: Crops, batches and steps.
             num_workers: Processes that read and augment; 0 does it in the training process.
             validation: Images for the validation curve, if it is wanted.
             validate_every: Steps between two points of it.
         """
         super().__init__()
-        self.train, self.statistics, self.image_size, self.settings = train, statistics, image_size, settings
+        self.train, self.preprocessing, self.settings = train, preprocessing, settings
         self.num_workers, self.validation, self.validate_every = num_workers, validation, validate_every
         self.channels_last = False
+
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member of the fit, ``None`` for members without."""
+        module: Any = None if self.trainer is None else self.trainer.lightning_module
+        return tuple(getattr(module, "owns", ()))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """The steps that are left, this process's share of each."""
         chosen = self.settings
-        transform = TrainingTransform(
-            self.statistics, self.image_size, chosen.crop_for(self.image_size), chosen.scale_range
-        )
+        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter)
         stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
@@ -80,22 +84,32 @@ class FitData(pl.LightningDataModule):
             pin_memory=_feeds_a_gpu(trainer),
         )
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """Normalise crops where they are now; validation images come normalised."""
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Views, Tensor]:  # noqa: ARG002
+        """Prepare crops as each member wants them, where they are now; validation images come prepared."""
         if len(batch) == 2:
             images, masks = batch
         else:
             crops, masks, boxes = batch
-            images, masks = normalise_crops(crops, boxes, self.statistics), masks.long()
-        return (images.contiguous(memory_format=torch.channels_last) if self.channels_last else images), masks
+            images, masks = self._crops().views(crops, boxes), masks.long()
+        if self.channels_last:
+            images = map_views(images, lambda view: view.contiguous(memory_format=torch.channels_last))
+        return images, masks
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
+    def _crops(self) -> CropViews:
+        crop_size = self.settings.crop_for(self.preprocessing.known_size)
+        return CropViews(self.preprocessing, self.owns, crop_size, self._stored_size)
+
+    def _stored_size(self) -> tuple[int, int]:
+        height, width = self.train[0].image.shape[1:]
+        return height, width
+
+    def val_dataloader(self) -> DataLoader[tuple[Views, Tensor]] | list[DataLoader[tuple[Views, Tensor]]]:
         """Whole images one by one, because each has its own size; this process's share of them."""
         trainer = self.trainer
         if self.validation is None or trainer is None:
             return []
         images = _ValidationShare(
-            self.validation, self.statistics, self.image_size, trainer.global_rank, trainer.world_size
+            self.validation, self.preprocessing, trainer.global_rank, trainer.world_size, self.owns
         )
         return DataLoader(
             images,
@@ -111,27 +125,32 @@ def _feeds_a_gpu(trainer: pl.Trainer) -> bool:
     return trainer.strategy.root_device.type == "cuda"
 
 
-class _ValidationShare(Dataset[tuple[Tensor, Tensor]]):
+class _ValidationShare(Dataset[tuple[Views, Tensor]]):
     """One process's share of the validation images: as many items in each process, or Lightning's loops part ways.
 
     Where there are not enough images, the last item is an image again with nothing but void to be scored.
     """
 
     def __init__(
-        self, split: Split, statistics: ChannelStatistics, image_size: int, rank: int, world_size: int
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        rank: int,
+        world_size: int,
+        owns: tuple[Preprocessing | None, ...] = (),
     ) -> None:
         self.places = range(rank, -(-len(split) // world_size) * world_size, world_size)
-        self.images = PreparedSplit(split, statistics, image_size)
+        self.images = PreparedSplit(split, preprocessing, owns=owns)
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, position: int) -> tuple[Views, Tensor]:
         place, count = self.places[position], len(self.images)
         _, image, mask = self.images[place % count]
         return image, mask.long() if place < count else torch.full_like(mask, VOID).long()
 
 
-def _one_image(items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _one_image(items: list[tuple[Views, Tensor]]) -> tuple[Views, Tensor]:
     ((image, mask),) = items
-    return image[None], mask[None]
+    return map_views(image, lambda view: view[None]), mask[None]

@@ -10,10 +10,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
+from muster.data import class_pixel_counts
 from muster.errors import ConfigError
 from muster.files import remove_partial
 from muster.launch import launched_nodes
+from muster.tasks.segmentation import class_weights_of
+from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
 from muster.training.checks import TakesCrops, require_shared_batches
@@ -54,6 +58,7 @@ def fit(
     """
     settings = module.settings
     data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
+    module.class_weights = _class_weights(module, data)
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(settings, hardware.processes())
     checkpoint = folder / CHECKPOINT
@@ -74,13 +79,7 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[
-            keep,
-            *([KeepsStep(checkpoint, until)] if until else []),
-            *callbacks,
-            TakesCrops(),
-            *([ChannelsLast()] if data.channels_last else []),
-        ],
+        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, checkpoint, until)],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
@@ -93,9 +92,10 @@ def fit(
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        rows, columns = settings.crop_for(data.preprocessing.known_size)
         raise ConfigError(
             f"The training ran out of memory on {device}. A smaller batch_size ({settings.batch_size} now) or "
-            f"crop_size ({settings.crop_for(data.image_size)} now) helps."
+            f"crop_size ({rows} x {columns} now) helps."
         ) from error
     return trainer
 
@@ -114,6 +114,24 @@ class KeepsStep(Checkpoint):
         """Write it if this is the step."""
         if trainer.global_step == self.step:
             trainer.save_checkpoint(self.path)
+
+
+def _class_weights(module: EnsembleTraining, data: FitData) -> Tensor | None:
+    """By the training images of this fit, those held out left aside."""
+    weighting = module.settings.class_weighting
+    if weighting == "none":
+        return None
+    return class_weights_of(class_pixel_counts(data.train, module.num_classes), weighting)
+
+
+def _own_callbacks(module: EnsembleTraining, data: FitData, checkpoint: Path, until: int | None) -> list[Callback]:
+    """Those that come after whatever chooses members."""
+    decay = module.settings.ema_decay
+    return [
+        *([ChannelsLast()] if data.channels_last else []),
+        *([Averaging(decay)] if decay is not None else []),
+        *([KeepsStep(checkpoint, until)] if until is not None else []),
+    ]
 
 
 class ChannelsLast(Callback):

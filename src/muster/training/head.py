@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from muster.data import Split, prepared_images
+from muster.data import Split, map_views, prepared_images
 from muster.probe import read_corners
 from muster.ranks import from_rank_zero, rank, sum_over_ranks, world_size
 from muster.tasks.source_sample import draw_labelled_pixels
@@ -111,8 +111,8 @@ def _collect(
     classes = len(ensemble.classes)
     parts = [[_Reading(torch.zeros(4, classes, 0), torch.zeros(4, 0))] for _ in ensemble.names]
     mine = range(rank(), len(train), world_size())
-    for batch in prepared_images(train, ensemble.statistics, ensemble.image_size, batch_size, indices=mine):
-        maps = ensemble.member_maps(batch.images.to(device))
+    for batch in prepared_images(train, ensemble.preprocessing, batch_size, indices=mine, owns=ensemble.owns):
+        maps = ensemble.member_maps(map_views(batch.images, lambda view: view.to(device)))
         for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
             rows, columns = draw_labelled_pixels(mask, pixels_per_image, seed, index)
             labels.append(mask[rows, columns].long())

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from muster.data import VOID, PreparedSplit, Split
+from muster.data import VOID, PreparedSplit, Split, Views, map_views
+from muster.data.views import bytes_of
 from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
@@ -25,7 +26,8 @@ from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_small
 from muster.training.hardware import Hardware
-from muster.training.modules import TrainingDivergedError, is_finite, with_schedule
+from muster.training.modules import TrainingDivergedError, is_finite
+from muster.training.optimizers import with_schedule
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings
 
@@ -36,8 +38,8 @@ HISTORY_EVERY = 10
 KEPT_BYTES = 1 << 30
 """Scores of the frozen members are kept for the next time an image comes, up to this much memory."""
 
-_Item = tuple[int, Tensor, Tensor]
-"""Place of an image in the split, the prepared image, its mask as stored."""
+_Item = tuple[int, Views, Tensor]
+"""Place of an image in the split, the image as each member wants it, its mask as stored."""
 
 
 class HeadTraining(pl.LightningModule):
@@ -167,13 +169,13 @@ def fit_head(
         "head": asdict(settings),
         "seed": seed,
         "images": train.identifiers,
-        "size": ensemble.image_size,
+        "size": ensemble.preprocessing.known_size.setting,
         "members": ensemble.names,
         "weights": _digest(ensemble.members),
     }
     keep_checkpoint_of(folder, to_builtin_types(description))
     module = HeadTraining(ensemble, settings, steps_before)
-    data = _HeadData(PreparedSplit(train, ensemble.statistics, ensemble.image_size), settings, seed)
+    data = _HeadData(PreparedSplit(train, ensemble.preprocessing, owns=ensemble.owns), settings, seed)
     fit_small(module, data, folder, hardware, settings.steps, loggers)
     ensemble.to(hardware.resolved_device()).eval()  # the head was in training mode
     return module.history
@@ -195,12 +197,12 @@ class _FrozenScores:
         self.kept: dict[int, list[Tensor]] = {}
         self.room = KEPT_BYTES
 
-    def __call__(self, index: int, image: Tensor) -> list[Tensor]:
+    def __call__(self, index: int, image: Views) -> list[Tensor]:
         """Scores of every member, ``[1, c, h, w]`` each, on the device of the members."""
         device = self.ensemble.head.weights.device
         if index in self.kept:
             return [maps.to(device) for maps in self.kept[index]]
-        maps = self.ensemble.member_maps(image[None].to(device))
+        maps = self.ensemble.member_maps(map_views(image, lambda view: view[None].to(device)))
         size = sum(each.nbytes for each in maps)
         if size <= self.room:
             self.kept[index] = [each.cpu() for each in maps]
@@ -244,7 +246,7 @@ class _Kept(Dataset[_Item]):
         item = self.kept.get(position)
         if item is None:
             item = self.images[position]
-            size = item[1].nbytes + item[2].nbytes
+            size = bytes_of(item[1]) + item[2].nbytes
             if size <= self.room:
                 self.kept[position] = item
                 self.room -= size

@@ -12,16 +12,15 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, PolynomialLR
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from muster.data import VOID
+from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import SourceModel, upsample_probabilities
-from muster.tasks.segmentation import mean_iou, segmentation_loss
-from muster.training.settings import Schedule, TrainingSettings
+from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
+from muster.training.optimizers import make_optimizer, with_schedule
+from muster.training.settings import TrainingSettings
 
 HISTORY_EVERY = 20
 """Steps between two points of the training curve, and between two looks for a loss that is not finite."""
@@ -67,6 +66,8 @@ class EnsembleTraining(pl.LightningModule):
         diverged: Members whose loss or weights became infinite or NaN in a trial.
         idle: Members that are trained no further, since a trial has left them behind.
         compiles: Whether members are compiled before the first step; a fit sets it.
+        class_weights: float32 ``[c]``, what the pixels of each class count in a cross-entropy; ``None`` if all count
+            alike. A fit sets it by its training images.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class EnsembleTraining(pl.LightningModule):
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
         self.compiles = False
+        self.class_weights: Tensor | None = None
         self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # no modules, so that no weight is saved twice
         self._confusions = nn.ModuleList()
 
@@ -132,28 +134,38 @@ class EnsembleTraining(pl.LightningModule):
         key = f"loss/{name}"
         return [(int(point["step"]), point[key]) for point in self.history if key in point]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Scores of every member, each at its own resolution."""
-        return [member(images) for member in self.members]
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """The own preprocessing of each member, ``None`` for members without."""
+        return tuple(model.preprocessing for model in self.models.values())
+
+    def forward(self, images: Views) -> list[Tensor]:
+        """Scores of every member, each at its own resolution, from images as each member wants them."""
+        return [model(view_for(images, model.preprocessing)) for model in self.models.values()]
 
     def rate_of(self, name: str) -> float:
         """Initial learning rate of a member."""
         return self.rates.get(name, self.settings.learning_rate)
 
-    def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
-        for name, member in zip(self.names, self.members, strict=True):
+        for name, member in self.models.items():
             if name in self.diverged | self.idle:
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(images)
-                losses.append(segmentation_loss(scores, masks, self.settings.loss))
+                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
+                losses.append(self._loss_of(scores, masks))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(losses)
         return torch.stack(losses).sum()
+
+    def _loss_of(self, scores: Tensor, masks: Tensor) -> Tensor:
+        chosen = self.settings
+        options = LossOptions(self.class_weights, chosen.label_smoothing)
+        return segmentation_loss(scores, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
 
     def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
         """The member, or what it is compiled to; only for crops, which are all of one size."""
@@ -201,7 +213,7 @@ class EnsembleTraining(pl.LightningModule):
             MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
         ).to(self.device)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
         for scores, metric in zip(self(images), self._confusions, strict=True):
@@ -236,33 +248,18 @@ class EnsembleTraining(pl.LightningModule):
         self.history = list(checkpoint["muster_history"])
         self.diverged = set(checkpoint.get("muster_diverged", ()))
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002 (the hook's)
+        """Scale down the gradient of each member that is too long, by itself: members do not know of each other."""
+        if self.settings.clip_norm is not None:
+            for member in self.members:
+                nn.utils.clip_grad_norm_(member.parameters(), self.settings.clip_norm)
+
     def configure_optimizers(self) -> Any:
-        """SGD with momentum over all members, and the schedule of the settings, step by step."""
+        """The optimizer of the settings over all members, and their schedule, step by step."""
         chosen = self.settings
-        groups = [
-            {"params": list(member.parameters()), "lr": self.rate_of(name)}
-            for name, member in zip(self.names, self.members, strict=True)
-        ]
-        optimizer = torch.optim.SGD(groups, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay)
-        return with_schedule(optimizer, chosen.schedule, chosen.steps)
-
-
-def with_schedule(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> dict[str, Any]:
-    """An optimizer whose rates change with every step, as Lightning takes it.
-
-    Args:
-        optimizer: With the initial rates.
-        schedule: ``step`` is a tenth after 2/3 of the steps (A22 B), ``poly`` is (1 - step / steps)^0.9 (M21 A.2).
-        steps: Steps in all.
-
-    Returns:
-        What ``configure_optimizers`` returns.
-    """
-    if schedule == "step":
-        scheduler: LRScheduler = MultiStepLR(optimizer, [-(-2 * steps // 3)], gamma=0.1)
-    else:
-        scheduler = PolynomialLR(optimizer, steps, power=0.9)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        rates = [self.rate_of(name) for name in self.names]
+        optimizer = make_optimizer(list(self.models.values()), rates, chosen)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.warmup_steps)
 
 
 def head_seed(seed: int, name: str) -> int:

@@ -9,14 +9,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from muster.data import Dataset, open_dataset, require_usable, warn_of_shared_images
+from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
 from muster.models import build_model, check_architecture, weights_file
 from muster.pool import WEIGHTS
-from muster.tracking.loggers import LoggerKind
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
@@ -100,30 +99,72 @@ def _as_kind(value: object, kind: object) -> Any:
 
 
 @dataclass(frozen=True)
+class Network:
+    """An architecture and what it starts from.
+
+    Attributes:
+        architecture: A name as in the README, e.g. fpn:resnet18.
+        pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
+        weights: A safetensors file to start from, of the whole architecture or of its backbone alone.
+    """
+
+    architecture: str
+    pretraining: str = "none"
+    weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse weights that have learned nothing, and words that would not stand in a name.
+
+        Raises:
+            ConfigError: If there are weights, but no word for what they have learned.
+        """
+        if self.weights is not None and as_file_name(self.pretraining) != self.pretraining:
+            raise ConfigError(
+                f"plan.networks: expected a word for what {str(self.weights)!r} has learned, such as "
+                f"pretraining: imagenet, but got {self.pretraining!r}."
+            )
+        if self.weights is not None and self.pretraining == "none":
+            raise ConfigError(
+                f"plan.networks: {self.architecture!r} starts from weights ({self.weights}): say what they have "
+                "learned, such as pretraining: imagenet."
+            )
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
+
+
+@dataclass(frozen=True)
 class PoolPlan:
-    """A pool: every dataset with every architecture and every pre-training.
+    """A pool: every dataset with every architecture and every pre-training, and with every network that is named.
 
     Attributes:
         datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
+        networks: Architectures that each name what they start from; one after the other, each on every dataset.
     """
 
     datasets: Sequence[str]
-    architectures: Sequence[str]
+    architectures: Sequence[str] = ()
     pretrainings: Sequence[str] = ("none",)
     overrides: Sequence[Override] = ()
+    networks: Sequence[Network] = ()
 
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
     """Name of a member, fit for a folder: ``camvid-fpn_resnet18``, with the pre-training last unless it is none."""
-    parts = [dataset, architecture] + ([] if pretraining == "none" else [_weights_name(Path(pretraining))])
+    parts = [dataset, architecture] + ([] if pretraining == "none" else [_pretraining_name(pretraining)])
     return "-".join(as_file_name(part) for part in parts)
 
 
-def _weights_name(path: Path) -> str:
-    """The file's name, or that of the member it is of."""
+def _pretraining_name(pretraining: str) -> str:
+    """The word itself, the file's name, or that of the member it is of."""
+    path = Path(pretraining)
+    if path.suffix.lower() != Path(WEIGHTS).suffix:
+        return pretraining
     return path.resolve().parent.name if path.name == WEIGHTS else path.stem
 
 
@@ -133,7 +174,7 @@ def plan_jobs(
     pool: Path,
     hardware: Hardware,
     data_root: Path | None = None,
-    logger: LoggerKind = "csv",
+    logger: tuple[str, ...] = ("csv",),
 ) -> list[MemberJob]:
     """Spell a plan out, and check at the door what can be checked without training.
 
@@ -143,36 +184,53 @@ def plan_jobs(
         pool: The pool's folder.
         hardware: What to compute on.
         data_root: Folder below which datasets are looked for.
-        logger: Where curves go.
+        logger: Kinds of loggers that curves go to.
 
     Returns:
-        One job a member, dataset by dataset.
+        One job a member: first every architecture with every pre-training, dataset by dataset, then network by network.
 
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
             pixels.
+        PretrainingError: If weights to start from are not there or do not fit.
         ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
             value out of range, or a member's batches or crops cannot work.
     """
     opened = [open_dataset(reference, data_root) for reference in plan.datasets]
     for dataset in opened:
         warn_of_shared_images(dataset)
-    for architecture in plan.architectures:
-        check_architecture(architecture)
-    for pretraining in plan.pretrainings:
-        weights_file(pretraining)
+    grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
+    _check_starts([*grid, *plan.networks])
+    planned = [*product(opened, grid), *((dataset, network) for network in plan.networks for dataset in opened)]
     jobs = [
         MemberJob(
-            name, pool, dataset.reference, architecture, pretraining, _settings(name, plan, settings), hardware, logger
+            name,
+            pool,
+            dataset.reference,
+            network.architecture,
+            network.pretraining,
+            _settings(name, plan, settings),
+            hardware,
+            logger,
+            network.weights,
         )
-        for dataset, architecture, pretraining in product(opened, plan.architectures, plan.pretrainings)
-        for name in [member_name(dataset.spec.name, architecture, pretraining)]
+        for dataset, network in planned
+        for name in [member_name(dataset.spec.name, network.architecture, network.pretraining)]
     ]
     _check(plan, jobs)
     for job in jobs:
         _check_batches(job, opened)
     _check_data(opened, jobs)
     return jobs
+
+
+def _check_starts(networks: Sequence[Network]) -> None:
+    """Refuse unknown architectures, and weights that are not there or do not fit; those of a hub are not asked for."""
+    for network in networks:
+        check_architecture(network.architecture)
+    for network in networks:
+        if weights_file(network.architecture, network.start) is not None:
+            build_model(network.architecture, 1, network.start)
 
 
 def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
@@ -194,11 +252,12 @@ def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
     try:
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
-        require_crops(job.name, job.architecture, job.settings, job.settings.image_size)
+        size = ImageSize.of(job.settings.image_size)
+        require_crops(job.name, job.architecture, job.settings, size)
         if job.settings.batch_size == 1:
             classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
             model = build_model(job.architecture, classes)
-            require_trainable({job.name: model}, job.settings, job.settings.image_size)
+            require_trainable({job.name: model}, job.settings, size)
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 
@@ -212,7 +271,9 @@ def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSett
 
 def _check(plan: PoolPlan, jobs: Sequence[MemberJob]) -> None:
     if not jobs:
-        raise ConfigError("plan: expected at least one dataset, one architecture and one pre-training.")
+        raise ConfigError(
+            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks."
+        )
     names = [job.name for job in jobs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")

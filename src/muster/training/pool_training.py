@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from muster.data import open_dataset
+from muster.data import ImageSize, open_dataset
 from muster.errors import ConfigError, PoolError
 from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
@@ -143,7 +143,7 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     classes = {reference: open_dataset(reference).spec.num_classes for reference in {job.dataset for job in jobs}}
 
     @cache
-    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: int) -> int:
+    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
         return training_bytes(build_model(architecture, num_classes), batch_size, crop_size)
 
     return [
@@ -151,7 +151,7 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
             job.architecture,
             classes[job.dataset],
             job.settings.batch_size,
-            job.settings.crop_for(job.settings.image_size),
+            job.settings.crop_for(ImageSize.of(job.settings.image_size)),
         )
         for job in jobs
     ]
@@ -170,7 +170,7 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     compared = {
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
     }
-    compared |= {"architecture": job.architecture, "image_size": job.settings.image_size}
+    compared |= {"architecture": job.architecture, "image_size": ImageSize.of(job.settings.image_size).setting}
     if job.settings.learning_rates:
         del compared["learning_rate"]  # the card has the one that was chosen
     other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}

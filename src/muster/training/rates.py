@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from muster.data import ChannelStatistics, Split, prepared_images
+from muster.data import Preprocessing, Split, prepared_images, view_for
 from muster.errors import DatasetError
 from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
@@ -50,8 +50,7 @@ class Trials:
     Attributes:
         settings: With the rates to choose from.
         train: Training images, of which some are held out.
-        statistics: What images are normalised with.
-        image_size: Longer side at which members see an image, in pixels.
+        preprocessing: How images are shown.
         num_workers: Processes that read and augment.
         folder: The fit of each rate keeps its checkpoint in a folder of its own below.
         depends_on: What the results depend on besides, in plain values, so that a checkpoint of another run is not
@@ -60,8 +59,7 @@ class Trials:
 
     settings: TrainingSettings
     train: Split
-    statistics: ChannelStatistics
-    image_size: int
+    preprocessing: Preprocessing
     num_workers: int
     folder: Path
     depends_on: Mapping[str, Any]
@@ -102,7 +100,7 @@ def choose_rates(
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, to_builtin_types(described))
-        data = FitData(kept, trials.statistics, trials.image_size, with_rate, trials.num_workers)
+        data = FitData(kept, trials.preprocessing, with_rate, trials.num_workers)
         begin_fit(callbacks, number * settings.steps)
         fit(module, data, folder, hardware, callbacks)
         names = module.names
@@ -159,10 +157,10 @@ def held_out_mious(
     classes = held.spec.num_classes
     matrices = torch.zeros(len(module.names), classes, classes, dtype=torch.int64)
     share = range(rank(), len(held), world_size())  # which may be empty
-    for batch in prepared_images(held, trials.statistics, trials.image_size, indices=share):
-        images = batch.images.to(device)
+    owns = [model.preprocessing for model in module.models.values()]
+    for batch in prepared_images(held, trials.preprocessing, indices=share, owns=owns):
         for index, member in enumerate(module.models.values()):
-            maps = member.predict(images)
+            maps = member.predict(view_for(batch.images, member.preprocessing).to(device))
             for place, mask in enumerate(batch.masks):
                 full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
                 matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)

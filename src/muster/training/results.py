@@ -52,14 +52,14 @@ class SpentOn:
     """What a single model could spend the time of an ensemble on, see :mod:`muster.training.equal_cost`.
 
     Attributes:
-        image_size: Longer side at which it sees an image, in pixels.
+        image_size: Size to which images are brought, as :meth:`muster.data.ImageSize.of` reads it.
         scales: It sees each image at these sizes, relative to ``image_size``; probabilities are averaged.
         flip: Whether it sees each of them mirrored as well.
         seconds_per_image: Time of all these forward passes.
         miou: On the images held out, after a trial on the others; ``None`` where the training diverged.
     """
 
-    image_size: int
+    image_size: int | str
     scales: tuple[float, ...]
     flip: bool
     seconds_per_image: float
@@ -175,7 +175,7 @@ class FinetuneResult:
         seed: The seed of the fine-tuning and of the bootstrap samples.
         batch_size: Images per step, over all devices.
         schedule: How the rate falls.
-        image_size: Longer side at which members see the images, in pixels.
+        image_size: Size at which members see the images, as :meth:`muster.data.ImageSize.of` reads it.
         precision: Numerical precision of the fine-tuning.
         device: What it was computed on.
         date: When it was done, ISO 8601.
@@ -218,7 +218,7 @@ class FinetuneResult:
     seed: int = 0
     batch_size: int | None = None
     schedule: str = ""
-    image_size: int | None = None
+    image_size: int | str | None = None
     precision: str = ""
     device: str = ""
     date: str = ""

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from muster.data import SIDE_MULTIPLE, fit_size
-from muster.errors import ConfigError
-from muster.limits import MOST_IMAGES, MOST_PIXELS, MOST_STEPS, require_real, require_seed, require_whole
-from muster.tasks.segmentation import Loss
+from muster.data import SIDE_MULTIPLE, ImageSize, SizeSetting
+from muster.errors import ConfigError, unknown_name
+from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
+from muster.tasks.segmentation import LOSSES, ClassWeighting
 
-Schedule = Literal["step", "poly"]
+Schedule: TypeAlias = Literal["step", "poly", "cosine"]
+
+Optimizer: TypeAlias = Literal["sgd", "adamw"]
 
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
@@ -24,7 +26,7 @@ _LARGEST_FACTOR = 100.0
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Stochastic gradient descent on random crops (A22 4.1 and B, M21 4.1 and A.2).
+    """Gradient descent on random crops (A22 4.1 and B, M21 4.1 and A.2 as it stands; what is newer is off).
 
     Attributes:
         steps: Number of optimizer steps.
@@ -35,14 +37,29 @@ class TrainingSettings:
             learned from. Empty: ``learning_rate`` is taken as it is.
         held_out_fraction: Share of the training images held out to choose by: a rate, or between candidates. The test
             split is never used.
-        schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9.
+        schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
+            ``cosine`` as (1 + cos(pi t)) / 2.
+        optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
         momentum: The momentum of SGD.
-        weight_decay: The weight decay of SGD.
+        weight_decay: The weight decay; that of AdamW is decoupled from the gradient.
+        warmup_steps: Steps in which the rate rises evenly to the initial one; the schedule spans the rest.
+        layer_decay: The head learns with the rate, each stage before it with this share of the rate of the one after.
+        clip_norm: Longest gradient of a member; longer ones are scaled down. Null for no limit.
+        ema_decay: Members are evaluated and kept with an exponential moving average of their weights that forgets this
+            share less of its past with each step (fewer at the beginning, when there is little of it). Null for the
+            weights of the last step.
         loss: ``scores`` brings scores to the size of the mask and takes softmax there; ``probabilities`` takes softmax
-            at the model's own resolution and brings probabilities to the size of the mask, as M21 A.2 and evaluation.
-        crop_size: Side of the square training crops, in pixels, a multiple of 32; null takes the longer side of the
-            images, rounded to one.
+            at the model's own resolution and brings probabilities to the size of the mask, as M21 A.2 and evaluation;
+            ``dice`` and ``focal`` are meant to be added to one of them.
+        added_loss: Name of a loss that is added to it, or none.
+        added_loss_weight: What that is multiplied by.
+        label_smoothing: Share of each pixel's label that a cross-entropy spreads evenly over all classes.
+        class_weighting: Whether a pixel counts in a cross-entropy as any other, or by one over its class's share of the
+            training pixels (``inverse``), or by the root of that (``sqrt``).
+        crop_size: Side of the square training crops, in pixels, or their rows and columns (512x1024); null takes
+            squares of the longer side of the images, or what images are brought to if that is rows and columns.
         scale_range: Least and greatest factor of the random rescaling.
+        colour_jitter: Strength of random changes of brightness, contrast, saturation and hue, from 0 (none) to 1.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
         seed: The seed of weights, order, augmentation and of which images are held out.
     """
@@ -53,11 +70,21 @@ class TrainingSettings:
     learning_rates: tuple[float, ...] = ()
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
+    optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    loss: Loss = "scores"
-    crop_size: int | None = None
+    warmup_steps: int = 0
+    layer_decay: float = 1.0
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    loss: str = "scores"
+    added_loss: str = "none"
+    added_loss_weight: float = 1.0
+    label_smoothing: float = 0.0
+    class_weighting: ClassWeighting = "none"
+    crop_size: SizeSetting | None = None
     scale_range: tuple[float, float] = (0.7, 1.5)
+    colour_jitter: float = 0.0
     checkpoint_every: int = 100
     seed: int = 0
 
@@ -73,37 +100,64 @@ class TrainingSettings:
         require_real("learning_rate", self.learning_rate, above=True)
         require_real("momentum", self.momentum, 0.0, 1.0, below=True)
         require_real("weight_decay", self.weight_decay)
+        require_whole("warmup_steps", self.warmup_steps, 0, self.steps - 1)
+        require_real("layer_decay", self.layer_decay, 0.0, 1.0, above=True)
+        require_real("label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
+        require_real("added_loss_weight", self.added_loss_weight, above=True)
+        if self.clip_norm is not None:
+            require_real("clip_norm", self.clip_norm, above=True)
+        if self.ema_decay is not None:
+            require_real("ema_decay", self.ema_decay, 0.0, 1.0, below=True)
+        require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
+        _require_losses(self.loss, self.added_loss)
         require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)
         if self.crop_size is not None:
-            require_whole("crop_size", self.crop_size, SIDE_MULTIPLE, MOST_PIXELS)
-            if self.crop_size % SIDE_MULTIPLE:
-                nearest = max(1, round(self.crop_size / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+            if isinstance(self.crop_size, str) and "x" not in self.crop_size:
                 raise ConfigError(
-                    f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {self.crop_size}. Try {nearest}."
+                    f"crop_size: expected the side of a square (512), or rows x columns (512x1024), but got "
+                    f"{self.crop_size!r}."
                 )
+            for side in self.crop_for(ImageSize(1)):
+                if side % SIDE_MULTIPLE:
+                    nearest = max(1, round(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+                    raise ConfigError(
+                        f"crop_size: expected a multiple of {SIDE_MULTIPLE}, but got {side}. Try {nearest}."
+                    )
         for end in self.scale_range:
             require_real("scale_range", end, 0.0, _LARGEST_FACTOR, above=True)
         low, high = self.scale_range
         if low > high:
             raise ConfigError(f"scale_range: expected the least factor before the greatest, but got [{low}, {high}].")
 
-    def crop_for(self, image_size: int) -> int:
-        """Side of the training crops.
+    def crop_for(self, image_size: ImageSize) -> tuple[int, int]:
+        """Rows and columns of the training crops.
 
         Args:
-            image_size: Longer side of the images, in pixels.
+            image_size: Size of the images.
 
         Returns:
             In pixels.
         """
-        return self.crop_size or fit_size(image_size, image_size, image_size)[0]
+        size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
+        side = size.longer or size.shorter or 1
+        return size.exact or (side, side) if self.crop_size is not None else size.fit(side, side)
 
     @property
     def total_steps(self) -> int:
         """Steps of all fits together: one for each rate to choose from, and the last."""
         return self.steps * (len(self.learning_rates) + 1)
+
+
+def _require_losses(loss: str, added: str) -> None:
+    known = LOSSES.names()
+    if loss not in known:
+        raise ConfigError(f"loss: {unknown_name('loss', loss, known)}")
+    if added not in ("none", *known):
+        raise ConfigError(f"added_loss: {unknown_name('loss', added, ('none', *known))}")
+    if added == loss:
+        raise ConfigError(f"added_loss: expected another one than loss, but got {added!r} for both.")
 
 
 def _require_rates(name: str, rates: Sequence[float]) -> None:
@@ -120,7 +174,8 @@ class SourceSettings(TrainingSettings):
     """How a source model is trained: TrainingSettings, and what belongs to its dataset.
 
     Attributes:
-        image_size: Longer side to which images are resized, in pixels.
+        image_size: Size to which images are resized, in pixels: a number is the longer side, shorter:512 the shorter
+            one, 512x1024 rows and columns.
         train_images: Use a seeded choice of that many training images; null uses all.
         validation_fraction: Share of the training images held out to draw the validation curve; 0 for none.
         validate_every: Steps between two points of the validation curve.
@@ -128,7 +183,7 @@ class SourceSettings(TrainingSettings):
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
     """
 
-    image_size: int = 128
+    image_size: SizeSetting = 128
     train_images: int | None = None
     validation_fraction: float = 0.0
     validate_every: int = 100
@@ -141,7 +196,7 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
-        require_whole("image_size", self.image_size, 1, MOST_PIXELS)
+        ImageSize.of(self.image_size)
         require_whole("validate_every", self.validate_every)
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
         if self.train_images is not None:
@@ -246,6 +301,13 @@ def idle_settings(
         idle["training.held_out_fraction"] = "without --training.learning_rates"
     elif not comparison.holds_out:
         idle["training.held_out_fraction"] = "without --training.learning_rates, --confirm or --equal_cost"
+    if training.optimizer != "sgd":
+        idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
+    if training.added_loss == "none":
+        idle["training.added_loss_weight"] = "without --training.added_loss"
+    if not LOSSES[training.loss].takes_options:
+        entropy = f"with --training.loss {training.loss}, which is no cross-entropy"
+        idle |= dict.fromkeys(("training.label_smoothing", "training.class_weighting"), entropy)
     if head is not None:
         of_the_other = {
             "lbfgs": ("learning_rate", "momentum", "schedule", "batch_size"),

@@ -6,6 +6,7 @@ seconds instead of 84.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import deepcopy
 
@@ -31,13 +32,13 @@ _SCORE_COPIES = 4  # upsampled scores, their softmax, its logarithm, and the gra
 _BYTES = 4  # float32, although half of it may do
 
 
-def training_bytes(model: SourceModel, batch_size: int, crop_size: int) -> int:
+def training_bytes(model: SourceModel, batch_size: int, crop_size: tuple[int, int]) -> int:
     """Memory that training a network takes on a GPU; rather too much than too little.
 
     Args:
         model: The network. It is neither run nor changed: only shapes are computed.
         batch_size: Crops of one step on the device.
-        crop_size: Their side, in pixels.
+        crop_size: Their rows and columns, in pixels.
 
     Returns:
         Bytes: weights with their gradients and momentum, the output of every layer for a batch in float32, the scores
@@ -45,11 +46,11 @@ def training_bytes(model: SourceModel, batch_size: int, crop_size: int) -> int:
     """
     weights = sum(value.numel() for value in model.parameters()) * _WEIGHT_COPIES
     layers = _layer_outputs(model, crop_size) * batch_size
-    scores = model.num_classes * crop_size**2 * batch_size * _SCORE_COPIES
+    scores = model.num_classes * math.prod(crop_size) * batch_size * _SCORE_COPIES
     return CONTEXT_BYTES + (weights + layers + scores) * _BYTES
 
 
-def _layer_outputs(model: SourceModel, crop_size: int) -> int:
+def _layer_outputs(model: SourceModel, crop_size: tuple[int, int]) -> int:
     """Numbers that the layers give for one crop, all together."""
     counted = [0]
 
@@ -62,7 +63,7 @@ def _layer_outputs(model: SourceModel, crop_size: int) -> int:
         if not list(layer.children()):
             layer.register_forward_hook(count)
     with torch.no_grad():
-        shapes.eval()(torch.zeros(1, 3, crop_size, crop_size, device="meta"))
+        shapes.eval()(torch.zeros(1, 3, *crop_size, device="meta"))
     return counted[0]
 
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
     ContentSketch,
     Dataset,
+    ImageSize,
+    Preprocessing,
     Split,
     cached,
     channel_statistics,
@@ -27,10 +30,10 @@ from muster.data import (
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
 from muster.models import SourceModel, build_model, weights_file
-from muster.pool import CARD, MEMBERS, Card, Member, software_versions, write_member
+from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
-from muster.tracking.loggers import LoggerKind, close_loggers, make_logger
+from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, send
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.checks import require_sides
 from muster.training.clock import Clock, Progress
@@ -48,12 +51,28 @@ WORK = "work"
 SPLITS = "splits"
 """The folder of a pool that says, member by member, which images were used for what."""
 
-LOGS = "logs"
-"""The folder of a pool that loggers write to."""
 
-
-_LATER = {"learning_rates": (), "held_out_fraction": 0.2, "loss": "scores", "sample_images": None}
+_LATER = {
+    "learning_rates": (),
+    "held_out_fraction": 0.2,
+    "loss": "scores",
+    "sample_images": None,
+    "optimizer": "sgd",
+    "warmup_steps": 0,
+    "layer_decay": 1.0,
+    "clip_norm": None,
+    "ema_decay": None,
+    "added_loss": "none",
+    "added_loss_weight": 1.0,
+    "label_smoothing": 0.0,
+    "class_weighting": "none",
+    "colour_jitter": 0.0,
+}
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
+
+
+_NO_RECIPE = {"hardware", "logger", "pool", "weights"}
+"""What the weights of a member do not depend on; of a file that it starts from the content counts, not the place."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +84,11 @@ class MemberJob:
         pool: Folder of the pool.
         dataset: What :func:`muster.data.open_dataset` opens.
         architecture: What :func:`muster.models.build_model` builds.
-        pretraining: What to start from.
+        pretraining: What to start from; with ``weights`` a word for what they have learned.
         settings: How to train.
         hardware: What to compute on.
-        logger: Where curves go besides the member's ``history.csv``.
+        logger: Kinds of loggers that curves go to besides the member's ``history.csv``.
+        weights: The file that the pre-training is in, where a plan names one for an architecture.
     """
 
     name: str
@@ -78,13 +98,19 @@ class MemberJob:
     pretraining: str
     settings: SourceSettings
     hardware: Hardware
-    logger: LoggerKind = "csv"
+    logger: tuple[str, ...] = ("csv",)
+    weights: Path | None = None
+
+    @property
+    def start(self) -> str:
+        """The pre-training as :func:`muster.models.build_model` takes it."""
+        return self.pretraining if self.weights is None else str(self.weights)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the member's weights depend on, in plain values, the weights that it starts from included."""
-        asked = {key: value for key, value in asdict(self).items() if key not in {"hardware", "logger", "pool"}}
-        path = weights_file(self.pretraining)
+        asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
+        path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
         mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
         return mapping
@@ -122,22 +148,19 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    statistics = channel_statistics(train)
-    model = build_model(job.architecture, dataset.spec.num_classes, job.pretraining, settings.seed)
-    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), settings.image_size)
+    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
+    model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
+    require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
         train,
-        statistics,
-        settings.image_size,
+        preprocessing,
         settings,
         job.hardware.resolved_num_workers(),
         held,
         settings.validate_every,
     )
-    loggers = make_logger(
-        job.logger, job.pool / LOGS / job.name, "muster", job.pool.name, job.name, to_builtin_types(asdict(job))
-    )
+    loggers = make_loggers(job.logger, _run(job, dataset))
     clock = Clock(progress)
     succeeded = False
     try:
@@ -145,22 +168,26 @@ def train_member(job: MemberJob, progress: Progress) -> None:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
+        _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero, loggers)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
-    _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero)
+
+
+def _run(job: MemberJob, dataset: Dataset) -> Run:
+    """What trackers are told of the training."""
+    folder = job.pool / LOGS / job.name
+    return Run(folder, "train", job.name, job.pool.name, dataset.spec.name, to_builtin_types(asdict(job)))
 
 
 def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock: Clock) -> None:
     """Find the rate that is best on held-out training images, by fits of their own."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
-        model = build_model(job.architecture, module.num_classes, job.pretraining, settings.seed)
+        model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
-    trials = Trials(
-        job.settings, data.train, data.statistics, data.image_size, data.num_workers, job.work, {"recipe": job.recipe}
-    )
+    trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
     module.rates = choice.chosen
 
@@ -179,21 +206,21 @@ def _finish(
     module: EnsembleTraining,
     seconds: float,
     writes: bool,
+    loggers: Sequence[Logger],
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
     assert isinstance(model, SourceModel)
     device = job.hardware.resolved_device()
     model.to(device).eval()
-    statistics, size = data.statistics, data.image_size
     with job.hardware.autocast():
         confusions = confusion_matrices(
-            model_predictor(model), dataset.test, statistics, size, device, num_workers=data.num_workers
+            model_predictor(model), dataset.test, data.preprocessing, device, num_workers=data.num_workers
         )
         if not writes:
             return
         images = job.settings.sample_images
-        sample = sample_source(model, data.train, statistics, size, job.settings.seed, device, images)
+        sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
     history = pd.DataFrame(module.history)
@@ -201,13 +228,25 @@ def _finish(
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}
     write_yaml(job.pool / SPLITS / f"{job.name}.yaml", record)
     write_member(job.folder, model, card, sample, lambda path: history.to_csv(path, index=False))
+    send(loggers, _content(job, card))
     shutil.rmtree(job.work)
+
+
+def _content(job: MemberJob, card: Card) -> Content:
+    """What trackers are told of a finished member."""
+    numbers = {
+        "miou/source test": card.test_miou,
+        "miou/majority": card.majority_miou,
+        "parameters": float(card.parameters),
+        "seconds": card.training_seconds,
+    }
+    return Content(numbers, files=(job.folder / CARD, job.folder / HISTORY))
 
 
 def _seen(job: MemberJob, train: Split) -> tuple[ContentSketch, ...]:
     """The source, and what the member that training started from had seen: its card lies beside its weights."""
     source = ContentSketch.of(train.spec.name, content_prefixes(train))
-    path = weights_file(job.pretraining)
+    path = weights_file(job.architecture, job.start)
     if path is None or not (path.parent / CARD).is_file():
         return (source,)
     return tuple(dict.fromkeys((source, *Member.open(path.parent).card.seen)))
@@ -224,6 +263,7 @@ def _card(
     seconds: float,
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
+    rows, columns = settings.crop_for(data.preprocessing.known_size)
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -232,10 +272,10 @@ def _card(
         seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
         architecture=job.architecture,
         pretraining=job.pretraining,
-        mean=data.statistics.mean,
-        std=data.statistics.std,
-        image_size=settings.image_size,
-        crop_size=settings.crop_for(settings.image_size),
+        mean=data.preprocessing.statistics.mean,
+        std=data.preprocessing.statistics.std,
+        image_size=data.preprocessing.known_size.setting,
+        crop_size=rows if rows == columns else f"{rows}x{columns}",
         parameters=model.num_parameters,
         depth=model.depth,
         train_images=len(train),
@@ -256,4 +296,5 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        started_from=model.started_from,
     )

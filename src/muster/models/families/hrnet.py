@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from muster.errors import PretrainingError
 from muster.models.family import FAMILIES, Family
-from muster.models.hub import hub_weights
+from muster.models.hub import hub_weights, timm_repository
 from muster.models.segmenter import Body, StageMaps
 
 _NAME = re.compile(r"hrnet_w([1-9][0-9]*)")
@@ -84,7 +84,8 @@ def hrnet_body(width: int, imagenet: bool) -> HRNetBody:
     if width not in known:
         raise PretrainingError(
             f"There are no ImageNet weights for 'hrnet_w{width}': timm has them for widths "
-            f"{', '.join(map(str, known))}. Use one of these, or pretraining=none."
+            f"{', '.join(map(str, known))}. Use one of these, pretraining=none, or a local .safetensors file with "
+            "published weights of that width (muster weights convert makes one of a .pth file)."
         )
     with hub_weights(f"timm's ImageNet weights of hrnet_w{width}"):
         network = timm.create_model(f"hrnet_w{width}", pretrained=True, features_only=True, feature_location="")
@@ -131,6 +132,35 @@ class HRNetFamily(Family):
     def build(self, architecture: str, imagenet: bool) -> HRNetBody:
         """See :meth:`Family.build`."""
         return hrnet_body(int(architecture.removeprefix("hrnet_w")), imagenet)
+
+    def backbone(self, architecture: str) -> str:
+        """See :meth:`Family.backbone`."""
+        return architecture
+
+    def backbone_keys(self, body: Body) -> dict[str, str]:
+        """See :meth:`Family.backbone_keys`: timm's names, which are those of the published networks."""
+        return {key: _public_name(key) for key in body.state_dict()}
+
+    def hub_repository(self, architecture: str) -> str:
+        """See :meth:`Family.hub_repository`."""
+        return timm_repository(architecture)
+
+
+_PUBLIC = {
+    "stem.0": "conv1",
+    "stem.1": "bn1",
+    "stem.3": "conv2",
+    "stem.4": "bn2",
+    "stage1": "layer1",
+    **{f"transitions.{i}": f"transition{i + 1}" for i in range(3)},
+    **{f"stages.{i}": f"stage{i + 2}" for i in range(3)},
+}
+"""What the parts of :class:`HRNetBody` are called in the published networks."""
+
+
+def _public_name(key: str) -> str:
+    part = next(part for part in _PUBLIC if key.startswith(f"{part}."))
+    return _PUBLIC[part] + key.removeprefix(part)
 
 
 FAMILIES.add("hrnet", HRNetFamily())

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
-from muster.data.transforms import SIDE_MULTIPLE
+from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.errors import ConfigError, PretrainingError, unknown_name
 from muster.models.family import FAMILIES, Family
-from muster.models.hub import hub_weights
+from muster.models.hub import hub_weights, timm_repository
 from muster.models.segmenter import Body, StageMaps
 
 SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
@@ -84,7 +84,7 @@ def smp_body(architecture: str, encoder: str, imagenet: bool) -> SMPBody:
             f"There are no ImageNet weights for encoder {encoder!r}. Use another encoder, pretraining=none, "
             "or a local .safetensors file."
         )
-    with hub_weights(f"the ImageNet weights of encoder {encoder!r}"):
+    with hub_weights(f"the ImageNet weights of encoder {encoder!r}", encoder.removeprefix("tu-")):
         return _built(architecture, encoder, True if encoder.startswith("tu-") else "imagenet")
 
 
@@ -185,6 +185,23 @@ class SMPFamily(Family):
         """See :meth:`Family.build`."""
         name, _, encoder = architecture.partition(":")
         return smp_body(name, encoder, imagenet)
+
+    def backbone(self, architecture: str) -> str:
+        """See :meth:`Family.backbone`: the encoder."""
+        return architecture.partition(":")[2].removeprefix("tu-")
+
+    def backbone_keys(self, body: Body) -> dict[str, str]:
+        """See :meth:`Family.backbone_keys`."""
+        keys = [key for key in body.state_dict() if key.startswith("encoder.")]
+        return {key: key.removeprefix("encoder.").removeprefix("model.") for key in keys}
+
+    def hub_repository(self, architecture: str) -> str:
+        """See :meth:`Family.hub_repository`."""
+        encoder = architecture.partition(":")[2]
+        if encoder.startswith("tu-"):
+            return timm_repository(encoder.removeprefix("tu-"))
+        settings = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
+        return str(settings.get("imagenet", {}).get("repo_id", ""))
 
     def minimum_side(self, architecture: str) -> int:
         """See :meth:`Family.minimum_side`."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from muster.models.pretraining.scheme import SCHEMES, Scheme, list_pretrainings, scheme_of, weights_file
+from muster.models.pretraining.scheme import SCHEMES, Scheme, StartedBody, list_pretrainings, scheme_of
 
-__all__ = ["SCHEMES", "Scheme", "list_pretrainings", "scheme_of", "weights_file"]
+__all__ = ["SCHEMES", "Scheme", "StartedBody", "list_pretrainings", "scheme_of"]

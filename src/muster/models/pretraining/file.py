@@ -1,23 +1,24 @@
-"""A local file to start from, such as the ``model.safetensors`` of a pool member of the same architecture."""
+"""A local file to start from: a whole network of the same architecture, or weights of its backbone alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from muster.errors import PretrainingError
-from muster.models.pretraining.scheme import SCHEMES, Scheme
-from muster.models.segmenter import Segmenter
+from muster.models.backbone import fit_by_name, without_counters
+from muster.models.family import Family
+from muster.models.pretraining.local import SUFFIX, known_of_file
+from muster.models.pretraining.scheme import SCHEMES, Scheme, StartedBody
+from muster.models.pretraining.tensors import faults_of, read_safetensors
+from muster.models.segmenter import Body
 
-_SUFFIX = ".safetensors"
-_PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
-_HEAD = "head."
-_SHOWN = 5
+PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
+"""Endings of files that may hold objects beside tensors."""
+
+_BODY, _HEAD = "body.", "head."
 
 
 class WeightsFile(Scheme):
@@ -25,85 +26,95 @@ class WeightsFile(Scheme):
 
     def names(self) -> tuple[str, ...]:
         """See :meth:`Scheme.names`."""
-        return (f"PATH{_SUFFIX}",)
+        return (f"PATH{SUFFIX}",)
 
     def takes(self, pretraining: str) -> bool:
         """Files of other kinds too, so that the message says why they are refused."""
-        return Path(pretraining).suffix.lower() in {_SUFFIX, *_PICKLES}
+        return Path(pretraining).suffix.lower() in {SUFFIX, *PICKLES}
 
-    def file(self, pretraining: str) -> Path:
+    def file(self, family: Family, architecture: str, pretraining: str) -> Path:  # noqa: ARG002 (of any)
         """See :meth:`Scheme.file`."""
         path = Path(pretraining).expanduser()
-        if path.suffix.lower() in _PICKLES:
+        if path.suffix.lower() in PICKLES:
             raise PretrainingError(
-                f"Expected pretraining weights as {_SUFFIX}, but got {pretraining!r}: files of that kind can run code "
-                "when they are opened. Save its tensors with safetensors.torch.save_file first."
+                f"Expected pretraining weights as {SUFFIX}, but got {pretraining!r}: files of that kind can run code "
+                "when they are opened. Make one of it first: muster weights convert"
             )
         if not path.is_file():
             raise PretrainingError(f"The pretraining weights {str(path)!r} do not exist or are not a file.")
         return path
 
-    def load(self, model: Segmenter, pretraining: str) -> None:
-        """See :func:`load_weights`."""
-        load_weights(model, self.file(pretraining))
+    def build_body(self, family: Family, architecture: str, pretraining: str) -> StartedBody:
+        """See :meth:`Scheme.build_body`."""
+        path = self.file(family, architecture, pretraining)
+        tensors = read_safetensors(path)
+        body = family.build(architecture, imagenet=False)
+        if any(name.startswith(_BODY) for name in tensors) or not family.backbone_keys(body):
+            told = _load_whole(architecture, body, tensors, path)
+        else:
+            told = load_backbone(family, architecture, body, tensors, path)
+        return StartedBody(body, known_of_file(path) | {"tensors": told})
 
 
 SCHEMES.add("file", WeightsFile())
 
 
-def load_weights(model: Segmenter, path: Path) -> None:
-    """Start from a local file, such as the ``model.safetensors`` of a pool member of the same architecture.
+def _load_whole(architecture: str, body: Body, found: Mapping[str, Tensor], path: Path) -> str:
+    """Load weights of a network of the same architecture, such as the ``model.safetensors`` of a pool member.
 
     Only the body is loaded: two datasets with equally many classes do not share their meaning, so a head in the file is
     left where it is.
 
     Args:
-        model: What to load into, in place; untouched if anything is wrong.
-        path: The ``.safetensors`` file, with the keys of :meth:`torch.nn.Module.state_dict`.
+        architecture: Its name, for messages.
+        body: What to load into, in place; untouched if anything is wrong.
+        found: The file's tensors, with the names of :meth:`muster.models.Segmenter.state_dict`.
+        path: The file, for messages.
+
+    Returns:
+        How many tensors were loaded.
 
     Raises:
-        PretrainingError: If the file cannot be read, or its body does not have exactly the model's keys and shapes.
+        PretrainingError: If the tensors do not have exactly the body's names and shapes.
     """
-    try:
-        found = load_file(path, device="cpu")
-    except (OSError, SafetensorError) as error:
+    expected = {f"{_BODY}{name}": tensor for name, tensor in body.state_dict().items()}
+    tensors = {name: tensor for name, tensor in found.items() if not name.startswith(_HEAD)}
+    if faults := faults_of(expected, tensors):
         raise PretrainingError(
-            f"Cannot read the pretraining weights {str(path)!r}: {error}. Is it complete?"
-        ) from error
-    expected = model.state_dict()
-    found = {key: tensor for key, tensor in found.items() if not key.startswith(_HEAD)}
-    found |= {key: tensor for key, tensor in expected.items() if key.startswith(_HEAD)}
-    _check_keys(model.architecture, path, expected, found)
-    model.load_state_dict(found)
-
-
-def _check_keys(architecture: str, path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raise an error that says what is missing, unknown or of the wrong shape or type."""
-    shared = sorted(expected.keys() & found.keys())
-    faults = {
-        "missing": sorted(expected.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - expected.keys()),
-        "of another shape": [
-            f"{key} (expected {list(expected[key].shape)}, got {list(found[key].shape)})"
-            for key in shared
-            if expected[key].shape != found[key].shape
-        ],
-        "of another kind of number": [
-            f"{key} (expected {expected[key].dtype}, got {found[key].dtype})"
-            for key in shared
-            if expected[key].is_floating_point() != found[key].is_floating_point()
-        ],
-        "not finite": [key for key in shared if not torch.isfinite(found[key]).all()],
-    }
-    told = [f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
-    if told:
-        raise PretrainingError(
-            f"The weights {str(path)!r} do not fit {architecture!r} ({len(expected)} tensors): {'; '.join(told)}. "
+            f"The weights {str(path)!r} do not fit {architecture!r} ({len(expected)} tensors): {'; '.join(faults)}. "
             "Give weights of the same architecture."
         )
+    body.load_state_dict({name.removeprefix(_BODY): tensor for name, tensor in tensors.items()})
+    return f"{len(tensors)} of {len(expected)} of the network before its head"
 
 
-def _some(keys: list[str]) -> str:
-    """The first few, and how many more there are."""
-    rest = len(keys) - _SHOWN
-    return ", ".join(keys[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+def load_backbone(family: Family, architecture: str, body: Body, found: Mapping[str, Tensor], path: Path) -> str:
+    """Load weights of the backbone alone; the rest of the body keeps what it has.
+
+    Args:
+        family: Of the architecture.
+        architecture: Its name.
+        body: What to load into, in place; untouched if anything is wrong.
+        found: The file's tensors, named as timm, torchvision or SMP do.
+        path: The file, for messages.
+
+    Returns:
+        How many tensors were loaded, and how many of the file were left out.
+
+    Raises:
+        PretrainingError: If a tensor of the backbone is not in the file, or has another shape.
+    """
+    keys, backbone = without_counters(family.backbone_keys(body)), family.backbone(architecture)
+    state = body.state_dict()
+    fit = fit_by_name(backbone, keys, found)
+    expected = {key: state[key] for key in (*fit.tensors, *fit.missing)}
+    if faults := faults_of(expected, fit.tensors):
+        raise PretrainingError(
+            f"The weights {str(path)!r} ({len(found)} tensors) do not fit {backbone!r}, the backbone of "
+            f"{architecture!r}: {len(fit.tensors)} of its {len(keys)} tensors are in the file, looked for by the names "
+            f"of timm, torchvision and SMP; {'; '.join(faults)}. Give weights of this backbone, or of a whole network "
+            "of the same architecture as a pool's model.safetensors has them."
+        )
+    body.load_state_dict(fit.tensors, strict=False)
+    left = f"; {len(fit.unused)} of the file left out" if fit.unused else ""
+    return f"{len(fit.tensors)} of {len(keys)} of the backbone {backbone}{left}"

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from muster.errors import PretrainingError
 from muster.models.family import Family
-from muster.models.segmenter import Body, Segmenter
+from muster.models.segmenter import Body
 from muster.registry import SpelledRegistry
+
+
+@dataclass(frozen=True)
+class StartedBody:
+    """A body with the weights that a scheme sets.
+
+    Attributes:
+        body: Everything before the head.
+        known: Where the weights come from, for a card: ``source``, and where they are known ``sha256`` of the file,
+            ``licence``, and ``tensors``, how many were loaded. Empty for random weights.
+    """
+
+    body: Body
+    known: dict[str, str] = field(default_factory=dict)
 
 
 class Scheme(ABC):
@@ -22,16 +37,21 @@ class Scheme(ABC):
         """Whether what a user wrote is meant for this scheme."""
         return pretraining in self.names()
 
-    def file(self, pretraining: str) -> Path | None:  # noqa: ARG002 (some schemes have one)
+    def file(self, family: Family, architecture: str, pretraining: str) -> Path | None:  # noqa: ARG002 (some have one)
         """The local file that weights come from, checked to be there; ``None`` if there is none.
+
+        Args:
+            family: Builds the architecture.
+            architecture: A name that the family takes.
+            pretraining: What the user wrote.
 
         Raises:
             PretrainingError: If it is missing, or of a kind that is not read.
         """
         return None
 
-    def build_body(self, family: Family, architecture: str, pretraining: str) -> Body:  # noqa: ARG002 (likewise)
-        """Build everything before the head, with whatever weights the scheme sets at that time.
+    def build_body(self, family: Family, architecture: str, pretraining: str) -> StartedBody:  # noqa: ARG002 (likewise)
+        """Build everything before the head, with the weights that the scheme sets.
 
         Args:
             family: Builds it.
@@ -42,20 +62,9 @@ class Scheme(ABC):
             The body; weights that the scheme does not set are drawn from the global generator.
 
         Raises:
-            PretrainingError: If the weights cannot be had.
+            PretrainingError: If the weights cannot be had, read, or do not fit.
         """
-        return family.build(architecture, imagenet=False)
-
-    def load(self, model: Segmenter, pretraining: str) -> None:  # noqa: B027 (nothing is left to set)
-        """Set weights of the finished network, in place.
-
-        Args:
-            model: The network with its head.
-            pretraining: What the user wrote.
-
-        Raises:
-            PretrainingError: If the weights cannot be read or do not fit.
-        """
+        return StartedBody(family.build(architecture, imagenet=False))
 
 
 SCHEMES: SpelledRegistry[Scheme] = SpelledRegistry("pretraining", "muster.models.pretraining", PretrainingError)
@@ -80,19 +89,3 @@ def scheme_of(pretraining: str) -> Scheme:
         PretrainingError: If no scheme takes it.
     """
     return SCHEMES.meant_by("pretraining", pretraining)
-
-
-def weights_file(pretraining: str) -> Path | None:
-    """The local file that a pre-training starts from.
-
-    Args:
-        pretraining: What the user wrote.
-
-    Returns:
-        The file, or ``None`` for a scheme without one.
-
-    Raises:
-        PretrainingError: If no scheme takes it, if the file is not there, or if it is of a kind that holds pickled
-            objects.
-    """
-    return scheme_of(pretraining).file(pretraining)

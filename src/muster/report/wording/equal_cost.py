@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.data import ImageSize
 from muster.report.tables import cost_label, metric_label, number
 from muster.report.wording.finetuning import chance_text, points_text
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, EqualCost, FinetuneResult, SpentOn
@@ -38,7 +39,7 @@ def equal_cost_sentence(result: FinetuneResult) -> str:
 
 def spent_on_text(option: SpentOn) -> str:
     """What a model's time for an image goes to, e.g. ``3 scales, mirrored too, of images of 96 pixels``."""
-    images = f"images of {option.image_size} pixels"
+    images = f"images of {ImageSize.of(option.image_size)}"
     if option.scales == (1.0,):
         return f"{images}, mirrored too" if option.flip else f"one view of {images}"
     scales = ", ".join(f"{scale:g}" for scale in option.scales)

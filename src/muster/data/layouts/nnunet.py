@@ -1,0 +1,93 @@
+"""nnU-Net's layout of raw datasets, with images of two dimensions.
+
+::
+
+    Dataset001_cells/
+      dataset.json                    channel_names, labels, file_ending
+      imagesTr/cell_001_0000.png      one file with all channels, or one file for each: _0000, _0001, ...
+      labelsTr/cell_001.png
+      imagesTs/..., labelsTs/...      (the test split, if labels are there)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from muster.data.layout import LAYOUTS
+from muster.data.paired_layout import PairedLayout, Plan
+from muster.errors import DatasetError
+from muster.user_files import open_regular
+
+DESCRIPTION = "dataset.json"
+IGNORE = "ignore"
+"""The label that nnU-Net does not learn."""
+
+ENDINGS = (".png", ".tif", ".tiff", ".bmp")
+
+
+class NnUnet(PairedLayout):
+    """Raw data of nnU-Net, version 2."""
+
+    title = "A dataset in the layout of nnU-Net"
+
+    def recognises(self, folder: Path) -> bool:
+        """By its description and its two folders for training."""
+        parts = (folder / "imagesTr", folder / "labelsTr")
+        return (folder / DESCRIPTION).is_file() and all(part.is_dir() for part in parts)
+
+    def plan(self, root: Path) -> Plan:
+        """See :meth:`PairedLayout.plan`."""
+        path = root / DESCRIPTION
+        content = _read(path)
+        ending = content.get("file_ending")
+        if ending not in ENDINGS:
+            raise DatasetError(
+                f"{path}: file_ending is {ending!r}, but only images of two dimensions are read here: "
+                f"{', '.join(ENDINGS)}. Export slices of volumes as images."
+            )
+        if any((root / "imagesTr").glob(f"*_0001{ending}")):
+            raise DatasetError(
+                f"{root / 'imagesTr'} holds images in several files (_0000, _0001, ...), one for each channel. Write "
+                "all channels of an image into one file that ends in _0000."
+            )
+        splits = {"train": _parts("Tr", ending)}
+        if (root / "labelsTs").is_dir():
+            splits["test"] = _parts("Ts", ending)
+        return Plan(_labels(path, content), splits, path)
+
+
+def _parts(split: str, ending: str) -> dict[str, str]:
+    return {"images": f"images{split}/*_0000{ending}", "masks": f"labels{split}/*{ending}"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with open_regular(path) as file:
+            content = json.loads(file.read())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict) or not content["labels"]:
+        raise DatasetError(f"{path}: expected the key 'labels' with the number of each class.")
+    return content
+
+
+def _labels(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    labels = content["labels"]
+    if not all(isinstance(number, int) for number in labels.values()):
+        raise DatasetError(
+            f"{path}: key 'labels': expected one number for each name, but got {labels}. Regions made of several "
+            "labels, and descriptions of nnU-Net 1, where numbers come first, are not read."
+        )
+    ordered = sorted(labels.items(), key=lambda item: item[1])
+    classes = [name for name, _ in ordered if name != IGNORE]
+    values = {number: None if name == IGNORE else name for name, number in ordered}
+    if len(values) < len(labels):
+        raise DatasetError(f"{path}: key 'labels': two names have the same number: {labels}.")
+    return {"classes": classes, "mask_values": values}
+
+
+LAYOUTS.add("nnunet", NnUnet())

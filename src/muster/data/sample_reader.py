@@ -1,0 +1,261 @@
+"""Read one image with its ground truth, wherever a layout keeps them, and check that both go together.
+
+Axis names: ``h`` and ``w`` are the rows and columns of one image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from muster.data.content import FileContents
+from muster.data.dataset_yaml import Description
+from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
+from muster.data.mask_values import MaskValues
+from muster.data.orientation import UPRIGHT, Orientation, masks_lie_as_stored, turn_upright
+from muster.data.spec import Dataset, DatasetSpec, Sample, Split
+from muster.data.splits import unknown_image
+from muster.errors import DatasetError
+
+
+class ImageSource(ABC):
+    """The images of one split. Must survive pickling (data loader workers)."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str]:
+        """Their identifiers, in order."""
+
+    @abstractmethod
+    def __contains__(self, identifier: object) -> bool:
+        """Whether there is such an image."""
+
+    @abstractmethod
+    def called(self, identifier: str) -> str:
+        """What messages call an image, such as its path."""
+
+    @abstractmethod
+    def header(self, identifier: str) -> Header:
+        """Size and orientation of an image, without its pixels."""
+
+    @abstractmethod
+    def read(self, identifier: str, as_stored: bool) -> Tensor:
+        """The pixels of an image, see :func:`muster.data.read_image`."""
+
+    @abstractmethod
+    def content(self, identifier: str) -> str:
+        """The content prefix of an image, see :mod:`muster.data.content`."""
+
+
+class MaskSource(ABC):
+    """The ground truth of one split. Must survive pickling."""
+
+    @abstractmethod
+    def called(self, identifier: str) -> str:
+        """What messages call the mask of an image, such as its path."""
+
+    @abstractmethod
+    def read(self, identifier: str) -> StoredMask:
+        """Class indices and void, not turned.
+
+        Raises:
+            DatasetError: If it cannot be read, or holds what has no meaning.
+        """
+
+
+class FileImages(ImageSource):
+    """Images that are files."""
+
+    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path]) -> None:
+        """Remember where they lie.
+
+        Args:
+            spec: Their dataset.
+            files: Identifier -> image.
+        """
+        self.spec, self.files = spec, files
+        self.contents = FileContents(files)
+
+    def __iter__(self) -> Iterator[str]:
+        """See :class:`ImageSource`."""
+        return iter(self.files)
+
+    def __contains__(self, identifier: object) -> bool:
+        """See :class:`ImageSource`."""
+        return identifier in self.files
+
+    def called(self, identifier: str) -> str:
+        """See :class:`ImageSource`."""
+        return str(self.files[identifier])
+
+    def header(self, identifier: str) -> Header:
+        """See :class:`ImageSource`."""
+        return read_header(self.files[identifier], self.spec.name)
+
+    def read(self, identifier: str, as_stored: bool) -> Tensor:
+        """See :class:`ImageSource`."""
+        return read_image(self.files[identifier], self.spec.name, as_stored)
+
+    def content(self, identifier: str) -> str:
+        """See :class:`ImageSource`."""
+        return self.contents(identifier)
+
+
+class FileMasks(MaskSource):
+    """Masks that are files whose values, or colours, have a meaning."""
+
+    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path], values: MaskValues) -> None:
+        """Remember where they lie.
+
+        Args:
+            spec: Their dataset.
+            files: Identifier -> mask.
+            values: What the stored values mean.
+        """
+        self.spec, self.files, self.values = spec, files, values
+
+    def called(self, identifier: str) -> str:
+        """See :class:`MaskSource`."""
+        return str(self.files[identifier])
+
+    def read(self, identifier: str) -> StoredMask:
+        """See :class:`MaskSource`."""
+        path = self.files[identifier]
+        stored = read_stored_mask(path, self.spec.name, self.values.colours)
+        return StoredMask(self.values.to_indices(stored.values, path, self.spec.name), stored.tag)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleReader:
+    """Reads the images of one split.
+
+    Attributes:
+        spec: The dataset.
+        images: Its images.
+        masks: Their ground truth.
+        orientation: How masks lie where images have an EXIF orientation, if that is known.
+    """
+
+    spec: DatasetSpec
+    images: ImageSource
+    masks: MaskSource
+    orientation: Orientation | None
+
+    def __call__(self, identifier: str) -> Sample:
+        """Read one image and check its mask.
+
+        Args:
+            identifier: Its name within the split.
+
+        Returns:
+            The image; void is :data:`muster.data.VOID` whatever value the file uses.
+
+        Raises:
+            DatasetError: If a file is missing or damaged, if image and mask differ in size, if it is not clear how the
+                mask lies on the image, or if the mask holds a value that is neither a class nor void.
+        """
+        mask, as_stored = self._mask(identifier)
+        return Sample(identifier, self.images.read(identifier, as_stored), mask)
+
+    def mask(self, identifier: str) -> UInt8[Tensor, "h w"]:
+        """The mask alone, checked in the same way; of the image only the header is read.
+
+        Args:
+            identifier: Name of the image within the split.
+
+        Returns:
+            uint8, class indices and void.
+
+        Raises:
+            DatasetError: As for the whole image, but for damaged pixels of the image.
+        """
+        return self._mask(identifier)[0]
+
+    def _mask(self, identifier: str) -> tuple[UInt8[Tensor, "h w"], bool]:
+        """The mask, and whether the image goes with it as stored, not upright."""
+        if identifier not in self.images:
+            raise DatasetError(f"Dataset {self.spec.name!r}: {unknown_image(identifier, self.images)}")
+        header, stored = self.images.header(identifier), self.masks.read(identifier)
+        as_stored = self._lies_as_stored(identifier, header, stored)
+        indices, size = stored.values, header.size
+        if not as_stored:
+            indices = turn_upright(indices, stored.tag or UPRIGHT)
+            size = size[::-1] if (header.tag or UPRIGHT) > 4 else size
+        if indices.shape != size:
+            raise DatasetError(self._size_message(identifier, size, indices.shape))
+        return torch.from_numpy(np.ascontiguousarray(indices)), as_stored
+
+    def _lies_as_stored(self, identifier: str, header: Header, stored: StoredMask) -> bool:
+        size = (stored.values.shape[0], stored.values.shape[1])
+        as_stored = masks_lie_as_stored(header.tag, stored.tag, header.size, size, self.orientation)
+        if as_stored is None:
+            of_image = header.tag not in {None, UPRIGHT}
+            image, mask = self.images.called(identifier), self.masks.called(identifier)
+            turned, other = (image, mask) if of_image else (mask, image)
+            raise DatasetError(
+                f"{turned} of dataset {self.spec.name!r} has an EXIF orientation "
+                f"({header.tag if of_image else stored.tag}) and {other} has none, and their sizes do "
+                "not tell which belongs to which. Say it in dataset.yaml: "
+                "'orientation: apply' if masks were drawn on the upright images, as viewers show them (the usual "
+                "case), or 'orientation: ignore' if they were drawn on the pixels as stored."
+            )
+        return as_stored
+
+    def _size_message(self, identifier: str, image_size: tuple[int, ...], mask_size: tuple[int, ...]) -> str:
+        (height, width), (rows, columns) = image_size, mask_size
+        turned = (
+            " Was one of them turned, by its EXIF orientation or otherwise?" if mask_size == (width, height) else ""
+        )
+        return (
+            f"Expected image and mask of dataset {self.spec.name!r} to have the same size, but "
+            f"{self.images.called(identifier)} is {width} x {height} and {self.masks.called(identifier)} is "
+            f"{columns} x {rows} (width x height).{turned}"
+        )
+
+
+def make_split(description: Description, name: str, images: ImageSource, masks: MaskSource) -> Split:
+    """One split of a described dataset.
+
+    Args:
+        description: What was read of the dataset.
+        name: ``"train"`` or ``"test"``.
+        images: Its images.
+        masks: Their ground truth.
+
+    Returns:
+        The split; nothing of it is read yet.
+    """
+    reader = SampleReader(description.spec, images, masks, description.orientation)
+    return Split(description.spec, name, tuple(images), reader, reader.mask, images.content)
+
+
+def dataset_of_files(
+    description: Description,
+    train: Mapping[str, tuple[Path, Path]],
+    test: Mapping[str, tuple[Path, Path]],
+    reference: str,
+) -> Dataset:
+    """A dataset whose images and masks are files.
+
+    Args:
+        description: What was read of it.
+        train: Image and mask of each identifier.
+        test: Likewise.
+        reference: What it is to be called in records.
+
+    Returns:
+        The dataset.
+    """
+    spec = description.spec
+    splits = []
+    for name, files in (("train", train), ("test", test)):
+        images = FileImages(spec, {identifier: image for identifier, (image, _) in files.items()})
+        masks = FileMasks(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
+        splits.append(make_split(description, name, images, masks))
+    return Dataset(spec, splits[0], splits[1], reference)

@@ -1,0 +1,63 @@
+"""An exponential moving average of the weights, which evaluation sees and which is kept in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+
+def averaging_decay(decay: float, updates: int) -> float:
+    """Share of the average that an update keeps.
+
+    Args:
+        decay: Its limit.
+        updates: Number of weights that the average is made of already.
+
+    Returns:
+        Less at the beginning: with the limit from the first step on, the average of a short fit would consist of
+        little but the weights that it began with. The form (1 + n) / (10 + n) is TensorFlow's and timm's.
+    """
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+class Averaging(WeightAveraging):
+    """Lightning's weight averaging with a decay that grows; statistics of batch normalisations are averaged as well.
+
+    A checkpoint holds the average and the current weights, so a fit that is taken up again goes on exactly. A fit that
+    was finished before also ends with the average, which Lightning's own callback leaves out.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """Average nothing yet.
+
+        Args:
+            decay: The limit of the decay.
+        """
+
+        def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+            kept = averaging_decay(decay, int(updates))
+            return averaged * kept + current.detach() * (1 - kept)
+
+        super().__init__(avg_fn=average)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (a hook's)
+        """Follow the weights to the device of the fit."""
+        assert self._average_model is not None
+        self._average_model.to(pl_module.device)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (a hook's)
+        """Hand the average over, also where no step was left to do."""
+        self._copy_average_to_current(pl_module)
+
+    @contextmanager
+    def averaged(self, module: pl.LightningModule) -> Iterator[None]:
+        """Within the block the module has the averaged weights."""
+        self._swap_models(module)
+        try:
+            yield
+        finally:
+            self._swap_models(module)

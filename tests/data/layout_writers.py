@@ -1,0 +1,197 @@
+"""Tiny copies of datasets in the true form of every layout on disk, written from the same images and masks.
+
+Each writer is told what to write and returns which classes must come back; masks hold 0, 1, 2 and 255 for void.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from tests.data.conftest import make_sample
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
+"""By ``train`` and ``test``, and by name: an image ``[h, w, 3]`` and its mask ``[h, w]``."""
+
+CLASSES = ("sky", "road", "tree")
+COLOURS = {0: (70, 130, 180), 1: (128, 64, 128), 2: (107, 142, 35), 255: (0, 0, 0)}
+
+
+def make_samples(train: int = 4, test: int = 2) -> Samples:
+    """Noise whose brightness tells the class, in images of two sizes."""
+    numbers = {"train": range(train), "test": range(100, 100 + test)}
+    return {
+        split: {f"{split}_{number:03}": make_sample(number, 16, 24 if number % 2 else 20) for number in each}
+        for split, each in numbers.items()
+    }
+
+
+def save(path: Path, pixels: Array) -> None:
+    """Write an image, and the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def describe(folder: Path, **content: object) -> None:
+    """Write a dataset.yaml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+
+
+def coloured(mask: Array) -> Array:
+    """A mask in :data:`COLOURS`."""
+    table = np.zeros((256, 3), np.uint8)
+    for value, colour in COLOURS.items():
+        table[value] = colour
+    return table[mask]
+
+
+def write_images_and_masks(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """The project's own."""
+    describe(folder, name="tiny", domain="made up", classes=list(CLASSES))
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            save(folder / split / "images" / f"{name}.png", image)
+            save(folder / split / "masks" / f"{name}.png", mask)
+    return CLASSES
+
+
+def write_patterns(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Anything, in words."""
+    splits = {
+        split: {"images": f"img/{split}/*/*.png", "masks": f"ann/{split}/*/*_label.tif"} for split in ("train", "test")
+    }
+    describe(folder, name="tiny", domain="made up", classes=list(CLASSES), reader="patterns", splits=splits)
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            save(folder / "img" / split / "town" / f"{name}.png", image)
+            save(folder / "ann" / split / "town" / f"{name}_label.tif", mask)
+    return CLASSES
+
+
+def write_voc(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Palette masks and lists; one image belongs to no list, as those of other tasks in the true dataset."""
+    (folder / "ImageSets/Segmentation").mkdir(parents=True)
+    for split, each in samples.items():
+        (folder / f"ImageSets/Segmentation/{'val' if split == 'test' else split}.txt").write_text(
+            "\n".join(each) + "\n"
+        )
+        for name, (image, mask) in each.items():
+            save(folder / "JPEGImages" / f"{name}.png", image)
+            palette = Image.fromarray(mask)
+            palette.putpalette([level for value in range(256) for level in COLOURS.get(value, (value, 0, 0))])
+            (folder / "SegmentationClass").mkdir(exist_ok=True)
+            palette.save(folder / "SegmentationClass" / f"{name}.png")
+    save(folder / "JPEGImages/of_another_task.png", next(iter(samples["train"].values()))[0])
+    return (
+        *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+        *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    )
+
+
+def write_voc_of_cvat(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """As the labelling tool exports it: masks in RGB, and a label map."""
+    write_voc(folder, samples)
+    lines = ["# label:color_rgb:parts:actions"]
+    lines += [f"{name}:{','.join(map(str, COLOURS[index]))}::" for index, name in enumerate(CLASSES)]
+    (folder / "labelmap.txt").write_text("\n".join([*lines, "void:0,0,0::"]) + "\n")
+    for each in samples.values():
+        for name, (_, mask) in each.items():
+            save(folder / "SegmentationClass" / f"{name}.png", coloured(mask))
+    return CLASSES
+
+
+def write_colour_coded(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """As CamVid is passed on."""
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            save(folder / split / f"{name}.png", image)
+            save(folder / f"{split}_labels" / f"{name}_L.png", coloured(mask))
+    named = [*((COLOURS[index], name) for index, name in enumerate(CLASSES)), (COLOURS[255], "Void")]
+    lines = ["name,r,g,b", *(f"{name},{red},{green},{blue}" for (red, green, blue), name in named)]
+    (folder / "class_dict.csv").write_text("\n".join(lines) + "\n")
+    return CLASSES
+
+
+def write_cityscapes(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """By city; void as the ids 0 to 6 of the true dataset are."""
+    ids = np.full(256, 3, np.uint8)
+    ids[:3] = 7, 8, 11
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            place = f"{'val' if split == 'test' else split}/aachen/aachen_{name}"
+            save(folder / "leftImg8bit" / f"{place}_leftImg8bit.png", image)
+            save(folder / "gtFine" / f"{place}_gtFine_labelIds.png", ids[mask])
+            save(folder / "gtFine" / f"{place}_gtFine_instanceIds.png", ids[mask].astype(np.uint16) * 1000)
+            save(folder / "gtFine" / f"{place}_gtFine_color.png", coloured(mask))
+    return (
+        *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+        *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    )
+
+
+def write_ade20k(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Classes from 1 on; 0 is void. Two of the true classes share their first name."""
+    for split, each in samples.items():
+        place = "training" if split == "train" else "validation"
+        for name, (image, mask) in each.items():
+            save(folder / "images" / place / f"{name}.png", image)
+            save(folder / "annotations" / place / f"{name}.png", np.where(mask == 255, 0, mask + 1).astype(np.uint8))
+    table = ["Idx\tRatio\tTrain\tVal\tName", "1\t0.2\t3\t1\tscreen", "2\t0.1\t3\t1\tscreen, projection screen"]
+    (folder / "objectInfo150.txt").write_text("\n".join([*table, "3\t0.1\t3\t1\tsky, blue sky"]) + "\n")
+    return ("screen", "projection screen", "sky")
+
+
+def write_nnunet(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Raw data of version 2 with a label that is not learned."""
+    for split, each in samples.items():
+        part = "Tr" if split == "train" else "Ts"
+        for name, (image, mask) in each.items():
+            save(folder / f"images{part}" / f"{name}_0000.png", image)
+            save(folder / f"labels{part}" / f"{name}.png", np.where(mask == 255, 3, mask).astype(np.uint8))
+    content = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "cell": 1, "nucleus": 2, "ignore": 3},
+        "numTraining": len(samples["train"]),
+        "file_ending": ".png",
+    }
+    (folder / "dataset.json").write_text(json.dumps(content))
+    return ("background", "cell", "nucleus")
+
+
+Writer = Callable[[Path, Samples], Iterable[str]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A way to write a layout.
+
+    Attributes:
+        reader: The layout that must recognise it.
+        write: Writes it, and returns the classes that must come back.
+        same_pixels: Whether images come back as they were written, pixel by pixel.
+    """
+
+    reader: str
+    write: Writer
+    same_pixels: bool = True
+
+
+WRITTEN: dict[str, Written] = {
+    "images_and_masks": Written("images_and_masks", write_images_and_masks),
+    "patterns": Written("patterns", write_patterns),
+    "voc": Written("voc", write_voc),
+    "voc, as CVAT exports it": Written("voc", write_voc_of_cvat),
+    "colour_coded": Written("colour_coded", write_colour_coded),
+    "cityscapes": Written("cityscapes", write_cityscapes),
+    "ade20k": Written("ade20k", write_ade20k),
+    "nnunet": Written("nnunet", write_nnunet),
+}
