@@ -108,6 +108,12 @@ STORE = OutputKind(
     ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.true_class"),
 )
 STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
+CHECK = OutputKind(
+    "check",
+    "a check of a dataset",
+    ({"check.yaml": ("dataset", "splits", "problems")},),
+    ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
+)
 COMPARISON = OutputKind(
     "predictors",
     "a comparison of predictors",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from tests.data.conftest import make_sample
 
@@ -167,6 +168,83 @@ def write_nnunet(folder: Path, samples: Samples) -> tuple[str, ...]:
     return ("background", "cell", "nucleus")
 
 
+def write_coco_instances(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Objects as run-length codes, of categories whose ids have gaps; void is a crowd."""
+    describe(folder, name="tiny", domain="made up", crowd="void", reader="coco_instances")
+    categories = [{"id": 17, "name": "tree"}, {"id": 3, "name": "road"}]
+    for split, each in samples.items():
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        place = "val2017" if split == "test" else "train2017"
+        for number, (name, (image, mask)) in enumerate(each.items(), start=5):
+            save(folder / place / f"{name}.png", image)
+            size = dict(zip(("height", "width"), mask.shape, strict=True))
+            images.append({"id": number, "file_name": f"{name}.png", **size})
+            for value, category, crowd in ((1, 3, 0), (2, 17, 0), (255, 3, 1)):
+                code = coco_mask.encode(np.asfortranarray(mask == value))
+                segmentation = {"size": code["size"], "counts": code["counts"].decode()}
+                entry = {"id": len(annotations), "image_id": number, "category_id": category, "iscrowd": crowd}
+                annotations.append(entry | {"segmentation": segmentation, "area": int((mask == value).sum())})
+        write_json(
+            folder / f"annotations/instances_{place}.json",
+            {"images": images, "annotations": annotations, "categories": categories},
+        )
+    return ("background", "road", "tree")
+
+
+def write_coco_panoptic(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Segments with numbers of three bytes; void has no segment."""
+    numbers = {0: 7, 1: 256 * 9 + 1, 2: 65536 * 3 + 2}
+    categories = [{"id": 1, "name": "sky"}, {"id": 3, "name": "road"}, {"id": 200, "name": "tree"}]
+    for split, each in samples.items():
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        place = "val2017" if split == "test" else "train2017"
+        for number, (name, (image, mask)) in enumerate(each.items()):
+            save(folder / "images" / place / f"{name}.png", image)
+            images.append({"id": number, "file_name": f"{name}.png"})
+            codes = np.vectorize(lambda value: numbers.get(value, 0))(mask)
+            colours = np.stack([codes % 256, codes // 256 % 256, codes // 65536], axis=-1).astype(np.uint8)
+            save(folder / f"annotations/panoptic_{place}" / f"{name}.png", colours)
+            segments = [
+                {"id": numbers[index], "category_id": category["id"], "iscrowd": 0}
+                for index, category in enumerate(categories)
+            ]
+            annotations.append({"image_id": number, "file_name": f"{name}.png", "segments_info": segments})
+        write_json(
+            folder / f"annotations/panoptic_{place}.json",
+            {"images": images, "annotations": annotations, "categories": categories},
+        )
+    return CLASSES
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, and the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def write_huggingface(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """By the library itself."""
+    import datasets
+
+    features = datasets.Features({"id": datasets.Value("string"), "image": datasets.Image(), "label": datasets.Image()})
+    sets = {
+        "validation" if split == "test" else split: datasets.Dataset.from_dict(
+            {
+                "id": list(each),
+                "image": [Image.fromarray(image) for image, _ in each.values()],
+                "label": [Image.fromarray(mask) for _, mask in each.values()],
+            },
+            features=features,
+        )
+        for split, each in samples.items()
+    }
+    datasets.DatasetDict(sets).save_to_disk(folder)
+    describe(folder, name="tiny", domain="made up", classes=list(CLASSES))
+    return CLASSES
+
+
 Writer = Callable[[Path, Samples], Iterable[str]]
 
 
@@ -194,4 +272,7 @@ WRITTEN: dict[str, Written] = {
     "cityscapes": Written("cityscapes", write_cityscapes),
     "ade20k": Written("ade20k", write_ade20k),
     "nnunet": Written("nnunet", write_nnunet),
+    "coco_instances": Written("coco_instances", write_coco_instances),
+    "coco_panoptic": Written("coco_panoptic", write_coco_panoptic),
+    "huggingface": Written("huggingface", write_huggingface),
 }

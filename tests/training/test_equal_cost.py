@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from muster.data import Dataset, ImageSize, Preprocessing, Split, Views, channel_statistics, view_for
-from muster.models import SourceModel, build_model, upsample_probabilities
+from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool
 from muster.tasks.segmentation import mean_iou
 from muster.training import equal_cost
@@ -28,7 +28,6 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import SpentOn
 from muster.training.settings import TrainingSettings
-from muster.training.several_passes import averaged_probabilities, pass_sizes
 from tests.helpers import make_pool
 
 pytestmark = [
@@ -121,7 +120,7 @@ def test_it_takes_the_steps_of_all_members_on_all_images(
 ) -> None:
     assert made.single.made.steps == 6
     expected = by_hand(pool, data, data.train, made.single.option, 6, tmp_path)
-    for name, value in made.single.model.state_dict().items():
+    for name, value in made.single.ensemble.members[0].state_dict().items():
         assert torch.allclose(value.float(), expected.state_dict()[name].float(), rtol=1e-5, atol=1e-6), name
     counts = counted(expected, data, data.dataset.test, made.single.option)
     assert (made.single.counts.confusion - counts.confusion).abs().sum() <= 2  # a pixel at a tie may fall either way
@@ -166,16 +165,3 @@ def test_an_ensemble_of_one_has_none_and_a_single_training_image_is_told(
     few = replace(data, train=data.train[:1])
     with pytest.warns(UserWarning, match=r"\(b\) is left out: of a single training image none can be held out"):
         assert make_equal_cost(make_rival(pool, few, tmp_path)) is None
-
-
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("scales", [(1.0,), (0.75, 1.0, 1.25)])
-def test_passes_are_averaged(scales: tuple[float, ...], flip: bool) -> None:
-    model = build_model("small_fpn", 3).eval()
-    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    option = SpentOn(96, scales, flip, 0.0)
-    found = averaged_probabilities(model, images, option, (50, 80))
-    assert torch.allclose(found, slowly_seen(model, images, option, (50, 80)), atol=1e-6)
-    sizes = pass_sizes(option, (64, 96), 32)
-    assert len(sizes) == len(scales) * (1 + flip)
-    assert set(sizes) == ({(64, 96)} if len(scales) == 1 else {(64, 96), (64, 64), (64, 128), (96, 128)} & set(sizes))

@@ -101,7 +101,7 @@ class TestTarget:
         data = target_data(some, target)
         assert [sample.identifier for sample in data.train] == ["03", "01"]
         assert data.preprocessing == shown(ChannelStatistics((0.1, 0.2, 0.3), (1.0, 2.0, 3.0)), 32)
-        assert (data.image_size, data.dataset) == (32, target)
+        assert data.dataset == target
 
     def test_other_classes_are_refused(self, selection: Selection, target: Dataset) -> None:
         other = replace(selection, classes=("ground", "sky", "wall"))

@@ -30,8 +30,9 @@ from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write, write_yaml
 from muster.launch import launched_on_this_machine, only_helps
+from muster.models import TTASettings
 from muster.outputs import FINETUNING, Inputs, claimed
-from muster.pool import Pool
+from muster.pool import Pool, software_versions
 from muster.report import (
     FinetuneResult,
     finetuning_numbers,
@@ -63,6 +64,7 @@ from muster.training.results import EQUAL_COST, LEARNED_HEAD
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
 
 IMAGE_SHEET = "images.png"
+EQUAL_COST_FOLDER = "equal_cost"
 
 ONLY_TO_CHOOSE = tuple(field.name for field in fields(SelectionSettings) if field.name != "data_root")
 """Options of the choice at the start of a fit."""
@@ -71,7 +73,7 @@ COMPARISONS = tuple(field.name for field in fields(ComparisonSettings))
 """Options of what is compared with the chosen members."""
 
 OTHER_THAN_PREDICTION = (
-    *("selection", "pool", "target", "training", "head", *ONLY_TO_CHOOSE, *COMPARISONS, "data_root", "logger"),
+    *("selection", "pool", "target", "training", "head", "tta", *ONLY_TO_CHOOSE, *COMPARISONS, "data_root", "logger"),
     *IDLE_HARDWARE,
 )
 """Options that have nothing to do with prediction."""
@@ -87,6 +89,7 @@ def finetune(
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
+    tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
     choice: Spread[SelectionSettings] = SelectionSettings(),  # noqa: B008 (frozen)
     comparison: Spread[ComparisonSettings] = ComparisonSettings(),  # noqa: B008 (frozen)
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
@@ -112,6 +115,7 @@ def finetune(
         training: How to fine-tune; the images, their statistics and their size are those of the selection.
         hardware: What to compute on.
         head: How the ensemble head is learned, once the members are fine-tuned.
+        tta: In which ways the ensemble predicts an image, here and later; each costs a pass.
         choice: Given a pool and a target, how to choose at the start of the fit: all options of select.py. The device
             auto is that of the fit.
         comparison: What is compared with the chosen members, before and after they are fine-tuned.
@@ -153,7 +157,7 @@ def finetune(
     asked.refuse(idle)
     require_usable(plan.target.dataset.test)
     require_usable(plan.target.train)
-    require_fittable(plan.module, plan.target, hardware)
+    require_fittable(plan.module, plan.target, hardware, tta)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
@@ -162,7 +166,7 @@ def finetune(
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
     inputs = {**inputs, "--selection": chosen}
     with claimed(folder, FINETUNING, inputs):
-        result = _run(plan, folder, hardware, head, tracking.kinds, ran, console)
+        result = _run(plan, folder, hardware, head, tta, tracking.kinds, ran, console)
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
@@ -183,6 +187,7 @@ def _run(
     folder: Path,
     hardware: Hardware,
     head: HeadSettings,
+    tta: TTASettings,
     logger: tuple[str, ...],
     configuration: str,
     console: Console,
@@ -197,7 +202,7 @@ def _run(
     try:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)
-        result = _conclude(plan, folder, hardware, head, loggers, configuration, clock, writes, console)
+        result = _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -209,6 +214,7 @@ def _conclude(
     folder: Path,
     hardware: Hardware,
     head: HeadSettings,
+    tta: TTASettings,
     loggers: list[Logger],
     configuration: str,
     clock: Clock,
@@ -219,7 +225,7 @@ def _conclude(
     seconds = clock.seconds  # of the fit alone
     recorded, selection = plan.selection(folder), plan.choice_made(folder)
     scores = scores_of(selection, selection.members)
-    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers)
+    ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers, tta)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
     single, chosen_by = make_single(plan, ensemble, folder, hardware, console)
     if not writes:
@@ -228,6 +234,7 @@ def _conclude(
     if single is not None:
         counts[EQUAL_COST] = single.counts
         others[EQUAL_COST] = single.several_passes(plan.target)
+        single.ensemble.save(folder / EQUAL_COST_FOLDER, selection.target, software_versions())
     what = selection, scores, plan.module, ensemble, counts, plan.target, hardware
     result = summarise(*what, seconds, clock.resumed_at_steps, others)
     told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)

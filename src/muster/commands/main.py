@@ -25,11 +25,13 @@ class Command:
         place: The typed function behind it, as ``module:name``; imported when it is started.
         summary: What it does, for the list of all.
         config: The YAML file with its default values, below :data:`CONFIGS`; empty if there is none.
+        first: The option that a first word without a name stands for; empty if there is none.
     """
 
     place: str
     summary: str
     config: str = ""
+    first: str = ""
 
     def function(self) -> Callable[..., int]:
         """The function, imported."""
@@ -51,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
+    "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
@@ -75,7 +78,10 @@ def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> 
     from muster.commands.cli import run  # here, because it loads torch, which the list of commands can do without
 
     command = COMMANDS[name]
-    return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if command.first and words and not words[0].startswith("-"):
+        words.insert(0, f"--{command.first}")
+    return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

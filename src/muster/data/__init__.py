@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muster.data.content import ContentSketch, content_prefixes, warn_of_shared_images
+from muster.data.content import ContentSketch, content_prefixes, repeated_images, warn_of_shared_images
 from muster.data.crops import CropViews
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from muster.data.labels import judge_labels
@@ -68,6 +68,7 @@ __all__ = [
     "prepared_images",
     "read_image",
     "read_mask",
+    "repeated_images",
     "require_usable",
     "split_record",
     "unreadable_images",

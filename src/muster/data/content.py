@@ -33,6 +33,11 @@ def prefix_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
+def prefix_of_bytes(content: bytes) -> str:
+    """The content prefix of an image whose file is held in another one."""
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
 class FileContents:
     """Gives the content prefix of each image of a split; a file is read once, when it is first asked for."""
 
@@ -152,6 +157,31 @@ class ContentSketch:
     def is_exact(self) -> bool:
         """Whether all images are in the sketch, so that :meth:`shared_with` counts and does not estimate."""
         return self.images <= SKETCH_SIZE
+
+
+def repeated_images(dataset: Dataset) -> tuple[list[list[str]], list[tuple[str, str]]]:
+    """Images that are there more than once, byte for byte.
+
+    Args:
+        dataset: Any dataset; nothing is found in one that does not know its content.
+
+    Returns:
+        Groups of equal images within one split, each as ``SPLIT/IDENTIFIER``; and pairs of a test image and the
+        training image that it equals.
+
+    Raises:
+        DatasetError: If a file cannot be read.
+    """
+    places: dict[str, dict[str, list[str]]] = {}
+    for split in (dataset.train, dataset.test):
+        for prefix, identifier in zip(content_prefixes(split), split.identifiers, strict=False):
+            places.setdefault(prefix, {}).setdefault(split.name, []).append(identifier)
+    within = [
+        [f"{name}/{each}" for each in found] for split in places.values() for name, found in split.items() if found[1:]
+    ]
+    train, test = dataset.train.name, dataset.test.name
+    across = [(each, split[train][0]) for split in places.values() if train in split for each in split.get(test, ())]
+    return within, across
 
 
 def warn_of_shared_images(dataset: Dataset) -> None:

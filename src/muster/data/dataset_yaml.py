@@ -93,23 +93,29 @@ class Heading:
     Attributes:
         reader: The layout that it names, or nothing.
         root: Folder of the images.
+        splits: What it says of the splits.
+        test_is_seeded: Whether it says that the test split is to be drawn from all images.
+        options: The other keys of :data:`LAYOUT_KEYS` that it has.
     """
 
     reader: str
     root: Path
+    splits: Splits = field(default_factory=dict)
+    test_is_seeded: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_heading(folder: Path) -> Heading:
-    """Look which layout a ``dataset.yaml`` names, and where the images lie.
+    """Look which layout a ``dataset.yaml`` names, where the images lie, and what it says of the splits.
 
     Args:
         folder: The dataset folder; the file need not be there.
 
     Returns:
-        Both; by default no layout, and the folder itself.
+        These; by default no layout, and the folder itself.
 
     Raises:
-        DatasetError: If the file cannot be read, or one of the two keys is wrong.
+        DatasetError: If the file cannot be read, or one of these keys is wrong.
     """
     path = folder / DESCRIPTION_FILE
     content = _parse(path) if os.path.lexists(path) else {}
@@ -117,7 +123,10 @@ def read_heading(folder: Path) -> Heading:
     found = folder if root is None else (folder / Path(require_text(path, "root", root)).expanduser())
     if not found.is_dir():
         raise DatasetError(f"{path}: key 'root': there is no folder {found}.")
-    return Heading("" if reader is None else require_text(path, "reader", reader), found)
+    splits, seeded = _splits(path, content.get("splits") or {})
+    options = {key: content[key] for key in LAYOUT_KEYS if content.get(key) is not None and key != "splits"}
+    named = "" if reader is None else require_text(path, "reader", reader)
+    return Heading(named, found, splits, seeded, options)
 
 
 def read_description(
@@ -144,7 +153,8 @@ def read_description(
     path = folder / DESCRIPTION_FILE
     content = _parse(path) if known is None or os.path.lexists(path) else {}
     _check_keys(path, content, keys)
-    root = read_heading(folder).root
+    heading = read_heading(folder)
+    root = heading.root
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
     taken = completed(path, root, values, dict(known or {}), "mask_values" in content)
     missing = [key for key in REQUIRED_KEYS if key not in taken]
@@ -166,9 +176,8 @@ def read_description(
     )
     orientation = _orientation(path, values.get("orientation"))
     counts = _counts(path, values.get("counts", {}))
-    splits, seeded = _splits(path, values.get("splits", {}))
-    options = {key: values[key] for key in LAYOUT_KEYS if key in values and key != "splits"}
-    return Description(spec, masks, orientation, counts, path, root, splits, seeded, ignored, options)
+    said = heading.splits, heading.test_is_seeded
+    return Description(spec, masks, orientation, counts, path, root, *said, ignored, heading.options)
 
 
 def _check_keys(path: Path, content: Mapping[Any, Any], keys: Collection[str] | None) -> None:

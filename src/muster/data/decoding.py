@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from muster.data.large_images import open_of_any_size
+from muster.data.large_images import OpenFile, open_of_any_size
 from muster.data.orientation import TAG
 from muster.errors import DatasetError
 from muster.user_files import open_regular
@@ -97,7 +97,7 @@ def decode(place: Path | bytes, what: str, use: Callable[[Opened], Content], dee
         raise DatasetError(f"{what} cannot be read: {error or type(error).__name__}. Replace or remove it.") from error
 
 
-def _refuse_foreign(file: BinaryIO, what: str, deep: bool) -> None:
+def _refuse_foreign(file: OpenFile, what: str, deep: bool) -> None:
     start = file.read(32)
     file.seek(0)
     if not start:
@@ -112,7 +112,7 @@ def _refuse_foreign(file: BinaryIO, what: str, deep: bool) -> None:
         file.seek(0)
 
 
-def _refuse_tiff(file: BinaryIO, what: str, deep: bool) -> None:
+def _refuse_tiff(file: OpenFile, what: str, deep: bool) -> None:
     pages = list(_tiff_pages(file))
     tags = pages[0]
     bits = _numbers(tags, _BITS) or (1,)
@@ -136,7 +136,7 @@ def _refuse_tiff(file: BinaryIO, what: str, deep: bool) -> None:
         raise _several(what, len(whole), "pages")
 
 
-def _tiff_pages(file: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
+def _tiff_pages(file: OpenFile) -> Iterator[ImageFileDirectory_v2]:
     header = file.read(8)
     if header[2] == 43 or header[3] == 43:
         header += file.read(8)
@@ -163,7 +163,7 @@ def _several(what: str, count: int, parts: str) -> DatasetError:
     )
 
 
-def _look_at(image: Image.Image, file: BinaryIO, what: str, deep: bool) -> Opened:
+def _look_at(image: Image.Image, file: OpenFile, what: str, deep: bool) -> Opened:
     bits = _png_bits(file) if image.format == "PNG" else 16 if image.mode.startswith("I;16") else 8
     if (bits > 8 or image.mode.startswith(("I", "F"))) and not (deep and image.mode.startswith("I;16")):
         bands = len(image.getbands())
@@ -189,7 +189,7 @@ def _stored_size(image: Image.Image, tag: int | None) -> tuple[int, int]:
     return (width, height) if image.format == "TIFF" and (tag or 1) > 4 else (height, width)
 
 
-def _png_tells_more_later(file: BinaryIO) -> bool:
+def _png_tells_more_later(file: OpenFile) -> bool:
     """Whether a chunk that may hold an orientation follows the pixels."""
     place = file.tell()
     at, pixels = 8, False
@@ -203,7 +203,7 @@ def _png_tells_more_later(file: BinaryIO) -> bool:
         at += int.from_bytes(start[:4], "big") + 12
 
 
-def _png_bits(file: BinaryIO) -> int:
+def _png_bits(file: OpenFile) -> int:
     """Bits per sample: a PNG of 16 bits in colours is otherwise cut to 8 without a word."""
     place = file.tell()
     file.seek(24)

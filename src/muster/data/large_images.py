@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -12,6 +13,9 @@ from muster.errors import DatasetError
 
 READABLE = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 """Kinds of content that are read, in Pillow's words; JPEG includes MPO, which has further views for other devices."""
+
+OpenFile: TypeAlias = BufferedReader | BytesIO
+"""A file, or its content in memory."""
 
 BYTES_A_PIXEL = 8
 """What a pixel takes at most while it is read: four bands as decoded, and the tensor that is made of them."""
@@ -23,7 +27,7 @@ _MEMORY = Path("/proc/meminfo")
 _pillow_limit = Lock()
 
 
-def open_of_any_size(file: BinaryIO, what: str) -> Image.Image:
+def open_of_any_size(file: OpenFile, what: str) -> Image.Image:
     """Open an image of any size, unless its pixels would not fit into the memory that is free.
 
     Pillow's own limit is there against small files that unpack to gigabytes. What counts is the memory of the machine:

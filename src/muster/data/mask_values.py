@@ -72,12 +72,12 @@ class MaskValues:
         new = {index: kept.index(name) for index, name in enumerate(self.classes) if name in kept}
         return MaskValues(kept, {value: new.get(old, VOID) for value, old in self.meaning.items()}, self.colours)
 
-    def to_indices(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
+    def to_indices(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
         """Turn a stored mask into class indices.
 
         Args:
             stored: ``[h, w]`` values, or ``[h, w, 3]`` colours.
-            mask: Its file, for the message of an error.
+            mask: Its file or name, for the message of an error.
             dataset: Name of the dataset, likewise.
 
         Returns:
@@ -88,7 +88,7 @@ class MaskValues:
         """
         return self._of_colours(stored, mask, dataset) if self.colours else self._of_values(stored, mask, dataset)
 
-    def _of_values(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
+    def _of_values(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
         size = int(np.iinfo(stored.dtype).max) + 1
         possible = {value: meant for value, meant in self.meaning.items() if value < size}
         known = np.zeros(size, bool)
@@ -102,7 +102,7 @@ class MaskValues:
         table[list(possible)] = list(possible.values())
         return table[stored]
 
-    def _of_colours(self, stored: Pixels, mask: Path, dataset: str) -> Pixels:
+    def _of_colours(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
         known = np.array(sorted(self.meaning), np.int32)
         table = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
         indices = np.empty(stored.shape[:2], np.uint8)
@@ -119,7 +119,7 @@ class MaskValues:
             raise self._unknown(mask, dataset, [f"'#{code:06x}'" for code in sorted(wrong)], wrong.total())
         return indices
 
-    def _unknown(self, mask: Path, dataset: str, wrong: list[str], pixels: int) -> DatasetError:
+    def _unknown(self, mask: Path | str, dataset: str, wrong: list[str], pixels: int) -> DatasetError:
         values = ", ".join(wrong[:_SHOWN]) + (", ..." if len(wrong) > _SHOWN else "")
         kind = "colour(s)" if self.colours else "value(s)"
         start = f"Mask {mask} of dataset {dataset!r} holds the {kind} {values} ({pixels} pixels), but "

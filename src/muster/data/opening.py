@@ -27,13 +27,14 @@ class DataSettings:
     data_root: Path | None = None
 
 
-def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
+def open_dataset(reference: str, data_root: Path | None = None, reader: str = "") -> Dataset:
     """Open a built-in world or a dataset folder.
 
     Args:
         reference: ``"worlds/NAME"``, or the path of a folder; a relative one is looked for below ``data_root`` first,
             then below the current folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
+        reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 
     Returns:
         The dataset; its ``reference`` opens it again from any folder: a folder's is its absolute path.
@@ -45,6 +46,8 @@ def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
     from muster.data.worlds import WORLD_NAMES, open_world
 
     if reference.startswith(WORLD_PREFIX):
+        if reader:
+            raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
         name = reference.removeprefix(WORLD_PREFIX)
         if name not in WORLD_NAMES:
             raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
@@ -57,7 +60,7 @@ def open_dataset(reference: str, data_root: Path | None = None) -> Dataset:
     found = next((candidate for candidate in tried if os.path.isdir(candidate)), None)  # noqa: PTH112
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
-    return open_folder(found.absolute())
+    return open_folder(found.absolute(), reader=reader)
 
 
 def places_of(reference: str, data_root: Path | None) -> list[Path]:

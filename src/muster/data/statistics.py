@@ -51,6 +51,9 @@ class SplitCheck:
         class_pixels: Pixels of each class in the images that can be used.
         void_pixels: Void pixels in them.
         notes: What is unusual but no fault: classes without a pixel, images that are all void.
+        class_images: In how many of them each class has a pixel.
+        examples: For each class, the one with the most pixels of it; ``None`` for a class without a pixel.
+        sizes: Rows and columns of each, in order.
     """
 
     images: int
@@ -58,6 +61,9 @@ class SplitCheck:
     class_pixels: tuple[int, ...]
     void_pixels: int
     notes: tuple[str, ...]
+    class_images: tuple[int, ...] = ()
+    examples: tuple[str | None, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 def channel_statistics(split: Split) -> ChannelStatistics:
@@ -130,7 +136,9 @@ def check_split(
     """
     problems: list[str] = []
     all_void: list[str] = []
-    total = torch.zeros(_LEVELS, dtype=torch.int64)
+    sizes: list[tuple[int, int]] = []
+    total, seen, most = (torch.zeros(_LEVELS, dtype=torch.int64) for _ in range(3))
+    examples: dict[int, str] = {}
     for index, identifier in enumerate(split.identifiers):
         try:
             mask = split.mask(index) if masks_only else split[index].mask
@@ -139,6 +147,10 @@ def check_split(
         else:
             counts = torch.bincount(mask.flatten(), minlength=_LEVELS)
             total += counts
+            seen += counts > 0
+            examples |= dict.fromkeys((counts > most).nonzero().flatten().tolist(), identifier)
+            most = torch.maximum(most, counts)
+            sizes.append((mask.shape[0], mask.shape[1]))
             if counts[VOID] == mask.numel():
                 all_void.append(identifier)
         if progress is not None:
@@ -150,6 +162,9 @@ def check_split(
         class_pixels=class_pixels,
         void_pixels=int(total[VOID]),
         notes=_notes(split, class_pixels, all_void),
+        class_images=tuple(seen[: split.spec.num_classes].tolist()),
+        examples=tuple(examples.get(index) for index in range(split.spec.num_classes)),
+        sizes=tuple(sizes),
     )
 
 

@@ -11,6 +11,7 @@ from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrai
 from muster.models.segmenter import Body, Segmenter, StageMaps
 from muster.models.source_model import SourceModel
 from muster.models.stages import parameter_stages
+from muster.models.tta import TTASettings, Variant
 
 __all__ = [
     "FAMILIES",
@@ -25,6 +26,8 @@ __all__ = [
     "SourceModel",
     "StageMaps",
     "StartedBody",
+    "TTASettings",
+    "Variant",
     "build_model",
     "check_architecture",
     "list_architectures",

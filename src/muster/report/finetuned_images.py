@@ -32,10 +32,11 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     for place in places:
         sample = shrink(some[place])
         size = (sample.mask.shape[0], sample.mask.shape[1])
-        maps = ensemble.member_maps(ensemble.prepare(some[place].image[None]))
+        images = ensemble.prepare(some[place].image[None])
+        maps = ensemble.member_maps(images)
         alone = {
             name: upsample_probabilities(scores.softmax(dim=1), size)[0]
             for name, scores in zip(ensemble.names, maps, strict=True)
         }
-        report_images.append(make_report_image(sample, alone, ensemble.combine(maps, size)[0]))
+        report_images.append(make_report_image(sample, alone, ensemble(images, size)[0]))
     return report_images

@@ -322,6 +322,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} images"),
         ("image size", "" if size is None else str(ImageSize.of(size))),
+        ("each test image is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
         ("device", result.device + (f", precision {result.precision}" if result.precision else "")),
@@ -352,4 +353,8 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    return f"{used} (of {tried}, each member's best by mIoU on held-out training images)"
+    by = "each member's best by mIoU on held-out training images"
+    if not result.stops:
+        return f"{used} (of {tried}, {by})"
+    ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())
+    return f"{used} (of {tried}); trained for these steps: {ends} ({by})"

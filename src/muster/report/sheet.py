@@ -50,7 +50,7 @@ def image_sheet(report_images: Sequence[ReportImage], classes: Sequence[str]) ->
         figure.set_figheight(figure.get_figheight() + legend_rows * _LEGEND_ROW)
         handles = [Patch(color=hex_colour(index), label=name) for index, name in enumerate(classes)]
         figure.legend(handles=handles, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _row(report_image: ReportImage) -> list[tuple[str, NumpyArray]]:
@@ -65,7 +65,8 @@ def _broken(name: str) -> str:
     return f"{head}{dash}\n{tail}" if dash and len(name) > 16 else name
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file; letters that the font lacks are shown as boxes, without a warning."""
     file = BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -11,15 +11,14 @@ import torch
 
 from muster.data import SIDE_MULTIPLE, ImageSize, Preprocessing
 from muster.errors import MusterError
-from muster.models import SourceModel
+from muster.models import SourceModel, TTASettings
 from muster.probe.timing import inference_seconds
 from muster.ranks import from_rank_zero
-from muster.training.costs import Passes, shortest_seconds
+from muster.training.costs import SeveralPasses, seconds_together
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData
 from muster.training.hardware import Hardware
 from muster.training.results import SpentOn
-from muster.training.several_passes import pass_sizes
 
 SCALES: tuple[tuple[float, ...], ...] = ((1.0,), (1.0, 1.25), (0.75, 1.0, 1.25), (0.75, 1.0, 1.25, 1.5))
 """Scales at which an image can be seen; each set with and without its mirror images."""
@@ -49,43 +48,51 @@ def affordable(
     usual = target.preprocessing.seen_by(model.preprocessing).known_size
     once = usual.fit(*stored)
     options = [SpentOn(usual.setting, scales, flip, 0.0) for scales in SCALES for flip in (False, True)]
-    sizes = {option: pass_sizes(option, once, model.minimum_side) for option in options}
+    sizes = {str(place): _sizes(option, once) for place, option in enumerate(options)}
     with hardware.autocast():
         together = _passes_of(ensemble, target)
-        own = _possible(model, {size for option in options for size in sizes[option]}, device)
-        seconds = _of_rank_zero(shortest_seconds({**together, **own}, device), device)
+        own = {key: SeveralPasses(model, each) for key, each in sizes.items() if _takes(model, each, device)}
+        seconds = _of_rank_zero(seconds_together({**together, **own}, device), device)
         budget = sum(seconds[name] for name in together)
-        timed = [
-            replace(option, seconds_per_image=sum(seconds[str(size)] for size in sizes[option]))
-            for option in options
-            if all(str(size) in own for size in sizes[option])
-        ]
-        larger = _larger_sizes(usual, math.sqrt(budget / seconds[str(once)]), stored)
-        enlarged = _possible(model, set(larger.values()), device)
-        seconds |= _of_rank_zero(shortest_seconds(enlarged, device), device)
+        larger = _larger_sizes(usual, math.sqrt(budget / seconds["0"]), stored)
+        enlarged = {str(size): SeveralPasses(model, [shape]) for size, shape in larger.items()}
+        enlarged = {key: each for key, each in enlarged.items() if _takes(model, each.sizes, device)}
+        seconds |= _of_rank_zero(seconds_together(enlarged, device), device)
+    timed = [replace(options[int(key)], seconds_per_image=seconds[key]) for key in own]
     alone, *more = timed
     affordable = [alone, *(option for option in more if option.seconds_per_image <= TOLERANCE * budget)]
-    fitting = [size for size, shape in larger.items() if seconds.get(str(shape), math.inf) <= TOLERANCE * budget]
-    affordable += [SpentOn(size.setting, (1.0,), False, seconds[str(larger[size])]) for size in fitting[-1:]]
+    fitting = [size for size in larger if seconds.get(str(size), math.inf) <= TOLERANCE * budget]
+    affordable += [SpentOn(size.setting, (1.0,), False, seconds[str(size)]) for size in fitting[-1:]]
     return budget, affordable
 
 
-def _passes_of(ensemble: Ensemble, target: TargetData) -> Passes:
-    """One pass of each member over the first test image."""
-    members = zip(ensemble.names, (cast("SourceModel", member) for member in ensemble.members), strict=True)
-    shown, stored = target.preprocessing, stored_shape(target)
-    return {f"member {name}": (each, shown.seen_by(each.preprocessing).shape_of(*stored)) for name, each in members}
+def _passes_of(ensemble: Ensemble, target: TargetData) -> dict[str, SeveralPasses]:
+    """What each member sees of the first test image."""
+    looking = {}
+    for name, each in zip(ensemble.names, ensemble.members, strict=True):
+        member = cast("SourceModel", each)
+        shape = target.preprocessing.seen_by(member.preprocessing).shape_of(*stored_shape(target))
+        sizes = [variant.shape_of(*shape) for variant in ensemble.tta.variants]
+        looking[f"member {name}"] = SeveralPasses(member, sizes)
+    return looking
 
 
-def _possible(model: SourceModel, sizes: set[tuple[int, int]], device: str) -> Passes:
-    """A pass over images of each size that the model takes."""
-    return {str(size): (model, size) for size in sorted(sizes) if _takes(model, size, device)}
+def _sizes(option: SpentOn, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    return [variant.shape_of(*shape) for variant in tta_of(option).variants]
 
 
-def _takes(model: SourceModel, size: tuple[int, int], device: str) -> bool:
-    """Whether a model can look at images of a size; some transformers take only one."""
+def tta_of(option: SpentOn) -> TTASettings:
+    """Scales and mirroring as an ensemble takes them."""
+    return TTASettings(option.flip, option.scales)
+
+
+def _takes(model: SourceModel, sizes: Sequence[tuple[int, int]], device: str) -> bool:
+    """Whether a model can look at images of these sizes; some transformers take only one."""
+    if min(side for size in sizes for side in size) < model.minimum_side:
+        return False
     try:
-        inference_seconds(model, size, device, repetitions=1)
+        for size in set(sizes):
+            inference_seconds(model, size, device, repetitions=1)
     except (ValueError, RuntimeError, MusterError):
         return False
     return True

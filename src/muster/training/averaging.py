@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+
+from muster.training.modules import EnsembleTraining
 
 
 def averaging_decay(decay: float, updates: int) -> float:
@@ -40,7 +43,7 @@ class Averaging(WeightAveraging):
 
         def average(averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
             kept = averaging_decay(decay, int(updates))
-            return averaged * kept + current.detach() * (1 - kept)
+            return averaged + (current.detach() - averaged) * (1 - kept)  # where both are equal, nothing moves
 
         super().__init__(avg_fn=average)
 
@@ -53,6 +56,17 @@ class Averaging(WeightAveraging):
         """Hand the average over, also where no step was left to do."""
         self._copy_average_to_current(pl_module)
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Average; a member whose training ends with this step takes its average over, and both stay as they are."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        assert self._average_model is not None
+        module, averaged = cast("EnsembleTraining", pl_module), self._average_model.module
+        for place, name in enumerate(module.names):
+            if module.stops.get(name) == trainer.global_step:
+                module.members[place].load_state_dict(averaged.members[place].state_dict())
+
     @contextmanager
     def averaged(self, module: pl.LightningModule) -> Iterator[None]:
         """Within the block the module has the averaged weights."""
@@ -61,3 +75,14 @@ class Averaging(WeightAveraging):
             yield
         finally:
             self._swap_models(module)
+
+
+def averaged_weights(trainer: pl.Trainer, module: pl.LightningModule) -> AbstractContextManager[None]:
+    """Give a module its averaged weights within a block of a fit, if its weights are averaged at all.
+
+    Args:
+        trainer: Of the fit.
+        module: What is trained.
+    """
+    found = next((callback for callback in trainer.callbacks if isinstance(callback, Averaging)), None)  # type: ignore[attr-defined]
+    return nullcontext() if found is None else found.averaged(module)

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from muster.data import SIDE_MULTIPLE, ImageSize, Preprocessing, Split
 from muster.errors import ConfigError
-from muster.models import SourceModel, minimum_side
+from muster.models import SourceModel, Variant, minimum_side
 from muster.training.settings import TrainingSettings
 
 
@@ -86,13 +86,16 @@ def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSetti
             )
 
 
-def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], preprocessing: Preprocessing) -> None:
+def require_sides(
+    models: Mapping[str, SourceModel], splits: Sequence[Split], preprocessing: Preprocessing, scale: float = 1.0
+) -> None:
     """Check that networks can take the smallest of some images. They are read only if some network needs large ones.
 
     Args:
         models: By the names that errors use.
         splits: The images.
         preprocessing: How they are shown.
+        scale: Least factor at which they are shown besides.
 
     Raises:
         ConfigError: If a side would be too small.
@@ -100,13 +103,16 @@ def require_sides(models: Mapping[str, SourceModel], splits: Sequence[Split], pr
     demanding = {name: model for name, model in models.items() if model.minimum_side > SIDE_MULTIPLE}
     if not demanding:
         return
-    least = min(min(preprocessing.shape_of(s.mask.shape[0], s.mask.shape[1])) for split in splits for s in split)
+    shown = Variant(min(1.0, scale))
+    fitted = (preprocessing.shape_of(s.mask.shape[0], s.mask.shape[1]) for split in splits for s in split)
+    least = min(min(shown.shape_of(*size)) for size in fitted)
     for name, model in demanding.items():
         if least < model.minimum_side:
             raise ConfigError(
                 f"image_size: {name} ({model.architecture}) needs images with sides of at least "
-                f"{model.minimum_side} pixels, but at image_size {preprocessing.known_size.setting} some come down to "
-                f"{least}. Give a larger image_size, or another architecture."
+                f"{model.minimum_side} pixels, but at image_size {preprocessing.known_size.setting}"
+                f"{'' if scale == 1 else f' and {scale:g} times that'} some come down to {least}. Give a "
+                f"larger image_size{'' if scale == 1 else ', larger tta.scales'}, or another architecture."
             )
 
 

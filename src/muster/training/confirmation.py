@@ -58,12 +58,13 @@ def round_settings(settings: TrainingSettings) -> TrainingSettings:
         settings: Of the fine-tuning.
 
     Returns:
-        The same; where the rate is one of several to be chosen later, the middle one of them.
+        The same; where the rate is one of several to be chosen later, the middle one of them, and without a choice of
+        the number of steps.
     """
-    if not settings.learning_rates:
+    if not settings.tried_rates:
         return settings
-    rates = sorted(settings.learning_rates)
-    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=())
+    rates = sorted(settings.tried_rates)
+    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=(), tried_stops=1)
 
 
 def total_round_steps(steps: int, candidates: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from muster.machine import device_label
 from muster.models import SourceModel
@@ -20,10 +19,6 @@ ROUNDS, REPETITIONS = 5, 3
 
 ROUNDS_END_AFTER = 5.0
 """... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
-
-
-Passes: TypeAlias = Mapping[str, tuple[SourceModel, tuple[int, int]]]
-"""By a name of its own for each: a model, and the rows and columns of an image, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +55,14 @@ def measure_costs(
     """
     device, others = hardware.resolved_device(), others or {}
     models = module.models
-    shown = ensemble.preprocessing
+    shown, variants = ensemble.preprocessing, ensemble.tta.variants
     sizes = {name: shown.seen_by(model.preprocessing).shape_of(*size) for name, model in models.items()}
-    passes = {name: (model, sizes[name]) for name, model in models.items()}
-    passes |= {_pass(name, seen): (each.model, seen) for name, each in others.items() for seen in each.sizes}
+    looking = {
+        name: SeveralPasses(model, [variant.shape_of(*sizes[name]) for variant in variants])
+        for name, model in models.items()
+    }
     with hardware.autocast():
-        seconds_of = shortest_seconds(passes, device)
+        seconds_of = seconds_together({**looking, **others}, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
@@ -73,9 +70,10 @@ def measure_costs(
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
     for name, each in others.items():
-        costs[name] = Cost(1, each.model.num_parameters, sum(seconds_of[_pass(name, seen)] for seen in each.sizes))
+        costs[name] = Cost(1, each.model.num_parameters, seconds_of[name])
     how = (
-        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns) on {device_label(device)}, the "
+        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns)"
+        f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
         f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members"
         f"{', a model that looks several times the sum of its passes' if others else ''}; reading the image and "
         "enlarging the prediction are left out"
@@ -83,29 +81,29 @@ def measure_costs(
     return costs, how
 
 
-def _pass(name: str, size: tuple[int, int]) -> str:
-    return f"{name} at {size[0]} x {size[1]}"
+def seconds_together(looking: Mapping[str, SeveralPasses], device: str) -> dict[str, float]:
+    """Time for an image of several models, measured in one go.
 
-
-def shortest_seconds(passes: Passes, device: str) -> dict[str, float]:
-    """Time for an image, the least of several: whatever else the machine does can only make it longer.
+    A pass takes the least of several times: whatever else the machine does can only make it longer. All passes are
+    timed in turn, so that a busy moment does not fall on one.
 
     Args:
-        passes: What to measure; all of them in turn, so that a busy moment does not fall on one.
+        looking: The models, with what each sees.
         device: Where to measure.
 
     Returns:
-        Seconds, under the names of ``passes``.
+        Seconds, the sum over the passes of each, under the names of ``looking``.
     """
-    shortest: dict[str, float] = {}
+    passes = {(name, size): each.model for name, each in looking.items() for size in each.sizes}
+    shortest: dict[tuple[str, tuple[int, int]], float] = {}
     started = time.monotonic()
     for _ in range(ROUNDS):
-        for name, (model, size) in passes.items():
+        for (name, size), model in passes.items():
             seconds = inference_seconds(model, size, device, REPETITIONS)
-            shortest[name] = min(seconds, shortest.get(name, seconds))
+            shortest[name, size] = min(seconds, shortest.get((name, size), seconds))
         if time.monotonic() - started > ROUNDS_END_AFTER:
             break
-    return shortest
+    return {name: sum(shortest[name, size] for size in each.sizes) for name, each in looking.items()}
 
 
 def _in_words(sizes: Mapping[str, tuple[int, int]]) -> str:

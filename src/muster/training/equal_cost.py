@@ -20,16 +20,16 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
-from muster.data import Split, Views, view_for
+from muster.data import Split, Views
 from muster.files import to_builtin_types
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
 from muster.tasks.segmentation import mean_iou
-from muster.training.affordable import affordable, shown_at, stored_shape
+from muster.training.affordable import affordable, shown_at, stored_shape, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import round_settings
@@ -45,7 +45,6 @@ from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, Difference, EqualCost, SpentOn
 from muster.training.settings import TrainingSettings
-from muster.training.several_passes import averaged_probabilities, pass_sizes
 
 
 class _LeftOutError(Exception):
@@ -101,21 +100,22 @@ class EqualCostModel:
     """A single model of equal cost, fine-tuned and evaluated.
 
     Attributes:
-        model: The network.
+        ensemble: The network as an ensemble of one, which looks at images as it was decided.
         option: What it spends its time on.
         counts: Its counts on the test split.
         made: How it was made; the metric and the difference of the ensemble are not filled in.
     """
 
-    model: SourceModel
+    ensemble: Ensemble
     option: SpentOn
     counts: SplitCounts
     made: EqualCost
 
     def several_passes(self, target: TargetData) -> SeveralPasses:
         """What to time it by: what it sees of the first test image."""
-        shape = shown_at(self.model, target, self.option).shape_of(*stored_shape(target))
-        return SeveralPasses(self.model, pass_sizes(self.option, shape, self.model.minimum_side))
+        model = cast("SourceModel", self.ensemble.members[0])
+        shape = self.ensemble.preprocessing.seen_by(model.preprocessing).shape_of(*stored_shape(target))
+        return SeveralPasses(model, [variant.shape_of(*shape) for variant in self.ensemble.tta.variants])
 
     def record(self, chosen_by: str, ensemble: SplitCounts, seed: int) -> EqualCost:
         """What a result says of it.
@@ -179,9 +179,8 @@ class _Maker:
         options = self._tried(measured.options)
         chosen = _best(options)
         module = self._fit(rival.target.train, options[chosen], rival.steps, "fit", trial=False)
-        model = module.models[rival.name].eval()
-        started = time.monotonic()
-        counts = self._count(model, rival.target.dataset.test, [options[chosen]])[0]
+        ensemble, started = self._ensemble_of_one(module, options[chosen]), time.monotonic()
+        counts = self._count(ensemble, rival.target.dataset.test, [options[chosen]])[0]
         self.seconds += time.monotonic() - started
         made = EqualCost(
             member=rival.name,
@@ -196,7 +195,7 @@ class _Maker:
             seconds=round(self.seconds, 1),
             ensemble_beyond=Difference(math.nan),
         )
-        return EqualCostModel(model, options[chosen], counts, made)
+        return EqualCostModel(ensemble, options[chosen], counts, made)
 
     def _measured(self) -> _Measured:
         """What the time can be spent on, as it was measured first."""
@@ -216,11 +215,11 @@ class _Maker:
         for number, size in enumerate(dict.fromkeys(option.image_size for option in options)):
             places = [place for place, option in enumerate(options) if option.image_size == size]
             module = self._fit(self.kept, options[places[0]], self.settings.steps, f"trial-{number}", trial=True)
-            model, started = module.models[self.rival.name].eval(), time.monotonic()
-            if module.diverged or not is_finite(model):
+            ensemble, started = self._ensemble_of_one(module, options[places[0]]), time.monotonic()
+            if module.diverged or not is_finite(ensemble):
                 found |= dict.fromkeys(places)
                 continue
-            counts = self._count(model, self.held, [options[place] for place in places])
+            counts = self._count(ensemble, self.held, [options[place] for place in places])
             if counts[0].confusion.sum() == 0:
                 raise _LeftOutError("the training images held out have no labelled pixel.")
             found |= {place: mean_iou(each.confusion) for place, each in zip(places, counts, strict=True)}
@@ -244,19 +243,26 @@ class _Maker:
         module.to(hardware.resolved_device())
         return module
 
-    def _count(self, model: SourceModel, split: Split, options: Sequence[SpentOn]) -> list[SplitCounts]:
+    def _ensemble_of_one(self, module: EnsembleTraining, option: SpentOn) -> Ensemble:
+        """The fitted member as an ensemble, in evaluation mode."""
+        rival, model = self.rival, module.models[self.rival.name]
+        shown = shown_at(model, rival.target, option)
+        ensemble = Ensemble((rival.name,), [model], rival.target.dataset.spec.classes, shown)
+        ensemble.precision, ensemble.tta = rival.hardware.resolved_precision(), tta_of(option)
+        return ensemble.to(rival.hardware.resolved_device()).eval()
+
+    def _count(self, ensemble: Ensemble, split: Split, options: Sequence[SpentOn]) -> list[SplitCounts]:
         """Counts for each of some options with images of one size, in one pass over the images."""
 
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-            seen = view_for(images, model.preprocessing)
-            return {
-                str(place): averaged_probabilities(model, seen, option, size).argmax(dim=1)
-                for place, option in enumerate(options)
-            }
+            labels = {}
+            for place, option in enumerate(options):
+                ensemble.tta = tta_of(option)
+                labels[str(place)] = ensemble(images, size).argmax(dim=1)
+            return labels
 
-        device, shown = self.rival.hardware.resolved_device(), shown_at(model, self.rival.target, options[0])
-        with self.rival.hardware.autocast():
-            counts = count_split(predict, split, shown, device, owns=[model.preprocessing])
+        device = self.rival.hardware.resolved_device()
+        counts = count_split(predict, split, ensemble.preprocessing, device, owns=ensemble.owns)
         return [counts[str(place)] for place in range(len(options))]
 
 

@@ -20,7 +20,8 @@ from torch.nn import functional
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
-from muster.models import Blueprint, SourceModel, rebuild, upsample_probabilities
+from muster.models import Blueprint, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models.tta import PLAIN
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.user_files import require_regular
@@ -74,6 +75,7 @@ class EnsembleCard:
         checksums: SHA-256 of every file of tensors.
         versions: Software it was made with.
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
+        tta: In which ways an image is predicted.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
     """
 
@@ -88,6 +90,7 @@ class EnsembleCard:
     versions: dict[str, str]
     preprocessings: tuple[Preprocessing | None, ...] = ()
     blueprints: tuple[Blueprint, ...] = ()
+    tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -106,6 +109,7 @@ class Ensemble(nn.Module):
         head: Combines them.
         precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
             Their scores come out in float32, and everything after that is float32.
+        tta: In which ways an image is predicted; the mean of the probabilities counts.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"
+        self.tta = TTASettings()
 
     @property
     def owns(self) -> tuple[Preprocessing | None, ...]:
@@ -141,11 +146,16 @@ class Ensemble(nn.Module):
         return map_views(prepare_views(image, self.preprocessing, self.owns), lambda view: view.to(device))
 
     @torch.no_grad()
-    def member_maps(self, images: Views) -> list[Tensor]:
-        """Scores of each member at its own resolution, before head and softmax."""
+    def member_maps(self, images: Views, variant: Variant = PLAIN) -> list[Tensor]:
+        """Scores of each member at its own resolution, before head and softmax.
+
+        Args:
+            images: Prepared images.
+            variant: How they are shown.
+        """
         with autocast(self.precision, self.head.weights.device):
-            views = [view_for(images, own) for own in self.owns]
-            return [member(view).float() for member, view in zip(self.members, views, strict=True)]
+            shown = [variant.of(view_for(images, own)) for own in self.owns]
+            return [variant.undo(member(each).float()) for member, each in zip(self.members, shown, strict=True)]
 
     @torch.no_grad()
     def forward(self, images: Views, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
@@ -156,13 +166,17 @@ class Ensemble(nn.Module):
             size: Wanted rows and columns.
 
         Returns:
-            Mean over the members of their probabilities with the learned head.
+            Mean over the members of their probabilities with the learned head, and over the variants of the image.
         """
-        return self.combine(self.member_maps(images), size)
+        variants = self.tta.variants
+        total = torch.zeros(())
+        for variant in variants:
+            total = total + self.combine(self.member_maps(images, variant), size)
+        return total / len(variants)
 
     @torch.no_grad()
     def combine(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Like :meth:`forward`, from what :meth:`member_maps` gave."""
+        """Like :meth:`forward` of one variant, from what :meth:`member_maps` gave."""
         total = torch.zeros(())
         for index, scores in enumerate(maps):
             total = total + upsample_probabilities(self.head.adjust(index, scores).softmax(dim=1), size)
@@ -189,7 +203,9 @@ class Ensemble(nn.Module):
             )
         prepared = self.prepare(image[None])
         maps = [
-            self.head.adjust(index, scores).softmax(dim=1)[0] for index, scores in enumerate(self.member_maps(prepared))
+            self.head.adjust(index, scores).softmax(dim=1)[0]
+            for variant in self.tta.variants
+            for index, scores in enumerate(self.member_maps(prepared, variant))
         ]
         height, width = image.shape[1:]
         strip = max(1, PIXELS_AT_ONCE // (width * len(self.classes)))
@@ -225,6 +241,7 @@ class Ensemble(nn.Module):
                 versions=versions,
                 preprocessings=self.owns if any(self.owns) else (),
                 blueprints=tuple(member.blueprint for member in members),
+                tta=self.tta,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
 
@@ -261,6 +278,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))
+    ensemble.tta = card.tta
     return ensemble.to(device).eval()
 
 

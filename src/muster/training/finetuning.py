@@ -26,7 +26,7 @@ from muster.data import (
 )
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool, software_versions
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
@@ -88,13 +88,19 @@ def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
     return TargetData(dataset, train, selection.preprocessing)
 
 
-def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Hardware) -> None:
+def require_fittable(
+    module: EnsembleTraining,
+    target: TargetData,
+    hardware: Hardware,
+    tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
+) -> None:
     """Check before anything is fitted that devices, batches, crops and images go together.
 
     Args:
         module: With its members, if they are chosen already.
         target: What to fine-tune on.
         hardware: What to compute on.
+        tta: In which ways images will be predicted.
 
     Raises:
         ConfigError: If they do not.
@@ -103,7 +109,7 @@ def require_fittable(module: EnsembleTraining, target: TargetData, hardware: Har
     require_shared_batches(module.settings, hardware.processes())
     models = module.models
     require_trainable(models, module.settings, target.preprocessing.known_size)
-    require_sides(models, (target.dataset.test,), target.preprocessing)
+    require_sides(models, (target.dataset.test,), target.preprocessing, min(tta.scales))
 
 
 def fit_members(
@@ -118,8 +124,9 @@ def fit_members(
 ) -> bool:
     """Fine-tune all members of a module in one fit; taken up again if it was interrupted.
 
-    Where the settings name rates to choose from, one fit for each comes before, on some of the images (see
-    :func:`muster.training.rates.choose_rates`); the last fit takes all images, and for each member its best rate.
+    Where the settings name rates or numbers of steps to choose from, a fit for each rate comes before, on some of the
+    images (see :func:`muster.training.rates.choose_rates`); the last fit takes all images,
+    and for each member the best.
 
     Args:
         module: With members, or with a callback that gives it some.
@@ -129,7 +136,7 @@ def fit_members(
         callbacks: For the Trainer.
         loggers: For the Trainer.
         depends_on: What else the result depends on, so that a checkpoint of another run is not taken up.
-        reload: Gives source models by name, for the fits that only choose a rate.
+        reload: Gives source models by name, for the fits that only choose.
 
     Returns:
         Whether this process is the one that writes. The others must take part in :func:`build_ensemble` and
@@ -142,9 +149,10 @@ def fit_members(
         "members": module.names,
         **(depends_on or {}),
     }
-    if module.settings.learning_rates:
+    if module.settings.tried_rates:
         assert reload is not None  # whoever lets a user give rates passes it
-        description["rates"] = _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+        _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+        description |= {"rates": module.rates, "stops": module.stops}
     keep_checkpoint_of(folder / WORK, to_builtin_types(description))
     data = FitData(target.train, target.preprocessing, module.settings, hardware.resolved_num_workers())
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
@@ -162,7 +170,7 @@ def first_checkpoint(folder: Path, settings: TrainingSettings) -> Path:
     Returns:
         The file; it may not be there yet.
     """
-    rates = settings.learning_rates
+    rates = settings.tried_rates
     return (trial_folder(folder / WORK, rates[0]) if rates else folder / WORK) / CHECKPOINT
 
 
@@ -174,8 +182,8 @@ def _choose_rates(
     callbacks: Sequence[Callback],
     description: Mapping[str, Any],
     reload: Callable[[Sequence[str]], Sequence[SourceModel]],
-) -> dict[str, float]:
-    """Give a module the best rate of each member, and members if it has none yet."""
+) -> None:
+    """Give a module the best rate and number of steps of each member, and members if it has none yet."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:
         made = EnsembleTraining(settings, module.num_classes, trial=True)
@@ -194,8 +202,8 @@ def _choose_rates(
     choice, names = choose_rates(trials, trial, hardware, callbacks)
     if not module.members_chosen:
         module.set_members(names, reload(names))
-    module.rates, module.held_out = choice.chosen, choice.held_out
-    return choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
+    module.held_out, module.curves = choice.held_out, choice.curves
 
 
 def load_members(pool: Pool, names: Sequence[str]) -> list[SourceModel]:
@@ -216,6 +224,7 @@ def build_ensemble(
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     folder: Path | None = None,
     loggers: Sequence[Logger] = (),
+    tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
 ) -> Ensemble:
     """Put fine-tuned members together, and learn their head.
 
@@ -227,6 +236,7 @@ def build_ensemble(
         head: How the head is learned.
         folder: The folder of the run; the checkpoints of ``sgd`` go to its folder ``work``.
         loggers: For the curve of ``sgd``, which the module's history is given too.
+        tta: In which ways the ensemble predicts an image; the head is learned on plain images.
 
     Returns:
         The ensemble, in evaluation mode.
@@ -235,7 +245,7 @@ def build_ensemble(
     ensemble = Ensemble(names, members, target.dataset.spec.classes, target.preprocessing)
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
-    ensemble.precision = hardware.resolved_precision()
+    ensemble.precision, ensemble.tta = hardware.resolved_precision(), tta
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble
@@ -259,16 +269,29 @@ def evaluate(
 
     @torch.no_grad()
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        scores = {name: model(view_for(images, model.preprocessing)).float() for name, model in models.items()}
-        alone = {name: upsample_probabilities(maps.softmax(dim=1), size) for name, maps in scores.items()}
-        mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
-        learned = ensemble.combine([scores[name] for name in ensemble.names], size)
-        return {name: p.argmax(dim=1) for name, p in {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}.items()}
+        totals: dict[str, Tensor] = {}
+        for variant in ensemble.tta.variants:
+            for name, probabilities in _probabilities(module, ensemble, variant, images, size).items():
+                totals[name] = probabilities + totals[name] if name in totals else probabilities
+        return {name: total.argmax(dim=1) for name, total in totals.items()}
 
-    models = module.models
-    owns = [model.preprocessing for model in models.values()]
+    owns = [model.preprocessing for model in module.models.values()]
     with hardware.autocast():
         return count_split(predict, target.dataset.test, target.preprocessing, hardware.resolved_device(), owns=owns)
+
+
+def _probabilities(
+    module: EnsembleTraining, ensemble: Ensemble, variant: Variant, images: Views, size: tuple[int, int]
+) -> dict[str, Tensor]:
+    """What every member alone, their plain mean (not divided) and the learned head make of images shown in one way."""
+    scores = {
+        name: variant.undo(model(variant.of(view_for(images, model.preprocessing))).float())
+        for name, model in module.models.items()
+    }
+    alone = {name: upsample_probabilities(each.softmax(dim=1), size) for name, each in scores.items()}
+    mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
+    learned = ensemble.combine([scores[name] for name in ensemble.names], size)
+    return {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}
 
 
 def summarise(
@@ -321,6 +344,9 @@ def summarise(
         losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
         learning_rates={name: module.rate_of(name) for name in module.names},
         held_out=module.held_out,
+        stops=module.stops,
+        tta=ensemble.tta.in_words,
+        held_out_curves=module.curves if module.stops else {},
         head_weights=dict(zip(ensemble.names, weights, strict=True)),
         head_biases=dict(zip(ensemble.names, biases, strict=True)),
         pool=selection.pool,

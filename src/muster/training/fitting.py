@@ -33,6 +33,7 @@ def fit(
     hardware: Hardware,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    after: Sequence[Callback] = (),
     until: int | None = None,
 ) -> pl.Trainer:
     """Train to the last step, from the checkpoint in ``folder`` if there is one.
@@ -44,6 +45,7 @@ def fit(
         hardware: What to compute on.
         callbacks: The callbacks of the caller.
         loggers: The loggers of the caller.
+        after: Callbacks that come after those of this function, e.g. after weights were averaged.
         until: Stop after so many steps; rates fall as if all steps of the settings came. ``None`` takes all steps. A
             checkpoint is there in any case then, to go on from.
 
@@ -72,14 +74,14 @@ def fit(
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision=hardware.resolved_precision(),  # type: ignore[arg-type]  # a str there, a Literal here
-        max_steps=until or settings.steps,
+        max_steps=until or module.last_step,
         max_epochs=-1,
-        val_check_interval=min(data.validate_every, settings.steps),
+        val_check_interval=min(data.validate_every, module.last_step),
         limit_val_batches=1.0 if data.validation is not None else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, checkpoint, until)],
+        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, checkpoint, until), *after],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,

@@ -62,7 +62,10 @@ class EnsembleTraining(pl.LightningModule):
         members: The models, likewise.
         history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
-        held_out: For members whose rate was chosen, mIoU on held-out images by rate; ``None`` where it diverged.
+        stops: Steps after which a member is not trained on, for those whose number of steps was chosen.
+        held_out: For members of which something was chosen, the largest mIoU on held-out images by rate; ``None`` where
+            it diverged.
+        curves: For them, mIoU on held-out images by rate and number of steps.
         diverged: Members whose loss or weights became infinite or NaN in a trial.
         idle: Members that are trained no further, since a trial has left them behind.
         compiles: Whether members are compiled before the first step; a fit sets it.
@@ -93,7 +96,9 @@ class EnsembleTraining(pl.LightningModule):
         self.num_classes = num_classes
         self.trial = trial
         self.rates: dict[str, float] = {}
+        self.stops: dict[str, int] = {}
         self.held_out: dict[str, dict[float, float | None]] = {}
+        self.curves: dict[str, dict[float, dict[int, float | None]]] = {}
         self.diverged: set[str] = set()
         self.idle: set[str] = set()
         self.names: tuple[str, ...] = tuple(names)
@@ -147,18 +152,27 @@ class EnsembleTraining(pl.LightningModule):
         """Initial learning rate of a member."""
         return self.rates.get(name, self.settings.learning_rate)
 
+    def last_step_of(self, name: str) -> int:
+        """Number of steps after which a member is not trained on."""
+        return self.stops.get(name, self.settings.steps)
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps after which no member is trained on."""
+        return max((self.last_step_of(name) for name in self.names), default=self.settings.steps)
+
     def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
         for name, member in self.models.items():
-            if name in self.diverged | self.idle:
+            if name in self.diverged | self.idle or self.global_step >= self.last_step_of(name):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
                 scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
                 losses.append(self._loss_of(scores, masks))
-        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
+        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record(losses)
         return torch.stack(losses).sum()
 
@@ -191,7 +205,8 @@ class EnsembleTraining(pl.LightningModule):
                 came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
-        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle}
+        over = {name for name in self.names if self.global_step >= self.last_step_of(name)}
+        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle | over}
         self._log({"step": float(self.global_step), **values})
 
     def _log(self, point: dict[str, float]) -> None:
@@ -258,7 +273,8 @@ class EnsembleTraining(pl.LightningModule):
         """The optimizer of the settings over all members, and their schedule, step by step."""
         chosen = self.settings
         rates = [self.rate_of(name) for name in self.names]
-        optimizer = make_optimizer(list(self.models.values()), rates, chosen)
+        ends = [self.last_step_of(name) for name in self.names]
+        optimizer = make_optimizer(list(self.models.values()), rates, chosen, ends)
         return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.warmup_steps)
 
 

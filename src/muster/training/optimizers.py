@@ -15,18 +15,26 @@ from muster.models import SourceModel, parameter_stages
 from muster.training.settings import Schedule, TrainingSettings
 
 
-def make_optimizer(models: Sequence[SourceModel], rates: Sequence[float], settings: TrainingSettings) -> Optimizer:
+def make_optimizer(
+    models: Sequence[SourceModel], rates: Sequence[float], settings: TrainingSettings, stops: Sequence[int] = ()
+) -> Optimizer:
     """One optimizer over models that share no parameter.
 
     Args:
         models: What to train.
         rates: Initial rate of each.
         settings: Optimizer, weight decay and layer-wise decay.
+        stops: Steps after which each is left as it is; if none are given, all steps are done. Gradients are 0 from then
+            on, but momentum and weight decay would move weights on; with a rate of 0 nothing does.
 
     Returns:
         With one group for each model, or several where its parameters learn differently.
     """
-    groups = [group for model, rate in zip(models, rates, strict=True) for group in _groups(model, rate, settings)]
+    groups = [
+        {**group, "stop": stop}
+        for model, rate, stop in zip(models, rates, stops or [settings.steps] * len(models), strict=True)
+        for group in _groups(model, rate, settings)
+    ]
     if settings.optimizer == "adamw":
         return AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
     return SGD(groups, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
@@ -105,4 +113,5 @@ class _EveryStep(LRScheduler):
     def get_lr(self) -> list[float]:  # type: ignore[override]  # torch also allows tensors
         """The rates of the step at hand, by group."""
         factor = rate_factor(self.schedule, self.last_epoch, self.steps, self.warmup_steps)
-        return [float(base) * factor for base in self.base_lrs]
+        groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
+        return [0.0 if self.last_epoch >= group.get("stop", math.inf) else base * factor for base, group in groups]

@@ -171,8 +171,10 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
         name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
     }
     compared |= {"architecture": job.architecture, "image_size": ImageSize.of(job.settings.image_size).setting}
-    if job.settings.learning_rates:
+    if job.settings.tried_rates:
         del compared["learning_rate"]  # the card has the one that was chosen
+    if job.settings.tried_stops > 1:
+        del compared["steps"]  # likewise
     other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
     if other:
         told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())

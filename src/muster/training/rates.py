@@ -1,6 +1,8 @@
-"""Choose each member's learning rate on images held out from training (A22 B and M21: the best of three).
+"""Choose each member's learning rate and number of steps on images held out from training (A22 B: the best of three).
 
 Members share no parameter, so one fit tries a rate for all of them, and each takes the rate that was best for itself.
+One fit tries several numbers of steps as well: the last fit follows the same schedule, and where its trial was best, it
+stops. So nothing is compared that the last fit would do otherwise, but for the images that were held out.
 """
 
 from __future__ import annotations
@@ -8,38 +10,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
 from pytorch_lightning.callbacks import Callback
 
-from muster.data import Preprocessing, Split, prepared_images, view_for
-from muster.errors import DatasetError
+from muster.data import Preprocessing, Split
 from muster.files import to_builtin_types
-from muster.models import upsample_probabilities
-from muster.ranks import rank, sum_over_ranks, world_size
-from muster.tasks.segmentation import confusion_of, mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
+from muster.training.held_out import HeldOutCurve, Mious, held_out_mious, stops_of
+from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.settings import TrainingSettings
+
+Curves: TypeAlias = dict[float, dict[int, float | None]]
+"""mIoU on held-out images by rate and number of steps; ``None`` where a member diverged."""
 
 
 @dataclass(frozen=True)
 class RateChoice:
-    """Which rate each member is trained with, and why.
+    """Which rate each member is trained with, for how many steps, and why.
 
     Attributes:
-        chosen: By member.
-        held_out: By member, the mIoU of each rate on the held-out images, ``None`` where the member diverged.
+        chosen: The rate, by member.
+        stops: The number of steps, by member; empty if there was one to choose from.
+        held_out: By member, the largest mIoU of each rate on the held-out images, ``None`` where the member diverged.
+        curves: By member, the mIoU of each rate after each number of steps.
         images: Number of held-out images.
     """
 
     chosen: dict[str, float]
+    stops: dict[str, int]
     held_out: dict[str, dict[float, float | None]]
+    curves: dict[str, Curves]
     images: int
 
 
@@ -48,7 +53,7 @@ class Trials:
     """What the fits of a search have in common.
 
     Attributes:
-        settings: With the rates to choose from.
+        settings: With the rates and the numbers of steps to choose from.
         train: Training images, of which some are held out.
         preprocessing: How images are shown.
         num_workers: Processes that read and augment.
@@ -84,7 +89,8 @@ def choose_rates(
         callbacks: For each fit.
 
     Returns:
-        The choice, and the members' names. Of rates that reach the same the smallest is taken.
+        The choice, and the members' names. Of rates that reach the same the smallest is taken, and then of numbers of
+        steps.
 
     Raises:
         TrainingDivergedError: If a member diverged at every rate.
@@ -92,9 +98,15 @@ def choose_rates(
     """
     settings = trials.settings
     kept, held = trials.train.hold_out(settings.held_out_fraction, settings.seed)
+    stops = stops_of(settings.steps, settings.tried_stops)
     names: tuple[str, ...] = ()
-    mious: dict[str, dict[float, float | None]] = {}
-    for number, rate in enumerate(settings.learning_rates):
+    curves: dict[str, Curves] = {}
+
+    def evaluate(module: EnsembleTraining) -> Mious:
+        with hardware.autocast():
+            return held_out_mious(module, held, trials.preprocessing, hardware.resolved_device())
+
+    for number, rate in enumerate(settings.tried_rates):
         with_rate = _with_rate(settings, rate)
         module = make_module(with_rate, names)
         folder = trial_folder(trials.folder, rate)
@@ -102,15 +114,16 @@ def choose_rates(
         keep_checkpoint_of(folder, to_builtin_types(described))
         data = FitData(kept, trials.preprocessing, with_rate, trials.num_workers)
         begin_fit(callbacks, number * settings.steps)
-        fit(module, data, folder, hardware, callbacks)
+        curve = HeldOutCurve(stops, evaluate)
+        fit(module, data, folder, hardware, callbacks, after=(curve,))
         names = module.names
-        with hardware.autocast():
-            found = held_out_mious(module, held, trials, hardware.resolved_device())
-        for name, value in found.items():
-            mious.setdefault(name, {})[rate] = value
-    begin_fit(callbacks, len(settings.learning_rates) * settings.steps)
-    chosen = {name: _best(name, values) for name, values in mious.items()}
-    return RateChoice(chosen, mious, len(held)), names
+        for name in names:  # a fit ends early if every member diverged
+            curves.setdefault(name, {})[rate] = {stop: curve.found.get(stop, {}).get(name) for stop in stops}
+    begin_fit(callbacks, len(settings.tried_rates) * settings.steps)
+    best = {name: _best(name, tried) for name, tried in curves.items()}
+    chosen, ends = ({name: each[part] for name, each in best.items()} for part in (0, 1))
+    mious = {name: {rate: _largest(curve) for rate, curve in tried.items()} for name, tried in curves.items()}
+    return RateChoice(chosen, ends if len(stops) > 1 else {}, mious, curves, len(held)), names
 
 
 def trial_folder(parent: Path, rate: float) -> Path:
@@ -120,7 +133,7 @@ def trial_folder(parent: Path, rate: float) -> Path:
 
 def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
     known = {name: getattr(settings, name) for name in TrainingSettings.__dataclass_fields__}
-    return TrainingSettings(**{**known, "learning_rate": rate, "learning_rates": ()})
+    return TrainingSettings(**{**known, "learning_rate": rate, "learning_rates": (), "tried_stops": 1})
 
 
 def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
@@ -135,53 +148,16 @@ def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
             callback.begin_fit(steps_before)
 
 
-@torch.no_grad()
-def held_out_mious(
-    module: EnsembleTraining, held: Split, trials: Trials, device: torch.device | str
-) -> dict[str, float | None]:
-    """Evaluate every member on held-out images; the processes of a distributed run share them, and all know the result.
-
-    Args:
-        module: Fitted.
-        held: The images.
-        trials: Says how they are prepared.
-        device: Where to compute.
-
-    Returns:
-        mIoU by member, ``None`` for one that diverged.
-
-    Raises:
-        DatasetError: If the images have no labelled pixel.
-    """
-    module.to(device).eval()
-    classes = held.spec.num_classes
-    matrices = torch.zeros(len(module.names), classes, classes, dtype=torch.int64)
-    share = range(rank(), len(held), world_size())  # which may be empty
-    owns = [model.preprocessing for model in module.models.values()]
-    for batch in prepared_images(held, trials.preprocessing, indices=share, owns=owns):
-        for index, member in enumerate(module.models.values()):
-            maps = member.predict(view_for(batch.images, member.preprocessing).to(device))
-            for place, mask in enumerate(batch.masks):
-                full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
-                matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)
-    matrices = sum_over_ranks(matrices, torch.device(device))
-    if matrices.sum() == 0:
-        raise DatasetError(
-            f"The {len(held)} training images of dataset {held.spec.name!r} held out to choose a learning rate by "
-            "have no labelled pixel. Give a larger held_out_fraction, another seed, or a single learning_rate."
-        )
-    module.train()
-    # The checkpoint of a finished trial does not say which members diverged.
-    return {
-        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrix)
-        for name, member, matrix in zip(module.names, module.members, matrices, strict=True)
+def _best(name: str, curves: Curves) -> tuple[float, int]:
+    """The rate and the number of steps with the largest mIoU."""
+    sound = {
+        (rate, stop): value for rate, curve in curves.items() for stop, value in curve.items() if value is not None
     }
-
-
-def _best(name: str, mious: Mapping[float, float | None]) -> float:
-    """The rate with the largest mIoU."""
-    sound = {rate: value for rate, value in mious.items() if value is not None}
     if not sound:
-        tried = ", ".join(f"{rate:g}" for rate in mious)
+        tried = ", ".join(f"{rate:g}" for rate in curves)
         raise TrainingDivergedError(f"{name!r} diverged at every rate ({tried}). Give smaller learning_rates.")
-    return max(sound, key=lambda rate: (sound[rate], -rate))
+    return max(sound, key=lambda tried: (sound[tried], -tried[0], -tried[1]))
+
+
+def _largest(curve: Mapping[int, float | None]) -> float | None:
+    return max((value for value in curve.values() if value is not None), default=None)

@@ -165,8 +165,11 @@ class FinetuneResult:
         losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
             it was trained step by step.
         learning_rates: For every member, the initial rate that it was fine-tuned with.
-        held_out: For members whose rate was chosen, mIoU on held-out training images by rate; ``None`` where training
-            diverged.
+        held_out: For members whose rate or number of steps was chosen, the largest mIoU on held-out training images by
+            rate; ``None`` where training diverged.
+        stops: For members whose number of steps was chosen, after how many their training ended.
+        held_out_curves: For these, mIoU on held-out training images by rate and number of steps.
+        tta: In which ways each image was predicted, in words; empty if just as it is.
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
         pool: Folder of the pool that the members came from.
@@ -210,6 +213,9 @@ class FinetuneResult:
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     learning_rates: dict[str, float] = field(default_factory=dict)
     held_out: dict[str, dict[float, float | None]] = field(default_factory=dict)
+    stops: dict[str, int] = field(default_factory=dict)
+    held_out_curves: dict[str, dict[float, dict[int, float | None]]] = field(default_factory=dict)
+    tta: str = ""
     head_weights: dict[str, list[float]] = field(default_factory=dict)
     head_biases: dict[str, list[float]] = field(default_factory=dict)
     pool: str = ""

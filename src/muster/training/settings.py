@@ -20,6 +20,9 @@ HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
 
+MOST_STOPS = 100
+"""Numbers of steps to choose from: each costs a look at the held-out images."""
+
 _LARGEST_FACTOR = 100.0
 """Largest factor of the random rescaling: beyond it a training crop is a single stored pixel."""
 
@@ -35,8 +38,11 @@ class TrainingSettings:
         learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
             without those held out, the best on the held-out ones is taken, and with it all training images are
             learned from. Empty: ``learning_rate`` is taken as it is.
-        held_out_fraction: Share of the training images held out to choose by: a rate, or between candidates. The test
-            split is never used.
+        tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
+            held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
+            all steps are done.
+        held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
+            candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
             ``cosine`` as (1 + cos(pi t)) / 2.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -68,6 +74,7 @@ class TrainingSettings:
     batch_size: int = 16
     learning_rate: float = 0.05
     learning_rates: tuple[float, ...] = ()
+    tried_stops: int = 1
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
     optimizer: Optimizer = "sgd"
@@ -110,6 +117,7 @@ class TrainingSettings:
             require_real("ema_decay", self.ema_decay, 0.0, 1.0, below=True)
         require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
         _require_losses(self.loss, self.added_loss)
+        require_whole("tried_stops", self.tried_stops, 1, min(self.steps, MOST_STOPS))
         require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)
@@ -146,8 +154,13 @@ class TrainingSettings:
 
     @property
     def total_steps(self) -> int:
-        """Steps of all fits together: one for each rate to choose from, and the last."""
-        return self.steps * (len(self.learning_rates) + 1)
+        """Steps of all fits together: one for each rate that is tried, and the last."""
+        return self.steps * (len(self.tried_rates) + 1)
+
+    @property
+    def tried_rates(self) -> tuple[float, ...]:
+        """The rates of the fits that come before the last, to choose by; empty if nothing is to be chosen."""
+        return self.learning_rates or ((self.learning_rate,) if self.tried_stops > 1 else ())
 
 
 def _require_losses(loss: str, added: str) -> None:
@@ -297,10 +310,9 @@ def idle_settings(
     idle = {}
     if training.learning_rates:
         idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
-    elif comparison is None:
-        idle["training.held_out_fraction"] = "without --training.learning_rates"
-    elif not comparison.holds_out:
-        idle["training.held_out_fraction"] = "without --training.learning_rates, --confirm or --equal_cost"
+    if not training.tried_rates and (comparison is None or not comparison.holds_out):
+        other = "" if comparison is None else ", --confirm or --equal_cost"
+        idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
     if training.added_loss == "none":

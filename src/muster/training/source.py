@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ SPLITS = "splits"
 _LATER = {
     "learning_rates": (),
     "held_out_fraction": 0.2,
+    "tried_stops": 1,
     "loss": "scores",
     "sample_images": None,
     "optimizer": "sgd",
@@ -164,7 +165,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     clock = Clock(progress)
     succeeded = False
     try:
-        if settings.learning_rates:
+        if settings.tried_rates:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
@@ -189,7 +190,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
     choice, _ = choose_rates(trials, trial, job.hardware, [clock])
-    module.rates = choice.chosen
+    module.rates, module.stops = choice.chosen, choice.stops
 
 
 def _hold_out(train: Split, settings: SourceSettings) -> tuple[Split, Split | None]:
@@ -223,6 +224,7 @@ def _finish(
         sample = sample_source(model, data.train, data.preprocessing, job.settings.seed, device, images)
     rate = module.rate_of(job.name)
     card = _card(job, dataset, seen, data, model, confusions["prediction"], rate, seconds)
+    card = replace(card, steps=module.last_step_of(job.name))
     history = pd.DataFrame(module.history)
     held = [] if data.validation is None else list(data.validation.identifiers)
     record = {**split_record(dataset), "train": list(data.train.identifiers), "validation": held}

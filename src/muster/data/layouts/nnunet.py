@@ -11,14 +11,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from muster.data.json_files import read_json
 from muster.data.layout import LAYOUTS
 from muster.data.paired_layout import PairedLayout, Plan
 from muster.errors import DatasetError
-from muster.user_files import open_regular
 
 DESCRIPTION = "dataset.json"
 IGNORE = "ignore"
@@ -63,14 +62,8 @@ def _parts(split: str, ending: str) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        with open_regular(path) as file:
-            content = json.loads(file.read())
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict) or not content["labels"]:
+    content = read_json(path)
+    if not isinstance(content.get("labels"), dict) or not content["labels"]:
         raise DatasetError(f"{path}: expected the key 'labels' with the number of each class.")
     return content
 

@@ -1,0 +1,147 @@
+"""The command ``muster check``: what a dataset holds, what is wrong with it, and how it looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from muster.commands.check_summary import label_fault, print_check
+from muster.commands.spread import Spread
+from muster.commands.terminal import make_console
+from muster.commands.words import Asked, record_of
+from muster.data import (
+    Dataset,
+    Sample,
+    Split,
+    SplitCheck,
+    check_split,
+    open_dataset,
+    repeated_images,
+    split_record,
+)
+from muster.data.opening import WORLD_PREFIX, DataSettings
+from muster.errors import DatasetError
+from muster.files import as_file_name, atomic_write, write_yaml
+from muster.launch import only_helps
+from muster.machine import now
+from muster.outputs import CHECK, claimed
+from muster.report.contact_sheet import SHOWN_IMAGES, contact_sheet
+
+CHECKS = Path("runs/checks")
+SHEET = "contact_sheet.png"
+
+
+def check(
+    dataset: str,
+    reader: str = "",
+    output: Path | None = None,
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
+    configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
+) -> int:
+    """Read every image of a dataset: counts, classes, sizes, faults, images that are there twice, a contact sheet.
+
+    Args:
+        dataset: A folder, or worlds/NAME.
+        reader: Layout of the folder; by default what its dataset.yaml says, or what it looks like.
+        output: Where check.yaml, splits.yaml and contact_sheet.png go; by default runs/checks/NAME.
+        data: Where the dataset lies.
+        configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
+
+    Returns:
+        0 if the dataset can be used, 1 if not.
+    """
+    if only_helps():
+        return 0
+    idle = {"data_root": f"for {dataset}, which is built in"} if dataset.startswith(WORLD_PREFIX) else {}
+    asked.refuse(idle)
+    console = make_console()
+    opened = open_dataset(dataset, data.data_root, reader)
+    folder = output or CHECKS / as_file_name(opened.spec.name)
+    with claimed(folder, CHECK, {"the dataset": opened.reference, "--data_root": data.data_root}):
+        with atomic_write(folder / "config.yaml") as partial:
+            partial.write_text(record_of(configuration, idle, {"output": folder}), "utf-8")
+        return check_opened(opened, folder, console)
+
+
+def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
+    """Check a dataset, print what was found, and write it.
+
+    Args:
+        dataset: The dataset.
+        folder: Where the results go; it must be there.
+        console: Where to print.
+
+    Returns:
+        As :func:`check`.
+    """
+    found = {split.name: _checked(split, console) for split in (dataset.train, dataset.test)}
+    repeated, shared = repeated_images(dataset)
+    usable = print_check(dataset, found, repeated, shared, console)
+    samples = _shown(dataset, found)
+    if samples:
+        title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
+        with atomic_write(folder / SHEET) as partial:
+            partial.write_bytes(contact_sheet(samples, dataset.spec.classes, title))
+        console.print(f"Contact sheet: {folder / SHEET}")
+    write_yaml(folder / "splits.yaml", split_record(dataset))
+    write_yaml(folder / "check.yaml", _record(dataset, found, repeated, shared, usable))
+    return 0 if usable else 1
+
+
+def _checked(split: Split, console: Console) -> SplitCheck:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"Reading the images of {split.name}", total=len(split))
+        return check_split(split, lambda done, _: progress.update(task, completed=done))
+
+
+def _shown(dataset: Dataset, found: dict[str, SplitCheck]) -> list[tuple[str, Sample]]:
+    """Images for the sheet: the best example of each class, the rarest class first, and then seeded ones."""
+    split, checked = dataset.train, found[dataset.train.name]
+    order = sorted(range(dataset.spec.num_classes), key=lambda index: checked.class_pixels[index])
+    wanted = [name for index in order if (name := checked.examples[index]) is not None]
+    wanted += split.subset(2 * SHOWN_IMAGES, seed=0).identifiers
+    samples: list[tuple[str, Sample]] = []
+    for name in dict.fromkeys(wanted):
+        try:
+            samples.append((f"{split.name}: {name}", split.read(name)))
+        except DatasetError:
+            continue  # told among the faults
+        if len(samples) == SHOWN_IMAGES:
+            break
+    return samples
+
+
+def _record(
+    dataset: Dataset,
+    found: dict[str, SplitCheck],
+    repeated: list[list[str]],
+    shared: list[tuple[str, str]],
+    usable: bool,
+) -> dict[str, Any]:
+    """What check.yaml says."""
+    splits = {
+        name: {
+            "images": each.images,
+            "void_pixels": each.void_pixels,
+            "class_pixels": dict(zip(dataset.spec.classes, each.class_pixels, strict=True)),
+            "class_images": dict(zip(dataset.spec.classes, each.class_images, strict=True)),
+            "sizes": sorted({f"{columns} x {rows}" for rows, columns in each.sizes}),
+        }
+        for name, each in found.items()
+    }
+    faults = [fault for name, each in found.items() if (fault := label_fault(dataset, name, each))]
+    return {
+        "dataset": dataset.spec.name,
+        "reference": dataset.reference,
+        "usable": usable,
+        "date": now(),
+        "splits": splits,
+        "problems": [*(problem for each in found.values() for problem in each.problems), *faults],
+        "repeated_images": repeated,
+        "test_images_in_training": [{"test": test, "train": train} for test, train in shared],
+    }

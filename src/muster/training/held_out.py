@@ -1,0 +1,120 @@
+"""Results on images that are held out from a fit: at its end, and at some steps on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from muster.data import Preprocessing, Split, prepared_images, view_for
+from muster.errors import DatasetError
+from muster.models import upsample_probabilities
+from muster.ranks import rank, sum_over_ranks, world_size
+from muster.tasks.segmentation import confusion_of, mean_iou
+from muster.training.averaging import averaged_weights
+from muster.training.modules import EnsembleTraining, is_finite
+
+Mious = dict[str, float | None]
+"""mIoU by member; ``None`` for one that diverged."""
+
+
+@torch.no_grad()
+def held_out_mious(
+    module: EnsembleTraining, held: Split, preprocessing: Preprocessing, device: torch.device | str
+) -> Mious:
+    """Evaluate every member on held-out images; the processes of a distributed run share them, and all know the result.
+
+    Args:
+        module: Its members' training goes on as if they had not been evaluated.
+        held: The images.
+        preprocessing: How they are shown.
+        device: Where to compute.
+
+    Returns:
+        mIoU by member.
+
+    Raises:
+        DatasetError: If the images have no labelled pixel.
+    """
+    module.to(device).eval()
+    classes = held.spec.num_classes
+    matrices = torch.zeros(len(module.names), classes, classes, dtype=torch.int64)
+    share = range(rank(), len(held), world_size())  # which may be empty
+    owns = [model.preprocessing for model in module.models.values()]
+    for batch in prepared_images(held, preprocessing, indices=share, owns=owns):
+        for index, member in enumerate(module.models.values()):
+            maps = member.predict(view_for(batch.images, member.preprocessing).to(device))
+            for place, mask in enumerate(batch.masks):
+                full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]))[0]
+                matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)
+    matrices = sum_over_ranks(matrices, torch.device(device))
+    if matrices.sum() == 0:
+        raise DatasetError(
+            f"The {len(held)} training images of dataset {held.spec.name!r} held out to choose a learning rate or the "
+            "number of steps by have no labelled pixel. Give a larger held_out_fraction, another seed, or a single "
+            "learning_rate and tried_stops 1."
+        )
+    module.train()
+    # The checkpoint of a finished trial does not say which members diverged.
+    return {
+        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrix)
+        for name, member, matrix in zip(module.names, module.members, matrices, strict=True)
+    }
+
+
+class HeldOutCurve(Callback):
+    """Evaluates the members at some steps of a fit, with the weights that a fit ending there would keep.
+
+    Where weights are averaged, these are the averaged ones. What was found before an interruption is in the checkpoint.
+
+    Attributes:
+        found: mIoU of the members, by step.
+    """
+
+    def __init__(self, stops: Collection[int], evaluate: Callable[[EnsembleTraining], Mious]) -> None:
+        """Say when to evaluate, and how.
+
+        Args:
+            stops: Numbers of steps that have been done.
+            evaluate: Evaluates a module.
+        """
+        self.stops, self.evaluate = frozenset(stops), evaluate
+        self.found: dict[int, Mious] = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ARG002 (all of these are the hook's)
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Evaluate after a step that is one of the stops; it comes after the callback that averages."""
+        step = trainer.global_step
+        if step in self.stops and step not in self.found:
+            with averaged_weights(trainer, pl_module):
+                self.found[step] = self.evaluate(cast("EnsembleTraining", pl_module))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found, in plain values."""
+        return {"found": self.found}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was found before."""
+        self.found = dict(state_dict["found"])
+
+
+def stops_of(steps: int, count: int) -> tuple[int, ...]:
+    """Evenly spaced numbers of steps, the last of which is all.
+
+    Args:
+        steps: Steps of the fit.
+        count: How many; at most as many as steps.
+
+    Returns:
+        In ascending order.
+    """
+    return tuple(-(-steps * number // count) for number in range(1, count + 1))
