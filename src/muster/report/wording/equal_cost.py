@@ -43,7 +43,7 @@ def spent_on_text(option: SpentOn) -> str:
     if option.scales == (1.0,):
         return f"{images}, mirrored too" if option.flip else f"one view of {images}"
     scales = ", ".join(f"{scale:g}" for scale in option.scales)
-    return f"{images} at scales {scales}{', mirrored too' if option.flip else ''}"
+    return f"{images}, at scales {scales}{', mirrored too' if option.flip else ''}"
 
 
 def trials_sentence(single: EqualCost) -> str:
