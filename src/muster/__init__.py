@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from muster.telemetry import switch_off
 
 if TYPE_CHECKING:
+    from muster.selection.rank import rank
     from muster.selection.record import Selection
     from muster.selection.run import select
     from muster.training import load_ensemble
 
-__all__ = ["Selection", "__version__", "load_ensemble", "select"]
+__all__ = ["Selection", "__version__", "load_ensemble", "rank", "select"]
 
 switch_off()  # before anything that would report on its use is imported
 
@@ -28,6 +29,7 @@ except PackageNotFoundError:  # read from a source tree that was never installed
 _HOMES = {
     "Selection": "muster.selection.record",
     "load_ensemble": "muster.training",
+    "rank": "muster.selection.rank",
     "select": "muster.selection.run",
 }
 
