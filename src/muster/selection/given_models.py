@@ -74,8 +74,10 @@ def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple
     found: list[Member] = []
     taken: set[str] = set()
     for name, given in _named(models):
-        for member in _members(given, name):
-            found.append(_called(member, _distinct(member.name, taken)))
+        members = list(_members(given))
+        for member in members:
+            called = name if name and len(members) == 1 else member.name
+            found.append(_called(member, _distinct(called, taken)))
             taken.add(found[-1].name)
     if not found:
         raise ConfigError("models: expected at least one model, but got none.")
@@ -91,30 +93,30 @@ def _named(models: Given | Sequence[Given] | Mapping[str, Given]) -> Iterator[tu
         yield from (("", given) for given in models)
 
 
-def _members(given: Given, name: str) -> Iterator[Member]:
+def _members(given: Given) -> Iterator[Member]:
     if isinstance(given, Member):
         yield given
     elif isinstance(given, nn.Module):
-        yield _of_module({"model": given}, name)
+        yield _of_module({"model": given})
     elif isinstance(given, Mapping):
         own = isinstance(given.get("model"), nn.Module)
-        yield _of_module(given, name) if own else _adopted({"name": name or _name_of(given), **given})
+        yield _of_module(given) if own else _adopted({"name": _name_of(given), **given})
     elif isinstance(given, str | Path):
-        yield from _of_path(str(given), name)
+        yield from _of_path(str(given))
     else:
         raise ConfigError(
             f"models: expected paths, names on a hub, torch modules or mappings, but got a {type(given).__name__}."
         )
 
 
-def _of_path(given: str, name: str) -> Iterator[Member]:
+def _of_path(given: str) -> Iterator[Member]:
     path = Path(given).expanduser()
     if (path / CARD).is_file():
         yield Member.open(path)
     elif (path / MEMBERS).is_dir():
         yield from Pool.open(path)
     else:
-        entry = {"name": name or as_file_name(path.name), "from": _library_of(given), "model": given}
+        entry = {"name": as_file_name(path.name), "from": _library_of(given), "model": given}
         yield _adopted(entry)
 
 
@@ -138,11 +140,11 @@ def _adopted(content: Mapping[str, Any]) -> Member:
     return _member(entry.name, SOURCES[entry.source].adopt(entry), entry.dataset)
 
 
-def _of_module(content: Mapping[str, Any], name: str) -> Member:
+def _of_module(content: Mapping[str, Any]) -> Member:
     """A member of a network; it is copied, as finding its classifier changes it."""
     said = {key: value for key, value in content.items() if key != "model"}
     network: nn.Module = content["model"]
-    given = str(said.pop("name", name) or as_file_name(type(network).__name__))
+    given = str(said.pop("name", "") or as_file_name(type(network).__name__))
     entry = Adoption.from_mapping({"name": given, "from": "python", **said})
     if isinstance(network, SourceModel):
         model = deepcopy(network)

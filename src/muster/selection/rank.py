@@ -88,7 +88,7 @@ def rank(
     settings = SelectionSettings().having(options)
     members, dataset = members_from(models), _dataset(data, classes, settings)
     device = resolve_device(settings.device)
-    _, reader = probe_reader(dataset, members, settings, device)
+    split, reader = probe_reader(dataset, members, settings, device)
     if len(reader.probe.images) < 2:
         raise ConfigError("data: expected at least 2 images with labelled pixels, to fit on some and look at others.")
     predictor = Predictor("linear_probe", dataset.spec.num_classes)
@@ -97,7 +97,9 @@ def rank(
     request = Request((probed, *specs), probed, DEFAULT_FRACTION)
     scored = score_members(members, reader, None, request, predictor, predictions.append)
     right = [(each.argmax(dim=1).cpu() == reader.probe.labels.cpu()).numpy() for each in predictions]
-    table = _table(scored, metrics, right, reader, dataset)
+    height, width = split[0].image.shape[1:]
+    seconds = [_seconds(member, reader, (height, width)) for member in scored.members]
+    table = _table(scored, metrics, right, seconds, reader, dataset)
     if show:
         print_ranking(table, dataset.spec.name)
     return table
@@ -134,6 +136,7 @@ def _table(
     scored: ScoredMembers,
     metrics: Sequence[str],
     right: Sequence[Bool[NumpyArray, " pixels"]],
+    seconds: Sequence[float],
     reader: ProbeReader,
     dataset: Dataset,
 ) -> pandas.DataFrame:
@@ -146,7 +149,7 @@ def _table(
         known = dict(zip(names, accuracies, strict=True)) if metric == LINEAR_PROBE else _scores(scored, metric)
         columns[metric] = [known.get(name, np.nan) for name in names]
     columns["parameters"] = [member.card.parameters for member in scored.members]
-    columns["milliseconds"] = [1000 * _seconds(member, reader) for member in scored.members]
+    columns["milliseconds"] = [1000 * each for each in seconds]
     if LINEAR_PROBE in metrics:
         columns |= _certainty(right, reader.probe.image_of_pixel.cpu().numpy())
     content = TargetContent(dataset)
@@ -161,10 +164,10 @@ def _scores(scored: ScoredMembers, metric: str) -> Mapping[str, float]:
     return scored.single_scores.get(metric, {})
 
 
-def _seconds(member: Member, reader: ProbeReader) -> float:
+def _seconds(member: Member, reader: ProbeReader, stored: tuple[int, int]) -> float:
+    """Time for an image of that many rows and columns, as stored."""
     model = member.load_model(reader.device)
-    height, width = reader.split[0].image.shape[1:]
-    shape = reader.preprocessing.seen_by(model.preprocessing).shape_of(height, width)
+    shape = reader.preprocessing.seen_by(model.preprocessing).shape_of(*stored)
     return inference_seconds(model, shape, reader.device, repetitions=5)
 
 
