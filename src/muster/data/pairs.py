@@ -18,7 +18,7 @@ from muster.errors import DatasetError
 
 
 def dataset_of_pairs(
-    pairs: Sequence[tuple[Any, Any]], classes: Sequence[str] | int | None = None, name: str = "pairs"
+    pairs: Sequence[Sequence[Any]], classes: Sequence[str] | int | None = None, name: str = "pairs"
 ) -> Dataset:
     """A dataset of pairs of an image and its mask.
 
@@ -46,7 +46,7 @@ def dataset_of_pairs(
     return Dataset(spec, Split(spec, "train", identifiers, reader), Split(spec, "test", (), reader), name)
 
 
-def _names(pairs: Sequence[tuple[Any, Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
+def _names(pairs: Sequence[Sequence[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
     if isinstance(classes, str):
         raise DatasetError(f"classes: expected a list of names, or how many there are, but got {classes!r}.")
     if classes is not None and not isinstance(classes, int):
@@ -63,7 +63,7 @@ def _names(pairs: Sequence[tuple[Any, Any]], classes: Sequence[str] | int | None
 class _Reader:
     """Reads one of the pairs."""
 
-    pairs: tuple[tuple[Any, Any], ...]
+    pairs: tuple[Sequence[Any], ...]
     classes: int
 
     def __call__(self, identifier: str) -> Sample:

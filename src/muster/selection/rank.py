@@ -204,6 +204,8 @@ def print_ranking(table: pandas.DataFrame, data: str) -> None:
     for name, row in table.iterrows():
         shown.add_row(Text(str(name)), *(_cell(column, row[column]) for column in columns))
     console = Console()
+    if not console.is_terminal:  # rich would take 80 columns
+        console = Console(width=160)
     console.print(shown)
     for name, reason in table.attrs["left_out"].items():
         console.print(Text(f"Left out: {name}: {reason}"))
