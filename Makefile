@@ -11,7 +11,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q --numprocesses auto --dist loadfile
 test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-oldest bench lint clean
+.PHONY: demo test test-all test-oldest bench docs lint clean
 
 demo: $(CORE)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
 	$(BIN)/python train.py
@@ -32,6 +32,9 @@ test-oldest: $(EXTRAS)  ## The suite with the oldest releases that setup.cfg all
 
 bench: $(EXTRAS)  ## Speed and memory, each figure beside a plain version measured in the same run.
 	$(BIN)/python -m benchmarks --output runs/benchmarks.json
+
+docs: $(EXTRAS)  ## The documentation as a site, in build/docs.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 lint: $(EXTRAS)  ## Style and types.
 	$(BIN)/ruff format --check .

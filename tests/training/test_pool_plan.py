@@ -107,6 +107,7 @@ def test_the_last_override_that_matches_wins() -> None:
         ({"pretrainings": []}, ConfigError, "expected at least one dataset"),
         ({"datasets": []}, ConfigError, "expected at least one dataset"),
         ({"architectures": ["small_fpn", "small_fpm"]}, ConfigError, "Did you mean 'small_fpn'"),
+        ({"overrides": [Override("*", normalisation="pretraining")]}, ConfigError, "attic-small_fpn: normalis.*random"),
         ({"datasets": ["worlds/atic"]}, DatasetError, "Did you mean 'attic'"),
     ],
 )
@@ -124,6 +125,7 @@ def test_an_override_takes_every_setting_null_included() -> None:
         "schedule": "poly", "momentum": 0.5, "weight_decay": "1e-3", "loss": "probabilities", "crop_size": 32,
         "scale_range": [1.0, 2.0], "checkpoint_every": 9, "seed": 4, "image_size": 96, "train_images": 8,
         "validation_fraction": 0.2, "validate_every": 6, "sample_images": 9,
+        "normalisation": "pretraining",
     }  # fmt: skip
     assert {field.name for field in fields(SourceSettings)} <= set(Override.kinds())
     changed = asdict(Override("*", **other).apply(base))

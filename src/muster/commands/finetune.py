@@ -55,6 +55,7 @@ from muster.training.finetuning import (
     build_ensemble,
     evaluate,
     forget_checkpoint,
+    licences_of,
     require_fittable,
     summarise,
     write_results,
@@ -240,7 +241,8 @@ def _conclude(
     told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)
     result = replace(result, confirmation=plan.confirmation, equal_cost=told)
     report_images = finetuned_images(ensemble, plan.target)
-    write_results(folder, result, plan.module, ensemble)
+    licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)
+    write_results(folder, result, plan.module, ensemble, licences)
     if plan.chosen is None:
         report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
         write_selection_report(recorded, plan.pool, plan.target.dataset, report, command)

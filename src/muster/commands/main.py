@@ -25,7 +25,7 @@ class Command:
         place: The typed function behind it, as ``module:name``; imported when it is started.
         summary: What it does, for the list of all.
         config: The YAML file with its default values, below :data:`CONFIGS`; empty if there is none.
-        first: The option that a first word without a name stands for; empty if there is none.
+        first: The option that a word without one stands for; empty if there is none.
     """
 
     place: str
@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
+    "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
@@ -79,9 +80,19 @@ def start(name: str, prog: str = "", arguments: Sequence[str] | None = None) -> 
 
     command = COMMANDS[name]
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if command.first and words and not words[0].startswith("-"):
-        words.insert(0, f"--{command.first}")
+    if command.first and words:
+        words = _with_first(words, command.first)
     return run(command.function(), prog or f"{CONSOLE} {name}", command.default_config(), words)
+
+
+def _with_first(words: list[str], option: str) -> list[str]:
+    """Give the first word that is neither an option nor the value of one its option."""
+    for index, word in enumerate(words):
+        before = words[index - 1] if index else ""
+        takes = before.startswith("--") and "=" not in before
+        if not word.startswith("-") and not takes:
+            return [*words[:index], f"--{option}={word}", *words[index + 1 :]]
+    return words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ from muster.outputs import Inputs
 from muster.pool import Pool, verify_pool
 from muster.tracking import TrackingSettings
 from muster.training.hardware import Hardware
-from muster.training.pool_plan import PoolPlan, plan_jobs
+from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs
 from muster.training.pool_training import PoolOutcome, train_pool
 from muster.training.settings import SourceSettings, idle_settings
 
@@ -78,15 +78,18 @@ def train(
     idle = _idle(plan, training)
     asked.refuse(idle)
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
+    adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
     ran = record_of(configuration, idle, hardware.resolved_options())
     inputs: Inputs = {
         "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
         **{f"weights {number + 1} of the plan": network.weights for number, network in enumerate(plan.networks)},
+        **{f"model of {job.name}": job.entry.model for job in adoptions if Path(job.entry.model).is_dir()},
+        **{f"data of {job.name}": job.entry.data for job in adoptions},
     }
     progress = TrainingProgress(console)
     try:
-        outcome = train_pool(jobs, workers, progress, ran, inputs=inputs)
+        outcome = train_pool(jobs, workers, progress, ran, inputs=inputs, adoptions=adoptions)
     finally:
         progress.end()
     return _conclude(output, outcome, console)
@@ -95,7 +98,8 @@ def train(
 def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     """Options that change nothing with these others, and why."""
     idle = {}
-    if all(reference.startswith(WORLD_PREFIX) for reference in plan.datasets):
+    references = [*plan.datasets, *(entry.data for entry in plan.adopt if entry.data is not None)]
+    if all(reference.startswith(WORLD_PREFIX) for reference in references):
         idle["data_root"] = "as all datasets of the plan are built in"
     if training.validation_fraction == 0 and not any(
         override.settings.get("validation_fraction") for override in plan.overrides

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from muster.models.blueprint import Blueprint
-from muster.models.build import build_model, check_architecture, list_architectures, minimum_side, weights_file
+from muster.models.build import (
+    build_model,
+    check_architecture,
+    list_architectures,
+    minimum_side,
+    pretraining_statistics,
+    weights_file,
+)
 from muster.models.family import FAMILIES, Family
 from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.prediction import upsample_probabilities
@@ -34,6 +41,7 @@ __all__ = [
     "list_pretrainings",
     "minimum_side",
     "parameter_stages",
+    "pretraining_statistics",
     "rebuild",
     "upsample_probabilities",
     "weights_file",

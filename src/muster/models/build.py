@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
+from muster.data.statistics import ChannelStatistics
 from muster.errors import ConfigError
 from muster.models.family import FAMILIES, Family
-from muster.models.pretraining.scheme import scheme_of
+from muster.models.pretraining.scheme import SCHEMES, scheme_of
 from muster.models.segmenter import Body, Segmenter
 
 
@@ -88,6 +89,31 @@ def weights_file(architecture: str, pretraining: str) -> Path | None:
             holds pickled objects.
     """
     return scheme_of(pretraining).file(family_of(architecture), architecture, pretraining)
+
+
+def pretraining_statistics(architecture: str, pretraining: str) -> ChannelStatistics:
+    """What images were normalised with when the weights that an architecture starts from were trained.
+
+    Args:
+        architecture: Any name that :func:`build_model` takes.
+        pretraining: What the user wrote.
+
+    Returns:
+        Means and deviations of the backbone's usual ImageNet training.
+
+    Raises:
+        ConfigError: If nothing is pre-trained, or the statistics are not known.
+        PretrainingError: If no scheme takes the pre-training.
+    """
+    family = family_of(architecture)
+    is_random = scheme_of(pretraining) is SCHEMES["none"]
+    found = None if is_random else family.statistics(architecture)
+    if found is None:
+        why = "starts from random weights" if is_random else "has a backbone whose statistics are not known"
+        raise ConfigError(
+            f"normalisation: {architecture!r} {why}. Use normalisation: source for it, e.g. by an override."
+        )
+    return found
 
 
 def minimum_side(architecture: str) -> int:

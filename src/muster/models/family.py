@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from muster.data.preprocessing import SIDE_MULTIPLE
+from muster.data.statistics import ChannelStatistics
 from muster.errors import ConfigError
 from muster.models.segmenter import Body
 from muster.registry import SpelledRegistry
@@ -65,6 +66,10 @@ class Family(ABC):
     def hub_repository(self, architecture: str) -> str:  # noqa: ARG002 (likewise)
         """Where the hub has ImageNet weights, as ``owner/name``; empty if that is not known."""
         return ""
+
+    def statistics(self, architecture: str) -> ChannelStatistics | None:  # noqa: ARG002 (likewise)
+        """What images are normalised with where the backbone is usually pre-trained; ``None`` if that is not known."""
+        return None
 
     def minimum_side(self, architecture: str) -> int:  # noqa: ARG002 (some families differ by name)
         """The smallest image side, in pixels, that an architecture can take, known without building it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import timm
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from muster.data.statistics import ChannelStatistics
 from muster.errors import PretrainingError
 from muster.models.weight_packages import PACKAGES
 
@@ -62,11 +64,30 @@ def timm_repository(model: str) -> str:
     Returns:
         ``owner/name``; empty if there are none.
     """
-    try:
-        found = timm.get_pretrained_cfg(model)
-    except RuntimeError:  # a tag that timm does not know; the check of the name says so
-        return ""
+    found = _configuration(model)
     return str(found.hf_hub_id or "") if found else ""
+
+
+def _configuration(model: str) -> Any:
+    """What timm says of a model's weights; ``None`` for none."""
+    try:
+        return timm.get_pretrained_cfg(model)
+    except RuntimeError:  # a tag that timm does not know; the check of the name says so
+        return None
+
+
+IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What most networks are normalised with on ImageNet."""
+
+
+def timm_statistics(model: str) -> ChannelStatistics | None:
+    """What timm normalises images with for one of its models; ``None`` if it does not say.
+
+    Args:
+        model: timm's name, with or without a tag.
+    """
+    found = _configuration(model)
+    return ChannelStatistics(tuple(found.mean), tuple(found.std)) if found else None
 
 
 def is_in_hub_cache(repository: str) -> bool:

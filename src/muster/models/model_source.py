@@ -5,13 +5,34 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from muster.errors import ConfigError
+from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.source_model import SourceModel
 from muster.registry import Registry
 
 
 class ModelSource(ABC):
-    """What one file of :mod:`muster.models.sources` offers. It imports its library only when it is asked."""
+    """What one file of :mod:`muster.models.sources` offers. It imports its library only when it is asked.
+
+    Attributes:
+        can_be_finetuned: Whether its models take a new head.
+    """
+
+    can_be_finetuned: bool = True
+
+    @abstractmethod
+    def adopt(self, entry: Adoption) -> Adopted:
+        """Take over a model that others trained.
+
+        Args:
+            entry: What the user says of it.
+
+        Returns:
+            The model with its weights.
+
+        Raises:
+            ConfigError: If it cannot be had, read or understood.
+        """
 
     @abstractmethod
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:

@@ -6,9 +6,11 @@ wanted one.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.nn import functional
 
 
@@ -29,15 +31,16 @@ def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h
 
 
 def upsample_probabilities(
-    probabilities: Float[Tensor, "b z h w"], size: tuple[int, int]
+    probabilities: Float[Tensor, "b z h w"], size: tuple[int | SymInt, int | SymInt]
 ) -> Float[Tensor, "b z height width"]:
     """Bilinear interpolation to the size of a mask, pixel centres aligned.
 
     Args:
         probabilities: At the model's own resolution.
-        size: Wanted rows and columns.
+        size: Wanted rows and columns; symbols while a network is exported.
 
     Returns:
         Probabilities of that size; they still sum to 1 over the classes.
     """
-    return functional.interpolate(probabilities, size=size, mode="bilinear", align_corners=False)
+    sides = cast("tuple[int, int]", size)  # torch takes symbols wherever it takes numbers
+    return functional.interpolate(probabilities, size=sides, mode="bilinear", align_corners=False)

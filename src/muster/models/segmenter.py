@@ -28,7 +28,14 @@ class Body(nn.Module):
     Attributes:
         feature_channels: Channels of the last stage, all branches together.
         minimum_side: The smallest image side, in pixels, that the architecture can take.
+        side_multiple: What both sides of an image must be multiples of.
+        encoder_stages: Where the stages of the encoder end, as in a slice: -1 if the last stage is a decoder's, whose
+            weights no backbone has; ``None`` if all are the encoder's. The encoder's weights are then named
+            ``encoder.*``.
     """
+
+    side_multiple: int = SIDE_MULTIPLE
+    encoder_stages: int | None = None
 
     def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
         """Say what comes out and what goes in.
@@ -45,7 +52,7 @@ class Body(nn.Module):
         """Maps of every stage; the branches of the last one, at the size of its finest, are the features.
 
         Args:
-            images: Normalised images; both sides are multiples of 32.
+            images: Normalised images; both sides are multiples of :attr:`side_multiple`.
 
         Returns:
             The stages, first to last.
@@ -85,19 +92,14 @@ class Segmenter(SourceModel):
         self.started_from: dict[str, str] = {}
         self.body = body
         self.feature_channels = body.feature_channels
-        self.head = _linear_head(body.feature_channels, num_classes, seed)
-        body_depth, used = self._trace()
-        self.depth = body_depth + 1
-        self._unused_parameters = 0
-        for parameter in body.parameters():
-            if parameter not in used:
-                parameter.requires_grad_(False)
-                self._unused_parameters += parameter.numel()
+        self.head: nn.Module = linear_head(body.feature_channels, num_classes, seed)
+        self._num_classes = num_classes
+        self._settle()
 
     @property
     def num_classes(self) -> int:
         """Number of classes that the present head tells apart."""
-        return self.head.out_channels
+        return self._num_classes
 
     @property
     def num_parameters(self) -> int:
@@ -123,7 +125,7 @@ class Segmenter(SourceModel):
         Raises:
             ValueError: If a side of the images is no multiple of 32 or smaller than the architecture can take.
         """
-        return _joined(self._stages(images)[-1])
+        return joined(self._stages(images)[-1])
 
     def score(
         self, features: Float[Tensor, "batch channels map_height map_width"]
@@ -161,7 +163,7 @@ class Segmenter(SourceModel):
             ValueError: See :meth:`features`.
         """
         stages = self._stages(images)
-        return _joined(stages[-1]), _embeddings(stages)
+        return joined(stages[-1]), _embeddings(stages)
 
     def replace_head(self, num_classes: int, seed: int) -> None:
         """Put a fresh final classifier on the unchanged body, on the same device.
@@ -173,30 +175,35 @@ class Segmenter(SourceModel):
         Raises:
             ValueError: If ``num_classes`` is not positive.
         """
-        old = self.head.weight
-        self.head = _linear_head(self.feature_channels, num_classes, seed).to(device=old.device, dtype=old.dtype)
+        like = next(self.body.parameters())
+        self.head = linear_head(self.feature_channels, num_classes, seed).to(device=like.device, dtype=like.dtype)
+        self._num_classes = num_classes
 
     def _stages(self, images: Tensor) -> StageMaps:
         """Run the body on images of a size it can take."""
         height, width = images.shape[-2:]
-        smallest = self.minimum_side
-        if height % SIDE_MULTIPLE or width % SIDE_MULTIPLE or min(height, width) < smallest:
+        smallest, multiple = self.minimum_side, self.body.side_multiple
+        if height % multiple or width % multiple or min(height, width) < smallest:
             raise ValueError(
-                f"Expected images for {self.architecture!r} with sides that are multiples of {SIDE_MULTIPLE} and at "
+                f"Expected images for {self.architecture!r} with sides that are multiples of {multiple} and at "
                 f"least {smallest}, but got {height} x {width}. Resize or crop them."
             )
         stages: StageMaps = self.body(images)
         return stages
 
-    def _trace(self) -> tuple[int, set[Tensor]]:
-        """Depth of the body and the parameters that its features depend on, by one pass over a blank image."""
+    def _settle(self) -> None:
+        """Find the depth, and freeze parameters that the scores do not depend on, by one pass over a blank image."""
         training = self.training
         self.eval()  # batch statistics must not move, and one image may be a single pixel for a batch norm
         side = max(64, self.body.minimum_side)
         with torch.inference_mode(False), torch.enable_grad():
-            found = trace(self.features(torch.zeros(1, 3, side, side)))
+            self.depth, used = trace(self(torch.zeros(1, 3, side, side, device=self.device)))
         self.train(training)
-        return found
+        self._unused_parameters = 0
+        for parameter in self.parameters():
+            if parameter not in used:
+                parameter.requires_grad_(False)
+                self._unused_parameters += parameter.numel()
 
 
 def _embeddings(stages: StageMaps) -> list[Tensor]:
@@ -204,15 +211,34 @@ def _embeddings(stages: StageMaps) -> list[Tensor]:
     return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
 
 
-def _joined(branches: list[Tensor]) -> Tensor:
-    """Upsample branches to the size of the first, and concatenate them."""
+def joined(branches: list[Tensor]) -> Tensor:
+    """Upsample branches to the size of the first, and concatenate them.
+
+    Args:
+        branches: ``[batch, c, h, w]``, each of its own channels and size.
+
+    Returns:
+        One map.
+    """
     size = branches[0].shape[-2:]
     rest = [interpolate(maps, size=size, mode="bilinear", align_corners=False) for maps in branches[1:]]
     return torch.cat([branches[0], *rest], dim=1) if rest else branches[0]
 
 
-def _linear_head(channels: int, num_classes: int, seed: int) -> nn.Conv2d:
-    """A 1x1 convolution with seeded weights, uniform within 1 / sqrt(channels), and zero biases."""
+def linear_head(channels: int, num_classes: int, seed: int) -> nn.Conv2d:
+    """A 1x1 convolution with seeded weights, uniform within 1 / sqrt(channels), and zero biases.
+
+    Args:
+        channels: Of the map that it reads.
+        num_classes: At least 1.
+        seed: Of its weights.
+
+    Returns:
+        The head, on the CPU.
+
+    Raises:
+        ValueError: If ``num_classes`` is not positive.
+    """
     if num_classes < 1:
         raise ValueError(f"Expected a positive number of classes, but got num_classes={num_classes}.")
     # On a real device the constructor would draw from the global generator.

@@ -92,6 +92,29 @@ class SourceModel(nn.Module, ABC):
     ) -> Float[Tensor, "batch classes map_height map_width"]:
         """Scores before softmax, from :meth:`features`."""
 
+    def read(
+        self, images: Float[Tensor, "batch 3 height width"], stages: bool = False
+    ) -> tuple[
+        Float[Tensor, "batch classes map_height map_width"],
+        Float[Tensor, "batch channels _ _"],
+        list[Float[Tensor, "batch _"]],
+    ]:
+        """All that is known of images, in one pass.
+
+        Args:
+            images: Prepared.
+            stages: Whether the embeddings of :meth:`features_and_embeddings` are wanted.
+
+        Returns:
+            Scores as :meth:`forward` gives them, the map of :meth:`features`, and the embeddings, none if they are not
+            wanted.
+
+        Raises:
+            ValueError: As :meth:`features`.
+        """
+        features, embeddings = self.features_and_embeddings(images) if stages else (self.features(images), [])
+        return self.score(features), features, embeddings
+
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:

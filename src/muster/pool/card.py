@@ -108,7 +108,7 @@ class Card:
     def seen(self) -> tuple[ContentSketch, ...]:
         """What is known of every dataset that the model was trained on; of some there may be nothing but the name."""
         known = {sketch.dataset.casefold() for sketch in self.contents}
-        names = dict.fromkeys((self.dataset, *self.seen_datasets))
+        names = dict.fromkeys(name for name in (self.dataset, *self.seen_datasets) if name)
         return *self.contents, *(ContentSketch(name, 0, "") for name in names if name.casefold() not in known)
 
 

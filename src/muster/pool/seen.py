@@ -50,8 +50,16 @@ class TargetContent:
         return self.train | self.test
 
     def is_called(self, name: str) -> bool:
-        """Whether a dataset of that name has the target's name, whatever the case of the letters."""
-        return name.casefold() == self.dataset.spec.name.casefold()
+        """Whether a dataset of that name has the target's name, but for the case of letters, blanks and hyphens."""
+        return _plain(name) == _plain(self.dataset.spec.name)
+
+    def has_classes(self, classes: Sequence[str]) -> bool:
+        """Whether these are the target's classes, in any order, compared as names are."""
+        return {_plain(name) for name in classes} == {_plain(name) for name in self.dataset.spec.classes}
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def reason_to_bar(card: Card, target: TargetContent) -> str | None:
@@ -64,6 +72,11 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     Returns:
         ``"was trained on the target"`` in more words, or ``None`` for a candidate.
     """
+    if not card.dataset and card.classes and target.has_classes(card.classes):
+        return (
+            f"may have been trained on the target, {target.dataset.spec.name}: it has the same classes, and its card "
+            "does not say what it was trained on (plan.adopt: dataset)"
+        )
     reasons = (_reason(seen, card, target) for seen in card.seen)
     return next((reason for reason in reasons if reason is not None), None)
 
@@ -152,12 +165,23 @@ def _count(seen: ContentSketch, shared: int) -> str:
 
 
 def _warn_of_old_cards(members: Sequence[Member], target: TargetContent) -> None:
-    old = [member.name for member in members if any(not seen.images for seen in member.card.seen)]
-    if old:
-        shown = ", ".join(old[:5]) + (f" and {len(old) - 5} more" if len(old) > 5 else "")
-        warnings.warn(
-            f"The card(s) of {shown} do not say which images the model was trained on, as cards from before. Whether "
-            f"they have seen {target.dataset.spec.name} is told by the name of the dataset alone. Train them again to "
-            "have the images compared.",
-            stacklevel=4,
-        )
+    without = [
+        m.card for m in members if any(not seen.images for seen in m.card.seen) or (m.card.classes and not m.card.seen)
+    ]
+    name = target.dataset.spec.name
+    _warn_of_names(
+        [card.name for card in without if card.blueprint is None],
+        f", as cards from before. Whether they have seen {name} is told by the name of the dataset alone. Train them "
+        "again to have the images compared.",
+    )
+    _warn_of_names(
+        [card.name for card in without if card.blueprint is not None],
+        f". Whether they have seen {name} is told by names alone. Adopt them with `data`, the folder of what they were "
+        "trained on, to have the images compared.",
+    )
+
+
+def _warn_of_names(names: Sequence[str], advice: str) -> None:
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        warnings.warn(f"The card(s) of {shown} do not say which images the model was trained on{advice}", stacklevel=5)

@@ -51,7 +51,7 @@ def read_batch(maps: Float[Tensor, "b channels h w"], places: PixelPlaces) -> Fl
     dtype = torch.promote_types(maps.dtype, torch.float32)
     top, bottom, down = _neighbours(places.rows, height, places.heights, dtype)
     left, right, across = _neighbours(places.columns, width, places.widths, dtype)
-    cells = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    cells = maps.permute(0, 2, 3, 1).reshape(len(maps) * height * width, maps.shape[1])
     upper, lower = ((places.images * height + row) * width for row in (top, bottom))
     corners = (upper + left, upper + right, lower + left, lower + right)
     block = _BLOCK_PIXELS if maps.device.type == "cpu" else max(len(places.into), 1)

@@ -132,12 +132,8 @@ class ProbeReader:
             shown = self.prepared_for(model.preprocessing)
             arrays = self._arrays(model, shown, features, stages)
             for done, batch in enumerate(shown):
-                maps, embeddings = (
-                    model.features_and_embeddings(batch.images) if stages else (model.features(batch.images), [])
-                )
-                arrays.probabilities.put(
-                    batch.places.into, read_batch(probabilities_of(model.score(maps)), batch.places)
-                )
+                scores, maps, embeddings = model.read(batch.images, stages)
+                arrays.probabilities.put(batch.places.into, read_batch(probabilities_of(scores), batch.places))
                 if features:
                     arrays.features.put(batch.places.into, read_batch(maps, batch.places))
                     arrays.image_features.put(batch.rows, maps.mean(dim=(2, 3), dtype=torch.float32))

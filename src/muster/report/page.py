@@ -195,9 +195,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * min(max(fraction, 0.0), 1.0):.2f}%"
 
 
-def _score(value: float) -> str:
+def _score(value: float | None) -> str:
     """A score in a table: the fourth digit tells neighbours apart, except where scores are large."""
-    return number(value, 4 if abs(value) < 100 else 0)
+    return number(value, 4 if value is None or abs(value) < 100 else 0)
 
 
 def _soft(name: str) -> Markup:

@@ -124,7 +124,7 @@ def single_score_table(selection: Selection) -> Table:
     """Scores of every eligible member by every metric of single members, costs negated; LEEP first, by which it is."""
     columns = {"leep": selection.member_scores, **selection.single_scores}
     rows: list[tuple[Cell, ...]] = [
-        (name, *(scores[name] for scores in columns.values()))
+        (name, *(scores.get(name) for scores in columns.values()))
         for name in sorted(selection.member_scores, key=lambda name: (-selection.member_scores[name], name))
     ]
     return Table(("member", *map(metric_label, columns)), rows)

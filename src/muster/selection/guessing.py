@@ -80,7 +80,7 @@ def honest_scores(inputs: Inputs, predictor: Predictor) -> Honest:
 
 def is_constant(values: Float[Tensor, "pixels dimensions"]) -> bool:
     """Whether rows are the same at every pixel, up to rounding in their interpolation; ``False`` for less than two."""
-    if len(values) < 2:
+    if len(values) < 2 or values.shape[1] == 0:
         return False
     low, high = values.amin(dim=0), values.amax(dim=0)
     return bool((high - low <= _ROUNDING * torch.maximum(low.abs(), high.abs())).all())

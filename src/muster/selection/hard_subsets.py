@@ -17,7 +17,7 @@ from muster.errors import ConfigError, UnfitMemberError, unknown_name
 from muster.metrics import MetricSpec, hard_buckets, hard_subset, mahalanobis_hardness, similarity_hardness
 from muster.metrics.metric_spec import WRAPPERS_OF_HARDNESS
 from muster.pool import Member
-from muster.selection.metric_inputs import Inputs
+from muster.selection.metric_inputs import Inputs, require_known
 
 HardnessModel: TypeAlias = tuple[str, ...] | str
 """Names of members or of architectures, in a list or between commas."""
@@ -51,7 +51,7 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
     order = sorted(members, key=lambda m: (-common[m.card.architecture], m.card.architecture, m.name))
     models: dict[str, list[Member]] = {}
     for member in order:
-        models.setdefault(member.card.dataset, []).append(member)
+        models.setdefault(source_of(member), []).append(member)
     claimed: dict[str, str] = {}
     for name in hardness_names(named):
         for source, chosen in _named(name, order).items():
@@ -62,6 +62,11 @@ def hardness_models(members: Sequence[Member], named: HardnessModel = ()) -> dic
                 )
             models[source] = chosen
     return models
+
+
+def source_of(member: Member) -> str:
+    """What members must share to have one hardness model: their source; a member of which it is not known is alone."""
+    return member.card.dataset or member.name
 
 
 def hardness_names(named: HardnessModel) -> tuple[str, ...]:
@@ -84,7 +89,7 @@ def _named(name: str, members: Sequence[Member]) -> dict[str, list[Member]]:
         raise ConfigError(f"hardness_model: {unknown_name('candidate or architecture', name, set(known))}")
     found: dict[str, list[Member]] = {}
     for member in chosen:
-        found.setdefault(member.card.dataset, []).append(member)
+        found.setdefault(source_of(member), []).append(member)
     return found
 
 
@@ -131,7 +136,7 @@ class HardSubsets:
         Raises:
             ValueError: If no member of its source can say what is hard, or there are more buckets than samples.
         """
-        source = member.card.dataset
+        source = source_of(member)
         key = source, spec.hard_subset
         if key not in self._subsets:
             if (source, self._kinds[0]) not in self._hardness:
@@ -170,6 +175,7 @@ class HardSubsets:
 
 def _hardness(kind: str, inputs: Inputs) -> Float[Tensor, " samples"]:
     values = inputs.values
+    require_known(values, {"features", "labels"} if kind == "pixels" else {"source_layers", "target_layers"})
     if kind == "pixels":
         return torch.as_tensor(mahalanobis_hardness(values["features"], values["labels"]))
     return torch.as_tensor(similarity_hardness(values["source_layers"], values["target_layers"]))

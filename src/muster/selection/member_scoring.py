@@ -31,7 +31,7 @@ from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities,
 from muster.selection.guessing import Honest, honest_scores, is_constant
 from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
 from muster.selection.image_predictions import ImagePredictor, TranslatedClasses
-from muster.selection.metric_inputs import NEED_READING, Inputs, member_inputs, target_inputs
+from muster.selection.metric_inputs import NEED_READING, Inputs, UnknownError, member_inputs, target_inputs
 from muster.selection.predictors import Predicted, Predictor, leep_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -93,7 +93,9 @@ class ScoredMembers:
         honest: How each does on images that its predictor was not made from.
         on_images: What makes target predictions of each on whole images: by the predictor, or by EEP where the linear
             probe's predictions came from the cache.
-        columns: For each metric of single members, by its name: one score a member, larger is better.
+        columns: For each metric of single members, by its name: one score a member, larger is better. Only metrics that
+            have a score for every member.
+        single_scores: The same by member, also of metrics that lack something of some members.
         hard: For each hard subset that ensembles ask for, by :attr:`muster.metrics.MetricSpec.hard_subset`: bool
             ``[members, pixels]``.
         hardness_models: By wrapper and source dataset, the member that is the hardness model, where that was asked for.
@@ -111,6 +113,7 @@ class ScoredMembers:
     honest: dict[str, Honest] = field(default_factory=dict)
     on_images: dict[str, ImagePredictor] = field(default_factory=dict)
     columns: dict[str, NumpyArray] = field(default_factory=dict)
+    single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     hard: dict[str, NumpyArray] = field(default_factory=dict)
     hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     source_probabilities: Callable[[int], Tensor] | None = None
@@ -192,7 +195,8 @@ class _Work:
         # The one to choose by comes first: a member that has no score by it is not worth the others.
         asked = (request.chosen_by, *(m for m in request.specs if m.name != request.chosen_by.name))
         self.asked = [m for m in asked if not m.is_plain_ensemble]
-        self.raw: dict[str, list[Score]] = {m.name: [] for m in self.asked if m.kind == "member"}
+        self.raw: dict[str, dict[str, Score]] = {m.name: {} for m in self.asked if m.kind == "member"}
+        self.unknown: dict[str, dict[str, str]] = {}
         self.masks: dict[str, list[NumpyArray]] = {}
         self.unscored: list[str] = []
         models = hardness_models(members, request.hardness_model)
@@ -208,7 +212,8 @@ class _Work:
             UnfitMemberError: If it gives no numbers; then nothing was noted.
         """
         predictor = self.predictor
-        kept = predictor.kept(member, self.reader, self.cache)
+        # A backbone has no classes to translate on whole images: its own classifier is made anew.
+        kept = predictor.kept(member, self.reader, self.cache) if member.card.classes else None
         reading = self._read(member, self.request.needs | (set() if kept is not None else predictor.needs))
         inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
         labels = inputs.values["labels"]
@@ -222,8 +227,9 @@ class _Work:
         self._note(member, found)
         self.scored.leeps[member.name] = leep_of(predictions, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
-        table = class_given_source(reading.probabilities, labels, predictor.num_classes)
-        self.scored.on_images[member.name] = made.on_images or TranslatedClasses(table.cpu())
+        self.scored.on_images[member.name] = made.on_images or TranslatedClasses(
+            class_given_source(reading.probabilities, labels, predictor.num_classes).cpu()
+        )
         return predictions
 
     def finish(self) -> None:
@@ -235,11 +241,17 @@ class _Work:
             if spec.kind != "member" or spec.name in self.scored.dropped or not self.scored.members:
                 continue
             try:
-                self.scored.columns[spec.name] = self._column(spec)
+                column = self._column(spec)
             except ValueError as error:
                 if spec.name == chosen_by.name:
                     raise _cannot_choose(spec, str(error)) from error
                 self._drop(spec, str(error))
+                continue
+            self.scored.single_scores[spec.name] = column
+            if spec.name in self.unknown:
+                self._tell_unknown(spec)
+            else:
+                self.scored.columns[spec.name] = np.array(list(column.values()))
         self.scored.hard |= {subset: np.stack(masks) for subset, masks in self.masks.items()}
         self.scored.hardness_models |= self.hard.models
 
@@ -268,6 +280,14 @@ class _Work:
                 continue
             try:
                 found[spec.name] = self._score(spec, member, inputs)
+            except UnknownError as error:
+                if spec.name == self.request.chosen_by.name:
+                    self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}.")
+                    raise UnfitMemberError(f"it has no score by {spec.name}, which is chosen by: {error}") from error
+                if spec.kind == "member":
+                    self.unknown.setdefault(spec.name, {})[member.name] = str(error)
+                else:
+                    self._drop(spec, f"it cannot be computed for member {member.name!r}: {error}.")
             except ValueError as error:
                 if spec.name == self.request.chosen_by.name:
                     self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}")
@@ -289,7 +309,7 @@ class _Work:
         """Add a member that works, all of it at once."""
         self.scored.members.append(member)
         for name in self.raw.keys() & found.keys():
-            self.raw[name].append(found[name])
+            self.raw[name][member.name] = found[name]
         asked = {spec.name: spec for spec in self.asked}
         masks = {asked[name].hard_subset: found[name] for name in found if asked[name].is_of_predictions}
         for subset, mask in masks.items():
@@ -298,16 +318,35 @@ class _Work:
             if asked[name].metric.combination is not None:
                 self.scored.compared.setdefault(name, []).append(found[name])
 
-    def _column(self, spec: MetricSpec) -> NumpyArray:
-        parts = np.array(self.raw[spec.name], dtype=np.float64)
+    def _column(self, spec: MetricSpec) -> dict[str, float]:
+        """A score for each member that has one."""
+        known = self.raw[spec.name]
+        if not known:
+            raise ValueError(f"it has no score for {self._lacking(spec)}.")
+        parts = np.array(list(known.values()), dtype=np.float64)
         # A metric of two parts in different units is their sum, each in units of its standard deviation over the
         # members.
         column = standardised_sum(*parts.T) if parts.ndim == 2 else parts
         column = column if spec.metric.larger_is_better else -column
-        if not spec.with_depth:
-            return column
-        depths = [member.card.depth for member in self.scored.members]
-        return np.asarray(depth_correction(column, depths, self.request.l_max))
+        if spec.with_depth:
+            depths = [member.card.depth for member in self.scored.members if member.name in known]
+            column = np.asarray(depth_correction(column, depths, self.request.l_max))
+        return dict(zip(known, column.tolist(), strict=True))
+
+    def _tell_unknown(self, spec: MetricSpec) -> None:
+        """Members without a score are left out of the metric, and candidates with them cannot be ranked by it."""
+        reason = (
+            f"it has no score for {self._lacking(spec)}. It compares the other members, one by one, and no candidates."
+        )
+        self.scored.dropped[spec.name] = reason
+        warnings.warn(f"Metric {spec.name!r}: {reason}", stacklevel=5)
+
+    def _lacking(self, spec: MetricSpec) -> str:
+        """Members without a score, with what is not known of them."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.unknown[spec.name].items():
+            names.setdefault(why, []).append(name)
+        return "; ".join(f"{', '.join(each)} ({why})" for why, each in names.items())
 
     def _drop(self, spec: MetricSpec, reason: str) -> None:
         self.scored.dropped[spec.name] = reason

@@ -6,7 +6,7 @@ vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -75,8 +75,7 @@ class Inputs:
             inputs = inputs.thinned(spec.metric.most_pixels)
         if spec.dimensions is not None:
             inputs = inputs.reduced(spec.dimensions)
-        if missing := [name for name in spec.metric.needs if name not in inputs.values]:
-            raise ValueError(f"its card does not say {', '.join(missing)}")
+        require_known(inputs.values, spec.metric.needs)
         combination = spec.metric.combination
         function = spec.metric.function if combination is None else combination.of_member
         return function(*(inputs.values[name] for name in spec.metric.needs))
@@ -159,17 +158,47 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
     Returns:
         The inputs; what nobody asks for may be missing.
     """
-    values = {
-        **shared,
-        "probs": reading.probabilities,
-        "features": reading.features,
-        "image_features": reading.image_features,
-        "target_layers": list(reading.stages),
-    }
+    values = {**shared, "probs": reading.probabilities}
+    if reading.probabilities.shape[1] == 0:  # a backbone
+        del values["probs"]
+    if reading.features.shape[1] or not len(reading.features):  # an exported model has none
+        values |= {"features": reading.features, "image_features": reading.image_features}
+        values["target_layers"] = list(reading.stages)
     if needs & NEED_SOURCE:
         values |= _source_values(member)
     device = reading.probabilities.device
     return Inputs({name: _moved(value, device) for name, value in (values | _card_values(member)).items()})
+
+
+class UnknownError(ValueError):
+    """A metric needs something of a member that is not known, as of a model that others trained."""
+
+
+_WORDS = {
+    "probs": "it has no source classes",
+    "features": "it has no features",
+    "image_features": "it has no features",
+    "target_layers": "it has no features",
+    "source_miou": "its card does not say its mIoU on its source",
+    "train_images": "its card does not say on how many images it was trained",
+    "source_images": "its card does not say on how many images it was trained",
+    **dict.fromkeys(NEED_SOURCE, "it carries no sample of its source images (source_sample.safetensors)"),
+}
+
+
+def require_known(values: Mapping[str, Any], needs: Iterable[str]) -> None:
+    """Check that all is there that a computation needs of a member.
+
+    Args:
+        values: What is known.
+        needs: Names.
+
+    Raises:
+        UnknownError: If some is not.
+    """
+    missing = [name for name in needs if name not in values]
+    if missing:
+        raise UnknownError("; ".join(dict.fromkeys(_WORDS.get(name, f"its {name} is not known") for name in missing)))
 
 
 def _moved(value: Any, device: torch.device) -> Any:
@@ -195,18 +224,20 @@ def _card_values(member: Member) -> dict[str, Any]:
 def require_source_samples(members: Sequence[Member], specs: Sequence[MetricSpec]) -> None:
     """Check that the members carry what metrics ask of their sources, before any is run.
 
+    Where some members carry it, the others are left out of these metrics, see :class:`UnknownError`.
+
     Args:
         members: The candidates.
         specs: The metrics.
 
     Raises:
-        SelectionError: If some lack it, naming them and the metrics.
+        SelectionError: If all lack it, naming them and the metrics.
     """
     asking = [spec.name for spec in specs if spec.needs & NEED_SOURCE]
     if not asking:
         return
     lacking = [member.name for member in members if not _has_source(member)]
-    if lacking:
+    if lacking and len(lacking) == len(members):
         raise SelectionError(
             f"{', '.join(asking)} compare with the members' own source images, but {', '.join(lacking)} carry no "
             "sample of them (source_sample.safetensors with stage_K, features and labels). Leave these metrics out, or "

@@ -16,7 +16,7 @@ from muster.metrics import MetricSpec, eep, fit_linear_probe, ms_leep
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, keep, look_up, member_key
 from muster.selection.image_predictions import ProbedFeatures
-from muster.selection.metric_inputs import Inputs
+from muster.selection.metric_inputs import Inputs, require_known
 
 PredictorName: TypeAlias = Literal["eep", "linear_probe"]
 
@@ -88,6 +88,7 @@ class Predictor:
             Probabilities of the target's classes, float32, and what gives them on whole images.
         """
         values = inputs.values
+        require_known(values, self.needs)
         if self.name == "eep":
             predictions = eep(values["probs"], values["labels"], self.num_classes)
             return Predicted(predictions)

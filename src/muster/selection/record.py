@@ -161,7 +161,7 @@ class SelectionRecord:
         predictor: What turned members into classifiers of the target's classes: ``eep`` or ``linear_probe``.
         search: How candidates were looked for, and how far the chosen one can be from the best.
         fraction: Share of the probe pixels that ensemble metrics rest on; less than 1 if the work was cancelled.
-        single_scores: For each metric of single members, the score of every member.
+        single_scores: For each metric of single members, the score of every member that has one.
         dropped: Metrics that could not be computed, with the reason.
         sizes: The best ensemble of each size, if muster chose the size.
         sizes_end: Why no larger size was looked at, likewise.

@@ -106,7 +106,7 @@ def selection_of(
         versions=software_versions(),
         search=found.status,
         fraction=ranking.fraction,
-        single_scores={n: dict(zip(names, column.tolist(), strict=True)) for n, column in scored.columns.items()},
+        single_scores=dict(scored.single_scores),
         dropped=dict(scored.dropped),
         sizes=found.sizes,
         sizes_end=found.sizes_end,

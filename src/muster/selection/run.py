@@ -31,6 +31,7 @@ from muster.data import (
 from muster.errors import SelectionError
 from muster.machine import resolve_device
 from muster.metrics import MetricSpec, parse_metric
+from muster.models import SOURCES
 from muster.pool import Member, Pool, TargetContent, reason_to_bar
 from muster.precision import resolve_precision
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
@@ -112,7 +113,7 @@ def _select(
 ) -> Selection:
     """The choice, once everything is opened."""
     warn_of_shared_images(dataset)
-    eligible, excluded = pool.eligible_for(dataset)
+    eligible, excluded = _comparable(*pool.eligible_for(dataset), settings)
     least = 1 if settings.size == AUTO else settings.size
     _require_enough(len(eligible), least, excluded, pool, dataset)
     specs, chosen_by, budget = settings.specs(), parse_metric(settings.metric), settings.budget
@@ -159,6 +160,17 @@ def _select(
             guessing=compare_with_guessing(scored.honest, reader.probe.labels, settings.seed),
             hard_eep=_hard_eep(request, predictor),
         )
+
+
+def _comparable(
+    members: Sequence[Member], excluded: dict[str, str], settings: SelectionSettings
+) -> tuple[tuple[Member, ...], dict[str, str]]:
+    """Leave out models that cannot be fine-tuned, unless they are only ranked one by one by what they predict."""
+    if settings.size == 1 and settings.predictor == "eep":
+        return tuple(members), excluded
+    frozen = [member for member in members if not SOURCES[member.card.built_by.source].can_be_finetuned]
+    reason = "cannot be fine-tuned: it is an exported program, ranked by itself with size 1 and predictor eep"
+    return tuple(m for m in members if m not in frozen), excluded | dict.fromkeys((m.name for m in frozen), reason)
 
 
 def probe_reader(

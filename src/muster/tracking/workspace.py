@@ -63,9 +63,9 @@ def _library() -> ModuleType:
 
 
 def _sections() -> list[Section]:
-    import wandb_workspaces.reports.v2 as panels
     from wandb_workspaces.workspaces import Section
 
+    panels = import_module("wandb_workspaces.reports.v2")
     reached = "miou/ensemble"
     against = panels.ScatterPlot(
         title="predicted and reached", x=panels.SummaryMetric("predicted/soft_iou_eep"), y=panels.SummaryMetric(reached)

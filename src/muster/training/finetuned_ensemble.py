@@ -5,8 +5,8 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -77,6 +77,7 @@ class EnsembleCard:
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
+        licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
     """
 
     target: str
@@ -91,6 +92,7 @@ class EnsembleCard:
     preprocessings: tuple[Preprocessing | None, ...] = ()
     blueprints: tuple[Blueprint, ...] = ()
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
+    licences: dict[str, str] = field(default_factory=dict)
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -216,8 +218,16 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def save(self, folder: Path, target: str, versions: dict[str, str]) -> None:
+    def save(
+        self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
+    ) -> None:
         """Write the ensemble to a folder of its own, whole or not at all.
+
+        Args:
+            folder: Where.
+            target: Name of the dataset that it was fine-tuned for.
+            versions: Software it was made with.
+            licences: Terms of the data and weights that it is made from, by what they are of.
 
         Raises:
             EnsembleError: If the folder holds something else, which would be lost, or another process is at work there.
@@ -242,6 +252,7 @@ class Ensemble(nn.Module):
                 preprocessings=self.owns if any(self.owns) else (),
                 blueprints=tuple(member.blueprint for member in members),
                 tta=self.tta,
+                licences=dict(licences or {}),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
 
@@ -263,10 +274,8 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     Example:
         ``mask = muster.load_ensemble("runs/finetunings/camvid-small_real").predict(image)``
     """
-    folder = Path(path)
-    if not (folder / CARD).is_file() and (folder / "ensemble" / CARD).is_file():
-        folder = folder / "ensemble"
-    card = read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+    folder = _folder_of(Path(path))
+    card = read_card(folder)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
         preprocessing = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(card.image_size))
@@ -280,6 +289,27 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     ensemble.precision = resolve_precision(precision, torch.device(device))
     ensemble.tta = card.tta
     return ensemble.to(device).eval()
+
+
+def read_card(path: Path | str) -> EnsembleCard:
+    """What is written about a fine-tuned ensemble, without its weights.
+
+    Args:
+        path: As for :func:`load_ensemble`.
+
+    Returns:
+        Its card.
+
+    Raises:
+        EnsembleError: If it is missing or damaged.
+    """
+    return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+
+
+def _folder_of(path: Path) -> Path:
+    """Where the ensemble of a run lies."""
+    inner = path / "ensemble"
+    return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 
 
 def _files(names: Sequence[str]) -> list[str]:

@@ -382,9 +382,33 @@ def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
     return height, width
 
 
-def write_results(folder: Path, result: FinetuneResult, module: EnsembleTraining, ensemble: Ensemble) -> None:
+def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, str]:
+    """Terms of what an ensemble is made from; "not stated" where a card or a dataset says nothing.
+
+    Args:
+        pool: Holds the members.
+        names: The members of the ensemble.
+        target: What they were fine-tuned on.
+
+    Returns:
+        Terms by what they are of: data of the target, data of every source, weights that others trained.
+    """
+    cards = {name: pool[name].card for name in names}
+    terms = {f"data of {target.spec.name}": target.spec.licence}
+    terms |= {f"data of {card.dataset}": card.licence for card in cards.values()}
+    terms |= {f"weights of {name}": card.weights_licence for name, card in cards.items() if card.weights_licence}
+    return {what: text or "not stated" for what, text in terms.items()}
+
+
+def write_results(
+    folder: Path,
+    result: FinetuneResult,
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    licences: Mapping[str, str] | None = None,
+) -> None:
     """Put the ensemble and its results on disk."""
-    ensemble.save(folder / ENSEMBLE, result.target, software_versions())
+    ensemble.save(folder / ENSEMBLE, result.target, software_versions(), licences)
     for file, table in ((HISTORY, pd.DataFrame(module.history)), (CONFUSION, confusion_table(result))):
         with atomic_write(folder / file) as partial:
             table.to_csv(partial, index=False)

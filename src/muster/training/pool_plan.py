@@ -14,8 +14,10 @@ from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
-from muster.models import build_model, check_architecture, weights_file
+from muster.models import SOURCES, build_model, check_architecture, weights_file
+from muster.models.adoption import Adoption
 from muster.pool import WEIGHTS
+from muster.training.adoption import AdoptionJob
 from muster.training.checks import require_crops, require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.settings import SourceSettings
@@ -137,7 +139,7 @@ class Network:
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """A pool: every dataset with every architecture and every pre-training, and with every network that is named.
+    """A pool: every dataset with every architecture and pre-training and with every network named; and adopted models.
 
     Attributes:
         datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
@@ -145,13 +147,15 @@ class PoolPlan:
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
         networks: Architectures that each name what they start from; one after the other, each on every dataset.
+        adopt: Models that others trained, see docs/adopting.md; each a mapping with name, from, and more.
     """
 
-    datasets: Sequence[str]
+    datasets: Sequence[str] = ()
     architectures: Sequence[str] = ()
     pretrainings: Sequence[str] = ("none",)
     overrides: Sequence[Override] = ()
     networks: Sequence[Network] = ()
+    adopt: Sequence[Adoption] = ()
 
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
@@ -187,7 +191,8 @@ def plan_jobs(
         logger: Kinds of loggers that curves go to.
 
     Returns:
-        One job a member: first every architecture with every pre-training, dataset by dataset, then network by network.
+        One job a member to be trained: first every architecture with every pre-training, dataset by dataset, then
+        network by network.
 
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
@@ -217,7 +222,7 @@ def plan_jobs(
         for dataset, network in planned
         for name in [member_name(dataset.spec.name, network.architecture, network.pretraining)]
     ]
-    _check(plan, jobs)
+    _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
     for job in jobs:
         _check_batches(job, opened)
     _check_data(opened, jobs)
@@ -248,8 +253,9 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
 
 
 def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
-    """What a fit would refuse at its first step. A network is built for it only where the batch is a single image."""
+    """What a training would refuse at its start. A network is built for it only where the batch is a single image."""
     try:
+        job.own_statistics()
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
         size = ImageSize.of(job.settings.image_size)
@@ -269,12 +275,37 @@ def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSett
     return settings
 
 
-def _check(plan: PoolPlan, jobs: Sequence[MemberJob]) -> None:
-    if not jobs:
+def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Path | None = None) -> list[AdoptionJob]:
+    """What a plan says of models that others trained, checked as far as it can be without opening them.
+
+    Args:
+        plan: What the pool shall hold.
+        pool: The pool's folder.
+        hardware: What to compute on.
+        data_root: Folder below which datasets are looked for.
+
+    Returns:
+        One job a model, in the order of the plan.
+
+    Raises:
+        ConfigError: If a source is not known.
+        DatasetError: If a dataset is not there.
+    """
+    for entry in plan.adopt:
+        SOURCES[entry.source]
+        if entry.data is not None:
+            open_dataset(entry.data, data_root)
+    return [AdoptionJob(pool, entry, hardware, data_root) for entry in plan.adopt]
+
+
+def _check(plan: PoolPlan, names: Sequence[str]) -> None:
+    starts = bool(plan.architectures and plan.pretrainings) or bool(plan.networks)
+    asks_for_training = bool(plan.datasets or plan.architectures or plan.networks)
+    if not names or (asks_for_training and not (plan.datasets and starts)):
         raise ConfigError(
-            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks."
+            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks; or "
+            "models to adopt."
         )
-    names = [job.name for job in jobs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
     for override in plan.overrides:

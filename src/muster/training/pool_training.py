@@ -13,9 +13,10 @@ from itertools import count as numbers
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from muster.data import ImageSize, open_dataset
-from muster.errors import ConfigError, PoolError
+from muster.errors import ConfigError, MusterError, PoolError
 from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import visible_gpus, worker_environments
@@ -25,6 +26,7 @@ from muster.machine import available_cores
 from muster.models import build_model
 from muster.outputs import POOL, Inputs, claimed
 from muster.pool import MEMBERS, Member
+from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
 from muster.training.sharing import training_bytes, workers_per_gpu
 from muster.training.source import WORK, MemberJob, train_member
@@ -63,8 +65,9 @@ def train_pool(
     configuration: str = "",
     patience: float = PATIENCE,
     inputs: Inputs | None = None,
+    adoptions: Sequence[AdoptionJob] = (),
 ) -> PoolOutcome:
-    """Train the members that are not there yet.
+    """Train the members that are not there yet, and adopt those that others trained.
 
     Members finished before are skipped, interrupted ones go on from their last checkpoint, and one that fails is
     recorded in ``failures.yaml`` while the rest go on.
@@ -76,6 +79,7 @@ def train_pool(
         configuration: The resolved configuration, saved as config.yaml.
         patience: Seconds to wait for another process that is at work on the pool.
         inputs: What is read; the pool's folder must be apart from it.
+        adoptions: Models to adopt into the same pool, before any training.
 
     Returns:
         What became of each member.
@@ -87,7 +91,8 @@ def train_pool(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers: expected a positive number, but got {workers}.")
-    pool, hardware = jobs[0].pool, jobs[0].hardware
+    first: MemberJob | AdoptionJob = jobs[0] if jobs else adoptions[0]
+    pool, hardware = first.pool, first.hardware
     hardware.resolved_device()  # refuses what is not there
     with claimed(pool, POOL, inputs, patience) as lock:
         (pool / MEMBERS).mkdir(exist_ok=True)
@@ -97,12 +102,13 @@ def train_pool(
         with atomic_write(pool / CONFIG) as partial:
             partial.write_text(configuration, "utf-8")
         outcome = PoolOutcome()
+        _adopt([job for job in adoptions if not _adopted(job, outcome)], outcome, progress.console)
         waiting = [job for job in jobs if not _finished(job, outcome)]
         count = min(workers or default_workers(waiting, hardware), max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
-        progress.begin(
-            {job.name: job.settings.total_steps for job in waiting}, f"Training {len(waiting)} members{there}."
-        )
+        if jobs:
+            headline = f"Training {len(waiting)} members{there}."
+            progress.begin({job.name: job.settings.total_steps for job in waiting}, headline)
         gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
         executor = LocalProcesses(worker_environments(count, hardware.devices, gpus), lock, hardware.devices > 1)
         readers = hardware.resolved_num_workers(beside=count)
@@ -184,6 +190,36 @@ def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
     shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
     outcome.skipped.append(job.name)
     return True
+
+
+def _adopted(job: AdoptionJob, outcome: PoolOutcome) -> bool:
+    """Whether the member is there; says so if something else is asked for now."""
+    if not os.path.lexists(job.folder):
+        return False
+    try:
+        card = Member.open(job.folder).card
+    except PoolError as error:
+        kept = _set_aside(job.folder, job.pool / SET_ASIDE)
+        warnings.warn(f"{error} It is adopted anew; what was there is now in {kept}.", stacklevel=4)
+        return False
+    if card.recipe != job.recipe_hash:
+        warnings.warn(f"Kept {job.name}, made otherwise. To adopt it anew, delete {job.folder}.", stacklevel=4)
+    outcome.skipped.append(job.name)
+    return True
+
+
+def _adopt(jobs: Sequence[AdoptionJob], outcome: PoolOutcome, console: Console) -> None:
+    """Adopt models one after the other; one that fails, for whatever reason of its own, does not keep the others."""
+    for job in jobs:
+        try:
+            adopt_member(job)
+        except MusterError as error:
+            outcome.failed[job.name] = str(error)
+        except Exception as error:
+            outcome.failed[job.name] = f"{type(error).__name__}: {error}"
+        else:
+            outcome.trained.append(job.name)
+        console.print(f"{job.name}: {'FAILED' if job.name in outcome.failed else 'adopted'}")
 
 
 def _set_aside(path: Path, folder: Path) -> Path:

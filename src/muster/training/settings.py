@@ -15,6 +15,8 @@ Schedule: TypeAlias = Literal["step", "poly", "cosine"]
 
 Optimizer: TypeAlias = Literal["sgd", "adamw"]
 
+Normalisation = Literal["source", "pretraining"]
+
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
 MOST_RATES = 20
@@ -194,6 +196,9 @@ class SourceSettings(TrainingSettings):
         validate_every: Steps between two points of the validation curve.
         sample_images: Training images whose mean embedding is kept with the member, for what is hard (HASTE), drawn
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
+        normalisation: ``source`` normalises with the channel statistics of the source's training images (M21), and
+            later with those of each target; ``pretraining`` with those that the weights it starts from were trained
+            with, wherever the member is used.
     """
 
     image_size: SizeSetting = 128
@@ -201,6 +206,7 @@ class SourceSettings(TrainingSettings):
     validation_fraction: float = 0.0
     validate_every: int = 100
     sample_images: int | None = None
+    normalisation: Normalisation = "source"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
+    ChannelStatistics,
     ContentSketch,
     Dataset,
     ImageSize,
@@ -29,7 +30,7 @@ from muster.data import (
     split_record,
 )
 from muster.files import sha256_of, to_builtin_types, write_yaml
-from muster.models import SourceModel, build_model, weights_file
+from muster.models import Segmenter, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
@@ -58,6 +59,7 @@ _LATER = {
     "tried_stops": 1,
     "loss": "scores",
     "sample_images": None,
+    "normalisation": "source",
     "optimizer": "sgd",
     "warmup_steps": 0,
     "layer_decay": 1.0,
@@ -121,6 +123,16 @@ class MemberJob:
         """One word for the recipe."""
         return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
 
+    def own_statistics(self) -> ChannelStatistics | None:
+        """What the member's images are always normalised with; ``None`` for the statistics of each dataset.
+
+        Raises:
+            ConfigError: If those of its pre-training are asked for, but are not known.
+        """
+        if self.settings.normalisation == "source":
+            return None
+        return pretraining_statistics(self.architecture, self.start)
+
     @property
     def work(self) -> Path:
         """Where the member lies while it is being trained."""
@@ -149,7 +161,8 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     train, held = _hold_out(cached(dataset.train.subset(settings.train_images, settings.seed)), settings)
     require_usable(train, masks_only=True)
     seen = _seen(job, train)
-    preprocessing = Preprocessing(channel_statistics(train), ImageSize.of(settings.image_size))
+    own = job.own_statistics()
+    preprocessing = Preprocessing(own or channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
@@ -211,7 +224,7 @@ def _finish(
 ) -> None:
     """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on."""
     (model,) = module.members
-    assert isinstance(model, SourceModel)
+    assert isinstance(model, Segmenter)
     device = job.hardware.resolved_device()
     model.to(device).eval()
     with job.hardware.autocast():
@@ -259,13 +272,14 @@ def _card(
     dataset: Dataset,
     seen: tuple[ContentSketch, ...],
     data: FitData,
-    model: SourceModel,
+    model: Segmenter,
     confusion: Tensor,
     learning_rate: float,
     seconds: float,
 ) -> Card:
     spec, settings, train = dataset.spec, job.settings, data.train
     rows, columns = settings.crop_for(data.preprocessing.known_size)
+    own = job.own_statistics()
     return Card(
         name=job.name,
         dataset=spec.name,
@@ -298,5 +312,6 @@ def _card(
         checksum="",  # write_member knows it
         recipe=job.recipe_hash,
         contents=seen,
+        preprocessing=None if own is None else Preprocessing(own),
         started_from=model.started_from,
     )

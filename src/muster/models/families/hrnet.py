@@ -13,9 +13,10 @@ from jaxtyping import Float
 from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
+from muster.data.statistics import ChannelStatistics
 from muster.errors import PretrainingError
 from muster.models.family import FAMILIES, Family
-from muster.models.hub import hub_weights, timm_repository
+from muster.models.hub import IMAGENET, hub_weights, timm_repository
 from muster.models.segmenter import Body, StageMaps
 
 _NAME = re.compile(r"hrnet_w([1-9][0-9]*)")
@@ -144,6 +145,10 @@ class HRNetFamily(Family):
     def hub_repository(self, architecture: str) -> str:
         """See :meth:`Family.hub_repository`."""
         return timm_repository(architecture)
+
+    def statistics(self, architecture: str) -> ChannelStatistics:  # noqa: ARG002 (of all widths)
+        """See :meth:`Family.statistics`."""
+        return IMAGENET
 
 
 _PUBLIC = {

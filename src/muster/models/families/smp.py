@@ -14,9 +14,10 @@ from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
 from muster.data.preprocessing import SIDE_MULTIPLE
+from muster.data.statistics import ChannelStatistics
 from muster.errors import ConfigError, PretrainingError, unknown_name
 from muster.models.family import FAMILIES, Family
-from muster.models.hub import hub_weights, timm_repository
+from muster.models.hub import IMAGENET, hub_weights, timm_repository, timm_statistics
 from muster.models.segmenter import Body, StageMaps
 
 SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
@@ -24,6 +25,10 @@ SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPIN
 
 # PAN pools its map, a sixteenth of the image, three times by two.
 _MINIMUM_SIDES = {"pan": 128}
+
+
+# SMP asks its hub; the others (dpn, inception, xception) have statistics of their own.
+_USUAL_STATISTICS = ("resnet", "resnext", "se_", "vgg", "densenet", "efficientnet-", "mobilenet", "mobileone", "mit_")
 
 
 class SMPBody(Body):
@@ -38,6 +43,7 @@ class SMPBody(Body):
         """
         convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
         super().__init__(feature_channels=convolutions[0].in_channels, minimum_side=minimum_side)
+        self.encoder_stages = -1
         self.encoder = network.encoder
         self.decoder = network.decoder
 
@@ -202,6 +208,13 @@ class SMPFamily(Family):
             return timm_repository(encoder.removeprefix("tu-"))
         settings = smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
         return str(settings.get("imagenet", {}).get("repo_id", ""))
+
+    def statistics(self, architecture: str) -> ChannelStatistics | None:
+        """See :meth:`Family.statistics`."""
+        encoder = architecture.partition(":")[2]
+        if encoder.startswith("tu-"):
+            return timm_statistics(encoder.removeprefix("tu-"))
+        return IMAGENET if encoder.startswith(_USUAL_STATISTICS) else None
 
     def minimum_side(self, architecture: str) -> int:
         """See :meth:`Family.minimum_side`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model
 from muster.models.model_source import SOURCES, ModelSource
@@ -10,6 +11,14 @@ from muster.models.source_model import SourceModel
 
 class Native(ModelSource):
     """``native``: :func:`muster.models.build_model`."""
+
+    def adopt(self, entry: Adoption) -> Adopted:
+        """Nothing that muster trained has to be adopted.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise entry.error("from: native is for members that muster trains. Put their folders into the pool as they are")
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
         """See :meth:`ModelSource.build`."""

@@ -99,22 +99,23 @@ class Content:
     """What a run found.
 
     Attributes:
-        numbers: Results by name; slashes group them. Numbers that are not finite are left out.
+        numbers: Results by name; slashes group them. Those that are unknown or not finite are left out.
         tables: By name.
         pictures: Images.
         classes: Names of the classes in the masks, by index.
         files: Records and reports, in the run's folder.
     """
 
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
     tables: Mapping[str, Rows] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
     classes: Mapping[int, str] = field(default_factory=dict)
     files: Sequence[Path] = ()
 
     def finite(self) -> dict[str, float]:
-        """The numbers that are."""
-        return {name: float(value) for name, value in self.numbers.items() if math.isfinite(value)}
+        """The numbers that are known and finite."""
+        known = {name: float(value) for name, value in self.numbers.items() if value is not None}
+        return {name: value for name, value in known.items() if math.isfinite(value)}
 
     def present(self) -> list[Path]:
         """The files that are there."""

@@ -1,0 +1,361 @@
+"""Networks of any make, cut right before their classifier.
+
+Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from muster.errors import ConfigError
+from muster.models.segmenter import Body, StageMaps
+
+_TOLERANCE = 1e-4
+_OUTPUTS = ("out", "logits", "scores")
+_MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states", "last_hidden_state")
+
+
+class _Reached(Exception):  # noqa: N818 (no error: it ends a pass where nothing more is needed)
+    """A pass has come to the place where it is cut."""
+
+    def __init__(self, maps: Tensor) -> None:
+        super().__init__()
+        self.maps = maps
+
+
+class _End(nn.Module):
+    """Stands where the classifier was, with its plain attributes, which some networks look at."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        for name, value in vars(layer).items():
+            if not name.startswith("_") and name != "training":
+                setattr(self, name, value)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Ends the pass."""
+        raise _Reached(maps)
+
+
+class Cut(Body):
+    """A whole network that is run up to one layer.
+
+    Weights are named ``network.*``, as in the library that the network is of, but for a classifier that is taken out.
+    """
+
+    side_multiple = 1
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layer: str,
+        channels: int,
+        stages: Sequence[str] = (),
+        minimum_side: int = 1,
+        *,
+        before: bool = True,
+    ) -> None:
+        """Cut a network.
+
+        Args:
+            network: It is changed: it cannot be used on its own afterwards.
+            layer: The name of the layer where a pass ends.
+            channels: Of the map there.
+            stages: Names of layers whose outputs are the stages before.
+            minimum_side: The smallest image side, in pixels, that it can take.
+            before: Whether the map is what the layer reads, and the layer is taken out; otherwise what it puts out.
+        """
+        super().__init__(channels, minimum_side)
+        self.network = network
+        self._is_linear = before and isinstance(network.get_submodule(layer), nn.Linear)
+        self._runs_through = False
+        self._maps: list[Tensor] = []
+        self._features: Tensor | None = None
+        for name in stages:
+            network.get_submodule(name).register_forward_hook(self._note)
+        if before:
+            parent, _, last = layer.rpartition(".")
+            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer)))
+        else:
+            network.get_submodule(layer).register_forward_hook(self._reach)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+        """Maps of the stages, then the one at the cut.
+
+        Args:
+            images: Prepared.
+
+        Returns:
+            One map a stage.
+        """
+        self._maps = []
+        try:
+            self.network(images)
+        except _Reached as reached:
+            maps, self._maps = self._maps, []
+            return _stages(maps, images, _as_map(reached.maps, images, self._is_linear))
+        raise ConfigError("The network did not come to the layer where it is cut.")
+
+    def whole(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Any, StageMaps]:
+        """Run all of a network whose classifier was left in.
+
+        Args:
+            images: Prepared.
+
+        Returns:
+            Whatever the network puts out, and the maps as :meth:`forward` gives them.
+        """
+        self._maps, self._runs_through = [], True
+        try:
+            output = self.network(images)
+        finally:
+            self._runs_through = False
+        assert self._features is not None  # the hook was passed
+        maps, features = self._maps, self._features
+        self._maps, self._features = [], None
+        return output, _stages(maps, images, _as_map(features, images))
+
+    def _note(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
+        self._maps += _maps_in(output)
+
+    def _reach(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
+        found = _maps_in(output)
+        if not found:
+            raise ConfigError(f"The layer of the features, a {type(layer).__name__}, puts out no map.")
+        if not self._runs_through:
+            raise _Reached(found[-1])
+        self._features = found[-1]
+
+
+def scores_in(output: object) -> Tensor:
+    """The score maps in what a segmentation network puts out.
+
+    Args:
+        output: A tensor, a mapping or an object with ``out`` or ``logits``, or a sequence that begins with the scores.
+
+    Returns:
+        ``[batch, classes, h, w]``.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    found = output
+    if isinstance(found, Mapping):
+        found = next((found[key] for key in _OUTPUTS if key in found), None)
+    elif isinstance(found, tuple | list) and found:
+        found = scores_in(found[0]) if not isinstance(found[0], Tensor) else found[0]
+    elif not isinstance(found, Tensor):
+        found = next((getattr(found, key) for key in _OUTPUTS if hasattr(found, key)), None)
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        came = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
+        raise ConfigError(
+            "Expected a network that puts out scores [batch, classes, height, width], alone, first in a sequence, or "
+            f"as {' or '.join(map(repr, _OUTPUTS))} of a mapping, but got {came}."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Where a network classifies.
+
+    Attributes:
+        name: Of the layer.
+        layer: The layer.
+    """
+
+    name: str
+    layer: nn.Conv2d | nn.Linear
+
+
+@torch.no_grad()
+def find_classifier(network: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Classifier:
+    """Find the layer whose output, up to upsampling and softmax, is a network's scores.
+
+    Args:
+        network: In evaluation mode.
+        images: Any that it takes.
+
+    Returns:
+        The last such layer.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    called: list[tuple[str, nn.Conv2d | nn.Linear, Tensor]] = []
+
+    def note(name: str, layer: Any, arrived: object, output: Tensor) -> None:  # noqa: ARG001 (a hook's)
+        called.append((name, layer, output))
+
+    linear = {name: each for name, each in network.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)}
+    with _hooks(linear, note):
+        scores = scores_in(network(images)).float()
+    fitting = [each for each in called if _channels_out(each[1]) == scores.shape[1]]
+    for name, layer, output in reversed(fitting):
+        if _is_plain(layer) and _gives(_as_map(output, images, isinstance(layer, nn.Linear)).float(), scores):
+            return Classifier(name, layer)
+    last = (
+        f"The last layer with {scores.shape[1]} outputs is {fitting[-1][0]!r}"
+        if fitting
+        else "None has as many outputs"
+    )
+    raise ConfigError(
+        f"The scores are not the output of one convolution or linear layer, up to upsampling. {last}. Name the layer "
+        "whose output the scores are made of with `layer`: a new head will read its output."
+    )
+
+
+def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
+    """A classifier as a convolution with a score map for each class.
+
+    Args:
+        layer: A convolution, or a linear layer of places. One output is the score of the foreground: the background's
+            is 0, so that softmax gives what the sigmoid gives.
+
+    Returns:
+        With a copy of the weights.
+    """
+    weight = layer.weight.detach()
+    bias = weight.new_zeros(weight.shape[0]) if layer.bias is None else layer.bias.detach()
+    if weight.ndim == 2:
+        weight = weight[:, :, None, None]
+    if weight.shape[0] == 1:
+        weight, bias = (torch.cat([torch.zeros_like(values), values]) for values in (weight, bias))
+    classes, channels, *kernel = weight.shape
+    padding, dilation = (layer.padding, layer.dilation) if isinstance(layer, nn.Conv2d) else (0, 1)
+    head = nn.Conv2d(channels, classes, tuple(kernel), padding=padding, dilation=dilation)  # type: ignore[arg-type]
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        assert head.bias is not None
+        head.bias.copy_(bias)
+    return head
+
+
+@torch.no_grad()
+def find_stages(network: nn.Module, images: Float[Tensor, "batch 3 height width"], until: str) -> tuple[str, ...]:
+    """Find layers whose outputs tell how a network sees an image, from fine to coarse.
+
+    Args:
+        network: In evaluation mode.
+        images: Any that it takes.
+        until: The layer at which the network will be cut.
+
+    Returns:
+        The layer that hands over the maps of an encoder, if one does; otherwise, for each resolution on the way down,
+        the last layer that has it.
+    """
+    called: list[tuple[str, Any]] = []
+    done: list[bool] = []
+
+    def note(name: str, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG001 (a hook's)
+        if name == until:
+            done.append(True)
+        elif not done:
+            called.append((name, output))
+
+    with _hooks({name: each for name, each in network.named_modules() if name}, note):
+        network(images)
+    encoders = [name for name, output in called if len(_maps_in(output)) > 1]
+    if encoders:
+        return (encoders[0],)
+    height = images.shape[-2]
+    last: dict[int, str] = {}
+    for name, output in called:
+        size = output.shape[-2] if isinstance(output, Tensor) and output.ndim == 4 else 0
+        halvings = round(height / size).bit_length() - 1 if 1 < size < height else 0
+        if halvings and -(-height // 2**halvings) == size and halvings >= max(last, default=0):
+            last[halvings] = name
+    return tuple(last.values())
+
+
+def _maps_in(output: object) -> list[Tensor]:
+    """Feature maps in what a layer puts out, those of tokens as maps of one column."""
+    if isinstance(output, Tensor):
+        return [output]
+    for key in _MAPS_OF_OUTPUTS:
+        found = getattr(output, key, None)
+        if isinstance(found, Tensor):
+            return [found]
+        if isinstance(found, tuple | list):
+            return [_tokens_as_map(each) for each in found if isinstance(each, Tensor) and each.ndim in (3, 4)]
+    if isinstance(output, tuple | list):
+        first = [each for each in output if isinstance(each, Tensor) and each.ndim == 4 and each.shape[1] > 0]
+        nested = [_maps_in(each) for each in output if isinstance(each, tuple | list)]
+        return first or next((maps for maps in nested if maps), [])
+    return []
+
+
+def _stages(maps: Sequence[Tensor], images: Tensor, features: Tensor) -> StageMaps:
+    """One map each; some encoders count the image itself as the first."""
+    return [[each] for each in (*maps, features) if each is not images]
+
+
+def _tokens_as_map(maps: Tensor) -> Tensor:
+    return maps if maps.ndim == 4 else maps.transpose(1, 2)[..., None]
+
+
+def _as_map(maps: Tensor, images: Tensor, is_linear: bool = False) -> Tensor:
+    """Channels first, unlike for a linear layer; tokens are put in as many rows as the shape of the images says."""
+    if maps.ndim == 4:
+        return maps.permute(0, 3, 1, 2) if is_linear else maps
+    if maps.ndim == 3:
+        height, width = images.shape[-2:]
+        rows = round((maps.shape[1] * height / width) ** 0.5)
+        if rows and maps.shape[1] % rows == 0:
+            return maps.transpose(1, 2).reshape(maps.shape[0], maps.shape[2], rows, maps.shape[1] // rows)
+    raise ConfigError(
+        f"Expected a map [batch, channels, height, width] before the classifier, but got {list(maps.shape)}."
+    )
+
+
+def _channels_out(layer: nn.Conv2d | nn.Linear) -> int:
+    return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
+
+
+def _is_plain(layer: nn.Conv2d | nn.Linear) -> bool:
+    """Whether a layer can be taken over as a convolution that keeps the size."""
+    return isinstance(layer, nn.Linear) or (
+        layer.stride == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
+    )
+
+
+def _gives(output: Tensor, scores: Tensor) -> bool:
+    """Whether scores are an output, at their size, perhaps after softmax or its logarithm."""
+    size = (scores.shape[-2], scores.shape[-1])
+    scale = float(scores.abs().max()) + 1e-6
+    for change in (lambda maps: maps, partial(torch.softmax, dim=1), partial(torch.log_softmax, dim=1), torch.sigmoid):
+        for resized in _resized(output, size):
+            if float((change(resized) - scores).abs().max()) <= _TOLERANCE * scale:
+                return True
+    return False
+
+
+def _resized(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
+    """Maps at a size, by every way of interpolation that networks end with."""
+    if maps.shape[-2:] == size:
+        yield maps
+        return
+    for mode in ("bilinear", "bicubic"):
+        for aligned in (False, True):
+            yield functional.interpolate(maps, size, mode=mode, align_corners=aligned)
+    yield functional.interpolate(maps, size, mode="nearest")
+
+
+@contextmanager
+def _hooks(layers: Mapping[str, nn.Module], note: Callable[..., None]) -> Iterator[None]:
+    """Call ``note(name, layer, arrived, output)`` after each of the layers, within the block."""
+    handles = [layer.register_forward_hook(partial(note, name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""What an ensemble can be exported to, one file for each format."""

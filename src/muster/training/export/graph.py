@@ -1,0 +1,265 @@
+"""An ensemble from stored images to probabilities, in operations that exporters can follow whatever the image's size.
+
+It computes what :class:`muster.training.finetuned_ensemble.Ensemble` does. What differs is how: sizes stay symbols.
+
+Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of the stored images, ``y`` and ``x`` those of
+what a member sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import TypeAlias, cast
+
+import torch
+from jaxtyping import Float32, UInt8
+from timm.layers.conv2d_same import Conv2dSame
+from torch import SymInt, Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.nn import functional
+
+from muster.data.preprocessing import SIDE_MULTIPLE, ImageSize, Interpolation, Preprocessing
+from muster.models import upsample_probabilities
+from muster.models.tta import Variant
+from muster.training.finetuned_ensemble import Ensemble
+
+INPUT = "image"
+OUTPUTS = ("probabilities", "classes")
+
+Side: TypeAlias = int | SymInt
+"""Pixels, known now or only when the graph runs."""
+
+
+class EnsembleGraph(nn.Module):
+    """Preprocessing, members, head and upsampling as one module without side effects.
+
+    Attributes:
+        views: Each distinct way in which a member wants its images.
+        members: The fine-tuned models.
+        head: Combines them.
+        variants: In which ways each image is shown.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        """Take over what an ensemble consists of; weights are shared, not copied, wherever the operations are the same.
+
+        Args:
+            ensemble: In evaluation mode, on the CPU.
+        """
+        super().__init__()
+        wanted = preprocessings_of(ensemble)
+        distinct = list(dict.fromkeys(wanted))
+        self.views = nn.ModuleList(_View(each) for each in distinct)
+        self._view_of = [distinct.index(each) for each in wanted]
+        self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
+        self.head = ensemble.head
+        self.variants = ensemble.tta.variants
+        self.eval()
+
+    def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> tuple[Float32[Tensor, "b c h w"], UInt8[Tensor, "b h w"]]:
+        """Segment stored images of one size.
+
+        Args:
+            image: RGB, 0 to 255.
+
+        Returns:
+            Class probabilities at the size of the images, and the index of the most probable class.
+        """
+        size = (image.shape[2], image.shape[3])
+        views = [view(image) for view in self.views]
+        total = torch.zeros(())
+        for variant in self.variants:
+            shown = [_varied(view, variant) for view in views]
+            for index, member in enumerate(self.members):
+                scores = self.head.adjust(index, variant.undo(member(shown[self._view_of[index]])))
+                total = total + upsample_probabilities(scores.softmax(dim=1), size)
+        probabilities = total / (len(self.variants) * len(self.members))
+        return probabilities, probabilities.argmax(dim=1).to(torch.uint8)
+
+
+def preprocessings_of(ensemble: Ensemble) -> list[Preprocessing]:
+    """How each member of an ensemble wants its images, with a size.
+
+    Args:
+        ensemble: Any.
+
+    Returns:
+        One for each member, in their order.
+    """
+    return [ensemble.preprocessing.seen_by(own) for own in ensemble.owns]
+
+
+def trace(graph: EnsembleGraph, size: tuple[int, int], fixed: bool = False) -> ExportedProgram:
+    """Turn a graph into a program of plain operations.
+
+    Args:
+        graph: What to trace.
+        size: Rows and columns of an image to trace it with.
+        fixed: Whether the program takes images of this size alone; the number of images is free in any case.
+
+    Returns:
+        The program.
+
+    Raises:
+        Exception: Of many classes, if torch cannot follow a member.
+    """
+    example = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    free = {0: Dim("batch", min=1)}
+    if not fixed:
+        free |= {2: Dim("height", min=1), 3: Dim("width", min=1)}
+    with torch.no_grad():
+        program = torch.export.export(graph, (example,), dynamic_shapes={INPUT: free}, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names files of this machine
+    return program
+
+
+class _View(nn.Module):
+    """Stored images as a member wants them: :func:`muster.data.prepare_image`, for symbols too."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._size, self._interpolation = preprocessing.known_size, preprocessing.interpolation
+        self._is_turned = preprocessing.channel_order == "bgr"
+        statistics = preprocessing.statistics
+        self.register_buffer("mean", torch.tensor(statistics.mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(statistics.std)[:, None, None])
+
+    def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> Float32[Tensor, "b 3 y x"]:
+        """Resize and normalise."""
+        size = shown_size(self._size, image.shape[2], image.shape[3])
+        resized = _resized(image.float(), size, self._interpolation)
+        if self._interpolation == "bicubic":
+            resized = resized.clamp(0, 255)
+        normalised = (resized / 255 - self.mean) / self.std
+        return normalised.flip(1) if self._is_turned else normalised
+
+
+def _resized(images: Tensor, size: tuple[Side, Side], interpolation: Interpolation = "bilinear") -> Tensor:
+    """Smaller images are made with antialiasing."""
+    sides = cast("tuple[int, int]", size)  # torch takes symbols wherever it takes numbers
+    if interpolation == "nearest":
+        return functional.interpolate(images, sides, mode="nearest-exact")
+    return functional.interpolate(images, sides, mode=interpolation, align_corners=False, antialias=True)
+
+
+def _varied(images: Tensor, variant: Variant) -> Tensor:
+    """:meth:`muster.models.tta.Variant.of`, for symbols too."""
+    height, width = images.shape[2:]
+    if variant.scale != 1:
+        images = _resized(images, (_scaled(height, variant.scale), _scaled(width, variant.scale)))
+    return images.flip(-1) if variant.mirrored else images
+
+
+def _scaled(side: Side, scale: float) -> Side:
+    if isinstance(side, int):
+        return max(1, round(side * scale / SIDE_MULTIPLE)) * SIDE_MULTIPLE
+    exact = torch.scalar_tensor(side, dtype=torch.float64) * scale / SIDE_MULTIPLE
+    return _as_symbol(exact.round().long().clamp(min=1)) * SIDE_MULTIPLE
+
+
+def shown_size(size: ImageSize, height: Side, width: Side, multiple: int = SIDE_MULTIPLE) -> tuple[Side, Side]:
+    """The size at which an image is shown, as :meth:`muster.data.ImageSize.fit` has it, for symbols too.
+
+    Args:
+        size: What is asked for.
+        height: Rows of the stored image.
+        width: Its columns.
+        multiple: What both sides are multiples of, unless the size is exact.
+
+    Returns:
+        Rows and columns.
+    """
+    if size.exact is not None:
+        return size.exact
+    wanted, given = (size.longer, torch.sym_max(height, width)) if size.longer else (
+        size.shorter, torch.sym_min(height, width)
+    )  # fmt: skip
+    assert wanted is not None  # exactly one of the three is given
+    rows, columns = (_rounded(side, given, wanted, multiple) * multiple for side in (height, width))
+    return rows, columns
+
+
+def _rounded(side: Side, given: Side, wanted: int, multiple: int) -> Side:
+    """How many multiples a side is rounded to, at least one."""
+    if isinstance(side, int) and isinstance(given, int):
+        return max(1, (2 * side * wanted + given * multiple) // (2 * given * multiple))
+    sides, all_given = (torch.scalar_tensor(each, dtype=torch.int64) for each in (side, given))
+    count = ((2 * sides * wanted + all_given * multiple) // (2 * all_given * multiple)).clamp(min=1)
+    return _as_symbol(count)
+
+
+def _as_symbol(count: Tensor) -> SymInt:
+    """A positive number as a symbol of its own.
+
+    All sizes in a network are then simple multiples of it, and torch can tell which of them are equal; of fractions of
+    the image's sides it cannot.
+    """
+    number = cast("SymInt", count.item())
+    torch._check(number >= 1)
+    return number
+
+
+def _with_known_padding(member: nn.Module) -> nn.Module:
+    """A member whose convolutions of TensorFlow's kind pad by a number that is known before the graph runs."""
+    if not any(isinstance(module, Conv2dSame) for module in member.modules()):
+        return member
+    # Weights are shared with the original, so that a copy costs nothing.
+    known = {id(tensor): tensor for tensor in (*member.parameters(), *member.buffers())}
+    copy = deepcopy(member, known)
+    for parent in list(copy.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Conv2dSame):
+                setattr(parent, name, _SamePadding(child))
+    return copy
+
+
+class _SamePadding(nn.Module):
+    """A convolution whose output is the input's size over the stride, rounded up, as TensorFlow pads it."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pad and convolve."""
+        layer = self.convolution
+        down, across = (
+            _same_padding(maps.shape[2 + axis], layer.kernel_size[axis], layer.stride[axis], layer.dilation[axis])
+            for axis in (0, 1)
+        )
+        around = [across // 2, across - across // 2, down // 2, down - down // 2]
+        padded = functional.pad(maps, cast("list[int]", around))
+        return functional.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
+
+
+def _same_padding(side: Side, kernel: int, stride: int, dilation: int) -> Side:
+    """Rows or columns to add; where the stride goes into the side, they do not depend on it."""
+    reach = dilation * (kernel - 1) + 1
+    if statically_known_true(side % stride == 0):
+        return max(reach - stride, 0)
+    return torch.sym_max((-(-side // stride) - 1) * stride + reach - side, 0)
+
+
+def shapes_to_check(
+    preprocessings: Sequence[Preprocessing], fixed: tuple[int, int] | None
+) -> list[tuple[int, int, int]]:
+    """Numbers of images and their rows and columns with which an export is compared with its ensemble.
+
+    Args:
+        preprocessings: How members want images, with sizes.
+        fixed: The only size that the export takes, if it is one.
+
+    Returns:
+        Two of them: wide images larger than what members see, and tall ones that are smaller.
+    """
+    if fixed is not None:
+        return [(1, *fixed), (2, *fixed)]
+    sizes = [each.known_size for each in preprocessings]
+    side = max(size.longer or size.shorter or max(size.exact or (1,)) for size in sizes)
+    return [(1, side * 13 // 16 + 3, side * 5 // 4 + 1), (2, side * 7 // 8 + 1, side * 9 // 16 + 2)]
