@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -245,6 +246,27 @@ def write_huggingface(folder: Path, samples: Samples) -> tuple[str, ...]:
     return CLASSES
 
 
+def write_geotiff(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Rasters with a place on earth: four bands of 16 bits, and void as "nodata"."""
+    describe(folder, name="tiny", domain="made up", classes=list(CLASSES), reader="geotiff", value_range=[0, 10000])
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            bands = np.concatenate([image, image[..., :1] // 2], axis=-1).astype(np.uint16) * 39
+            write_raster(folder / split / "images" / f"{name}.tif", bands)
+            write_raster(folder / split / "masks" / f"{name}.tif", np.where(mask == 255, 9, mask)[..., None], nodata=9)
+    return CLASSES
+
+
+def write_raster(path: Path, pixels: Array, nodata: float | None = None) -> None:
+    """Write a GeoTIFF of ``[h, w, bands]``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows, columns, count = pixels.shape
+    place = {"crs": "EPSG:32633", "transform": rasterio.transform.from_origin(4e5, 5.4e6, 10, 10)}
+    profile = {"driver": "GTiff", "height": rows, "width": columns, "count": count, "dtype": pixels.dtype, **place}
+    with rasterio.open(path, "w", **profile, nodata=nodata) as file:
+        file.write(pixels.transpose(2, 0, 1))
+
+
 Writer = Callable[[Path, Samples], Iterable[str]]
 
 
@@ -274,5 +296,6 @@ WRITTEN: dict[str, Written] = {
     "nnunet": Written("nnunet", write_nnunet),
     "coco_instances": Written("coco_instances", write_coco_instances),
     "coco_panoptic": Written("coco_panoptic", write_coco_panoptic),
+    "geotiff": Written("geotiff", write_geotiff, same_pixels=False),
     "huggingface": Written("huggingface", write_huggingface),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.data.layout_writers import WRITTEN, describe, make_samples, save
+from tests.data.layout_writers import WRITTEN, describe, make_samples, save, write_raster
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 
@@ -372,4 +372,35 @@ COCO = [
     ),
 ]
 
-CASES = [*VOC, *COLOURS, *OTHERS, *COCO]
+
+def _fields(bench: Bench) -> Path:
+    folder = bench.home / "tiny"
+    WRITTEN["geotiff"].write(folder, make_samples(4, 2))
+    return folder
+
+
+def _few_bands(bench: Bench) -> Sequence[str]:
+    """One image has three bands."""
+    write_raster(_fields(bench) / "train/images/train_001.tif", np.ones((16, 24, 3), np.uint16))
+    return ["check", "tiny"]
+
+
+def _on_fields(words: Callable[[Bench], Sequence[str]]) -> Commands:
+    return lambda bench: (_fields(bench), words(bench))[1]
+
+
+def _chosen_first(bench: Bench) -> Sequence[str]:
+    chosen = ["--pool", str(bench.stock / "pool"), "--target", "tiny", "--size", "2"]
+    return bench.finetuning(*chosen, selection="")
+
+
+BANDS = [
+    Case("four bands of 16 bits, for muster check", _on_fields(lambda _: ["check", "tiny"]), USABLE, status=0),
+    Case("four bands of 16 bits, for train.py", _on_fields(lambda bench: bench.training()), ("small_fpn",), status=0),
+    Case(
+        "four bands of 16 bits, and members of three, for finetune.py", _on_fields(_chosen_first), ("mIoU",), status=0
+    ),
+    Case("an image with a band too few", _few_bands, ("train_001.tif", "has 3 band(s), but 4"), status=1),
+]
+
+CASES = [*VOC, *COLOURS, *OTHERS, *COCO, *BANDS]

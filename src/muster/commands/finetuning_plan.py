@@ -117,7 +117,7 @@ def plan_of_selection(
     target = target_data(selection, open_target(selection, target_now, data_root))
     names = with_baseline(selection)
     compared = members_of(leading_candidates(selection, comparison.confirm))
-    pool = open_pool(selection, sorted({*names, *compared}), pool_now)
+    pool = open_pool(selection, sorted({*names, *compared}), pool_now).for_channels(len(selection.mean))
     module = EnsembleTraining(training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
     return FinetuningPlan(folder.resolve().name, pool, target, module, chosen=selection, comparison=comparison)
@@ -146,6 +146,7 @@ def plan_with_choice(
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
     choice = replace(choice, train_images=count, image_size=size)
+    pool = pool.for_channels(dataset.spec.channels)
     return FinetuningPlan(name, pool, target, module, choice=choice, comparison=comparison)
 
 

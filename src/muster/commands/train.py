@@ -144,7 +144,7 @@ def print_pool(pool: Pool, console: Console) -> int:
     return 0
 
 
-def _known(value: float | None, form: str) -> str:
+def _known(value: int | float | None, form: str) -> str:
     """A number, or nothing where the card does not say it."""
     return "" if value is None else format(value, form)
 

@@ -266,7 +266,8 @@ class CocoDataset:
             parts = divide_aloud(root, "A single file of COCO's annotations", every, description.test_is_seeded)
             files = {name: {each: every[each] for each in part} for name, part in zip(SPLITS, parts, strict=True)}
         train, test = (
-            make_split(description, name, FileImages(description.spec, files[name]), sources[name]) for name in SPLITS
+            make_split(description, name, FileImages(description.spec, files[name], description.bands), sources[name])
+            for name in SPLITS
         )
         compare_counts(description, {"train": len(train), "test": len(test)})
         return Dataset(description.spec, train, test, reference)

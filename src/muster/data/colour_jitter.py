@@ -6,7 +6,7 @@ Axis names: ``channels`` of the image, ``h`` and ``w`` its rows and columns.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Num
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
@@ -17,8 +17,8 @@ _RGB = 3
 
 
 def jitter_colours(
-    image: UInt8[Tensor, "channels h w"], strength: float, generator: np.random.Generator
-) -> UInt8[Tensor, "channels h w"]:
+    image: Num[Tensor, "channels h w"], strength: float, generator: np.random.Generator
+) -> Num[Tensor, "channels h w"]:
     """Change brightness, contrast, saturation and hue, in a random order.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Num
 from torch import Tensor
 
 from muster.data.preprocessing import Preprocessing
@@ -81,7 +81,7 @@ class CropViews:
         rows, columns = (max(1, round(side * scale)) for side in self.crop_size)
         return TrainingTransform(self.shown, (rows, columns), scale_range, scale=scale, colour_jitter=colour_jitter)
 
-    def views(self, crops: UInt8[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"]) -> Views:
+    def views(self, crops: Num[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"]) -> Views:
         """Normalise and resize crops for each model, on whatever device they are.
 
         Args:

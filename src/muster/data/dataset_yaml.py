@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from muster.data.bands import Bands, parse_bands
 from muster.data.mask_keys import completed, mask_values_of
 from muster.data.mask_values import MaskValues
 from muster.data.orientation import ORIENTATIONS, Orientation
-from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, DatasetSpec
+from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, RGB, DatasetSpec
 from muster.data.yaml_checks import EXAMPLE, is_whole, printable, require_names, require_text, show, wrong
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import read_yaml_file
@@ -39,6 +40,9 @@ OPTIONAL_KEYS = (
 )
 MASK_KEYS = ("mask_values", "ignore_index", "reduce_zero_label", "colour_map", "orientation")
 """Keys for masks that are files."""
+
+IMAGE_KEYS = ("channels", "bands", "value_range")
+"""Keys for images that are files of other than three channels, or more than 8 bits."""
 
 LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap")
 """Keys that some layouts know."""
@@ -72,6 +76,7 @@ class Description:
         test_is_seeded: Whether it says that the test split is to be drawn from all images.
         ignored_classes: Classes of the layout that are made void.
         options: Other keys of the layout that the file has.
+        bands: What is read of images; ``None`` for RGB of 8 bits.
     """
 
     spec: DatasetSpec
@@ -84,6 +89,7 @@ class Description:
     test_is_seeded: bool = False
     ignored_classes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    bands: Bands | None = None
 
 
 @dataclass(frozen=True)
@@ -167,25 +173,27 @@ def read_description(
     _notes(path, values.get("notes", []))
     ignored = require_names(path, "ignore_classes", values.get("ignore_classes", []))
     masks = mask_values_of(where, path, taken, _classes(where["classes"], taken["classes"], ignored), content)
+    bands = parse_bands(path, taken)
     spec = DatasetSpec(
         _name(path, taken["name"]),
         classes=masks.classes,
         probe_images=_probe_images(path, taken.get("probe_images", PROBE_IMAGES)),
         ignore_index=masks.ignore_index,
+        channels=RGB if bands is None else bands.channels,
         **text,
     )
     orientation = _orientation(path, values.get("orientation"))
     counts = _counts(path, values.get("counts", {}))
     said = heading.splits, heading.test_is_seeded
-    return Description(spec, masks, orientation, counts, path, root, *said, ignored, heading.options)
+    return Description(spec, masks, orientation, counts, path, root, *said, ignored, heading.options, bands)
 
 
 def _check_keys(path: Path, content: Mapping[Any, Any], keys: Collection[str] | None) -> None:
-    every = (*REQUIRED_KEYS, *OPTIONAL_KEYS, *MASK_KEYS, *LAYOUT_KEYS)
+    every = (*REQUIRED_KEYS, *OPTIONAL_KEYS, *MASK_KEYS, *IMAGE_KEYS, *LAYOUT_KEYS)
     for key in content:
         if key not in every:
             raise DatasetError(f"{path}: {unknown_name('key', str(key), every)}")
-        if keys is not None and key in MASK_KEYS + LAYOUT_KEYS and key not in keys:
+        if keys is not None and key in MASK_KEYS + IMAGE_KEYS + LAYOUT_KEYS and key not in keys:
             others = ", ".join(sorted(keys)) or "none"
             raise DatasetError(
                 f"{path}: key {key!r} has no effect on a dataset of this layout; leave it out. (Keys that have one: "

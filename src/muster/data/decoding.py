@@ -129,7 +129,8 @@ def _refuse_tiff(file: OpenFile, what: str, deep: bool) -> None:
         raise DatasetError(
             f"{what} is a TIFF of {bands} band(s) of {depth} {kind} samples{more}, but 8 bits are expected, in 1 band "
             "(grey), 3 (red, green, blue) or 4 (CMYK), with or without one that is marked as alpha. Nothing is left "
-            "out without your saying so: write the bands that are meant as an 8-bit image."
+            "out without your saying so: write the bands that are meant as an 8-bit image, or say in dataset.yaml how "
+            "many there are ('channels: 4')."
         )
     whole = [page for page in pages if not (_numbers(page, _SUBFILE) or (0,))[0] & _REDUCED_OR_MASK]
     if len(whole) > 1:
@@ -169,7 +170,8 @@ def _look_at(image: Image.Image, file: OpenFile, what: str, deep: bool) -> Opene
         bands = len(image.getbands())
         depth = f"{bits}-bit" if bits > 8 else f"not 8-bit (mode {image.mode})"
         raise DatasetError(
-            f"{what} is {depth} ({bands} band(s)), but 8 bits per band are expected. Convert it to 8 bits."
+            f"{what} is {depth} ({bands} band(s)), but 8 bits per band are expected. Convert it to 8 bits, or say "
+            "in dataset.yaml which values mean 0 and 1: 'value_range: [0, 65535]'."
         )
     frames = getattr(image, "n_frames", 1)
     # Further views of an MPO are for other devices, and the pages of a TIFF were counted before.

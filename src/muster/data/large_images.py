@@ -53,7 +53,7 @@ def open_of_any_size(file: OpenFile, what: str) -> Image.Image:
     return image
 
 
-def require_memory(width: int, height: int, what: str, bytes_a_pixel: float = BYTES_A_PIXEL) -> None:
+def require_memory(width: int, height: int, what: str, bytes_a_pixel: int = BYTES_A_PIXEL) -> None:
     """Refuse an image that could not be held in the memory that is free.
 
     Args:

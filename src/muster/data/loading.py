@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Num
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -147,7 +147,7 @@ class _StoredImages(Dataset[tuple[int, Tensor]]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, index: int) -> tuple[int, UInt8[Tensor, "3 stored_h stored_w"]]:
+    def __getitem__(self, index: int) -> tuple[int, Num[Tensor, "channels stored_h stored_w"]]:
         return index, self.split[index].image
 
 

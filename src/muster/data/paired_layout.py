@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description, read_heading
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
@@ -64,7 +64,7 @@ class PairedLayout(Layout):
         root = read_heading(folder).root
         plan = self.plan(root)
         known = {"name": root.absolute().name, "domain": "not stated"} | dict(plan.known)
-        description = read_description(folder, known, plan.source, (*MASK_KEYS, "splits"))
+        description = read_description(folder, known, plan.source, (*MASK_KEYS, *IMAGE_KEYS, "splits"))
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})
         return dataset_of_files(description, train, test, reference)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from muster.data.bands import Bands, read_band_header, read_bands
 from muster.data.content import FileContents
 from muster.data.dataset_yaml import Description
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
@@ -72,14 +73,15 @@ class MaskSource(ABC):
 class FileImages(ImageSource):
     """Images that are files."""
 
-    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path]) -> None:
+    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path], bands: Bands | None = None) -> None:
         """Remember where they lie.
 
         Args:
             spec: Their dataset.
             files: Identifier -> image.
+            bands: What is read of them, unless they are RGB of 8 bits.
         """
-        self.spec, self.files = spec, files
+        self.spec, self.files, self.bands = spec, files, bands
         self.contents = FileContents(files)
 
     def __iter__(self) -> Iterator[str]:
@@ -96,11 +98,15 @@ class FileImages(ImageSource):
 
     def header(self, identifier: str) -> Header:
         """See :class:`ImageSource`."""
-        return read_header(self.files[identifier], self.spec.name)
+        path = self.files[identifier]
+        return read_header(path, self.spec.name) if self.bands is None else read_band_header(path, self.spec)
 
     def read(self, identifier: str, as_stored: bool) -> Tensor:
         """See :class:`ImageSource`."""
-        return read_image(self.files[identifier], self.spec.name, as_stored)
+        path = self.files[identifier]
+        if self.bands is None:
+            return read_image(path, self.spec.name, as_stored)
+        return read_bands(path, self.bands, self.spec)
 
     def content(self, identifier: str) -> str:
         """See :class:`ImageSource`."""
@@ -255,7 +261,7 @@ def dataset_of_files(
     spec = description.spec
     splits = []
     for name, files in (("train", train), ("test", test)):
-        images = FileImages(spec, {identifier: image for identifier, (image, _) in files.items()})
+        images = FileImages(spec, {identifier: image for identifier, (image, _) in files.items()}, description.bands)
         masks = FileMasks(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
         splits.append(make_split(description, name, images, masks))
     return Dataset(spec, splits[0], splits[1], reference)

@@ -17,6 +17,9 @@ from muster.errors import DatasetError
 VOID = 255
 """The mask value of pixels that are never scored, sampled or learned."""
 
+RGB = 3
+"""Channels of images unless a dataset says otherwise."""
+
 PROBE_IMAGES = 150
 """Target training images that a selection looks at, unless the dataset's description says otherwise (A22 4.1)."""
 
@@ -29,7 +32,7 @@ class Sample(NamedTuple):
 
     Attributes:
         identifier: Name of the image within its split.
-        image: uint8 ``[3, h, w]``, RGB.
+        image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
         mask: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known.
     """
 
@@ -51,6 +54,7 @@ class DatasetSpec:
         citation: What to cite.
         probe_images: How many of its training images a selection looks at, where nobody says otherwise.
         ignore_index: Stored mask value that means void; ``None`` where ``mask_values`` say what each value means.
+        channels: Channels of its images.
     """
 
     name: str
@@ -61,6 +65,7 @@ class DatasetSpec:
     citation: str = ""
     probe_images: int = PROBE_IMAGES
     ignore_index: int | None = VOID
+    channels: int = RGB
 
     @property
     def num_classes(self) -> int:

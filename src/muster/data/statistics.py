@@ -23,21 +23,22 @@ _SMALLEST_STD = 1 / 255
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Mean and standard deviation of red, green and blue, of pixels scaled to 0..1.
+    """Mean and standard deviation of each channel, of pixels scaled to 0..1: of red, green and blue in most images.
 
     Attributes:
         mean: One number per channel.
         std: One positive number per channel.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __post_init__(self) -> None:
         """Refuse what images cannot be normalised with."""
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+        if not self.mean or len(self.mean) != len(self.std) or not all(value > 0 for value in self.std):
             raise DatasetError(
-                f"Expected 3 means and 3 positive standard deviations, but got mean {self.mean} and std {self.std}."
+                "Expected a mean and a positive standard deviation for each channel, but got mean "
+                f"{self.mean} and std {self.std}."
             )
 
 
@@ -69,7 +70,8 @@ class SplitCheck:
 def channel_statistics(split: Split) -> ChannelStatistics:
     """Mean and (population) standard deviation per channel over all pixels of all images, void ones included.
 
-    Pixels are counted by level, so the result does not depend on the order of the images and loses no precision.
+    Pixels of 8 bits are counted by level, so the result does not depend on the order of the images and loses no
+    precision; others are added up in float64.
 
     Args:
         split: At least one image.
@@ -78,21 +80,67 @@ def channel_statistics(split: Split) -> ChannelStatistics:
         The statistics; a standard deviation is at least 1/255.
 
     Raises:
-        DatasetError: If the split is empty or an image cannot be read.
+        DatasetError: If the split is empty, an image cannot be read, or has another number of channels.
     """
     if len(split) == 0:
         raise DatasetError(f"Split {split.name!r} of dataset {split.spec.name!r} has no image to take statistics of.")
-    histogram = torch.zeros(3, _LEVELS, dtype=torch.int64)
-    for index in range(len(split)):
-        for channel, pixels in enumerate(split[index].image):
-            histogram[channel] += torch.bincount(pixels.flatten(), minlength=_LEVELS)
-    share = histogram.double() / histogram.sum(dim=1, keepdim=True)
-    levels = torch.arange(_LEVELS, dtype=torch.float64) / 255
-    mean = share @ levels
-    variance = (share * (levels - mean[:, None]) ** 2).sum(dim=1)
-    red, green, blue = mean.tolist()
-    red_std, green_std, blue_std = variance.sqrt().clamp(min=_SMALLEST_STD).tolist()
-    return ChannelStatistics((red, green, blue), (red_std, green_std, blue_std))
+    counted, added = _Levels(split.spec.channels), _Sums(split.spec.channels)
+    for index, identifier in enumerate(split.identifiers):
+        image = split[index].image
+        if image.shape[0] != split.spec.channels:
+            raise DatasetError(
+                f"Expected images of {split.spec.channels} channel(s) in dataset {split.spec.name!r}, but "
+                f"{identifier!r} has {image.shape[0]}."
+            )
+        (counted if image.dtype == torch.uint8 else added).add(image)
+    if counted.images and added.images:
+        raise DatasetError(
+            f"Split {split.name!r} of dataset {split.spec.name!r} has {counted.images} images of 8 bits and "
+            f"{added.images} of more. Say in dataset.yaml what their values mean: 'value_range: [0, 65535]'."
+        )
+    return (counted if counted.images else added).statistics()
+
+
+class _Levels:
+    """Counts of each level of 8 bits."""
+
+    def __init__(self, channels: int) -> None:
+        self.images = 0
+        self.histogram = torch.zeros(channels, _LEVELS, dtype=torch.int64)
+
+    def add(self, image: Tensor) -> None:
+        self.images += 1
+        for channel, pixels in enumerate(image):
+            self.histogram[channel] += torch.bincount(pixels.flatten(), minlength=_LEVELS)
+
+    def statistics(self) -> ChannelStatistics:
+        share = self.histogram.double() / self.histogram.sum(dim=1, keepdim=True)
+        levels = torch.arange(_LEVELS, dtype=torch.float64) / 255
+        mean = share @ levels
+        return _statistics(mean, (share * (levels - mean[:, None]) ** 2).sum(dim=1))
+
+
+class _Sums:
+    """Sums of numbers in 0..1 and of their squares: in float64 their difference keeps more digits than 16 bits have."""
+
+    def __init__(self, channels: int) -> None:
+        self.images = self.pixels = 0
+        self.sums = torch.zeros(2, channels, dtype=torch.float64)
+
+    def add(self, image: Tensor) -> None:
+        values = image.flatten(1).double()
+        self.images += 1
+        self.pixels += values.shape[1]
+        self.sums += torch.stack([values.sum(1), values.square().sum(1)])
+
+    def statistics(self) -> ChannelStatistics:
+        mean, square = self.sums / self.pixels
+        return _statistics(mean, (square - mean.square()).clamp(min=0))
+
+
+def _statistics(mean: Tensor, variance: Tensor) -> ChannelStatistics:
+    std = variance.sqrt().clamp(min=_SMALLEST_STD)
+    return ChannelStatistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def class_pixel_counts(split: Split, num_classes: int) -> Int64[Tensor, " classes"]:

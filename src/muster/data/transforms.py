@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Num, UInt8
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
@@ -30,12 +30,12 @@ _MODES = {
 
 
 def prepare_image(
-    image: UInt8[Tensor, "*b channels h w"], preprocessing: Preprocessing
+    image: Num[Tensor, "*b channels h w"], preprocessing: Preprocessing
 ) -> Float32[Tensor, "*b channels y x"]:
     """Turn a stored image into what a model sees in probing, evaluation and prediction.
 
     Args:
-        image: uint8, RGB; on any device. Several of one size can be prepared at once.
+        image: uint8, RGB (or float32 in 0..1); on any device. Several of one size can be prepared at once.
         preprocessing: What is done to it, with a size.
 
     Returns:
@@ -43,10 +43,16 @@ def prepare_image(
         its channels in the wanted order; on the same device.
     """
     size = preprocessing.shape_of(image.shape[-2], image.shape[-1])
+    white = white_level(image)
     resized = resize_image(image.float(), size, preprocessing.interpolation)
     if preprocessing.interpolation == "bicubic":
-        resized = resized.clamp(0, 255)  # it swings beyond the range at edges
-    return _normalise(resized, preprocessing)
+        resized = resized.clamp(0, white)  # it swings beyond the range at edges
+    return _normalise(resized / white, preprocessing)
+
+
+def white_level(image: Tensor) -> float:
+    """The number that stands for 1: images of 8 bits are whole numbers up to 255, others float32 in 0..1."""
+    return 255.0 if image.dtype == torch.uint8 else 1.0
 
 
 def resize_image(
@@ -70,12 +76,12 @@ class Crop(NamedTuple):
     """A training example before its colours are normalised.
 
     Attributes:
-        image: uint8, RGB; 0 in the padding.
+        image: uint8, RGB (or float32 in 0..1); 0 in the padding.
         mask: uint8, class indices; void in the padding.
         box: What is no padding: first row and the one after the last, first column and the one after the last.
     """
 
-    image: UInt8[Tensor, "channels rows columns"]
+    image: Num[Tensor, "channels rows columns"]
     mask: UInt8[Tensor, "rows columns"]
     box: Int64[Tensor, " 4"]
 
@@ -129,12 +135,12 @@ class TrainingTransform:
         return self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size, self.crop_size)
 
     def __call__(
-        self, image: UInt8[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
+        self, image: Num[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
     ) -> tuple[Float32[Tensor, "channels rows columns"], Int64[Tensor, "rows columns"]]:
         """Draw one training example from an image.
 
         Args:
-            image: uint8, RGB.
+            image: uint8, RGB (or float32 in 0..1).
             mask: uint8, class indices or void.
             generator: Where the randomness comes from; the same number of draws whatever the image.
 
@@ -145,12 +151,12 @@ class TrainingTransform:
         return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], crop.mask.long()
 
     def draw(
-        self, image: UInt8[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
+        self, image: Num[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
     ) -> Crop:
         """The same example in whole numbers: a quarter of the memory, to be normalised where the model is.
 
         Args:
-            image: uint8, RGB.
+            image: uint8, RGB (or float32 in 0..1).
             mask: uint8, class indices or void.
             generator: Where the randomness comes from.
 
@@ -174,7 +180,7 @@ class TrainingTransform:
 
         left = width - columns.offset - columns.shown if mirrored else columns.offset
         target = (..., slice(rows.offset, rows.offset + rows.shown), slice(left, left + columns.shown))
-        example = torch.zeros(image.shape[0], height, width, dtype=torch.uint8)
+        example = torch.zeros(image.shape[0], height, width, dtype=image.dtype)
         labels = torch.full((height, width), VOID, dtype=torch.uint8)
         example[target] = image.flip(-1) if mirrored else image
         labels[target] = mask.flip(-1) if mirrored else mask
@@ -201,7 +207,7 @@ def _place(stored: int, rescaled: int, side: int, generator: np.random.Generator
 
 
 def normalise_crops(
-    images: UInt8[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"], preprocessing: Preprocessing
+    images: Num[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"], preprocessing: Preprocessing
 ) -> Float32[Tensor, "b channels rows columns"]:
     """Normalise training examples, on whatever device they are.
 
@@ -217,12 +223,12 @@ def normalise_crops(
     top, bottom, left, right = boxes.T[:, :, None].unbind()
     rows, columns = (down >= top) & (down < bottom), (across >= left) & (across < right)
     inside = (rows[:, :, None] & columns[:, None, :])[:, None]
-    return _normalise(images.float(), preprocessing).masked_fill_(~inside, 0)
+    return _normalise(images.float() / white_level(images), preprocessing).masked_fill_(~inside, 0)
 
 
 def _normalise(
     image: Float32[Tensor, "*b channels y x"], preprocessing: Preprocessing
 ) -> Float32[Tensor, "*b channels y x"]:
     statistics = preprocessing.statistics
-    normalised: Tensor = transforms.normalize(image / 255, list(statistics.mean), list(statistics.std))
+    normalised: Tensor = transforms.normalize(image, list(statistics.mean), list(statistics.std))
     return normalised.flip(-3) if preprocessing.channel_order == "bgr" else normalised

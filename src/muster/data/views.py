@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Num
 from torch import Tensor
 
 from muster.data.preprocessing import Preprocessing
@@ -20,7 +20,7 @@ Views: TypeAlias = Tensor | Mapping[Preprocessing | None, Tensor]
 
 
 def prepare_views(
-    image: UInt8[Tensor, "*b channels h w"], shown: Preprocessing, owns: Iterable[Preprocessing | None] = ()
+    image: Num[Tensor, "*b channels h w"], shown: Preprocessing, owns: Iterable[Preprocessing | None] = ()
 ) -> Views:
     """Prepare a stored image once for each distinct preprocessing.
 

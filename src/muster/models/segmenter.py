@@ -1,11 +1,13 @@
 """Networks that muster trains itself: a body that makes feature maps, and a linear head on the last.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels, ``channels`` of the feature map,
-``classes`` that the head tells apart, ``map_height`` and ``map_width`` of the network's own resolution.
+Axis names: ``batch`` images, ``bands`` (channels) of the images, their ``height`` and ``width`` in pixels, ``channels``
+of the feature map, ``classes`` that the head tells apart, ``map_height`` and ``map_width`` of the network's own
+resolution.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -14,9 +16,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from muster.data.preprocessing import SIDE_MULTIPLE
+from muster.errors import ConfigError
 from muster.models._graph import trace
 from muster.models.blueprint import Blueprint
+from muster.models.first_layer import RGB, adapt_first_layer
 from muster.models.source_model import SourceModel
+
+CHANNELS = "channels"
+"""Key of a blueprint's config for networks that take other images than of three channels."""
 
 StageMaps: TypeAlias = list[list[Tensor]]
 """What each stage puts out, first to last; a stage has one map per branch, finest first, all ``[batch, c, h, w]``."""
@@ -48,7 +55,7 @@ class Body(nn.Module):
         self.feature_channels = feature_channels
         self.minimum_side = minimum_side
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of every stage; the branches of the last one, at the size of its finest, are the features.
 
         Args:
@@ -112,7 +119,7 @@ class Segmenter(SourceModel):
         return self.body.minimum_side
 
     def features(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """The map before the final classifier: the last stage, its branches upsampled to the finest and concatenated.
 
@@ -134,7 +141,7 @@ class Segmenter(SourceModel):
         scores: Tensor = self.head(features)
         return scores
 
-    def stage_embeddings(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _"]]:
+    def stage_embeddings(self, images: Float[Tensor, "batch bands height width"]) -> list[Float[Tensor, "batch _"]]:
         """How each stage sees each image as a whole.
 
         Args:
@@ -149,7 +156,7 @@ class Segmenter(SourceModel):
         return _embeddings(self._stages(images))
 
     def features_and_embeddings(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
         """:meth:`features` and :meth:`stage_embeddings` in one pass.
 
@@ -164,6 +171,27 @@ class Segmenter(SourceModel):
         """
         stages = self._stages(images)
         return joined(stages[-1]), _embeddings(stages)
+
+    def adapt_channels(self, channels: int) -> None:
+        """Take images of another number of channels from now on, see :func:`muster.models.first_layer`.
+
+        Args:
+            channels: What images have.
+
+        Raises:
+            ConfigError: If the first layer cannot be adapted, or was adapted to another number before.
+        """
+        if channels == self.in_channels or self.blueprint.source != "native":
+            super().adapt_channels(channels)  # networks from elsewhere are built again as they came
+            return
+        if self.in_channels != RGB:
+            raise ConfigError(
+                f"{self.architecture!r} was made for images of {self.in_channels} channels, and only networks for red, "
+                f"green and blue can be adapted to others ({channels})."
+            )
+        adapt_first_layer(self.body, channels, self.architecture)
+        self.in_channels = channels
+        self.blueprint = replace(self.blueprint, config={**self.blueprint.config, CHANNELS: channels})
 
     def replace_head(self, num_classes: int, seed: int) -> None:
         """Put a fresh final classifier on the unchanged body, on the same device.

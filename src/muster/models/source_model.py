@@ -1,7 +1,8 @@
 """What every source model can do, whoever made and trained it: the one interface that the rest of muster relies on.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels, ``channels`` of the feature map,
-``classes`` that the model tells apart, ``map_height`` and ``map_width`` of the model's own resolution.
+Axis names: ``batch`` images, ``bands`` (channels) of the images, their ``height`` and ``width`` in pixels, ``channels``
+of the feature map, ``classes`` that the model tells apart, ``map_height`` and ``map_width`` of the model's own
+resolution.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from muster.data.preprocessing import Preprocessing
+from muster.errors import ConfigError
 from muster.models.blueprint import Blueprint
 from muster.models.prediction import probabilities_of
 
@@ -26,6 +28,7 @@ class SourceModel(nn.Module, ABC):
         feature_channels: Channels of the map that the head reads.
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
+        in_channels: Channels of the images that it takes.
     """
 
     architecture: str
@@ -33,6 +36,7 @@ class SourceModel(nn.Module, ABC):
     feature_channels: int
     depth: int
     preprocessing: Preprocessing | None = None
+    in_channels: int = 3
 
     @property
     @abstractmethod
@@ -56,7 +60,7 @@ class SourceModel(nn.Module, ABC):
 
     @abstractmethod
     def features(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """The map that the head reads.
 
@@ -72,7 +76,7 @@ class SourceModel(nn.Module, ABC):
 
     @abstractmethod
     def features_and_embeddings(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
         """:meth:`features`, and how each stage sees each image as a whole, in one pass.
 
@@ -116,7 +120,7 @@ class SourceModel(nn.Module, ABC):
         return self.score(features), features, embeddings
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:
         """Scores (before softmax) at the model's own resolution.
 
@@ -133,7 +137,7 @@ class SourceModel(nn.Module, ABC):
 
     @torch.no_grad()
     def predict(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float32[Tensor, "batch classes map_height map_width"]:
         """Class probabilities at the model's own resolution.
 
@@ -147,6 +151,21 @@ class SourceModel(nn.Module, ABC):
             ValueError: As :meth:`features`.
         """
         return probabilities_of(self(images))
+
+    def adapt_channels(self, channels: int) -> None:
+        """Take images of another number of channels from now on.
+
+        Args:
+            channels: What images have.
+
+        Raises:
+            ConfigError: If it cannot.
+        """
+        if channels != self.in_channels:
+            raise ConfigError(
+                f"{self.architecture!r} takes images of {self.in_channels} channels and cannot be adapted to "
+                f"{channels}: only networks that muster builds can. Give images of that many, or use one of those."
+            )
 
     @abstractmethod
     def replace_head(self, num_classes: int, seed: int) -> None:

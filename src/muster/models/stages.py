@@ -32,7 +32,9 @@ def parameter_stages(model: SourceModel) -> dict[Parameter, int]:
     model.eval()  # batch statistics must not move
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            features, embeddings = model.features_and_embeddings(torch.zeros(1, 3, side, side, device=device))
+            features, embeddings = model.features_and_embeddings(
+                torch.zeros(1, model.in_channels, side, side, device=device)
+            )
             outputs = [*embeddings, model.score(features)]
     finally:
         for module, was in training.items():

@@ -70,8 +70,8 @@ class Card:
     seen_datasets: tuple[str, ...]
     architecture: str
     pretraining: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     parameters: int
     depth: int
     versions: dict[str, str]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from muster.data import ImageSize
-from muster.errors import ConfigError, PoolError
+from muster.errors import ConfigError, PoolError, UnfitMemberError
 from muster.files import atomic_folder, read_record, sha256_of, write_record
 from muster.models import SourceModel, rebuild
 from muster.outputs import MEMBER, require_ours
@@ -36,10 +36,12 @@ class Member:
     Attributes:
         folder: Where it lies.
         card: What is known of it.
+        channels: Channels of the images that it is to see; ``None`` for those that it was trained on.
     """
 
     folder: Path
     card: Card
+    channels: int | None = None
 
     @property
     def name(self) -> str:
@@ -145,7 +147,21 @@ class Member:
         except RuntimeError as error:
             raise PoolError(f"Member {self.name!r}: {path} does not fit {self.card.architecture!r}: {error}") from error
         model.preprocessing = self.card.preprocessing
+        if self.channels is not None:
+            self._adapt(model, self.channels)
         return model.to(device).eval()
+
+    def _adapt(self, model: SourceModel, channels: int) -> None:
+        own = model.preprocessing
+        if own is not None and len(own.statistics.mean) != channels:
+            raise UnfitMemberError(
+                f"Member {self.name!r} has a preprocessing of its own, for images of {len(own.statistics.mean)} "
+                f"channels, but these have {channels}."
+            )
+        try:
+            model.adapt_channels(channels)
+        except ConfigError as error:
+            raise UnfitMemberError(f"Member {self.name!r}: {error}") from error
 
     def verified_checksum(self) -> str:
         """SHA-256 of the weights, which is that of the card.

@@ -71,6 +71,17 @@ class Pool:
                 return member
         raise PoolError(f"Pool {self.folder}: " + unknown_name("member", name, (m.name for m in self.members)))
 
+    def for_channels(self, channels: int) -> Pool:
+        """The same pool, its networks adapted to the images of a target when they are loaded.
+
+        Args:
+            channels: What the images have.
+
+        Returns:
+            A pool whose members raise :class:`muster.errors.UnfitMemberError` if they cannot take such images.
+        """
+        return replace(self, members=tuple(replace(member, channels=channels) for member in self.members))
+
     def eligible_for(self, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
         """Members that never saw a dataset, see :func:`muster.pool.seen.candidates`.
 

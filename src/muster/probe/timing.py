@@ -55,7 +55,7 @@ def inference_seconds(
     if device is not None:
         model.to(device)
     runs_on = next(model.parameters()).device
-    image = torch.zeros(1, 3, rows, columns, device=runs_on)
+    image = torch.zeros(1, model.in_channels, rows, columns, device=runs_on)
     training = model.training
     model.eval()
     try:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.data.spec import VOID, Sample
+from muster.report.display import as_rgb
 from muster.report.palette import hex_colour, label_colours
 from muster.report.sheet import png_of
 
@@ -76,7 +77,7 @@ def _tile(sample: Sample) -> UInt8[NumpyArray, "h w 3"]:
     rows, columns = sample.mask.shape
     scale = min(_LARGEST_SCALE, _TILE / max(rows, columns))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    image = Image.fromarray(sample.image.permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(as_rgb(sample.image).permute(1, 2, 0).contiguous().numpy())
     mask = Image.fromarray(sample.mask.numpy()).resize(size, Image.Resampling.NEAREST)
     small = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST
     shown = np.asarray(image.resize(size, small))

@@ -19,6 +19,7 @@ from muster.data.spec import VOID, Dataset, Sample, Split
 from muster.data.transforms import prepare_image
 from muster.models import SourceModel
 from muster.pool import Pool
+from muster.report.display import as_rgb
 from muster.report.records import ReportImage
 from muster.selection.record import Selection
 
@@ -115,7 +116,7 @@ def make_report_image(
     void = mask == VOID
     confidence = ensemble.float().gather(0, mask.masked_fill(void, 0)[None])[0].clamp(0, 1).masked_fill(void, torch.nan)
     labels = {name: values.argmax(dim=0).to(torch.uint8).cpu() for name, values in predictions.items()}
-    return ReportImage(sample.identifier, sample.image.cpu(), sample.mask.cpu(), labels, confidence.cpu())
+    return ReportImage(sample.identifier, as_rgb(sample.image.cpu()), sample.mask.cpu(), labels, confidence.cpu())
 
 
 def selection_images(
@@ -144,7 +145,8 @@ def selection_images(
     split = surveyed(selection, target)
     if counts is None:
         counts = class_counts(split, len(selection.classes))
-    models = {name: pool[name].load_model(device) for name in selection.members}
+    adapted = pool.for_channels(target.spec.channels)
+    models = {name: adapted[name].load_model(device) for name in selection.members}
     chosen = choose_images(counts, count, selection.probe.seed)
     return [_selection_image(selection, split[index], models, device) for index in chosen]
 

@@ -199,8 +199,8 @@ class SelectionRecord:
     classes: tuple[str, ...]
     train_images: tuple[str, ...]
     void_images: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     image_size: int | str
     pool: str
     size: int

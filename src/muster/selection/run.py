@@ -113,6 +113,7 @@ def _select(
 ) -> Selection:
     """The choice, once everything is opened."""
     warn_of_shared_images(dataset)
+    pool = pool.for_channels(dataset.spec.channels)
     eligible, excluded = _comparable(*pool.eligible_for(dataset), settings)
     least = 1 if settings.size == AUTO else settings.size
     _require_enough(len(eligible), least, excluded, pool, dataset)

@@ -178,12 +178,16 @@ def _module(
 
 def _load(pool: Pool, target: TargetData, settings: TrainingSettings, names: Sequence[str]) -> list[SourceModel]:
     """Members of the pool, and networks with random weights."""
-    return [
+    channels = target.dataset.spec.channels
+    models = [
         build_model(name.removeprefix(SCRATCH), target.dataset.spec.num_classes, seed=settings.seed)
         if name.startswith(SCRATCH)
-        else load_members(pool, [name])[0]
+        else load_members(pool.for_channels(channels), [name])[0]
         for name in names
     ]
+    for model in models:
+        model.adapt_channels(channels)
+    return models
 
 
 @torch.no_grad()

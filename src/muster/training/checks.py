@@ -148,7 +148,7 @@ def _has_single_values(model: SourceModel, crop: tuple[int, int]) -> bool:
     was_training = model.training
     try:
         model.eval()
-        model(torch.zeros(1, 3, *crop, device=model.device))
+        model(torch.zeros(1, model.in_channels, *crop, device=model.device))
     finally:
         model.train(was_training)
         for handle in handles:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Num, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
+from muster.data.spec import RGB
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.models import Blueprint, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
@@ -82,8 +83,8 @@ class EnsembleCard:
 
     target: str
     classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     image_size: int | str
     members: tuple[str, ...]
     architectures: tuple[str, ...]
@@ -135,7 +136,7 @@ class Ensemble(nn.Module):
         """The own preprocessing of each member, ``None`` for members without."""
         return tuple(cast("SourceModel", member).preprocessing for member in self.members)
 
-    def prepare(self, image: UInt8[Tensor, "b channels h w"]) -> Views:
+    def prepare(self, image: Num[Tensor, "b channels h w"]) -> Views:
         """Prepare stored images of one size as each member wants them.
 
         Args:
@@ -185,11 +186,12 @@ class Ensemble(nn.Module):
         return total / len(maps)
 
     @torch.no_grad()
-    def predict(self, image: UInt8[Tensor, "3 h w"]) -> UInt8[Tensor, "h w"]:
+    def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
 
         Args:
-            image: RGB, 0 to 255, as stored.
+            image: RGB, 0 to 255, as stored; with as many channels as the members were fine-tuned on, and float32 in
+                0..1 for images of more than 8 bits.
 
         Returns:
             Class indices, of the image's size, on the CPU.
@@ -197,10 +199,12 @@ class Ensemble(nn.Module):
         Raises:
             ValueError: If the image is of another kind or shape.
         """
-        if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        channels = len(self.preprocessing.statistics.mean)
+        kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
+        if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
             came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
             raise ValueError(
-                f"Expected image as a torch uint8 tensor [3, height, width], but got {came}. "
+                f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
         prepared = self.prepare(image[None])

@@ -63,7 +63,7 @@ def _layer_outputs(model: SourceModel, crop_size: tuple[int, int]) -> int:
         if not list(layer.children()):
             layer.register_forward_hook(count)
     with torch.no_grad():
-        shapes.eval()(torch.zeros(1, 3, *crop_size, device="meta"))
+        shapes.eval()(torch.zeros(1, model.in_channels, *crop_size, device="meta"))
     return counted[0]
 
 

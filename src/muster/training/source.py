@@ -164,6 +164,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     own = job.own_statistics()
     preprocessing = Preprocessing(own or channel_statistics(train), ImageSize.of(settings.image_size))
     model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
+    model.adapt_channels(dataset.spec.channels)
     require_sides({job.name: model}, (dataset.test, *([held] if held else [])), preprocessing)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     data = FitData(
@@ -199,6 +200,7 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
         model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
+        model.adapt_channels(len(data.preprocessing.statistics.mean))
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 
     trials = Trials(job.settings, data.train, data.preprocessing, data.num_workers, job.work, {"recipe": job.recipe})
@@ -314,4 +316,5 @@ def _card(
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
         started_from=model.started_from,
+        blueprint=model.blueprint if model.blueprint.config else None,
     )

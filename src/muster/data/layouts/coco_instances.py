@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from muster.data.coco import CROWD, CocoDataset, category_of, class_indices, is_found
+from muster.data.dataset_yaml import IMAGE_KEYS
 from muster.data.images import StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import VOID_WORD
@@ -37,7 +38,7 @@ OVERLAP = ("smaller", "void")
 """What ``overlap`` may say, the default first."""
 
 _NOBODY = -1
-_KEYS = ("splits", "orientation", "background", "crowd", "overlap")
+_KEYS = (*IMAGE_KEYS, "splits", "orientation", "background", "crowd", "overlap")
 
 
 class CocoInstances(Layout):

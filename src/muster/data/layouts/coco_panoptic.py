@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from muster.data.coco import CROWD, Annotations, CocoDataset, category_of, class_indices, is_found
+from muster.data.dataset_yaml import IMAGE_KEYS
 from muster.data.images import StoredMask, read_stored_mask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import VOID_WORD
@@ -28,7 +29,7 @@ from muster.data.spec import VOID, Dataset
 from muster.errors import DatasetError
 
 KIND = "panoptic"
-_KEYS = ("splits", "orientation", "crowd")
+_KEYS = (*IMAGE_KEYS, "splits", "orientation", "crowd")
 _SHOWN = 5
 
 

@@ -26,7 +26,7 @@ import os
 import warnings
 from pathlib import Path
 
-from muster.data.dataset_yaml import MASK_KEYS, Description, read_description
+from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description
 from muster.data.layout import DEFAULT, LAYOUTS, Layout
 from muster.data.pairing import Files, pair_up
 from muster.data.sample_reader import dataset_of_files
@@ -48,7 +48,7 @@ class ImagesAndMasks(Layout):
         return open_images_and_masks(folder, reference)
 
 
-KEYS = (*MASK_KEYS, "mask_suffix")
+KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
 """Keys of the description that have an effect here."""
 
 LAYOUTS.add(DEFAULT, ImagesAndMasks())
@@ -71,13 +71,23 @@ def open_images_and_masks(path: Path, reference: str) -> Dataset:
         UserWarning: If ``counts`` in the description disagrees with what is found, or ``val`` is left unused.
     """
     description = read_description(path, keys=KEYS)
-    train, test, test_name = _find_splits(description)
+    train, test, test_name = find_splits(description)
     compare_counts(description, {"train": len(train), test_name: len(test)})
     return dataset_of_files(description, train, test, reference)
 
 
-def _find_splits(description: Description) -> tuple[Files, Files, str]:
-    """Files of the training and of the test split, and what the folder calls the latter."""
+def find_splits(description: Description) -> tuple[Files, Files, str]:
+    """Files of the training and of the test split, and what the folder calls the latter.
+
+    Args:
+        description: Of a folder that has ``train/`` and ``test/`` (or ``val/``), or ``images/`` and ``masks/``.
+
+    Returns:
+        Image and mask by identifier, twice, and the name.
+
+    Raises:
+        DatasetError: If the folder is not so.
+    """
     root, dataset = description.root, description.spec.name
     suffix = require_text(description.path, "mask_suffix", description.options.get("mask_suffix", ""))
     divided = (root / "train").is_dir()

@@ -1,6 +1,6 @@
 """HRNetV2 of any width, on timm's high-resolution network.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of the images in pixels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HRNetBody(Body):
         self.transitions = nn.ModuleList([network.transition1, network.transition2, network.transition3])
         self.stages = nn.ModuleList([network.stage2, network.stage3, network.stage4])
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the four stages, which have one, two, three and four branches.
 
         Args:

@@ -3,7 +3,7 @@
 Each has 0.25 to 0.34 million parameters. Channel counts are multiples of eight, which CPU convolutions
 are fastest with, and every convolution is followed by batch norm, so that a few hundred steps from scratch suffice.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of the images in pixels.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SmallFPN(Body):
         self.laterals = nn.ModuleList(nn.Conv2d(width, pyramid, 1) for width in widths[1:])
         self.smooth = _conv_norm_relu(pyramid, pyramid)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the stem (1/2), of three encoder stages (1/4, 1/8, 1/16) and of the pyramid (1/4)."""
         encoded = [self.stem(images)]
         for stage in self.stages:
@@ -99,7 +99,7 @@ class SmallUNet(Body):
         )
         self.up = nn.ModuleList(_conv_norm_relu(a + b, a) for a, b in pairwise(widths))
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the stem (1/2), three steps down (1/4, 1/8, 1/16) and three steps up (1/8, 1/4, 1/2)."""
         encoded = [self.stem(images)]
         for step in self.down:
@@ -127,7 +127,7 @@ class SmallDilated(Body):
         self.context = nn.Conv2d(64, 64, 1)
         self.fuse = _conv_norm_relu(64 + 32, 48)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the stem (1/2), the quarter (1/4), three stages (1/8) and their union at 1/4."""
         maps = [self.stem(images)]
         maps.append(self.quarter(maps[-1]))

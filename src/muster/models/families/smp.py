@@ -1,6 +1,6 @@
 """Any architecture of segmentation_models_pytorch (SMP) with any of its encoders, by name.
 
-Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
+Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of the images in pixels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SMPBody(Body):
         self.encoder = network.encoder
         self.decoder = network.decoder
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of every encoder stage, then the decoder's.
 
         Args:

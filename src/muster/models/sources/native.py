@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from muster.errors import ConfigError
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model
 from muster.models.model_source import SOURCES, ModelSource
+from muster.models.segmenter import CHANNELS
 from muster.models.source_model import SourceModel
 
 
@@ -22,7 +24,12 @@ class Native(ModelSource):
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
         """See :meth:`ModelSource.build`."""
-        return build_model(blueprint.architecture, num_classes)
+        model = build_model(blueprint.architecture, num_classes)
+        channels = blueprint.config.get(CHANNELS, model.in_channels)
+        if not isinstance(channels, int):
+            raise ConfigError(f"Expected a number of channels for {blueprint.architecture!r}, but got {channels!r}.")
+        model.adapt_channels(channels)
+        return model
 
 
 SOURCES.add("native", Native())

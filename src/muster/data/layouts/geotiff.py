@@ -1,0 +1,98 @@
+"""Rasters with a place on earth: GeoTIFF images of many bands, and GeoTIFF masks; ``reader: geotiff`` names it.
+
+::
+
+    fields/
+      dataset.yaml                     reader: geotiff; bands: [4, 3, 2] and value_range: [0, 10000] if they are needed
+      train/images/a.tif               any number of bands, of 8 or 16 bits or floating point
+      train/masks/a.tif                one band; pixels of its "nodata" value are void
+      test/images/..., test/masks/...  (or images/ and masks/ alone, as in the project's own layout)
+
+Without ``channels`` or ``bands`` all bands of the first image are read, and every image must have as many.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muster.data.bands import open_raster, rasterio_of
+from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, read_description, read_heading
+from muster.data.images import StoredMask
+from muster.data.layout import LAYOUTS, Layout
+from muster.data.layouts.images_and_masks import find_splits
+from muster.data.mask_values import HIGHEST
+from muster.data.sample_reader import FileImages, FileMasks, make_split
+from muster.data.spec import VOID, Dataset
+from muster.data.splits import compare_counts
+from muster.errors import DatasetError
+
+KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
+
+
+class GeoTiff(Layout):
+    """It is never guessed: a TIFF of three bands looks like a photograph."""
+
+    def recognises(self, folder: Path) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    def open(self, folder: Path, reference: str) -> Dataset:
+        """See :meth:`Layout.open`."""
+        root = read_heading(folder).root
+        rasterio_of(f"The dataset in {root}")
+        description = read_description(folder, _known(root), keys=KEYS)
+        train, test, test_name = find_splits(description)
+        compare_counts(description, {"train": len(train), test_name: len(test)})
+        spec = description.spec
+        splits = [
+            make_split(
+                description,
+                name,
+                FileImages(spec, {each: image for each, (image, _) in files.items()}, description.bands),
+                RasterMasks(spec, {each: mask for each, (_, mask) in files.items()}, description.masks),
+            )
+            for name, files in (("train", train), ("test", test))
+        ]
+        return Dataset(spec, splits[0], splits[1], reference)
+
+
+class RasterMasks(FileMasks):
+    """Masks of one band whose "nodata" value is void."""
+
+    def read(self, identifier: str) -> StoredMask:
+        """See :class:`muster.data.sample_reader.MaskSource`."""
+        path, what = self.files[identifier], f"Mask {self.files[identifier]} of dataset {self.spec.name!r}"
+        with open_raster(path, what) as source:
+            if source.count != 1 or not np.issubdtype(source.dtypes[0], np.integer):
+                raise DatasetError(
+                    f"{what} has {source.count} band(s) of type {source.dtypes[0]}, but one band of whole numbers is "
+                    "expected, which hold the index of the class of each pixel."
+                )
+            values, nodata = source.read(1), source.nodata
+        empty = values == nodata if nodata is not None else np.zeros(values.shape, bool)
+        known = np.where(empty, next(iter(self.values.meaning)), values)
+        if known.min() < 0 or known.max() > HIGHEST:
+            raise DatasetError(
+                f"{what} holds values from {known.min()} to {known.max()}, but 0 to {HIGHEST} are possible."
+            )
+        indices = self.values.to_indices(known.astype(np.uint16), path, self.spec.name)
+        return StoredMask(np.where(empty, VOID, indices).astype(np.uint8), None)
+
+
+def _known(root: Path) -> dict[str, Any]:
+    """How many bands the first image has."""
+    places = (root / "train" / "images", root / "images")
+    files = (
+        file for place in places for file in sorted(place.glob("[!.]*")) if file.suffix.lower() in {".tif", ".tiff"}
+    )
+    first = next(files, None)
+    if first is None:
+        return {}
+    with open_raster(first, f"Image {first}") as source:
+        return {"channels": source.count}
+
+
+LAYOUTS.add("geotiff", GeoTiff())
