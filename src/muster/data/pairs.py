@@ -74,7 +74,7 @@ class _Reader:
                 f"Pair {place}: the image has {image.shape[1]} x {image.shape[2]} pixels (rows x columns), and its "
                 f"mask {mask.shape[0]} x {mask.shape[1]}."
             )
-        if wrong := sorted({int(value) for value in mask.unique() if value >= self.classes and value != VOID}):
+        if wrong := sorted({int(value) for value in torch.unique(mask) if value >= self.classes and value != VOID}):
             raise DatasetError(
                 f"Pair {place}: the mask holds {', '.join(map(str, wrong[:5]))}, but classes are 0 to "
                 f"{self.classes - 1}, and {VOID} is void."
