@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +32,7 @@ class GivenMember(Member):
         model: The network.
     """
 
-    model: SourceModel
+    model: SourceModel = field(kw_only=True)
 
     def load_model(self, device: torch.device | str = "cpu") -> SourceModel:
         """The network, in evaluation mode."""
@@ -175,7 +175,7 @@ def _member(name: str, adopted: Adopted, dataset: str) -> Member:
         image_size=None if own is None or own.size is None else own.size.setting,
         preprocessing=own,
     )
-    return GivenMember(Path(name), card, model.eval())
+    return GivenMember(Path(name), card, model=model.eval())
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:
