@@ -129,7 +129,7 @@ def test_what_cannot_be_ranked_is_told(pool: Pool, target: Dataset, tmp_path: Pa
         muster.rank(pool.folder, [(image, mask)], **PROBE)
     for pairs, told in (
         ([], "at least one pair"),
-        ([(image,)], "expected pairs of an image and its mask"),
+        ([(image,)], "Expected pairs of an image and its mask"),
         ([(image, mask[:20])], "Pair 0: the image has 40 x 50 pixels"),
         ([(image[None], mask)], "Pair 0: expected an image"),
         ([(image, mask / 2)], "Pair 0: expected a mask"),
