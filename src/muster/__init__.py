@@ -16,8 +16,18 @@ if TYPE_CHECKING:
     from muster.selection.record import Selection
     from muster.selection.run import select
     from muster.training import load_ensemble
+    from muster.training.pretrained import from_pretrained, push_to_hub, save_pretrained
 
-__all__ = ["Selection", "__version__", "load_ensemble", "rank", "select"]
+__all__ = [
+    "Selection",
+    "__version__",
+    "from_pretrained",
+    "load_ensemble",
+    "push_to_hub",
+    "rank",
+    "save_pretrained",
+    "select",
+]
 
 switch_off()  # before anything that would report on its use is imported
 
@@ -28,8 +38,11 @@ except PackageNotFoundError:  # read from a source tree that was never installed
 
 _HOMES = {
     "Selection": "muster.selection.record",
+    "from_pretrained": "muster.training.pretrained",
     "load_ensemble": "muster.training",
+    "push_to_hub": "muster.training.pretrained",
     "rank": "muster.selection.rank",
+    "save_pretrained": "muster.training.pretrained",
     "select": "muster.selection.run",
 }
 

@@ -79,7 +79,7 @@ MEMBER = OutputKind(
     "a member of a pool",
     # One without its card was damaged, and is trained anew.
     ({"card.yaml": ("format_version", "architecture")}, {"model.safetensors": ()}, {"source_sample.safetensors": ()}),
-    ("card.yaml", "model.safetensors", "source_sample.safetensors", "history.csv"),
+    ("card.yaml", "model.safetensors", "source_sample.safetensors", "history.csv", "README.md"),
 )
 SELECTION = OutputKind(
     "selection",
@@ -98,7 +98,7 @@ ENSEMBLE = OutputKind(
     "ensemble",
     "an ensemble",
     ({"ensemble.yaml": ("format_version", "members", "checksums")},),
-    ("ensemble.yaml", "head.safetensors", "member_*.safetensors"),
+    ("ensemble.yaml", "head.safetensors", "member_*.safetensors", "README.md"),
 )
 PREDICTIONS = OutputKind("predictions", "predictions", kept="Masks and overlays that were written before are kept.")
 STORE = OutputKind(
@@ -113,6 +113,12 @@ CHECK = OutputKind(
     "a check of a dataset",
     ({"check.yaml": ("dataset", "splits", "problems")},),
     ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
+)
+RECIPES = OutputKind(
+    "recipes",
+    "a comparison of recipes",
+    ({"config.yaml": ("recipes", "targets"), "recipes.csv": (), "recipes.md": ()},),
+    kept=_GOES_ON,
 )
 COMPARISON = OutputKind(
     "predictors",

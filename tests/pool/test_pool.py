@@ -12,6 +12,7 @@ import torch
 
 from muster.errors import PoolError
 from muster.files import sha256_of
+from muster.model_page import PAGE
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
 from tests.helpers import make_member, make_target
@@ -44,7 +45,7 @@ class TestMember:
         opened = Member.open(root / "members" / "y")
         assert opened == written
         assert opened.card == replace(card, checksum=sha256_of(opened.folder / WEIGHTS))
-        assert sorted(p.name for p in opened.folder.iterdir()) == sorted([CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS])
+        assert sorted(p.name for p in opened.folder.iterdir()) == sorted([CARD, HISTORY, PAGE, SOURCE_SAMPLE, WEIGHTS])
         loaded = opened.load_model()
         assert not loaded.training
         for name, value in model.state_dict().items():

@@ -28,6 +28,7 @@ from muster.data.preprocessing import Preprocessing
 from muster.data.transforms import prepare_image
 from muster.errors import ConfigError, PoolError
 from muster.files import sha256_of
+from muster.model_page import PAGE
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
@@ -74,7 +75,7 @@ def kept_images(dataset_folder: Path) -> Split:
 class TestMember:
     def test_folder_is_complete_and_work_is_gone(self, trained: Member) -> None:
         names = sorted(path.name for path in trained.folder.iterdir())
-        assert names == sorted([CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS])
+        assert names == sorted([CARD, HISTORY, PAGE, SOURCE_SAMPLE, WEIGHTS])
         assert trained.problem() is None
         assert list((trained.folder.parents[1] / WORK).iterdir()) == []
 

@@ -59,6 +59,10 @@ COMMANDS: dict[str, Command] = {
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"
     ),
+    "study sources": Command("muster.commands.study_sources:sources", "show the source mIoU of the members of pools"),
+    "study recipes": Command(
+        "muster.commands.study_recipes:compare", "compare recipes of fine-tuning on several targets"
+    ),
     "weights convert": Command("muster.commands.weights:convert", "make a safetensors file of published weights"),
     "weights list": Command("muster.commands.weights:list_weights", "list pre-trained weights on this machine"),
 }

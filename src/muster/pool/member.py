@@ -18,9 +18,11 @@ from torch import Tensor
 from muster.data import ImageSize
 from muster.errors import ConfigError, PoolError, UnfitMemberError
 from muster.files import atomic_folder, read_record, sha256_of, write_record
+from muster.model_page import PAGE
 from muster.models import SourceModel, rebuild
 from muster.outputs import MEMBER, require_ours
 from muster.pool.card import FORMAT_VERSION, Card
+from muster.pool.page import member_page
 from muster.user_files import require_regular
 
 WEIGHTS = "model.safetensors"
@@ -274,6 +276,7 @@ def write_member(
         save_file({name: value.contiguous() for name, value in source_sample.items()}, partial / SOURCE_SAMPLE)
         card = replace(card, checksum=sha256_of(partial / WEIGHTS))
         write_record(partial / CARD, card, FORMAT_VERSION)
+        (partial / PAGE).write_text(member_page(card), "utf-8")
         if history is not None:
             history(partial / HISTORY)
     return Member(folder, card)

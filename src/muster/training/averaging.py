@@ -62,7 +62,7 @@ class Averaging(WeightAveraging):
         """Average; a member whose training ends with this step takes its average over, and both stay as they are."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         assert self._average_model is not None
-        module, averaged = cast("EnsembleTraining", pl_module), self._average_model.module
+        module, averaged = cast("EnsembleTraining", pl_module), cast("EnsembleTraining", self._average_model.module)
         for place, name in enumerate(module.names):
             if module.stops.get(name) == trainer.global_step:
                 module.members[place].load_state_dict(averaged.members[place].state_dict())

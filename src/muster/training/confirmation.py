@@ -33,8 +33,8 @@ from muster.training.clock import Clock, Progress
 from muster.training.evaluation import count_split
 from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
-from muster.training.fit_data import FitData
 from muster.training.fitting import fit
+from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import Confirmation, ConfirmationRound
@@ -199,7 +199,7 @@ class _Rounds:
         steps = _steps_of_round(module.settings.steps, number)
         target, hardware, clock = trial.target, trial.hardware, Clock(trial.progress)
         workers = hardware.resolved_num_workers()
-        data = FitData(self.kept, target.preprocessing, module.settings, workers)
+        data = make_fit_data(self.kept, target.preprocessing, module.settings, workers)
         fit(module, data, trial.place, hardware, [clock, *trial.callbacks], until=steps)
         fitting, started = clock.seconds, time.monotonic()
         candidates = left or tuple(trial.candidates())

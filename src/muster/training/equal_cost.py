@@ -38,8 +38,8 @@ from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
-from muster.training.fit_data import FitData
 from muster.training.fitting import fit
+from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
@@ -237,7 +237,7 @@ class _Maker:
         described = {**self.description, "steps": steps, "images": images.identifiers, "size": option.image_size}
         keep_checkpoint_of(folder, to_builtin_types(described))
         clock = Clock(lambda done, loss: rival.progress(before + done, loss))
-        data = FitData(images, shown, settings, hardware.resolved_num_workers())
+        data = make_fit_data(images, shown, settings, hardware.resolved_num_workers())
         fit(module, data, folder, hardware, [clock], until=steps)
         self.seconds, self.steps_before = self.seconds + clock.seconds, before + steps
         module.to(hardware.resolved_device())

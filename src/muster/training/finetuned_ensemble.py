@@ -21,10 +21,12 @@ from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_
 from muster.data.spec import RGB
 from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
+from muster.model_page import PAGE
 from muster.models import Blueprint, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.tta import PLAIN
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
+from muster.training.ensemble_page import ensemble_page
 from muster.user_files import require_regular
 
 FORMAT_VERSION = 1
@@ -259,6 +261,27 @@ class Ensemble(nn.Module):
                 licences=dict(licences or {}),
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
+            (partial / PAGE).write_text(_page(card), "utf-8")
+
+
+def page_of(folder: Path) -> str:
+    """The page of an ensemble, for folders from before that have none.
+
+    Args:
+        folder: The ensemble's.
+
+    Returns:
+        The content of its README.md.
+
+    Raises:
+        EnsembleError: If its card cannot be read.
+    """
+    return _page(read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError))
+
+
+def _page(card: EnsembleCard) -> str:
+    members = dict(zip(card.members, card.architectures, strict=True))
+    return ensemble_page(card.target, card.classes, members, card.image_size, card.licences, card.versions)
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:

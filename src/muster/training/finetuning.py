@@ -26,18 +26,21 @@ from muster.data import (
 )
 from muster.files import atomic_write, to_builtin_types, write_yaml
 from muster.machine import device_label, now
+from muster.model_page import NOT_STATED
 from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool, software_versions
+from muster.pool.page import inherited_licences
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
 from muster.tasks.segmentation import class_ious, mean_iou
+from muster.training.adaptation import merge_adapters
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_sides, require_trainable
 from muster.training.costs import SeveralPasses, measure_costs
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.fit_data import FitData
 from muster.training.fitting import fit
+from muster.training.frozen import FrozenFeatures, make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.head import learn_head
 from muster.training.head_training import fit_head
@@ -149,13 +152,17 @@ def fit_members(
         "members": module.names,
         **(depends_on or {}),
     }
+    features = FrozenFeatures()
     if module.settings.tried_rates:
         assert reload is not None  # whoever lets a user give rates passes it
-        _choose_rates(module, target, folder, hardware, callbacks, description, reload)
+        _choose_rates(module, target, folder, hardware, callbacks, description, reload, features)
         description |= {"rates": module.rates, "stops": module.stops}
     keep_checkpoint_of(folder / WORK, to_builtin_types(description))
-    data = FitData(target.train, target.preprocessing, module.settings, hardware.resolved_num_workers())
+    workers = hardware.resolved_num_workers()
+    data = make_fit_data(target.train, target.preprocessing, module.settings, workers, features)
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
+    for member in module.members:
+        merge_adapters(member)
     module.to(hardware.resolved_device()).eval()
     return trainer.is_global_zero
 
@@ -182,6 +189,7 @@ def _choose_rates(
     callbacks: Sequence[Callback],
     description: Mapping[str, Any],
     reload: Callable[[Sequence[str]], Sequence[SourceModel]],
+    features: FrozenFeatures,
 ) -> None:
     """Give a module the best rate and number of steps of each member, and members if it has none yet."""
 
@@ -198,6 +206,7 @@ def _choose_rates(
         hardware.resolved_num_workers(),
         folder / WORK,
         description,
+        features,
     )
     choice, names = choose_rates(trials, trial, hardware, callbacks)
     if not module.members_chosen:
@@ -391,13 +400,14 @@ def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, 
         target: What they were fine-tuned on.
 
     Returns:
-        Terms by what they are of: data of the target, data of every source, weights that others trained.
+        Terms by what they are of: data of the target and of every source, weights that others trained.
     """
-    cards = {name: pool[name].card for name in names}
-    terms = {f"data of {target.spec.name}": target.spec.licence}
-    terms |= {f"data of {card.dataset}": card.licence for card in cards.values()}
-    terms |= {f"weights of {name}": card.weights_licence for name, card in cards.items() if card.weights_licence}
-    return {what: text or "not stated" for what, text in terms.items()}
+    terms = {f"data of {target.spec.name}": target.spec.licence.strip() or NOT_STATED}
+    for name in names:
+        for what, said in inherited_licences(pool[name].card).items():
+            if terms.get(what, NOT_STATED) == NOT_STATED:
+                terms[what] = said
+    return terms
 
 
 def write_results(

@@ -19,6 +19,8 @@ from muster.data import VOID, Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import SourceModel, upsample_probabilities
 from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
+from muster.training.adaptation import adapt_member
+from muster.training.frozen import FrozenBatch
 from muster.training.optimizers import make_optimizer, with_schedule
 from muster.training.settings import TrainingSettings
 
@@ -105,6 +107,7 @@ class EnsembleTraining(pl.LightningModule):
         self.members = nn.ModuleList(models)
         self.history: list[dict[str, float]] = []
         self.compiles = False
+        self._rests = False
         self.class_weights: Tensor | None = None
         self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # no modules, so that no weight is saved twice
         self._confusions = nn.ModuleList()
@@ -129,10 +132,24 @@ class EnsembleTraining(pl.LightningModule):
             models: The models, in the same order; they are changed.
         """
         for name, model in zip(names, models, strict=True):
-            model.replace_head(self.num_classes, head_seed(self.settings.seed, name))
+            seed = head_seed(self.settings.seed, name)
+            model.replace_head(self.num_classes, seed)
+            adapt_member(name, model, self.settings.adapt, self.settings.lora_rank, seed)
         self.names = tuple(names)
         # A pool hands its models over in evaluation mode, and Lightning leaves the mode as it is.
         self.members = nn.ModuleList(models).train()
+
+    def train(self, mode: bool = True) -> EnsembleTraining:
+        """Within a fit, members whose bodies are frozen go on computing as they do in evaluation."""
+        super().train(mode)
+        if mode and self._rests:
+            self.members.eval()
+        return self
+
+    def on_train_start(self) -> None:
+        """From now on; Lightning warns of what it finds in evaluation mode before."""
+        self._rests = self.settings.adapt != "full"
+        self.train()
 
     def losses(self, name: str) -> list[tuple[int, float]]:
         """The training curve of one member, as (step, loss)."""
@@ -161,7 +178,7 @@ class EnsembleTraining(pl.LightningModule):
         """Number of steps after which no member is trained on."""
         return max((self.last_step_of(name) for name in self.names), default=self.settings.steps)
 
-    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:
+    def training_step(self, batch: tuple[Views | FrozenBatch, Tensor]) -> Tensor:
         """Sum of the members' losses."""
         images, masks = batch
         losses = []
@@ -170,11 +187,15 @@ class EnsembleTraining(pl.LightningModule):
                 losses.append(_nothing_of(member))
                 continue
             with self._own_randomness(name, member):
-                scores = self._forward_of(name, member)(view_for(images, member.preprocessing))
-                losses.append(self._loss_of(scores, masks))
+                losses.append(self._loss_of(self._scores_of(name, member, images), masks))
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record(losses)
         return torch.stack(losses).sum()
+
+    def _scores_of(self, name: str, member: SourceModel, images: Views | FrozenBatch) -> Tensor:
+        if isinstance(images, FrozenBatch):
+            return member.score(images.features(name, member))
+        return self._forward_of(name, member)(view_for(images, member.preprocessing))
 
     def _loss_of(self, scores: Tensor, masks: Tensor) -> Tensor:
         chosen = self.settings

@@ -114,4 +114,6 @@ class _EveryStep(LRScheduler):
         """The rates of the step at hand, by group."""
         factor = rate_factor(self.schedule, self.last_epoch, self.steps, self.warmup_steps)
         groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
-        return [0.0 if self.last_epoch >= group.get("stop", math.inf) else base * factor for base, group in groups]
+        return [
+            0.0 if self.last_epoch >= group.get("stop", math.inf) else float(base) * factor for base, group in groups
+        ]

@@ -18,8 +18,8 @@ from muster.data import Preprocessing, Split
 from muster.files import to_builtin_types
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
-from muster.training.fit_data import FitData
 from muster.training.fitting import fit
+from muster.training.frozen import FrozenFeatures, make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.held_out import HeldOutCurve, Mious, held_out_mious, stops_of
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
@@ -60,6 +60,7 @@ class Trials:
         folder: The fit of each rate keeps its checkpoint in a folder of its own below.
         depends_on: What the results depend on besides, in plain values, so that a checkpoint of another run is not
             taken up.
+        features: Of members whose bodies are frozen, shared with the fit that comes after.
     """
 
     settings: TrainingSettings
@@ -68,6 +69,7 @@ class Trials:
     num_workers: int
     folder: Path
     depends_on: Mapping[str, Any]
+    features: FrozenFeatures | None = None
 
 
 def choose_rates(
@@ -112,7 +114,7 @@ def choose_rates(
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, to_builtin_types(described))
-        data = FitData(kept, trials.preprocessing, with_rate, trials.num_workers)
+        data = make_fit_data(kept, trials.preprocessing, with_rate, trials.num_workers, trials.features)
         begin_fit(callbacks, number * settings.steps)
         curve = HeldOutCurve(stops, evaluate)
         fit(module, data, folder, hardware, callbacks, after=(curve,))
@@ -121,7 +123,8 @@ def choose_rates(
             curves.setdefault(name, {})[rate] = {stop: curve.found.get(stop, {}).get(name) for stop in stops}
     begin_fit(callbacks, len(settings.tried_rates) * settings.steps)
     best = {name: _best(name, tried) for name, tried in curves.items()}
-    chosen, ends = ({name: each[part] for name, each in best.items()} for part in (0, 1))
+    chosen = {name: rate for name, (rate, _) in best.items()}
+    ends = {name: stop for name, (_, stop) in best.items()}
     mious = {name: {rate: _largest(curve) for rate, curve in tried.items()} for name, tried in curves.items()}
     return RateChoice(chosen, ends if len(stops) > 1 else {}, mious, curves, len(held)), names
 

@@ -13,6 +13,8 @@ from muster.tasks.segmentation import LOSSES, ClassWeighting
 
 Schedule: TypeAlias = Literal["step", "poly", "cosine"]
 
+Adapt: TypeAlias = Literal["full", "frozen", "lora"]
+
 Optimizer: TypeAlias = Literal["sgd", "adamw"]
 
 Normalisation = Literal["source", "pretraining"]
@@ -21,6 +23,9 @@ HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
 MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
+
+MOST_RANK = 1024
+"""Largest rank of what LoRA adds: no smaller than most layers."""
 
 MOST_STOPS = 100
 """Numbers of steps to choose from: each costs a look at the held-out images."""
@@ -69,6 +74,10 @@ class TrainingSettings:
         scale_range: Least and greatest factor of the random rescaling.
         colour_jitter: Strength of random changes of brightness, contrast, saturation and hue, from 0 (none) to 1.
         checkpoint_every: Steps between two checkpoints, from which an interrupted run goes on.
+        adapt: How much of a member is fine-tuned: ``full``; ``frozen``, its new head alone, on features that are
+            computed once for each whole image and its mirror image; ``lora``, the head and what peft adds to the
+            attention blocks of a transformer.
+        lora_rank: Rank of what LoRA adds to a layer.
         seed: The seed of weights, order, augmentation and of which images are held out.
     """
 
@@ -95,6 +104,8 @@ class TrainingSettings:
     scale_range: tuple[float, float] = (0.7, 1.5)
     colour_jitter: float = 0.0
     checkpoint_every: int = 100
+    adapt: Adapt = "full"
+    lora_rank: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,6 +128,7 @@ class TrainingSettings:
             require_real("clip_norm", self.clip_norm, above=True)
         if self.ema_decay is not None:
             require_real("ema_decay", self.ema_decay, 0.0, 1.0, below=True)
+        require_whole("lora_rank", self.lora_rank, 1, MOST_RANK)
         require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
         _require_losses(self.loss, self.added_loss)
         require_whole("tried_stops", self.tried_stops, 1, min(self.steps, MOST_STOPS))
@@ -215,6 +227,8 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
+        if self.adapt != "full":
+            raise ConfigError(f"adapt: expected full, as a source model learns everything, but got {self.adapt!r}.")
         ImageSize.of(self.image_size)
         require_whole("validate_every", self.validate_every)
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
@@ -321,6 +335,11 @@ def idle_settings(
         idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
     if training.optimizer != "sgd":
         idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
+    if training.adapt != "lora":
+        idle["training.lora_rank"] = f"with --training.adapt {training.adapt}"
+    if training.adapt == "frozen":
+        of_crops = ("crop_size", "scale_range", "colour_jitter", "layer_decay")
+        idle |= {f"training.{name}": "with --training.adapt frozen, which reads whole images" for name in of_crops}
     if training.added_loss == "none":
         idle["training.added_loss_weight"] = "without --training.added_loss"
     if not LOSSES[training.loss].takes_options:

@@ -70,6 +70,8 @@ _LATER = {
     "label_smoothing": 0.0,
     "class_weighting": "none",
     "colour_jitter": 0.0,
+    "adapt": "full",
+    "lora_rank": 8,
 }
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
@@ -315,6 +317,6 @@ def _card(
         recipe=job.recipe_hash,
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
-        started_from=model.started_from,
+        started_from=model.started_from if isinstance(model, Segmenter) else {},
         blueprint=model.blueprint if model.blueprint.config else None,
     )

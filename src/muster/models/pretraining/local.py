@@ -80,10 +80,9 @@ def known_of_file(path: Path) -> dict[str, str]:
 
 
 def weights_folder() -> Path:
-    """The folder of converted weights: ``$MUSTER_WEIGHTS``, or ``muster/weights`` in the user's cache."""
+    """The folder of converted weights: ``$MUSTER_WEIGHTS``, or else ``~/.cache/muster/weights``."""
     chosen = os.environ.get(FOLDER_VARIABLE)
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(chosen).expanduser() if chosen else Path(cache).expanduser() / "muster" / "weights"
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "muster" / "weights"
 
 
 def find_local(backbone: str, repository: str) -> LocalWeights | None:

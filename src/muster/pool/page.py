@@ -1,0 +1,85 @@
+"""The page of a member, and whose terms it inherits."""
+
+from __future__ import annotations
+
+from muster.model_page import NOT_STATED, ModelPage
+from muster.pool.card import Card
+
+NO_PRETRAINING = "none"
+
+
+def inherited_licences(card: Card) -> dict[str, str]:
+    """Terms of what a member is made from.
+
+    Args:
+        card: Of the member.
+
+    Returns:
+        By what they are of: the data of its source and of every dataset seen before, and the weights that it is or
+        started from. Where nobody said them, that is what stands there.
+    """
+    terms = {f"data of {name}": "" for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name}
+    if card.dataset:
+        terms[f"data of {card.dataset}"] = card.licence
+    if card.blueprint is not None or card.weights_licence:
+        terms[f"weights of {card.name}, which others trained"] = card.weights_licence
+    if card.started_from or card.pretraining not in ("", NO_PRETRAINING):
+        source = card.started_from.get("source", card.pretraining)
+        terms[f"weights that {card.name} started from ({source})"] = card.started_from.get("licence", "")
+    return {what: said.strip() or NOT_STATED for what, said in terms.items()}
+
+
+def member_page(card: Card) -> str:
+    """The page of a member.
+
+    Args:
+        card: Of the member.
+
+    Returns:
+        The content of its README.md.
+    """
+    on = f" on {card.dataset} ({card.domain})" if card.dataset else ""
+    about = (
+        f"A segmentation model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts "
+        "which few models, fine-tuned together, will do best on a new dataset."
+    )
+    usage = (
+        "import muster\n\n"
+        'member = muster.from_pretrained("PATH_OR_REPOSITORY")\n'
+        "model = member.load_model()  # probabilities of its own classes: model.predict(images)"
+    )
+    page = ModelPage(
+        title=card.name,
+        about=about,
+        usage=usage,
+        facts=_facts(card),
+        classes=card.classes,
+        licences=inherited_licences(card),
+        datasets=[name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name],
+        citations=[card.citation],
+        tags=["muster-member"],
+        reached={} if card.test_miou is None else {card.dataset: card.test_miou},
+    )
+    return page.text()
+
+
+def _facts(card: Card) -> dict[str, str]:
+    said = {
+        "architecture": card.architecture,
+        "parameters": f"{card.parameters:,}",
+        "pre-training": card.started_from.get("source", card.pretraining),
+        "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
+        "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
+        "image size in training": _known(card.image_size),
+        "training images": _known(card.train_images),
+        "training": f"{card.steps} steps of {card.batch_size} images, seed {card.seed}" if card.steps else "",
+        "mIoU on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
+        "mIoU of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
+        "SHA-256 of the weights": card.checksum,
+        "made with": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
+    }
+    return {label: value for label, value in said.items() if value}
+
+
+def _known(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,57 @@
+"""The page of a fine-tuned ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from muster.model_page import NOT_STATED, ModelPage
+
+
+def ensemble_page(
+    target: str,
+    classes: Sequence[str],
+    members: Mapping[str, str],
+    image_size: int | str,
+    licences: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> str:
+    """The page of a fine-tuned ensemble.
+
+    Args:
+        target: Name of the dataset that it was fine-tuned for.
+        classes: Its label space.
+        members: Architecture of each member, by name.
+        image_size: Size at which members see an image.
+        licences: Terms of the data and weights that it is made from, by what they are of; empty if they are not known.
+        versions: Software it was made with.
+
+    Returns:
+        The content of its README.md.
+    """
+    many = f"{len(members)} segmentation models" if len(members) > 1 else "A segmentation model"
+    about = (
+        f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and "
+        "class. Images of any size go in, classes come out."
+    )
+    usage = (
+        "import muster\n"
+        "import muster.data\n\n"
+        'ensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n'
+        'mask = ensemble.predict(muster.data.read_image("photo.jpg"))  # class indices [h, w]'
+    )
+    facts = {
+        **{f"member {number}": f"{name} ({kind})" for number, (name, kind) in enumerate(members.items(), start=1)},
+        "image size": str(image_size),
+        "made with": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+    page = ModelPage(
+        title=f"Ensemble for {target}",
+        about=about,
+        usage=usage,
+        facts=facts,
+        classes=classes,
+        licences=licences or {"data and weights that it was made from": NOT_STATED},
+        datasets=[target],
+        tags=["muster-ensemble", "ensemble"],
+    )
+    return page.text()
