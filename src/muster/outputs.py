@@ -100,6 +100,12 @@ ENSEMBLE = OutputKind(
     ({"ensemble.yaml": ("format_version", "members", "checksums")},),
     ("ensemble.yaml", "head.safetensors", "member_*.safetensors", "README.md"),
 )
+DISTILLATION = OutputKind(
+    "distillation",
+    "what an ensemble was brought down to",
+    ({"distillation.yaml": ("target", "models", "train_images")}, _FIT),
+    kept=_GOES_ON,
+)
 PREDICTIONS = OutputKind("predictions", "predictions", kept="Masks and overlays that were written before are kept.")
 STORE = OutputKind(
     "store",

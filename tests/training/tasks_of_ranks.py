@@ -41,7 +41,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     for images in (5, 1):
         split = target.train.subset(images, 0)
         counts = count_split(
-            lambda batch, size: {"a": ensemble(batch, size).argmax(dim=1)}, split, STATISTICS, 64, batch_size=2
+            lambda batch, size: {"a": ensemble(batch, size).argmax(dim=1)}, split, shown(STATISTICS, 64), batch_size=2
         )
         found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
     module = EnsembleTraining(TrainingSettings(), 3, "abc", [build_model("small_fpn", 3, seed=s) for s in range(3)])
@@ -87,7 +87,7 @@ def fitted_with_everything(folder: Path, hardware: Hardware) -> dict[str, torch.
     )  # fmt: skip
     module = EnsembleTraining(settings, 3)
     module.set_members(("a",), (build_model("small_fpn", 3),))
-    data = FitData(make_target(5).train, STATISTICS, 48, settings)
+    data = FitData(make_target(5).train, shown(STATISTICS, 48), settings)
     fit(module, data, folder, hardware)
     return {name: module.state_dict()[f"members.0.{name}"] for name in ("head.weight", "body.smooth.1.running_mean")}
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
@@ -106,6 +109,28 @@ class TestFile:
         content = exported[1].read_bytes()
         assert str(Path(graph.__file__).parent).encode() not in content
         assert b"torch/nn" not in content
+
+    def test_the_documented_script_segments_images_with_it(
+        self,
+        exported: tuple[str, Path],
+        segment: Segments,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        name, path = exported
+        if name != "onnx":
+            pytest.skip("the script is for ONNX Runtime")
+        script = Path(__file__).parents[2] / "docs" / "segment.py"
+        assert sum(bool(line.strip()) for line in script.read_text("utf-8").splitlines()) <= 21
+        images = make_images(1, 40, 70)
+        Image.fromarray(images[0].permute(1, 2, 0).numpy()).save(tmp_path / "a.png")
+        monkeypatch.setattr("sys.argv", ["segment.py", str(path), str(tmp_path / "a.png")])
+        runpy.run_path(str(script))
+        with Image.open(tmp_path / "a.png.mask.png") as mask:
+            assert np.array_equal(np.array(mask), segment(images)[1][0])
+            assert mask.getpalette()[:3] == [0, 0x72, 0xB2]
+        assert "a.png" in capsys.readouterr().out
 
     def test_an_older_export_is_replaced_and_nothing_else(
         self, exported: tuple[str, Path], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

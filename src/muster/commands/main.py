@@ -52,9 +52,10 @@ COMMANDS: dict[str, Command] = {
     "finetune": Command(
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
-    "predict": Command("muster.commands.predict:predict", "predict a folder of images"),
+    "predict": Command("muster.commands.predict:predict", "predict images", first="images"),
     "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
+    "distil": Command("muster.commands.distil:distil", "bring an ensemble down to one network", first="ensemble"),
     "study": Command("muster.commands.study:study", "compare scores of metrics with fine-tuned mIoU"),
     "study predictors": Command(
         "muster.commands.study_predictors:compare", "compare predictors on ensembles that a study fine-tuned"

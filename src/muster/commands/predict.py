@@ -1,4 +1,4 @@
-"""The command ``muster predict``: masks and overlays of a folder of images, by a fine-tuned ensemble."""
+"""The command ``muster predict``: masks and overlays of images, by a fine-tuned ensemble."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
 from rich.console import Console
 
 from muster.commands.newest import newest_ensemble
+from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
+from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
-from muster.data import IMAGE_SUFFIXES, list_images, read_image, unreadable_images
-from muster.errors import ConfigError, DatasetError
+from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
+from muster.errors import DatasetError
 from muster.files import as_file_name, atomic_write
 from muster.launch import only_helps
 from muster.outputs import PREDICTIONS, claimed
 from muster.precision import Precision
-from muster.report import mask_image, overlay
 from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
 
 PREDICTIONS_FOLDER = "predictions"
-MASKS, OVERLAYS = "masks", "overlays"
 _DIGITS = 8
 _LONGEST_NAME = 60
 
@@ -42,17 +40,19 @@ def predict(
     ensemble: Path | None = None,
     output: Path | None = None,
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
+    settings: Spread[PredictionSettings] = PredictionSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Predict a folder of images with a fine-tuned ensemble: a mask and an overlay of each.
+    """Predict images with a fine-tuned ensemble: a mask and an overlay of each.
 
     Args:
-        images: Folder of images of any size.
+        images: Images of any size: a file, a folder, or a text file that lists image files, one a line.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
         output: Where masks and overlays go; by default below the folder predictions of the run, in one of its own for
             every folder of images.
         hardware: What to compute on.
+        settings: What is written, and how large images are predicted.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -60,7 +60,7 @@ def predict(
         0, or 1 if an image could not be predicted.
     """
     asked.require_effect(IDLE_HARDWARE, "on prediction, which takes one device")
-    return predict_with(images, ensemble, output, hardware, configuration, IDLE_HARDWARE)
+    return predict_with(images, ensemble, output, hardware, configuration, IDLE_HARDWARE, settings=settings)
 
 
 def predict_with(
@@ -71,6 +71,7 @@ def predict_with(
     configuration: str,
     idle: Collection[str],
     option: str = "--images",
+    settings: PredictionSettings = PredictionSettings(),  # noqa: B008 (frozen)
 ) -> int:
     """Fill in the options that were not given, and predict; see :func:`predict`.
 
@@ -81,7 +82,8 @@ def predict_with(
         hardware: What to compute on.
         configuration: The resolved configuration.
         idle: Options in it that have no effect.
-        option: What named the folder of images, for messages.
+        option: What named the images, for messages.
+        settings: What is written, and how large images are predicted.
 
     Returns:
         Exit status.
@@ -92,7 +94,7 @@ def predict_with(
     folder, device = output or predictions_folder(fitted, images), hardware.resolved_device()
     resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
     ran = record_of(configuration, idle, resolved)
-    return predict_folder(images, fitted, folder, device, make_console(), ran, hardware.precision, option)
+    return predict_folder(images, fitted, folder, device, make_console(), ran, hardware.precision, option, settings)
 
 
 def predictions_folder(ensemble: Path, images: Path) -> Path:
@@ -126,11 +128,12 @@ def predict_folder(
     configuration: str = "",
     precision: Precision = "auto",
     option: str = "--images",
+    settings: PredictionSettings = PredictionSettings(),  # noqa: B008 (frozen)
 ) -> int:
-    """Write a mask and an overlay for every image of a folder.
+    """Write a mask and an overlay for every image, and what else is asked for.
 
-    Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. An image that cannot be
-    read is named, and the others are predicted all the same.
+    Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
+    georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
 
     Args:
         images: Folder of images of any size.
@@ -140,7 +143,8 @@ def predict_folder(
         console: Where to print.
         configuration: What was asked for, saved as config.yaml.
         precision: What its members compute in.
-        option: What named the folder of images, for messages.
+        option: What named the images, for messages.
+        settings: What is written, and how large images are predicted.
 
     Returns:
         0, or 1 if an image could not be read.
@@ -149,54 +153,84 @@ def predict_folder(
         DatasetError: If the folder is missing or holds no image.
         ConfigError: If the output is something else, or overlaps the images or the ensemble.
     """
-    if not images.is_dir():
-        raise DatasetError(f"{images} is not a folder. Give a folder of images.")
-    files = list_images(images, IMAGE_SUFFIXES)
-    if not files:
-        raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    files = listed_images(images, option)
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
+    console.print(f"Members see each image at {loaded.preprocessing.known_size}.")
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
-        strange = [path for path in unreadable_images(images) if path.stem not in files]  # a raw file may lie by
+        strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
-        damaged = _predict_all(files, loaded, output)
+        in_tiles, damaged = _predict_all(files, loaded, output, settings)
         with atomic_write(output / "classes.txt") as partial:
             partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
         with atomic_write(output / "config.yaml") as partial:
             partial.write_text(configuration, "utf-8")
     done, problems = len(files) - len(damaged), [*unread, *damaged]
-    console.print(f"Predicted {done} of {done + len(problems)} images: masks and overlays are in {output}.")
+    written = " and ".join([", ".join(settings.parts[:-1]), settings.parts[-1]] if settings.parts[1:] else ["masks"])
+    console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")
+    if in_tiles:
+        side = settings.tile_side or max(loaded.stored_size or (0,))
+        console.print(
+            f"{in_tiles} of them in overlapping tiles of {side} pixels, each shown to the members as an image."
+        )
     for problem in problems:
         console.print(problem, style="red")
     return 1 if problems else 0
+
+
+def listed_images(images: Path, option: str = "--images") -> dict[str, Path]:
+    """What is to be predicted.
+
+    Args:
+        images: An image file, a folder of images, or a text file with one image file a line; relative ones are looked
+            for beside it.
+        option: What named it, for messages.
+
+    Returns:
+        Files by what to call their predictions.
+
+    Raises:
+        DatasetError: If there is nothing to predict, or two files would be called alike.
+    """
+    if images.is_dir():
+        if files := list_images(images, IMAGE_SUFFIXES):
+            return files
+        raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    if not images.is_file():
+        raise DatasetError(f"{option}: {images} is neither a folder nor a file. Give a folder of images, or an image.")
+    if images.suffix.lower() in IMAGE_SUFFIXES:
+        return {images.stem: images}
+    if images.suffix.lower() != ".txt":
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DatasetError(f"{option}: {images} is neither an image ({kinds}) nor a list of images (.txt).")
+    try:
+        lines = images.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{option}: {images} is no text in UTF-8: {error}.") from error
+    found: dict[str, Path] = {}
+    for path in (images.parent / line.strip() for line in lines if line.strip()):
+        if found.setdefault(path.stem, path) != path:
+            raise DatasetError(
+                f"{images} lists {found[path.stem]} and {path}, whose predictions would be called alike."
+            )
+    if not found:
+        raise DatasetError(f"{option}: {images} lists no image.")
+    return found
 
 
 def _resolved_below(path: Path, parent: Path) -> bool:
     return parent.resolve() in path.resolve().parents
 
 
-def _predict_all(files: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
-    """Write what can be written, and say what could not be read."""
-    for part in (MASKS, OVERLAYS):
-        if (output / part).is_symlink():
-            raise ConfigError(f"{output / part} is a link: what it leads to is not replaced. Give another --output.")
-    problems = []
+def _predict_all(
+    files: Mapping[str, Path], ensemble: Ensemble, output: Path, settings: PredictionSettings
+) -> tuple[int, list[str]]:
+    """Write what can be written; how many images were predicted in tiles, and which could not be read."""
+    require_no_links(output, settings)
+    problems, in_tiles = [], 0
     for stem, path in files.items():
         try:
-            image = read_image(path)
+            in_tiles += write_prediction(ensemble, path, stem, output, settings)
         except DatasetError as error:
             problems.append(str(error))
-            continue
-        mask = ensemble.predict(image)
-        with atomic_write(output / MASKS / f"{stem}.png") as partial:
-            partial.write_bytes(_encoded(mask_image(mask), "PNG"))
-        with atomic_write(output / OVERLAYS / f"{stem}.jpg") as partial:
-            partial.write_bytes(_encoded(overlay(image, mask), "JPEG", quality=92))
-    return problems
-
-
-def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
-    """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
-    content = BytesIO()
-    image.save(content, format=kind, **options)
-    return content.getvalue()
+    return in_tiles, problems

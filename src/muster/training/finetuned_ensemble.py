@@ -79,6 +79,7 @@ class EnsembleCard:
         versions: Software it was made with.
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
+        stored_size: Rows and columns of a usual training image as stored; ``None`` in cards from before.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
         licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
     """
@@ -96,6 +97,7 @@ class EnsembleCard:
     blueprints: tuple[Blueprint, ...] = ()
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
     licences: dict[str, str] = field(default_factory=dict)
+    stored_size: tuple[int, int] | None = None
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -115,6 +117,8 @@ class Ensemble(nn.Module):
         precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
             Their scores come out in float32, and everything after that is float32.
         tta: In which ways an image is predicted; the mean of the probabilities counts.
+        stored_size: Rows and columns of a usual training image as stored, if that is known: the scale at which members
+            know things. Larger images are best predicted in tiles of this size.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class Ensemble(nn.Module):
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"
         self.tta = TTASettings()
+        self.stored_size: tuple[int, int] | None = None
 
     @property
     def owns(self) -> tuple[Preprocessing | None, ...]:
@@ -220,7 +225,7 @@ class Ensemble(nn.Module):
         labels = torch.empty(height, width, dtype=torch.uint8)
         for start in range(0, height, strip):
             rows = range(start, min(start + strip, height))
-            total = torch.stack([_rows_of(each, rows, height, width) for each in maps]).sum(dim=0)
+            total = torch.stack([interpolated_rows(each, rows, height, width) for each in maps]).sum(dim=0)
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
@@ -259,6 +264,7 @@ class Ensemble(nn.Module):
                 blueprints=tuple(member.blueprint for member in members),
                 tta=self.tta,
                 licences=dict(licences or {}),
+                stored_size=self.stored_size,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(_page(card), "utf-8")
@@ -314,7 +320,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))
-    ensemble.tta = card.tta
+    ensemble.tta, ensemble.stored_size = card.tta, card.stored_size
     return ensemble.to(device).eval()
 
 
@@ -344,8 +350,18 @@ def _files(names: Sequence[str]) -> list[str]:
     return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
 
 
-def _rows_of(maps: Tensor, rows: range, height: int, width: int) -> Tensor:
-    """Some rows of a map ``[c, h, w]`` interpolated to ``height`` x ``width``, without making the other rows."""
+def interpolated_rows(maps: Tensor, rows: range, height: int, width: int) -> Tensor:
+    """Some rows of a map ``[c, h, w]`` interpolated to ``height`` x ``width``, without making the other rows.
+
+    Args:
+        maps: Probabilities at a model's own resolution.
+        rows: Which rows of the result are wanted.
+        height: Rows of the whole result.
+        width: Its columns.
+
+    Returns:
+        ``[c, rows, width]``.
+    """
     scale = maps.shape[1] / height
     places = ((torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * scale - 0.5).clamp(min=0)
     above = places.long().clamp(max=maps.shape[1] - 1)

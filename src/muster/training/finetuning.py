@@ -255,6 +255,7 @@ def build_ensemble(
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
     ensemble.precision, ensemble.tta = hardware.resolved_precision(), tta
+    ensemble.stored_size = usual_stored_size(target.train)
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble
@@ -389,6 +390,24 @@ def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
     """Rows and columns of the first one, as stored."""
     height, width = target.dataset.test[0].image.shape[1:]
     return height, width
+
+
+SIZED_IMAGES = 20
+"""The usual size is that of so many training images."""
+
+
+def usual_stored_size(train: Split) -> tuple[int, int]:
+    """Median rows and columns of the first training images, as stored.
+
+    Args:
+        train: At least one image.
+
+    Returns:
+        In pixels.
+    """
+    sizes = [train[index].image.shape[-2:] for index in range(min(SIZED_IMAGES, len(train)))]
+    rows, columns = (sorted(sides)[len(sides) // 2] for sides in zip(*sizes, strict=True))
+    return rows, columns
 
 
 def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, str]:

@@ -1,0 +1,168 @@
+"""Large and georeferenced TIFF images, read in parts and written with their place on the earth (rasterio).
+
+Axis names: ``n`` rows that are read, ``h`` and ``w`` rows and columns of the image.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from muster.arrays import NumpyArray
+from muster.errors import DatasetError
+from muster.user_files import require_regular
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+READ_IN_PARTS_ABOVE = 50_000_000
+"""Pixels of a TIFF beyond which it is read in parts."""
+
+_GEOKEYS = 34735
+"""TIFF tag with the coordinate system, GeoTIFF 1.1 (OGC 19-008), section 7.1.1."""
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where on the earth an image lies.
+
+    Attributes:
+        crs: Coordinate system, as rasterio has it.
+        transform: From columns and rows to coordinates, likewise.
+    """
+
+    crs: Any
+    transform: Any
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An open TIFF image; :class:`muster.training.tiles.Rows`.
+
+    Attributes:
+        dataset: What rasterio opened.
+        georeference: Where it lies; ``None`` if it does not say.
+    """
+
+    dataset: Any
+    georeference: Georeference | None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.dataset.height)
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.dataset.width)
+
+    def rows(self, start: int, stop: int) -> UInt8[Tensor, "3 n w"]:
+        """Some rows, in RGB; grey is repeated, and an alpha band left out."""
+        bands = [1, 1, 1] if self.dataset.count < 3 else [1, 2, 3]
+        window = ((start, stop), (0, self.width))
+        return torch.from_numpy(self.dataset.read(bands, window=window))
+
+
+GEOREFERENCED, LARGE = "georeferenced", "large"
+
+
+def tiff_kind(path: Path) -> str | None:
+    """Why an image should be read by :func:`open_raster`; known without rasterio.
+
+    Args:
+        path: An image of any kind.
+
+    Returns:
+        :data:`GEOREFERENCED` or :data:`LARGE` for such a TIFF; ``None`` for all others.
+    """
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return None
+    try:
+        require_regular(path)
+        with _no_limit(), Image.open(path) as image:
+            if _GEOKEYS in getattr(image, "tag_v2", {}):
+                return GEOREFERENCED
+            return LARGE if image.width * image.height > READ_IN_PARTS_ABOVE else None
+    except (OSError, SyntaxError, ValueError):
+        return None  # whoever reads it says what is wrong
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[Raster]:
+    """Open a TIFF to be read in parts.
+
+    Args:
+        path: 8-bit samples: grey or RGB, with or without alpha.
+
+    Yields:
+        The image.
+
+    Raises:
+        DatasetError: If it cannot be read, or has other bands.
+    """
+    import rasterio
+    from rasterio.enums import ColorInterp
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    require_regular(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise DatasetError(f"Image {path} cannot be read: {error}. Replace or remove it.") from error
+    with dataset:
+        bands, kinds = dataset.count, set(dataset.dtypes)
+        extra = bands in (2, 4) and dataset.colorinterp[-1] != ColorInterp.alpha
+        if kinds != {"uint8"} or bands > 4 or extra or dataset.colorinterp[0] == ColorInterp.palette:
+            raise DatasetError(
+                f"Image {path} has {bands} band(s) of {', '.join(sorted(kinds))}, but 8-bit grey or RGB is expected, "
+                "with or without a band that is marked as alpha. Write the bands that are meant as such an image."
+            )
+        place = Georeference(dataset.crs, dataset.transform) if dataset.crs is not None else None
+        try:
+            yield Raster(dataset, place)
+        except RasterioError as error:
+            raise DatasetError(f"Image {path} cannot be read: {error}. Replace or remove it.") from error
+
+
+def write_raster(
+    path: Path, values: UInt8[NumpyArray, "h w"], georeference: Georeference, colours: UInt8[NumpyArray, "n 3"]
+) -> None:
+    """Write a map of one band as a GeoTIFF.
+
+    Args:
+        path: The file.
+        values: For each pixel.
+        georeference: Where it lies.
+        colours: How each value is shown, from 0 on.
+    """
+    import rasterio
+
+    height, width = values.shape
+    profile = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8"}
+    place = {"crs": georeference.crs, "transform": georeference.transform}
+    with rasterio.open(path, "w", **profile, **place, compress="deflate", tiled=height >= 256 <= width) as file:
+        file.write(values, 1)
+        file.write_colormap(1, {index: (*colour, 255) for index, colour in enumerate(colours.tolist())})
+
+
+@contextmanager
+def _no_limit() -> Iterator[None]:
+    """Pillow warns of large images; only a header is read here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

@@ -1,0 +1,126 @@
+"""One network taught by an ensemble: it learns the ensemble's probabilities beside the labels.
+
+Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a crop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from muster.data import IMAGE_SUFFIXES, VOID, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
+from muster.errors import DatasetError
+from muster.models import SourceModel, upsample_probabilities
+from muster.training.finetuned_ensemble import Ensemble
+from muster.training.modules import HISTORY_EVERY, EnsembleTraining
+from muster.training.settings import TrainingSettings
+
+UNLABELLED = "unlabelled: "
+"""What names of images without labels begin with, so that they are no names of training images."""
+
+
+class Distillation(EnsembleTraining):
+    """A network that learns from labels and from what an ensemble says of the same crops.
+
+    The loss is ``label_weight`` times that of the settings against the labels, plus the rest times the cross-entropy
+    between the ensemble's probabilities and the network's. A batch without a labelled pixel has the second part only.
+
+    Attributes:
+        label_weight: From 0, the ensemble's probabilities alone, to 1, the labels alone.
+
+    Source:
+        Hinton et al., Distilling the Knowledge in a Neural Network, 2015, https://arxiv.org/abs/1503.02531, at
+        temperature 1: the probabilities of an ensemble are soft already.
+    """
+
+    def __init__(
+        self, settings: TrainingSettings, teacher: Ensemble, name: str, student: SourceModel, label_weight: float = 0.5
+    ) -> None:
+        """Take a network as it is, with a head for the ensemble's classes.
+
+        Args:
+            settings: How to train.
+            teacher: The ensemble; it is frozen.
+            name: What to call the network.
+            student: The network.
+            label_weight: See the class.
+        """
+        super().__init__(settings, len(teacher.classes), (name,), (student.train(),))
+        self.label_weight = label_weight
+        self._teachers = [teacher.requires_grad_(False).eval()]  # in a list, so that no checkpoint holds its weights
+
+    @property
+    def owns(self) -> tuple[Preprocessing | None, ...]:
+        """How the network and the ensemble's members want their images."""
+        return (*super().owns, *self._teachers[0].owns)
+
+    def on_fit_start(self) -> None:
+        """Bring the ensemble where the network is."""
+        self._teachers[0].to(self.device)
+
+    def training_step(self, batch: tuple[Views, Tensor]) -> Tensor:  # type: ignore[override]  # of no frozen member
+        """Loss against labels and ensemble."""
+        images, masks = batch
+        ((_, student),) = self.models.items()
+        scores = student(view_for(images, student.preprocessing))
+        wanted = self._teachers[0](images, (masks.shape[-2], masks.shape[-1]))
+        loss = soft_cross_entropy(scores, wanted)
+        if bool((masks != VOID).any()):
+            loss = self.label_weight * self._loss_of(scores, masks) + (1 - self.label_weight) * loss
+        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
+            self._record([loss])
+        return loss
+
+
+def soft_cross_entropy(scores: Float[Tensor, "b c y x"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """Cross-entropy between wanted probabilities and those of scores that are brought to their size.
+
+    Args:
+        scores: Before softmax, at a network's own resolution.
+        wanted: Probabilities; no gradient goes through them.
+
+    Returns:
+        Mean over all pixels; smallest where both agree.
+    """
+    brought = upsample_probabilities(scores.float(), (wanted.shape[-2], wanted.shape[-1]))
+    return -(wanted.detach() * functional.log_softmax(brought, dim=1)).sum(dim=1).mean()
+
+
+@dataclass(frozen=True)
+class _WithUnlabelled:
+    """Reads labelled images as ever, and files without labels as images that are void everywhere."""
+
+    labelled: Split
+    files: dict[str, Path]
+
+    def __call__(self, identifier: str) -> Sample:
+        if identifier not in self.files:
+            return self.labelled.read(identifier)
+        image = read_image(self.files[identifier])
+        return Sample(identifier, image, torch.full(tuple(image.shape[1:]), VOID, dtype=torch.uint8))
+
+
+def with_unlabelled(train: Split, folder: Path) -> Split:
+    """Training images and images without labels, as one split.
+
+    Args:
+        train: The labelled images.
+        folder: Image files.
+
+    Returns:
+        The labelled ones first.
+
+    Raises:
+        DatasetError: If the folder holds no image.
+    """
+    found = list_images(folder, IMAGE_SUFFIXES)
+    if not found:
+        raise DatasetError(f"--unlabelled: {folder} holds no image. Give a folder of image files.")
+    files = {f"{UNLABELLED}{stem}": path for stem, path in found.items()}
+    read = _WithUnlabelled(train, files)
+    return replace(train, identifiers=(*train.identifiers, *files), read=read, read_mask=None, content=None)

@@ -1,0 +1,267 @@
+"""What an ensemble can be brought down to: one network that it taught, and soups of its members, all compared with it.
+
+Axis names: ``b`` images, ``h`` and ``w`` rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from muster.data import Split, Views, prepare_image
+from muster.errors import ConfigError
+from muster.files import read_yaml, to_builtin_types
+from muster.machine import device_label, now
+from muster.models import SourceModel, build_model
+from muster.pool import software_versions
+from muster.probe.timing import inference_seconds
+from muster.tasks.segmentation import mean_iou
+from muster.training.checkpoints import keep_checkpoint_of
+from muster.training.distillation import Distillation, with_unlabelled
+from muster.training.evaluation import count_split
+from muster.training.finetuned_ensemble import Ensemble
+from muster.training.finetuning import RESULT, WORK, TargetData, require_fittable
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
+from muster.training.hardware import Hardware
+from muster.training.intervals import miou_intervals
+from muster.training.settings import TrainingSettings
+from muster.training.soup import Soup, alike, greedy_soup, uniform_soup
+
+ENSEMBLE, DISTILLED, UNIFORM, GREEDY, BASELINE = "ensemble", "distilled", "uniform soup", "greedy soup", "B1"
+_REPETITIONS = 3
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One model in the comparison.
+
+    Attributes:
+        miou: mIoU on the target's test split.
+        interval: Its interval over bootstrap samples of the test images, if there are enough of them.
+        seconds_per_image: Time of the forward passes over one image.
+        parameters: Number of weights and biases.
+        megabytes: Size of its weights as they are stored.
+        of: What it is made of, in words.
+    """
+
+    miou: float
+    interval: tuple[float, float] | None
+    seconds_per_image: float
+    parameters: int
+    megabytes: float
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """An ensemble beside what it was brought down to.
+
+    Attributes:
+        target: Name of the target dataset.
+        classes: Its label space.
+        models: By name: the ensemble, the distilled network, soups, and B1 as the run of the ensemble had it.
+        train_images: Labelled images that the network was taught on.
+        unlabelled_images: Others.
+        test_images: Images of the test split.
+        settings: How the network was taught, in plain values; empty if there is none.
+        losses: The course of its training loss as (step, loss).
+        device: What it was computed on.
+        date: When, ISO 8601.
+        versions: Software it was made with.
+    """
+
+    target: str
+    classes: tuple[str, ...]
+    models: dict[str, Compared]
+    train_images: int
+    unlabelled_images: int
+    test_images: int
+    settings: dict[str, Any]
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    device: str = ""
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def teach(
+    ensemble: Ensemble,
+    target: TargetData,
+    architecture: str,
+    pretraining: str,
+    label_weight: float,
+    unlabelled: Path | None,
+    settings: TrainingSettings,
+    folder: Path,
+    hardware: Hardware,
+) -> tuple[Ensemble, Distillation, int]:
+    """Teach one network; taken up again if it was interrupted.
+
+    Args:
+        ensemble: Its teacher.
+        target: What the ensemble was fine-tuned on.
+        architecture: What :func:`muster.models.build_model` builds.
+        pretraining: What it starts from.
+        label_weight: See :class:`Distillation`.
+        unlabelled: Folder of images without labels.
+        settings: How to train.
+        folder: The folder of the run; checkpoints go to its folder ``work``.
+        hardware: What to compute on.
+
+    Returns:
+        An ensemble of one, in evaluation mode; how it was taught; and the number of images without labels.
+    """
+    student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
+    module = Distillation(settings, ensemble, DISTILLED, student, label_weight)
+    require_fittable(module, target, hardware)
+    train = target.train if unlabelled is None else with_unlabelled(target.train, unlabelled)
+    description = {
+        "settings": asdict(settings),
+        "images": train.identifiers,
+        "shown": asdict(target.preprocessing),
+        "student": (architecture, pretraining, label_weight),
+        "teacher": float(sum(value.double().abs().sum() for value in ensemble.state_dict().values())),
+    }
+    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
+    fit(
+        module, FitData(train, target.preprocessing, settings, hardware.resolved_num_workers()), folder / WORK, hardware
+    )
+    made = _of_one(ensemble, DISTILLED, module.models[DISTILLED])
+    return made, module, len(train) - len(target.train)
+
+
+def _of_one(ensemble: Ensemble, name: str, model: SourceModel) -> Ensemble:
+    """One network as an ensemble for the same target."""
+    made = Ensemble((name,), (model,), ensemble.classes, ensemble.preprocessing)
+    made.precision, made.stored_size = ensemble.precision, ensemble.stored_size
+    return made.to(ensemble.head.weights.device).eval()
+
+
+def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings) -> dict[str, tuple[Ensemble, Soup]]:
+    """Soups of the members that share an architecture.
+
+    Args:
+        ensemble: On the device to compute on.
+        target: Its training images choose what goes into the greedy soup: a share of them that the settings say. The
+            members have seen these images in their fine-tuning, so that their mIoU there is too good for all alike.
+        settings: Their seed says which images.
+
+    Returns:
+        By name, the soup as an ensemble of one; nothing if no two members are alike.
+    """
+    models = {name: cast("SourceModel", m) for name, m in zip(ensemble.names, ensemble.members, strict=True)}
+    names = alike(ensemble)
+    if not names:
+        return {}
+    chosen = {name: models[name] for name in names}
+    _, held_out = target.train.hold_out(settings.held_out_fraction, settings.seed)
+
+    def miou_of(model: SourceModel) -> float:
+        return mean_iou(_count({"model": _of_one(ensemble, "model", model)}, target, held_out)["model"].confusion)
+
+    soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, miou_of)}
+    return {name: (_of_one(ensemble, name, soup.model), soup) for name, soup in soups.items()}
+
+
+def _count(ensembles: Mapping[str, Ensemble], target: TargetData, split: Split) -> Any:
+    """Pixel counts of several ensembles in one pass over a split."""
+
+    @torch.no_grad()
+    def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+        return {name: each(images, size).argmax(dim=1) for name, each in ensembles.items()}
+
+    owns = [own for each in ensembles.values() for own in each.owns]
+    device = next(iter(ensembles.values())).head.weights.device
+    return count_split(predict, split, target.preprocessing, device, owns=owns)
+
+
+def compare(
+    ensembles: Mapping[str, Ensemble], notes: Mapping[str, str], target: TargetData, seed: int
+) -> dict[str, Compared]:
+    """MIoU on the test split, time and size of each.
+
+    Args:
+        ensembles: By name.
+        notes: What some of them are made of.
+        target: Its test split is looked at.
+        seed: Of the bootstrap.
+
+    Returns:
+        By name.
+    """
+    counts = _count(ensembles, target, target.dataset.test)
+    intervals = miou_intervals(counts, seed)
+    return {
+        name: Compared(
+            miou=mean_iou(counts[name].confusion),
+            interval=intervals.get(name),
+            seconds_per_image=_seconds(each, target),
+            parameters=sum(value.numel() for value in each.parameters()),
+            megabytes=sum(value.nbytes for value in each.state_dict().values()) / 1e6,
+            of=notes.get(name, ""),
+        )
+        for name, each in ensembles.items()
+    }
+
+
+def _seconds(ensemble: Ensemble, target: TargetData) -> float:
+    """The members' forward passes over the first test image, as the report of a fine-tuning counts them."""
+    image, device = target.dataset.test[0].image, ensemble.head.weights.device
+    total = 0.0
+    for module, own in zip(ensemble.members, ensemble.owns, strict=True):
+        shape = prepare_image(image, ensemble.preprocessing.seen_by(own)).shape[-2:]
+        for variant in ensemble.tta.variants:
+            size = variant.shape_of(*shape)
+            total += inference_seconds(cast("SourceModel", module), size, device, _REPETITIONS)
+    return total
+
+
+def baseline_of(run: Path) -> Compared | None:
+    """B1 as the run of an ensemble recorded it; ``None`` if there is no record.
+
+    Args:
+        run: The folder of the run.
+
+    Returns:
+        Its mIoU and cost.
+    """
+    if not (run / RESULT).is_file():
+        return None
+    record = read_yaml(run / RESULT, ConfigError)
+    name = record.get("single_best")
+    cost = record.get("costs", {}).get(name)
+    if cost is None or name not in record.get("mious", {}):
+        return None
+    ends = record.get("miou_intervals", {}).get(name)
+    return Compared(
+        miou=record["mious"][name],
+        interval=None if ends is None else (ends[0], ends[1]),
+        seconds_per_image=cost["seconds_per_image"],
+        parameters=cost["parameters"],
+        megabytes=4 * cost["parameters"] / 1e6,
+        of=f"{name}, as its run measured it",
+    )
+
+
+def result_of(
+    models: dict[str, Compared], target: TargetData, unlabelled: int, module: Distillation | None, hardware: Hardware
+) -> DistillResult:
+    """All of it in plain values."""
+    return DistillResult(
+        target=target.dataset.spec.name,
+        classes=target.dataset.spec.classes,
+        models=models,
+        train_images=len(target.train),
+        unlabelled_images=unlabelled,
+        test_images=len(target.dataset.test),
+        settings={} if module is None else {**asdict(module.settings), "label_weight": module.label_weight},
+        losses=[] if module is None else module.losses(DISTILLED),
+        device=device_label(hardware.resolved_device(), 1),
+        date=now(),
+        versions=software_versions(),
+    )

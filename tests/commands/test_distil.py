@@ -1,0 +1,45 @@
+"""``muster distil``: from a fine-tuned ensemble to one network and to soups, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from muster.commands.main import main
+from muster.data import read_image
+from muster.models import build_model
+from muster.training.finetuned_ensemble import load_ensemble
+from tests.odd_inputs.bench import make_stock
+
+
+def test_from_an_ensemble_to_one_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
+    make_stock(tmp_path)
+    (tmp_path / "more").mkdir()
+    Image.new("RGB", (64, 48), (90, 200, 30)).save(tmp_path / "more" / "x.png")
+    quick = ["--training.steps", "4", "--training.crop_size", "64", "--training.batch_size", "2"]
+    words = ["distil", "run", "--architecture", "small_unet", "--unlabelled", "more", *quick]
+    capsys.readouterr()
+    assert main([*words, "--hardware.device", "cpu", "--output", "small"]) == 0
+    assert "Report: small/report.html" in capsys.readouterr().out
+    record = yaml.safe_load(Path("small/distillation.yaml").read_text("utf-8"))
+    assert set(record["models"]) == {"ensemble", "distilled", "uniform soup", "greedy soup", "B1"}
+    assert (record["train_images"], record["unlabelled_images"], record["test_images"]) == (4, 1, 2)
+    assert record["models"]["distilled"]["parameters"] < record["models"]["ensemble"]["parameters"]
+    page = Path("small/report.html").read_text("utf-8")
+    assert all(name in page for name in record["models"])
+    image = read_image(tmp_path / "more" / "x.png")
+    for place in ("small", "small/uniform_soup", "small/greedy_soup"):
+        assert load_ensemble(place).predict(image).shape == (48, 64)
+    taught = load_ensemble("small").members[0].state_dict()
+    fresh = build_model("small_unet", 3).state_dict()
+    assert not torch.equal(taught["head.weight"], fresh["head.weight"])
+    assert main(["distil", "run", "--unlabelled", "more"]) == 2
+    assert "Give its --architecture" in capsys.readouterr().err
