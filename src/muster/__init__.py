@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from muster.telemetry import switch_off
 
 if TYPE_CHECKING:
+    from muster.selection.rank import rank
     from muster.selection.record import Selection
     from muster.selection.run import select
     from muster.training import load_ensemble
@@ -23,6 +24,7 @@ __all__ = [
     "from_pretrained",
     "load_ensemble",
     "push_to_hub",
+    "rank",
     "save_pretrained",
     "select",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "from_pretrained": "muster.training.pretrained",
     "load_ensemble": "muster.training",
     "push_to_hub": "muster.training.pretrained",
+    "rank": "muster.selection.rank",
     "save_pretrained": "muster.training.pretrained",
     "select": "muster.selection.run",
 }

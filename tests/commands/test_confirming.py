@@ -1,12 +1,14 @@
-"""finetune.py --confirm: from a selection made before, and with members chosen at the start."""
+"""finetune.py --confirm and --equal_cost: from a selection made before, and with members chosen at the start."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+import muster
 from muster.commands.main import start
 from muster.selection.candidates import leading_candidates
 from muster.selection.record import Selection
@@ -25,6 +27,7 @@ def test_the_choice_is_confirmed_and_the_record_says_so(
     monkeypatch.chdir(tmp_path)
     bench = Bench(tmp_path, stock)
     options = [] if before else ["--pool", str(stock / "pool"), "--target", str(stock / "tiny"), "--size", "2"]
+    options += ["--equal_cost", str(before).lower()]
     _, *words = bench.finetuning("--confirm", "4", *options, selection=None if before else "")
     assert start("finetune", arguments=words) == 0
     selection = Selection.load(stock / "selection" if before else Path("tuned/selection"))
@@ -43,3 +46,17 @@ def test_the_choice_is_confirmed_and_the_record_says_so(
     assert ("This replaced the metric's choice" if changed else "This confirmed the metric's choice") in printed
     assert "Confirmation by brief fine-tuning" in Path("tuned/report.html").read_text("utf-8")
     assert not Path("tuned/work").exists()
+    if not before:
+        assert result["equal_cost"] is None
+        return
+    single = result["equal_cost"]
+    assert single["member"] == max(selection.scores_alone, key=lambda name: selection.scores_alone[name])
+    assert (single["chosen_by"], single["steps"]) == ("soft_iou_eep", 10)
+    assert {"equal cost", *result["members"]} <= set(result["mious"])
+    assert result["costs"]["equal cost"]["models"] == 1
+    beyond = result["mious"]["learned head"] - result["mious"]["equal cost"]
+    assert single["ensemble_beyond"]["miou"] == pytest.approx(beyond)
+    assert "a single model of equal cost" in printed
+    loaded = muster.load_ensemble(Path("tuned/equal_cost"))
+    assert loaded.names == (single["member"],)
+    assert loaded.predict(torch.zeros(3, 40, 50, dtype=torch.uint8)).shape == (40, 50)

@@ -33,6 +33,7 @@ CODE_REDUCED = {
     "steps=200": "steps=2",
     "subset(150, ": "subset(40, ",
     '("runs/pools/worlds", "worlds/harbour_drive")': f'("runs/pools/worlds", "worlds/harbour_drive", {_FEW_PIXELS})',
+    ", image_size=64)  #": ", image_size=64, train_images=8, pixels_per_image=50)  #",
     'folder="runs/selections/mine"': f'folder="runs/selections/mine", {_FEW_PIXELS}',
 }
 """What is replaced in Python blocks; each must be found."""

@@ -115,6 +115,7 @@ class Bench:
         """``finetune.py`` on the stock's selection, five steps on the CPU; ``selection=""`` leaves that option out."""
         chosen = ["--selection", selection or str(self.stock / "selection")] if selection != "" else []
         quick = ["--training.steps", "5", "--training.crop_size", "64", "--training.batch_size", "2"]
+        quick += [] if any("equal_cost" in word for word in more) else ["--equal_cost", "false"]
         return ["finetune.py", *chosen, *quick, "--hardware.device", "cpu", "--output", "tuned", *more]
 
     def predicting(self, images: str, *more: str, ensemble: str | None = None) -> list[str]:

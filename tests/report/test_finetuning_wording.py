@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult
+from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult, write_finetuning_report
 from muster.report.tables import finetuning_tables, miou_table
 from muster.report.wording.confirmation import confirmation_sentence
+from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text
 from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
@@ -17,7 +19,7 @@ from muster.report.wording.finetuning import (
     result_label,
     resumed_text,
 )
-from muster.training.results import Confirmation, ConfirmationRound
+from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, SpentOn
 from tests.report.made_up import make_result
 
 
@@ -135,3 +137,44 @@ def test_the_table_of_a_confirmation_has_a_column_a_round() -> None:
     assert table.rows == [
         (1, "a + b", 0.31, None, ""), (2, "a + c", 0.42, 0.45, "chosen"), (3, "b + c", None, None, "")
     ]  # fmt: skip
+
+
+def _with_single(points: float, **of_option: object) -> FinetuneResult:
+    """The ensemble ``points`` beyond a single model of equal cost."""
+    result = make_result()
+    option = SpentOn(**{"image_size": 96, "scales": (1.0,), "flip": False, "seconds_per_image": 0.03} | of_option)  # type: ignore[arg-type]
+    beyond = Difference(points / 100, points / 100 - 0.01, points / 100 + 0.01)
+    single = EqualCost("delta", "soft_iou_eep", 30, (option,), 0, 0.037, 10, 120, 30, 75.0, beyond)
+    reached = result.mious[LEARNED_HEAD] - points / 100
+    costs = result.costs | {EQUAL_COST: Cost(1, 1_234_567, 0.031)}
+    classes = result.class_ious | {EQUAL_COST: result.class_ious["delta"]}
+    return replace(
+        result, mious=result.mious | {EQUAL_COST: reached}, costs=costs, class_ious=classes, equal_cost=single
+    )
+
+
+@pytest.mark.parametrize(
+    ("points", "told", "wins"), [(1.5, "1.5 points more than", False), (-2.0, "2.0 points less than", True)]
+)
+def test_the_single_model_of_equal_cost_is_told_whatever_the_sign(
+    points: float, told: str, wins: bool, tmp_path: Path
+) -> None:
+    result = _with_single(points)
+    sentence = equal_cost_sentence(result)
+    assert sentence.startswith(f"The ensemble reaches {told} a single model of equal cost, which reaches ")
+    assert "95 % interval of the difference" in sentence
+    assert (
+        "delta, the best member by SoftIoU-EEP alone, fine-tuned for 30 steps, with one view of images of" in sentence
+    )
+    assert "31 ms an image against the ensemble's 36.9 ms" in sentence
+    assert single_wins(result) == wins
+    page = write_finetuning_report(result, tmp_path / "report.html").read_text("utf-8")
+    assert ("A single model of equal cost reaches" in page) == wins
+    assert "decided by trials of 10 steps on 120 training images and mIoU on the other 30" in page
+    assert equal_cost_sentence(make_result()) == ""
+
+
+def test_what_the_time_is_spent_on() -> None:
+    told = spent_on_text(SpentOn(96, (0.75, 1.0), True, 0.1))
+    assert told == "images of 96 pixels, longer side, at scales 0.75, 1, mirrored too"
+    assert result_label(_with_single(1.0), EQUAL_COST) == "single model of equal cost, delta"

@@ -74,7 +74,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         "workers": 2,
     }
     (place.home / "train.yaml").write_text(yaml.safe_dump(config))
-    (place.home / "finetune.yaml").write_text(yaml.safe_dump({"training": training | {"learning_rate": 0.01}}))
+    (place.home / "finetune.yaml").write_text(
+        yaml.safe_dump({"training": training | {"learning_rate": 0.01}, "equal_cost": False})
+    )
     return place
 
 

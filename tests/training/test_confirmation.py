@@ -195,8 +195,8 @@ def test_of_several_rates_the_middle_one_is_used() -> None:
 
 
 def test_one_candidate_alone_cannot_be_compared() -> None:
-    assert not ComparisonSettings().holds_out
-    assert ComparisonSettings(confirm=2).holds_out
+    assert not ComparisonSettings(equal_cost=False).holds_out
+    assert ComparisonSettings(confirm=2, equal_cost=False).holds_out
     with pytest.raises(ConfigError, match="confirm: expected 0, or at least 2 candidates"):
         ComparisonSettings(confirm=1)
 

@@ -9,7 +9,14 @@ import yaml
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
-from muster.commands.finetuning_plan import SELECTION, FinetuningPlan, fit_plan, plan_of_selection, plan_with_choice
+from muster.commands.finetuning_plan import (
+    SELECTION,
+    FinetuningPlan,
+    fit_plan,
+    make_single,
+    plan_of_selection,
+    plan_with_choice,
+)
 from muster.commands.finetuning_summary import predict_command, print_finetuning
 from muster.commands.newest import FINETUNINGS, newest_selection
 from muster.commands.predict import IDLE_HARDWARE, predict_with
@@ -25,7 +32,7 @@ from muster.files import atomic_write, write_yaml
 from muster.launch import launched_on_this_machine, only_helps
 from muster.models import TTASettings
 from muster.outputs import FINETUNING, Inputs, claimed
-from muster.pool import Pool
+from muster.pool import Pool, software_versions
 from muster.report import (
     FinetuneResult,
     finetuning_numbers,
@@ -54,9 +61,11 @@ from muster.training.finetuning import (
     write_results,
 )
 from muster.training.hardware import Hardware
+from muster.training.results import EQUAL_COST, LEARNED_HEAD
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
 
 IMAGE_SHEET = "images.png"
+EQUAL_COST_FOLDER = "equal_cost"
 
 ONLY_TO_CHOOSE = tuple(field.name for field in fields(SelectionSettings) if field.name != "data_root")
 """Options of the choice at the start of a fit."""
@@ -194,7 +203,7 @@ def _run(
     try:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)
-        result = _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes)
+        result = _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
         succeeded = True
     finally:
         close_loggers(loggers, succeeded)
@@ -211,6 +220,7 @@ def _conclude(
     configuration: str,
     clock: Clock,
     writes: bool,
+    console: Console,
 ) -> FinetuneResult | None:
     """Learn the head and evaluate, which all processes share; one of them writes."""
     seconds = clock.seconds  # of the fit alone
@@ -218,12 +228,18 @@ def _conclude(
     scores = scores_of(selection, selection.members)
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers, tta)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
+    single, chosen_by = make_single(plan, ensemble, folder, hardware, console)
     if not writes:
         return None
-    result = summarise(
-        selection, scores, plan.module, ensemble, counts, plan.target, hardware, seconds, clock.resumed_at_steps
-    )
-    result = replace(result, confirmation=plan.confirmation)
+    others = {}
+    if single is not None:
+        counts[EQUAL_COST] = single.counts
+        others[EQUAL_COST] = single.several_passes(plan.target)
+        single.ensemble.save(folder / EQUAL_COST_FOLDER, selection.target, software_versions())
+    what = selection, scores, plan.module, ensemble, counts, plan.target, hardware
+    result = summarise(*what, seconds, clock.resumed_at_steps, others)
+    told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)
+    result = replace(result, confirmation=plan.confirmation, equal_cost=told)
     report_images = finetuned_images(ensemble, plan.target)
     licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)
     write_results(folder, result, plan.module, ensemble, licences)

@@ -10,12 +10,14 @@ from typing import Any
 
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from rich.console import Console
 
 from muster.callbacks import EnsembleSelection
 from muster.data import ImageSize, Preprocessing, cached, channel_statistics, open_dataset
+from muster.execution.progress import fit_progress
 from muster.files import as_file_name
 from muster.pool import Pool
-from muster.selection.candidates import Candidate, choosing, leading_candidates, members_of
+from muster.selection.candidates import Candidate, best_alone, choosing, leading_candidates, members_of
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import resolve_train_images, usual_image_size
@@ -23,6 +25,8 @@ from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import Trial, confirm, confirmation_folder, round_settings, total_round_steps
+from muster.training.equal_cost import EqualCostModel, Rival, make_equal_cost
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
     TargetData,
     first_checkpoint,
@@ -223,3 +227,38 @@ def _depends_on(plan: FinetuningPlan, names: Sequence[str]) -> dict[str, Any]:
     how = {name: value for name, value in asdict(plan.choice).items() if name not in OF_THE_MACHINE}
     options = how if plan.chosen is None else {}
     return {"weights": {name: plan.pool[name].card.checksum for name in candidates}, "options": options}
+
+
+def make_single(
+    plan: FinetuningPlan, ensemble: Ensemble, folder: Path, hardware: Hardware, console: Console
+) -> tuple[EqualCostModel | None, str]:
+    """Fine-tune the single model of equal cost, if it is wanted.
+
+    Args:
+        plan: What was fine-tuned.
+        ensemble: The ensemble to cost as much as.
+        folder: The folder of the run.
+        hardware: What to compute on.
+        console: Where to show how far it is.
+
+    Returns:
+        The model, if there is one, and the metric by which its member is the best.
+    """
+    name, chosen_by = best_alone(plan.selection(folder))
+    if not plan.comparison.equal_cost or len(ensemble.names) == 1:
+        return None, chosen_by
+    headline = f"A single model of equal cost, {name}: two trials and {len(ensemble.names)} times the steps."
+    steps = plan.module.settings.steps * (2 + len(ensemble.names))
+    with fit_progress(console, steps, headline) as progress:
+        rival = Rival(
+            name,
+            plan.pool[name].load_model,
+            plan.module,
+            ensemble,
+            plan.target,
+            folder,
+            hardware,
+            progress,
+            {"weights": plan.pool[name].card.checksum},
+        )
+        return make_equal_cost(rival), chosen_by

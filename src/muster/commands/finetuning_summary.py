@@ -12,6 +12,7 @@ from rich.text import Text
 from muster.commands.program import is_console, to_type
 from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.confirmation import confirmation_sentence
+from muster.report.wording.equal_cost import equal_cost_sentence
 from muster.report.wording.finetuning import (
     cost_sentence,
     difference_sentence,
@@ -36,11 +37,17 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     console.print(_miou_table(result))
     if told := difference_sentence(result):
         console.print(f"\nThe ensemble with the learned head reaches {told}")
-    for told in (cost_sentence(result), interval_sentence(result), measured_text(result), resumed_text(result)):
+    sentences = (
+        equal_cost_sentence,
+        cost_sentence,
+        interval_sentence,
+        measured_text,
+        resumed_text,
+        confirmation_sentence,
+    )
+    for told in (sentence(result) for sentence in sentences):
         if told:
             console.print(told)
-    if told := confirmation_sentence(result):
-        console.print(told)
     console.print(f"\nReport: {folder / 'report.html'}")
     console.print(f"Next: {predict_command(folder)}")
 

@@ -23,6 +23,7 @@ from muster.report.tables import (
 )
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
+from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text, trials_sentence
 from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
@@ -32,9 +33,10 @@ from muster.report.wording.finetuning import (
     measured_text,
     resumed_text,
 )
-from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
+from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, EqualCost, FinetuneResult
 
 MEMBER_COLOUR = "#8a94a3"
+EQUAL_COST_COLOUR = "#3c9d72"
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,18 @@ def write_finetuning_report(
         "target": result.target,
         "headline": _headline(result),
         "lead": _comparison(result),
+        "equal_cost": equal_cost_sentence(result),
         "cost": cost_sentence(result),
         "resumed": resumed_text(result),
         "figures": _figures(result),
         "command": command,
         "test_images": f"{result.test_images:,}",
         "miou_bars": _miou_bars(result),
-        "miou_notes": [interval_sentence(result), measured_text(result)],
+        "miou_notes": [
+            trials_sentence(result.equal_cost) if result.equal_cost else "",
+            interval_sentence(result),
+            measured_text(result),
+        ],
         "strips": strips(report_images),
         "swatches": legend(result.classes),
         **_class_context(result),
@@ -104,6 +111,11 @@ def write_finetuning_report(
 
 def _headline(result: FinetuneResult) -> str:
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    if single_wins(result):
+        return (
+            f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} mIoU on {images} of "
+            f"{result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
+        )
     return f"The ensemble reaches {number(result.mious[LEARNED_HEAD])} mIoU on {images} of {result.target}."
 
 
@@ -116,7 +128,12 @@ def _comparison(result: FinetuneResult) -> str:
 
 def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     """The few numbers to be read from afar, each with its interval and what it costs."""
-    labels = {LEARNED_HEAD: "learned head", PLAIN_MEAN: "plain mean", result.single_best: "best alone (B1)"}
+    labels = {
+        LEARNED_HEAD: "learned head",
+        PLAIN_MEAN: "plain mean",
+        EQUAL_COST: "one model of equal cost",
+        result.single_best: "best alone (B1)",
+    }
     return [
         (label, number(result.mious[name]), _beside(result, name))
         for name, label in labels.items()
@@ -133,18 +150,21 @@ def _beside(result: FinetuneResult, name: str) -> list[str]:
 def _colour(result: FinetuneResult, name: str) -> str:
     if name in (LEARNED_HEAD, PLAIN_MEAN):
         return BLUE
+    if name == EQUAL_COST:
+        return EQUAL_COST_COLOUR
     return ORANGE if name == result.single_best else MEMBER_COLOUR
 
 
 def _miou_bars(result: FinetuneResult) -> list[Bar]:
     bars = []
     for name in result_names(result):
-        notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, *result.members) else ["not in the ensemble"]
+        notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
+        notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
         notes += [cost_text(result.costs[name])] if name in result.costs else []
         interval = result.miou_intervals.get(name)
         bars.append(
             Bar(
-                name,
+                "one model of equal cost" if name == EQUAL_COST else name,
                 result.mious[name],
                 number(result.mious[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
@@ -156,6 +176,10 @@ def _miou_bars(result: FinetuneResult) -> list[Bar]:
             )
         )
     return bars
+
+
+def _spent(single: EqualCost) -> str:
+    return f"{single.member}, {single.steps:,} steps, {spent_on_text(single.spent_on)}"
 
 
 def _class_context(result: FinetuneResult) -> dict[str, object]:
@@ -185,13 +209,15 @@ def _shape(result: FinetuneResult, name: str) -> str:
         return "full"
     if name == PLAIN_MEAN:
         return "ring"
-    return "diamond" if name == result.single_best else "ring small"
+    return "diamond" if name in (result.single_best, EQUAL_COST) else "ring small"
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
     keys = [_Dot("learned head", 0.0, "full", BLUE), _Dot("plain mean", 0.0, "ring", BLUE)]
     if result.single_best in result.mious:
         keys.append(_Dot(f"{result.single_best} (B1)", 0.0, "diamond", ORANGE))
+    if EQUAL_COST in result.mious:
+        keys.append(_Dot("one model of equal cost", 0.0, "diamond", EQUAL_COST_COLOUR))
     if any(_shape(result, name) == "ring small" for name in result_names(result)):
         keys.append(_Dot("the other members", 0.0, "ring", MEMBER_COLOUR))
     if result.predicted_class_ious is not None:

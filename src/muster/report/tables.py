@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from muster.metrics import parse_metric
 from muster.pool import Pool
 from muster.selection.record import Selection
-from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
+from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
 
 Cell = str | int | float | None
 
@@ -147,10 +147,10 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
 
 def result_names(result: FinetuneResult) -> list[str]:
     """Everything that reached a result, in the order in which reports show it."""
-    singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD)]
+    singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
-    known = [LEARNED_HEAD, PLAIN_MEAN, *outside, *result.members, *rest]
+    known = [LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *outside, *result.members, *rest]
     return [name for name in known if name in result.mious]
 
 

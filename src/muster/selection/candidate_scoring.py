@@ -24,7 +24,7 @@ from muster.scoring.metric_kinds import definition_of
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles
-from muster.selection.member_scoring import ScoredMembers
+from muster.selection.member_scoring import Request, ScoredMembers
 
 INTERRUPTED = "Ctrl-C came before it was computed for every candidate."
 """Why a metric can be missing."""
@@ -64,6 +64,24 @@ def rank_all(
     else:
         ranking = Ranking(list_candidates(store.num_members, size), {})
     return with_other_scores(ranking, store, scored, specs, hard_progress, cancel)
+
+
+def score_alone(store: PredictionStore, scored: ScoredMembers, request: Request) -> dict[str, float]:
+    """Score every member as an ensemble of one, by the metric that was chosen by.
+
+    Args:
+        store: The members' predictions.
+        scored: What else is known of the members.
+        request: Says which metric.
+
+    Returns:
+        By member; nothing for a metric that compares sets by what is known of their members (OSBORN).
+    """
+    if request.chosen_by.metric.combination is not None:
+        return {}
+    ranking = rank_all(store, scored, [request.chosen_by], 1)
+    names = (member.name for member in scored.members)
+    return dict(zip(names, ranking.scores[request.chosen_by.name].tolist(), strict=True))
 
 
 def rank_listed(

@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from muster.errors import SelectionError
-from muster.selection.record import Selection
+from muster.metrics.ties import first_best
+from muster.selection.record import Selection, SelectionRecord
 
 Candidate: TypeAlias = tuple[str, ...]
 """The names of its members, in ascending order."""
@@ -31,6 +32,22 @@ def leading_candidates(selection: Selection, count: int) -> list[Candidate]:
 def members_of(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     """The members of all candidates, each once, in ascending order of names."""
     return tuple(sorted({name for candidate in candidates for name in candidate}))
+
+
+def best_alone(selection: SelectionRecord) -> tuple[str, str]:
+    """The best member as an ensemble of one.
+
+    Args:
+        selection: Any.
+
+    Returns:
+        Its name, and the metric by which it is the best: the selection's, or ``leep`` if that is not known of single
+        members. Of equals the first in the order of the pool.
+    """
+    scores = selection.scores_alone
+    if not scores:
+        return selection.single_best, "leep"
+    return list(scores)[first_best(np.array(list(scores.values())))], selection.metric
 
 
 def scores_of(selection: Selection, members: Candidate) -> dict[str, float]:

@@ -32,8 +32,7 @@ RECORD = "selection.yaml"
 RANKING = "ranking.parquet"
 
 SizesEnd: TypeAlias = Literal["largest", "budget", "interrupted"]
-"""Why no larger ensemble was looked at: it was the largest size, nothing larger kept within the budget, or the work was
-cancelled."""
+"""Why no larger ensemble was looked at: the size, the budget, or the work was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,8 @@ class SelectionRecord:
         choices: The best candidate under each metric.
         single_best: The best single member by LEEP of what the predictor makes of it (baseline B1).
         member_scores: That LEEP of every eligible member, in the order of the pool; MS-LEEP is a sum of these.
+        scores_alone: Score of each of them by ``metric`` as an ensemble of one; none in a record of before or by
+            OSBORN, or if the work was cancelled.
         excluded: The other members of the pool, with the reason why they are no candidates.
         probe: How the probe set was made.
         versions: Software it was made with.
@@ -168,7 +169,7 @@ class SelectionRecord:
             see :mod:`muster.search.size`.
         bootstrap_confidence: How sure the choice is; ``None`` if that was not asked for or cannot be computed.
         interrupted: Whether the work was cancelled before everything was computed: the search, or a metric.
-        cost_unit: What the costs in ``sizes`` are: ``parameters``, or ``seconds`` for an image if those are limited.
+        cost_unit: Unit of the costs in ``sizes``: ``parameters``, or ``seconds`` for an image if those are limited.
         data_root: Absolute path of the folder that ``target_reference`` is relative to; empty if it is not relative.
         train_contents: Content prefix of each of ``train_images``, see :mod:`muster.data.content`; none if the target
             does not know them, or the selection is from before they were written down.
@@ -188,8 +189,7 @@ class SelectionRecord:
         max_inference_seconds: Most seconds that its members could take for one image, likewise.
         resamples: Bootstrap samples that were asked for.
         device: What members ran on.
-        precision: In which precision they ran: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of
-            before.
+        precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
         preprocessings: The preprocessing of every eligible member that has one of its own.
     """
@@ -217,6 +217,7 @@ class SelectionRecord:
     versions: dict[str, str]
     search: SearchStatus
     predictor: str = "eep"
+    scores_alone: dict[str, float] = field(default_factory=dict)
     fraction: float = 1.0
     single_scores: dict[str, dict[str, float]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)

@@ -52,6 +52,7 @@ def selection_of(
     request: Request,
     found: Found,
     excluded: dict[str, str],
+    scores_alone: dict[str, float],
 ) -> Selection:
     """The selection that follows from scores: the best candidate, and what lies behind it.
 
@@ -62,6 +63,7 @@ def selection_of(
         request: Which metrics.
         found: The candidates.
         excluded: Members that are no candidates, with the reason.
+        scores_alone: What each candidate's member scores as an ensemble of one.
 
     Returns:
         The selection; what does not follow from these is as it is by default.
@@ -98,6 +100,7 @@ def selection_of(
         # The first of equals: members are in the order of their names.
         single_best=names[first_best(np.array([scored.leeps[name] for name in names]))],
         member_scores=dict(scored.leeps),
+        scores_alone=scores_alone,
         excluded=excluded,
         probe=looked_at.settings,
         versions=software_versions(),

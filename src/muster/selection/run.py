@@ -38,6 +38,7 @@ from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder
 from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.bootstrap_confidence import resample_choice
+from muster.selection.candidate_scoring import score_alone
 from muster.selection.guessing import compare_with_guessing
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.idle_options import idle_options, require_effect
@@ -148,11 +149,12 @@ def _select(
             found, store, scored, request, classes, reader, cache, settings.resamples, settings.seed, progress,
             settings.memory_gb, cancel,
         )  # fmt: skip
+        alone = {} if found.interrupted else score_alone(store, scored, request)
         count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
         probed = ProbeRecord(count, settings.pixels_per_image, reader.preprocessing.known_size.setting, settings.seed)
         looked_at = LookedAt(pool, dataset, split, reader, probed, settings.data_root)
         return replace(
-            selection_of(looked_at, store, scored, request, found, excluded),
+            selection_of(looked_at, store, scored, request, found, excluded, alone),
             **recorded_options(settings, idle, reference),
             predictor=predictor,
             bootstrap_confidence=confidence,

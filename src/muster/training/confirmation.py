@@ -12,11 +12,8 @@ Figure 3 (successive halving; budgets that double while candidates halve).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +23,16 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from muster.data import Views, view_for
-from muster.errors import ConfigError, DatasetError
-from muster.files import parse_record, read_yaml, to_builtin_types, write_yaml
+from muster.errors import DatasetError
+from muster.files import to_builtin_types
 from muster.models import upsample_probabilities
-from muster.ranks import rank
 from muster.selection.candidates import Candidate, members_of
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import count_split
 from muster.training.finetuning import WORK, TargetData
+from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
 from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
@@ -61,12 +58,13 @@ def round_settings(settings: TrainingSettings) -> TrainingSettings:
         settings: Of the fine-tuning.
 
     Returns:
-        The same; where the rate is one of several to be chosen later, the middle one of them.
+        The same; where the rate is one of several to be chosen later, the middle one of them, and without a choice of
+        the number of steps.
     """
-    if not settings.learning_rates:
+    if not settings.tried_rates:
         return settings
-    rates = sorted(settings.learning_rates)
-    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=())
+    rates = sorted(settings.tried_rates)
+    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=(), tried_stops=1)
 
 
 def total_round_steps(steps: int, candidates: int) -> int:
@@ -176,10 +174,9 @@ class _Rounds:
             "members": trial.module.names,
             **trial.depends_on,
         }
-        plain = to_builtin_types(description)
-        keep_checkpoint_of(trial.place, plain)
-        self._digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-        self._before = self._recorded()
+        keep_checkpoint_of(trial.place, to_builtin_types(description))
+        digest = digest_of(description)
+        self._before = read_finished(trial.place / ROUNDS, _Finished, digest) or _Finished(digest)
         self._evaluating = self._before.evaluating
         self.seconds = self._before.seconds
         self.done: list[ConfirmationRound] = []
@@ -191,7 +188,8 @@ class _Rounds:
             self.done.append(self._before.rounds[number])
         else:
             self.done.append(self._carry_out(number, left))
-            self._record()
+            finished = replace(self._before, rounds=tuple(self.done), seconds=self.seconds, evaluating=self._evaluating)
+            write_finished(self.trial.place / ROUNDS, finished)
         return self.done[-1]
 
     def _carry_out(self, number: int, left: tuple[Candidate, ...]) -> ConfirmationRound:
@@ -245,34 +243,17 @@ class _Rounds:
         mious = {key: mean_iou(each.confusion) for key, each in counts.items()}
         return tuple(mious.get(str(place)) for place in range(len(candidates)))
 
-    def _recorded(self) -> _Finished:
-        """Rounds that were finished before an interruption, if it was the same confirmation."""
-        path = self.trial.place / ROUNDS
-        if path.is_file():
-            with suppress(ConfigError):  # a record that cannot be read is as good as none
-                found = parse_record(read_yaml(path, ConfigError), _Finished, str(path), ConfigError)
-                if found.description == self._digest:
-                    return found
-        return _Finished(self._digest)
-
-    def _record(self) -> None:
-        if rank() == 0:
-            finished = _Finished(self._digest, tuple(self.done), self.seconds, self._evaluating)
-            write_yaml(self.trial.place / ROUNDS, to_builtin_types(asdict(finished)))
-
 
 @dataclass(frozen=True)
-class _Finished:
+class _Finished(Finished):
     """What is kept of finished rounds.
 
     Attributes:
-        description: Digest of everything that they depend on.
         rounds: The rounds.
         seconds: What they took.
         evaluating: The part of that which the evaluation on held-out images took.
     """
 
-    description: str
     rounds: tuple[ConfirmationRound, ...] = ()
     seconds: float = 0.0
     evaluating: float = 0.0

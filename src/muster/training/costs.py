@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from muster.machine import device_label
-from muster.models import SourceModel, Variant
+from muster.models import SourceModel
 from muster.probe.timing import inference_seconds
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
@@ -20,8 +21,25 @@ ROUNDS_END_AFTER = 5.0
 """... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
 
 
+@dataclass(frozen=True, eq=False)
+class SeveralPasses:
+    """A model that looks at an image several times.
+
+    Attributes:
+        model: The model.
+        sizes: Rows and columns of what it sees each time.
+    """
+
+    model: SourceModel
+    sizes: Sequence[tuple[int, int]]
+
+
 def measure_costs(
-    module: EnsembleTraining, ensemble: Ensemble, size: tuple[int, int], hardware: Hardware
+    module: EnsembleTraining,
+    ensemble: Ensemble,
+    size: tuple[int, int],
+    hardware: Hardware,
+    others: Mapping[str, SeveralPasses] | None = None,
 ) -> tuple[dict[str, Cost], str]:
     """Parameters and time for an image of every fine-tuned member and of the ensemble.
 
@@ -30,50 +48,62 @@ def measure_costs(
         ensemble: Those that were chosen, with their head.
         size: Rows and columns of the image as stored, in pixels; each model sees it prepared in its own way.
         hardware: Where to measure.
+        others: Other models, by the names of their results, with what they see of that image.
 
     Returns:
         The costs under the names of results, and how the time was measured, in words.
     """
-    device = hardware.resolved_device()
+    device, others = hardware.resolved_device(), others or {}
     models = module.models
     shown, variants = ensemble.preprocessing, ensemble.tta.variants
     sizes = {name: shown.seen_by(model.preprocessing).shape_of(*size) for name, model in models.items()}
-    seconds_of = dict.fromkeys(models, 0.0)
+    looking = {
+        name: SeveralPasses(model, [variant.shape_of(*sizes[name]) for variant in variants])
+        for name, model in models.items()
+    }
     with hardware.autocast():
-        by_scale = {
-            scale: _shortest_seconds(models, {name: Variant(scale).shape_of(*sizes[name]) for name in models}, device)
-            for scale in ensemble.tta.scales
-        }
-    for variant in variants:
-        seconds_of = {name: seconds + by_scale[variant.scale][name] for name, seconds in seconds_of.items()}
+        seconds_of = seconds_together({**looking, **others}, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
     together = [costs[name] for name in ensemble.names]
     parameters, seconds = sum(c.parameters for c in together), sum(c.seconds_per_image for c in together)
     head = sum(values.numel() for values in ensemble.head.parameters())
     costs[PLAIN_MEAN] = Cost(len(together), parameters, seconds)
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
+    for name, each in others.items():
+        costs[name] = Cost(1, each.model.num_parameters, seconds_of[name])
     how = (
         f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns)"
         f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
-        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members; reading the "
-        "image and enlarging the prediction are left out"
+        f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members"
+        f"{', a model that looks several times the sum of its passes' if others else ''}; reading the image and "
+        "enlarging the prediction are left out"
     )
     return costs, how
 
 
-def _shortest_seconds(
-    models: Mapping[str, SourceModel], sizes: Mapping[str, tuple[int, int]], device: str
-) -> dict[str, float]:
-    """Time for an image, the least of several: whatever else the machine does can only make it longer."""
-    shortest: dict[str, float] = {}
+def seconds_together(looking: Mapping[str, SeveralPasses], device: str) -> dict[str, float]:
+    """Time for an image of several models, measured in one go.
+
+    A pass takes the least of several times: whatever else the machine does can only make it longer. All passes are
+    timed in turn, so that a busy moment does not fall on one.
+
+    Args:
+        looking: The models, with what each sees.
+        device: Where to measure.
+
+    Returns:
+        Seconds, the sum over the passes of each, under the names of ``looking``.
+    """
+    passes = {(name, size): each.model for name, each in looking.items() for size in each.sizes}
+    shortest: dict[tuple[str, tuple[int, int]], float] = {}
     started = time.monotonic()
     for _ in range(ROUNDS):
-        for name, model in models.items():
-            seconds = inference_seconds(model, sizes[name], device, REPETITIONS)
-            shortest[name] = min(seconds, shortest.get(name, seconds))
+        for (name, size), model in passes.items():
+            seconds = inference_seconds(model, size, device, REPETITIONS)
+            shortest[name, size] = min(seconds, shortest.get((name, size), seconds))
         if time.monotonic() - started > ROUNDS_END_AFTER:
             break
-    return shortest
+    return {name: sum(shortest[name, size] for size in each.sizes) for name, each in looking.items()}
 
 
 def _in_words(sizes: Mapping[str, tuple[int, int]]) -> str:

@@ -36,7 +36,7 @@ from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.adaptation import merge_adapters
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_trainable
-from muster.training.costs import measure_costs
+from muster.training.costs import SeveralPasses, measure_costs
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fitting import fit
@@ -310,6 +310,7 @@ def summarise(
     hardware: Hardware,
     seconds: float,
     resumed_at_steps: Sequence[int] = (),
+    others: Mapping[str, SeveralPasses] | None = None,
 ) -> FinetuneResult:
     """The results of a run, in plain values.
 
@@ -323,6 +324,7 @@ def summarise(
         hardware: What it was computed on; the time for an image is measured there, now.
         seconds: Time spent fine-tuning.
         resumed_at_steps: Where the fit went on after an interruption.
+        others: Other models in ``counts``, to be timed likewise.
 
     Returns:
         The result.
@@ -330,7 +332,7 @@ def summarise(
     settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
     intervals = miou_intervals(counts, settings.seed)
-    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware)
+    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware, others)
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,

@@ -13,6 +13,10 @@ LEARNED_HEAD = "learned head"
 """What results call the ensemble with the head that was learned."""
 
 
+EQUAL_COST = "equal cost"
+"""What results call the single model on which as much time was spent as on the ensemble."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a model costs whoever uses it.
@@ -41,6 +45,61 @@ class Difference:
     miou: float
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True)
+class SpentOn:
+    """What a single model could spend the time of an ensemble on, see :mod:`muster.training.equal_cost`.
+
+    Attributes:
+        image_size: Size to which images are brought, as :meth:`muster.data.ImageSize.of` reads it.
+        scales: It sees each image at these sizes, relative to ``image_size``; probabilities are averaged.
+        flip: Whether it sees each of them mirrored as well.
+        seconds_per_image: Time of all these forward passes.
+        miou: On the images held out, after a trial on the others; ``None`` where the training diverged.
+    """
+
+    image_size: int | str
+    scales: tuple[float, ...]
+    flip: bool
+    seconds_per_image: float
+    miou: float | None = None
+
+
+@dataclass(frozen=True)
+class EqualCost:
+    """A single model that was given as much as the ensemble: steps of training, and time for an image.
+
+    Attributes:
+        member: The source model.
+        chosen_by: The metric by which it is the best as an ensemble of one.
+        steps: Its steps of fine-tuning: those of all members of the ensemble together.
+        options: What the time for an image could be spent on.
+        chosen: The place of what it was spent on: the best on the images held out.
+        budget: Time of the ensemble for an image, in seconds, as measured for this choice.
+        trial_steps: Steps of each trial.
+        train_images: Training images of a trial.
+        held_out_images: The other training images.
+        seconds: What all of it took: trials, fine-tuning and evaluation.
+        ensemble_beyond: mIoU of the ensemble with the learned head beyond that of this model.
+    """
+
+    member: str
+    chosen_by: str
+    steps: int
+    options: tuple[SpentOn, ...]
+    chosen: int
+    budget: float
+    trial_steps: int
+    train_images: int
+    held_out_images: int
+    seconds: float
+    ensemble_beyond: Difference
+
+    @property
+    def spent_on(self) -> SpentOn:
+        """What the time for an image was spent on."""
+        return self.options[self.chosen]
 
 
 @dataclass(frozen=True)
@@ -134,6 +193,8 @@ class FinetuneResult:
         resamples: Number of bootstrap samples; 0 if there are no intervals.
         confusion: Test pixels, truth by what the learned head predicts.
         confirmation: How the leading candidates of the metric were compared by brief fine-tuning, if they were.
+        equal_cost: The single model that costs as much as the ensemble, if it was made; under :data:`EQUAL_COST` its
+            results stand beside the others.
     """
 
     target: str
@@ -177,6 +238,7 @@ class FinetuneResult:
     resamples: int = 0
     confusion: tuple[tuple[int, ...], ...] = ()
     confirmation: Confirmation | None = None
+    equal_cost: EqualCost | None = None
 
 
 def confusion_table(result: FinetuneResult) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from muster.report.tables import cost_label, count_label, number
 from muster.report.wording.selection import predictor_label
-from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
+from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
 
 FEW_IMAGES = 30
 """Below so many test images bootstrap intervals are known to come out too narrow."""
@@ -39,18 +39,22 @@ def difference_sentence(result: FinetuneResult) -> str:
     best = result.mious.get(result.single_best)
     if best is None:
         return ""
-    points = 100 * (result.mious[LEARNED_HEAD] - best)
-    if abs(points) < 0.05:
-        against = "as much as"
-    else:
-        against = f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+    against = points_text(result.mious[LEARNED_HEAD] - best)
     of = f" of {predictor_label(result.predictor)}" if result.predictor else ""
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
-    return told + _chance(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
+    return told + chance_text(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
 
 
-def _chance(difference: Difference | None, level: float) -> str:
-    """The interval of a difference in points, and what it allows to be said."""
+def points_text(difference: float) -> str:
+    """A difference of two mIoUs in words, e.g. ``1.2 points more than``."""
+    points = 100 * difference
+    if abs(points) < 0.05:
+        return "as much as"
+    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
+
+
+def chance_text(difference: Difference | None, level: float) -> str:
+    """The interval of a difference in points, and what it allows to be said; empty if there is none."""
     if difference is None or difference.low is None or difference.high is None:
         return ""
     low, high = (f"{100 * end:+.1f}".replace("-", "\N{MINUS SIGN}") for end in (difference.low, difference.high))
@@ -122,5 +126,7 @@ def result_label(result: FinetuneResult, name: str) -> str:
     """A result's name for a table in which it stands alone."""
     if name in (LEARNED_HEAD, PLAIN_MEAN):
         return f"ensemble, {name}"
+    if name == EQUAL_COST:
+        return f"single model of equal cost{f', {result.equal_cost.member}' if result.equal_cost else ''}"
     member = "member " if name in result.members else ""
     return f"{member}{name}{' (B1, the best single by LEEP)' if name == result.single_best else ''}"

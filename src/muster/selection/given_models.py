@@ -1,0 +1,195 @@
+"""Models as somebody has them at hand, as members that can be scored: folders, names on a hub, modules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from muster.errors import ConfigError, PoolError
+from muster.files import as_file_name
+from muster.models import SOURCES, Blueprint, SourceModel
+from muster.models.adapted import adapt
+from muster.models.adoption import Adopted, Adoption
+from muster.models.hub_files import local_or_hub
+from muster.pool import CARD, MEMBERS, Card, Member, Pool
+
+Given: TypeAlias = str | Path | nn.Module | Mapping[str, Any] | Member
+"""A folder or a name on a hub, a network, or what a pool plan says of a model to adopt."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMember(Member):
+    """A member that lies in memory.
+
+    Attributes:
+        model: The network.
+    """
+
+    model: SourceModel = field(kw_only=True)
+
+    def load_model(self, device: torch.device | str = "cpu") -> SourceModel:
+        """The network, in evaluation mode."""
+        return self.model.to(device).eval()
+
+    def load_unverified(self, device: torch.device | str = "cpu") -> SourceModel:
+        """See :meth:`load_model`: there are no files that could be others."""
+        return self.load_model(device)
+
+    def verified_checksum(self) -> str:
+        """There is none to compare with."""
+        return self.card.checksum
+
+    def load_source_sample(self) -> dict[str, Tensor]:
+        """There is none.
+
+        Raises:
+            PoolError: In any case.
+        """
+        raise PoolError(f"Member {self.name!r}: a model that is no member of a pool has no sample of its source.")
+
+
+def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple[Member, ...]:
+    """Make members of models.
+
+    Args:
+        models: One or several. A path is the folder of a pool (all its members), of a member, or one that
+            ``save_pretrained`` of transformers or SMP wrote; other text is a name on a hub (``OWNER/NAME``). A module
+            is a network that gives scores ``[b, classes, h, w]``; a mapping with the key ``from`` is an entry of a
+            pool plan's ``adopt``, and one whose ``model`` is a module says more of it (``classes``, ``mean`` and
+            ``std``, ``image_size``, ``layer``). Any other mapping gives names to models.
+
+    Returns:
+        The members, their names made distinct.
+
+    Raises:
+        MusterError: If one is none of these, or cannot be read or understood.
+    """
+    found: list[Member] = []
+    taken: set[str] = set()
+    for name, given in _named(models):
+        members = list(_members(given))
+        for member in members:
+            called = name if name and len(members) == 1 else member.name
+            found.append(_called(member, _distinct(called, taken)))
+            taken.add(found[-1].name)
+    if not found:
+        raise ConfigError("models: expected at least one model, but got none.")
+    return tuple(found)
+
+
+def _named(models: Given | Sequence[Given] | Mapping[str, Given]) -> Iterator[tuple[str, Given]]:
+    if isinstance(models, Mapping) and "from" not in models and not isinstance(models.get("model"), nn.Module):
+        yield from models.items()
+    elif isinstance(models, str | Path | nn.Module | Mapping | Member):
+        yield "", models
+    else:
+        yield from (("", given) for given in models)
+
+
+def _members(given: Given) -> Iterator[Member]:
+    if isinstance(given, Member):
+        yield given
+    elif isinstance(given, nn.Module):
+        yield _of_module({"model": given})
+    elif isinstance(given, Mapping):
+        own = isinstance(given.get("model"), nn.Module)
+        yield _of_module(given) if own else _adopted({"name": _name_of(given), **given})
+    elif isinstance(given, str | Path):
+        yield from _of_path(str(given))
+    else:
+        raise ConfigError(
+            f"models: expected paths, names on a hub, torch modules or mappings, but got a {type(given).__name__}."
+        )
+
+
+def _of_path(given: str) -> Iterator[Member]:
+    path = Path(given).expanduser()
+    if (path / CARD).is_file():
+        yield Member.open(path)
+    elif (path / MEMBERS).is_dir():
+        yield from Pool.open(path)
+    else:
+        entry = {"name": as_file_name(path.name), "from": _library_of(given), "model": given}
+        yield _adopted(entry)
+
+
+def _library_of(given: str) -> str:
+    """Which library's ``save_pretrained`` wrote a folder, by its config."""
+    path = local_or_hub(given, ("config.json",)) / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"models: {given} is neither a pool, nor a member, nor a folder or a model on a hub that save_pretrained "
+            f"wrote: {path} cannot be read ({error}). A file of weights needs a mapping: {{from: smp, architecture: "
+            "..., weights: ..., classes: [...]}}, as in a pool plan."
+        ) from error
+    return "smp" if "_model_class" in config else "transformers"
+
+
+def _adopted(content: Mapping[str, Any]) -> Member:
+    """A member of what a model source makes of an entry."""
+    entry = Adoption.from_mapping(content)
+    return _member(entry.name, SOURCES[entry.source].adopt(entry), entry.dataset)
+
+
+def _of_module(content: Mapping[str, Any]) -> Member:
+    """A member of a network; it is copied, as finding its classifier changes it."""
+    said = {key: value for key, value in content.items() if key != "model"}
+    network: nn.Module = content["model"]
+    given = str(said.pop("name", "") or as_file_name(type(network).__name__))
+    entry = Adoption.from_mapping({"name": given, "from": "python", **said})
+    if isinstance(network, SourceModel):
+        model = deepcopy(network)
+    else:
+        model = adapt(Blueprint("python", type(network).__name__), deepcopy(network).cpu().float(), entry.layer)
+    if entry.mean is not None or model.preprocessing is not None:
+        model.preprocessing = entry.preprocessing(model.preprocessing)
+    known = [f"class {index}" for index in range(model.num_classes)]
+    return _member(given, Adopted(model, entry.class_names(model.num_classes, known)), entry.dataset)
+
+
+def _member(name: str, adopted: Adopted, dataset: str) -> Member:
+    model, own = adopted.model, adopted.model.preprocessing
+    card = Card(
+        name=name,
+        dataset=dataset,
+        domain="",
+        classes=adopted.classes,
+        seen_datasets=(dataset,) if dataset else (),
+        architecture=model.architecture,
+        pretraining=adopted.pretraining,
+        mean=own.statistics.mean if own else (0.0, 0.0, 0.0),
+        std=own.statistics.std if own else (1.0, 1.0, 1.0),
+        parameters=model.num_parameters,
+        depth=model.depth,
+        versions={},
+        checksum="",
+        image_size=None if own is None or own.size is None else own.size.setting,
+        preprocessing=own,
+    )
+    return GivenMember(Path(name), card, model=model.eval())
+
+
+def _name_of(entry: Mapping[str, Any]) -> str:
+    """A name for an entry that has none: the last part of what it names."""
+    named = str(entry.get("model") or entry.get("weights") or entry.get("architecture") or "model")
+    return as_file_name(Path(named).name)
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    number, found = 2, name
+    while found in taken:
+        number, found = number + 1, f"{name}-{number}"
+    return found
+
+
+def _called(member: Member, name: str) -> Member:
+    return member if member.name == name else replace(member, card=replace(member.card, name=name))

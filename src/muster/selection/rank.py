@@ -1,0 +1,221 @@
+"""Which of some models suits a dataset best before anything is fine-tuned: single models, in one call.
+
+Axis names: ``members`` are the models, ``pixels`` the probe pixels, ``images`` those that they lie in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from muster.arrays import NumpyArray
+from muster.data import Dataset, open_dataset
+from muster.data.pairs import dataset_of_pairs
+from muster.errors import ConfigError
+from muster.machine import resolve_device
+from muster.metrics import MetricSpec, parse_metric
+from muster.metrics.hard_subsets import DEFAULT_FRACTION
+from muster.pool import Member, TargetContent, reason_to_bar
+from muster.probe import ProbeReader
+from muster.probe.timing import inference_seconds
+from muster.selection.given_models import Given, members_from
+from muster.selection.member_scoring import Request, ScoredMembers, score_members
+from muster.selection.predictors import Predictor
+from muster.selection.run import probe_reader
+from muster.selection.settings import SelectionSettings
+
+if TYPE_CHECKING:
+    import pandas
+
+LINEAR_PROBE = "linear_probe"
+"""Accuracy of a linear classifier on a model's features, on images that it was not fitted on."""
+
+RANK_METRICS = (LINEAR_PROBE, "leep", "logme", "parc")
+
+RESAMPLES = 1000
+"""Bootstrap samples of the probe images; a mean over images takes no time."""
+
+LEVEL = 0.95
+
+_PROBE_OPTIONS = ("train_images", "pixels_per_image", "image_size", "seed", "device", "batch_size", "num_workers",
+                  "precision", "data_root")  # fmt: skip
+
+
+def rank(
+    models: Given | Sequence[Given] | Mapping[str, Given],
+    data: Dataset | str | Sequence[tuple[Any, Any]],
+    metrics: Sequence[str] = RANK_METRICS,
+    *,
+    classes: Sequence[str] | int | None = None,
+    show: bool = True,
+    **options: Any,
+) -> pandas.DataFrame:
+    """Rank single models for a dataset, without fine-tuning any.
+
+    Args:
+        models: Folders of members or whole pools, folders or hub names of transformers and SMP models, modules, or
+            entries as in a pool plan; in a list, or by the names that they are to have. See
+            :func:`muster.selection.given_models.members_from`.
+        data: A dataset or what :func:`muster.data.open_dataset` opens, or pairs of an image and its mask (paths, PIL
+            images, arrays). Only training images are looked at.
+        metrics: What to rank by, first, and what to show beside: ``linear_probe`` (accuracy of a linear classifier on
+            the features, on images that it was not fitted on) or any metric of single models of docs/metrics.md.
+        classes: For pairs, names of the classes or how many there are; by default the masks say it.
+        show: Whether to print the table, too.
+        options: ``train_images``, ``pixels_per_image``, ``image_size``, ``seed``, ``device``, ``batch_size``,
+            ``num_workers``, ``precision`` and ``data_root``, as in
+            :class:`muster.selection.settings.SelectionSettings`.
+
+    Returns:
+        One row a model, the best first, by its name. Columns: each metric (larger is better, costs negated; NaN where
+        something that it needs is not known of the model), ``parameters``, ``milliseconds`` for an image, and with
+        ``linear_probe`` ``low`` and ``high``, the 95 % interval of that accuracy over bootstrap samples of the images,
+        and ``best``, the share of the samples in which the model is the best; and ``note``, e.g. that a model was
+        trained on this dataset. In ``.attrs["left_out"]`` the models that give no numbers, with the reason.
+
+    Raises:
+        ConfigError: If an option or a metric is none, or a model cannot be read or understood.
+        DatasetError: If the data cannot be read.
+    """
+    specs = _specs(metrics)
+    if unknown := sorted(set(options) - set(_PROBE_OPTIONS)):
+        raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(_PROBE_OPTIONS)}.")
+    settings = SelectionSettings().having(options)
+    members, dataset = members_from(models), _dataset(data, classes, settings)
+    device = resolve_device(settings.device)
+    split, reader = probe_reader(dataset, members, settings, device)
+    if len(reader.probe.images) < 2:
+        raise ConfigError("data: expected at least 2 images with labelled pixels, to fit on some and look at others.")
+    predictor = Predictor("linear_probe", dataset.spec.num_classes)
+    probed = replace(predictor.scored_by(parse_metric("leep")), name="leep of the linear probe")  # all models have it
+    predictions: list[Tensor] = []
+    request = Request((probed, *specs), probed, DEFAULT_FRACTION)
+    scored = score_members(members, reader, None, request, predictor, predictions.append)
+    right = [(each.argmax(dim=1).cpu() == reader.probe.labels.cpu()).numpy() for each in predictions]
+    height, width = split[0].image.shape[1:]
+    seconds = [_seconds(member, reader, (height, width)) for member in scored.members]
+    table = _table(scored, metrics, right, seconds, reader, dataset)
+    if show:
+        print_ranking(table, dataset.spec.name)
+    return table
+
+
+def _specs(metrics: Sequence[str]) -> tuple[MetricSpec, ...]:
+    if isinstance(metrics, str) or not metrics:
+        raise ConfigError(f"metrics: expected a list of at least one name, but got {metrics!r}.")
+    try:
+        specs = tuple(parse_metric(name) for name in metrics if name != LINEAR_PROBE)
+    except ValueError as error:
+        raise ConfigError(f"metrics: {error}") from error
+    for spec in specs:
+        if spec.kind != "member":
+            raise ConfigError(f"metrics: {spec.name!r} is a metric of ensembles. muster.select ranks these.")
+        if "reference" in spec.needs:
+            raise ConfigError(f"metrics: {spec.name!r} needs a model trained on the target. muster.select takes one.")
+    return specs
+
+
+def _dataset(
+    data: Dataset | str | Sequence[tuple[Any, Any]],
+    classes: Sequence[str] | int | None,
+    settings: SelectionSettings,
+) -> Dataset:
+    if isinstance(data, Dataset | str):
+        if classes is not None:
+            raise ConfigError("classes: a dataset says itself what its classes are. Leave it out.")
+        return data if isinstance(data, Dataset) else open_dataset(data, settings.data_root)
+    return dataset_of_pairs(data, classes)
+
+
+def _table(
+    scored: ScoredMembers,
+    metrics: Sequence[str],
+    right: Sequence[Bool[NumpyArray, " pixels"]],
+    seconds: Sequence[float],
+    reader: ProbeReader,
+    dataset: Dataset,
+) -> pandas.DataFrame:
+    import pandas
+
+    names = [member.name for member in scored.members]
+    columns: dict[str, Any] = {}
+    accuracies = [float(each.mean()) for each in right]
+    for metric in metrics:
+        known = dict(zip(names, accuracies, strict=True)) if metric == LINEAR_PROBE else _scores(scored, metric)
+        columns[metric] = [known.get(name, np.nan) for name in names]
+    columns["parameters"] = [member.card.parameters for member in scored.members]
+    columns["milliseconds"] = [1000 * each for each in seconds]
+    if LINEAR_PROBE in metrics:
+        columns |= _certainty(right, reader.probe.image_of_pixel.cpu().numpy())
+    content = TargetContent(dataset)
+    columns["note"] = [reason_to_bar(member.card, content) or "" for member in scored.members]
+    table = pandas.DataFrame(columns, index=pandas.Index(names, name="model"))
+    table = table.sort_values([metrics[0], "model"], ascending=[False, True], na_position="last")
+    table.attrs["left_out"] = dict(scored.broken)
+    return table
+
+
+def _scores(scored: ScoredMembers, metric: str) -> Mapping[str, float]:
+    return scored.single_scores.get(metric, {})
+
+
+def _seconds(member: Member, reader: ProbeReader, stored: tuple[int, int]) -> float:
+    """Time for an image of that many rows and columns, as stored."""
+    model = member.load_model(reader.device)
+    shape = reader.preprocessing.seen_by(model.preprocessing).shape_of(*stored)
+    return inference_seconds(model, shape, reader.device, repetitions=5)
+
+
+def _certainty(right: Sequence[Bool[NumpyArray, " pixels"]], images: NumpyArray) -> dict[str, Float[NumpyArray, " _"]]:
+    """Over bootstrap samples of the images: the interval of each accuracy, and how often each model is the best."""
+    pixels = np.bincount(images)
+    hits = np.stack([np.bincount(images, weights=each, minlength=len(pixels)) for each in right], axis=1)
+    there = pixels > 0
+    pixels, hits = pixels[there], hits[there]
+    copies = np.random.default_rng(0).multinomial(len(pixels), [1 / len(pixels)] * len(pixels), RESAMPLES)
+    resampled = copies @ hits / (copies @ pixels)[:, None]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    best = np.bincount(resampled.argmax(axis=1), minlength=len(right)) / RESAMPLES
+    return {"low": low, "high": high, "best": best}
+
+
+def print_ranking(table: pandas.DataFrame, data: str) -> None:
+    """Print what :func:`rank` found.
+
+    Args:
+        table: Its result.
+        data: What the dataset is called.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, title=f"Models for {data}, the best first", title_justify="left")
+    shown.add_column("model", overflow="fold")
+    columns = [name for name in table.columns if name != "note" or table["note"].any()]
+    for name in columns:
+        shown.add_column(name, justify="left" if name == "note" else "right")
+    for name, row in table.iterrows():
+        shown.add_row(Text(str(name)), *(_cell(column, row[column]) for column in columns))
+    console = Console()
+    if not console.is_terminal:  # rich would take 80 columns
+        console = Console(width=160)
+    console.print(shown)
+    for name, reason in table.attrs["left_out"].items():
+        console.print(Text(f"Left out: {name}: {reason}"))
+
+
+def _cell(column: str, value: Any) -> str:
+    if column == "note":
+        return str(value)
+    if column == "parameters":
+        return f"{int(value) / 1e6:.2f} M"
+    if column == "best":
+        return f"{100 * value:.0f} %"
+    return "\N{EN DASH}" if np.isnan(value) else f"{value:.1f}" if column == "milliseconds" else f"{value:.3f}"
