@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from muster.data import Dataset, ImageSize, Preprocessing, Split, Views, channel_statistics, view_for
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import SourceModel
 from muster.pool import Pool
 from muster.tasks.segmentation import mean_iou
 from muster.training import equal_cost
@@ -28,7 +28,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import SpentOn
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool
+from tests.helpers import make_pool, upsampled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -76,11 +76,11 @@ def slowly_seen(model: SourceModel, images: Tensor, option: SpentOn, size: tuple
     """Each view by itself, as the description has it."""
     views = []
     for scale in option.scales:
-        rows, columns = (max(32, round(side * scale / 32) * 32) for side in images.shape[-2:])
+        rows, columns = (max(1, round(side * scale)) for side in images.shape[-2:])
         scaled = interpolate(images, size=(rows, columns), mode="bilinear", antialias=True)
-        views.append(upsample_probabilities(model.predict(scaled), size))
+        views.append(upsampled(model.predict(scaled), (rows, columns), size).float())
         if option.flip:
-            mirrored = upsample_probabilities(model.predict(torch.flip(scaled, [3])), size)
+            mirrored = upsampled(model.predict(torch.flip(scaled, [3])), (rows, columns), size).float()
             views.append(torch.flip(mirrored, [3]))
     return torch.stack(views).mean(dim=0)
 

@@ -88,8 +88,6 @@ def tta_of(option: SpentOn) -> TTASettings:
 
 def _takes(model: SourceModel, sizes: Sequence[tuple[int, int]], device: str) -> bool:
     """Whether a model can look at images of these sizes; some transformers take only one."""
-    if min(side for size in sizes for side in size) < model.minimum_side:
-        return False
     try:
         for size in set(sizes):
             inference_seconds(model, size, device, repetitions=1)
