@@ -52,21 +52,10 @@ def build_nothing() -> str:
     return "no network"
 
 
-def build_native() -> nn.Module:
-    """A network of muster's as a plain module: scores at the image's size."""
-    return NativeAsPlain()
-
-
-class NativeAsPlain(nn.Module):
-    """``unet:resnet18`` as somebody would write it who never heard of muster."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = smp.Unet("resnet18", encoder_weights=None, classes=4)
-        self.network.segmentation_head[0] = nn.Conv2d(16, 4, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)
+def build_unet() -> nn.Module:
+    """SMP's own network as a plain module."""
+    network: nn.Module = smp.Unet("tu-test_efficientnet", encoder_weights=None, classes=4)
+    return network
 
 
 def lively(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -130,7 +119,8 @@ def write_target(folder: Path, images: int = 6) -> Path:
             (folder / split / kind).mkdir(parents=True)
         for number in range(first, first + count):
             random = np.random.default_rng(number)
-            mask = (np.mgrid[:48, :64][0] * 3 // 48).astype(np.uint8)
+            mask = np.zeros((48, 64), dtype=np.uint8)
+            mask[int(random.integers(10, 30)) :] = 2
             mask[:, : int(random.integers(10, 50))] = 1
             image = np.stack([mask * 60 + 40, 200 - mask * 50, mask * 20], axis=-1) + random.integers(
                 0, 30, (48, 64, 3)
@@ -140,3 +130,38 @@ def write_target(folder: Path, images: int = 6) -> Path:
     text = "name: tiny\ndomain: made up\nclasses: [ground, wall, sky]\n"
     (folder / "dataset.yaml").write_text(text, "utf-8")
     return folder
+
+
+def save_mask2former(folder: Path, seed: int = 0) -> Any:
+    import transformers
+
+    backbone = transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1] * 4, num_heads=[1, 1, 2, 2], window_size=2,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = transformers.Mask2FormerConfig(
+        backbone_config=backbone, num_labels=3, id2label=NAMES, feature_size=32, mask_feature_size=32, hidden_dim=32,
+        encoder_feedforward_dim=16, dim_feedforward=16, encoder_layers=1, decoder_layers=2, num_attention_heads=2,
+        num_queries=5,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    network = transformers.Mask2FormerForUniversalSegmentation(config).eval()
+    network.save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 200}
+    transformers.Mask2FormerImageProcessor(size=size).save_pretrained(folder)
+    return network
+
+
+def save_program(file: Path, seed: int = 0) -> nn.Module:
+    network = lively(PlainNetwork(), seed)
+    batch, rows, columns = (torch.export.Dim(name, min=2, max=64) for name in ("batch", "rows", "columns"))
+    shapes = {"images": {0: batch, 2: 32 * rows, 3: 32 * columns}}
+    program = torch.export.export(network, (torch.zeros(2, 3, 64, 64),), dynamic_shapes=shapes)
+    torch.export.save(program, file)
+    return network
+
+
+def save_backbone(file: Path, architecture: str) -> None:
+    from muster.models import build_model
+
+    save_file(build_model(architecture, 1, seed=7).state_dict(), file)
