@@ -201,8 +201,8 @@ def print_ranking(table: pandas.DataFrame, data: str) -> None:
     columns = [name for name in table.columns if name != "note" or table["note"].any()]
     for name in columns:
         shown.add_column(name, justify="left" if name == "note" else "right")
-    for name, row in table.iterrows():
-        shown.add_row(Text(str(name)), *(_cell(column, row[column]) for column in columns))
+    for model, row in table.iterrows():
+        shown.add_row(Text(str(model)), *(_cell(column, row[column]) for column in columns))
     console = Console()
     if not console.is_terminal:  # rich would take 80 columns
         console = Console(width=160)

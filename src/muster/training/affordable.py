@@ -100,7 +100,7 @@ def _larger_sizes(usual: ImageSize, factor: float, stored: tuple[int, int]) -> d
     """Sizes around ``factor`` times the usual one that show more than that, ascending; and what the model sees then."""
     side, shown = max(usual.fit(*stored)), usual.fit(*stored)
     nearest = round(side * factor / SIDE_MULTIPLE)
-    sizes = {}
+    sizes: dict[ImageSize, tuple[int, int]] = {}
     for steps in range(nearest - _SIZES_AROUND, nearest + _SIZES_AROUND + 1):
         size = _times(usual, steps * SIDE_MULTIPLE / side)
         shape = size.fit(*stored)

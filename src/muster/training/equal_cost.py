@@ -29,6 +29,7 @@ from muster.files import to_builtin_types
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
 from muster.tasks.segmentation import mean_iou
+from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, stored_shape, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
@@ -240,6 +241,7 @@ class _Maker:
         data = make_fit_data(images, shown, settings, hardware.resolved_num_workers())
         fit(module, data, folder, hardware, [clock], until=steps)
         self.seconds, self.steps_before = self.seconds + clock.seconds, before + steps
+        merge_adapters(module.models[rival.name])
         module.to(hardware.resolved_device())
         return module
 
