@@ -83,7 +83,7 @@ def test_the_printed_configuration_can_be_given_back(
     [
         ("train", ["--training.stepps", "3"], "training.stepps"),
         ("train", ["--training.steps", "many"], "training.steps"),
-        ("train", ["--training.schedule", "cosine"], "training.schedule"),
+        ("train", ["--training.schedule", "quadratic"], "training.schedule"),
         ("train", ["--trai", "{}"], "--trai"),
         ("train", ["--hardware.device", "abacus"], "hardware.device"),
         ("train", ["--plan.overrides", "[{members: '*', step: 3}]"], "plan.overrides"),

@@ -198,6 +198,6 @@ CASES = [
          ("The training loss of", "smaller learning_rate than 1e+30"), result=_nothing_made),
     Case("a rate at which a member of a pool diverges", _training("--training.learning_rate", "1.0e+30"),
          (f"FAILED {MEMBER}", "smaller learning_rate than 1e+30"), status=1, result=_nothing_made),
-    _refused("a schedule that is not known", _finetuning("--training.schedule", "cosine"), "training.schedule"),
+    _refused("a schedule that is not known", _finetuning("--training.schedule", "quadratic"), "training.schedule"),
     _refused("a loss that is not known", _finetuning("--training.loss", "logits"), "training.loss"),
 ]  # fmt: skip

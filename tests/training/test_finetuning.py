@@ -40,15 +40,14 @@ from muster.training.finetuning import (
     fit_members,
     forget_checkpoint,
     load_members,
-    summarise,
     target_data,
     with_baseline,
-    write_results,
 )
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.training.settings import TrainingSettings
+from muster.training.summary import summarise, write_results
 from tests.helpers import make_pool, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=1, checkpoint_every=2)

@@ -37,14 +37,13 @@ from muster.training.finetuning import (
     evaluate,
     fit_members,
     load_members,
-    summarise,
     target_data,
-    write_results,
 )
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings, TrainingSettings
+from muster.training.summary import summarise, write_results
 from tests.helpers import make_member, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")

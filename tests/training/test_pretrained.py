@@ -20,8 +20,8 @@ from muster.models import build_model
 from muster.pool import CARD, SOURCE_SAMPLE, WEIGHTS, Member, Pool, verify_pool
 from muster.training import Ensemble, EnsembleError
 from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
-from muster.training.finetuning import licences_of
 from muster.training.pretrained import HubError
+from muster.training.summary import licences_of
 from tests.helpers import make_member, shown
 from tests.training.hub_stand_in import COMMIT, Hub
 

@@ -55,14 +55,12 @@ from muster.training.finetuning import (
     build_ensemble,
     evaluate,
     forget_checkpoint,
-    licences_of,
     require_fittable,
-    summarise,
-    write_results,
 )
 from muster.training.hardware import Hardware
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
+from muster.training.summary import licences_of, summarise, write_results
 
 IMAGE_SHEET = "images.png"
 EQUAL_COST_FOLDER = "equal_cost"

@@ -189,7 +189,7 @@ def _at_size(maps: Tensor, seen: Tensor, padded: Tensor, size: tuple[Side, Side]
     """The part of maps of padded images that shows the images, at a size: sampled at the centres of its pixels."""
     if seen is padded:
         return upsample_probabilities(maps, size)
-    places = [
+    places: list[Tensor] = [
         (torch.arange(wanted) + 0.5) * (2 * torch.scalar_tensor(shown) / (wanted * torch.scalar_tensor(whole))) - 1
         for wanted, shown, whole in zip(size, seen.shape[2:], padded.shape[2:], strict=True)
     ]
