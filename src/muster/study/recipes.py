@@ -178,7 +178,7 @@ def _one_row(
     names = with_baseline(selection)
     module = EnsembleTraining(recipe.training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
-    require_fittable(module, target, hardware, recipe.tta)
+    require_fittable(module, target, hardware)
     clock, begin = Clock(progress or _nothing), time.monotonic()
     weights = {"weights": {name: pool[name].card.checksum for name in names}}
     fit_members(module, target, folder, hardware, [clock], depends_on=weights, reload=partial(load_members, pool))

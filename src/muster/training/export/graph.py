@@ -189,11 +189,13 @@ def _at_size(maps: Tensor, seen: Tensor, padded: Tensor, size: tuple[Side, Side]
     """The part of maps of padded images that shows the images, at a size: sampled at the centres of its pixels."""
     if seen is padded:
         return upsample_probabilities(maps, size)
-    places = [
-        (torch.arange(wanted) + 0.5) * (2 * torch.scalar_tensor(shown) / (wanted * torch.scalar_tensor(whole))) - 1
-        for wanted, shown, whole in zip(size, seen.shape[2:], padded.shape[2:], strict=True)
-    ]
-    rows, columns = (place.to(maps.dtype) for place in places)
+    shares = (
+        2 * torch.scalar_tensor(part) / whole for part, whole in zip(seen.shape[2:], padded.shape[2:], strict=True)
+    )
+    rows, columns = (
+        (torch.arange(cast("int", wanted)) + 0.5) * share / torch.scalar_tensor(wanted) - 1
+        for wanted, share in zip(size, shares, strict=True)
+    )
     down, across = rows[:, None].expand(-1, size[1]), columns[None].expand(size[0], -1)
     grid = torch.stack([across, down], dim=-1)[None].expand(maps.shape[0], -1, -1, -1)
     return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
