@@ -54,7 +54,8 @@ class EnsembleGraph(nn.Module):
         self.views = nn.ModuleList(_View(each) for each in distinct)
         self._view_of = [distinct.index(each) for each in wanted]
         self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
-        self._sources = list(ensemble.members)  # they know what to pad images to
+        sources = [cast("SourceModel", member) for member in ensemble.members]
+        self._needs = [(source.side_multiple, source.minimum_side) for source in sources]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
         self.eval()
@@ -75,7 +76,7 @@ class EnsembleGraph(nn.Module):
             shown = [_varied(view, variant) for view in views]
             for index, member in enumerate(self.members):
                 seen = shown[self._view_of[index]]
-                padded = _padded(seen, cast("SourceModel", self._sources[index]))
+                padded = _padded(seen, *self._needs[index])
                 probabilities = self.head.adjust(index, member(padded)).softmax(dim=1)
                 full = _at_size(probabilities, seen, padded, size)
                 total = total + (full.flip(-1) if variant.mirrored else full)
@@ -167,10 +168,9 @@ def _scaled(side: Side, scale: float) -> Side:
     return _as_symbol(exact.round().long().clamp(min=1))
 
 
-def _padded(images: Tensor, member: SourceModel) -> Tensor:
+def _padded(images: Tensor, multiple: int, least: int) -> Tensor:
     """:meth:`muster.models.SourceModel.pad`, for symbols too."""
     height, width = images.shape[2:]
-    multiple, least = member.side_multiple, member.minimum_side
     rows, columns = (_padded_side(side, multiple, least) for side in (height, width))
     if statically_known_true(rows == height) and statically_known_true(columns == width):
         return images
