@@ -135,7 +135,7 @@ def test_a_faulty_configuration_file_stops_and_names_the_key(
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
         ("train", ["--training.steps", "0"], "steps: expected a whole number"),
-        ("train", ["--training.crop_size", "50"], "multiple of 32"),
+        ("train", ["--training.crop_size", "0"], "crop_size: expected a whole number"),
         ("train", ["--list"], "There is no pool"),
         ("train", ["--verify"], "There is no pool"),
         ("finetune", [], "There is no selection below runs/selections yet. Run select.py first"),

@@ -13,7 +13,7 @@ from muster.models import build_model
 from muster.pool import Pool, write_member
 from muster.report import choose_images, class_counts, make_report_image, selection_images, shrink
 from muster.selection.image_predictions import ProbedFeatures, TranslatedClasses
-from tests.helpers import shown
+from tests.helpers import shown, upsampled
 from tests.report.made_up import HEIGHT, WIDTH, make_card, make_selection, make_target, read_sample
 
 
@@ -79,7 +79,7 @@ def test_selection_images_show_what_the_eeps_say(tmp_path: Path) -> None:
     image = prepare_image(read_sample("x 3").image, shown(statistics, 32))[None]
     with torch.no_grad():
         said = [pool[name].load_model()(image).softmax(dim=1) for name in ("a", "b")]
-    large = [torch.nn.functional.interpolate(p, size=(HEIGHT, WIDTH), mode="bilinear")[0] for p in said]
+    large = [upsampled(p, image.shape[2:], (HEIGHT, WIDTH))[0].float() for p in said]
     report_image = report_images[1]
     for name, probabilities in zip(("a", "b"), large, strict=True):
         expected = torch.where(probabilities[1] >= probabilities[0], 0, 2).to(torch.uint8)

@@ -23,7 +23,7 @@ from muster.training.finetuning import WORK
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool, make_target
+from tests.helpers import make_pool, make_target, upsampled
 
 SETTINGS = TrainingSettings(steps=3, batch_size=2, crop_size=32, seed=1)
 
@@ -81,7 +81,7 @@ def brute_force(module: EnsembleTraining, names: tuple[str, ...], target: Datase
             assert isinstance(model, Segmenter)
             with torch.no_grad():
                 scores = model.eval()(image).softmax(dim=1)
-            total += torch.nn.functional.interpolate(scores, tuple(sample.mask.shape), mode="bilinear")[0]
+            total += upsampled(scores, image.shape[2:], sample.mask.shape)[0]
         predicted, truth = total.argmax(dim=0).numpy(), sample.mask.numpy()
         for c in range(classes):
             here, said = truth == c, (predicted == c) & (truth != 255)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from muster.data import Dataset, ImageSize, Preprocessing, Views, channel_statistics, view_for
 from muster.errors import ConfigError, SelectionError
-from muster.models import upsample_probabilities
 from muster.pool import Pool
 from muster.selection.candidates import Candidate, choosing, leading_candidates, members_of, scores_of
 from muster.tasks.segmentation import mean_iou
@@ -27,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.results import Confirmation
 from muster.training.settings import ComparisonSettings, TrainingSettings
-from tests.helpers import make_pool
+from tests.helpers import make_pool, upsampled
 from tests.report.made_up import make_selection
 
 pytestmark = [
@@ -114,7 +113,8 @@ def by_hand(pool: Pool, data: TargetData, folder: Path, steps: int) -> dict[Cand
     def mean_of(candidate: Candidate) -> float:
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
             first, second = (
-                upsample_probabilities(models[name].predict(view_for(images, None)), size) for name in candidate
+                upsampled(models[name].predict(seen := view_for(images, None)), seen.shape[2:], size).float()
+                for name in candidate
             )
             return {"mean": ((first + second) / 2).argmax(dim=1)}
 

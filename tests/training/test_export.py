@@ -70,6 +70,8 @@ def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
     made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, SHOWN)
     made.members[0] = network
     network.preprocessing = None
+    network.side_multiple, network.minimum_side = 1, 1
+    network.part_of = lambda images: None
     return made.eval()
 
 

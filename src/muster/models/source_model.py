@@ -60,7 +60,7 @@ class SourceModel(nn.Module, ABC):
         """What the sides of what its network sees are multiples of; other images are padded."""
         return 1
 
-    def pad(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 _ _"]:
+    def pad(self, images: Float[Tensor, "batch bands height width"]) -> Float[Tensor, "batch bands _ _"]:
         """Pad images to what the network needs, below and on the right, with the 0 of normalised images.
 
         A subclass does that first with all images that it is given. Its maps are those of the padded images.
@@ -73,7 +73,7 @@ class SourceModel(nn.Module, ABC):
         """
         return pad_to(images, self._padded_size(images))
 
-    def part_of(self, images: Float[Tensor, "batch 3 height width"]) -> Part | None:
+    def part_of(self, images: Float[Tensor, "batch bands height width"]) -> Part | None:
         """Which part of a map of these images shows them.
 
         Args:

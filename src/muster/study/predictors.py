@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 from torch import Tensor
 
-from muster.errors import SelectionError, UnfitMemberError
+from muster.errors import SelectionError
 from muster.machine import resolve_device
 from muster.metrics import (
     ENSEMBLE_METRICS,
@@ -170,10 +170,7 @@ def _readings(members: Sequence[Member], reader: ProbeReader, say: Callable[[str
     shared = target_inputs(reader.probe, len(reader.probe.sizes), None)
     for done, member in enumerate(members):
         say(f"member {done + 1} of {len(members)}, {member.name}: looking at {len(reader.probe.images)} images")
-        try:
-            reading = member_reading(member, reader, stages=False)
-        except UnfitMemberError as error:
-            raise SelectionError(f"Member {member.name!r} cannot look at the target: {error}") from error
+        reading = member_reading(member, reader, stages=False)
         values = member_inputs(member, reading, shared, _NEEDS).values
         yield {name: values[name] for name in _NEEDS}
 

@@ -5,12 +5,13 @@ Axis names: as in :mod:`muster.models.source_model`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import SymInt, Tensor, nn
 
 from muster.data import ImageSize, Preprocessing
 from muster.errors import ConfigError
@@ -48,6 +49,7 @@ class Exported(SourceModel):
         self._network: list[nn.Module] = []  # in a list, so that its weights are not saved twice
         self._batch: int | None = None
         self.size: tuple[int, int] | None = None
+        self._free = [(1, 1), (1, 1)]
 
     @property
     def num_classes(self) -> int:
@@ -62,12 +64,18 @@ class Exported(SourceModel):
     @property
     def minimum_side(self) -> int:
         """See :meth:`SourceModel.minimum_side`."""
-        return min(self.size) if self.size is not None else 1
+        return min(self.size) if self.size is not None else max(least for least, _ in self._free)
 
-    def _padded_size(self, images: Tensor) -> tuple[int, int]:
+    @property
+    def side_multiple(self) -> int:
+        """See :meth:`SourceModel.side_multiple`."""
+        return 1 if self.size is not None else math.lcm(*(multiple for _, multiple in self._free))
+
+    def _padded_size(self, images: Tensor) -> tuple[int | SymInt, int | SymInt]:
         """A program that takes one size takes smaller images padded to it."""
-        rows, columns = self.size or (1, 1)
-        return max(images.shape[-2], rows), max(images.shape[-1], columns)
+        if self.size is None:
+            return super()._padded_size(images)
+        return max(images.shape[-2], self.size[0]), max(images.shape[-1], self.size[1])
 
     @property
     def device(self) -> torch.device:
@@ -153,6 +161,7 @@ class Exported(SourceModel):
             )
         height, width = shape[2:]
         self.size = None if height is None or width is None else (height, width)
+        self._free = _free_sides(program)
         self._network = [program.module()]
         with torch.inference_mode(False), torch.enable_grad():
             self.depth, _ = trace(self(torch.zeros(1, 3, *(self.size or (_BLANK_SIDE, _BLANK_SIDE)))))
@@ -170,6 +179,22 @@ def _input_shape(program: torch.export.ExportedProgram) -> list[int | None]:
     if len(found) != 1 or found[0].ndim != 4 or found[0].shape[1] != 3:
         raise ConfigError("Expected an exported program of one input, images [batch, 3, height, width].")
     return [side if isinstance(side, int) else None for side in found[0].shape]
+
+
+def _free_sides(program: torch.export.ExportedProgram) -> list[tuple[int, int]]:
+    """For rows and columns, the least that the program takes, and what it takes multiples of, as it was exported."""
+    inputs = set(program.graph_signature.user_inputs)
+    (node,) = (each for each in program.graph.nodes if each.op == "placeholder" and each.name in inputs)
+    sides = []
+    for side in node.meta["val"].shape[2:]:
+        expression = None if isinstance(side, int) else side.node.expr
+        symbols = () if expression is None else tuple(expression.free_symbols)
+        if len(symbols) != 1 or not (multiple := expression.coeff(symbols[0])).is_Integer:
+            sides.append((1, 1))
+            continue
+        bounds = program.range_constraints.get(symbols[0])
+        sides.append((max(1, int(multiple) * int(bounds.lower if bounds is not None else 1)), max(1, int(multiple))))
+    return sides
 
 
 class ExportedSource(ModelSource):

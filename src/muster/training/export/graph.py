@@ -54,7 +54,8 @@ class EnsembleGraph(nn.Module):
         self.views = nn.ModuleList(_View(each) for each in distinct)
         self._view_of = [distinct.index(each) for each in wanted]
         self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
-        self._sources = list(ensemble.members)  # they know what to pad images to
+        sources = [cast("SourceModel", member) for member in ensemble.members]
+        self._needs = [(source.side_multiple, source.minimum_side) for source in sources]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
         self.eval()
@@ -75,7 +76,7 @@ class EnsembleGraph(nn.Module):
             shown = [_varied(view, variant) for view in views]
             for index, member in enumerate(self.members):
                 seen = shown[self._view_of[index]]
-                padded = _padded(seen, cast("SourceModel", self._sources[index]))
+                padded = _padded(seen, *self._needs[index])
                 probabilities = self.head.adjust(index, member(padded)).softmax(dim=1)
                 full = _at_size(probabilities, seen, padded, size)
                 total = total + (full.flip(-1) if variant.mirrored else full)
@@ -167,10 +168,9 @@ def _scaled(side: Side, scale: float) -> Side:
     return _as_symbol(exact.round().long().clamp(min=1))
 
 
-def _padded(images: Tensor, member: SourceModel) -> Tensor:
+def _padded(images: Tensor, multiple: int, least: int) -> Tensor:
     """:meth:`muster.models.SourceModel.pad`, for symbols too."""
     height, width = images.shape[2:]
-    multiple, least = member.side_multiple, member.minimum_side
     rows, columns = (_padded_side(side, multiple, least) for side in (height, width))
     if statically_known_true(rows == height) and statically_known_true(columns == width):
         return images
@@ -189,11 +189,13 @@ def _at_size(maps: Tensor, seen: Tensor, padded: Tensor, size: tuple[Side, Side]
     """The part of maps of padded images that shows the images, at a size: sampled at the centres of its pixels."""
     if seen is padded:
         return upsample_probabilities(maps, size)
-    places: list[Tensor] = [
-        (torch.arange(wanted) + 0.5) * (2 * torch.scalar_tensor(shown) / (wanted * torch.scalar_tensor(whole))) - 1
-        for wanted, shown, whole in zip(size, seen.shape[2:], padded.shape[2:], strict=True)
-    ]
-    rows, columns = (place.to(maps.dtype) for place in places)
+    shares = (
+        2 * torch.scalar_tensor(part) / whole for part, whole in zip(seen.shape[2:], padded.shape[2:], strict=True)
+    )
+    rows, columns = (
+        (torch.arange(cast("int", wanted)) + 0.5) * share / torch.scalar_tensor(wanted) - 1
+        for wanted, share in zip(size, shares, strict=True)
+    )
     down, across = rows[:, None].expand(-1, size[1]), columns[None].expand(size[0], -1)
     grid = torch.stack([across, down], dim=-1)[None].expand(maps.shape[0], -1, -1, -1)
     return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
