@@ -71,7 +71,6 @@ def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
     made.members[0] = network
     network.preprocessing = None
     network.side_multiple, network.minimum_side = 1, 1
-    network.part_of = lambda images: None
     return made.eval()
 
 
@@ -164,7 +163,7 @@ class TestRefusals:
         self, ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(exporting, "MOST_DIFFERENCE", -1.0)
-        plain = replaced_member(ensemble, nn.Conv2d(3, 3, 1))
+        plain = replaced_member(ensemble, build_model("small_unet", 3).eval())
         with pytest.raises(ExportError, match="does not agree with the ensemble: probabilities differ by up to"):
             export_ensemble(plain, tmp_path / "new.pt2", "torch", fixed_size=(32, 32))
         assert list(tmp_path.iterdir()) == []
