@@ -88,7 +88,7 @@ def test_the_printed_configuration_can_be_given_back(
         ("train", ["--hardware.device", "abacus"], "hardware.device"),
         ("train", ["--plan.overrides", "[{members: '*', step: 3}]"], "plan.overrides"),
         ("select", ["--sise", "3"], "--sise"),
-        ("finetune", ["--training.crop_size", "big"], "training.crop_size"),
+        ("finetune", ["--training.crop_size", "big"], "crop_size"),
         ("finetune", ["--pred", "x"], "--pred"),
     ],
 )
@@ -105,7 +105,7 @@ def test_unknown_keys_wrong_types_and_abbreviations_stop(
     [
         ({"training": {"steps": 5, "stepps": 5}}, "stepps"),
         ({"training": {"batch_size": "many"}}, "training.batch_size"),
-        ({"plan": {"datasets": ["worlds/reef"]}}, "architectures"),
+        ({"plan": {"datasets": ["worlds/reef"]}}, "one architecture"),
     ],
 )
 def test_a_faulty_configuration_file_stops_and_names_the_key(

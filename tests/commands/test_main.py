@@ -92,6 +92,7 @@ def test_from_a_pool_to_predictions(tmp_path: Path, capsys: pytest.CaptureFixtur
     saved = yaml.safe_load(Path("here/config.yaml").read_text())
     assert saved == {
         "images": images, "ensemble": "tuned", "output": "here", "hardware": {"device": "cpu", "precision": "32-true"},
+        "tile": "auto", "overlays": True, "probabilities": False, "confidence": False, "uncertainty": False,
     }  # fmt: skip
     assert main(["predict", "--images", images, "--hardware.devices", "2"]) == 2
     assert "--hardware.devices has no effect on prediction" in capsys.readouterr().err

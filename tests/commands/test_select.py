@@ -84,7 +84,10 @@ def test_writes_a_selection_and_says_why(
     assert undated(chosen) == undated(expected)
     assert f"Next: python finetune.py --selection {folder}" in printed
     assert "Left out: seer (was trained on the target, attic)." in printed
-    assert "200 probe pixels of 4 training images, seen at 64 pixels (the median of the members' cards)" in printed
+    assert (
+        "200 probe pixels of 4 training images, seen at 64 pixels, longer side (the median of the members' cards)"
+        in printed
+    )
     assert all(name in printed for name in chosen.members)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert (config["target"], config["pixels_per_image"], config["metric"]) == (TARGET, 50, "soft_iou_eep")

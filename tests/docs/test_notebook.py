@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "walkthrough.ipynb"
 
 
+@pytest.mark.slow  # half a minute, most of it a kernel that imports everything
 @pytest.mark.filterwarnings("default")  # the kernel's own libraries
 def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -170,11 +170,6 @@ CASES = [
         _training("--training.batch_size", "1"), (MEMBER,), status=0, result=_trained,
     ),
     _refused(
-        "crops too small for the architecture",
-        _training("--plan.architectures", "[pan:resnet18]", "--training.batch_size", "2"),
-        "crop_size: expected at least 128 for tiny-pan_resnet18",
-    ),
-    _refused(
         "an override out of range",
         _training("--plan.overrides", "[{members: 'tiny-*', momentum: 2.0}]"),
         "plan.overrides for 'tiny-*': momentum: expected",
@@ -199,5 +194,5 @@ CASES = [
     Case("a rate at which a member of a pool diverges", _training("--training.learning_rate", "1.0e+30"),
          (f"FAILED {MEMBER}", "smaller learning_rate than 1e+30"), status=1, result=_nothing_made),
     _refused("a schedule that is not known", _finetuning("--training.schedule", "quadratic"), "training.schedule"),
-    _refused("a loss that is not known", _finetuning("--training.loss", "logits"), "training.loss"),
+    _refused("a loss that is not known", _finetuning("--training.loss", "logits"), "loss: Unknown loss 'logits'"),
 ]  # fmt: skip

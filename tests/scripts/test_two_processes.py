@@ -56,7 +56,8 @@ def test_torchrun_finetunes_once_and_wandb_stays_offline(workplace: Workplace, s
     assert done.stdout.count("Next: python finetune.py --predict") == 1
     require_same_result(alone, folder)
     assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
-    assert len(list((folder / "tensorboard").glob("*/events.*"))) == 1
+    writers = {path.name.split(".")[-2] for path in (folder / "tensorboard").glob("*/events.*")}  # time.host.PID.count
+    assert len(writers) == 1
 
 
 def test_finetune_starts_its_second_process_itself(workplace: Workplace, selection: Path, alone: Path) -> None:

@@ -82,7 +82,7 @@ class Tapped(Adapted):
         super().__init__(blueprint, body, nn.Identity(), num_classes)
 
     def read(
-        self, images: Float[Tensor, "batch 3 height width"], stages: bool = False
+        self, images: Float[Tensor, "batch bands height width"], stages: bool = False
     ) -> tuple[
         Float[Tensor, "batch classes map_height map_width"],
         Float[Tensor, "batch channels _ _"],
@@ -98,7 +98,7 @@ class Tapped(Adapted):
         return self._scores_of(output), maps[-1][0], embeddings
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:
         """See :meth:`SourceModel.forward`."""
         return super().forward(images) if self.blueprint.new_head else self.read(images)[0]

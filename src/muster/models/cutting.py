@@ -88,7 +88,7 @@ class Cut(Body):
         else:
             network.get_submodule(layer).register_forward_hook(self._reach)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> StageMaps:
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the stages, then the one at the cut.
 
         Args:
@@ -105,7 +105,7 @@ class Cut(Body):
             return _stages(maps, images, _as_map(reached.maps, images, self._is_linear))
         raise ConfigError("The network did not come to the layer where it is cut.")
 
-    def whole(self, images: Float[Tensor, "batch 3 height width"]) -> tuple[Any, StageMaps]:
+    def whole(self, images: Float[Tensor, "batch bands height width"]) -> tuple[Any, StageMaps]:
         """Run all of a network whose classifier was left in.
 
         Args:
@@ -178,7 +178,7 @@ class Classifier:
 
 
 @torch.no_grad()
-def find_classifier(network: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Classifier:
+def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands height width"]) -> Classifier:
     """Find the layer whose output, up to upsampling and softmax, is a network's scores.
 
     Args:
@@ -241,7 +241,7 @@ def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def find_stages(network: nn.Module, images: Float[Tensor, "batch 3 height width"], until: str) -> tuple[str, ...]:
+def find_stages(network: nn.Module, images: Float[Tensor, "batch bands height width"], until: str) -> tuple[str, ...]:
     """Find layers whose outputs tell how a network sees an image, from fine to coarse.
 
     Args:

@@ -132,7 +132,7 @@ class SourceModel(nn.Module, ABC):
         """Scores before softmax, from :meth:`features`."""
 
     def read(
-        self, images: Float[Tensor, "batch 3 height width"], stages: bool = False
+        self, images: Float[Tensor, "batch bands height width"], stages: bool = False
     ) -> tuple[
         Float[Tensor, "batch classes map_height map_width"],
         Float[Tensor, "batch channels _ _"],

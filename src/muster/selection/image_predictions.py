@@ -32,7 +32,7 @@ class TranslatedClasses:
     def predict(
         self,
         model: SourceModel,
-        image: Float[Tensor, "1 3 y x"],
+        image: Float[Tensor, "1 bands y x"],
         place: int,  # noqa: ARG002 (the linear probe asks)
         size: tuple[int, int],
     ) -> Float[Tensor, "classes height width"]:
@@ -69,7 +69,7 @@ class ProbedFeatures:
 
     @torch.no_grad()
     def predict(
-        self, model: SourceModel, image: Float[Tensor, "1 3 y x"], place: int, size: tuple[int, int]
+        self, model: SourceModel, image: Float[Tensor, "1 bands y x"], place: int, size: tuple[int, int]
     ) -> Float[Tensor, "classes height width"]:
         """See :meth:`TranslatedClasses.predict`; as in the score, no image is judged by a fit that saw it."""
         features = model.features(image).double()

@@ -55,13 +55,13 @@ class Backbone(Segmenter):
         return self._num_classes == 0
 
     def features(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """See :meth:`SourceModel.features`."""
         return self._at_a_quarter(self._encoded(images), self.pad(images)) if self.is_bare else super().features(images)
 
     def features_and_embeddings(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
         """See :meth:`SourceModel.features_and_embeddings`."""
         if not self.is_bare:

@@ -83,20 +83,20 @@ class Exported(SourceModel):
         return self.get_buffer(_PROGRAM).device
 
     def features(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """None: a map without channels."""
         return images[:, :0]
 
     def features_and_embeddings(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
         """None of both."""
         return images[:, :0], []
 
     def read(
         self,
-        images: Float[Tensor, "batch 3 height width"],
+        images: Float[Tensor, "batch bands height width"],
         stages: bool = False,  # noqa: ARG002 (it has none)
     ) -> tuple[
         Float[Tensor, "batch classes map_height map_width"],
@@ -107,7 +107,7 @@ class Exported(SourceModel):
         return self(images), *self.features_and_embeddings(images)
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:
         """See :meth:`SourceModel.forward`."""
         if not self._network:
