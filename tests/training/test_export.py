@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from muster.commands.main import main
 from muster.data import ChannelStatistics, prepare_image
 from muster.data.preprocessing import ImageSize, Preprocessing
-from muster.models import build_model
+from muster.models import SourceModel, build_model
 from muster.models.tta import TTASettings, Variant
 from muster.training.export import FORMATS, ExportError, export_ensemble, exporting, graph
 from muster.training.export.file_format import Segments
@@ -70,7 +70,8 @@ def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
     made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, SHOWN)
     made.members[0] = network
     network.preprocessing = None
-    network.side_multiple, network.minimum_side = 1, 1
+    if not isinstance(network, SourceModel):
+        network.side_multiple, network.minimum_side = 1, 1
     return made.eval()
 
 
