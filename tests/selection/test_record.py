@@ -317,7 +317,7 @@ def test_progress_is_told(pool: Pool, target: Dataset) -> None:
     assert all(done == total for done, total in last.values())
 
 
-@pytest.mark.parametrize(("predictor", "tolerance"), [("eep", 1e-6), ("linear_probe", 1e-5)])
+@pytest.mark.parametrize(("predictor", "tolerance"), [("eep", 1e-6), ("linear_probe", 1e-4)])
 def test_batches_change_scores_by_rounding_only(pool: Pool, target: Dataset, predictor: str, tolerance: float) -> None:
     whole, single = (select(pool, target, **{**OPTIONS, "predictor": predictor, "batch_size": size}) for size in (4, 1))
     assert single.members == whole.members

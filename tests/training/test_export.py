@@ -69,8 +69,8 @@ def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
     """An ensemble of one network that no library made."""
     made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, SHOWN)
     made.members[0] = network
+    network.preprocessing = None
     if not isinstance(network, SourceModel):
-        network.preprocessing = None
         network.side_multiple, network.minimum_side = 1, 1
     return made.eval()
 

@@ -187,7 +187,7 @@ def _free_sides(program: torch.export.ExportedProgram) -> list[tuple[int, int]]:
     (node,) = (each for each in program.graph.nodes if each.op == "placeholder" and each.name in inputs)
     sides = []
     for side in node.meta["val"].shape[2:]:
-        expression = None if isinstance(side, int) else side.node.expr
+        expression: Any = None if isinstance(side, int) else side.node.expr
         symbols = () if expression is None else tuple(expression.free_symbols)
         if len(symbols) != 1 or not (multiple := expression.coeff(symbols[0])).is_Integer:
             sides.append((1, 1))
