@@ -43,3 +43,5 @@ def test_from_an_ensemble_to_one_network(
     assert not torch.equal(taught["head.weight"], fresh["head.weight"])
     assert main(["distil", "run", "--unlabelled", "more"]) == 2
     assert "Give its --architecture" in capsys.readouterr().err
+    assert main([*words[:4], "--training.adapt", "frozen"]) == 2
+    assert "the taught network learns everything, but got frozen" in capsys.readouterr().err

@@ -90,6 +90,10 @@ def distil(
         check_architecture(architecture)
     elif unlabelled is not None or pretraining != "none":
         raise ConfigError("--unlabelled and --pretraining are for a network that is taught. Give its --architecture.")
+    if training.adapt != "full":
+        raise ConfigError(
+            f"--training.adapt: expected full, as the taught network learns everything, but got {training.adapt}."
+        )
     if only_helps():
         return 0
     fitted = ensemble or newest_ensemble()
