@@ -17,9 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
@@ -34,6 +33,9 @@ from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STATE, SETS, INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "images")
@@ -102,6 +104,8 @@ class Rows:
         Raises:
             DatasetError: If a file is missing or damaged.
         """
+        import pyarrow as pa  # here, as every folder that is opened is shown to every layout
+
         files = read_json(self.folder / STATE).get("_data_files") or []
         try:
             parts = [
