@@ -16,6 +16,7 @@ import yaml
 
 from muster.data.orientation import Pixels
 from muster.data.spec import VOID
+from muster.data.yaml_checks import is_whole
 from muster.errors import DatasetError, unknown_name
 
 VOID_WORD = "void"
@@ -161,11 +162,9 @@ def parse_mask_values(
             f"{'nothing' if not content else repr(content)}. For example: {_EXAMPLE}. (Without quotes, # begins a "
             "comment.)"
         )
-    keys = list(content)
-    colours = all(isinstance(key, str) and _COLOUR.fullmatch(key) for key in keys)
-    values = all(isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST for key in keys)
-    if not colours and not values:
-        wrong = next((key for key in keys if not _is_key(key)), None)
+    colours = all(map(_is_colour, content))
+    if not colours and not all(map(_is_value, content)):
+        wrong = next((key for key in content if not _is_colour(key) and not _is_value(key)), None)
         told = "a mixture of both" if wrong is None else repr(wrong)
         raise DatasetError(
             f"{where}: expected stored values from 0 to 255 (to {HIGHEST} in masks of 16 bits), or else colours like "
@@ -186,10 +185,12 @@ def parse_mask_values(
     return MaskValues(classes, codes | dict.fromkeys(ignored or (), VOID), colours)
 
 
-def _is_key(key: object) -> bool:
-    if isinstance(key, str):
-        return _COLOUR.fullmatch(key) is not None
-    return isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST
+def _is_colour(key: object) -> bool:
+    return isinstance(key, str) and _COLOUR.fullmatch(key) is not None
+
+
+def _is_value(key: object) -> bool:
+    return is_whole(key) and 0 <= key <= HIGHEST
 
 
 def _meaning(name: object, classes: tuple[str, ...], where: str) -> int:

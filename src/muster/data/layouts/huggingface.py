@@ -13,7 +13,7 @@ otherwise, ``splits: {train: NAME, test: NAME}`` other sets. The files are Arrow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
-from muster.data.dataset_yaml import DESCRIPTION_FILE, MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description, read_heading
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.json_files import read_json
 from muster.data.layout import LAYOUTS, Layout
@@ -59,11 +59,11 @@ class HuggingFace(Layout):
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
         heading = read_heading(folder)
-        places = _sets(folder / DESCRIPTION_FILE, heading.root, heading.splits, heading.test_is_seeded)
+        places = _sets(heading)
         info = read_json(places["train"] / INFO)
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
-        known = {"name": heading.root.absolute().name, "domain": "not stated"} | said
-        description = read_description(folder, known, places["train"] / INFO, (*MASK_KEYS, "splits", "columns"))
+        keys = (*MASK_KEYS, "splits", "columns")
+        description = read_description(folder, heading.unsaid | said, places["train"] / INFO, keys)
         rows = {name: Rows(place, *_columns(description, place)) for name, place in places.items()}
         names = {name: [f"{number:07}" for number in range(len(each))] for name, each in rows.items()}
         if "test" not in rows:
@@ -221,18 +221,19 @@ class RowMasks(MaskSource):
         return StoredMask(self.values.to_indices(stored.values, self.called(identifier), self.dataset), stored.tag)
 
 
-def _sets(path: Path, root: Path, splits: Mapping[str, Mapping[str, str]], seeded: bool) -> dict[str, Path]:
+def _sets(heading: Heading) -> dict[str, Path]:
     """Folder of each split."""
+    path, root = heading.path, heading.root
     if not (root / SETS).is_file():
         return {"train": root}
     names = [str(name) for name in read_json(root / SETS).get("splits") or []]
     said: dict[str, str] = {}
-    for split, parts in splits.items():
+    for split, parts in heading.splits.items():
         require_parts(path, split, {key or "set": part for key, part in parts.items()}, ("set",))
         said[split] = next(iter(parts.values()))
     tests = [name for name in _TEST_SETS if name in names]
     wanted = {"train": "train"} | ({"test": tests[0]} if tests else {}) | said
-    if seeded:
+    if heading.test_is_seeded:
         wanted.pop("test", None)
     for split, name in wanted.items():
         if name not in names:
