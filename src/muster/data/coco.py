@@ -14,7 +14,7 @@ from muster.data.patterns import require_parts
 from muster.data.sample_reader import FileImages, MaskSource, make_split
 from muster.data.spec import VOID, Dataset
 from muster.data.splits import compare_counts, divide_aloud
-from muster.errors import DatasetError
+from muster.errors import DatasetError, some_names
 
 FOLDER = "annotations"
 CROWD = ("class", "void")
@@ -199,10 +199,8 @@ def image_files(root: Path, annotations: Annotations, kind: str, folder: str | N
     files = {name: found / entry["file_name"] for name, entry in sorted(annotations.images.items())}
     missing = [str(file) for file in files.values() if not file.is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DatasetError(
-            f"Dataset {dataset!r}: {annotations.path} names images that are missing: {missing[0]}{more}."
-        )
+        told = some_names(missing, most=1)
+        raise DatasetError(f"Dataset {dataset!r}: {annotations.path} names images that are missing: {told}.")
     if not files:
         raise DatasetError(f"Dataset {dataset!r} has an empty split: {annotations.path} names no image.")
     return files
