@@ -104,18 +104,13 @@ class MaskValues:
         return table[stored]
 
     def _of_colours(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
-        known = np.array(sorted(self.meaning), np.int32)
-        table = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
         indices = np.empty(stored.shape[:2], np.uint8)
         wrong: Counter[int] = Counter()
         rows = max(1, _COLOURS_AT_ONCE // max(1, stored.shape[1]))
         for top in range(0, len(stored), rows):
             red, green, blue = stored[top : top + rows].astype(np.int32).transpose(2, 0, 1)
-            codes = red << 16 | green << 8 | blue
-            places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-            strange = codes[known[places] != codes]
+            indices[top : top + rows], strange = look_up(red << 16 | green << 8 | blue, self.meaning)
             wrong.update(dict(zip(*(part.tolist() for part in np.unique(strange, return_counts=True)), strict=True)))
-            indices[top : top + rows] = table[places]
         if wrong:
             raise self._unknown(mask, dataset, [f"'#{code:06x}'" for code in sorted(wrong)], wrong.total())
         return indices
@@ -137,6 +132,22 @@ class MaskValues:
             f"{' and '.join(map(str, self.ignored))} for void.{hint} Correct the mask, or classes, ignore_index or "
             f"mask_values in dataset.yaml ({_EXAMPLE})."
         )
+
+
+def look_up(codes: Pixels, meaning: Mapping[int, int]) -> tuple[Pixels, Pixels]:
+    """Turn numbers that are too large for a table into class indices.
+
+    Args:
+        codes: int32 ``[h, w]``.
+        meaning: Number -> class index or :data:`VOID`.
+
+    Returns:
+        uint8 ``[h, w]``; and those of the numbers that have no meaning, in a row.
+    """
+    known = np.array(sorted(meaning), np.int32)
+    table = np.array([meaning[code] for code in known.tolist()], np.uint8)
+    places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    return table[places], codes[known[places] != codes]
 
 
 def parse_mask_values(

@@ -107,7 +107,8 @@ def pair_patterns(
         found = {name: file for name, file in found.items() if name in labelled}
     else:
         # A loose pattern for images, as a/*.png, finds the masks a/*_mask.png as well.
-        found = {name: file for name, file in found.items() if file not in set(labelled.values())}
+        masks_too = set(labelled.values())
+        found = {name: file for name, file in found.items() if file not in masks_too}
     if not found and not labelled:
         raise DatasetError(f"Dataset {dataset!r} has an empty split: no file of {root} fits {images!r}.")
     require_pairs(root, found, labelled, dataset)
