@@ -5,7 +5,7 @@ Each says which argument, key or file is at fault, what was expected, what came,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -70,3 +70,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = get_close_matches(_plain(name), plain, n=1)
     hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}."
+
+
+def some_names(names: Sequence[str], most: int = 5) -> str:
+    """The first of many names, and how many there are besides.
+
+    Args:
+        names: At least one.
+        most: How many are told.
+
+    Returns:
+        Them, with commas.
+
+    Example:
+        >>> some_names(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,7 +11,7 @@ import torch
 
 from muster.data import ImageSize, Preprocessing, TrainingTransform, channel_statistics, open_dataset, prepare_image
 from muster.errors import DatasetError
-from tests.data.layout_writers import describe, make_samples, save, write_raster
+from tests.data.layout_writers import describe, make_samples, save, write_geotiff, write_raster
 
 NAMES = ["sky", "road", "tree"]
 
@@ -112,3 +112,11 @@ def test_examples_and_prepared_images_are_those_of_eight_bits(tmp_path: Path) ->
     transform = TrainingTransform(shown, 32, colour_jitter=0.0)
     crops = [transform(split[0].image, split[0].mask, np.random.default_rng(3))[0] for split in (whole, scaled)]
     assert torch.allclose(*crops, atol=2 / 255 / min(statistics.std))
+
+
+def test_a_damaged_mask_of_a_geotiff_is_told(tmp_path: Path) -> None:
+    write_geotiff(tmp_path, make_samples(2, 1))
+    path = tmp_path / "train/masks/train_000.tif"
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DatasetError, match=r"train_000\.tif of dataset 'tiny' cannot be read"):
+        open_dataset(str(tmp_path)).train.mask(0)

@@ -136,5 +136,8 @@ def test_what_cannot_be_ranked_is_told(pool: Pool, target: Dataset, tmp_path: Pa
     ):
         with pytest.raises(DatasetError, match=told):
             list(dataset_of_pairs(pairs).train)
+    for classes in ([], [f"class {index}" for index in range(256)], 256):
+        with pytest.raises(DatasetError, match="classes: expected from 1 to 255"):
+            dataset_of_pairs([(image, mask)], classes)
     with pytest.raises(DatasetError, match="the mask holds 7, but classes are 0 to 2"):
         list(dataset_of_pairs([(image, mask + 7)], 3).train)

@@ -17,6 +17,7 @@ from muster.data import (
     Dataset,
     ImageSize,
     Preprocessing,
+    Sample,
     TrainingTransform,
     normalise_crops,
     view_for,
@@ -39,6 +40,7 @@ from muster.training.finetuning import (
     load_members,
     target_data,
 )
+from muster.training.fit_data import FitData
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD
@@ -184,6 +186,20 @@ class TestCrops:
         drawn = CropViews(native, (None, None), (32, 32), lambda: (1, 1)).transform((0.7, 1.5))
         one, other = (each.draw(image, mask, _generator()) for each in (transform, drawn))
         assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+
+
+class TestCropsOfAFit:
+    def test_the_image_that_their_scale_rests_on_is_read_once(self, target: Dataset) -> None:
+        read: list[str] = []
+
+        def reading(identifier: str) -> Sample:
+            read.append(identifier)
+            return target.train.read(identifier)
+
+        data = FitData(replace(target.train, read=reading), shown(target.train, 64), SETTINGS)
+        sizes = {data._crops().stored_size() for _ in range(3)}
+        assert sizes == {tuple(target.train[0].image.shape[1:])}
+        assert read == [target.train.identifiers[0]]
 
 
 def _generator() -> np.random.Generator:

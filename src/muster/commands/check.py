@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from muster.commands.check_summary import label_fault, print_check
+from muster.commands.check_summary import Findings, print_check
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
@@ -79,18 +79,18 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     Returns:
         As :func:`check`.
     """
-    found = {split.name: _checked(split, console) for split in (dataset.train, dataset.test)}
-    repeated, shared = repeated_images(dataset)
-    usable = print_check(dataset, found, repeated, shared, console)
-    samples = _shown(dataset, found)
+    splits = {split.name: _checked(split, console) for split in (dataset.train, dataset.test)}
+    found = Findings(dataset, splits, *repeated_images(dataset))
+    print_check(found, console)
+    samples = _shown(dataset.train, splits[dataset.train.name])
     if samples:
         title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
         with atomic_write(folder / SHEET) as partial:
             partial.write_bytes(contact_sheet(samples, dataset.spec.classes, title))
         console.print(f"Contact sheet: {folder / SHEET}")
     write_yaml(folder / "splits.yaml", split_record(dataset))
-    write_yaml(folder / "check.yaml", _record(dataset, found, repeated, shared, usable))
-    return 0 if usable else 1
+    write_yaml(folder / "check.yaml", _record(found))
+    return 0 if found.usable else 1
 
 
 def _checked(split: Split, console: Console) -> SplitCheck:
@@ -99,10 +99,9 @@ def _checked(split: Split, console: Console) -> SplitCheck:
         return check_split(split, lambda done, _: progress.update(task, completed=done))
 
 
-def _shown(dataset: Dataset, found: dict[str, SplitCheck]) -> list[tuple[str, Sample]]:
+def _shown(split: Split, checked: SplitCheck) -> list[tuple[str, Sample]]:
     """Images for the sheet: the best example of each class, the rarest class first, and then seeded ones."""
-    split, checked = dataset.train, found[dataset.train.name]
-    order = sorted(range(dataset.spec.num_classes), key=lambda index: checked.class_pixels[index])
+    order = sorted(range(split.spec.num_classes), key=lambda index: checked.class_pixels[index])
     wanted = [name for index in order if (name := checked.examples[index]) is not None]
     wanted += split.subset(2 * SHOWN_IMAGES, seed=0).identifiers
     samples: list[tuple[str, Sample]] = []
@@ -116,32 +115,26 @@ def _shown(dataset: Dataset, found: dict[str, SplitCheck]) -> list[tuple[str, Sa
     return samples
 
 
-def _record(
-    dataset: Dataset,
-    found: dict[str, SplitCheck],
-    repeated: list[list[str]],
-    shared: list[tuple[str, str]],
-    usable: bool,
-) -> dict[str, Any]:
+def _record(found: Findings) -> dict[str, Any]:
     """What check.yaml says."""
+    classes = found.dataset.spec.classes
     splits = {
         name: {
             "images": each.images,
             "void_pixels": each.void_pixels,
-            "class_pixels": dict(zip(dataset.spec.classes, each.class_pixels, strict=True)),
-            "class_images": dict(zip(dataset.spec.classes, each.class_images, strict=True)),
+            "class_pixels": dict(zip(classes, each.class_pixels, strict=True)),
+            "class_images": dict(zip(classes, each.class_images, strict=True)),
             "sizes": sorted({f"{columns} x {rows}" for rows, columns in each.sizes}),
         }
-        for name, each in found.items()
+        for name, each in found.splits.items()
     }
-    faults = [fault for name, each in found.items() if (fault := label_fault(dataset, name, each))]
     return {
-        "dataset": dataset.spec.name,
-        "reference": dataset.reference,
-        "usable": usable,
+        "dataset": found.dataset.spec.name,
+        "reference": found.dataset.reference,
+        "usable": found.usable,
         "date": now(),
         "splits": splits,
-        "problems": [*(problem for each in found.values() for problem in each.problems), *faults],
-        "repeated_images": repeated,
-        "test_images_in_training": [{"test": test, "train": train} for test, train in shared],
+        "problems": [*found.problems, *found.faults],
+        "repeated_images": found.repeated,
+        "test_images_in_training": [{"test": test, "train": train} for test, train in found.shared],
     }

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from rich.console import Console
 from rich.table import Table
 
-from muster.data import Dataset, SplitCheck, judge_labels
+from muster.data import Dataset, Split, SplitCheck, judge_labels
 from muster.errors import DatasetError
 
 SHOWN = 10
 """How many faults of a kind are printed; the record has all."""
 
 
-def label_fault(dataset: Dataset, name: str, found: SplitCheck) -> str | None:
-    """What is wrong with the labels of a split as a whole, if anything.
+@dataclass(frozen=True)
+class Findings:
+    """What a look at every file of a dataset found.
 
-    Args:
+    Attributes:
         dataset: The dataset.
-        name: ``train`` or ``test``.
-        found: What the split holds.
-
-    Returns:
-        A sentence, or ``None``.
+        splits: What each split holds.
+        repeated: Groups of equal images within a split.
+        shared: Test images, each with the training image that it equals.
     """
-    split = dataset.train if name == dataset.train.name else dataset.test
+
+    dataset: Dataset
+    splits: Mapping[str, SplitCheck]
+    repeated: Sequence[Sequence[str]]
+    shared: Sequence[tuple[str, str]]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with single images."""
+        return [problem for each in self.splits.values() for problem in each.problems]
+
+    @cached_property
+    def faults(self) -> list[str]:
+        """What is wrong with the labels of a split as a whole."""
+        splits = (self.dataset.train, self.dataset.test)
+        return [fault for split in splits if (fault := _label_fault(split, self.splits[split.name]))]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the dataset can be used."""
+        return not self.problems and not self.faults
+
+
+def _label_fault(split: Split, found: SplitCheck) -> str | None:
     if not found.sizes:
         return None  # no image could be read, which is told already
     with warnings.catch_warnings():
@@ -38,44 +62,28 @@ def label_fault(dataset: Dataset, name: str, found: SplitCheck) -> str | None:
     return None
 
 
-def print_check(
-    dataset: Dataset,
-    found: dict[str, SplitCheck],
-    repeated: Sequence[Sequence[str]],
-    shared: Sequence[tuple[str, str]],
-    console: Console,
-) -> bool:
+def print_check(found: Findings, console: Console) -> None:
     """Print what was found.
 
     Args:
-        dataset: The dataset.
-        found: By split.
-        repeated: Groups of equal images within a split.
-        shared: Test images that equal training images.
+        found: All of it.
         console: Where to print.
-
-    Returns:
-        Whether the dataset can be used.
     """
-    console.print(
-        f"{dataset.spec.name} ({dataset.spec.domain}), {dataset.spec.num_classes} classes: {dataset.reference}"
-    )
-    console.print(_splits(found))
+    spec = found.dataset.spec
+    console.print(f"{spec.name} ({spec.domain}), {spec.num_classes} classes: {found.dataset.reference}")
+    console.print(_splits(found.splits))
     console.print()
-    console.print(_classes(dataset, found))
-    problems = [problem for each in found.values() for problem in each.problems]
-    faults = [fault for name, each in found.items() if (fault := label_fault(dataset, name, each))]
-    _list("image(s) cannot be used", problems, console, "red")
-    for fault in faults:
+    console.print(_classes(spec.classes, found.splits))
+    _list("image(s) cannot be used", found.problems, console, "red")
+    for fault in found.faults:
         console.print(fault, style="red")
-    _list("group(s) of equal images in one split", [", ".join(group) for group in repeated], console, "yellow")
-    pairs = [f"{test} of the test split is {train} of the training split" for test, train in shared]
+    _list("group(s) of equal images in one split", [", ".join(group) for group in found.repeated], console, "yellow")
+    pairs = [f"{test} of the test split is {train} of the training split" for test, train in found.shared]
     _list("test image(s) are also training images, byte for byte", pairs, console, "yellow")
-    for note in (note for each in found.values() for note in each.notes):
+    for note in (note for each in found.splits.values() for note in each.notes):
         console.print(note)
-    usable = not problems and not faults
-    console.print("The dataset can be used." if usable else "The dataset cannot be used as it is.", style="bold")
-    return usable
+    told = "The dataset can be used." if found.usable else "The dataset cannot be used as it is."
+    console.print(told, style="bold")
 
 
 def _list(headline: str, lines: Sequence[str], console: Console, style: str) -> None:
@@ -88,7 +96,7 @@ def _list(headline: str, lines: Sequence[str], console: Console, style: str) -> 
         console.print(f"  and {len(lines) - SHOWN} more (all are in check.yaml)")
 
 
-def _splits(found: dict[str, SplitCheck]) -> Table:
+def _splits(found: Mapping[str, SplitCheck]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("split", overflow="fold")
     for heading in ("images", "unusable", "void", "smallest", "median", "largest"):
@@ -102,13 +110,13 @@ def _splits(found: dict[str, SplitCheck]) -> Table:
     return table
 
 
-def _classes(dataset: Dataset, found: dict[str, SplitCheck]) -> Table:
+def _classes(classes: Sequence[str], found: Mapping[str, SplitCheck]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
     for name in found:
         table.add_column(f"pixels of {name}", justify="right")
         table.add_column("in images", justify="right")
-    for index, label in enumerate(dataset.spec.classes):
+    for index, label in enumerate(classes):
         cells = []
         for each in found.values():
             cells += [_share(each.class_pixels[index], sum(each.class_pixels)), str(each.class_images[index])]

@@ -5,7 +5,6 @@ Axis names: ``channels`` of the image, ``h`` and ``w`` its rows and columns.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,17 @@ import torch
 from jaxtyping import Num
 from torch import Tensor
 
-from muster.data.images import Header
-from muster.data.large_images import open_of_any_size, require_memory
+from muster.data.decoding import png_bits
+from muster.data.images import TIFF_SUFFIXES, Header
+from muster.data.large_images import OpenFile, open_of_any_size, require_memory
 from muster.data.orientation import Pixels
+from muster.data.rasters import open_tiff
 from muster.data.spec import DatasetSpec
 from muster.data.yaml_checks import is_whole, wrong
 from muster.errors import DatasetError
 from muster.user_files import open_regular
 
 MOST_CHANNELS = 1024
-_TIFF = {".tif", ".tiff"}
 _RAW = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _UNSIGNED = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 _BYTES_A_VALUE = 10
@@ -101,10 +101,7 @@ def read_bands(path: Path, bands: Bands, spec: DatasetSpec) -> Num[Tensor, "chan
         DatasetError: If it cannot be read, has another number of bands, or numbers whose range has to be stated.
     """
     what = f"Image {path} of dataset {spec.name!r}"
-    pixels = _of_tiff(path, bands, what) if path.suffix.lower() in _TIFF else _of_other(path, what)
-    if bands.chosen and path.suffix.lower() not in _TIFF:
-        _require_bands(len(pixels), max(bands.chosen), what, at_least=True)
-        pixels = pixels[[number - 1 for number in bands.chosen]]
+    pixels = _of_tiff(path, bands, what) if _is_tiff(path) else _chosen(_of_other(path, what), bands, what)
     _require_bands(len(pixels), bands.channels, what)
     if bands.value_range is None and pixels.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(pixels))
@@ -125,8 +122,8 @@ def read_band_header(path: Path, spec: DatasetSpec) -> Header:
         DatasetError: If it cannot be read.
     """
     what = f"Image {path} of dataset {spec.name!r}"
-    if path.suffix.lower() in _TIFF:
-        with open_raster(path, what) as source:
+    if _is_tiff(path):
+        with open_tiff(path, what) as source:
             return Header(None, (source.height, source.width))
     try:
         with open_regular(path) as file, open_of_any_size(file, what) as image:
@@ -135,65 +132,31 @@ def read_band_header(path: Path, spec: DatasetSpec) -> Header:
         raise DatasetError(f"{what} cannot be read: {error.strerror or error}.") from error
 
 
-def rasterio_of(what: str) -> Any:
-    """The library that reads TIFF files of any number of bands.
-
-    Raises:
-        DatasetError: If it is not installed.
-    """
-    try:
-        import rasterio
-    except ImportError as error:
-        raise DatasetError(
-            f'{what}: TIFF files of many bands are read by rasterio: pip install "muster[geo]".'
-        ) from error
-    return rasterio
-
-
-def open_raster(path: Path, what: str) -> Any:
-    """Open a TIFF file of any number of bands.
-
-    Args:
-        path: The file.
-        what: What to call it in messages.
-
-    Returns:
-        rasterio's reader, a context.
-
-    Raises:
-        DatasetError: If it is missing or no TIFF.
-    """
-    rasterio = rasterio_of(what)
-    try:
-        open_regular(path).close()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            return rasterio.open(path, driver="GTiff")
-    except FileNotFoundError as error:
-        raise DatasetError(f"{what} is missing.") from error
-    except (OSError, rasterio.errors.RasterioError) as error:
-        raise DatasetError(f"{what} cannot be read as a TIFF: {error}.") from error
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in TIFF_SUFFIXES
 
 
 def _of_tiff(path: Path, bands: Bands, what: str) -> Pixels:
-    rasterio = rasterio_of(what)
-    with open_raster(path, what) as source:
-        wanted = list(bands.chosen) or None
-        if wanted:
-            _require_bands(source.count, max(wanted), what, at_least=True)
+    with open_tiff(path, what) as source:
+        if bands.chosen:
+            _require_bands(source.count, max(bands.chosen), what, at_least=True)
         require_memory(source.width, source.height, what, _BYTES_A_VALUE * bands.channels)
-        try:
-            pixels: Pixels = source.read(wanted)
-        except (OSError, rasterio.errors.RasterioError) as error:
-            raise DatasetError(f"{what} cannot be read: {error}. Replace or remove it.") from error
+        pixels: Pixels = source.read(list(bands.chosen) or None)
     return pixels
+
+
+def _chosen(pixels: Pixels, bands: Bands, what: str) -> Pixels:
+    if not bands.chosen:
+        return pixels
+    _require_bands(len(pixels), max(bands.chosen), what, at_least=True)
+    return pixels[[number - 1 for number in bands.chosen]]
 
 
 def _of_other(path: Path, what: str) -> Pixels:
     try:
         with open_regular(path) as file, open_of_any_size(file, what) as image:
-            if image.format == "PNG" and _png_bits(path) == 16 and not image.mode.startswith("I"):
-                return _of_deep_png(path)
+            if image.format == "PNG" and png_bits(file) == 16 and not image.mode.startswith("I"):
+                return _of_deep_png(file)
             if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
                 return np.array(image).astype(np.uint16)[None]
             if image.mode not in _RAW:
@@ -208,17 +171,12 @@ def _of_other(path: Path, what: str) -> Pixels:
         raise DatasetError(f"{what} cannot be read: {error}. Replace or remove it.") from error
 
 
-def _png_bits(path: Path) -> int:
-    with open_regular(path) as file:
-        return file.read(25)[24]
-
-
-def _of_deep_png(path: Path) -> Pixels:
+def _of_deep_png(file: OpenFile) -> Pixels:
     """Pillow would cut its 16 bits to 8 without a word."""
     from torchvision.io import ImageReadMode, decode_image
 
-    with open_regular(path) as file:
-        content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+    file.seek(0)
+    content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
     pixels: Pixels = decode_image(content, ImageReadMode.UNCHANGED).numpy()
     return pixels
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import DESCRIPTION_FILE, Description, read_description, read_heading
+from muster.data.dataset_yaml import Description, Heading, read_description, read_heading
 from muster.data.json_files import read_json
 from muster.data.mask_values import VOID_WORD
 from muster.data.patterns import require_parts
 from muster.data.sample_reader import FileImages, MaskSource, make_split
 from muster.data.spec import VOID, Dataset
 from muster.data.splits import compare_counts, divide_aloud
-from muster.errors import DatasetError
+from muster.errors import DatasetError, some_names
 
 FOLDER = "annotations"
 CROWD = ("class", "void")
@@ -127,11 +127,11 @@ def is_found(folder: Path, kind: str) -> bool:
     return any((folder / FOLDER).glob(f"{kind}_*.json"))
 
 
-def find_files(folder: Path, kind: str) -> dict[str, Path]:
+def find_files(heading: Heading, kind: str) -> dict[str, Path]:
     """The annotation files of the splits.
 
     Args:
-        folder: The dataset folder.
+        heading: Says where the dataset lies, and may name them.
         kind: ``instances`` or ``panoptic``.
 
     Returns:
@@ -140,9 +140,9 @@ def find_files(folder: Path, kind: str) -> dict[str, Path]:
     Raises:
         DatasetError: If one is missing, or there are several.
     """
-    heading, path = read_heading(folder), folder / DESCRIPTION_FILE
+    path = heading.path
     found: dict[str, Path] = {}
-    for split in ("train", "test"):
+    for split in SPLITS:
         given = {key or "annotations": part for key, part in heading.splits.get(split, {}).items()}
         require_parts(path, split, given, ("annotations", "images", "masks"))
         if "annotations" in given:
@@ -199,10 +199,8 @@ def image_files(root: Path, annotations: Annotations, kind: str, folder: str | N
     files = {name: found / entry["file_name"] for name, entry in sorted(annotations.images.items())}
     missing = [str(file) for file in files.values() if not file.is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DatasetError(
-            f"Dataset {dataset!r}: {annotations.path} names images that are missing: {missing[0]}{more}."
-        )
+        told = some_names(missing, most=1)
+        raise DatasetError(f"Dataset {dataset!r}: {annotations.path} names images that are missing: {told}.")
     if not files:
         raise DatasetError(f"Dataset {dataset!r} has an empty split: {annotations.path} names no image.")
     return files
@@ -223,15 +221,15 @@ class CocoDataset:
         Raises:
             DatasetError: If something is missing or wrong.
         """
-        heading, files = read_heading(folder), find_files(folder, kind)
+        heading = read_heading(folder)
+        files = find_files(heading, kind)
         self.kind = kind
         self.annotations = {split: read_annotations(path) for split, path in files.items()}
         self.background = str(heading.options.get("background", "background")) if background else VOID_WORD
         names = list(dict.fromkeys(self.annotations["train"].categories.values()))
         if self.background not in {VOID_WORD, *names}:
             names.insert(0, self.background)
-        known = {"name": heading.root.absolute().name, "domain": "not stated", "classes": names}
-        self.description = read_description(folder, known, files["train"], keys)
+        self.description = read_description(folder, heading.unsaid | {"classes": names}, files["train"], keys)
 
     def option(self, key: str, allowed: Sequence[str]) -> str:
         """A key of the description with a few possible values, of which the first is the default."""

@@ -30,7 +30,7 @@ _FEWEST_FILES = 64
 
 def prefix_of_text(text: str) -> str:
     """The content prefix of what has no file and is made from a description instead."""
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return prefix_of_bytes(text.encode())
 
 
 def prefix_of_bytes(content: bytes) -> str:
@@ -167,7 +167,7 @@ def repeated_images(dataset: Dataset) -> tuple[list[list[str]], list[tuple[str, 
 
     Returns:
         Groups of equal images within one split, each as ``SPLIT/IDENTIFIER``; and pairs of a test image and the
-        training image that it equals.
+        first training image that it equals, in the order of the test images.
 
     Raises:
         DatasetError: If a file cannot be read.
@@ -180,7 +180,8 @@ def repeated_images(dataset: Dataset) -> tuple[list[list[str]], list[tuple[str, 
         [f"{name}/{each}" for each in found] for split in places.values() for name, found in split.items() if found[1:]
     ]
     train, test = dataset.train.name, dataset.test.name
-    across = [(each, split[train][0]) for split in places.values() if train in split for each in split.get(test, ())]
+    pairs = {each: split[train][0] for split in places.values() if train in split for each in split.get(test, ())}
+    across = [(each, pairs[each]) for each in dataset.test.identifiers if each in pairs]
     return within, across
 
 
@@ -196,9 +197,7 @@ def warn_of_shared_images(dataset: Dataset) -> None:
     Raises:
         DatasetError: If a file cannot be read.
     """
-    trained = dict(zip(content_prefixes(dataset.train), dataset.train.identifiers, strict=False))
-    tested = zip(content_prefixes(dataset.test), dataset.test.identifiers, strict=False)
-    shared = [(identifier, trained[prefix]) for prefix, identifier in tested if prefix in trained]
+    _, shared = repeated_images(dataset)
     if shared:
         test, train = shared[0]
         warnings.warn(

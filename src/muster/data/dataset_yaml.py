@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -62,7 +62,33 @@ and macOS allow for the name of a file."""
 
 
 @dataclass(frozen=True)
-class Description:
+class Heading:
+    """What decides who reads the rest of a ``dataset.yaml``.
+
+    Attributes:
+        path: The file, for messages; it need not be there if the layout says enough.
+        reader: The layout that it names, or nothing.
+        root: Folder of the images, which paths in the file start from.
+        splits: What it says of the splits.
+        test_is_seeded: Whether it says that the test split is to be drawn from all images.
+        options: The other keys of :data:`LAYOUT_KEYS` that it has.
+    """
+
+    path: Path
+    reader: str
+    root: Path
+    splits: Splits
+    test_is_seeded: bool
+    options: Mapping[str, Any]
+
+    @property
+    def unsaid(self) -> dict[str, Any]:
+        """What counts for keys that are needed where neither the file nor the layout says anything."""
+        return {"name": self.root.absolute().name, "domain": "not stated"}
+
+
+@dataclass(frozen=True)
+class Description(Heading):
     """The content of a ``dataset.yaml``.
 
     Attributes:
@@ -70,12 +96,7 @@ class Description:
         masks: What the values stored in masks mean.
         orientation: How masks lie where images have an EXIF orientation, if the file says so.
         counts: How many images each split is said to have; may be empty.
-        path: The file, for messages; it need not be there if the layout says enough.
-        root: Folder of the images, which paths in the file start from.
-        splits: What the file says of the splits.
-        test_is_seeded: Whether it says that the test split is to be drawn from all images.
         ignored_classes: Classes of the layout that are made void.
-        options: Other keys of the layout that the file has.
         bands: What is read of images; ``None`` for RGB of 8 bits.
     """
 
@@ -83,32 +104,8 @@ class Description:
     masks: MaskValues
     orientation: Orientation | None
     counts: Mapping[str, int]
-    path: Path
-    root: Path
-    splits: Splits = field(default_factory=dict)
-    test_is_seeded: bool = False
-    ignored_classes: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    bands: Bands | None = None
-
-
-@dataclass(frozen=True)
-class Heading:
-    """What decides who reads the rest of a ``dataset.yaml``.
-
-    Attributes:
-        reader: The layout that it names, or nothing.
-        root: Folder of the images.
-        splits: What it says of the splits.
-        test_is_seeded: Whether it says that the test split is to be drawn from all images.
-        options: The other keys of :data:`LAYOUT_KEYS` that it has.
-    """
-
-    reader: str
-    root: Path
-    splits: Splits = field(default_factory=dict)
-    test_is_seeded: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    ignored_classes: tuple[str, ...]
+    bands: Bands | None
 
 
 def read_heading(folder: Path) -> Heading:
@@ -124,7 +121,11 @@ def read_heading(folder: Path) -> Heading:
         DatasetError: If the file cannot be read, or one of these keys is wrong.
     """
     path = folder / DESCRIPTION_FILE
-    content = _parse(path) if os.path.lexists(path) else {}
+    return _heading(path, _parse(path) if os.path.lexists(path) else {})
+
+
+def _heading(path: Path, content: Mapping[Any, Any]) -> Heading:
+    folder = path.parent
     reader, root = (content.get(key) for key in ("reader", "root"))
     found = folder if root is None else (folder / Path(require_text(path, "root", root)).expanduser())
     if not found.is_dir():
@@ -132,7 +133,7 @@ def read_heading(folder: Path) -> Heading:
     splits, seeded = _splits(path, content.get("splits") or {})
     options = {key: content[key] for key in LAYOUT_KEYS if content.get(key) is not None and key != "splits"}
     named = "" if reader is None else require_text(path, "reader", reader)
-    return Heading(named, found, splits, seeded, options)
+    return Heading(path, named, found, splits, seeded, options)
 
 
 def read_description(
@@ -159,10 +160,9 @@ def read_description(
     path = folder / DESCRIPTION_FILE
     content = _parse(path) if known is None or os.path.lexists(path) else {}
     _check_keys(path, content, keys)
-    heading = read_heading(folder)
-    root = heading.root
+    heading = _heading(path, content)
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
-    taken = completed(path, root, values, dict(known or {}), "mask_values" in content)
+    taken = completed(path, heading.root, values, dict(known or {}), "mask_values" in content)
     missing = [key for key in REQUIRED_KEYS if key not in taken]
     if missing:
         raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed:\n{EXAMPLE}")
@@ -184,8 +184,15 @@ def read_description(
     )
     orientation = _orientation(path, values.get("orientation"))
     counts = _counts(path, values.get("counts", {}))
-    said = heading.splits, heading.test_is_seeded
-    return Description(spec, masks, orientation, counts, path, root, *said, ignored, heading.options, bands)
+    return Description(
+        **vars(heading),
+        spec=spec,
+        masks=masks,
+        orientation=orientation,
+        counts=counts,
+        ignored_classes=ignored,
+        bands=bands,
+    )
 
 
 def _check_keys(path: Path, content: Mapping[Any, Any], keys: Collection[str] | None) -> None:
@@ -283,7 +290,7 @@ def _orientation(path: Path, value: object) -> Orientation | None:
 
 
 def _probe_images(path: Path, value: object) -> int:
-    if not isinstance(value, int) or not is_whole(value) or value < 1:
+    if not is_whole(value) or value < 1:
         raise wrong(path, "probe_images", "a number of training images, at least 1", value)
     return value
 

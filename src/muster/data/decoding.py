@@ -165,7 +165,7 @@ def _several(what: str, count: int, parts: str) -> DatasetError:
 
 
 def _look_at(image: Image.Image, file: OpenFile, what: str, deep: bool) -> Opened:
-    bits = _png_bits(file) if image.format == "PNG" else 16 if image.mode.startswith("I;16") else 8
+    bits = png_bits(file) if image.format == "PNG" else 16 if image.mode.startswith("I;16") else 8
     if (bits > 8 or image.mode.startswith(("I", "F"))) and not (deep and image.mode.startswith("I;16")):
         bands = len(image.getbands())
         depth = f"{bits}-bit" if bits > 8 else f"not 8-bit (mode {image.mode})"
@@ -205,8 +205,8 @@ def _png_tells_more_later(file: OpenFile) -> bool:
         at += int.from_bytes(start[:4], "big") + 12
 
 
-def _png_bits(file: OpenFile) -> int:
-    """Bits per sample: a PNG of 16 bits in colours is otherwise cut to 8 without a word."""
+def png_bits(file: OpenFile) -> int:
+    """Bits per sample of an open PNG: Pillow cuts one of 16 bits in colours to 8 without a word."""
     place = file.tell()
     file.seek(24)
     bits = file.read(1)[0]

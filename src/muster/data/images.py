@@ -22,6 +22,9 @@ from muster.errors import DatasetError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """File name endings of images, in lower case; any case is accepted."""
 
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+"""Those of TIFF files, which may hold more than three bands."""
+
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 """File name endings of masks: a class index must come back as it was stored."""
 

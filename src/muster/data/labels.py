@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from muster.data.mask_values import VOID_WORD, written
 from muster.data.spec import DatasetSpec, Split
-from muster.errors import DatasetError
+from muster.errors import DatasetError, some_names
 
 _SHOWN = 20
 
@@ -39,7 +39,7 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
         raise DatasetError(
             f"Split {split.name!r} of dataset {spec.name!r} ({len(split)} images) has labelled pixels of one class "
             f"only, {present[0]}, but at least two are needed: nothing can be told apart, and every score would be "
-            f"perfect. Without a labelled pixel: {_some([spec.classes[index] for index in absent])}."
+            f"perfect. Without a labelled pixel: {some_names([spec.classes[index] for index in absent], _SHOWN)}."
             f"{_what_is_void(spec, present)}"
         )
     if absent:
@@ -47,7 +47,7 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
 
 
 def _absent_classes(split: Split, absent: Sequence[int]) -> str:
-    names = _some([split.spec.classes[index] for index in absent])
+    names = some_names([split.spec.classes[index] for index in absent], _SHOWN)
     void = split.spec.ignore_index
     named = void is not None and void in absent
     from_one = " If classes begin at 1, write reduce_zero_label: true." if void == 0 else ""
@@ -76,7 +76,3 @@ def _what_is_void(spec: DatasetSpec, present: Sequence[str]) -> str:
         )
     example = written({0: spec.classes[0], void: spec.classes[-1]})
     return f" ({void} means void; if it is a class, say so in dataset.yaml, for example: {example})"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -44,14 +44,26 @@ def open_of_any_size(file: OpenFile, what: str) -> Image.Image:
     Raises:
         DatasetError: If it would not fit.
     """
+    image = open_without_limit(file)
+    require_memory(image.width, image.height, what)
+    return image
+
+
+def open_without_limit(file: OpenFile) -> Image.Image:
+    """Open an image whatever its size, for its header alone.
+
+    Args:
+        file: At its beginning.
+
+    Returns:
+        The image, not yet decoded.
+    """
     with _pillow_limit:  # a setting of the whole process, which is put back when the header has been read
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(file, formats=READABLE)
+            return Image.open(file, formats=READABLE)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    require_memory(image.width, image.height, what)
-    return image
 
 
 def require_memory(width: int, height: int, what: str, bytes_a_pixel: int = BYTES_A_PIXEL) -> None:

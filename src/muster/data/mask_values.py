@@ -16,6 +16,7 @@ import yaml
 
 from muster.data.orientation import Pixels
 from muster.data.spec import VOID
+from muster.data.yaml_checks import is_whole
 from muster.errors import DatasetError, unknown_name
 
 VOID_WORD = "void"
@@ -103,18 +104,13 @@ class MaskValues:
         return table[stored]
 
     def _of_colours(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
-        known = np.array(sorted(self.meaning), np.int32)
-        table = np.array([self.meaning[code] for code in known.tolist()], np.uint8)
         indices = np.empty(stored.shape[:2], np.uint8)
         wrong: Counter[int] = Counter()
         rows = max(1, _COLOURS_AT_ONCE // max(1, stored.shape[1]))
         for top in range(0, len(stored), rows):
             red, green, blue = stored[top : top + rows].astype(np.int32).transpose(2, 0, 1)
-            codes = red << 16 | green << 8 | blue
-            places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-            strange = codes[known[places] != codes]
+            indices[top : top + rows], strange = look_up(red << 16 | green << 8 | blue, self.meaning)
             wrong.update(dict(zip(*(part.tolist() for part in np.unique(strange, return_counts=True)), strict=True)))
-            indices[top : top + rows] = table[places]
         if wrong:
             raise self._unknown(mask, dataset, [f"'#{code:06x}'" for code in sorted(wrong)], wrong.total())
         return indices
@@ -136,6 +132,22 @@ class MaskValues:
             f"{' and '.join(map(str, self.ignored))} for void.{hint} Correct the mask, or classes, ignore_index or "
             f"mask_values in dataset.yaml ({_EXAMPLE})."
         )
+
+
+def look_up(codes: Pixels, meaning: Mapping[int, int]) -> tuple[Pixels, Pixels]:
+    """Turn numbers that are too large for a table into class indices.
+
+    Args:
+        codes: int32 ``[h, w]``.
+        meaning: Number -> class index or :data:`VOID`.
+
+    Returns:
+        uint8 ``[h, w]``; and those of the numbers that have no meaning, in a row.
+    """
+    known = np.array(sorted(meaning), np.int32)
+    table = np.array([meaning[code] for code in known.tolist()], np.uint8)
+    places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    return table[places], codes[known[places] != codes]
 
 
 def parse_mask_values(
@@ -161,11 +173,9 @@ def parse_mask_values(
             f"{'nothing' if not content else repr(content)}. For example: {_EXAMPLE}. (Without quotes, # begins a "
             "comment.)"
         )
-    keys = list(content)
-    colours = all(isinstance(key, str) and _COLOUR.fullmatch(key) for key in keys)
-    values = all(isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST for key in keys)
-    if not colours and not values:
-        wrong = next((key for key in keys if not _is_key(key)), None)
+    colours = all(map(_is_colour, content))
+    if not colours and not all(map(_is_value, content)):
+        wrong = next((key for key in content if not _is_colour(key) and not _is_value(key)), None)
         told = "a mixture of both" if wrong is None else repr(wrong)
         raise DatasetError(
             f"{where}: expected stored values from 0 to 255 (to {HIGHEST} in masks of 16 bits), or else colours like "
@@ -186,10 +196,12 @@ def parse_mask_values(
     return MaskValues(classes, codes | dict.fromkeys(ignored or (), VOID), colours)
 
 
-def _is_key(key: object) -> bool:
-    if isinstance(key, str):
-        return _COLOUR.fullmatch(key) is not None
-    return isinstance(key, int) and not isinstance(key, bool) and 0 <= key <= HIGHEST
+def _is_colour(key: object) -> bool:
+    return isinstance(key, str) and _COLOUR.fullmatch(key) is not None
+
+
+def _is_value(key: object) -> bool:
+    return is_whole(key) and 0 <= key <= HIGHEST
 
 
 def _meaning(name: object, classes: tuple[str, ...], where: str) -> int:

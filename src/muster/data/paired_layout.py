@@ -61,10 +61,11 @@ class PairedLayout(Layout):
 
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        root = read_heading(folder).root
-        plan = self.plan(root)
-        known = {"name": root.absolute().name, "domain": "not stated"} | dict(plan.known)
-        description = read_description(folder, known, plan.source, (*MASK_KEYS, *IMAGE_KEYS, "splits"))
+        heading = read_heading(folder)
+        plan = self.plan(heading.root)
+        description = read_description(
+            folder, heading.unsaid | dict(plan.known), plan.source, (*MASK_KEYS, *IMAGE_KEYS, "splits")
+        )
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})
         return dataset_of_files(description, train, test, reference)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
-from muster.errors import DatasetError
+from muster.errors import DatasetError, some_names
 from muster.user_files import special_kind
 
 # fmt: off
@@ -189,8 +189,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool | None:
 
 
 def _few(files: Iterable[Path]) -> str:
-    names = [f"{file.parent.name}/{file.name}" for file in files]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return some_names([f"{file.parent.name}/{file.name}" for file in files], SHOWN)
 
 
 def _nearly(alone: Iterable[Path], others: Mapping[str, Path]) -> str:

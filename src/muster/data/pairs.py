@@ -49,14 +49,13 @@ def dataset_of_pairs(
 def _names(pairs: Sequence[Sequence[Any]], classes: Sequence[str] | int | None) -> tuple[str, ...]:
     if isinstance(classes, str):
         raise DatasetError(f"classes: expected a list of names, or how many there are, but got {classes!r}.")
-    if classes is not None and not isinstance(classes, int):
-        return tuple(classes)
     if classes is None:
         known = [mask[mask != VOID] for mask in (_mask(pair[1], place) for place, pair in enumerate(pairs))]
         classes = max((int(each.max()) for each in known if each.numel()), default=-1) + 1
-    if not 1 <= classes <= MAX_CLASSES:
-        raise DatasetError(f"classes: expected from 1 to {MAX_CLASSES}, but got {classes}.")
-    return tuple(f"class {index}" for index in range(classes))
+    count = classes if isinstance(classes, int) else len(classes)
+    if not 1 <= count <= MAX_CLASSES:
+        raise DatasetError(f"classes: expected from 1 to {MAX_CLASSES}, but got {count}.")
+    return tuple(f"class {index}" for index in range(count)) if isinstance(classes, int) else tuple(classes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
 from muster.data.pairing import SHOWN, Files, require_pairs
-from muster.errors import DatasetError, unknown_name
+from muster.errors import DatasetError, some_names, unknown_name
 from muster.user_files import open_regular
 
 
@@ -107,7 +107,8 @@ def pair_patterns(
         found = {name: file for name, file in found.items() if name in labelled}
     else:
         # A loose pattern for images, as a/*.png, finds the masks a/*_mask.png as well.
-        found = {name: file for name, file in found.items() if file not in set(labelled.values())}
+        masks_too = set(labelled.values())
+        found = {name: file for name, file in found.items() if file not in masks_too}
     if not found and not labelled:
         raise DatasetError(f"Dataset {dataset!r} has an empty split: no file of {root} fits {images!r}.")
     require_pairs(root, found, labelled, dataset)
@@ -120,10 +121,9 @@ def _require_listed(
     for kind, files in zip(("images", "masks"), found, strict=True):
         missing = [name for name in listed if name not in files]
         if missing:
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
             raise DatasetError(
                 f"Dataset {dataset!r}: {len(missing)} of {len(listed)} listed {kind} are not in {root} as "
-                f"{parts[kind]}: {', '.join(missing[:SHOWN])}{more}."
+                f"{parts[kind]}: {some_names(missing, SHOWN)}."
             )
 
 

@@ -1,4 +1,4 @@
-"""Large and georeferenced TIFF images, read in parts and written with their place on the earth (rasterio).
+"""TIFF images of many bands, large and georeferenced ones: opened, read in parts and written by rasterio.
 
 Axis names: ``n`` rows that are read, ``h`` and ``w`` rows and columns of the image.
 """
@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 
 from muster.arrays import NumpyArray
+from muster.data.images import TIFF_SUFFIXES
+from muster.data.large_images import open_without_limit
 from muster.errors import DatasetError
-from muster.user_files import require_regular
-
-TIFF_SUFFIXES = (".tif", ".tiff")
+from muster.extras import needs_extra
+from muster.user_files import open_regular
 
 READ_IN_PARTS_ABOVE = 50_000_000
 """Pixels of a TIFF beyond which it is read in parts."""
@@ -72,6 +72,46 @@ class Raster:
         return torch.from_numpy(self.dataset.read(bands, window=window))
 
 
+def rasterio_of(what: str) -> Any:
+    """The library that reads TIFF files of any number of bands.
+
+    Raises:
+        DatasetError: If it is not installed.
+    """
+    return needs_extra("rasterio", "geo", f"{what}: TIFF files of many bands are read by rasterio", DatasetError)
+
+
+@contextmanager
+def open_tiff(path: Path, what: str) -> Iterator[Any]:
+    """Open a TIFF file of any number of bands.
+
+    Args:
+        path: The file.
+        what: What to call it in messages.
+
+    Yields:
+        rasterio's reader.
+
+    Raises:
+        DatasetError: If it is missing, no TIFF, or damaged where it is read.
+    """
+    rasterio = rasterio_of(what)
+    try:
+        open_regular(path).close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            source = rasterio.open(path, driver="GTiff")
+    except FileNotFoundError as error:
+        raise DatasetError(f"{what} is missing.") from error
+    except (OSError, rasterio.errors.RasterioError) as error:
+        raise DatasetError(f"{what} cannot be read as a TIFF: {error}.") from error
+    with source:
+        try:
+            yield source
+        except rasterio.errors.RasterioError as error:
+            raise DatasetError(f"{what} cannot be read: {error}. Replace or remove it.") from error
+
+
 GEOREFERENCED, LARGE = "georeferenced", "large"
 
 
@@ -87,8 +127,9 @@ def tiff_kind(path: Path) -> str | None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         return None
     try:
-        require_regular(path)
-        with _no_limit(), Image.open(path) as image:
+        with open_regular(path) as file, open_without_limit(file) as image:
+            if image.format != "TIFF":
+                return None
             if _GEOKEYS in getattr(image, "tag_v2", {}):
                 return GEOREFERENCED
             return LARGE if image.width * image.height > READ_IN_PARTS_ABOVE else None
@@ -109,18 +150,9 @@ def open_raster(path: Path) -> Iterator[Raster]:
     Raises:
         DatasetError: If it cannot be read, or has other bands.
     """
-    import rasterio
-    from rasterio.enums import ColorInterp
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    with open_tiff(path, f"Image {path}") as dataset:
+        from rasterio.enums import ColorInterp
 
-    require_regular(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path)
-    except RasterioError as error:
-        raise DatasetError(f"Image {path} cannot be read: {error}. Replace or remove it.") from error
-    with dataset:
         bands, kinds = dataset.count, set(dataset.dtypes)
         extra = bands in (2, 4) and dataset.colorinterp[-1] != ColorInterp.alpha
         if kinds != {"uint8"} or bands > 4 or extra or dataset.colorinterp[0] == ColorInterp.palette:
@@ -129,10 +161,7 @@ def open_raster(path: Path) -> Iterator[Raster]:
                 "with or without a band that is marked as alpha. Write the bands that are meant as such an image."
             )
         place = Georeference(dataset.crs, dataset.transform) if dataset.crs is not None else None
-        try:
-            yield Raster(dataset, place)
-        except RasterioError as error:
-            raise DatasetError(f"Image {path} cannot be read: {error}. Replace or remove it.") from error
+        yield Raster(dataset, place)
 
 
 def write_raster(
@@ -154,15 +183,3 @@ def write_raster(
     with rasterio.open(path, "w", **profile, **place, compress="deflate", tiled=height >= 256 <= width) as file:
         file.write(values, 1)
         file.write_colormap(1, {index: (*colour, 255) for index, colour in enumerate(colours.tolist())})
-
-
-@contextmanager
-def _no_limit() -> Iterator[None]:
-    """Pillow warns of large images; only a header is read here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before

@@ -246,6 +246,7 @@ def dataset_of_files(
     train: Mapping[str, tuple[Path, Path]],
     test: Mapping[str, tuple[Path, Path]],
     reference: str,
+    mask_reader: type[FileMasks] = FileMasks,
 ) -> Dataset:
     """A dataset whose images and masks are files.
 
@@ -254,6 +255,7 @@ def dataset_of_files(
         train: Image and mask of each identifier.
         test: Likewise.
         reference: What it is to be called in records.
+        mask_reader: How masks are read.
 
     Returns:
         The dataset.
@@ -262,6 +264,6 @@ def dataset_of_files(
     splits = []
     for name, files in (("train", train), ("test", test)):
         images = FileImages(spec, {identifier: image for identifier, (image, _) in files.items()}, description.bands)
-        masks = FileMasks(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
+        masks = mask_reader(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
         splits.append(make_split(description, name, images, masks))
     return Dataset(spec, splits[0], splits[1], reference)

@@ -62,9 +62,9 @@ class SplitCheck:
     class_pixels: tuple[int, ...]
     void_pixels: int
     notes: tuple[str, ...]
-    class_images: tuple[int, ...] = ()
-    examples: tuple[str | None, ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
+    class_images: tuple[int, ...]
+    examples: tuple[str | None, ...]
+    sizes: tuple[tuple[int, int], ...]
 
 
 def channel_statistics(split: Split) -> ChannelStatistics:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from muster.data import ContentSketch, Dataset, content_prefixes
+from muster.errors import some_names
 from muster.pool.card import Card
 from muster.pool.member import Member
 
@@ -183,5 +184,5 @@ def _warn_of_old_cards(members: Sequence[Member], target: TargetContent) -> None
 
 def _warn_of_names(names: Sequence[str], advice: str) -> None:
     if names:
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        shown = some_names(names)
         warnings.warn(f"The card(s) of {shown} do not say which images the model was trained on{advice}", stacklevel=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
@@ -97,9 +98,11 @@ class FitData(pl.LightningDataModule):
 
     def _crops(self) -> CropViews:
         crop_size = self.settings.crop_for(self.preprocessing.known_size)
-        return CropViews(self.preprocessing, self.owns, crop_size, self._stored_size)
+        return CropViews(self.preprocessing, self.owns, crop_size, lambda: self._stored_size)
 
+    @cached_property
     def _stored_size(self) -> tuple[int, int]:
+        """Of the first training image, which is read for it once: every batch asks."""
         height, width = self.train[0].image.shape[1:]
         return height, width
 

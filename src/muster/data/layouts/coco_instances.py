@@ -32,6 +32,7 @@ from muster.data.orientation import Pixels
 from muster.data.sample_reader import MaskSource
 from muster.data.spec import VOID, Dataset
 from muster.errors import DatasetError
+from muster.extras import needs_extra
 
 KIND = "instances"
 OVERLAP = ("smaller", "void")
@@ -50,7 +51,7 @@ class CocoInstances(Layout):
 
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        _require_pycocotools()
+        needs_extra("pycocotools.mask", "coco", "COCO's objects are drawn by pycocotools", DatasetError)
         found = CocoDataset(folder, KIND, _KEYS, background=True)
         crowd, overlap = found.option("crowd", CROWD), found.option("overlap", OVERLAP)
         classes = found.description.spec.classes
@@ -140,13 +141,6 @@ def _region(annotation: Mapping[str, Any], size: tuple[int, int], where: str) ->
         )
     region: Pixels = coco_mask.decode(encoded).astype(bool)
     return region
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools.mask  # noqa: F401
-    except ImportError as error:
-        raise DatasetError('COCO\'s objects are drawn by pycocotools: pip install "muster[coco]".') from error
 
 
 LAYOUTS.add("coco_instances", CocoInstances())

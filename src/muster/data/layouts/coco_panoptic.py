@@ -23,7 +23,7 @@ from muster.data.coco import CROWD, Annotations, CocoDataset, category_of, class
 from muster.data.dataset_yaml import IMAGE_KEYS
 from muster.data.images import StoredMask, read_stored_mask
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.mask_values import VOID_WORD
+from muster.data.mask_values import VOID_WORD, look_up
 from muster.data.sample_reader import MaskSource
 from muster.data.spec import VOID, Dataset
 from muster.errors import DatasetError
@@ -92,15 +92,12 @@ class SegmentMasks(MaskSource):
         path = Path(self.called(identifier))
         stored = read_stored_mask(path, colours=True)
         red, green, blue = stored.values.astype(np.int32).transpose(2, 0, 1)
-        numbers = red + 256 * green + 65536 * blue
-        meaning = {0: VOID} | self._segments(identifier)
-        known = np.array(sorted(meaning), np.int32)
-        places = np.searchsorted(known, numbers).clip(max=len(known) - 1)
-        strange = np.unique(numbers[known[places] != numbers]).tolist()
-        if strange:
+        indices, unnamed = look_up(red + 256 * green + 65536 * blue, {0: VOID} | self._segments(identifier))
+        if unnamed.size:
+            strange = np.unique(unnamed).tolist()
             shown = ", ".join(map(str, strange[:_SHOWN])) + (", ..." if len(strange) > _SHOWN else "")
             raise DatasetError(f"Mask {path} holds the segment(s) {shown}, but {self.path} does not name them.")
-        return StoredMask(np.array([meaning[number] for number in known.tolist()], np.uint8)[places], stored.tag)
+        return StoredMask(indices, stored.tag)
 
     def _segments(self, identifier: str) -> dict[int, int]:
         segments = self.annotated[identifier].get("segments_info", ())

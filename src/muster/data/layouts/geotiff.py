@@ -18,18 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from muster.data.bands import open_raster, rasterio_of
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, read_description, read_heading
-from muster.data.images import StoredMask
+from muster.data.dataset_yaml import read_description, read_heading
+from muster.data.images import TIFF_SUFFIXES, StoredMask
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.layouts.images_and_masks import find_splits
+from muster.data.layouts.images_and_masks import KEYS, open_described
 from muster.data.mask_values import HIGHEST
-from muster.data.sample_reader import FileImages, FileMasks, make_split
+from muster.data.rasters import open_tiff, rasterio_of
+from muster.data.sample_reader import FileMasks
 from muster.data.spec import VOID, Dataset
-from muster.data.splits import compare_counts
 from muster.errors import DatasetError
-
-KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
 
 
 class GeoTiff(Layout):
@@ -43,20 +40,7 @@ class GeoTiff(Layout):
         """See :meth:`Layout.open`."""
         root = read_heading(folder).root
         rasterio_of(f"The dataset in {root}")
-        description = read_description(folder, _known(root), keys=KEYS)
-        train, test, test_name = find_splits(description)
-        compare_counts(description, {"train": len(train), test_name: len(test)})
-        spec = description.spec
-        splits = [
-            make_split(
-                description,
-                name,
-                FileImages(spec, {each: image for each, (image, _) in files.items()}, description.bands),
-                RasterMasks(spec, {each: mask for each, (_, mask) in files.items()}, description.masks),
-            )
-            for name, files in (("train", train), ("test", test))
-        ]
-        return Dataset(spec, splits[0], splits[1], reference)
+        return open_described(read_description(folder, _known(root), keys=KEYS), reference, RasterMasks)
 
 
 class RasterMasks(FileMasks):
@@ -65,7 +49,7 @@ class RasterMasks(FileMasks):
     def read(self, identifier: str) -> StoredMask:
         """See :class:`muster.data.sample_reader.MaskSource`."""
         path, what = self.files[identifier], f"Mask {self.files[identifier]} of dataset {self.spec.name!r}"
-        with open_raster(path, what) as source:
+        with open_tiff(path, what) as source:
             if source.count != 1 or not np.issubdtype(source.dtypes[0], np.integer):
                 raise DatasetError(
                     f"{what} has {source.count} band(s) of type {source.dtypes[0]}, but one band of whole numbers is "
@@ -85,13 +69,11 @@ class RasterMasks(FileMasks):
 def _known(root: Path) -> dict[str, Any]:
     """How many bands the first image has."""
     places = (root / "train" / "images", root / "images")
-    files = (
-        file for place in places for file in sorted(place.glob("[!.]*")) if file.suffix.lower() in {".tif", ".tiff"}
-    )
+    files = (file for place in places for file in sorted(place.glob("[!.]*")) if file.suffix.lower() in TIFF_SUFFIXES)
     first = next(files, None)
     if first is None:
         return {}
-    with open_raster(first, f"Image {first}") as source:
+    with open_tiff(first, f"Image {first}") as source:
         return {"channels": source.count}
 
 

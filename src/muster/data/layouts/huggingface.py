@@ -13,17 +13,16 @@ otherwise, ``splits: {train: NAME, test: NAME}`` other sets. The files are Arrow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
-from muster.data.dataset_yaml import DESCRIPTION_FILE, MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description, read_heading
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.json_files import read_json
 from muster.data.layout import LAYOUTS, Layout
@@ -34,6 +33,9 @@ from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STATE, SETS, INFO = "state.json", "dataset_dict.json", "dataset_info.json"
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "images")
@@ -57,11 +59,11 @@ class HuggingFace(Layout):
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
         heading = read_heading(folder)
-        places = _sets(folder / DESCRIPTION_FILE, heading.root, heading.splits, heading.test_is_seeded)
+        places = _sets(heading)
         info = read_json(places["train"] / INFO)
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
-        known = {"name": heading.root.absolute().name, "domain": "not stated"} | said
-        description = read_description(folder, known, places["train"] / INFO, (*MASK_KEYS, "splits", "columns"))
+        keys = (*MASK_KEYS, "splits", "columns")
+        description = read_description(folder, heading.unsaid | said, places["train"] / INFO, keys)
         rows = {name: Rows(place, *_columns(description, place)) for name, place in places.items()}
         names = {name: [f"{number:07}" for number in range(len(each))] for name, each in rows.items()}
         if "test" not in rows:
@@ -102,6 +104,8 @@ class Rows:
         Raises:
             DatasetError: If a file is missing or damaged.
         """
+        import pyarrow as pa  # here, as every folder that is opened is shown to every layout
+
         files = read_json(self.folder / STATE).get("_data_files") or []
         try:
             parts = [
@@ -217,18 +221,19 @@ class RowMasks(MaskSource):
         return StoredMask(self.values.to_indices(stored.values, self.called(identifier), self.dataset), stored.tag)
 
 
-def _sets(path: Path, root: Path, splits: Mapping[str, Mapping[str, str]], seeded: bool) -> dict[str, Path]:
+def _sets(heading: Heading) -> dict[str, Path]:
     """Folder of each split."""
+    path, root = heading.path, heading.root
     if not (root / SETS).is_file():
         return {"train": root}
     names = [str(name) for name in read_json(root / SETS).get("splits") or []]
     said: dict[str, str] = {}
-    for split, parts in splits.items():
+    for split, parts in heading.splits.items():
         require_parts(path, split, {key or "set": part for key, part in parts.items()}, ("set",))
         said[split] = next(iter(parts.values()))
     tests = [name for name in _TEST_SETS if name in names]
     wanted = {"train": "train"} | ({"test": tests[0]} if tests else {}) | said
-    if seeded:
+    if heading.test_is_seeded:
         wanted.pop("test", None)
     for split, name in wanted.items():
         if name not in names:

@@ -29,11 +29,14 @@ from pathlib import Path
 from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description
 from muster.data.layout import DEFAULT, LAYOUTS, Layout
 from muster.data.pairing import Files, pair_up
-from muster.data.sample_reader import dataset_of_files
+from muster.data.sample_reader import FileMasks, dataset_of_files
 from muster.data.spec import Dataset
 from muster.data.splits import SPLITS_FILE, compare_counts, divide, read_splits
 from muster.data.yaml_checks import require_text
 from muster.errors import DatasetError
+
+KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
+"""Keys of the description that have an effect here."""
 
 
 class ImagesAndMasks(Layout):
@@ -44,50 +47,37 @@ class ImagesAndMasks(Layout):
         return any((root / "images").is_dir() and (root / "masks").is_dir() for root in (folder, folder / "train"))
 
     def open(self, folder: Path, reference: str) -> Dataset:
-        """See :func:`open_images_and_masks`."""
-        return open_images_and_masks(folder, reference)
+        """See :meth:`Layout.open`; ``identifiers`` are stems, in the order of their code points."""
+        return open_described(read_description(folder, keys=KEYS), reference)
 
-
-KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
-"""Keys of the description that have an effect here."""
 
 LAYOUTS.add(DEFAULT, ImagesAndMasks())
 
 
-def open_images_and_masks(path: Path, reference: str) -> Dataset:
+def open_described(description: Description, reference: str, masks: type[FileMasks] = FileMasks) -> Dataset:
     """Open a dataset folder (see the module's text for how it may look).
 
     Args:
-        path: The folder.
+        description: Of the folder.
         reference: What the dataset is to be called in records.
+        masks: How its masks are read.
 
     Returns:
-        The dataset; images are read when asked for. ``identifiers`` are stems, in the order of their code points.
+        The dataset; images are read when asked for.
 
     Raises:
-        DatasetError: If the description or the layout is wrong, a split is empty, or images and masks do not pair up.
+        DatasetError: If the layout is wrong, a split is empty, or images and masks do not pair up.
 
     Warns:
         UserWarning: If ``counts`` in the description disagrees with what is found, or ``val`` is left unused.
     """
-    description = read_description(path, keys=KEYS)
-    train, test, test_name = find_splits(description)
+    train, test, test_name = _find_splits(description)
     compare_counts(description, {"train": len(train), test_name: len(test)})
-    return dataset_of_files(description, train, test, reference)
+    return dataset_of_files(description, train, test, reference, masks)
 
 
-def find_splits(description: Description) -> tuple[Files, Files, str]:
-    """Files of the training and of the test split, and what the folder calls the latter.
-
-    Args:
-        description: Of a folder that has ``train/`` and ``test/`` (or ``val/``), or ``images/`` and ``masks/``.
-
-    Returns:
-        Image and mask by identifier, twice, and the name.
-
-    Raises:
-        DatasetError: If the folder is not so.
-    """
+def _find_splits(description: Description) -> tuple[Files, Files, str]:
+    """Files of the training and of the test split, and what the folder calls the latter."""
     root, dataset = description.root, description.spec.name
     suffix = require_text(description.path, "mask_suffix", description.options.get("mask_suffix", ""))
     divided = (root / "train").is_dir()
