@@ -47,7 +47,6 @@ class Adapted(Segmenter):
         self.body, self.head = body, head
         self.feature_channels = body.feature_channels
         self._num_classes = num_classes
-        self.started_from = {}
         self._settle()
 
     def replace_head(self, num_classes: int, seed: int) -> None:

@@ -81,8 +81,6 @@ class Segmenter(SourceModel):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         body: Everything before the head; its weights are named ``body.*``.
         head: The final classifier, a 1x1 convolution; its weights are named ``head.*``.
-        started_from: Where the weights that it was built with come from, see
-            :class:`muster.models.pretraining.scheme.StartedBody`.
     """
 
     def __init__(self, architecture: str, body: Body, num_classes: int, seed: int = 0) -> None:
@@ -97,7 +95,6 @@ class Segmenter(SourceModel):
         super().__init__()
         self.architecture = architecture
         self.blueprint = Blueprint("native", architecture)
-        self.started_from: dict[str, str] = {}
         self.body = body
         self.feature_channels = body.feature_channels
         self.head: nn.Module = linear_head(body.feature_channels, num_classes, seed)

@@ -31,6 +31,8 @@ class SourceModel(nn.Module, ABC):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
         in_channels: Channels of the images that it takes.
+        started_from: Where the weights that it was built with come from, see
+            :class:`muster.models.pretraining.scheme.StartedBody`.
     """
 
     architecture: str
@@ -39,6 +41,11 @@ class SourceModel(nn.Module, ABC):
     depth: int
     preprocessing: Preprocessing | None = None
     in_channels: int = 3
+
+    def __init__(self) -> None:
+        """Nothing is known yet of where weights come from."""
+        super().__init__()
+        self.started_from: dict[str, str] = {}
 
     @property
     @abstractmethod

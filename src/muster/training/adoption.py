@@ -136,7 +136,7 @@ def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
         recipe=job.recipe_hash,
         contents=seen,
         blueprint=model.blueprint,
-        started_from=getattr(model, "started_from", {}),
+        started_from=model.started_from,
         weights_licence=entry.licence or adopted.licence,
         preprocessing=own,
     )

@@ -340,6 +340,6 @@ def _card(
         recipe=job.recipe_hash,
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
-        started_from=model.started_from if isinstance(model, Segmenter) else {},
+        started_from=model.started_from,
         blueprint=model.blueprint if model.blueprint.config else None,
     )
