@@ -27,7 +27,7 @@ from muster.data import (
     require_usable,
     split_record,
 )
-from muster.files import sha256_of, to_builtin_types, write_yaml
+from muster.files import sha256_once, to_builtin_types, write_yaml
 from muster.models import Segmenter, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
@@ -115,7 +115,7 @@ class MemberJob:
         asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
         path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
-        mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
+        mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_once(path)}))
         return mapping
 
     @property
