@@ -18,10 +18,7 @@ from muster.models.blueprint import Blueprint
 from muster.models.cutting import Cut, as_convolution, find_classifier, find_stages, scores_in
 from muster.models.padding import spatial_mean
 from muster.models.segmenter import Body, Segmenter
-from muster.models.source_model import SourceModel
-
-BLANK_SIDE = 64
-"""Side of the blank image that networks are looked at with, in pixels, if they take it."""
+from muster.models.source_model import BLANK_SIDE, SourceModel
 
 
 class Adapted(Segmenter):

@@ -220,9 +220,8 @@ class Segmenter(SourceModel):
         """Find the depth, and freeze parameters that the scores do not depend on, by one pass over a blank image."""
         training = self.training
         self.eval()  # batch statistics must not move, and one image may be a single pixel for a batch norm
-        side = max(64, self.body.minimum_side)
         with torch.inference_mode(False), torch.enable_grad():
-            self.depth, used = trace(self(torch.zeros(1, 3, side, side, device=self.device)))
+            self.depth, used = trace(self(self.blank_image()))
         self.train(training)
         self._unused_parameters = 0
         for parameter in self.parameters():

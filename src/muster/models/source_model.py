@@ -20,6 +20,9 @@ from muster.models.blueprint import Blueprint
 from muster.models.padding import Part, pad_to, padded_size
 from muster.models.prediction import probabilities_of
 
+BLANK_SIDE = 64
+"""Side of the blank image that networks are looked at with, in pixels, if they take it."""
+
 
 class SourceModel(nn.Module, ABC):
     """A network that scores every class at every place of an image, at its own resolution.
@@ -99,6 +102,11 @@ class SourceModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(self.parameters()).device
+
+    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+        """An image to look at the network with, where only the way through it counts; small, to be quick."""
+        side = max(BLANK_SIDE, self.minimum_side)
+        return torch.zeros(1, self.in_channels, side, side, device=self.device)
 
     @abstractmethod
     def features(

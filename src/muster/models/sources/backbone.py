@@ -42,9 +42,8 @@ class Backbone(Segmenter):
         self.blueprint = Blueprint("backbone", network.architecture)
         self._num_classes = 0
         self.eval()
-        side = max(64, self.body.minimum_side)
         with torch.no_grad():
-            self.feature_channels = sum(maps.shape[1] for maps in self._encoded(torch.zeros(1, 3, side, side)))
+            self.feature_channels = sum(maps.shape[1] for maps in self._encoded(self.blank_image()))
 
     @property
     def is_bare(self) -> bool:
