@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from muster.errors import ConfigError
 from muster.models.blueprint import Blueprint
 from muster.models.cutting import Cut, as_convolution, find_classifier, find_stages, scores_in
-from muster.models.padding import spatial_mean
-from muster.models.segmenter import Body, Segmenter
+from muster.models.segmenter import Body, Segmenter, embeddings_of
 from muster.models.source_model import BLANK_SIDE, SourceModel
 
 
@@ -89,8 +88,7 @@ class Tapped(Adapted):
             return super().read(images, stages)
         assert isinstance(self.body, Cut)
         output, maps = self.body.whole(self.pad(images))
-        part = self.part_of(images)
-        embeddings = [torch.cat([spatial_mean(m, part) for m in stage], dim=1) for stage in maps] if stages else []
+        embeddings = embeddings_of(maps, self.part_of(images)) if stages else []
         return self._scores_of(output), maps[-1][0], embeddings
 
     def forward(

@@ -157,7 +157,7 @@ class Segmenter(SourceModel):
         Raises:
             ValueError: See :meth:`features`.
         """
-        return _embeddings(self._stages(images), self.part_of(images))
+        return embeddings_of(self._stages(images), self.part_of(images))
 
     def features_and_embeddings(
         self, images: Float[Tensor, "batch bands height width"]
@@ -174,7 +174,7 @@ class Segmenter(SourceModel):
             ValueError: See :meth:`features`.
         """
         stages = self._stages(images)
-        return joined(stages[-1]), _embeddings(stages, self.part_of(images))
+        return joined(stages[-1]), embeddings_of(stages, self.part_of(images))
 
     def adapt_channels(self, channels: int) -> None:
         """Take images of another number of channels from now on, see :func:`muster.models.first_layer`.
@@ -230,10 +230,16 @@ class Segmenter(SourceModel):
                 self._unused_parameters += parameter.numel()
 
 
-def _embeddings(stages: StageMaps, part: Part | None) -> list[Tensor]:
-    """Spatial means of every stage over the image, its branches concatenated."""
-    if part is None:
-        return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
+def embeddings_of(stages: StageMaps, part: Part | None) -> list[Tensor]:
+    """How each stage sees each image as a whole.
+
+    Args:
+        stages: What they put out.
+        part: Where the images lie in it; ``None`` if they were not padded.
+
+    Returns:
+        For each stage the spatial mean over the image ``[batch, _]``, its branches concatenated.
+    """
     return [torch.cat([spatial_mean(maps, part) for maps in stage], dim=1) for stage in stages]
 
 
