@@ -12,7 +12,7 @@ from muster.data import ContentSketch, Dataset, ImageSize, content_prefixes, ope
 from muster.errors import ConfigError
 from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
-from muster.pool import MEMBERS, Card, software_versions, write_member
+from muster.pool import MEMBERS, Card, card_of_adopted, write_member
 from muster.tasks.source_sample import sample_source
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
@@ -110,33 +110,16 @@ def _sample(model: SourceModel, source: Dataset, device: torch.device | str) -> 
 
 
 def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
-    entry, model = job.entry, adopted.model
-    own = model.preprocessing
-    assert own is not None  # every source gives one
+    entry = job.entry
     name = entry.dataset or (source.spec.name if source is not None else "")
-    seen = () if source is None else (ContentSketch.of(name, content_prefixes(source.train)),)
-    return Card(
-        name=entry.name,
-        dataset=name,
-        domain=entry.domain or (source.spec.domain if source is not None else ""),
-        classes=adopted.classes,
-        seen_datasets=(name,) if name else (),
-        architecture=model.architecture,
+    domain = entry.domain or (source.spec.domain if source is not None else "")
+    return replace(
+        card_of_adopted(adopted, entry.name, name, domain),
         pretraining=entry.pretraining or adopted.pretraining,
-        mean=own.statistics.mean,
-        std=own.statistics.std,
-        parameters=model.num_parameters,
-        depth=model.depth,
-        versions=software_versions(),
-        checksum="",  # write_member knows it
-        image_size=None if own.size is None else own.size.setting,
         train_images=None if source is None else len(source.train),
         licence="" if source is None else source.spec.licence,
         citation=entry.citation,
         recipe=job.recipe_hash,
-        contents=seen,
-        blueprint=model.blueprint,
-        started_from=model.started_from,
+        contents=() if source is None else (ContentSketch.of(name, content_prefixes(source.train)),),
         weights_licence=entry.licence or adopted.licence,
-        preprocessing=own,
     )
