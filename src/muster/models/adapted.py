@@ -141,7 +141,7 @@ def adapt(
     try:
         with torch.no_grad():
             found["classes"] = scores_of(network(images)).shape[1]
-        until = find_classifier(network, images).name if layer is None else layer
+        until = find_classifier(network, images) if layer is None else layer
         found["classifier" if layer is None else "layer"] = until
         found["stages"] = list(find_stages(network, images, until))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
