@@ -19,6 +19,7 @@ from muster.files import (
     remove_partial,
     require_writable,
     sha256_of,
+    sha256_once,
     to_builtin_types,
     write_record,
     write_yaml,
@@ -154,6 +155,12 @@ def test_a_folder_is_made_writable_or_refused_by_its_option(tmp_path: Path) -> N
 def test_sha256_of(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"muster" * 100_000)
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"muster" * 100_000).hexdigest()
+
+
+def test_a_file_that_was_exchanged_is_hashed_again(tmp_path: Path) -> None:
+    for content in (b"muster", b"other and longer"):
+        (tmp_path / "a").write_bytes(content)
+        assert sha256_once(tmp_path / "a") == sha256_once(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
 def test_yaml_keeps_order_and_letters_and_says_what_is_wrong(tmp_path: Path) -> None:

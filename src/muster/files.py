@@ -197,6 +197,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""For each file: its directory entry, and its SHA-256."""
+
+
+def sha256_once(path: Path) -> str:
+    """:func:`sha256_of` for large files that are asked for again and again.
+
+    A file is hashed once, and again when its size, its times or its place on the disk are others.
+    """
+    found = path.stat()
+    state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    known = _hashed.get(path)
+    if known is not None and known[0] == state:
+        return known[1]
+    digest = sha256_of(path)
+    _hashed[path] = state, digest  # the state from before: a file that changes meanwhile is hashed again
+    return digest
+
+
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping of plain values, in its own order, whole or not at all."""
     with atomic_write(path) as partial:

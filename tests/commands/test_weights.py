@@ -70,6 +70,16 @@ def test_what_cannot_be_converted_is_told(
     assert re.search(told, " ".join(capsys.readouterr().err.split()))
 
 
+def test_a_damaged_file_in_an_archive_is_told(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = wheel.with_name("w.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w.safetensors", "not the tensors that they should be")
+    assert convert(path) == 2
+    assert re.search(
+        r"Cannot read \S+w\.zip, w\.safetensors: .* Is it complete\?", " ".join(capsys.readouterr().err.split())
+    )
+
+
 def test_a_file_that_would_run_code_is_refused(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = wheel.with_name("model.pth")
     torch.save(torch.nn.Linear(2, 2), path)

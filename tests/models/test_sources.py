@@ -256,6 +256,7 @@ def test_a_program_that_could_run_code_is_not_opened(tmp_path: Path) -> None:
         ("transformers", {"model": "/nowhere/at/all"}, "no folder"),
         ("exported", {"model": "/nowhere.pt", **STATISTICS}, "TorchScript"),
         ("backbone", {"architecture": "fpn:resnet18"}, "needs pretraining"),
+        ("backbone", {"architecture": "small_fpn", "pretraining": "none"}, "mean and std are not known"),
         ("native", {}, "as they are"),
     ],
 )

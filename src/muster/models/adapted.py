@@ -16,12 +16,8 @@ from torch import Tensor, nn
 from muster.errors import ConfigError
 from muster.models.blueprint import Blueprint
 from muster.models.cutting import Cut, as_convolution, find_classifier, find_stages, scores_in
-from muster.models.padding import spatial_mean
-from muster.models.segmenter import Body, Segmenter
-from muster.models.source_model import SourceModel
-
-BLANK_SIDE = 64
-"""Side of the blank image that networks are looked at with, in pixels, if they take it."""
+from muster.models.segmenter import Body, Segmenter, embeddings_of
+from muster.models.source_model import BLANK_SIDE, SourceModel
 
 
 class Adapted(Segmenter):
@@ -47,7 +43,6 @@ class Adapted(Segmenter):
         self.body, self.head = body, head
         self.feature_channels = body.feature_channels
         self._num_classes = num_classes
-        self.started_from = {}
         self._settle()
 
     def replace_head(self, num_classes: int, seed: int) -> None:
@@ -93,8 +88,7 @@ class Tapped(Adapted):
             return super().read(images, stages)
         assert isinstance(self.body, Cut)
         output, maps = self.body.whole(self.pad(images))
-        part = self.part_of(images)
-        embeddings = [torch.cat([spatial_mean(m, part) for m in stage], dim=1) for stage in maps] if stages else []
+        embeddings = embeddings_of(maps, self.part_of(images)) if stages else []
         return self._scores_of(output), maps[-1][0], embeddings
 
     def forward(
@@ -147,7 +141,7 @@ def adapt(
     try:
         with torch.no_grad():
             found["classes"] = scores_of(network(images)).shape[1]
-        until = find_classifier(network, images).name if layer is None else layer
+        until = find_classifier(network, images) if layer is None else layer
         found["classifier" if layer is None else "layer"] = until
         found["stages"] = list(find_stages(network, images, until))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import timm
@@ -113,13 +114,18 @@ def torchvision_names(backbone: str, naming: Mapping[str, str]) -> dict[str, str
     Returns:
         timm's names with the same; empty if torchvision has no such network, or the names are not those of it.
     """
+    return {our: naming[name] for our, name in _timm_and_torchvision(backbone) if name in naming}
+
+
+@cache
+def _timm_and_torchvision(backbone: str) -> tuple[tuple[str, str], ...]:
+    """Both names of each tensor; none where torchvision has no such network. Both networks are built for it, once."""
     theirs = _TORCHVISION.get(backbone)
     if theirs is None:
-        return {}
+        return ()
     with torch.device("meta"):
         names = torchvision.models.get_model(theirs, weights=None).state_dict()
-    ours = tensors_of_timm(backbone)
-    return {our: naming[name] for our, name in zip(ours, names, strict=True) if name in naming}
+    return tuple(zip(tensors_of_timm(backbone), names, strict=True))
 
 
 def tensors_of_timm(backbone: str) -> dict[str, Tensor]:

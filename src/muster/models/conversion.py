@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
@@ -20,11 +21,10 @@ from muster.models.build import build_model, check_architecture, family_of
 from muster.models.pretraining.file import PICKLES, load_backbone
 from muster.models.pretraining.local import SUFFIX
 from muster.models.pretraining.tensors import read_safetensors
+from muster.models.tensors import tensors_in
 from muster.user_files import open_regular
 
 _ARCHIVES = (".whl", ".zip")
-_NESTED = ("state_dict", "model", "model_state", "params", "weights")
-"""Where training scripts put the tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,6 @@ def convert_weights(
         "backbone": backbone,
         **({"pretraining": learned} if learned else {}),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as partial:
         save_file({name: tensor.contiguous().clone() for name, tensor in named.items()}, partial, said)
     return Conversion(output, len(named), by_order, told)
@@ -111,22 +110,16 @@ def _fitted(architecture: str, found: Mapping[str, Tensor], source: Path) -> tup
     family, backbone = family_of(architecture), backbone_of(architecture)
     body = build_model(architecture, 1).body
     named = without_counters(found)
-    by_order = bool(fit_by_name(backbone, family.backbone_keys(body), named).missing)
-    if by_order:
+    try:
+        return named, False, load_backbone(family, architecture, body, named, source)
+    except PretrainingError as by_name:
+        if not fit_by_name(backbone, family.backbone_keys(body), named).missing:
+            raise
         try:
             named = name_by_order(backbone, named)
         except PretrainingError as error:
-            by_name = _by_name_fault(architecture, named, source)
             raise PretrainingError(f"{by_name} Nor do they fit by their order: {error}") from error
-    return named, by_order, load_backbone(family, architecture, body, named, source)
-
-
-def _by_name_fault(architecture: str, named: Mapping[str, Tensor], source: Path) -> str:
-    try:
-        load_backbone(family_of(architecture), architecture, build_model(architecture, 1).body, named, source)
-    except PretrainingError as error:
-        return str(error)
-    return ""
+    return named, True, load_backbone(family, architecture, body, named, source)
 
 
 def read_source(source: Path, member: str = "") -> tuple[dict[str, Tensor], str]:
@@ -173,7 +166,10 @@ def _of_archive(source: Path, member: str) -> tuple[str, bytes]:
 def _tensors(content: bytes, name: str, told: str) -> dict[str, Tensor]:
     """Read tensors without running code, and take them out of the checkpoint that they may lie in."""
     if Path(name).suffix.lower() == SUFFIX:
-        return load(content)
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise PretrainingError(f"Cannot read {told}: {error}. Is it complete?") from error
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
@@ -182,14 +178,6 @@ def _tensors(content: bytes, name: str, told: str) -> dict[str, Tensor]:
             f"Cannot read {told} without running code that may be in it: {first} Save its state_dict alone "
             "(torch.save(model.state_dict(), FILE)) where you trust it."
         ) from error
-    for key in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    tensors = (
-        {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
-        if isinstance(found, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise PretrainingError(f"{told}: expected a mapping from names to tensors, but got {type(found).__name__}.")
-    return tensors
+    if tensors := tensors_in(found):
+        return tensors
+    raise PretrainingError(f"{told}: expected a mapping from names to tensors, but got {type(found).__name__}.")

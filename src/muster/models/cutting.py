@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -164,21 +163,8 @@ def scores_in(output: object) -> Tensor:
     return found
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """Where a network classifies.
-
-    Attributes:
-        name: Of the layer.
-        layer: The layer.
-    """
-
-    name: str
-    layer: nn.Conv2d | nn.Linear
-
-
 @torch.no_grad()
-def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands height width"]) -> Classifier:
+def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands height width"]) -> str:
     """Find the layer whose output, up to upsampling and softmax, is a network's scores.
 
     Args:
@@ -186,7 +172,7 @@ def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands heigh
         images: Any that it takes.
 
     Returns:
-        The last such layer.
+        The name of the last such layer.
 
     Raises:
         ConfigError: If there is none.
@@ -202,7 +188,7 @@ def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands heigh
     fitting = [each for each in called if _channels_out(each[1]) == scores.shape[1]]
     for name, layer, output in reversed(fitting):
         if _is_plain(layer) and _gives(_as_map(output, images, isinstance(layer, nn.Linear)).float(), scores):
-            return Classifier(name, layer)
+            return name
     last = (
         f"The last layer with {scores.shape[1]} outputs is {fitting[-1][0]!r}"
         if fitting

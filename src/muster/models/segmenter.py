@@ -81,8 +81,6 @@ class Segmenter(SourceModel):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         body: Everything before the head; its weights are named ``body.*``.
         head: The final classifier, a 1x1 convolution; its weights are named ``head.*``.
-        started_from: Where the weights that it was built with come from, see
-            :class:`muster.models.pretraining.scheme.StartedBody`.
     """
 
     def __init__(self, architecture: str, body: Body, num_classes: int, seed: int = 0) -> None:
@@ -97,7 +95,6 @@ class Segmenter(SourceModel):
         super().__init__()
         self.architecture = architecture
         self.blueprint = Blueprint("native", architecture)
-        self.started_from: dict[str, str] = {}
         self.body = body
         self.feature_channels = body.feature_channels
         self.head: nn.Module = linear_head(body.feature_channels, num_classes, seed)
@@ -160,7 +157,7 @@ class Segmenter(SourceModel):
         Raises:
             ValueError: See :meth:`features`.
         """
-        return _embeddings(self._stages(images), self.part_of(images))
+        return embeddings_of(self._stages(images), self.part_of(images))
 
     def features_and_embeddings(
         self, images: Float[Tensor, "batch bands height width"]
@@ -177,7 +174,7 @@ class Segmenter(SourceModel):
             ValueError: See :meth:`features`.
         """
         stages = self._stages(images)
-        return joined(stages[-1]), _embeddings(stages, self.part_of(images))
+        return joined(stages[-1]), embeddings_of(stages, self.part_of(images))
 
     def adapt_channels(self, channels: int) -> None:
         """Take images of another number of channels from now on, see :func:`muster.models.first_layer`.
@@ -223,9 +220,8 @@ class Segmenter(SourceModel):
         """Find the depth, and freeze parameters that the scores do not depend on, by one pass over a blank image."""
         training = self.training
         self.eval()  # batch statistics must not move, and one image may be a single pixel for a batch norm
-        side = max(64, self.body.minimum_side)
         with torch.inference_mode(False), torch.enable_grad():
-            self.depth, used = trace(self(torch.zeros(1, 3, side, side, device=self.device)))
+            self.depth, used = trace(self(self.blank_image()))
         self.train(training)
         self._unused_parameters = 0
         for parameter in self.parameters():
@@ -234,10 +230,16 @@ class Segmenter(SourceModel):
                 self._unused_parameters += parameter.numel()
 
 
-def _embeddings(stages: StageMaps, part: Part | None) -> list[Tensor]:
-    """Spatial means of every stage over the image, its branches concatenated."""
-    if part is None:
-        return [torch.cat([maps.mean(dim=(2, 3)) for maps in stage], dim=1) for stage in stages]
+def embeddings_of(stages: StageMaps, part: Part | None) -> list[Tensor]:
+    """How each stage sees each image as a whole.
+
+    Args:
+        stages: What they put out.
+        part: Where the images lie in it; ``None`` if they were not padded.
+
+    Returns:
+        For each stage the spatial mean over the image ``[batch, _]``, its branches concatenated.
+    """
     return [torch.cat([spatial_mean(maps, part) for maps in stage], dim=1) for stage in stages]
 
 

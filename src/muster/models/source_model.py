@@ -20,6 +20,9 @@ from muster.models.blueprint import Blueprint
 from muster.models.padding import Part, pad_to, padded_size
 from muster.models.prediction import probabilities_of
 
+BLANK_SIDE = 64
+"""Side of the blank image that networks are looked at with, in pixels, if they take it."""
+
 
 class SourceModel(nn.Module, ABC):
     """A network that scores every class at every place of an image, at its own resolution.
@@ -31,6 +34,8 @@ class SourceModel(nn.Module, ABC):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
         in_channels: Channels of the images that it takes.
+        started_from: Where the weights that it was built with come from, see
+            :class:`muster.models.pretraining.scheme.StartedBody`.
     """
 
     architecture: str
@@ -39,6 +44,11 @@ class SourceModel(nn.Module, ABC):
     depth: int
     preprocessing: Preprocessing | None = None
     in_channels: int = 3
+
+    def __init__(self) -> None:
+        """Nothing is known yet of where weights come from."""
+        super().__init__()
+        self.started_from: dict[str, str] = {}
 
     @property
     @abstractmethod
@@ -92,6 +102,11 @@ class SourceModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(self.parameters()).device
+
+    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+        """An image to look at the network with, where only the way through it counts; small, to be quick."""
+        side = max(BLANK_SIDE, self.minimum_side)
+        return torch.zeros(1, self.in_channels, side, side, device=self.device)
 
     @abstractmethod
     def features(

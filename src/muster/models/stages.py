@@ -9,9 +9,6 @@ from torch.nn import Parameter
 from muster.models._graph import trace
 from muster.models.source_model import SourceModel
 
-_SIDE = 64
-"""Side of the blank image, in pixels, where the model takes one so small."""
-
 
 def parameter_stages(model: SourceModel) -> dict[Parameter, int]:
     """Number the parameters by the first stage whose output they influence; the head comes after the last stage.
@@ -26,15 +23,11 @@ def parameter_stages(model: SourceModel) -> dict[Parameter, int]:
     Returns:
         For each trainable parameter that influences the scores, the number of its stage, from 0 on.
     """
-    device = model.device
-    side = max(_SIDE, model.minimum_side)
     training = {module: module.training for module in model.modules()}
     model.eval()  # batch statistics must not move
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            features, embeddings = model.features_and_embeddings(
-                torch.zeros(1, model.in_channels, side, side, device=device)
-            )
+            features, embeddings = model.features_and_embeddings(model.blank_image())
             outputs = [*embeddings, model.score(features)]
     finally:
         for module, was in training.items():

@@ -1,9 +1,9 @@
-"""Weights that others saved: read without ever unpickling objects, and loaded into the network that they are of."""
+"""Weights that others saved: read without ever unpickling objects, compared with a network, and loaded into it."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from muster.errors import ConfigError
 from muster.user_files import require_regular
 
-_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net")
+_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "params", "weights")
 """Keys under which training scripts keep the weights in a checkpoint."""
 
 _SHOWN = 5
@@ -44,23 +44,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as weights: {error}") from error
-    return _weights_in(content, path)
+    tensors = tensors_in(content)
+    if not tensors:
+        raise ConfigError(f"{path} holds no weights: expected a mapping of names to tensors.")
+    return tensors
 
 
-def _weights_in(content: object, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, Mapping):
-        for key in _NESTED:
-            if isinstance(content.get(key), Mapping):
-                return _weights_in(content[key], path)
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-    raise ConfigError(f"{path} holds no weights: expected a mapping of names to tensors.")
+def tensors_in(content: object) -> dict[str, Tensor]:
+    """Take weights out of the checkpoint that they may lie in.
+
+    Args:
+        content: What ``torch.load`` gave.
+
+    Returns:
+        Tensors by name; none if there is no mapping of names to tensors.
+    """
+    if not isinstance(content, Mapping):
+        return {}
+    nested = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
+    if nested is not None:
+        return tensors_in(nested)
+    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
 
 
-def load_tensors(
-    network: nn.Module, tensors: Mapping[str, Tensor], where: str, optional: Iterable[str] = (), prefix: str = ""
-) -> None:
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], where: str, optional: Iterable[str] = ()) -> None:
     """Load weights into the network that they are of.
 
     Names may have a prefix in common that wrappers add (``module.``, ``model.``).
@@ -70,28 +77,22 @@ def load_tensors(
         tensors: By name.
         where: What to call them in messages.
         optional: Beginnings of names that may be left out on either side.
-        prefix: One that is known to be in common.
 
     Raises:
         ConfigError: If a tensor is missing, left over, or has another shape.
     """
     expected = network.state_dict()
-    found = _without_prefix({key.removeprefix(prefix): value for key, value in tensors.items()}, expected)
+    found = _without_prefix(tensors, expected)
     skipped = tuple(optional)
-    missing = [key for key in expected if key not in found and not key.startswith(skipped or ("\0",))]
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    left = [key for key in found if key not in expected and not key.startswith(skipped or ("\0",))]
-    shared = [key for key in expected if key in found]
-    shapes = [
-        f"{key} (expected {list(expected[key].shape)}, got {list(found[key].shape)})"
-        for key in shared
-        if expected[key].shape != found[key].shape
-    ]
-    faults = {"missing": missing, "unexpected": left, "of another shape": shapes}
-    told = [f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
-    if told:
+    counted = {key: value for key, value in found.items() if key in expected or not key.startswith(skipped)}
+    needed = {
+        key: value
+        for key, value in expected.items()
+        if key in found or not (key.startswith(skipped) or key.endswith("num_batches_tracked"))
+    }
+    if told := _told(_misfits(needed, counted)):
         raise ConfigError(f"The weights {where} do not fit the network ({len(expected)} tensors): {'; '.join(told)}.")
-    network.load_state_dict({key: found[key] for key in shared}, strict=False)
+    network.load_state_dict({key: found[key] for key in needed}, strict=False)
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -105,6 +106,46 @@ def _without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor
     return found
 
 
-def _some(keys: list[str]) -> str:
+def faults_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """What is missing, unknown, of the wrong shape or type, or no number.
+
+    Args:
+        expected: The network's tensors.
+        found: What shall take their places.
+
+    Returns:
+        One phrase a kind of fault, with a count and the first few names; empty if all fits.
+    """
+    shared = sorted(expected.keys() & found.keys())
+    faults = _misfits(expected, found) | {
+        "of another kind of number": [
+            f"{key} (expected {expected[key].dtype}, got {found[key].dtype})"
+            for key in shared
+            if expected[key].is_floating_point() != found[key].is_floating_point()
+        ],
+        "not finite": [key for key in shared if not torch.isfinite(found[key]).all()],
+    }
+    return _told(faults)
+
+
+def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Names of tensors that have no place, or not the shape of theirs."""
+    return {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} (expected {list(expected[key].shape)}, got {list(found[key].shape)})"
+            for key in sorted(expected.keys() & found.keys())
+            if expected[key].shape != found[key].shape
+        ],
+    }
+
+
+def _told(faults: Mapping[str, Sequence[str]]) -> list[str]:
+    """One phrase a kind of fault."""
+    return [f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
+
+
+def _some(keys: Sequence[str]) -> str:
     rest = len(keys) - _SHOWN
     return ", ".join(keys[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,5 +1,6 @@
 """Trained source models on disk: one folder a member, with a card that says all about it."""
 
+from muster.pool.adopted import card_of_adopted
 from muster.pool.card import FORMAT_VERSION, Card, software_versions
 from muster.pool.listing import MEMBERS
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
@@ -18,6 +19,7 @@ __all__ = [
     "Pool",
     "TargetContent",
     "Verification",
+    "card_of_adopted",
     "reason_to_bar",
     "software_versions",
     "verify_pool",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muster.data import ImageSize
 from muster.errors import ConfigError, PoolError, UnfitMemberError
-from muster.files import atomic_folder, read_record, sha256_of, write_record
+from muster.files import atomic_folder, read_record, sha256_of, sha256_once, write_record
 from muster.model_page import PAGE
 from muster.models import SourceModel, rebuild
 from muster.outputs import MEMBER, require_ours
@@ -166,16 +166,14 @@ class Member:
             raise UnfitMemberError(f"Member {self.name!r}: {error}") from error
 
     def verified_checksum(self) -> str:
-        """SHA-256 of the weights, which is that of the card.
-
-        A file is hashed once, and again when its size, its times or its place on the disk are others.
+        """SHA-256 of the weights, which is that of the card; see :func:`muster.files.sha256_once`.
 
         Raises:
             PoolError: If it is not, or the weights cannot be read.
         """
         path = self.folder / WEIGHTS
         try:
-            found = _sha256_once(path)
+            found = sha256_once(path)
         except OSError as error:
             raise PoolError(f"Member {self.name!r}: {path} cannot be read ({error.strerror}).") from error
         if found != self.card.checksum:
@@ -188,21 +186,6 @@ class Member:
     def load_source_sample(self) -> dict[str, Tensor]:
         """The sample of source images as this member sees them, see :mod:`muster.tasks.source_sample`."""
         return _load_tensors(self.folder / SOURCE_SAMPLE, self.name)
-
-
-_hashed: dict[Path, tuple[tuple[int, ...], str]] = {}
-"""For each file: its directory entry, and its SHA-256."""
-
-
-def _sha256_once(path: Path) -> str:
-    found = path.stat()
-    state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-    known = _hashed.get(path)
-    if known is not None and known[0] == state:
-        return known[1]
-    digest = sha256_of(path)
-    _hashed[path] = state, digest  # the state from before: a file that changes meanwhile is hashed again
-    return digest
 
 
 def _not_finite(values: Mapping[str, object]) -> list[str]:

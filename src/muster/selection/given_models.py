@@ -18,7 +18,7 @@ from muster.models import SOURCES, Blueprint, SourceModel
 from muster.models.adapted import adapt
 from muster.models.adoption import Adopted, Adoption
 from muster.models.hub_files import local_or_hub
-from muster.pool import CARD, MEMBERS, Card, Member, Pool
+from muster.pool import CARD, MEMBERS, Member, Pool, card_of_adopted
 
 Given: TypeAlias = str | Path | nn.Module | Mapping[str, Any] | Member
 """A folder or a name on a hub, a network, or what a pool plan says of a model to adopt."""
@@ -157,25 +157,7 @@ def _of_module(content: Mapping[str, Any]) -> Member:
 
 
 def _member(name: str, adopted: Adopted, dataset: str) -> Member:
-    model, own = adopted.model, adopted.model.preprocessing
-    card = Card(
-        name=name,
-        dataset=dataset,
-        domain="",
-        classes=adopted.classes,
-        seen_datasets=(dataset,) if dataset else (),
-        architecture=model.architecture,
-        pretraining=adopted.pretraining,
-        mean=own.statistics.mean if own else (0.0, 0.0, 0.0),
-        std=own.statistics.std if own else (1.0, 1.0, 1.0),
-        parameters=model.num_parameters,
-        depth=model.depth,
-        versions={},
-        checksum="",
-        image_size=None if own is None or own.size is None else own.size.setting,
-        preprocessing=own,
-    )
-    return GivenMember(Path(name), card, model=model.eval())
+    return GivenMember(Path(name), card_of_adopted(adopted, name, dataset), model=adopted.model.eval())
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:

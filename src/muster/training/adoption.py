@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +12,9 @@ from muster.data import ContentSketch, Dataset, ImageSize, content_prefixes, ope
 from muster.errors import ConfigError
 from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
-from muster.pool import MEMBERS, Card, software_versions, write_member
+from muster.pool import MEMBERS, Card, card_of_adopted, write_member
 from muster.tasks.source_sample import sample_source
+from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
 _SEED = 0
@@ -54,7 +53,23 @@ class AdoptionJob:
     @property
     def recipe_hash(self) -> str:
         """One word for what was asked for."""
-        return hashlib.sha256(json.dumps(self.entry.to_mapping(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.entry.to_mapping())
+
+    @property
+    def verb(self) -> str:
+        """What is done to have the member."""
+        return "adopt"
+
+    def other_way(self, card: Card) -> str:
+        """How a member of this name was made, if not as is now asked for.
+
+        Args:
+            card: The member's.
+
+        Returns:
+            The end of the sentence "kept the member, ..."; empty if it was made so.
+        """
+        return "made otherwise" if card.recipe != self.recipe_hash else ""
 
 
 def adopt_member(job: AdoptionJob) -> None:
@@ -95,33 +110,16 @@ def _sample(model: SourceModel, source: Dataset, device: torch.device | str) -> 
 
 
 def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
-    entry, model = job.entry, adopted.model
-    own = model.preprocessing
-    assert own is not None  # every source gives one
+    entry = job.entry
     name = entry.dataset or (source.spec.name if source is not None else "")
-    seen = () if source is None else (ContentSketch.of(name, content_prefixes(source.train)),)
-    return Card(
-        name=entry.name,
-        dataset=name,
-        domain=entry.domain or (source.spec.domain if source is not None else ""),
-        classes=adopted.classes,
-        seen_datasets=(name,) if name else (),
-        architecture=model.architecture,
+    domain = entry.domain or (source.spec.domain if source is not None else "")
+    return replace(
+        card_of_adopted(adopted, entry.name, name, domain),
         pretraining=entry.pretraining or adopted.pretraining,
-        mean=own.statistics.mean,
-        std=own.statistics.std,
-        parameters=model.num_parameters,
-        depth=model.depth,
-        versions=software_versions(),
-        checksum="",  # write_member knows it
-        image_size=None if own.size is None else own.size.setting,
         train_images=None if source is None else len(source.train),
         licence="" if source is None else source.spec.licence,
         citation=entry.citation,
         recipe=job.recipe_hash,
-        contents=seen,
-        blueprint=model.blueprint,
-        started_from=getattr(model, "started_from", {}),
+        contents=() if source is None else (ContentSketch.of(name, content_prefixes(source.train)),),
         weights_licence=entry.licence or adopted.licence,
-        preprocessing=own,
     )

@@ -102,8 +102,8 @@ def train_pool(
         with atomic_write(pool / CONFIG) as partial:
             partial.write_text(configuration, "utf-8")
         outcome = PoolOutcome()
-        _adopt([job for job in adoptions if not _adopted(job, outcome)], outcome, progress.console)
-        waiting = [job for job in jobs if not _finished(job, outcome)]
+        _adopt([job for job in adoptions if not _is_there(job, outcome)], outcome, progress.console)
+        waiting = [job for job in jobs if not _is_there(job, outcome)]
         count = min(workers or default_workers(waiting, hardware), max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
         if jobs:
@@ -163,47 +163,20 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     ]
 
 
-def _finished(job: MemberJob, outcome: PoolOutcome) -> bool:
-    """Whether the member is there; says so if it was trained in another way than is now asked for."""
+def _is_there(job: MemberJob | AdoptionJob, outcome: PoolOutcome) -> bool:
+    """Whether the member is there; says so if it was made in another way than is now asked for."""
     if not os.path.lexists(job.folder):
         return False
     try:
         card = Member.open(job.folder).card
     except PoolError as error:
         kept = _set_aside(job.folder, job.pool / SET_ASIDE)
-        warnings.warn(f"{error} It is trained anew; what was there is now in {kept}.", stacklevel=4)
+        warnings.warn(f"{error} It is {job.verb}ed anew; what was there is now in {kept}.", stacklevel=4)
         return False
-    compared = {
-        name: getattr(job.settings, name) for name in ("steps", "batch_size", "learning_rate", "schedule", "seed")
-    }
-    compared |= {"architecture": job.architecture, "image_size": ImageSize.of(job.settings.image_size).setting}
-    if job.settings.tried_rates:
-        del compared["learning_rate"]  # the card has the one that was chosen
-    if job.settings.tried_stops > 1:
-        del compared["steps"]  # likewise
-    other = {name: getattr(card, name) for name, value in compared.items() if getattr(card, name) != value}
-    if other:
-        told = ", ".join(f"{name} {value} (now {compared[name]})" for name, value in other.items())
-        warnings.warn(f"Kept {job.name}, trained with {told}. To train it anew, delete {job.folder}.", stacklevel=4)
-    elif card.recipe and card.recipe != job.recipe_hash:
-        warnings.warn(f"Kept {job.name}, trained in another way. To train it anew, delete {job.folder}.", stacklevel=4)
-    shutil.rmtree(job.work, ignore_errors=True)  # left if the member was done, but its process was killed right then
-    outcome.skipped.append(job.name)
-    return True
-
-
-def _adopted(job: AdoptionJob, outcome: PoolOutcome) -> bool:
-    """Whether the member is there; says so if something else is asked for now."""
-    if not os.path.lexists(job.folder):
-        return False
-    try:
-        card = Member.open(job.folder).card
-    except PoolError as error:
-        kept = _set_aside(job.folder, job.pool / SET_ASIDE)
-        warnings.warn(f"{error} It is adopted anew; what was there is now in {kept}.", stacklevel=4)
-        return False
-    if card.recipe != job.recipe_hash:
-        warnings.warn(f"Kept {job.name}, made otherwise. To adopt it anew, delete {job.folder}.", stacklevel=4)
+    if other := job.other_way(card):
+        warnings.warn(f"Kept {job.name}, {other}. To {job.verb} it anew, delete {job.folder}.", stacklevel=4)
+    if isinstance(job, MemberJob):  # left if the member was done, but its process was killed right then
+        shutil.rmtree(job.work, ignore_errors=True)
     outcome.skipped.append(job.name)
     return True
 

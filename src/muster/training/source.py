@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +27,7 @@ from muster.data import (
     require_usable,
     split_record,
 )
-from muster.files import sha256_of, to_builtin_types, write_yaml
+from muster.files import sha256_once, to_builtin_types, write_yaml
 from muster.models import Segmenter, build_model, pretraining_statistics, weights_file
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
@@ -38,6 +36,7 @@ from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, sen
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.finished import digest_of
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -116,13 +115,39 @@ class MemberJob:
         asked = {key: value for key, value in asdict(self).items() if key not in _NO_RECIPE}
         path = weights_file(self.architecture, self.start)
         asked["settings"] = {key: value for key, value in asked["settings"].items() if _LATER.get(key, ...) != value}
-        mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_of(path)}))
+        mapping: dict[str, Any] = to_builtin_types(asked | ({} if path is None else {"starts_from": sha256_once(path)}))
         return mapping
 
     @property
     def recipe_hash(self) -> str:
         """One word for the recipe."""
-        return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
+        return digest_of(self.recipe)
+
+    @property
+    def verb(self) -> str:
+        """What is done to have the member."""
+        return "train"
+
+    def other_way(self, card: Card) -> str:
+        """How a member of this name was trained, if not as is now asked for.
+
+        Args:
+            card: The member's.
+
+        Returns:
+            The end of the sentence "kept the member, ..."; empty if nothing is known to differ.
+        """
+        names = ("steps", "batch_size", "learning_rate", "schedule", "seed")
+        asked = {name: getattr(self.settings, name) for name in names}
+        asked |= {"architecture": self.architecture, "image_size": ImageSize.of(self.settings.image_size).setting}
+        if self.settings.tried_rates:
+            del asked["learning_rate"]  # the card has the one that was chosen
+        if self.settings.tried_stops > 1:
+            del asked["steps"]  # likewise
+        other = {name: getattr(card, name) for name, value in asked.items() if getattr(card, name) != value}
+        if other:
+            return "trained with " + ", ".join(f"{name} {value} (now {asked[name]})" for name, value in other.items())
+        return "trained in another way" if card.recipe and card.recipe != self.recipe_hash else ""
 
     def own_statistics(self) -> ChannelStatistics | None:
         """What the member's images are always normalised with; ``None`` for the statistics of each dataset.
@@ -315,6 +340,6 @@ def _card(
         recipe=job.recipe_hash,
         contents=seen,
         preprocessing=None if own is None else Preprocessing(own),
-        started_from=model.started_from if isinstance(model, Segmenter) else {},
+        started_from=model.started_from,
         blueprint=model.blueprint if model.blueprint.config else None,
     )

@@ -26,7 +26,6 @@ SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPIN
 # PAN pools its map, a sixteenth of the image, three times by two.
 _MINIMUM_SIDES = {"pan": 128}
 
-
 # SMP asks its hub; the others (dpn, inception, xception) have statistics of their own.
 _USUAL_STATISTICS = ("resnet", "resnext", "se_", "vgg", "densenet", "efficientnet-", "mobilenet", "mobileone", "mit_")
 
@@ -167,6 +166,20 @@ def _has_imagenet_weights(encoder: str) -> bool:
     return "imagenet" in smp.encoders.encoders[encoder]["pretrained_settings"]
 
 
+def encoder_statistics(encoder: str) -> ChannelStatistics | None:
+    """What images are normalised with where an encoder is trained on ImageNet.
+
+    Args:
+        encoder: An SMP encoder, or ``tu-`` and the name of a timm model.
+
+    Returns:
+        Means and deviations; ``None`` if they are not known.
+    """
+    if encoder.startswith("tu-"):
+        return timm_statistics(encoder.removeprefix("tu-"))
+    return IMAGENET if encoder.startswith(_USUAL_STATISTICS) else None
+
+
 class SMPFamily(Family):
     """``NAME:ENCODER`` for each SMP architecture; ENCODER is one of SMP's, or ``tu-`` and the name of a timm model."""
 
@@ -211,10 +224,7 @@ class SMPFamily(Family):
 
     def statistics(self, architecture: str) -> ChannelStatistics | None:
         """See :meth:`Family.statistics`."""
-        encoder = architecture.partition(":")[2]
-        if encoder.startswith("tu-"):
-            return timm_statistics(encoder.removeprefix("tu-"))
-        return IMAGENET if encoder.startswith(_USUAL_STATISTICS) else None
+        return encoder_statistics(architecture.partition(":")[2])
 
 
 FAMILIES.add("smp", SMPFamily())

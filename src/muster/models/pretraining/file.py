@@ -12,8 +12,9 @@ from muster.models.backbone import fit_by_name, without_counters
 from muster.models.family import Family
 from muster.models.pretraining.local import SUFFIX, known_of_file
 from muster.models.pretraining.scheme import SCHEMES, Scheme, StartedBody
-from muster.models.pretraining.tensors import faults_of, read_safetensors
+from muster.models.pretraining.tensors import read_safetensors
 from muster.models.segmenter import Body
+from muster.models.tensors import faults_of
 
 PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 """Endings of files that may hold objects beside tensors."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from muster.errors import PretrainingError
-from muster.files import sha256_of
+from muster.files import sha256_once
 from muster.models.backbone import name_by_order
 from muster.models.hub import is_in_hub_cache
 from muster.models.pretraining.tensors import read_metadata, read_safetensors
@@ -45,7 +45,7 @@ class LocalWeights:
         """
         if self.package is None:
             return read_safetensors(self.path)
-        found = sha256_of(self.path)
+        found = sha256_once(self.path)
         if found != self.package.checksum:
             raise PretrainingError(
                 f"{self.path} of {self.package.told} is not the file that is known. Expected SHA-256 "
@@ -76,7 +76,7 @@ def known_of_file(path: Path) -> dict[str, str]:
     said = read_metadata(path)
     source = f"{path.name}, made of {said['source']}" if "source" in said else path.name
     licence = {"licence": said["licence"]} if "licence" in said else {}
-    return {"source": source, **licence, "sha256": sha256_of(path)}
+    return {"source": source, **licence, "sha256": sha256_once(path)}
 
 
 def weights_folder() -> Path:

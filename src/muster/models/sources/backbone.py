@@ -5,16 +5,15 @@ Axis names: as in :mod:`muster.models.source_model`.
 
 from __future__ import annotations
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from muster.data import ChannelStatistics, Preprocessing
+from muster.data import Preprocessing
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
-from muster.models.build import build_model
+from muster.models.build import build_model, family_of
 from muster.models.model_source import SOURCES, ModelSource
 from muster.models.padding import spatial_mean
 from muster.models.segmenter import Segmenter, joined
@@ -22,8 +21,6 @@ from muster.models.source_model import SourceModel
 
 FINEST = 4
 """Features are made at a quarter of the image's sides: finer stages are averaged down to it, coarser ones upsampled."""
-
-_IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Backbone(Segmenter):
@@ -45,9 +42,8 @@ class Backbone(Segmenter):
         self.blueprint = Blueprint("backbone", network.architecture)
         self._num_classes = 0
         self.eval()
-        side = max(64, self.body.minimum_side)
         with torch.no_grad():
-            self.feature_channels = sum(maps.shape[1] for maps in self._encoded(torch.zeros(1, 3, side, side)))
+            self.feature_channels = sum(maps.shape[1] for maps in self._encoded(self.blank_image()))
 
     @property
     def is_bare(self) -> bool:
@@ -121,15 +117,10 @@ class BackboneSource(ModelSource):
         return Backbone(build_model(blueprint.architecture, 1))
 
 
-def _preprocessing(architecture: str) -> Preprocessing:
-    """What the backbone's published weights were trained with."""
-    encoder = architecture.partition(":")[2]
-    if encoder.startswith("tu-"):
-        found = timm.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        if found is not None:
-            (red, green, blue), std = found.mean, found.std
-            return Preprocessing(ChannelStatistics((red, green, blue), (std[0], std[1], std[2])))
-    return Preprocessing(_IMAGENET)
+def _preprocessing(architecture: str) -> Preprocessing | None:
+    """What the backbone is usually pre-trained with, if that is known."""
+    statistics = family_of(architecture).statistics(architecture)
+    return None if statistics is None else Preprocessing(statistics)
 
 
 SOURCES.add("backbone", BackboneSource())

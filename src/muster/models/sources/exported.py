@@ -21,11 +21,10 @@ from muster.models.blueprint import Blueprint
 from muster.models.cutting import scores_in
 from muster.models.exported_program import open_program
 from muster.models.model_source import SOURCES, ModelSource
-from muster.models.source_model import SourceModel
+from muster.models.source_model import BLANK_SIDE, SourceModel
 from muster.user_files import require_regular
 
 _PROGRAM = "program"
-_BLANK_SIDE = 64
 
 
 class Exported(SourceModel):
@@ -81,6 +80,10 @@ class Exported(SourceModel):
     def device(self) -> torch.device:
         """See :meth:`SourceModel.device`."""
         return self.get_buffer(_PROGRAM).device
+
+    def blank_image(self) -> Float[Tensor, "1 bands height width"]:
+        """See :meth:`SourceModel.blank_image`; of the one size, where it takes no other."""
+        return torch.zeros(1, 3, *(self.size or (BLANK_SIDE, BLANK_SIDE)))
 
     def features(
         self, images: Float[Tensor, "batch bands height width"]
@@ -152,19 +155,18 @@ class Exported(SourceModel):
 
     def _open(self, content: bytes) -> None:
         program = open_program(content, self.architecture)
-        shape = _input_shape(program)
-        self._batch = shape[0]
+        sides = _input_sides(program)
+        self._batch, _, height, width = (side if isinstance(side, int) else None for side in sides)
         if (self._batch or 1) != 1:
             raise ConfigError(
                 f"{self.architecture} takes batches of {self._batch} images only. Export it with one, or with a "
                 "dynamic number (dynamic_shapes)."
             )
-        height, width = shape[2:]
         self.size = None if height is None or width is None else (height, width)
-        self._free = _free_sides(program)
+        self._free = [_free_side(side, program) for side in sides[2:]]
         self._network = [program.module()]
         with torch.inference_mode(False), torch.enable_grad():
-            self.depth, _ = trace(self(torch.zeros(1, 3, *(self.size or (_BLANK_SIDE, _BLANK_SIDE)))))
+            self.depth, _ = trace(self(self.blank_image()))
 
 
 def _with_background(scores: Tensor) -> Tensor:
@@ -172,29 +174,23 @@ def _with_background(scores: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(scores), scores], dim=1) if scores.shape[1] == 1 else scores
 
 
-def _input_shape(program: torch.export.ExportedProgram) -> list[int | None]:
-    """Sides of the one input, ``None`` where they are free."""
+def _input_sides(program: torch.export.ExportedProgram) -> list[Any]:
+    """Sides of the one input, symbols where they are free."""
     inputs = set(program.graph_signature.user_inputs)
     found = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     if len(found) != 1 or found[0].ndim != 4 or found[0].shape[1] != 3:
         raise ConfigError("Expected an exported program of one input, images [batch, 3, height, width].")
-    return [side if isinstance(side, int) else None for side in found[0].shape]
+    return list(found[0].shape)
 
 
-def _free_sides(program: torch.export.ExportedProgram) -> list[tuple[int, int]]:
-    """For rows and columns, the least that the program takes, and what it takes multiples of, as it was exported."""
-    inputs = set(program.graph_signature.user_inputs)
-    (node,) = (each for each in program.graph.nodes if each.op == "placeholder" and each.name in inputs)
-    sides = []
-    for side in node.meta["val"].shape[2:]:
-        expression: Any = None if isinstance(side, int) else side.node.expr
-        symbols = () if expression is None else tuple(expression.free_symbols)
-        if len(symbols) != 1 or not (multiple := expression.coeff(symbols[0])).is_Integer:
-            sides.append((1, 1))
-            continue
-        bounds = program.range_constraints.get(symbols[0])
-        sides.append((max(1, int(multiple) * int(bounds.lower if bounds is not None else 1)), max(1, int(multiple))))
-    return sides
+def _free_side(side: Any, program: torch.export.ExportedProgram) -> tuple[int, int]:
+    """The least that the program takes along a side, and what it takes multiples of, as it was exported."""
+    expression: Any = None if isinstance(side, int) else side.node.expr
+    symbols = () if expression is None else tuple(expression.free_symbols)
+    if len(symbols) != 1 or not (multiple := expression.coeff(symbols[0])).is_Integer:
+        return 1, 1
+    bounds = program.range_constraints.get(symbols[0])
+    return max(1, int(multiple) * int(bounds.lower if bounds is not None else 1)), max(1, int(multiple))
 
 
 class ExportedSource(ModelSource):
@@ -218,7 +214,7 @@ class ExportedSource(ModelSource):
         model.load_state_dict({_PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)})
         model.eval()
         with torch.no_grad():
-            model._num_classes = model(torch.zeros(1, 3, *(model.size or (_BLANK_SIDE, _BLANK_SIDE)))).shape[1]
+            model._num_classes = model(model.blank_image()).shape[1]
         size = None if model.size is None else ImageSize(exact=model.size)
         said = entry.preprocessing()
         model.preprocessing = Preprocessing(said.statistics, size or said.size, said.channel_order, said.interpolation)

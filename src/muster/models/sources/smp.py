@@ -9,12 +9,12 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import nn
 
-from muster.data import ChannelStatistics, Preprocessing
+from muster.data import Preprocessing
 from muster.errors import ConfigError
 from muster.models.adapted import Adapted, adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
-from muster.models.families.smp import minimum_side
+from muster.models.families.smp import encoder_statistics, minimum_side
 from muster.models.hub_files import local_or_hub
 from muster.models.model_source import SOURCES, ModelSource
 from muster.models.source_model import SourceModel
@@ -22,19 +22,6 @@ from muster.models.tensors import load_tensors, read_tensors
 
 _CLASS = "_model_class"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_IMAGENET = Preprocessing(ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-_WITH_IMAGENET_STATISTICS = (
-    "resnet",
-    "resnext",
-    "densenet",
-    "vgg",
-    "mobilenet_v2",
-    "efficientnet-b",
-    "mit_",
-    "mobileone",
-)
-"""Encoders of SMP whose ImageNet weights want images with the mean and deviation of ImageNet."""
-
 _OPTIONAL = ("classification_head.",)
 
 
@@ -118,10 +105,11 @@ def _built(config: dict[str, Any]) -> nn.Module:
 
 
 def _preprocessing(config: dict[str, Any]) -> Preprocessing | None:
-    """That of ImageNet, if the encoder started from weights that were trained with it."""
-    encoder = str(config.get("encoder_name", "resnet34"))
-    known = config.get("encoder_weights") == "imagenet" and encoder.startswith(_WITH_IMAGENET_STATISTICS)
-    return _IMAGENET if known else None
+    """That of the ImageNet weights which the encoder started from, if it did and it is known."""
+    if config.get("encoder_weights") != "imagenet":
+        return None
+    statistics = encoder_statistics(str(config.get("encoder_name", "resnet34")))
+    return None if statistics is None else Preprocessing(statistics)
 
 
 SOURCES.add("smp", SMP())

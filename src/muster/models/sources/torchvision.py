@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models import get_model, get_model_weights, list_models, segmentation
 from torchvision.models.segmentation.lraspp import LRASPP
 
-from muster.data import ChannelStatistics, ImageSize, Preprocessing
+from muster.data import ImageSize, Preprocessing
 from muster.errors import ConfigError, unknown_name
 from muster.models.adapted import Adapted, adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
-from muster.models.hub import hub_weights
+from muster.models.hub import IMAGENET, hub_weights
 from muster.models.model_source import SOURCES, ModelSource
 from muster.models.segmenter import Body, StageMaps
 from muster.models.source_model import SourceModel
@@ -34,7 +34,7 @@ class Torchvision(ModelSource):
         """See :meth:`ModelSource.adopt`."""
         entry.required("model", "weights")
         entry.unused("architecture", "encoder", "layer", "pretraining", "arguments")
-        builders = list_models(module=torch_segmentation())
+        builders = list_models(module=segmentation)
         if entry.model not in builders:
             raise entry.error(unknown_name("torchvision segmentation model", entry.model, builders).rstrip("."))
         published = None if Path(str(entry.weights)).suffix else _published(entry)
@@ -44,8 +44,7 @@ class Torchvision(ModelSource):
         blueprint = Blueprint("torchvision", entry.model, config)
         model = _lraspp(blueprint, network) if isinstance(network, LRASPP) else adapt(blueprint, network)
         size = ImageSize(shorter=520)  # what torchvision evaluates all of them at
-        statistics = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        model.preprocessing = entry.preprocessing(Preprocessing(statistics, size))
+        model.preprocessing = entry.preprocessing(Preprocessing(IMAGENET, size))
         known = () if published is None else published.meta["categories"]
         return Adopted(model, entry.class_names(model.num_classes, known), "BSD-3-Clause" if known else "")
 
@@ -53,13 +52,6 @@ class Torchvision(ModelSource):
         """See :meth:`ModelSource.build`."""
         network = _built(blueprint.config["builder"], blueprint.config["num_classes"])
         return _lraspp(blueprint, network) if isinstance(network, LRASPP) else cut(blueprint, network)
-
-
-def torch_segmentation() -> Any:
-    """The module of torchvision that has these models."""
-    from torchvision.models import segmentation
-
-    return segmentation
 
 
 def _published(entry: Adoption) -> Any:
