@@ -22,15 +22,14 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from muster.data import Views, view_for
+from muster.data import Views
 from muster.errors import DatasetError
 from muster.files import to_builtin_types
-from muster.models import upsample_probabilities
 from muster.selection.candidates import Candidate, members_of
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.evaluation import count_split
+from muster.training.evaluation import count_split, maps_of
 from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
@@ -223,11 +222,7 @@ class _Rounds:
         sound = {str(place): names for place, names in enumerate(candidates) if set(names) <= models.keys()}
 
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-            seen = {name: view_for(images, model.preprocessing) for name, model in models.items()}
-            maps = {
-                name: upsample_probabilities(model.predict(seen[name]), size, model.part_of(seen[name]))
-                for name, model in models.items()
-            }
+            maps = dict(maps_of(models, images, size))
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
             return {key: total.argmax(dim=1) for key, total in sums.items()}
 

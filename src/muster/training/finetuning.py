@@ -275,9 +275,9 @@ def evaluate(
                 totals[name] = probabilities + totals[name] if name in totals else probabilities
         return {name: total.argmax(dim=1) for name, total in totals.items()}
 
-    owns = [model.preprocessing for model in module.models.values()]
+    shown, device = target.preprocessing, hardware.resolved_device()
     with hardware.autocast():
-        return count_split(predict, target.dataset.test, target.preprocessing, hardware.resolved_device(), owns=owns)
+        return count_split(predict, target.dataset.test, shown, device, owns=module.owns)
 
 
 def _probabilities(
