@@ -24,7 +24,6 @@ from torch import Tensor
 
 from muster.data import Views
 from muster.errors import DatasetError
-from muster.files import to_builtin_types
 from muster.selection.candidates import Candidate, members_of
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
@@ -173,7 +172,7 @@ class _Rounds:
             "members": trial.module.names,
             **trial.depends_on,
         }
-        keep_checkpoint_of(trial.place, to_builtin_types(description))
+        keep_checkpoint_of(trial.place, description)
         digest = digest_of(description)
         self._before = read_finished(trial.place / ROUNDS, _Finished, digest) or _Finished(digest)
         self._evaluating = self._before.evaluating

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from muster.data import Split, Views, prepare_image
 from muster.errors import ConfigError
-from muster.files import read_yaml, to_builtin_types
+from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
@@ -127,7 +127,7 @@ def teach(
         "student": (architecture, pretraining, label_weight),
         "teacher": float(sum(value.double().abs().sum() for value in ensemble.state_dict().values())),
     }
-    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
+    keep_checkpoint_of(folder / WORK, description)
     fit(
         module, FitData(train, target.preprocessing, settings, hardware.resolved_num_workers()), folder / WORK, hardware
     )

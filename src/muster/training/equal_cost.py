@@ -25,7 +25,6 @@ from typing import Any, cast
 from torch import Tensor
 
 from muster.data import Split, Views
-from muster.files import to_builtin_types
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
 from muster.tasks.segmentation import mean_iou
@@ -236,7 +235,7 @@ class _Maker:
         module.set_members((rival.name,), [model])
         folder, hardware, before = rival.place / name, rival.hardware, self.steps_before
         described = {**self.description, "steps": steps, "images": images.identifiers, "size": option.image_size}
-        keep_checkpoint_of(folder, to_builtin_types(described))
+        keep_checkpoint_of(folder, described)
         clock = Clock(lambda done, loss: rival.progress(before + done, loss))
         data = make_fit_data(images, shown, settings, hardware.resolved_num_workers())
         fit(module, data, folder, hardware, [clock], until=steps)

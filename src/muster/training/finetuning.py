@@ -23,7 +23,6 @@ from muster.data import (
     view_for,
     warn_of_shared_images,
 )
-from muster.files import to_builtin_types
 from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
@@ -147,7 +146,7 @@ def fit_members(
         assert reload is not None  # whoever lets a user give rates passes it
         _choose_rates(module, target, folder, hardware, callbacks, description, reload, features)
         description |= {"rates": module.rates, "stops": module.stops}
-    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
+    keep_checkpoint_of(folder / WORK, description)
     workers = hardware.resolved_num_workers()
     data = make_fit_data(target.train, target.preprocessing, module.settings, workers, features)
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from pytorch_lightning.callbacks import Callback
 
 from muster.data import Preprocessing, Split
-from muster.files import to_builtin_types
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
 from muster.training.fitting import fit
@@ -113,7 +112,7 @@ def choose_rates(
         module = make_module(with_rate, names)
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
-        keep_checkpoint_of(folder, to_builtin_types(described))
+        keep_checkpoint_of(folder, described)
         data = make_fit_data(kept, trials.preprocessing, with_rate, trials.num_workers, trials.features)
         begin_fit(callbacks, number * settings.steps)
         curve = HeldOutCurve(stops, evaluate)
