@@ -24,7 +24,7 @@ from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
-from muster.training.confirmation import Trial, confirm, confirmation_folder, round_settings, total_round_steps
+from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
 from muster.training.equal_cost import EqualCostModel, Rival, make_equal_cost
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
@@ -189,7 +189,7 @@ def fit_plan(
 
 def _confirm(plan: FinetuningPlan, folder: Path, hardware: Hardware, progress: Progress) -> Confirmation:
     """Let brief fine-tuning choose between the leading candidates."""
-    count, settings = plan.comparison.confirm, round_settings(plan.module.settings)
+    count, settings = plan.comparison.confirm, plan.module.settings.without_choices()
     module = EnsembleTraining(settings, plan.module.num_classes, trial=True)
     callbacks: list[Callback] = []
     if plan.chosen is None:

@@ -36,7 +36,6 @@ from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import Confirmation, ConfirmationRound
-from muster.training.settings import TrainingSettings
 
 FIRST_SHARE = 10
 """The first round has one of so many parts of the steps."""
@@ -47,22 +46,6 @@ ROUNDS = "rounds.yaml"
 def confirmation_folder(folder: Path) -> Path:
     """Where the fits of a confirmation keep their checkpoint, below the folder of a run."""
     return folder / WORK / "confirmation"
-
-
-def round_settings(settings: TrainingSettings) -> TrainingSettings:
-    """How members are trained in the rounds: as in the fine-tuning, with a single rate.
-
-    Args:
-        settings: Of the fine-tuning.
-
-    Returns:
-        The same; where the rate is one of several to be chosen later, the middle one of them, and without a choice of
-        the number of steps.
-    """
-    if not settings.tried_rates:
-        return settings
-    rates = sorted(settings.tried_rates)
-    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=(), tried_stops=1)
 
 
 def total_round_steps(steps: int, candidates: int) -> int:
@@ -95,7 +78,7 @@ class Trial:
 
     Attributes:
         module: In which members are trained: with the members of the candidates, or without any if a callback is to
-            choose them. Made with ``trial=True``.
+            choose them. Made with ``trial=True``, and with settings that leave nothing to choose.
         candidates: Tells the candidates, the metric's best first; asked once the first fit is done.
         target: What to fine-tune on.
         folder: The folder of the run; checkpoints go below its folder ``work``.

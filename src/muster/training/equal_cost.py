@@ -32,7 +32,6 @@ from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, stored_shape, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.confirmation import round_settings
 from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -85,7 +84,7 @@ class Rival:
     @property
     def settings(self) -> TrainingSettings:
         """How it is trained, apart from the number of steps: on crops of the same size, whatever the images' size."""
-        settings, module = round_settings(self.module.settings), self.module
+        settings, module = self.module.settings.without_choices(), self.module
         rate, size = module.rates.get(self.name, settings.learning_rate), self.target.preprocessing.known_size
         return replace(settings, learning_rate=rate, crop_size=settings.crop_for(size))
 

@@ -108,7 +108,7 @@ def choose_rates(
             return held_out_mious(module, held, trials.preprocessing, hardware.resolved_device())
 
     for number, rate in enumerate(settings.tried_rates):
-        with_rate = _with_rate(settings, rate)
+        with_rate = settings.at_rate(rate)
         module = make_module(with_rate, names)
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
@@ -131,11 +131,6 @@ def choose_rates(
 def trial_folder(parent: Path, rate: float) -> Path:
     """Where the fit that tries a rate keeps its checkpoint."""
     return parent / f"rate-{rate!r}"
-
-
-def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
-    known = {name: getattr(settings, name) for name in TrainingSettings.__dataclass_fields__}
-    return TrainingSettings(**{**known, "learning_rate": rate, "learning_rates": (), "tried_stops": 1})
 
 
 def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:
