@@ -185,8 +185,7 @@ def _one_row(
     seconds = max(clock.seconds, time.monotonic() - begin)
     ensemble = build_ensemble(module, selection.members, target, hardware, recipe.head, folder, tta=recipe.tta)
     counts = evaluate(module, ensemble, target, hardware)
-    mask = target.dataset.test[0].mask
-    costs, _ = measure_costs(module, ensemble, (mask.shape[0], mask.shape[1]), hardware)
+    costs, _ = measure_costs(module, ensemble, target.test_shape, hardware)
     forget_checkpoint(folder)
     reached = {name: mean_iou(each.confusion) for name, each in counts.items()}
     row = RecipeRow(

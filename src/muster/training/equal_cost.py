@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +29,7 @@ from muster.limits import MOST_STEPS
 from muster.models import SourceModel
 from muster.tasks.segmentation import mean_iou
 from muster.training.adaptation import merge_adapters
-from muster.training.affordable import affordable, shown_at, stored_shape, tta_of
+from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.costs import SeveralPasses
@@ -112,9 +112,9 @@ class EqualCostModel:
 
     def several_passes(self, target: TargetData) -> SeveralPasses:
         """What to time it by: what it sees of the first test image."""
-        model = cast("SourceModel", self.ensemble.members[0])
-        shape = self.ensemble.preprocessing.seen_by(model.preprocessing).shape_of(*stored_shape(target))
-        return SeveralPasses(model, [variant.shape_of(*shape) for variant in self.ensemble.tta.variants])
+        shown, variants = self.ensemble.preprocessing, self.ensemble.tta.variants
+        (model,) = self.ensemble.models.values()
+        return SeveralPasses.of(model, shown, variants, target.test_shape)
 
     def record(self, chosen_by: str, ensemble: SplitCounts, seed: int) -> EqualCost:
         """What a result says of it.

@@ -138,9 +138,14 @@ class Ensemble(nn.Module):
         self.stored_size: tuple[int, int] | None = None
 
     @property
+    def models(self) -> dict[str, SourceModel]:
+        """The members by their names."""
+        return {name: cast("SourceModel", member) for name, member in zip(self.names, self.members, strict=True)}
+
+    @property
     def owns(self) -> tuple[Preprocessing | None, ...]:
         """The own preprocessing of each member, ``None`` for members without."""
-        return tuple(cast("SourceModel", member).preprocessing for member in self.members)
+        return tuple(model.preprocessing for model in self.models.values())
 
     def prepare(self, image: Num[Tensor, "b channels h w"]) -> Views:
         """Prepare stored images of one size as each member wants them.
@@ -163,8 +168,7 @@ class Ensemble(nn.Module):
             variant: How they are shown.
         """
         with autocast(self.precision, self.head.weights.device):
-            models = [cast("SourceModel", member) for member in self.members]
-            return [variant.map_of(model, view_for(images, model.preprocessing)) for model in models]
+            return [variant.map_of(model, view_for(images, model.preprocessing)) for model in self.models.values()]
 
     @torch.no_grad()
     def forward(self, images: Views, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
@@ -244,7 +248,7 @@ class Ensemble(nn.Module):
             OutputError: If it cannot be written.
         """
         with replaced(folder, ENSEMBLE, EnsembleError) as partial:
-            members = [cast("SourceModel", member) for member in self.members]
+            members = list(self.models.values())
             for file, member in zip(_files(self.names), members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)

@@ -63,6 +63,12 @@ class TargetData:
     train: Split
     preprocessing: Preprocessing
 
+    @property
+    def test_shape(self) -> tuple[int, int]:
+        """Rows and columns of the first test image, as stored: what models are timed with."""
+        height, width = self.dataset.test[0].image.shape[1:]
+        return height, width
+
 
 def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
     """The target exactly as the selection saw it: the same images, statistics and size.
