@@ -56,6 +56,7 @@ class Rival:
 
     Attributes:
         name: The member.
+        chosen_by: The metric by which it is the best as an ensemble of one.
         load: Loads its source model anew.
         module: The fine-tuned members, for the settings and rates.
         ensemble: The ensemble to cost as much as.
@@ -67,6 +68,7 @@ class Rival:
     """
 
     name: str
+    chosen_by: str
     load: Callable[[], SourceModel]
     module: EnsembleTraining
     ensemble: Ensemble
@@ -100,13 +102,11 @@ class EqualCostModel:
 
     Attributes:
         ensemble: The network as an ensemble of one, which looks at images as it was decided.
-        option: What it spends its time on.
         counts: Its counts on the test split.
-        made: How it was made; the metric and the difference of the ensemble are not filled in.
+        made: How it was made; the difference of the ensemble is not filled in.
     """
 
     ensemble: Ensemble
-    option: SpentOn
     counts: SplitCounts
     made: EqualCost
 
@@ -116,16 +116,15 @@ class EqualCostModel:
         (model,) = self.ensemble.models.values()
         return SeveralPasses.of(model, shown, variants, target.test_shape)
 
-    def record(self, chosen_by: str, ensemble: SplitCounts, seed: int) -> EqualCost:
+    def record(self, ensemble: SplitCounts, seed: int) -> EqualCost:
         """What a result says of it.
 
         Args:
-            chosen_by: The metric by which its member is the best as an ensemble of one.
             ensemble: What the ensemble reached on the same images.
             seed: The seed of the bootstrap samples of these.
         """
         beyond = differences_to(EQUAL_COST, {LEARNED_HEAD: ensemble, EQUAL_COST: self.counts}, seed)[LEARNED_HEAD]
-        return replace(self.made, chosen_by=chosen_by, ensemble_beyond=beyond)
+        return replace(self.made, ensemble_beyond=beyond)
 
 
 def make_equal_cost(rival: Rival) -> EqualCostModel | None:
@@ -183,7 +182,7 @@ class _Maker:
         self.seconds += time.monotonic() - started
         made = EqualCost(
             member=rival.name,
-            chosen_by="",
+            chosen_by=rival.chosen_by,
             steps=rival.steps,
             options=options,
             chosen=chosen,
@@ -194,7 +193,7 @@ class _Maker:
             seconds=round(self.seconds, 1),
             ensemble_beyond=Difference(math.nan),
         )
-        return EqualCostModel(ensemble, options[chosen], counts, made)
+        return EqualCostModel(ensemble, counts, made)
 
     def _measured(self) -> _Measured:
         """What the time can be spent on, as it was measured first."""
@@ -246,10 +245,9 @@ class _Maker:
     def _ensemble_of_one(self, module: EnsembleTraining, option: SpentOn) -> Ensemble:
         """The fitted member as an ensemble, in evaluation mode."""
         rival, model = self.rival, module.models[self.rival.name]
-        shown = shown_at(model, rival.target, option)
-        ensemble = Ensemble((rival.name,), [model], rival.target.dataset.spec.classes, shown)
-        ensemble.precision, ensemble.tta = rival.hardware.resolved_precision(), tta_of(option)
-        return ensemble.to(rival.hardware.resolved_device()).eval()
+        ensemble = rival.ensemble.of_one(rival.name, model, shown_at(model, rival.target, option))
+        ensemble.tta = tta_of(option)
+        return ensemble
 
     def _count(self, ensemble: Ensemble, split: Split, options: Sequence[SpentOn]) -> list[SplitCounts]:
         """Counts for each of some options with images of one size, in one pass over the images."""

@@ -21,7 +21,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 from muster.data.preprocessing import ImageSize, Interpolation, Preprocessing
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import upsample_probabilities
 from muster.models.tta import Variant
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -54,8 +54,7 @@ class EnsembleGraph(nn.Module):
         self.views = nn.ModuleList(_View(each) for each in distinct)
         self._view_of = [distinct.index(each) for each in wanted]
         self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
-        sources = [cast("SourceModel", member) for member in ensemble.members]
-        self._needs = [(source.side_multiple, source.minimum_side) for source in sources]
+        self._needs = [(source.side_multiple, source.minimum_side) for source in ensemble.models.values()]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
         self.eval()
