@@ -13,6 +13,7 @@ from typing import TypeVar
 from muster.data import Dataset, require_usable
 from muster.errors import ConfigError
 from muster.files import parse_record, read_yaml
+from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
 from muster.selection.record import Selection
@@ -226,14 +227,23 @@ def recipes_as_markdown(rows: Sequence[RecipeRow]) -> str:
     Args:
         rows: At least one.
     """
-    named = ("target", "recipe", "plain mean", "learned head", "beyond the first, 95 % interval", "B1", "fits x steps")
-    lines = [f"| {' | '.join((*named, 'minutes'))} |", "|---" * 8 + "|"]
-    for row in rows:
-        beyond = "" if math.isnan(row.low) else f"{row.beyond_first:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-        lines.append(
-            f"| {row.target} | {row.recipe} | {row.plain_mean:.3f} | {row.learned_head:.3f} | {beyond} "
-            f"| {row.single_best:.3f} | {row.fits} x {row.steps} | {row.seconds / 60:.1f} |"
-        )
+    headings = [
+        *("target", "recipe", "plain mean", "learned head", "beyond the first, 95 % interval", "B1", "fits x steps"),
+        "minutes",
+    ]
+    cells = [
+        [
+            row.target,
+            row.recipe,
+            f"{row.plain_mean:.3f}",
+            f"{row.learned_head:.3f}",
+            "" if math.isnan(row.low) else f"{row.beyond_first:+.3f} ({row.low:+.3f} to {row.high:+.3f})",
+            f"{row.single_best:.3f}",
+            f"{row.fits} x {row.steps}",
+            f"{row.seconds / 60:.1f}",
+        ]
+        for row in rows
+    ]
     targets = len({row.target for row in rows})
     told = f"Larger mean over {targets} target{'s' if targets > 1 else ''}, learned head: {better_recipe(rows)}."
-    return "\n".join([*lines, "", told, ""])
+    return "\n".join([*markdown_table(headings, cells), "", told, ""])
