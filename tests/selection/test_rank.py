@@ -113,6 +113,11 @@ def test_a_model_that_saw_the_dataset_says_so_and_one_without_numbers_is_left_ou
     assert table.loc["knows", "note"]
     assert not table.loc["other", "note"]
     assert list(table.attrs["left_out"]) == ["spoilt"]
+    with (
+        pytest.warns(UserWarning, match="'spoilt' is left out"),
+        pytest.raises(ConfigError, match=r"models: none of them can be ranked for tiny\. spoilt: its predictions"),
+    ):
+        muster.rank(tmp_path / "members" / "spoilt", target, show=False, **PROBE)
 
 
 def test_what_cannot_be_ranked_is_told(pool: Pool, target: Dataset, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def rank(
         trained on this dataset. In ``.attrs["left_out"]`` the models that give no numbers, with the reason.
 
     Raises:
-        ConfigError: If an option or a metric is none, or a model cannot be read or understood.
+        ConfigError: If an option or a metric is none, or a model cannot be read or understood, or none gives numbers.
         DatasetError: If the data cannot be read.
     """
     specs = _specs(metrics)
@@ -92,6 +92,9 @@ def rank(
     predictions: list[Tensor] = []
     request = Request((probed, *specs), probed, DEFAULT_FRACTION)
     scored = score_members(members, reader, None, request, predictor, predictions.append)
+    if not scored.members:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in scored.broken.items())
+        raise ConfigError(f"models: none of them can be ranked for {dataset.spec.name}. {reasons}.")
     right = [(each.argmax(dim=1).cpu() == reader.probe.labels.cpu()).numpy() for each in predictions]
     height, width = split[0].image.shape[1:]
     seconds = [_seconds(member, reader, (height, width)) for member in scored.members]
