@@ -22,7 +22,7 @@ from muster.arrays import NumpyArray
 from muster.metrics import cross_validated_eep, iou_eep
 from muster.selection.metric_inputs import Inputs
 from muster.selection.predictors import Predictor
-from muster.selection.record import Guessing
+from muster.selection.record_parts import Guessing
 
 LEAST_EXPLAINED = 0.05
 """A member counts as better than guessing if it explains at least this share of the entropy of the probe labels. Chosen

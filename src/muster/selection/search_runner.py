@@ -38,7 +38,7 @@ from muster.search.size import (
 )
 from muster.selection.candidate_scoring import rank_all, rank_listed, with_other_scores
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
-from muster.selection.record import SizesEnd, SizeStep
+from muster.selection.record_parts import SizesEnd, SizeStep
 
 SearchName: TypeAlias = Literal["auto", "exhaustive", "greedy", "beam", "racing"]
 
