@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, ImageSize, Preprocessing, Views, channel_statistics, view_for
+from muster.data import Dataset, Views, view_for
 from muster.errors import ConfigError, SelectionError
 from muster.pool import Pool
 from muster.selection.candidates import Candidate, choosing, leading_candidates, members_of, scores_of
@@ -26,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.results import Confirmation
 from muster.training.settings import ComparisonSettings, TrainingSettings
-from tests.helpers import make_pool, upsampled
+from tests.helpers import make_pool, shown, upsampled
 from tests.report.made_up import make_selection
 
 pytestmark = [
@@ -47,7 +47,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def data(target: Dataset) -> TargetData:
-    return TargetData(target, target.train, Preprocessing(channel_statistics(target.train), ImageSize.of(48)))
+    return TargetData(target, target.train, shown(target.train, 48))
 
 
 class Passes(pl.Callback):

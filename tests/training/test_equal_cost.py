@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from muster.data import Dataset, ImageSize, Preprocessing, Split, Views, channel_statistics, view_for
+from muster.data import Dataset, ImageSize, Split, Views, view_for
 from muster.models import SourceModel
 from muster.pool import Pool
 from muster.tasks.segmentation import mean_iou
@@ -28,7 +28,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import SpentOn
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool, upsampled
+from tests.helpers import make_pool, shown, upsampled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -45,7 +45,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def data(target: Dataset) -> TargetData:
-    return TargetData(target, target.train, Preprocessing(channel_statistics(target.train), ImageSize.of(64)))
+    return TargetData(target, target.train, shown(target.train, 64))
 
 
 def make_rival(pool: Pool, data: TargetData, folder: Path, names: tuple[str, ...] = ("a", "b", "c")) -> Rival:
@@ -86,10 +86,10 @@ def slowly_seen(model: SourceModel, images: Tensor, option: SpentOn, size: tuple
 
 
 def by_hand(pool: Pool, data: TargetData, images: Split, option: SpentOn, steps: int, folder: Path) -> SourceModel:
-    settings, shown = replace(SETTINGS, steps=steps), replace(data.preprocessing, size=ImageSize.of(option.image_size))
+    settings, resized = replace(SETTINGS, steps=steps), replace(data.preprocessing, size=ImageSize.of(option.image_size))
     alone = EnsembleTraining(settings, 3)
     alone.set_members(("b",), load_members(pool, ("b",)))
-    fit(alone, FitData(images, shown, settings), folder, Hardware("cpu"))
+    fit(alone, FitData(images, resized, settings), folder, Hardware("cpu"))
     return alone.models["b"].eval()
 
 
