@@ -54,6 +54,13 @@ def test_the_first_metric_decides_and_others_may_be_wrapped(pool: Pool, target: 
     assert table["nce"].is_monotonic_decreasing
 
 
+def test_members_are_adapted_to_images_of_more_channels(pool: Pool) -> None:
+    target = make_target(3, channels=4)
+    table = muster.rank(pool["a"], target, ["leep"], show=False, **PROBE)
+    selection = muster.select(pool, target, predictor="eep", **PROBE | {"size": 1, "cache_gb": 0.0, "resamples": 0})
+    assert table.loc["a", "leep"] == pytest.approx(selection.member_scores["a"], abs=1e-6)
+
+
 class Network(nn.Module):
     """A network of a user's own."""
 

@@ -86,7 +86,10 @@ def slowly_seen(model: SourceModel, images: Tensor, option: SpentOn, size: tuple
 
 
 def by_hand(pool: Pool, data: TargetData, images: Split, option: SpentOn, steps: int, folder: Path) -> SourceModel:
-    settings, resized = replace(SETTINGS, steps=steps), replace(data.preprocessing, size=ImageSize.of(option.image_size))
+    settings, resized = (
+        replace(SETTINGS, steps=steps),
+        replace(data.preprocessing, size=ImageSize.of(option.image_size)),
+    )
     alone = EnsembleTraining(settings, 3)
     alone.set_members(("b",), load_members(pool, ("b",)))
     fit(alone, FitData(images, resized, settings), folder, Hardware("cpu"))

@@ -82,7 +82,8 @@ def rank(
     if unknown := sorted(set(options) - set(_PROBE_OPTIONS)):
         raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(_PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
-    members, dataset = members_from(models), _dataset(data, classes, settings)
+    dataset = _dataset(data, classes, settings)
+    members = [replace(member, channels=dataset.spec.channels) for member in members_from(models)]
     device = resolve_device(settings.device)
     split, reader = probe_reader(dataset, members, settings, device)
     if len(reader.probe.images) < 2:

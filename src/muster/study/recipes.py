@@ -155,6 +155,7 @@ def compare_recipes(
     target = target_data(selection, dataset)
     require_usable(target.train)
     require_usable(dataset.test)
+    pool = pool.for_channels(dataset.spec.channels)
     first: SplitCounts | None = None
     for recipe in recipes:
         place = folder / dataset.spec.name / recipe.name
