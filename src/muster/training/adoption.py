@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
 from muster.pool import MEMBERS, Card, software_versions, write_member
 from muster.tasks.source_sample import sample_source
+from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
 _SEED = 0
@@ -54,7 +53,7 @@ class AdoptionJob:
     @property
     def recipe_hash(self) -> str:
         """One word for what was asked for."""
-        return hashlib.sha256(json.dumps(self.entry.to_mapping(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.entry.to_mapping())
 
 
 def adopt_member(job: AdoptionJob) -> None:

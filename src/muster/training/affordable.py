@@ -26,7 +26,8 @@ TOLERANCE = 1.05
 """Times up to this ratio count as equal: they are not measured more closely."""
 
 _SIZES_AROUND = 2
-"""Larger inputs are measured at so many multiples of 32 pixels below and above the size expected to fit."""
+"""Larger inputs are measured at so many multiples of 32 pixels below and above the size expected to fit: a network pads
+what lies between them, so that it takes as long."""
 
 
 def affordable(
@@ -89,7 +90,8 @@ def _takes(model: SourceModel, sizes: Sequence[tuple[int, int]], device: str) ->
 
 def _larger_sizes(usual: ImageSize, factor: float, stored: tuple[int, int]) -> dict[ImageSize, tuple[int, int]]:
     """Sizes around ``factor`` times the usual one that show more than that, ascending; and what the model sees then."""
-    side, shown = max(usual.fit(*stored)), usual.fit(*stored)
+    shown = usual.fit(*stored)
+    side = max(shown)
     nearest = round(side * factor / SIDE_MULTIPLE)
     sizes: dict[ImageSize, tuple[int, int]] = {}
     for steps in range(nearest - _SIZES_AROUND, nearest + _SIZES_AROUND + 1):

@@ -158,8 +158,7 @@ class TrainingSettings:
             In pixels.
         """
         size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
-        side = size.longer or size.shorter or 1
-        return size.exact or (side, side)
+        return size.of_a_square
 
     @property
     def total_steps(self) -> int:

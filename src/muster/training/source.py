@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +36,7 @@ from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, sen
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.finished import digest_of
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -122,7 +121,7 @@ class MemberJob:
     @property
     def recipe_hash(self) -> str:
         """One word for the recipe."""
-        return hashlib.sha256(json.dumps(self.recipe, sort_keys=True).encode()).hexdigest()
+        return digest_of(self.recipe)
 
     def own_statistics(self) -> ChannelStatistics | None:
         """What the member's images are always normalised with; ``None`` for the statistics of each dataset.

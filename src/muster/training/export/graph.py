@@ -295,6 +295,5 @@ def shapes_to_check(
     """
     if fixed is not None:
         return [(1, *fixed), (2, *fixed)]
-    sizes = [each.known_size for each in preprocessings]
-    side = max(size.longer or size.shorter or max(size.exact or (1,)) for size in sizes)
+    side = max(max(each.known_size.of_a_square) for each in preprocessings)
     return [(1, side * 13 // 16 + 3, side * 5 // 4 + 1), (2, side * 7 // 8 + 1, side * 9 // 16 + 2)]
