@@ -115,6 +115,7 @@ class _Reader:
 
     void: tuple[str, ...]
     highest: int
+    channels: int = 3
 
     def __call__(self, identifier: str) -> Sample:
         number = int(identifier)
@@ -125,16 +126,19 @@ class _Reader:
         image = np.stack([mask * 60 + 40, 200 - mask * 50, rows * 3], axis=0) + generator.integers(
             0, 30, (3, height, width)
         )
+        image = np.concatenate([image] * -(-self.channels // 3))[: self.channels]
         mask[:2] = VOID
         if identifier in self.void:
             mask[:] = VOID
         return Sample(identifier, torch.from_numpy(image.astype(np.uint8)), torch.from_numpy(mask.astype(np.uint8)))
 
 
-def make_target(images: int = 6, *, name: str = "tiny", void: tuple[str, ...] = (), highest: int = 2) -> Dataset:
+def make_target(
+    images: int = 6, *, name: str = "tiny", void: tuple[str, ...] = (), highest: int = 2, channels: int = 3
+) -> Dataset:
     """A dataset of three classes; ``highest`` is the largest that occurs, ``void`` names images that are all void."""
-    spec = DatasetSpec(name, "made up", ("ground", "wall", "sky"))
-    reader = _Reader(void, highest)
+    spec = DatasetSpec(name, "made up", ("ground", "wall", "sky"), channels=channels)
+    reader = _Reader(void, highest, channels)
     train = Split(spec, "train", tuple(f"{i:02}" for i in range(images)), reader)
     test = Split(spec, "test", ("90", "91"), reader)
     return Dataset(spec, train, test, f"made-up/{name}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from muster.markdown import markdown_table
+
 PAGE = "README.md"
 
 NOT_STATED = "not stated"
@@ -132,8 +134,7 @@ def _result(dataset: str, miou: float) -> dict[str, Any]:
 
 
 def _table(headings: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
-    lines = [headings, ("---", "---"), *((_plain(label), _plain(value)) for label, value in rows)]
-    return "\n".join(f"| {left} | {right} |" for left, right in lines)
+    return "\n".join(markdown_table(headings, [(_plain(label), _plain(value)) for label, value in rows]))
 
 
 def _plain(text: str) -> str:

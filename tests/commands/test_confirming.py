@@ -12,6 +12,7 @@ import muster
 from muster.commands.main import start
 from muster.selection.candidates import leading_candidates
 from muster.selection.record import Selection
+from muster.training.finetuned_ensemble import read_card
 from tests.odd_inputs.bench import Bench, make_stock
 
 
@@ -59,4 +60,7 @@ def test_the_choice_is_confirmed_and_the_record_says_so(
     assert "a single model of equal cost" in printed
     loaded = muster.load_ensemble(Path("tuned/equal_cost"))
     assert loaded.names == (single["member"],)
+    alone, together = (read_card(Path("tuned") / name) for name in ("equal_cost", "ensemble"))
+    assert {"data of tiny", "data of elsewhere"} <= set(alone.licences) <= set(together.licences)
+    assert alone.stored_size == together.stored_size is not None
     assert loaded.predict(torch.zeros(3, 40, 50, dtype=torch.uint8)).shape == (40, 50)

@@ -9,7 +9,7 @@ from muster.commands.selection_summary import print_selection
 from muster.commands.terminal import make_console
 from muster.search import SearchStatus
 from muster.selection import Selection
-from muster.selection.record import Guessing, SizeStep
+from muster.selection.record_parts import Guessing, SizeStep
 from tests.report.made_up import listing_only, make_pool, make_selection
 
 SEARCHED = {"search": SearchStatus("beam", 10, 30)}

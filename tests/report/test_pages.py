@@ -18,7 +18,7 @@ from muster.report import LEARNED_HEAD, write_finetuning_report, write_selection
 from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.image_predictions import TranslatedClasses
-from muster.selection.record import Guessing, SizeStep
+from muster.selection.record_parts import Guessing, SizeStep
 from tests.report.made_up import (
     CLASSES,
     MEMBERS,

@@ -10,7 +10,7 @@ import pytest
 from muster.report.wording import confidence_sentence, interruption_line, search_sentence, size_sentence
 from muster.search import SearchStatus
 from muster.selection import Selection
-from muster.selection.record import BootstrapConfidence, SizeStep
+from muster.selection.record_parts import BootstrapConfidence, SizeStep
 from tests.report.made_up import listing_only, make_selection
 
 

@@ -54,6 +54,13 @@ def test_the_first_metric_decides_and_others_may_be_wrapped(pool: Pool, target: 
     assert table["nce"].is_monotonic_decreasing
 
 
+def test_members_are_adapted_to_images_of_more_channels(pool: Pool) -> None:
+    target = make_target(3, channels=4)
+    table = muster.rank(pool["a"], target, ["leep"], show=False, **PROBE)
+    selection = muster.select(pool, target, predictor="eep", **PROBE | {"size": 1, "cache_gb": 0.0, "resamples": 0})
+    assert table.loc["a", "leep"] == pytest.approx(selection.member_scores["a"], abs=1e-6)
+
+
 class Network(nn.Module):
     """A network of a user's own."""
 
@@ -113,6 +120,11 @@ def test_a_model_that_saw_the_dataset_says_so_and_one_without_numbers_is_left_ou
     assert table.loc["knows", "note"]
     assert not table.loc["other", "note"]
     assert list(table.attrs["left_out"]) == ["spoilt"]
+    with (
+        pytest.warns(UserWarning, match="'spoilt' is left out"),
+        pytest.raises(ConfigError, match=r"models: none of them can be ranked for tiny\. spoilt: its predictions"),
+    ):
+        muster.rank(tmp_path / "members" / "spoilt", target, show=False, **PROBE)
 
 
 def test_what_cannot_be_ranked_is_told(pool: Pool, target: Dataset, tmp_path: Path) -> None:

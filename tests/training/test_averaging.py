@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from muster.data import Dataset
 from muster.models import build_model
@@ -20,6 +18,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 from tests.helpers import shown
+from tests.training.diary import Diary
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -27,25 +26,6 @@ pytestmark = [
 ]
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, checkpoint_every=2, seed=3, ema_decay=0.5)
-
-
-class Diary(pl.Callback):
-    """Writes down the weights after every step; breaks off before one of them."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.weights: list[dict[str, Tensor]] = []
-        self.stop_at = stop_at
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.global_step == self.stop_at:
-            raise InterruptedError
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.weights.append({name: value.clone() for name, value in pl_module.state_dict().items()})
 
 
 def train(target: Dataset, folder: Path, *callbacks: pl.Callback, ema_decay: float | None = 0.5) -> EnsembleTraining:

@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, ImageSize, Preprocessing, Views, channel_statistics, view_for
+from muster.data import Dataset, Views, view_for
 from muster.errors import ConfigError, SelectionError
 from muster.pool import Pool
 from muster.selection.candidates import Candidate, choosing, leading_candidates, members_of, scores_of
 from muster.tasks.segmentation import mean_iou
-from muster.training.confirmation import Trial, confirm, round_settings, total_round_steps
+from muster.training.confirmation import Trial, confirm, total_round_steps
 from muster.training.evaluation import confusion_matrices
 from muster.training.finetuning import TargetData, load_members
 from muster.training.fit_data import FitData
@@ -26,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.results import Confirmation
 from muster.training.settings import ComparisonSettings, TrainingSettings
-from tests.helpers import make_pool, upsampled
+from tests.helpers import make_pool, shown, upsampled
 from tests.report.made_up import make_selection
 
 pytestmark = [
@@ -47,7 +47,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def data(target: Dataset) -> TargetData:
-    return TargetData(target, target.train, Preprocessing(channel_statistics(target.train), ImageSize.of(48)))
+    return TargetData(target, target.train, shown(target.train, 48))
 
 
 class Passes(pl.Callback):
@@ -189,9 +189,9 @@ def test_rounds_stop_at_all_the_steps() -> None:
 
 
 def test_of_several_rates_the_middle_one_is_used() -> None:
-    assert round_settings(SETTINGS) is SETTINGS
+    assert SETTINGS.without_choices() is SETTINGS
     several = replace(SETTINGS, learning_rates=(0.3, 0.01, 0.1, 0.03))
-    assert round_settings(several) == replace(SETTINGS, learning_rate=0.03)
+    assert several.without_choices() == replace(SETTINGS, learning_rate=0.03)
 
 
 def test_one_candidate_alone_cannot_be_compared() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from muster.data import Dataset, ImageSize, Preprocessing, Split, Views, channel_statistics, view_for
+from muster.data import Dataset, ImageSize, Split, Views, view_for
 from muster.models import SourceModel
 from muster.pool import Pool
 from muster.tasks.segmentation import mean_iou
@@ -28,7 +28,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import SpentOn
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool, upsampled
+from tests.helpers import make_pool, shown, upsampled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -45,7 +45,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def data(target: Dataset) -> TargetData:
-    return TargetData(target, target.train, Preprocessing(channel_statistics(target.train), ImageSize.of(64)))
+    return TargetData(target, target.train, shown(target.train, 64))
 
 
 def make_rival(pool: Pool, data: TargetData, folder: Path, names: tuple[str, ...] = ("a", "b", "c")) -> Rival:
@@ -55,7 +55,7 @@ def make_rival(pool: Pool, data: TargetData, folder: Path, names: tuple[str, ...
     module.eval()
     ensemble = Ensemble(names, list(module.models.values()), data.dataset.spec.classes, data.preprocessing)
     load = pool["b"].load_model
-    return Rival("b", load, module, ensemble, data, folder, Hardware("cpu"), lambda step, loss: None, {})
+    return Rival("b", "leep", load, module, ensemble, data, folder, Hardware("cpu"), lambda step, loss: None, {})
 
 
 @dataclass
@@ -86,10 +86,13 @@ def slowly_seen(model: SourceModel, images: Tensor, option: SpentOn, size: tuple
 
 
 def by_hand(pool: Pool, data: TargetData, images: Split, option: SpentOn, steps: int, folder: Path) -> SourceModel:
-    settings, shown = replace(SETTINGS, steps=steps), replace(data.preprocessing, size=ImageSize.of(option.image_size))
+    settings, resized = (
+        replace(SETTINGS, steps=steps),
+        replace(data.preprocessing, size=ImageSize.of(option.image_size)),
+    )
     alone = EnsembleTraining(settings, 3)
     alone.set_members(("b",), load_members(pool, ("b",)))
-    fit(alone, FitData(images, shown, settings), folder, Hardware("cpu"))
+    fit(alone, FitData(images, resized, settings), folder, Hardware("cpu"))
     return alone.models["b"].eval()
 
 
@@ -111,7 +114,7 @@ def test_what_is_best_on_held_out_images_is_chosen(made: Made, pool: Pool, data:
     assert [option.miou for option in record.options] == pytest.approx(found, abs=0.01)
     reached = [option.miou or 0.0 for option in record.options]
     assert record.chosen == reached.index(max(reached))
-    assert made.single.option == record.spent_on == record.options[record.chosen]
+    assert record.spent_on == record.options[record.chosen]
     assert (record.trial_steps, record.train_images, record.held_out_images) == (2, 4, 2)
 
 
@@ -119,10 +122,10 @@ def test_it_takes_the_steps_of_all_members_on_all_images(
     made: Made, pool: Pool, data: TargetData, tmp_path: Path
 ) -> None:
     assert made.single.made.steps == 6
-    expected = by_hand(pool, data, data.train, made.single.option, 6, tmp_path)
+    expected = by_hand(pool, data, data.train, made.single.made.spent_on, 6, tmp_path)
     for name, value in made.single.ensemble.members[0].state_dict().items():
         assert torch.allclose(value.float(), expected.state_dict()[name].float(), rtol=1e-5, atol=1e-6), name
-    counts = counted(expected, data, data.dataset.test, made.single.option)
+    counts = counted(expected, data, data.dataset.test, made.single.made.spent_on)
     assert (made.single.counts.confusion - counts.confusion).abs().sum() <= 2  # a pixel at a tie may fall either way
 
 
@@ -151,8 +154,8 @@ def test_an_interrupted_one_goes_on_without_measuring_again(
     monkeypatch.setattr(equal_cost, "affordable", None)  # would fail if it were called
     resumed = make_equal_cost(make_rival(pool, data, tmp_path))
     assert resumed is not None
-    same_spending = replace(resumed.option, seconds_per_image=0.0, miou=None) == replace(
-        made.single.option, seconds_per_image=0.0, miou=None
+    same_spending = replace(resumed.made.spent_on, seconds_per_image=0.0, miou=None) == replace(
+        made.single.made.spent_on, seconds_per_image=0.0, miou=None
     )
     if same_spending:  # another measurement may allow something else
         assert torch.equal(resumed.counts.confusion, made.single.counts.confusion)

@@ -13,10 +13,12 @@ import yaml
 from muster.commands.study_recipes import compare
 from muster.errors import ConfigError
 from muster.models import TTASettings
+from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
-from muster.study.recipes import Recipe, RecipeRow, better_recipe, recipes_as_markdown
+from muster.study.recipes import Recipe, RecipeRow, better_recipe, compare_recipes, recipes_as_markdown
 from muster.training.hardware import Hardware
-from tests.helpers import make_pool
+from muster.training.settings import HeadSettings, TrainingSettings
+from tests.helpers import make_pool, make_target
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,3 +77,12 @@ def test_two_recipes_on_a_target(dataset_folder: Path, tmp_path: Path) -> None:
     assert "| tiny | new |" in (output / "recipes.md").read_text("utf-8")
     with pytest.raises(ConfigError, match="recipes of different names"):
         compare(tmp_path / "pool", (str(dataset_folder),), (files[0], files[0]), output)
+
+
+def test_members_are_adapted_to_images_of_more_channels(tmp_path: Path) -> None:
+    pool, target = make_pool(tmp_path / "pool", 2), make_target(4, channels=4)
+    selection = select(pool, target, size=1, image_size=32, pixels_per_image=50)
+    training, head = TrainingSettings(steps=1, batch_size=2, crop_size=32), HeadSettings(steps=1, pixels_per_image=5)
+    recipes = [Recipe("short", training, head)]
+    (row,) = compare_recipes(selection, pool, target, recipes, Hardware("cpu"), tmp_path)
+    assert 0 <= row.learned_head <= 1

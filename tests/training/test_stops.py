@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from muster.data import Dataset
 from muster.errors import ConfigError
@@ -27,6 +25,7 @@ from muster.training.held_out import stops_of
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings, idle_settings
 from tests.helpers import make_pool, shown
+from tests.training.diary import Diary
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -37,25 +36,6 @@ SETTINGS = TrainingSettings(
     steps=4, batch_size=2, crop_size=32, learning_rate=0.2, schedule="cosine", warmup_steps=1, ema_decay=0.5,
     weight_decay=0.1, tried_stops=2, held_out_fraction=0.34, checkpoint_every=2, seed=1,
 )  # fmt: skip
-
-
-class Diary(pl.Callback):
-    """Writes down the weights after every step; breaks off before one of them."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.weights: list[dict[str, Tensor]] = []
-        self.stop_at = stop_at
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        if trainer.global_step == self.stop_at and not pl_module.trial:
-            raise InterruptedError
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self.weights.append({name: value.clone() for name, value in pl_module.state_dict().items()})
 
 
 @pytest.fixture(scope="module")

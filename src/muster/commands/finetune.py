@@ -226,17 +226,18 @@ def _conclude(
     scores = scores_of(selection, selection.members)
     ensemble = build_ensemble(plan.module, selection.members, plan.target, hardware, head, folder, loggers, tta)
     counts = evaluate(plan.module, ensemble, plan.target, hardware)
-    single, chosen_by = make_single(plan, ensemble, folder, hardware, console)
+    single = make_single(plan, ensemble, folder, hardware, console)
     if not writes:
         return None
     others = {}
     if single is not None:
         counts[EQUAL_COST] = single.counts
         others[EQUAL_COST] = single.several_passes(plan.target)
-        single.ensemble.save(folder / EQUAL_COST_FOLDER, selection.target, software_versions())
+        terms = licences_of(plan.pool, single.ensemble.names, plan.target.dataset)
+        single.ensemble.save(folder / EQUAL_COST_FOLDER, selection.target, software_versions(), terms)
     what = selection, scores, plan.module, ensemble, counts, plan.target, hardware
     result = summarise(*what, seconds, clock.resumed_at_steps, others)
-    told = None if single is None else single.record(chosen_by, counts[LEARNED_HEAD], plan.module.settings.seed)
+    told = None if single is None else single.record(counts[LEARNED_HEAD], plan.module.settings.seed)
     result = replace(result, confirmation=plan.confirmation, equal_cost=told)
     report_images = finetuned_images(ensemble, plan.target)
     licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)

@@ -24,7 +24,7 @@ from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
-from muster.training.confirmation import Trial, confirm, confirmation_folder, round_settings, total_round_steps
+from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
 from muster.training.equal_cost import EqualCostModel, Rival, make_equal_cost
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
@@ -189,7 +189,7 @@ def fit_plan(
 
 def _confirm(plan: FinetuningPlan, folder: Path, hardware: Hardware, progress: Progress) -> Confirmation:
     """Let brief fine-tuning choose between the leading candidates."""
-    count, settings = plan.comparison.confirm, round_settings(plan.module.settings)
+    count, settings = plan.comparison.confirm, plan.module.settings.without_choices()
     module = EnsembleTraining(settings, plan.module.num_classes, trial=True)
     callbacks: list[Callback] = []
     if plan.chosen is None:
@@ -231,7 +231,7 @@ def _depends_on(plan: FinetuningPlan, names: Sequence[str]) -> dict[str, Any]:
 
 def make_single(
     plan: FinetuningPlan, ensemble: Ensemble, folder: Path, hardware: Hardware, console: Console
-) -> tuple[EqualCostModel | None, str]:
+) -> EqualCostModel | None:
     """Fine-tune the single model of equal cost, if it is wanted.
 
     Args:
@@ -242,16 +242,17 @@ def make_single(
         console: Where to show how far it is.
 
     Returns:
-        The model, if there is one, and the metric by which its member is the best.
+        The model, if there is one.
     """
-    name, chosen_by = best_alone(plan.selection(folder))
     if not plan.comparison.equal_cost or len(ensemble.names) == 1:
-        return None, chosen_by
+        return None
+    name, chosen_by = best_alone(plan.selection(folder))
     headline = f"A single model of equal cost, {name}: two trials and {len(ensemble.names)} times the steps."
     steps = plan.module.settings.steps * (2 + len(ensemble.names))
     with fit_progress(console, steps, headline) as progress:
         rival = Rival(
             name,
+            chosen_by,
             plan.pool[name].load_model,
             plan.module,
             ensemble,
@@ -261,4 +262,4 @@ def make_single(
             progress,
             {"weights": plan.pool[name].card.checksum},
         )
-        return make_equal_cost(rival), chosen_by
+        return make_equal_cost(rival)

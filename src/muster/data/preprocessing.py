@@ -93,6 +93,11 @@ class ImageSize:
         side = "longer" if self.longer is not None else "shorter"
         return f"{self.longer or self.shorter} pixels, {side} side"
 
+    @property
+    def of_a_square(self) -> tuple[int, int]:
+        """Rows and columns at which a square image is shown."""
+        return self.fit(1, 1)
+
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Size at which a whole image is shown to a model.
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import SymInt, Tensor
 
-from muster.models.padding import Part, upsample
+from muster.models.padding import ImageMap, Part, upsample
 
 
 def probabilities_of(scores: Float[Tensor, "b z h w"]) -> Float32[Tensor, "b z h w"]:
@@ -46,3 +46,28 @@ def upsample_probabilities(
         Probabilities of that size; they still sum to 1 over the classes.
     """
     return upsample(probabilities, cast("tuple[int, int]", size), part)  # torch takes symbols wherever it takes numbers
+
+
+def interpolated_rows(image_map: ImageMap, rows: range, height: int, width: int) -> Tensor:
+    """Some rows of a map interpolated to ``height`` x ``width``, without making the other rows.
+
+    Args:
+        image_map: Probabilities ``[1, c, h, w]`` at a model's own resolution.
+        rows: Which rows of the result are wanted.
+        height: Rows of the whole result.
+        width: Its columns.
+
+    Returns:
+        ``[c, rows, width]``.
+    """
+    maps, part = image_map
+    scale = maps.shape[2] / height
+    if part is not None:
+        scale *= part.height / part.padded_height
+        part = part._replace(height=part.padded_height)  # the rows are chosen here
+    places = ((torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * scale - 0.5).clamp(min=0)
+    above = places.long().clamp(max=maps.shape[2] - 1)
+    below = (above + 1).clamp(max=maps.shape[2] - 1)
+    down = (places - above)[:, None]
+    between = maps[:, :, above] * (1 - down) + maps[:, :, below] * down
+    return upsample_probabilities(between, (len(rows), width), part)[0]

@@ -6,6 +6,7 @@ package does not import: reading a record should not cost the import of model li
 
 from __future__ import annotations
 
-from muster.selection.record import ProbeRecord, Selection, SelectionRecord
+from muster.selection.record import Selection, SelectionRecord
+from muster.selection.record_parts import ProbeRecord
 
 __all__ = ["ProbeRecord", "Selection", "SelectionRecord"]

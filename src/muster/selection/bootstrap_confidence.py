@@ -15,7 +15,7 @@ from muster.scoring.bootstrap import Predictor as Resampled
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
 from muster.selection.predictors import Predictor
-from muster.selection.record import BootstrapConfidence
+from muster.selection.record_parts import BootstrapConfidence
 from muster.selection.search_runner import Found
 
 TOP_K = 10

@@ -22,7 +22,7 @@ from muster.arrays import NumpyArray
 from muster.metrics import cross_validated_eep, iou_eep
 from muster.selection.metric_inputs import Inputs
 from muster.selection.predictors import Predictor
-from muster.selection.record import Guessing
+from muster.selection.record_parts import Guessing
 
 LEAST_EXPLAINED = 0.05
 """A member counts as better than guessing if it explains at least this share of the entropy of the probe labels. Chosen
@@ -128,10 +128,32 @@ def compare_with_guessing(
 
 def _intervals(honest: list[Honest], seed: int) -> tuple[NumpyArray, NumpyArray]:
     """Percentile intervals of the members' LEEPs over bootstrap samples of the images."""
-    images = len(honest[0].pixels)
+    logs = np.stack([scores.logs for scores in honest], axis=1)
+    return percentile_intervals(resampled_means(logs, honest[0].pixels, seed))
+
+
+def resampled_means(
+    means: Float[NumpyArray, "images members"], pixels: Int[NumpyArray, " images"], seed: int
+) -> Float[NumpyArray, "resamples members"]:
+    """Means over pixels, on bootstrap samples of the images.
+
+    Args:
+        means: Those over the pixels of each image.
+        pixels: How many each image has, at least 1.
+        seed: The seed of the samples.
+
+    Returns:
+        One row a sample, :data:`RESAMPLES` of them.
+    """
+    images = len(pixels)
     copies = np.random.default_rng(seed).multinomial(images, [1 / images] * images, RESAMPLES)
-    weights = copies * honest[0].pixels
-    resampled = weights @ np.stack([scores.logs for scores in honest], axis=1) / weights.sum(axis=1, keepdims=True)
+    weights = copies * pixels
+    resampled: NumpyArray = weights @ means / weights.sum(axis=1, keepdims=True)
+    return resampled
+
+
+def percentile_intervals(resampled: Float[NumpyArray, "resamples members"]) -> tuple[NumpyArray, NumpyArray]:
+    """Lower and upper ends of what :data:`LEVEL` of the samples lie between, for each member."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
     return low, high

@@ -280,19 +280,16 @@ class _Work:
                 continue
             try:
                 found[spec.name] = self._score(spec, member, inputs)
-            except UnknownError as error:
+            except ValueError as error:
+                is_unknown = isinstance(error, UnknownError)
+                reason = f"it cannot be computed for member {member.name!r}: {error}{'.' if is_unknown else ''}"
                 if spec.name == self.request.chosen_by.name:
-                    self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}.")
+                    self.unscored.append(reason)
                     raise UnfitMemberError(f"it has no score by {spec.name}, which is chosen by: {error}") from error
-                if spec.kind == "member":
+                if is_unknown and spec.kind == "member":
                     self.unknown.setdefault(spec.name, {})[member.name] = str(error)
                 else:
-                    self._drop(spec, f"it cannot be computed for member {member.name!r}: {error}.")
-            except ValueError as error:
-                if spec.name == self.request.chosen_by.name:
-                    self.unscored.append(f"it cannot be computed for member {member.name!r}: {error}")
-                    raise UnfitMemberError(f"it has no score by {spec.name}, which is chosen by: {error}") from error
-                self._drop(spec, f"it cannot be computed for member {member.name!r}: {error}")
+                    self._drop(spec, reason)
         return found
 
     def _score(self, spec: MetricSpec, member: Member, inputs: Inputs) -> Any:

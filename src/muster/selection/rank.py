@@ -24,6 +24,7 @@ from muster.pool import Member, TargetContent, reason_to_bar
 from muster.probe import ProbeReader
 from muster.probe.timing import inference_seconds
 from muster.selection.given_models import Given, members_from
+from muster.selection.guessing import percentile_intervals, resampled_means
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor
 from muster.selection.run import probe_reader
@@ -36,11 +37,6 @@ LINEAR_PROBE = "linear_probe"
 """Accuracy of a linear classifier on a model's features, on images that it was not fitted on."""
 
 RANK_METRICS = (LINEAR_PROBE, "leep", "logme", "parc")
-
-RESAMPLES = 1000
-"""Bootstrap samples of the probe images; a mean over images takes no time."""
-
-LEVEL = 0.95
 
 _PROBE_OPTIONS = ("train_images", "pixels_per_image", "image_size", "seed", "device", "batch_size", "num_workers",
                   "precision", "data_root")  # fmt: skip
@@ -79,14 +75,15 @@ def rank(
         trained on this dataset. In ``.attrs["left_out"]`` the models that give no numbers, with the reason.
 
     Raises:
-        ConfigError: If an option or a metric is none, or a model cannot be read or understood.
+        ConfigError: If an option or a metric is none, or a model cannot be read or understood, or none gives numbers.
         DatasetError: If the data cannot be read.
     """
     specs = _specs(metrics)
     if unknown := sorted(set(options) - set(_PROBE_OPTIONS)):
         raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(_PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
-    members, dataset = members_from(models), _dataset(data, classes, settings)
+    dataset = _dataset(data, classes, settings)
+    members = [replace(member, channels=dataset.spec.channels) for member in members_from(models)]
     device = resolve_device(settings.device)
     split, reader = probe_reader(dataset, members, settings, device)
     if len(reader.probe.images) < 2:
@@ -96,10 +93,13 @@ def rank(
     predictions: list[Tensor] = []
     request = Request((probed, *specs), probed, DEFAULT_FRACTION)
     scored = score_members(members, reader, None, request, predictor, predictions.append)
+    if not scored.members:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in scored.broken.items())
+        raise ConfigError(f"models: none of them can be ranked for {dataset.spec.name}. {reasons}.")
     right = [(each.argmax(dim=1).cpu() == reader.probe.labels.cpu()).numpy() for each in predictions]
     height, width = split[0].image.shape[1:]
     seconds = [_seconds(member, reader, (height, width)) for member in scored.members]
-    table = _table(scored, metrics, right, seconds, reader, dataset)
+    table = _table(scored, metrics, right, seconds, dataset)
     if show:
         print_ranking(table, dataset.spec.name)
     return table
@@ -137,31 +137,26 @@ def _table(
     metrics: Sequence[str],
     right: Sequence[Bool[NumpyArray, " pixels"]],
     seconds: Sequence[float],
-    reader: ProbeReader,
     dataset: Dataset,
 ) -> pandas.DataFrame:
     import pandas
 
     names = [member.name for member in scored.members]
     columns: dict[str, Any] = {}
-    accuracies = [float(each.mean()) for each in right]
+    accuracies = {name: float(each.mean()) for name, each in zip(names, right, strict=True)}
+    scores = {**scored.single_scores, LINEAR_PROBE: accuracies}
     for metric in metrics:
-        known = dict(zip(names, accuracies, strict=True)) if metric == LINEAR_PROBE else _scores(scored, metric)
-        columns[metric] = [known.get(name, np.nan) for name in names]
+        columns[metric] = [scores.get(metric, {}).get(name, np.nan) for name in names]
     columns["parameters"] = [member.card.parameters for member in scored.members]
     columns["milliseconds"] = [1000 * each for each in seconds]
     if LINEAR_PROBE in metrics:
-        columns |= _certainty(right, reader.probe.image_of_pixel.cpu().numpy())
+        columns |= _certainty(right, scored.shared["groups"].cpu().numpy())
     content = TargetContent(dataset)
     columns["note"] = [reason_to_bar(member.card, content) or "" for member in scored.members]
     table = pandas.DataFrame(columns, index=pandas.Index(names, name="model"))
     table = table.sort_values([metrics[0], "model"], ascending=[False, True], na_position="last")
     table.attrs["left_out"] = dict(scored.broken)
     return table
-
-
-def _scores(scored: ScoredMembers, metric: str) -> Mapping[str, float]:
-    return scored.single_scores.get(metric, {})
 
 
 def _seconds(member: Member, reader: ProbeReader, stored: tuple[int, int]) -> float:
@@ -174,14 +169,10 @@ def _seconds(member: Member, reader: ProbeReader, stored: tuple[int, int]) -> fl
 def _certainty(right: Sequence[Bool[NumpyArray, " pixels"]], images: NumpyArray) -> dict[str, Float[NumpyArray, " _"]]:
     """Over bootstrap samples of the images: the interval of each accuracy, and how often each model is the best."""
     pixels = np.bincount(images)
-    hits = np.stack([np.bincount(images, weights=each, minlength=len(pixels)) for each in right], axis=1)
-    there = pixels > 0
-    pixels, hits = pixels[there], hits[there]
-    copies = np.random.default_rng(0).multinomial(len(pixels), [1 / len(pixels)] * len(pixels), RESAMPLES)
-    resampled = copies @ hits / (copies @ pixels)[:, None]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    best = np.bincount(resampled.argmax(axis=1), minlength=len(right)) / RESAMPLES
+    accuracies = np.stack([np.bincount(images, weights=each) / pixels for each in right], axis=1)
+    resampled = resampled_means(accuracies, pixels, seed=0)
+    low, high = percentile_intervals(resampled)
+    best = np.bincount(resampled.argmax(axis=1), minlength=len(right)) / len(resampled)
     return {"low": low, "high": high, "best": best}
 
 

@@ -18,7 +18,8 @@ from muster.probe import ProbeReader
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.hard_subsets import hardness_names
 from muster.selection.member_scoring import Request, ScoredMembers
-from muster.selection.record import ProbeRecord, Selection
+from muster.selection.record import Selection
+from muster.selection.record_parts import ProbeRecord
 from muster.selection.reopening import portable_reference
 from muster.selection.search_runner import Found
 from muster.selection.settings import SelectionSettings

@@ -45,7 +45,8 @@ from muster.selection.idle_options import idle_options, require_effect
 from muster.selection.member_scoring import Progress, Request, score_members
 from muster.selection.metric_inputs import require_source_samples
 from muster.selection.predictors import Predictor, PredictorName
-from muster.selection.record import ProbeRecord, Selection
+from muster.selection.record import Selection
+from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages

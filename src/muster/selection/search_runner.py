@@ -38,7 +38,7 @@ from muster.search.size import (
 )
 from muster.selection.candidate_scoring import rank_all, rank_listed, with_other_scores
 from muster.selection.member_scoring import Progress, Request, ScoredMembers
-from muster.selection.record import SizesEnd, SizeStep
+from muster.selection.record_parts import SizesEnd, SizeStep
 
 SearchName: TypeAlias = Literal["auto", "exhaustive", "greedy", "beam", "racing"]
 
@@ -362,8 +362,7 @@ class _Finder:
             self.cancel.check()
             # Of square images, so that time does not depend on which image comes first.
             size = self.reader.preprocessing.seen_by(member.card.preprocessing).known_size
-            side = size.longer or size.shorter
-            seconds.append(inference_seconds(member.load_model(device), side or size.exact or 1, device))
+            seconds.append(inference_seconds(member.load_model(device), size.of_a_square, device))
             if report is not None:
                 report(done + 1, len(self.scored.members))
         return from_rank_zero(torch.tensor(seconds, dtype=torch.float64), device).numpy()

@@ -200,8 +200,7 @@ def _evaluate_all(
     confusions: dict[str | tuple[str, ...], Tensor] = {}
     test = target.dataset.test
     mine = range(rank(), len(test), world_size())
-    owns = [model.preprocessing for model in module.models.values()]
-    for batch in prepared_images(test, target.preprocessing, indices=mine, owns=owns):
+    for batch in prepared_images(test, target.preprocessing, indices=mine, owns=module.owns):
         maps = {}
         for name, model in module.models.items():
             images = view_for(batch.images, model.preprocessing)

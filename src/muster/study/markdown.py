@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from muster.markdown import markdown_table
 from muster.pool import Pool
 from muster.report.tables import count_label, number
 from muster.study.finetuned_candidates import RANDOM, SCRATCH, StudyResult
@@ -92,8 +93,3 @@ def _members(result: StudyResult, pool: Pool) -> list[str]:
         )
     headings = ["member", "source test mIoU", "majority class", "LEEP on target", "fine-tuned mIoU"]
     return markdown_table(headings, rows)
-
-
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in [headings, ["---"] * len(headings), *rows]]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from muster.errors import SelectionError
 from muster.machine import resolve_device
+from muster.markdown import markdown_table
 from muster.metrics import (
     ENSEMBLE_METRICS,
     METRICS,
@@ -39,7 +40,6 @@ from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.metric_inputs import member_inputs, target_inputs
 from muster.selection.run import probe_reader
 from muster.selection.settings import ProbeSettings
-from muster.study.markdown import markdown_table
 from muster.study.studied import StudiedCandidates
 
 Predict: TypeAlias = Callable[[Mapping[str, Any], int], Tensor]

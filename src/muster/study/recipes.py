@@ -13,6 +13,7 @@ from typing import TypeVar
 from muster.data import Dataset, require_usable
 from muster.errors import ConfigError
 from muster.files import parse_record, read_yaml
+from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
 from muster.selection.record import Selection
@@ -154,6 +155,7 @@ def compare_recipes(
     target = target_data(selection, dataset)
     require_usable(target.train)
     require_usable(dataset.test)
+    pool = pool.for_channels(dataset.spec.channels)
     first: SplitCounts | None = None
     for recipe in recipes:
         place = folder / dataset.spec.name / recipe.name
@@ -185,8 +187,7 @@ def _one_row(
     seconds = max(clock.seconds, time.monotonic() - begin)
     ensemble = build_ensemble(module, selection.members, target, hardware, recipe.head, folder, tta=recipe.tta)
     counts = evaluate(module, ensemble, target, hardware)
-    mask = target.dataset.test[0].mask
-    costs, _ = measure_costs(module, ensemble, (mask.shape[0], mask.shape[1]), hardware)
+    costs, _ = measure_costs(module, ensemble, target.test_shape, hardware)
     forget_checkpoint(folder)
     reached = {name: mean_iou(each.confusion) for name, each in counts.items()}
     row = RecipeRow(
@@ -227,14 +228,23 @@ def recipes_as_markdown(rows: Sequence[RecipeRow]) -> str:
     Args:
         rows: At least one.
     """
-    named = ("target", "recipe", "plain mean", "learned head", "beyond the first, 95 % interval", "B1", "fits x steps")
-    lines = [f"| {' | '.join((*named, 'minutes'))} |", "|---" * 8 + "|"]
-    for row in rows:
-        beyond = "" if math.isnan(row.low) else f"{row.beyond_first:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-        lines.append(
-            f"| {row.target} | {row.recipe} | {row.plain_mean:.3f} | {row.learned_head:.3f} | {beyond} "
-            f"| {row.single_best:.3f} | {row.fits} x {row.steps} | {row.seconds / 60:.1f} |"
-        )
+    headings = [
+        *("target", "recipe", "plain mean", "learned head", "beyond the first, 95 % interval", "B1", "fits x steps"),
+        "minutes",
+    ]
+    cells = [
+        [
+            row.target,
+            row.recipe,
+            f"{row.plain_mean:.3f}",
+            f"{row.learned_head:.3f}",
+            "" if math.isnan(row.low) else f"{row.beyond_first:+.3f} ({row.low:+.3f} to {row.high:+.3f})",
+            f"{row.single_best:.3f}",
+            f"{row.fits} x {row.steps}",
+            f"{row.seconds / 60:.1f}",
+        ]
+        for row in rows
+    ]
     targets = len({row.target for row in rows})
     told = f"Larger mean over {targets} target{'s' if targets > 1 else ''}, learned head: {better_recipe(rows)}."
-    return "\n".join([*lines, "", told, ""])
+    return "\n".join([*markdown_table(headings, cells), "", told, ""])

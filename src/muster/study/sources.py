@@ -9,6 +9,7 @@ import pandas as pd
 
 from muster.errors import ConfigError
 from muster.files import atomic_write
+from muster.markdown import markdown_table
 from muster.pool import Card, Member, Pool
 from muster.report.tables import count_label
 
@@ -105,31 +106,31 @@ def sources_as_markdown(table: pd.DataFrame) -> str:
     names = {key: _network_name(*key) for key in networks}
     wide = table.pivot(index="dataset", columns=_KEY, values="test_miou").reindex(table["dataset"].unique())
     majority = dict(zip(table["dataset"], table["majority_miou"], strict=True))
-    lines = [_line(["dataset", "majority class", *names.values()]), _line(["---"] * (len(names) + 2))]
+    rows = []
     for dataset, row in wide.iterrows():
         best = row.max()
         cells = [_score(row.get(key), best) for key in names]
-        lines.append(_line([str(dataset), f"{majority[str(dataset)]:.3f}", *cells]))
+        rows.append([str(dataset), f"{majority[str(dataset)]:.3f}", *cells])
     shared = wide.dropna()
     if len(shared) > 1:
         means = shared.mean()
         cells = [_score(means[key], means.max()) for key in names]
         label = "mean of all" if len(shared) == len(wide) else f"mean of the {len(shared)} that all have"
-        lines.append(_line([label, "", *cells]))
-    return "\n".join([*lines, "", *_networks(table, names)]) + "\n"
+        rows.append([label, "", *cells])
+    first = markdown_table(["dataset", "majority class", *names.values()], rows)
+    return "\n".join([*first, "", *_networks(table, names)]) + "\n"
 
 
 def _networks(table: pd.DataFrame, names: dict[tuple[str, str], str]) -> list[str]:
     """What each network is and what it cost."""
-    lines = [_line(["network", "members", "parameters", "image size", "seconds of training, median"])]
-    lines.append(_line(["---"] * 5))
+    rows = []
     for (architecture, pretraining), name in names.items():
         own = table[(table["architecture"] == architecture) & (table["pretraining"] == pretraining)]
         seconds = own["training_seconds"].median()
         sizes = ", ".join(map(str, dict.fromkeys(own["image_size"])))
         cost = "" if pd.isna(seconds) else f"{seconds:.0f}"
-        lines.append(_line([name, str(len(own)), count_label(int(own["parameters"].median())), sizes, cost]))
-    return lines
+        rows.append([name, str(len(own)), count_label(int(own["parameters"].median())), sizes, cost])
+    return markdown_table(["network", "members", "parameters", "image size", "seconds of training, median"], rows)
 
 
 def _network_name(architecture: str, pretraining: str) -> str:
@@ -140,10 +141,6 @@ def _score(value: float | None, best: float) -> str:
     if value is None or pd.isna(value):
         return ""
     return f"**{value:.3f}**" if value == best else f"{value:.3f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def put_on_page(page: Path, tables: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
 
 import torch
 
@@ -27,7 +26,8 @@ TOLERANCE = 1.05
 """Times up to this ratio count as equal: they are not measured more closely."""
 
 _SIZES_AROUND = 2
-"""Larger inputs are measured at so many multiples of 32 pixels below and above the size expected to fit."""
+"""Larger inputs are measured at so many multiples of 32 pixels below and above the size expected to fit: a network pads
+what lies between them, so that it takes as long."""
 
 
 def affordable(
@@ -44,13 +44,16 @@ def affordable(
     Returns:
         The ensemble's time in seconds, and the options that take no longer, the usual single pass first.
     """
-    device, stored = hardware.resolved_device(), stored_shape(target)
+    device, stored = hardware.resolved_device(), target.test_shape
     usual = target.preprocessing.seen_by(model.preprocessing).known_size
     once = usual.fit(*stored)
     options = [SpentOn(usual.setting, scales, flip, 0.0) for scales in SCALES for flip in (False, True)]
     sizes = {str(place): _sizes(option, once) for place, option in enumerate(options)}
     with hardware.autocast():
-        together = _passes_of(ensemble, target)
+        together = {
+            f"member {name}": SeveralPasses.of(member, target.preprocessing, ensemble.tta.variants, stored)
+            for name, member in ensemble.models.items()
+        }
         own = {key: SeveralPasses(model, each) for key, each in sizes.items() if _takes(model, each, device)}
         seconds = _of_rank_zero(seconds_together({**together, **own}, device), device)
         budget = sum(seconds[name] for name in together)
@@ -64,17 +67,6 @@ def affordable(
     fitting = [size for size in larger if seconds.get(str(size), math.inf) <= TOLERANCE * budget]
     affordable += [SpentOn(size.setting, (1.0,), False, seconds[str(size)]) for size in fitting[-1:]]
     return budget, affordable
-
-
-def _passes_of(ensemble: Ensemble, target: TargetData) -> dict[str, SeveralPasses]:
-    """What each member sees of the first test image."""
-    looking = {}
-    for name, each in zip(ensemble.names, ensemble.members, strict=True):
-        member = cast("SourceModel", each)
-        shape = target.preprocessing.seen_by(member.preprocessing).shape_of(*stored_shape(target))
-        sizes = [variant.shape_of(*shape) for variant in ensemble.tta.variants]
-        looking[f"member {name}"] = SeveralPasses(member, sizes)
-    return looking
 
 
 def _sizes(option: SpentOn, shape: tuple[int, int]) -> list[tuple[int, int]]:
@@ -98,7 +90,8 @@ def _takes(model: SourceModel, sizes: Sequence[tuple[int, int]], device: str) ->
 
 def _larger_sizes(usual: ImageSize, factor: float, stored: tuple[int, int]) -> dict[ImageSize, tuple[int, int]]:
     """Sizes around ``factor`` times the usual one that show more than that, ascending; and what the model sees then."""
-    side, shown = max(usual.fit(*stored)), usual.fit(*stored)
+    shown = usual.fit(*stored)
+    side = max(shown)
     nearest = round(side * factor / SIDE_MULTIPLE)
     sizes: dict[ImageSize, tuple[int, int]] = {}
     for steps in range(nearest - _SIZES_AROUND, nearest + _SIZES_AROUND + 1):
@@ -120,12 +113,6 @@ def _times(size: ImageSize, factor: float) -> ImageSize:
     if size.longer is not None:
         return ImageSize(longer=enlarged(size.longer))
     return ImageSize(shorter=enlarged(size.shorter or 1))
-
-
-def stored_shape(target: TargetData) -> tuple[int, int]:
-    """Rows and columns of the first test image, as stored."""
-    height, width = target.dataset.test[0].image.shape[1:]
-    return height, width
 
 
 def shown_at(model: SourceModel, target: TargetData, option: SpentOn) -> Preprocessing:

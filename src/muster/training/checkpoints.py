@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from muster.errors import ConfigError, OutputError
-from muster.files import atomic_write, read_yaml, write_yaml
+from muster.files import atomic_write, read_yaml, to_builtin_types, write_yaml
 
 CHECKPOINT = "last.ckpt"
 DESCRIPTION = "job.yaml"
@@ -49,19 +50,20 @@ class WholeCheckpoints(TorchCheckpointIO):
                 ) from error
 
 
-def keep_checkpoint_of(folder: Path, description: dict[str, Any]) -> None:
+def keep_checkpoint_of(folder: Path, description: Mapping[str, Any]) -> None:
     """Delete a checkpoint that was made under another description: going on from it would mix the two.
 
     Args:
         folder: Where :func:`fit` keeps its checkpoint; created if it is missing.
-        description: Everything that the result of the fit depends on, in plain values.
+        description: Everything that the result of the fit depends on, in plain values, or what
+            :func:`muster.files.to_builtin_types` makes plain.
     """
-    record = folder / DESCRIPTION
+    record, plain = folder / DESCRIPTION, to_builtin_types(description)
     with suppress(ConfigError):  # a record that cannot be read describes something else
-        if record.is_file() and read_yaml(record, ConfigError) == description:
+        if record.is_file() and read_yaml(record, ConfigError) == plain:
             return
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    write_yaml(record, description)
+    write_yaml(record, plain)
 
 
 def require_plain(checkpoint: Path) -> None:

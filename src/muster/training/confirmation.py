@@ -22,15 +22,13 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from muster.data import Views, view_for
+from muster.data import Views
 from muster.errors import DatasetError
-from muster.files import to_builtin_types
-from muster.models import upsample_probabilities
 from muster.selection.candidates import Candidate, members_of
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.evaluation import count_split
+from muster.training.evaluation import count_split, maps_of
 from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
@@ -38,7 +36,6 @@ from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import Confirmation, ConfirmationRound
-from muster.training.settings import TrainingSettings
 
 FIRST_SHARE = 10
 """The first round has one of so many parts of the steps."""
@@ -49,22 +46,6 @@ ROUNDS = "rounds.yaml"
 def confirmation_folder(folder: Path) -> Path:
     """Where the fits of a confirmation keep their checkpoint, below the folder of a run."""
     return folder / WORK / "confirmation"
-
-
-def round_settings(settings: TrainingSettings) -> TrainingSettings:
-    """How members are trained in the rounds: as in the fine-tuning, with a single rate.
-
-    Args:
-        settings: Of the fine-tuning.
-
-    Returns:
-        The same; where the rate is one of several to be chosen later, the middle one of them, and without a choice of
-        the number of steps.
-    """
-    if not settings.tried_rates:
-        return settings
-    rates = sorted(settings.tried_rates)
-    return replace(settings, learning_rate=rates[(len(rates) - 1) // 2], learning_rates=(), tried_stops=1)
 
 
 def total_round_steps(steps: int, candidates: int) -> int:
@@ -97,7 +78,7 @@ class Trial:
 
     Attributes:
         module: In which members are trained: with the members of the candidates, or without any if a callback is to
-            choose them. Made with ``trial=True``.
+            choose them. Made with ``trial=True``, and with settings that leave nothing to choose.
         candidates: Tells the candidates, the metric's best first; asked once the first fit is done.
         target: What to fine-tune on.
         folder: The folder of the run; checkpoints go below its folder ``work``.
@@ -174,7 +155,7 @@ class _Rounds:
             "members": trial.module.names,
             **trial.depends_on,
         }
-        keep_checkpoint_of(trial.place, to_builtin_types(description))
+        keep_checkpoint_of(trial.place, description)
         digest = digest_of(description)
         self._before = read_finished(trial.place / ROUNDS, _Finished, digest) or _Finished(digest)
         self._evaluating = self._before.evaluating
@@ -223,11 +204,7 @@ class _Rounds:
         sound = {str(place): names for place, names in enumerate(candidates) if set(names) <= models.keys()}
 
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-            seen = {name: view_for(images, model.preprocessing) for name, model in models.items()}
-            maps = {
-                name: upsample_probabilities(model.predict(seen[name]), size, model.part_of(seen[name]))
-                for name, model in models.items()
-            }
+            maps = dict(maps_of(models, images, size))
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
             return {key: total.argmax(dim=1) for key, total in sums.items()}
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from muster.data import Preprocessing
 from muster.machine import device_label
-from muster.models import SourceModel
+from muster.models import SourceModel, Variant
 from muster.probe.timing import inference_seconds
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
@@ -33,6 +34,21 @@ class SeveralPasses:
     model: SourceModel
     sizes: Sequence[tuple[int, int]]
 
+    @classmethod
+    def of(
+        cls, model: SourceModel, shown: Preprocessing, variants: Sequence[Variant], stored: tuple[int, int]
+    ) -> SeveralPasses:
+        """What a model sees of an image.
+
+        Args:
+            model: The model.
+            shown: How the image is shown to models without a preprocessing of their own.
+            variants: The ways in which it is shown.
+            stored: Its rows and columns, as stored.
+        """
+        shape = shown.seen_by(model.preprocessing).shape_of(*stored)
+        return cls(model, [variant.shape_of(*shape) for variant in variants])
+
 
 def measure_costs(
     module: EnsembleTraining,
@@ -56,11 +72,7 @@ def measure_costs(
     device, others = hardware.resolved_device(), others or {}
     models = module.models
     shown, variants = ensemble.preprocessing, ensemble.tta.variants
-    sizes = {name: shown.seen_by(model.preprocessing).shape_of(*size) for name, model in models.items()}
-    looking = {
-        name: SeveralPasses(model, [variant.shape_of(*sizes[name]) for variant in variants])
-        for name, model in models.items()
-    }
+    looking = {name: SeveralPasses.of(model, shown, variants, size) for name, model in models.items()}
     with hardware.autocast():
         seconds_of = seconds_together({**looking, **others}, device)
     costs = {name: Cost(1, model.num_parameters, seconds_of[name]) for name, model in models.items()}
@@ -71,6 +83,7 @@ def measure_costs(
     costs[LEARNED_HEAD] = Cost(len(together), parameters + head, seconds)
     for name, each in others.items():
         costs[name] = Cost(1, each.model.num_parameters, seconds_of[name])
+    sizes = [shown.seen_by(own).shape_of(*size) for own in module.owns]
     how = (
         f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns)"
         f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
@@ -106,6 +119,6 @@ def seconds_together(looking: Mapping[str, SeveralPasses], device: str) -> dict[
     return {name: sum(shortest[name, size] for size in each.sizes) for name, each in looking.items()}
 
 
-def _in_words(sizes: Mapping[str, tuple[int, int]]) -> str:
+def _in_words(sizes: Sequence[tuple[int, int]]) -> str:
     """The sizes at which the models see an image; often there is one."""
-    return " or ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(sizes.values()))
+    return " or ".join(f"{rows} x {columns}" for rows, columns in dict.fromkeys(sizes))

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from muster.data import Split, Views, prepare_image
+from muster.data import Split, Views
 from muster.errors import ConfigError
-from muster.files import read_yaml, to_builtin_types
+from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
@@ -23,6 +23,7 @@ from muster.probe.timing import inference_seconds
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled
+from muster.training.costs import SeveralPasses
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import RESULT, WORK, TargetData, require_fittable
@@ -127,19 +128,12 @@ def teach(
         "student": (architecture, pretraining, label_weight),
         "teacher": float(sum(value.double().abs().sum() for value in ensemble.state_dict().values())),
     }
-    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
+    keep_checkpoint_of(folder / WORK, description)
     fit(
         module, FitData(train, target.preprocessing, settings, hardware.resolved_num_workers()), folder / WORK, hardware
     )
-    made = _of_one(ensemble, DISTILLED, module.models[DISTILLED])
+    made = ensemble.of_one(DISTILLED, module.models[DISTILLED])
     return made, module, len(train) - len(target.train)
-
-
-def _of_one(ensemble: Ensemble, name: str, model: SourceModel) -> Ensemble:
-    """One network as an ensemble for the same target."""
-    made = Ensemble((name,), (model,), ensemble.classes, ensemble.preprocessing)
-    made.precision, made.stored_size = ensemble.precision, ensemble.stored_size
-    return made.to(ensemble.head.weights.device).eval()
 
 
 def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings) -> dict[str, tuple[Ensemble, Soup]]:
@@ -154,18 +148,17 @@ def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings)
     Returns:
         By name, the soup as an ensemble of one; nothing if no two members are alike.
     """
-    models = {name: cast("SourceModel", m) for name, m in zip(ensemble.names, ensemble.members, strict=True)}
     names = alike(ensemble)
     if not names:
         return {}
-    chosen = {name: models[name] for name in names}
+    chosen = {name: ensemble.models[name] for name in names}
     _, held_out = target.train.hold_out(settings.held_out_fraction, settings.seed)
 
     def miou_of(model: SourceModel) -> float:
-        return mean_iou(_count({"model": _of_one(ensemble, "model", model)}, target, held_out)["model"].confusion)
+        return mean_iou(_count({"model": ensemble.of_one("model", model)}, target, held_out)["model"].confusion)
 
     soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, miou_of)}
-    return {name: (_of_one(ensemble, name, soup.model), soup) for name, soup in soups.items()}
+    return {name: (ensemble.of_one(name, soup.model), soup) for name, soup in soups.items()}
 
 
 def _count(ensembles: Mapping[str, Ensemble], target: TargetData, split: Split) -> Any:
@@ -211,14 +204,9 @@ def compare(
 
 def _seconds(ensemble: Ensemble, target: TargetData) -> float:
     """The members' forward passes over the first test image, as the report of a fine-tuning counts them."""
-    image, device = target.dataset.test[0].image, ensemble.head.weights.device
-    total = 0.0
-    for module, own in zip(ensemble.members, ensemble.owns, strict=True):
-        shape = prepare_image(image, ensemble.preprocessing.seen_by(own)).shape[-2:]
-        for variant in ensemble.tta.variants:
-            size = variant.shape_of(*shape)
-            total += inference_seconds(cast("SourceModel", module), size, device, _REPETITIONS)
-    return total
+    shown, variants, device = ensemble.preprocessing, ensemble.tta.variants, ensemble.head.weights.device
+    passes = [SeveralPasses.of(model, shown, variants, target.test_shape) for model in ensemble.models.values()]
+    return sum(inference_seconds(each.model, size, device, _REPETITIONS) for each in passes for size in each.sizes)
 
 
 def baseline_of(run: Path) -> Compared | None:

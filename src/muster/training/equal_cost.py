@@ -20,20 +20,18 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
 from muster.data import Split, Views
-from muster.files import to_builtin_types
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
 from muster.tasks.segmentation import mean_iou
 from muster.training.adaptation import merge_adapters
-from muster.training.affordable import affordable, shown_at, stored_shape, tta_of
+from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.confirmation import round_settings
 from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -58,6 +56,7 @@ class Rival:
 
     Attributes:
         name: The member.
+        chosen_by: The metric by which it is the best as an ensemble of one.
         load: Loads its source model anew.
         module: The fine-tuned members, for the settings and rates.
         ensemble: The ensemble to cost as much as.
@@ -69,6 +68,7 @@ class Rival:
     """
 
     name: str
+    chosen_by: str
     load: Callable[[], SourceModel]
     module: EnsembleTraining
     ensemble: Ensemble
@@ -86,7 +86,7 @@ class Rival:
     @property
     def settings(self) -> TrainingSettings:
         """How it is trained, apart from the number of steps: on crops of the same size, whatever the images' size."""
-        settings, module = round_settings(self.module.settings), self.module
+        settings, module = self.module.settings.without_choices(), self.module
         rate, size = module.rates.get(self.name, settings.learning_rate), self.target.preprocessing.known_size
         return replace(settings, learning_rate=rate, crop_size=settings.crop_for(size))
 
@@ -102,32 +102,29 @@ class EqualCostModel:
 
     Attributes:
         ensemble: The network as an ensemble of one, which looks at images as it was decided.
-        option: What it spends its time on.
         counts: Its counts on the test split.
-        made: How it was made; the metric and the difference of the ensemble are not filled in.
+        made: How it was made; the difference of the ensemble is not filled in.
     """
 
     ensemble: Ensemble
-    option: SpentOn
     counts: SplitCounts
     made: EqualCost
 
     def several_passes(self, target: TargetData) -> SeveralPasses:
         """What to time it by: what it sees of the first test image."""
-        model = cast("SourceModel", self.ensemble.members[0])
-        shape = self.ensemble.preprocessing.seen_by(model.preprocessing).shape_of(*stored_shape(target))
-        return SeveralPasses(model, [variant.shape_of(*shape) for variant in self.ensemble.tta.variants])
+        shown, variants = self.ensemble.preprocessing, self.ensemble.tta.variants
+        (model,) = self.ensemble.models.values()
+        return SeveralPasses.of(model, shown, variants, target.test_shape)
 
-    def record(self, chosen_by: str, ensemble: SplitCounts, seed: int) -> EqualCost:
+    def record(self, ensemble: SplitCounts, seed: int) -> EqualCost:
         """What a result says of it.
 
         Args:
-            chosen_by: The metric by which its member is the best as an ensemble of one.
             ensemble: What the ensemble reached on the same images.
             seed: The seed of the bootstrap samples of these.
         """
         beyond = differences_to(EQUAL_COST, {LEARNED_HEAD: ensemble, EQUAL_COST: self.counts}, seed)[LEARNED_HEAD]
-        return replace(self.made, chosen_by=chosen_by, ensemble_beyond=beyond)
+        return replace(self.made, ensemble_beyond=beyond)
 
 
 def make_equal_cost(rival: Rival) -> EqualCostModel | None:
@@ -185,7 +182,7 @@ class _Maker:
         self.seconds += time.monotonic() - started
         made = EqualCost(
             member=rival.name,
-            chosen_by="",
+            chosen_by=rival.chosen_by,
             steps=rival.steps,
             options=options,
             chosen=chosen,
@@ -196,7 +193,7 @@ class _Maker:
             seconds=round(self.seconds, 1),
             ensemble_beyond=Difference(math.nan),
         )
-        return EqualCostModel(ensemble, options[chosen], counts, made)
+        return EqualCostModel(ensemble, counts, made)
 
     def _measured(self) -> _Measured:
         """What the time can be spent on, as it was measured first."""
@@ -236,7 +233,7 @@ class _Maker:
         module.set_members((rival.name,), [model])
         folder, hardware, before = rival.place / name, rival.hardware, self.steps_before
         described = {**self.description, "steps": steps, "images": images.identifiers, "size": option.image_size}
-        keep_checkpoint_of(folder, to_builtin_types(described))
+        keep_checkpoint_of(folder, described)
         clock = Clock(lambda done, loss: rival.progress(before + done, loss))
         data = make_fit_data(images, shown, settings, hardware.resolved_num_workers())
         fit(module, data, folder, hardware, [clock], until=steps)
@@ -248,10 +245,9 @@ class _Maker:
     def _ensemble_of_one(self, module: EnsembleTraining, option: SpentOn) -> Ensemble:
         """The fitted member as an ensemble, in evaluation mode."""
         rival, model = self.rival, module.models[self.rival.name]
-        shown = shown_at(model, rival.target, option)
-        ensemble = Ensemble((rival.name,), [model], rival.target.dataset.spec.classes, shown)
-        ensemble.precision, ensemble.tta = rival.hardware.resolved_precision(), tta_of(option)
-        return ensemble.to(rival.hardware.resolved_device()).eval()
+        ensemble = rival.ensemble.of_one(rival.name, model, shown_at(model, rival.target, option))
+        ensemble.tta = tta_of(option)
+        return ensemble
 
     def _count(self, ensemble: Ensemble, split: Split, options: Sequence[SpentOn]) -> list[SplitCounts]:
         """Counts for each of some options with images of one size, in one pass over the images."""

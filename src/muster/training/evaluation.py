@@ -37,12 +37,32 @@ class SplitCounts:
     by_image: Int32[Tensor, "images 3 c"]
 
 
+def maps_of(models: Mapping[str, SourceModel], views: Views, size: tuple[int, int]) -> Iterator[tuple[str, Tensor]]:
+    """What each of some models says of images by itself, one after the other.
+
+    Args:
+        models: In evaluation mode.
+        views: Prepared images, as each model wants them.
+        size: Wanted rows and columns.
+
+    Yields:
+        The name of a model, and its probabilities ``[b, c, height, width]``.
+    """
+    for name, model in models.items():
+        images = view_for(views, model.preprocessing)
+        yield name, upsample_probabilities(model.predict(images), size, model.part_of(images))
+
+
 def model_predictor(model: SourceModel) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
+    return models_predictor({"prediction": model})
+
+
+def models_predictor(models: Mapping[str, SourceModel]) -> Predictor:
+    """Predict with each of some models by itself, under its name."""
 
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        images = view_for(views, model.preprocessing)
-        return {"prediction": upsample_probabilities(model.predict(images), size, model.part_of(images)).argmax(dim=1)}
+        return {name: maps.argmax(dim=1) for name, maps in maps_of(models, views, size)}
 
     return predict
 

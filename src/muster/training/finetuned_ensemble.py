@@ -22,6 +22,7 @@ from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.model_page import PAGE
 from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models.prediction import interpolated_rows
 from muster.models.tta import PLAIN
 from muster.outputs import ENSEMBLE, replaced
 from muster.precision import Precision, autocast, resolve_precision
@@ -138,9 +139,14 @@ class Ensemble(nn.Module):
         self.stored_size: tuple[int, int] | None = None
 
     @property
+    def models(self) -> dict[str, SourceModel]:
+        """The members by their names."""
+        return {name: cast("SourceModel", member) for name, member in zip(self.names, self.members, strict=True)}
+
+    @property
     def owns(self) -> tuple[Preprocessing | None, ...]:
         """The own preprocessing of each member, ``None`` for members without."""
-        return tuple(cast("SourceModel", member).preprocessing for member in self.members)
+        return tuple(model.preprocessing for model in self.models.values())
 
     def prepare(self, image: Num[Tensor, "b channels h w"]) -> Views:
         """Prepare stored images of one size as each member wants them.
@@ -154,6 +160,21 @@ class Ensemble(nn.Module):
         device = self.head.weights.device
         return map_views(prepare_views(image, self.preprocessing, self.owns), lambda view: view.to(device))
 
+    def of_one(self, name: str, model: SourceModel, shown: Preprocessing | None = None) -> Ensemble:
+        """A single network as an ensemble for the same target, where and as this one computes.
+
+        Args:
+            name: What to call it.
+            model: The network.
+            shown: How images are shown to it; by default as to the members of this one.
+
+        Returns:
+            In evaluation mode, with a head that changes nothing.
+        """
+        made = Ensemble((name,), (model,), self.classes, shown or self.preprocessing)
+        made.precision, made.stored_size = self.precision, self.stored_size
+        return made.to(self.head.weights.device).eval()
+
     @torch.no_grad()
     def member_maps(self, images: Views, variant: Variant = PLAIN) -> list[ImageMap]:
         """Scores of each member at its own resolution, before head and softmax.
@@ -163,8 +184,7 @@ class Ensemble(nn.Module):
             variant: How they are shown.
         """
         with autocast(self.precision, self.head.weights.device):
-            models = [cast("SourceModel", member) for member in self.members]
-            return [variant.map_of(model, view_for(images, model.preprocessing)) for model in models]
+            return [variant.map_of(model, view_for(images, model.preprocessing)) for model in self.models.values()]
 
     @torch.no_grad()
     def forward(self, images: Views, size: tuple[int, int]) -> Float[Tensor, "b c height width"]:
@@ -244,7 +264,7 @@ class Ensemble(nn.Module):
             OutputError: If it cannot be written.
         """
         with replaced(folder, ENSEMBLE, EnsembleError) as partial:
-            members = [cast("SourceModel", member) for member in self.members]
+            members = list(self.models.values())
             for file, member in zip(_files(self.names), members, strict=True):
                 _save(member, partial / file)
             _save(self.head, partial / HEAD)
@@ -347,31 +367,6 @@ def _folder_of(path: Path) -> Path:
 def _files(names: Sequence[str]) -> list[str]:
     """A file for each member; the number keeps them apart whatever their names are."""
     return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
-
-
-def interpolated_rows(image_map: ImageMap, rows: range, height: int, width: int) -> Tensor:
-    """Some rows of a map interpolated to ``height`` x ``width``, without making the other rows.
-
-    Args:
-        image_map: Probabilities ``[1, c, h, w]`` at a model's own resolution.
-        rows: Which rows of the result are wanted.
-        height: Rows of the whole result.
-        width: Its columns.
-
-    Returns:
-        ``[c, rows, width]``.
-    """
-    maps, part = image_map
-    scale = maps.shape[2] / height
-    if part is not None:
-        scale *= part.height / part.padded_height
-        part = part._replace(height=part.padded_height)  # the rows are chosen here
-    places = ((torch.arange(rows.start, rows.stop, device=maps.device) + 0.5) * scale - 0.5).clamp(min=0)
-    above = places.long().clamp(max=maps.shape[2] - 1)
-    below = (above + 1).clamp(max=maps.shape[2] - 1)
-    down = (places - above)[:, None]
-    between = maps[:, :, above] * (1 - down) + maps[:, :, below] * down
-    return upsample_probabilities(between, (len(rows), width), part)[0]
 
 
 def _save(module: nn.Module, path: Path) -> None:

@@ -23,7 +23,6 @@ from muster.data import (
     view_for,
     warn_of_shared_images,
 )
-from muster.files import to_builtin_types
 from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
@@ -63,6 +62,12 @@ class TargetData:
     dataset: Dataset
     train: Split
     preprocessing: Preprocessing
+
+    @property
+    def test_shape(self) -> tuple[int, int]:
+        """Rows and columns of the first test image, as stored: what models are timed with."""
+        height, width = self.dataset.test[0].image.shape[1:]
+        return height, width
 
 
 def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
@@ -147,7 +152,7 @@ def fit_members(
         assert reload is not None  # whoever lets a user give rates passes it
         _choose_rates(module, target, folder, hardware, callbacks, description, reload, features)
         description |= {"rates": module.rates, "stops": module.stops}
-    keep_checkpoint_of(folder / WORK, to_builtin_types(description))
+    keep_checkpoint_of(folder / WORK, description)
     workers = hardware.resolved_num_workers()
     data = make_fit_data(target.train, target.preprocessing, module.settings, workers, features)
     trainer = fit(module, data, folder / WORK, hardware, callbacks, loggers)
@@ -275,9 +280,9 @@ def evaluate(
                 totals[name] = probabilities + totals[name] if name in totals else probabilities
         return {name: total.argmax(dim=1) for name, total in totals.items()}
 
-    owns = [model.preprocessing for model in module.models.values()]
+    shown, device = target.preprocessing, hardware.resolved_device()
     with hardware.autocast():
-        return count_split(predict, target.dataset.test, target.preprocessing, hardware.resolved_device(), owns=owns)
+        return count_split(predict, target.dataset.test, shown, device, owns=module.owns)
 
 
 def _probabilities(

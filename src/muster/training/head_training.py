@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muster.data import VOID, PreparedSplit, Split, Views, map_views
 from muster.data.views import bytes_of
-from muster.files import to_builtin_types
 from muster.models import ImageMap, upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
 from muster.training.checkpoints import keep_checkpoint_of
@@ -173,7 +172,7 @@ def fit_head(
         "members": ensemble.names,
         "weights": _digest(ensemble.members),
     }
-    keep_checkpoint_of(folder, to_builtin_types(description))
+    keep_checkpoint_of(folder, description)
     module = HeadTraining(ensemble, settings, steps_before)
     data = _HeadData(PreparedSplit(train, ensemble.preprocessing, owns=ensemble.owns), settings, seed)
     fit_small(module, data, folder, hardware, settings.steps, loggers)

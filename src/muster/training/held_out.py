@@ -9,12 +9,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from muster.data import Preprocessing, Split, prepared_images, view_for
+from muster.data import Preprocessing, Split
 from muster.errors import DatasetError
-from muster.models import upsample_probabilities
-from muster.ranks import rank, sum_over_ranks, world_size
-from muster.tasks.segmentation import confusion_of, mean_iou
+from muster.tasks.segmentation import mean_iou
 from muster.training.averaging import averaged_weights
+from muster.training.evaluation import confusion_matrices, models_predictor
 from muster.training.modules import EnsembleTraining, is_finite
 
 Mious = dict[str, float | None]
@@ -40,19 +39,8 @@ def held_out_mious(
         DatasetError: If the images have no labelled pixel.
     """
     module.to(device).eval()
-    classes = held.spec.num_classes
-    matrices = torch.zeros(len(module.names), classes, classes, dtype=torch.int64)
-    share = range(rank(), len(held), world_size())  # which may be empty
-    owns = [model.preprocessing for model in module.models.values()]
-    for batch in prepared_images(held, preprocessing, indices=share, owns=owns):
-        for index, member in enumerate(module.models.values()):
-            images = view_for(batch.images, member.preprocessing)
-            maps, part = member.predict(images.to(device)), member.part_of(images)
-            for place, mask in enumerate(batch.masks):
-                full = upsample_probabilities(maps[place : place + 1], (mask.shape[0], mask.shape[1]), part)[0]
-                matrices[index] += confusion_of(full.argmax(dim=0).cpu(), mask, classes)
-    matrices = sum_over_ranks(matrices, torch.device(device))
-    if matrices.sum() == 0:
+    matrices = confusion_matrices(models_predictor(module.models), held, preprocessing, device, owns=module.owns)
+    if all(matrix.sum() == 0 for matrix in matrices.values()):
         raise DatasetError(
             f"The {len(held)} training images of dataset {held.spec.name!r} held out to choose a learning rate or the "
             "number of steps by have no labelled pixel. Give a larger held_out_fraction, another seed, or a single "
@@ -61,8 +49,8 @@ def held_out_mious(
     module.train()
     # The checkpoint of a finished trial does not say which members diverged.
     return {
-        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrix)
-        for name, member, matrix in zip(module.names, module.members, matrices, strict=True)
+        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrices[name])
+        for name, member in module.models.items()
     }
 
 

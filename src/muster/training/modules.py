@@ -222,8 +222,8 @@ class EnsembleTraining(pl.LightningModule):
 
     def _record(self, losses: Sequence[Tensor]) -> None:
         finite = _everywhere(torch.stack([loss.detach().isfinite() for loss in losses]))
-        for name, loss, is_finite in zip(self.names, losses, finite, strict=True):
-            if not is_finite:
+        for name, loss, is_sound in zip(self.names, losses, finite, strict=True):
+            if not is_sound:
                 came = f"The training loss of {name!r} is {float(loss.detach())} at step {self.global_step}."
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]

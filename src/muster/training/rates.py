@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from pytorch_lightning.callbacks import Callback
 
 from muster.data import Preprocessing, Split
-from muster.files import to_builtin_types
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock
 from muster.training.fitting import fit
@@ -109,11 +108,11 @@ def choose_rates(
             return held_out_mious(module, held, trials.preprocessing, hardware.resolved_device())
 
     for number, rate in enumerate(settings.tried_rates):
-        with_rate = _with_rate(settings, rate)
+        with_rate = settings.at_rate(rate)
         module = make_module(with_rate, names)
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
-        keep_checkpoint_of(folder, to_builtin_types(described))
+        keep_checkpoint_of(folder, described)
         data = make_fit_data(kept, trials.preprocessing, with_rate, trials.num_workers, trials.features)
         begin_fit(callbacks, number * settings.steps)
         curve = HeldOutCurve(stops, evaluate)
@@ -132,11 +131,6 @@ def choose_rates(
 def trial_folder(parent: Path, rate: float) -> Path:
     """Where the fit that tries a rate keeps its checkpoint."""
     return parent / f"rate-{rate!r}"
-
-
-def _with_rate(settings: TrainingSettings, rate: float) -> TrainingSettings:
-    known = {name: getattr(settings, name) for name in TrainingSettings.__dataclass_fields__}
-    return TrainingSettings(**{**known, "learning_rate": rate, "learning_rates": (), "tried_stops": 1})
 
 
 def begin_fit(callbacks: Sequence[Callback], steps_before: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from muster.data import ImageSize, SizeSetting
@@ -158,8 +158,7 @@ class TrainingSettings:
             In pixels.
         """
         size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
-        side = size.longer or size.shorter or 1
-        return size.exact or (side, side)
+        return size.of_a_square
 
     @property
     def total_steps(self) -> int:
@@ -170,6 +169,21 @@ class TrainingSettings:
     def tried_rates(self) -> tuple[float, ...]:
         """The rates of the fits that come before the last, to choose by; empty if nothing is to be chosen."""
         return self.learning_rates or ((self.learning_rate,) if self.tried_stops > 1 else ())
+
+    def at_rate(self, rate: float) -> TrainingSettings:
+        """The same with one rate, and with nothing to choose.
+
+        Args:
+            rate: The initial rate.
+        """
+        return replace(self, learning_rate=rate, learning_rates=(), tried_stops=1)
+
+    def without_choices(self) -> TrainingSettings:
+        """The same with nothing to choose: where the rate is one of several, the middle one of them."""
+        if not self.tried_rates:
+            return self
+        rates = sorted(self.tried_rates)
+        return self.at_rate(rates[(len(rates) - 1) // 2])
 
 
 def _require_losses(loss: str, added: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -44,8 +43,7 @@ def alike(ensemble: Ensemble) -> tuple[str, ...]:
         Their names, in its order; of groups of one size the first. Empty if no two are alike.
     """
     groups: dict[str, list[str]] = {}
-    for name, module in zip(ensemble.names, ensemble.members, strict=True):
-        member = cast("SourceModel", module)
+    for name, member in ensemble.models.items():
         shapes = {key: tuple(value.shape) for key, value in member.state_dict().items()}
         groups.setdefault(repr((member.blueprint, member.preprocessing, shapes)), []).append(name)
     largest = max(groups.values(), key=len)

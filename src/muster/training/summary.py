@@ -58,7 +58,7 @@ def summarise(
     settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
     intervals = miou_intervals(counts, settings.seed)
-    costs, cost_measured = measure_costs(module, ensemble, _size_of_a_test_image(target), hardware, others)
+    costs, cost_measured = measure_costs(module, ensemble, target.test_shape, hardware, others)
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,
@@ -106,12 +106,6 @@ def summarise(
 def _known(values: tuple[float | None, ...]) -> tuple[float | None, ...] | None:
     """Predictions of the classes, if there is one."""
     return None if all(value is None for value in values) else values
-
-
-def _size_of_a_test_image(target: TargetData) -> tuple[int, int]:
-    """Rows and columns of the first one, as stored."""
-    height, width = target.dataset.test[0].image.shape[1:]
-    return height, width
 
 
 def licences_of(pool: Pool, names: Sequence[str], target: Dataset) -> dict[str, str]:

@@ -17,7 +17,8 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from muster.models import ImageMap, Part
-from muster.training.finetuned_ensemble import Ensemble, interpolated_rows
+from muster.models.prediction import interpolated_rows
+from muster.training.finetuned_ensemble import Ensemble
 
 NUMBERS_AT_ONCE = 1 << 24
 """Probabilities of a strip that are made at a time: 64 MB."""

@@ -9,7 +9,8 @@ from muster.metrics import parse_metric
 from muster.report.tables import metric_label, number
 from muster.report.wording.warnings import SEARCH_INTERRUPTED
 from muster.scoring.candidate_ties import tied_with_best
-from muster.selection.record import BootstrapConfidence, Selection, SizeStep
+from muster.selection.record import Selection
+from muster.selection.record_parts import BootstrapConfidence, SizeStep
 
 _PREDICTORS = {"eep": "EEP", "linear_probe": "the linear probe"}
 _COSTS = {"parameters": "parameters", "seconds": "inference time"}

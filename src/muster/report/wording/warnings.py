@@ -13,7 +13,7 @@ from muster.report.diagnostics import (
     SingleClass,
 )
 from muster.selection.guessing import LEAST_EXPLAINED
-from muster.selection.record import Guessing
+from muster.selection.record_parts import Guessing
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import yaml
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
+from muster.markdown import markdown_table
 from muster.tracking.kinds.kind import KINDS, Content, LoggerKind, Picture, Rows, Run
 
 
@@ -44,8 +45,8 @@ class TensorBoardEvents(LoggerKind):
 
 def as_markdown(table: Rows) -> str:
     """A table as TensorBoard shows one."""
-    lines = [table.columns, ("---",) * len(table.columns), *table.rows]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
+    headings, *rows = ([_cell(value) for value in line] for line in (table.columns, *table.rows))
+    return "\n".join(markdown_table(headings, rows))
 
 
 def _cell(value: str | int | float | None) -> str:

@@ -21,7 +21,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 from muster.data.preprocessing import ImageSize, Interpolation, Preprocessing
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import upsample_probabilities
 from muster.models.tta import Variant
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -54,8 +54,7 @@ class EnsembleGraph(nn.Module):
         self.views = nn.ModuleList(_View(each) for each in distinct)
         self._view_of = [distinct.index(each) for each in wanted]
         self.members = nn.ModuleList(_with_known_padding(member) for member in ensemble.members)
-        sources = [cast("SourceModel", member) for member in ensemble.members]
-        self._needs = [(source.side_multiple, source.minimum_side) for source in sources]
+        self._needs = [(source.side_multiple, source.minimum_side) for source in ensemble.models.values()]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
         self.eval()
@@ -296,6 +295,5 @@ def shapes_to_check(
     """
     if fixed is not None:
         return [(1, *fixed), (2, *fixed)]
-    sizes = [each.known_size for each in preprocessings]
-    side = max(size.longer or size.shorter or max(size.exact or (1,)) for size in sizes)
+    side = max(max(each.known_size.of_a_square) for each in preprocessings)
     return [(1, side * 13 // 16 + 3, side * 5 // 4 + 1), (2, side * 7 // 8 + 1, side * 9 // 16 + 2)]
