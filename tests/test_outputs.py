@@ -17,27 +17,15 @@ import yaml
 from muster.errors import ConfigError, OutputError, SelectionError
 from muster.files import PARTIAL
 from muster.locks import LOCK
-from muster.outputs import (
-    ENSEMBLE,
-    FINETUNING,
-    MARKER,
-    PREDICTIONS,
-    SELECTION,
-    claimed,
-    held,
-    mark,
-    replaced,
-    require_apart,
-    require_our_file,
-    require_ours,
-)
+from muster.output_kinds import ENSEMBLE, FINETUNING, PREDICTIONS, SELECTION
+from muster.outputs import MARKER, claimed, held, mark, replaced, require_apart, require_our_file, require_ours
 from tests.helpers import at_work_elsewhere
 
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from muster import outputs
-with outputs.claimed(Path(sys.argv[1]), getattr(outputs, sys.argv[2])):
+from muster import output_kinds, outputs
+with outputs.claimed(Path(sys.argv[1]), getattr(output_kinds, sys.argv[2])):
     child = os.fork()
     if child == 0:
         time.sleep(60)

@@ -27,7 +27,8 @@ from muster.errors import DatasetError
 from muster.files import as_file_name, atomic_write, write_yaml
 from muster.launch import only_helps
 from muster.machine import now
-from muster.outputs import CHECK, claimed
+from muster.output_kinds import CHECK
+from muster.outputs import claimed
 from muster.report.contact_sheet import SHOWN_IMAGES, contact_sheet
 
 CHECKS = Path("runs/checks")

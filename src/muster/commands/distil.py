@@ -18,7 +18,8 @@ from muster.files import as_file_name, atomic_write, read_yaml, to_builtin_types
 from muster.launch import only_helps
 from muster.limits import require_real
 from muster.models import check_architecture
-from muster.outputs import DISTILLATION, claimed
+from muster.output_kinds import DISTILLATION
+from muster.outputs import claimed
 from muster.pool import software_versions
 from muster.report.distillation import headline, write_distillation_report
 from muster.selection.record import RECORD, Selection

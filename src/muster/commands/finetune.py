@@ -31,7 +31,8 @@ from muster.execution.progress import fit_progress
 from muster.files import atomic_write, write_yaml
 from muster.launch import launched_on_this_machine, only_helps
 from muster.models import TTASettings
-from muster.outputs import FINETUNING, Inputs, claimed
+from muster.output_kinds import FINETUNING
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool, software_versions
 from muster.report import (
     FinetuneResult,

@@ -19,7 +19,8 @@ from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
 from muster.errors import DatasetError
 from muster.files import as_file_name, atomic_write
 from muster.launch import only_helps
-from muster.outputs import PREDICTIONS, claimed
+from muster.output_kinds import PREDICTIONS
+from muster.outputs import claimed
 from muster.precision import Precision
 from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE

@@ -23,7 +23,8 @@ from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, atomic_folder, write_yaml
 from muster.launch import launched_processes, only_helps
 from muster.machine import now, resolve_device
-from muster.outputs import SELECTION, Inputs, claimed
+from muster.output_kinds import SELECTION
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.ranks import rank

@@ -12,7 +12,8 @@ from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write
 from muster.launch import only_helps
-from muster.outputs import STUDY, Inputs, claimed
+from muster.output_kinds import STUDY
+from muster.outputs import Inputs, claimed
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.finetuned_candidates import run_study

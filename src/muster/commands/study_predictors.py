@@ -18,7 +18,8 @@ from muster.errors import ConfigError
 from muster.execution.progress import QUIET_SECONDS
 from muster.files import atomic_write
 from muster.machine import resolve_device
-from muster.outputs import COMPARISON, Inputs, claimed
+from muster.output_kinds import COMPARISON
+from muster.outputs import Inputs, claimed
 from muster.selection.settings import ProbeSettings
 from muster.study.predictors import TargetResult, compare_predictors, predictors_as_markdown
 from muster.study.studied import StudiedCandidates, StudiedTarget, open_studied

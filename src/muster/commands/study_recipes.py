@@ -15,7 +15,8 @@ from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
 from muster.files import atomic_write
 from muster.limits import require_whole
-from muster.outputs import RECIPES, Inputs, claimed
+from muster.output_kinds import RECIPES
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings

@@ -23,7 +23,8 @@ from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.model_page import PAGE
 from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.tta import PLAIN
-from muster.outputs import ENSEMBLE, replaced
+from muster.output_kinds import ENSEMBLE
+from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.training.ensemble_page import ensemble_page
 from muster.user_files import require_regular

@@ -24,7 +24,8 @@ from muster.execution.progress import TrainingProgress
 from muster.files import atomic_write, parse_record, remove_partial, to_builtin_types, write_yaml
 from muster.machine import available_cores
 from muster.models import build_model
-from muster.outputs import POOL, Inputs, claimed
+from muster.output_kinds import POOL
+from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
