@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -18,7 +19,17 @@ from muster.errors import ConfigError, OutputError, SelectionError
 from muster.files import PARTIAL
 from muster.locks import LOCK
 from muster.output_kinds import ENSEMBLE, FINETUNING, PREDICTIONS, SELECTION
-from muster.outputs import MARKER, claimed, held, mark, replaced, require_apart, require_our_file, require_ours
+from muster.outputs import (
+    MARKER,
+    claimed,
+    has_sign,
+    held,
+    mark,
+    replaced,
+    require_apart,
+    require_our_file,
+    require_ours,
+)
 from tests.helpers import at_work_elsewhere
 
 HOLDS = """
@@ -315,12 +326,12 @@ def test_an_error_of_the_system_is_told_with_what_is_kept(tmp_path: Path) -> Non
 
 
 def test_a_single_file_is_replaced_only_if_it_is_ours(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    require_our_file(path, "sign")
+    path, signed = tmp_path / "report.html", partial(has_sign, sign="sign")
+    require_our_file(path, signed)
     path.write_text("<html> sign")
-    require_our_file(path, "sign")
+    require_our_file(path, signed)
     path.write_text("<html>")
     with pytest.raises(OutputError, match="muster did not write it"):
-        require_our_file(path, "sign")
+        require_our_file(path, signed)
     mark(tmp_path, SELECTION)
-    require_our_file(path, "sign")
+    require_our_file(path, signed)

@@ -7,7 +7,7 @@ before the marker are known by the records in them. Anything else is the user's,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -249,22 +249,26 @@ def _has(path: Path, keys: tuple[str, ...]) -> bool:
     return False
 
 
-def require_our_file(path: Path, sign: str) -> None:
+def require_our_file(path: Path, is_ours: Callable[[Path], bool]) -> None:
     """Check that writing a file replaces nothing but an older one of ours.
 
     Args:
         path: The file; it may be missing.
-        sign: Text near its beginning that shows that it is ours. In a folder of ours every file is.
+        is_ours: Tells a file of ours by its content. In a folder of ours every file is.
 
     Raises:
         OutputError: If it is something else.
     """
-    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file():
+    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file() or is_ours(path):
         return
-    with suppress(OSError), path.open("rb") as file:
-        if sign.encode() in file.read(_BEGINNING):
-            return
     raise OutputError(f"{path} is there, and muster did not write it: it is not replaced. Give another path.")
+
+
+def has_sign(path: Path, sign: str) -> bool:
+    """Whether a file has some text near its beginning; for :func:`require_our_file`."""
+    with suppress(OSError), path.open("rb") as file:
+        return sign.encode() in file.read(_BEGINNING)
+    return False
 
 
 def require_apart(

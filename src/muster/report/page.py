@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from PIL import Image
 from muster.arrays import NumpyArray
 from muster.data.spec import VOID
 from muster.files import atomic_write
-from muster.outputs import require_our_file
+from muster.outputs import has_sign, require_our_file
 from muster.report.palette import (
     class_colours,
     confidence_colours,
@@ -224,10 +224,10 @@ def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path
     Raises:
         OutputError: If there is a file that is no such page, or the page cannot be written.
     """
-    require_our_file(path, _SIGN)
+    require_our_file(path, partial(has_sign, sign=_SIGN))
     html = _environment().get_template(template).render(**context)
-    with atomic_write(path) as partial:
-        partial.write_text(html, "utf-8")
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(html, "utf-8")
     return path
 
 
