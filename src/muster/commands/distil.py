@@ -14,7 +14,7 @@ from muster.commands.terminal import make_console
 from muster.commands.words import record_of
 from muster.data import DataSettings
 from muster.errors import ConfigError
-from muster.files import as_file_name, atomic_write, read_yaml, to_builtin_types, write_yaml
+from muster.files import as_file_name, read_yaml, to_builtin_types, write_text, write_yaml
 from muster.launch import only_helps
 from muster.limits import require_real
 from muster.models import check_architecture
@@ -112,8 +112,7 @@ def distil(
         if architecture is not None:
             taught = teach(whole, seen, architecture, pretraining, label_weight, unlabelled, training, folder, hardware)
         result = _conclude(whole, taught, seen, fitted, folder, training, hardware)
-        with atomic_write(folder / "config.yaml") as partial:
-            partial.write_text(record_of(configuration, (), {"ensemble": fitted, "output": folder}), "utf-8")
+        write_text(folder / "config.yaml", record_of(configuration, (), {"ensemble": fitted, "output": folder}))
         command = f"{to_type('export')} --ensemble {shlex.quote(str(folder))}" if architecture else ""
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)

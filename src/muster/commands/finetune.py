@@ -28,7 +28,7 @@ from muster.data import require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
-from muster.files import atomic_write, write_yaml
+from muster.files import write_bytes, write_text, write_yaml
 from muster.launch import launched_on_this_machine, only_helps
 from muster.models import TTASettings
 from muster.output_kinds import FINETUNING
@@ -246,11 +246,9 @@ def _conclude(
         report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
         write_selection_report(recorded, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
-    with atomic_write(folder / "config.yaml") as partial:
-        partial.write_text(configuration, "utf-8")
+    write_text(folder / "config.yaml", configuration)
     write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
-    with atomic_write(folder / IMAGE_SHEET) as partial:
-        partial.write_bytes(image_sheet(report_images, result.classes))
+    write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}
     files = [folder / name for name in ("report.html", RESULT, CONFUSION, IMAGE_SHEET)]
     send_report(loggers, tables, finetuning_numbers(result), report_images, result.classes, files)

@@ -17,7 +17,7 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
 from muster.errors import DatasetError
-from muster.files import as_file_name, atomic_write
+from muster.files import as_file_name, write_text
 from muster.launch import only_helps
 from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
@@ -162,10 +162,8 @@ def predict_folder(
         strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         in_tiles, damaged = _predict_all(files, loaded, output, settings)
-        with atomic_write(output / "classes.txt") as partial:
-            partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
-        with atomic_write(output / "config.yaml") as partial:
-            partial.write_text(configuration, "utf-8")
+        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
+        write_text(output / "config.yaml", configuration)
     done, problems = len(files) - len(damaged), [*unread, *damaged]
     written = " and ".join([", ".join(settings.parts[:-1]), settings.parts[-1]] if settings.parts[1:] else ["masks"])
     console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")

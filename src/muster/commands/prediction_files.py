@@ -25,7 +25,7 @@ from muster.data import read_image
 from muster.data.rasters import GEOREFERENCED, Georeference, Raster, open_raster, tiff_kind, write_raster
 from muster.data.spec import VOID
 from muster.errors import ConfigError
-from muster.files import atomic_write
+from muster.files import atomic_write, write_bytes
 from muster.limits import MOST_PIXELS, require_whole
 from muster.report import class_colours, mask_image
 from muster.report.palette import VOID_COLOUR
@@ -122,7 +122,7 @@ def write_prediction(ensemble: Ensemble, path: Path, stem: str, output: Path, se
         shown = labelled_overlay(
             maps.shown(), torch.from_numpy(maps.mask[:: maps.step, :: maps.step]), ensemble.classes
         )
-        _write(output / OVERLAYS / f"{stem}.jpg", encoded(shown, "JPEG", quality=92))
+        write_bytes(output / OVERLAYS / f"{stem}.jpg", encoded(shown, "JPEG", quality=92))
     return tile != (source.height, source.width)
 
 
@@ -208,12 +208,7 @@ def _write_map(
             write_raster(partial, values, place, value_colours() if colours is None else colours[: VOID + 1])
         return
     shown = value_image(values) if colours is None else mask_image(torch.from_numpy(values))
-    _write(folder / f"{stem}.png", encoded(shown, "PNG"))
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
+    write_bytes(folder / f"{stem}.png", encoded(shown, "PNG"))
 
 
 def encoded(image: Image.Image, kind: str, **options: int) -> bytes:

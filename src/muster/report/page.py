@@ -17,7 +17,7 @@ from PIL import Image
 
 from muster.arrays import NumpyArray
 from muster.data.spec import VOID
-from muster.files import atomic_write
+from muster.files import write_text
 from muster.outputs import has_sign, require_our_file
 from muster.report.palette import (
     class_colours,
@@ -226,8 +226,7 @@ def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path
     """
     require_our_file(path, partial(has_sign, sign=_SIGN))
     html = _environment().get_template(template).render(**context)
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(html, "utf-8")
+    write_text(path, html)
     return path
 
 
