@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 from warnings import warn
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from muster.arrays import NumpyArray
@@ -26,6 +24,7 @@ from muster.data.rasters import GEOREFERENCED, Georeference, Raster, open_raster
 from muster.data.spec import VOID
 from muster.errors import ConfigError
 from muster.files import atomic_write, write_bytes
+from muster.image_files import encoded
 from muster.limits import MOST_PIXELS, require_whole
 from muster.report import class_colours, mask_image
 from muster.report.palette import VOID_COLOUR
@@ -209,13 +208,6 @@ def _write_map(
         return
     shown = value_image(values) if colours is None else mask_image(torch.from_numpy(values))
     write_bytes(folder / f"{stem}.png", encoded(shown, "PNG"))
-
-
-def encoded(image: Image.Image, kind: str, **options: int) -> bytes:
-    """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
-    content = BytesIO()
-    image.save(content, format=kind, **options)
-    return content.getvalue()
 
 
 def require_no_links(output: Path, settings: PredictionSettings) -> None:
