@@ -47,7 +47,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
-from muster.tracking import Run, TrackingSettings, close_loggers, make_loggers
+from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
 from muster.training.finetuning import (
@@ -196,17 +196,11 @@ def _run(
     target = plan.target.dataset.spec.name
     options = yaml.safe_load(configuration) or {}
     run = Run(folder, "finetune", folder.name, plan.pool.folder.resolve().name, target, options)
-    loggers = make_loggers(logger, run)
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
-    result, succeeded = None, False
-    try:
+    with tracked(logger, run) as loggers:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)
-        result = _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
-        succeeded = True
-    finally:
-        close_loggers(loggers, succeeded)
-    return result
+        return _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
 
 
 def _conclude(

@@ -39,7 +39,7 @@ from muster.selection.idle_options import idle_options
 from muster.selection.record import RANKING, RECORD, Selection
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
-from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, close_loggers, copy_tracked, make_loggers
+from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, copy_tracked, tracked
 from muster.tracking.reports import send_report
 
 _SELECTIONS = Path("runs") / "selections"
@@ -147,15 +147,11 @@ def _track(
 ) -> None:
     """Tell trackers of a selection that is on disk already: they keep a copy."""
     name = pool.folder.resolve().name
-    loggers = make_loggers(kinds, Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options))
+    run = Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options)
     files = [folder / each for each in ("report.html", RECORD, RANKING)]
     tables, numbers = selection_tables(selection, pool), selection_numbers(selection)
-    succeeded = False
-    try:
+    with tracked(kinds, run) as loggers:
         send_report(loggers, tables, numbers, images, selection.classes, files)
-        succeeded = True
-    finally:
-        close_loggers(loggers, succeeded)
 
 
 def _clear(folder: Path, console: Console) -> None:
