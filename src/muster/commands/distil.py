@@ -112,7 +112,8 @@ def distil(
         if architecture is not None:
             taught = teach(whole, seen, architecture, pretraining, label_weight, unlabelled, training, folder, hardware)
         result = _conclude(whole, taught, seen, fitted, folder, training, hardware)
-        write_text(folder / "config.yaml", record_of(configuration, (), {"ensemble": fitted, "output": folder}))
+        resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
+        write_text(folder / "config.yaml", record_of(configuration, (), resolved))
         command = f"{to_type('export')} --ensemble {shlex.quote(str(folder))}" if architecture else ""
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)

@@ -19,7 +19,7 @@ from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
-from muster.training.finetuned_ensemble import CARD, EnsembleCard, load_ensemble, read_card
+from muster.training.finetuned_ensemble import CARD, EnsembleCard, load_ensemble, read_card, require_rgb
 
 
 def export(
@@ -61,6 +61,7 @@ def export(
     require_installed(chosen)
     fitted = ensemble or newest_ensemble()
     card = read_card(fitted)
+    require_rgb(card, "An exported file")
     path = output or _default_output(fitted, card.target, chosen)
     require_replaceable(path, chosen)
     fixed = None if height is None or width is None else (height, width)

@@ -22,7 +22,7 @@ from muster.launch import only_helps
 from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
 from muster.precision import Precision
-from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
+from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble, read_card, require_rgb
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
 
@@ -155,6 +155,7 @@ def predict_folder(
         ConfigError: If the output is something else, or overlaps the images or the ensemble.
     """
     files = listed_images(images, option)
+    require_rgb(read_card(ensemble), "Prediction of files")
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each image at {loaded.preprocessing.known_size}.")

@@ -117,6 +117,7 @@ def teach(
         An ensemble of one, in evaluation mode; how it was taught; and the number of images without labels.
     """
     student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
+    student.adapt_channels(target.dataset.spec.channels)
     module = Distillation(settings, ensemble, DISTILLED, student, label_weight)
     require_fittable(module, target, hardware)
     train = target.train if unlabelled is None else with_unlabelled(target.train, unlabelled)

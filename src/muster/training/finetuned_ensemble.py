@@ -339,6 +339,23 @@ def read_card(path: Path | str) -> EnsembleCard:
     return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
 
 
+def require_rgb(card: EnsembleCard, command: str) -> None:
+    """Check that an ensemble takes the images that a command reads.
+
+    Args:
+        card: The ensemble's.
+        command: What reads them.
+
+    Raises:
+        EnsembleError: If it was fine-tuned on images of other than three channels.
+    """
+    if len(card.mean) != RGB:
+        raise EnsembleError(
+            f"{command} takes RGB images, but the ensemble for {card.target} was fine-tuned on images of "
+            f"{len(card.mean)} channel(s). Predict in Python: muster.load_ensemble(PATH).predict(image)."
+        )
+
+
 def _folder_of(path: Path) -> Path:
     """Where the ensemble of a run lies."""
     inner = path / "ensemble"
