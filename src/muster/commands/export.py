@@ -8,7 +8,7 @@ from pathlib import Path
 
 import muster
 from muster.commands.newest import newest_ensemble
-from muster.commands.predict import run_folder
+from muster.commands.predict import require_rgb, run_folder
 from muster.commands.terminal import make_console
 from muster.errors import ConfigError, OutputError
 from muster.files import as_file_name
@@ -19,7 +19,7 @@ from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
-from muster.training.finetuned_ensemble import CARD, EnsembleCard, load_ensemble, read_card, require_rgb
+from muster.training.finetuned_ensemble import CARD, EnsembleCard, load_ensemble, read_card
 
 
 def export(

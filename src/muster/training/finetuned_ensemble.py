@@ -5,7 +5,7 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -193,6 +193,20 @@ class Ensemble(nn.Module):
         return total / len(maps)
 
     @torch.no_grad()
+    def probability_maps(self, images: Views) -> Iterator[ImageMap]:
+        """Probabilities of each member at its own resolution, with the head; their mean is what the ensemble says.
+
+        Args:
+            images: Prepared images, as each member wants them.
+
+        Yields:
+            One for each member and each way in which images are shown.
+        """
+        for variant in self.tta.variants:
+            for index, (scores, part) in enumerate(self.member_maps(images, variant)):
+                yield ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
+
+    @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
 
@@ -215,11 +229,7 @@ class Ensemble(nn.Module):
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
         prepared = self.prepare(image[None])
-        maps = [
-            ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
-            for variant in self.tta.variants
-            for index, (scores, part) in enumerate(self.member_maps(prepared, variant))
-        ]
+        maps = list(self.probability_maps(prepared))
         height, width = image.shape[1:]
         strip = max(1, PIXELS_AT_ONCE // (width * len(self.classes)))
         labels = torch.empty(height, width, dtype=torch.uint8)
@@ -337,23 +347,6 @@ def read_card(path: Path | str) -> EnsembleCard:
         EnsembleError: If it is missing or damaged.
     """
     return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
-
-
-def require_rgb(card: EnsembleCard, command: str) -> None:
-    """Check that an ensemble takes the images that a command reads.
-
-    Args:
-        card: The ensemble's.
-        command: What reads them.
-
-    Raises:
-        EnsembleError: If it was fine-tuned on images of other than three channels.
-    """
-    if len(card.mean) != RGB:
-        raise EnsembleError(
-            f"{command} takes RGB images, but the ensemble for {card.target} was fine-tuned on images of "
-            f"{len(card.mean)} channel(s). Predict in Python: muster.load_ensemble(PATH).predict(image)."
-        )
 
 
 def _folder_of(path: Path) -> Path:
