@@ -170,6 +170,8 @@ def test_the_single_model_of_equal_cost_is_told_whatever_the_sign(
     assert single_wins(result) == wins
     page = write_finetuning_report(result, tmp_path / "report.html").read_text("utf-8")
     assert ("A single model of equal cost reaches" in page) == wins
+    against = difference_sentence(result)
+    assert (f"The ensemble reaches {against}" in page) == wins  # the headline speaks of another model then
     assert "decided by trials of 10 steps on 120 training images and mIoU on the other 30" in page
     assert equal_cost_sentence(make_result()) == ""
 

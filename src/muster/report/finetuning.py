@@ -123,6 +123,8 @@ def _comparison(result: FinetuneResult) -> str:
     """How that compares with the single best member, and who the members are."""
     who = f"{len(result.members)} member{'s' if len(result.members) != 1 else ''}: {', '.join(result.members)}."
     told = difference_sentence(result)
+    if told and single_wins(result):  # the headline speaks of another model
+        return f"The ensemble reaches {told} {who}"
     return f"{told[0].upper()}{told[1:]} {who}" if told else who
 
 
