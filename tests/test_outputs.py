@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -17,13 +18,11 @@ import yaml
 from muster.errors import ConfigError, OutputError, SelectionError
 from muster.files import PARTIAL
 from muster.locks import LOCK
+from muster.output_kinds import ENSEMBLE, FINETUNING, PREDICTIONS, SELECTION
 from muster.outputs import (
-    ENSEMBLE,
-    FINETUNING,
     MARKER,
-    PREDICTIONS,
-    SELECTION,
     claimed,
+    has_sign,
     held,
     mark,
     replaced,
@@ -36,8 +35,8 @@ from tests.helpers import at_work_elsewhere
 HOLDS = """
 import os, sys, time
 from pathlib import Path
-from muster import outputs
-with outputs.claimed(Path(sys.argv[1]), getattr(outputs, sys.argv[2])):
+from muster import output_kinds, outputs
+with outputs.claimed(Path(sys.argv[1]), getattr(output_kinds, sys.argv[2])):
     child = os.fork()
     if child == 0:
         time.sleep(60)
@@ -327,12 +326,12 @@ def test_an_error_of_the_system_is_told_with_what_is_kept(tmp_path: Path) -> Non
 
 
 def test_a_single_file_is_replaced_only_if_it_is_ours(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    require_our_file(path, "sign")
+    path, signed = tmp_path / "report.html", partial(has_sign, sign="sign")
+    require_our_file(path, signed)
     path.write_text("<html> sign")
-    require_our_file(path, "sign")
+    require_our_file(path, signed)
     path.write_text("<html>")
     with pytest.raises(OutputError, match="muster did not write it"):
-        require_our_file(path, "sign")
+        require_our_file(path, signed)
     mark(tmp_path, SELECTION)
-    require_our_file(path, "sign")
+    require_our_file(path, signed)

@@ -216,10 +216,21 @@ def sha256_once(path: Path) -> str:
     return digest
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with atomic_write(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file's content, whole or not at all."""
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping of plain values, in its own order, whole or not at all."""
-    with atomic_write(path) as partial:
-        partial.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120), "utf-8")
+    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120))
 
 
 def read_yaml(path: Path, error: type[MusterError]) -> dict[str, Any]:

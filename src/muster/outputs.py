@@ -7,9 +7,8 @@ before the marker are known by the records in them. Anything else is the user's,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
@@ -25,6 +24,7 @@ from muster.files import (
 )
 from muster.launch import only_helps
 from muster.locks import LOCK, await_file, is_locked_here, locked
+from muster.output_kinds import KINDS, Evidence, OutputKind
 
 MARKER = ".muster"
 """File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
@@ -40,98 +40,6 @@ _BEGINNING = 4096
 
 Inputs: TypeAlias = Mapping[str, Path | str | None]
 """What is read, by the option or word that names it; what is built in or not given lies nowhere."""
-
-Evidence: TypeAlias = Mapping[str, tuple[str, ...]]
-"""Files that must be there, as patterns, each with keys that the YAML mapping in it must have; none: any content."""
-
-
-@dataclass(frozen=True)
-class OutputKind:
-    """A kind of folder that muster writes.
-
-    Attributes:
-        name: What the marker says.
-        title: What messages call it, with its article.
-        evidence: What shows that a folder without a marker is one: any of these, each sufficient by itself.
-        files: Names, as patterns, of all that it may hold if it is replaced as a whole; empty if files are replaced one
-            by one.
-        kept: What is not lost when writing fails, as a sentence.
-    """
-
-    name: str
-    title: str
-    evidence: tuple[Evidence, ...] = ()
-    files: tuple[str, ...] = ()
-    kept: str = ""
-
-
-_FIT = {"work/job.yaml": ("settings", "images", "statistics", "members")}
-_GOES_ON = "What was written before is kept: once that is mended, the same command goes on from the last checkpoint."
-
-POOL = OutputKind(
-    "pool",
-    "a pool",
-    ({"config.yaml": ("plan", "training")}, {"members/*/card.yaml": ("format_version", "architecture", "checksum")}),
-    kept="Finished members are kept: once that is mended, the same command trains the others.",
-)
-MEMBER = OutputKind(
-    "member",
-    "a member of a pool",
-    # One without its card was damaged, and is trained anew.
-    ({"card.yaml": ("format_version", "architecture")}, {"model.safetensors": ()}, {"source_sample.safetensors": ()}),
-    ("card.yaml", "model.safetensors", "source_sample.safetensors", "history.csv", "README.md"),
-)
-SELECTION = OutputKind(
-    "selection",
-    "a selection",
-    ({"selection.yaml": ("format_version", "target", "metric", "members")},),
-    ("selection.yaml", "ranking.parquet", "report.html", "config.yaml", "splits.yaml", "logs"),
-    "An older selection there is as it was, and predictions that the cache took are kept.",
-)
-FINETUNING = OutputKind(
-    "finetuning",
-    "a fine-tuned ensemble",
-    ({"result.yaml": ("target", "members", "mious"), "config.yaml": ("training",)}, _FIT),
-    kept=_GOES_ON,
-)
-ENSEMBLE = OutputKind(
-    "ensemble",
-    "an ensemble",
-    ({"ensemble.yaml": ("format_version", "members", "checksums")},),
-    ("ensemble.yaml", "head.safetensors", "member_*.safetensors", "README.md"),
-)
-DISTILLATION = OutputKind(
-    "distillation",
-    "what an ensemble was brought down to",
-    ({"distillation.yaml": ("target", "models", "train_images")}, _FIT),
-    kept=_GOES_ON,
-)
-PREDICTIONS = OutputKind("predictions", "predictions", kept="Masks and overlays that were written before are kept.")
-STORE = OutputKind(
-    "store",
-    "a store of predictions",
-    ({"store.yaml": ("format_version", "num_members", "num_pixels")},),
-    ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.true_class"),
-)
-STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
-CHECK = OutputKind(
-    "check",
-    "a check of a dataset",
-    ({"check.yaml": ("dataset", "splits", "problems")},),
-    ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
-)
-RECIPES = OutputKind(
-    "recipes",
-    "a comparison of recipes",
-    ({"config.yaml": ("recipes", "targets"), "recipes.csv": (), "recipes.md": ()},),
-    kept=_GOES_ON,
-)
-COMPARISON = OutputKind(
-    "predictors",
-    "a comparison of predictors",
-    ({"config.yaml": ("targets", "probe"), "predictors.csv": (), "predictors.md": ()},),
-    kept="Tables of the targets before are kept.",
-)
 
 
 @contextmanager
@@ -312,17 +220,13 @@ def require_ours(
 def _require_marked(folder: Path, kind: OutputKind, error: type[MusterError], details: Mapping[str, str]) -> None:
     """The marker's word counts, not what else lies there."""
     content = read_yaml(folder / MARKER, error)
-    found = next((each for each in _kinds() if each.name == content.get("kind")), None)
+    found = next((each for each in KINDS if each.name == content.get("kind")), None)
     if found != kind:
         holds = found.title if found else f"output of an unknown kind ({content.get('kind')!r})"
         raise error(f"{folder} holds {holds}, and {kind.title} is to go there. Give another folder.")
     for name, value in details.items():
         if name in content and content[name] != value:
             raise error(f"{folder} holds {kind.title} of {content[name]}, not of {value}. Give another folder.")
-
-
-def _kinds() -> tuple[OutputKind, ...]:
-    return tuple(value for value in globals().values() if isinstance(value, OutputKind))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -345,22 +249,26 @@ def _has(path: Path, keys: tuple[str, ...]) -> bool:
     return False
 
 
-def require_our_file(path: Path, sign: str) -> None:
+def require_our_file(path: Path, is_ours: Callable[[Path], bool]) -> None:
     """Check that writing a file replaces nothing but an older one of ours.
 
     Args:
         path: The file; it may be missing.
-        sign: Text near its beginning that shows that it is ours. In a folder of ours every file is.
+        is_ours: Tells a file of ours by its content. In a folder of ours every file is.
 
     Raises:
         OutputError: If it is something else.
     """
-    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file():
+    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file() or is_ours(path):
         return
-    with suppress(OSError), path.open("rb") as file:
-        if sign.encode() in file.read(_BEGINNING):
-            return
     raise OutputError(f"{path} is there, and muster did not write it: it is not replaced. Give another path.")
+
+
+def has_sign(path: Path, sign: str) -> bool:
+    """Whether a file has some text near its beginning; for :func:`require_our_file`."""
+    with suppress(OSError), path.open("rb") as file:
+        return sign.encode() in file.read(_BEGINNING)
+    return False
 
 
 def require_apart(

@@ -16,7 +16,8 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Options
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
-from muster.outputs import POOL, mark
+from muster.output_kinds import POOL
+from muster.outputs import mark
 from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_jobs
 from muster.training.pool_training import train_pool

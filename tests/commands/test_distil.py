@@ -45,3 +45,10 @@ def test_from_an_ensemble_to_one_network(
     assert "Give its --architecture" in capsys.readouterr().err
     assert main([*words[:4], "--training.adapt", "frozen"]) == 2
     assert "the taught network learns everything, but got frozen" in capsys.readouterr().err
+    for more, why in (
+        (["--architecture", "small_unet", "--training.learning_rates", "[0.1, 0.01]"], "it learns at one rate"),
+        (["--training.steps", "4"], "without --architecture"),
+        (["--label_weight", "0.2"], "without --architecture"),
+    ):
+        assert main(["distil", "run", *more]) == 2
+        assert why in " ".join(capsys.readouterr().err.split())

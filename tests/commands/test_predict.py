@@ -128,3 +128,17 @@ def test_bands_that_would_be_left_out_are_refused(
         file.write(np.zeros((5, 40, 50), dtype=np.uint16))
     assert predict(run, tmp_path / "x.tif", tmp_path / "out") == 1
     assert "rite the bands that are meant" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_ensemble_for_other_channels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What commands read is RGB; an ensemble for four bands got as far as a message about the sizes of tensors."""
+    member = build_model("small_unet", 3)
+    member.adapt_channels(4)
+    shown = Preprocessing(ChannelStatistics((0.4, 0.5, 0.6, 0.5), (0.2, 0.25, 0.3, 0.2)), ImageSize(longer=64))
+    Ensemble(("a",), [member], CLASSES, shown).save(tmp_path / "run" / "ensemble", "fields", {})
+    Image.new("RGB", (50, 40)).save(tmp_path / "x.png")
+    assert predict(tmp_path / "run", tmp_path / "x.png", tmp_path / "out") == 2
+    assert main(["export", str(tmp_path / "run")]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("for fields was fine-tuned on images of 4 channel(s)") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "x.png"]

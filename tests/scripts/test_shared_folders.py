@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from muster.outputs import POOL, mark
+from muster.output_kinds import POOL
+from muster.outputs import mark
 from muster.pool import CARD, WEIGHTS, Pool
 from tests.helpers import make_pool
 from tests.odd_inputs.bench import Bench, start, write_dataset

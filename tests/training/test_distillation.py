@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ def test_images_without_labels_are_void(target: Dataset, tmp_path: Path) -> None
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DatasetError, match="holds no image"):
         with_unlabelled(target.train, tmp_path / "nothing")
+    of_four_bands = replace(target.train, spec=replace(target.spec, channels=4))
+    with pytest.raises(DatasetError, match=r"read as RGB, but those of .* have 4 channel"):
+        with_unlabelled(of_four_bands, tmp_path)
 
 
 class TestSoup:

@@ -16,7 +16,8 @@ from torch.utils.hooks import RemovableHandle
 from muster.data import Dataset
 from muster.errors import SelectionError
 from muster.models import SourceModel
-from muster.outputs import SELECTION, held, require_apart
+from muster.output_kinds import SELECTION
+from muster.outputs import held, require_apart
 from muster.pool import Pool
 from muster.selection.candidates import leading_candidates, members_of
 from muster.selection.member_scoring import Progress

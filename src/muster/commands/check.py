@@ -24,10 +24,11 @@ from muster.data import (
 )
 from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.errors import DatasetError
-from muster.files import as_file_name, atomic_write, write_yaml
+from muster.files import as_file_name, write_bytes, write_text, write_yaml
 from muster.launch import only_helps
 from muster.machine import now
-from muster.outputs import CHECK, claimed
+from muster.output_kinds import CHECK
+from muster.outputs import claimed
 from muster.report.contact_sheet import SHOWN_IMAGES, contact_sheet
 
 CHECKS = Path("runs/checks")
@@ -63,8 +64,7 @@ def check(
     opened = open_dataset(dataset, data.data_root, reader)
     folder = output or CHECKS / as_file_name(opened.spec.name)
     with claimed(folder, CHECK, {"the dataset": opened.reference, "--data_root": data.data_root}):
-        with atomic_write(folder / "config.yaml") as partial:
-            partial.write_text(record_of(configuration, idle, {"output": folder}), "utf-8")
+        write_text(folder / "config.yaml", record_of(configuration, idle, {"output": folder}))
         return check_opened(opened, folder, console)
 
 
@@ -85,8 +85,7 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     samples = _shown(dataset.train, splits[dataset.train.name])
     if samples:
         title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
-        with atomic_write(folder / SHEET) as partial:
-            partial.write_bytes(contact_sheet(samples, dataset.spec.classes, title))
+        write_bytes(folder / SHEET, contact_sheet(samples, dataset.spec.classes, title))
         console.print(f"Contact sheet: {folder / SHEET}")
     write_yaml(folder / "splits.yaml", split_record(dataset))
     write_yaml(folder / "check.yaml", _record(found))

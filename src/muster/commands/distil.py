@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from muster.commands.newest import FINETUNINGS, newest_ensemble
@@ -11,14 +11,15 @@ from muster.commands.predict import run_folder
 from muster.commands.program import to_type
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
-from muster.commands.words import record_of
+from muster.commands.words import Asked, record_of
 from muster.data import DataSettings
 from muster.errors import ConfigError
-from muster.files import as_file_name, atomic_write, read_yaml, to_builtin_types, write_yaml
+from muster.files import as_file_name, read_yaml, to_builtin_types, write_text, write_yaml
 from muster.launch import only_helps
 from muster.limits import require_real
 from muster.models import check_architecture
-from muster.outputs import DISTILLATION, claimed
+from muster.output_kinds import DISTILLATION
+from muster.outputs import claimed
 from muster.pool import software_versions
 from muster.report.distillation import headline, write_distillation_report
 from muster.selection.record import RECORD, Selection
@@ -39,7 +40,7 @@ from muster.training.finetuned_ensemble import Ensemble, load_ensemble, read_car
 from muster.training.finetuning import ENSEMBLE as FOLDER
 from muster.training.finetuning import TargetData, forget_checkpoint, target_data
 from muster.training.hardware import Hardware
-from muster.training.settings import TrainingSettings
+from muster.training.settings import TrainingSettings, idle_settings
 
 RECORD_FILE = "distillation.yaml"
 
@@ -57,6 +58,7 @@ def distil(
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     configuration: str = "",
+    asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
     """Bring a fine-tuned ensemble down to one network.
 
@@ -78,6 +80,7 @@ def distil(
         training: How to teach the network.
         hardware: What to compute on.
         configuration: The resolved configuration, saved as config.yaml.
+        asked: What the user gave: an option without effect is refused.
 
     Returns:
         0.
@@ -94,6 +97,8 @@ def distil(
         raise ConfigError(
             f"--training.adapt: expected full, as the taught network learns everything, but got {training.adapt}."
         )
+    idle = _idle(architecture, training)
+    asked.refuse(idle)
     if only_helps():
         return 0
     fitted = ensemble or newest_ensemble()
@@ -111,8 +116,8 @@ def distil(
         if architecture is not None:
             taught = teach(whole, seen, architecture, pretraining, label_weight, unlabelled, training, folder, hardware)
         result = _conclude(whole, taught, seen, fitted, folder, training, hardware)
-        with atomic_write(folder / "config.yaml") as partial:
-            partial.write_text(record_of(configuration, (), {"ensemble": fitted, "output": folder}), "utf-8")
+        resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
+        write_text(folder / "config.yaml", record_of(configuration, idle, resolved))
         command = f"{to_type('export')} --ensemble {shlex.quote(str(folder))}" if architecture else ""
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)
@@ -123,6 +128,19 @@ def distil(
         )
     console.print(f"Report: {folder / 'report.html'}")
     return 0
+
+
+def _idle(architecture: str | None, training: TrainingSettings) -> dict[str, str]:
+    """Options that change nothing, and why. The seed and the share that is held out serve soups too."""
+    if architecture is None:
+        taught = [
+            f"training.{each.name}" for each in fields(training) if each.name not in ("seed", "held_out_fraction")
+        ]
+        return dict.fromkeys(["label_weight", *taught], "without --architecture, which names a network to teach")
+    once = "on a network that is taught: it learns at one rate, to the last step"
+    idle = dict.fromkeys(("training.learning_rates", "training.tried_stops"), once) | idle_settings(training)
+    idle.pop("training.held_out_fraction", None)
+    return idle
 
 
 def _conclude(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import muster
 from muster.commands.newest import newest_ensemble
-from muster.commands.predict import run_folder
+from muster.commands.predict import require_rgb, run_folder
 from muster.commands.terminal import make_console
 from muster.errors import ConfigError, OutputError
 from muster.files import as_file_name
 from muster.launch import only_helps
 from muster.limits import MOST_PIXELS, require_whole
 from muster.machine import now
-from muster.outputs import MARKER
+from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
@@ -61,6 +61,7 @@ def export(
     require_installed(chosen)
     fitted = ensemble or newest_ensemble()
     card = read_card(fitted)
+    require_rgb(card, "An exported file")
     path = output or _default_output(fitted, card.target, chosen)
     require_replaceable(path, chosen)
     fixed = None if height is None or width is None else (height, width)
@@ -123,14 +124,14 @@ def require_replaceable(path: Path, file_format: FileFormat) -> None:
         raise OutputError(
             f"{path.parent} is the folder of an ensemble, which holds nothing else. Give another --output."
         )
-    if not (path.exists() or path.is_symlink()) or (path.parent / MARKER).is_file():
-        return
+    require_our_file(path, lambda there: _is_export(there, file_format))
+
+
+def _is_export(path: Path, file_format: FileFormat) -> bool:
     try:
-        ours = "muster.version" in file_format.metadata(path)
+        return "muster.version" in file_format.metadata(path)
     except Exception:  # a file of any kind may lie there, and each reader fails in its own way
-        ours = False
-    if not ours:
-        raise OutputError(f"{path} is there, and muster did not write it: it is not replaced. Give another path.")
+        return False
 
 
 def _default_output(ensemble: Path, target: str, file_format: FileFormat) -> Path:

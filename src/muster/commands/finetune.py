@@ -28,10 +28,11 @@ from muster.data import require_usable, split_record
 from muster.data.opening import WORLD_PREFIX
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
-from muster.files import atomic_write, write_yaml
+from muster.files import write_bytes, write_text, write_yaml
 from muster.launch import launched_on_this_machine, only_helps
 from muster.models import TTASettings
-from muster.outputs import FINETUNING, Inputs, claimed
+from muster.output_kinds import FINETUNING
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool, software_versions
 from muster.report import (
     FinetuneResult,
@@ -46,7 +47,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
-from muster.tracking import Run, TrackingSettings, close_loggers, make_loggers
+from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
 from muster.training.finetuning import (
@@ -195,17 +196,11 @@ def _run(
     target = plan.target.dataset.spec.name
     options = yaml.safe_load(configuration) or {}
     run = Run(folder, "finetune", folder.name, plan.pool.folder.resolve().name, target, options)
-    loggers = make_loggers(logger, run)
     headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
-    result, succeeded = None, False
-    try:
+    with tracked(logger, run) as loggers:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)
-        result = _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
-        succeeded = True
-    finally:
-        close_loggers(loggers, succeeded)
-    return result
+        return _conclude(plan, folder, hardware, head, tta, loggers, configuration, clock, writes, console)
 
 
 def _conclude(
@@ -246,11 +241,9 @@ def _conclude(
         report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
         write_selection_report(recorded, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
-    with atomic_write(folder / "config.yaml") as partial:
-        partial.write_text(configuration, "utf-8")
+    write_text(folder / "config.yaml", configuration)
     write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
-    with atomic_write(folder / IMAGE_SHEET) as partial:
-        partial.write_bytes(image_sheet(report_images, result.classes))
+    write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}
     files = [folder / name for name in ("report.html", RESULT, CONFUSION, IMAGE_SHEET)]
     send_report(loggers, tables, finetuning_numbers(result), report_images, result.classes, files)

@@ -16,12 +16,14 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
-from muster.errors import DatasetError
-from muster.files import as_file_name, atomic_write
+from muster.data.spec import RGB
+from muster.errors import ConfigError, DatasetError
+from muster.files import as_file_name, write_text
 from muster.launch import only_helps
-from muster.outputs import PREDICTIONS, claimed
+from muster.output_kinds import PREDICTIONS
+from muster.outputs import claimed
 from muster.precision import Precision
-from muster.training.finetuned_ensemble import CARD, Ensemble, load_ensemble
+from muster.training.finetuned_ensemble import CARD, Ensemble, EnsembleCard, load_ensemble, read_card
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
 
@@ -76,7 +78,7 @@ def predict_with(
     """Fill in the options that were not given, and predict; see :func:`predict`.
 
     Args:
-        images: Folder of images.
+        images: A file, a folder or a list, see :func:`listed_images`.
         ensemble: What to predict with, if it was named.
         output: Where results go, if that was named.
         hardware: What to compute on.
@@ -98,11 +100,11 @@ def predict_with(
 
 
 def predictions_folder(ensemble: Path, images: Path) -> Path:
-    """Where the predictions of a folder of images go unless the user says: another for every such folder.
+    """Where predictions go unless the user says: another folder for every folder, file or list of images.
 
     Args:
         ensemble: What finetune.py wrote.
-        images: The folder of images.
+        images: What is predicted.
 
     Returns:
         A folder below that of the run, named for the images and, so that ``train/images`` and ``val/images`` are told
@@ -117,6 +119,23 @@ def predictions_folder(ensemble: Path, images: Path) -> Path:
 def run_folder(ensemble: Path) -> Path:
     """The folder of the run that an ensemble belongs to, if it lies in one."""
     return ensemble.parent if ensemble.name == ENSEMBLE and (ensemble / CARD).is_file() else ensemble
+
+
+def require_rgb(card: EnsembleCard, command: str) -> None:
+    """Check that an ensemble takes the images that a command reads.
+
+    Args:
+        card: The ensemble's.
+        command: What reads them.
+
+    Raises:
+        ConfigError: If it was fine-tuned on images of other than three channels.
+    """
+    if len(card.mean) != RGB:
+        raise ConfigError(
+            f"{command} takes RGB images, but the ensemble for {card.target} was fine-tuned on images of "
+            f"{len(card.mean)} channel(s). Predict in Python: muster.load_ensemble(PATH).predict(image)."
+        )
 
 
 def predict_folder(
@@ -136,7 +155,7 @@ def predict_folder(
     georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
 
     Args:
-        images: Folder of images of any size.
+        images: A file, a folder or a list of images of any size, see :func:`listed_images`.
         ensemble: What finetune.py wrote.
         output: Where ``masks/`` and ``overlays/`` go.
         device: Where the ensemble runs.
@@ -150,10 +169,12 @@ def predict_folder(
         0, or 1 if an image could not be read.
 
     Raises:
-        DatasetError: If the folder is missing or holds no image.
-        ConfigError: If the output is something else, or overlaps the images or the ensemble.
+        DatasetError: If there is nothing to predict.
+        ConfigError: If the output is something else, or overlaps the images or the ensemble, or the ensemble is for
+            images of other than three channels.
     """
     files = listed_images(images, option)
+    require_rgb(read_card(ensemble), "Prediction of files")
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each image at {loaded.preprocessing.known_size}.")
@@ -161,10 +182,8 @@ def predict_folder(
         strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         in_tiles, damaged = _predict_all(files, loaded, output, settings)
-        with atomic_write(output / "classes.txt") as partial:
-            partial.write_text("".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)), "utf-8")
-        with atomic_write(output / "config.yaml") as partial:
-            partial.write_text(configuration, "utf-8")
+        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
+        write_text(output / "config.yaml", configuration)
     done, problems = len(files) - len(damaged), [*unread, *damaged]
     written = " and ".join([", ".join(settings.parts[:-1]), settings.parts[-1]] if settings.parts[1:] else ["masks"])
     console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")

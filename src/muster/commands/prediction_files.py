@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 from warnings import warn
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from muster.arrays import NumpyArray
@@ -25,7 +23,8 @@ from muster.data import read_image
 from muster.data.rasters import GEOREFERENCED, Georeference, Raster, open_raster, tiff_kind, write_raster
 from muster.data.spec import VOID
 from muster.errors import ConfigError
-from muster.files import atomic_write
+from muster.files import atomic_write, write_bytes
+from muster.image_files import encoded
 from muster.limits import MOST_PIXELS, require_whole
 from muster.report import class_colours, mask_image
 from muster.report.palette import VOID_COLOUR
@@ -122,7 +121,7 @@ def write_prediction(ensemble: Ensemble, path: Path, stem: str, output: Path, se
         shown = labelled_overlay(
             maps.shown(), torch.from_numpy(maps.mask[:: maps.step, :: maps.step]), ensemble.classes
         )
-        _write(output / OVERLAYS / f"{stem}.jpg", encoded(shown, "JPEG", quality=92))
+        write_bytes(output / OVERLAYS / f"{stem}.jpg", encoded(shown, "JPEG", quality=92))
     return tile != (source.height, source.width)
 
 
@@ -208,19 +207,7 @@ def _write_map(
             write_raster(partial, values, place, value_colours() if colours is None else colours[: VOID + 1])
         return
     shown = value_image(values) if colours is None else mask_image(torch.from_numpy(values))
-    _write(folder / f"{stem}.png", encoded(shown, "PNG"))
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as partial:
-        partial.write_bytes(content)
-
-
-def encoded(image: Image.Image, kind: str, **options: int) -> bytes:
-    """The content of an image file. Pillow itself takes no notice when a full disk takes only a part of a JPEG."""
-    content = BytesIO()
-    image.save(content, format=kind, **options)
-    return content.getvalue()
+    write_bytes(folder / f"{stem}.png", encoded(shown, "PNG"))
 
 
 def require_no_links(output: Path, settings: PredictionSettings) -> None:

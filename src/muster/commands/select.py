@@ -23,7 +23,8 @@ from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, atomic_folder, write_yaml
 from muster.launch import launched_processes, only_helps
 from muster.machine import now, resolve_device
-from muster.outputs import SELECTION, Inputs, claimed
+from muster.output_kinds import SELECTION
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool
 from muster.probe import ProbeCache, default_cache_folder
 from muster.ranks import rank
@@ -38,7 +39,7 @@ from muster.selection.idle_options import idle_options
 from muster.selection.record import RANKING, RECORD, Selection
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
-from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, close_loggers, copy_tracked, make_loggers
+from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, copy_tracked, tracked
 from muster.tracking.reports import send_report
 
 _SELECTIONS = Path("runs") / "selections"
@@ -146,15 +147,11 @@ def _track(
 ) -> None:
     """Tell trackers of a selection that is on disk already: they keep a copy."""
     name = pool.folder.resolve().name
-    loggers = make_loggers(kinds, Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options))
+    run = Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options)
     files = [folder / each for each in ("report.html", RECORD, RANKING)]
     tables, numbers = selection_tables(selection, pool), selection_numbers(selection)
-    succeeded = False
-    try:
+    with tracked(kinds, run) as loggers:
         send_report(loggers, tables, numbers, images, selection.classes, files)
-        succeeded = True
-    finally:
-        close_loggers(loggers, succeeded)
 
 
 def _clear(folder: Path, console: Console) -> None:

@@ -10,9 +10,10 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import fit_progress
-from muster.files import atomic_write
+from muster.files import write_text
 from muster.launch import only_helps
-from muster.outputs import STUDY, Inputs, claimed
+from muster.output_kinds import STUDY
+from muster.outputs import Inputs, claimed
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.study.finetuned_candidates import run_study
@@ -77,11 +78,7 @@ def study(
         if only_helps():
             return 0
         text = study_as_markdown(result, opened)
-        for name, content in (
-            ("config.yaml", record_of(configuration, idle, hardware.resolved_options())),
-            ("study.md", text),
-        ):
-            with atomic_write(output / name) as partial:
-                partial.write_text(content, "utf-8")
+        write_text(output / "config.yaml", record_of(configuration, idle, hardware.resolved_options()))
+        write_text(output / "study.md", text)
     console.print(text)
     return 0

@@ -16,9 +16,10 @@ from muster.commands.terminal import make_console
 from muster.data import DataSettings
 from muster.errors import ConfigError
 from muster.execution.progress import QUIET_SECONDS
-from muster.files import atomic_write
+from muster.files import atomic_write, write_text
 from muster.machine import resolve_device
-from muster.outputs import COMPARISON, Inputs, claimed
+from muster.output_kinds import COMPARISON
+from muster.outputs import Inputs, claimed
 from muster.selection.settings import ProbeSettings
 from muster.study.predictors import TargetResult, compare_predictors, predictors_as_markdown
 from muster.study.studied import StudiedCandidates, StudiedTarget, open_studied
@@ -98,6 +99,5 @@ def _write(output: Path, results: Sequence[TargetResult], configuration: str) ->
     table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
     with atomic_write(output / TABLE) as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
-    for name, content in (("config.yaml", configuration), (PAGE, predictors_as_markdown(results))):
-        with atomic_write(output / name) as partial:
-            partial.write_text(content, "utf-8")
+    write_text(output / "config.yaml", configuration)
+    write_text(output / PAGE, predictors_as_markdown(results))

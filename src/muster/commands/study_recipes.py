@@ -13,9 +13,10 @@ from muster.commands.terminal import make_console
 from muster.data import open_dataset
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
-from muster.files import atomic_write
+from muster.files import atomic_write, write_text
 from muster.limits import require_whole
-from muster.outputs import RECIPES, Inputs, claimed
+from muster.output_kinds import RECIPES
+from muster.outputs import Inputs, claimed
 from muster.pool import Pool
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
@@ -84,6 +85,5 @@ def compare(
 def _write(output: Path, rows: Sequence[RecipeRow], configuration: str) -> None:
     with atomic_write(output / TABLE) as partial:
         pd.DataFrame([asdict(row) for row in rows]).to_csv(partial, index=False, float_format="%.6g")
-    for name, content in (("config.yaml", configuration), (PAGE, recipes_as_markdown(rows))):
-        with atomic_write(output / name) as partial:
-            partial.write_text(content, "utf-8")
+    write_text(output / "config.yaml", configuration)
+    write_text(output / PAGE, recipes_as_markdown(rows))

@@ -20,7 +20,8 @@ from muster.errors import ConfigError, PoolError, UnfitMemberError
 from muster.files import atomic_folder, read_record, sha256_of, sha256_once, write_record
 from muster.model_page import PAGE
 from muster.models import SourceModel, rebuild
-from muster.outputs import MEMBER, require_ours
+from muster.output_kinds import MEMBER
+from muster.outputs import require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.pool.page import member_page
 from muster.user_files import require_regular

@@ -271,11 +271,12 @@ def _confirmation_context(result: FinetuneResult) -> dict[str, object]:
         [number(value) if isinstance(value, float) else NOTHING if value is None else str(value) for value in row]
         for row in table.rows
     ]
-    chosen = [row[1] == " + ".join(result.confirmation.chosen) for row in table.rows]
+    chosen = [place for place, row in enumerate(table.rows) if row[1] == " + ".join(result.confirmation.chosen)]
     return {
         "confirmation": confirmation_sentence(result),
         "confirmation_columns": table.columns,
-        "confirmation_rows": list(zip(rows, chosen, strict=True)),
+        "confirmation_rows": rows,
+        "confirmation_chosen": chosen,
     }
 
 

@@ -6,8 +6,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from io import BytesIO
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from PIL import Image
 
 from muster.arrays import NumpyArray
 from muster.data.spec import VOID
-from muster.files import atomic_write
-from muster.outputs import require_our_file
+from muster.files import write_text
+from muster.image_files import encoded
+from muster.outputs import has_sign, require_our_file
 from muster.report.palette import (
     class_colours,
     confidence_colours,
@@ -148,9 +148,7 @@ def jpeg_address(pixels: NumpyArray) -> str:
     """A photograph, uint8 ``[h, w, 3]``, as a data address; small ones are kept exactly."""
     if max(pixels.shape[:2]) < PIXELATED_SIDE:
         return png_address(pixels)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=86)
-    return _address("image/jpeg", file.getvalue())
+    return _address("image/jpeg", encoded(Image.fromarray(pixels), "JPEG", quality=86))
 
 
 def png_address(pixels: NumpyArray) -> str:
@@ -161,9 +159,7 @@ def png_address(pixels: NumpyArray) -> str:
     if len(colours) <= 256:  # a palette makes the file a third of the size
         image = Image.fromarray(places.reshape(codes.shape).astype(np.uint8))
         image.putpalette(b"".join(int(colour).to_bytes(3) for colour in colours))
-    file = BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    return _address("image/png", file.getvalue())
+    return _address("image/png", encoded(image, "PNG", optimize=True))
 
 
 def svg_address(svg: str) -> str:
@@ -224,10 +220,9 @@ def write_page(template: str, path: Path, context: Mapping[str, object]) -> Path
     Raises:
         OutputError: If there is a file that is no such page, or the page cannot be written.
     """
-    require_our_file(path, _SIGN)
+    require_our_file(path, partial(has_sign, sign=_SIGN))
     html = _environment().get_template(template).render(**context)
-    with atomic_write(path) as partial:
-        partial.write_text(html, "utf-8")
+    write_text(path, html)
     return path
 
 

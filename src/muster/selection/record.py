@@ -17,7 +17,8 @@ from muster.data import ChannelStatistics, ImageSize, Preprocessing
 from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
-from muster.outputs import SELECTION, replaced, require_apart, require_ours
+from muster.output_kinds import SELECTION
+from muster.outputs import replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.image_predictions import ImagePredictor

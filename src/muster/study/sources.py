@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from muster.errors import ConfigError
-from muster.files import atomic_write
+from muster.files import write_text
 from muster.markdown import markdown_table
 from muster.pool import Card, Member, Pool
 from muster.report.tables import count_label
@@ -162,5 +162,4 @@ def put_on_page(page: Path, tables: str) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:
         raise ConfigError(f"--page: expected one line {BEGIN!r} and below it one {END!r} in {page}.")
-    with atomic_write(page) as partial:
-        partial.write_text(f"{before}{BEGIN}\n\n{tables}\n{END}{after}", "utf-8")
+    write_text(page, f"{before}{BEGIN}\n\n{tables}\n{END}{after}")

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from muster.tracking.kinds import KINDS, Content, LoggerKind, Run
-from muster.tracking.loggers import ALWAYS, LOGS, TrackingSettings, close_loggers, copy_tracked, make_loggers, send
+from muster.tracking.loggers import (
+    ALWAYS,
+    LOGS,
+    TrackingSettings,
+    close_loggers,
+    copy_tracked,
+    make_loggers,
+    send,
+    tracked,
+)
 
 __all__ = [
     "ALWAYS",
@@ -17,4 +26,5 @@ __all__ = [
     "copy_tracked",
     "make_loggers",
     "send",
+    "tracked",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,25 @@ def close_loggers(loggers: Sequence[Logger], succeeded: bool = True) -> None:
         for kind in KINDS:
             if kind.made(logger):
                 kind.close(logger, succeeded)
+
+
+@contextmanager
+def tracked(kinds: Sequence[str], run: Run) -> Iterator[list[Logger]]:
+    """Loggers for as long as a run lasts, told at its end whether it did what it should.
+
+    Args:
+        kinds: Names of kinds, see :data:`KINDS`.
+        run: What is tracked.
+
+    Yields:
+        What :func:`make_loggers` gives.
+    """
+    loggers, succeeded = make_loggers(kinds, run), False
+    try:
+        yield loggers
+        succeeded = True
+    finally:
+        close_loggers(loggers, succeeded)
 
 
 def copy_tracked(old: Path, new: Path) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from muster.errors import ConfigError
+from muster.extras import needs_extra
 from muster.tracking.kinds import PROJECT
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def make_workspace(entity: str, project: str = PROJECT, pool: str = "", target: 
     Example:
         ``make_workspace("my-team").save()``
     """
-    ws = _library()
+    ws = needs_extra("wandb_workspaces.workspaces", "workspaces")
     wanted = {"pool": pool, "target": target}
     settings = ws.RunsetSettings(
         filters=[ws.Config(key) == value for key, value in wanted.items() if value],
@@ -50,16 +49,6 @@ def make_workspace(entity: str, project: str = PROJECT, pool: str = "", target: 
         entity=entity, project=project, name=name, sections=_sections(), runset_settings=settings
     )
     return workspace
-
-
-def _library() -> ModuleType:
-    try:
-        return import_module("wandb_workspaces.workspaces")
-    except ImportError as error:
-        raise ConfigError(
-            "A workspace needs the package 'wandb-workspaces', which is not installed. "
-            'Install it with: pip install "muster[workspaces]"'
-        ) from error
 
 
 def _sections() -> list[Section]:

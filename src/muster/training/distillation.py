@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from muster.data import IMAGE_SUFFIXES, VOID, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
+from muster.data.spec import RGB
 from muster.errors import DatasetError
 from muster.models import ImageMap, Part, SourceModel, upsample_probabilities
 from muster.training.finetuned_ensemble import Ensemble
@@ -120,8 +121,13 @@ def with_unlabelled(train: Split, folder: Path) -> Split:
         The labelled ones first.
 
     Raises:
-        DatasetError: If the folder holds no image.
+        DatasetError: If the folder holds no image, or the training images are not RGB.
     """
+    if train.spec.channels != RGB:
+        raise DatasetError(
+            f"--unlabelled: its images are read as RGB, but those of {train.spec.name} have {train.spec.channels} "
+            "channel(s). Leave it out."
+        )
     found = list_images(folder, IMAGE_SUFFIXES)
     if not found:
         raise DatasetError(f"--unlabelled: {folder} holds no image. Give a folder of image files.")

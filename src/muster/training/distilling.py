@@ -22,8 +22,8 @@ from muster.pool import software_versions
 from muster.probe.timing import inference_seconds
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
-from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.costs import SeveralPasses
+from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import RESULT, WORK, TargetData, require_fittable
@@ -118,6 +118,7 @@ def teach(
         An ensemble of one, in evaluation mode; how it was taught; and the number of images without labels.
     """
     student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
+    student.adapt_channels(target.dataset.spec.channels)
     module = Distillation(settings, ensemble, DISTILLED, student, label_weight)
     require_fittable(module, target, hardware)
     train = target.train if unlabelled is None else with_unlabelled(target.train, unlabelled)

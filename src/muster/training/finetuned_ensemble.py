@@ -5,7 +5,7 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,8 @@ from muster.model_page import PAGE
 from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.prediction import interpolated_rows
 from muster.models.tta import PLAIN
-from muster.outputs import ENSEMBLE, replaced
+from muster.output_kinds import ENSEMBLE
+from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.training.ensemble_page import ensemble_page
 from muster.user_files import require_regular
@@ -212,6 +213,20 @@ class Ensemble(nn.Module):
         return total / len(maps)
 
     @torch.no_grad()
+    def probability_maps(self, images: Views) -> Iterator[ImageMap]:
+        """Probabilities of each member at its own resolution, with the head; their mean is what the ensemble says.
+
+        Args:
+            images: Prepared images, as each member wants them.
+
+        Yields:
+            One for each member and each way in which images are shown.
+        """
+        for variant in self.tta.variants:
+            for index, (scores, part) in enumerate(self.member_maps(images, variant)):
+                yield ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
+
+    @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
 
@@ -234,11 +249,7 @@ class Ensemble(nn.Module):
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
         prepared = self.prepare(image[None])
-        maps = [
-            ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
-            for variant in self.tta.variants
-            for index, (scores, part) in enumerate(self.member_maps(prepared, variant))
-        ]
+        maps = list(self.probability_maps(prepared))
         height, width = image.shape[1:]
         strip = max(1, PIXELS_AT_ONCE // (width * len(self.classes)))
         labels = torch.empty(height, width, dtype=torch.uint8)

@@ -21,10 +21,11 @@ from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
-from muster.files import atomic_write, parse_record, remove_partial, to_builtin_types, write_yaml
+from muster.files import parse_record, remove_partial, to_builtin_types, write_text, write_yaml
 from muster.machine import available_cores
 from muster.models import build_model
-from muster.outputs import POOL, Inputs, claimed
+from muster.output_kinds import POOL
+from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
@@ -99,8 +100,7 @@ def train_pool(
         (pool / WORK).mkdir(exist_ok=True)
         remove_partial(pool)
         remove_partial(pool / MEMBERS)
-        with atomic_write(pool / CONFIG) as partial:
-            partial.write_text(configuration, "utf-8")
+        write_text(pool / CONFIG, configuration)
         outcome = PoolOutcome()
         _adopt([job for job in adoptions if not _is_there(job, outcome)], outcome, progress.console)
         waiting = [job for job in jobs if not _is_there(job, outcome)]

@@ -19,7 +19,8 @@ import torch
 from muster.errors import MusterError, PoolError
 from muster.files import atomic_folder
 from muster.model_page import PAGE
-from muster.outputs import ENSEMBLE, MEMBER, OutputKind, replaced, require_apart, require_ours
+from muster.output_kinds import ENSEMBLE, MEMBER, OutputKind
+from muster.outputs import replaced, require_apart, require_ours
 from muster.pool import CARD as MEMBER_CARD
 from muster.pool import Member
 from muster.pool.page import member_page

@@ -32,7 +32,7 @@ from muster.models import Segmenter, build_model, pretraining_statistics, weight
 from muster.pool import CARD, HISTORY, MEMBERS, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_source
-from muster.tracking import LOGS, Content, Run, close_loggers, make_loggers, send
+from muster.tracking import LOGS, Content, Run, send, tracked
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import confusion_matrices, model_predictor
@@ -200,18 +200,13 @@ def train_member(job: MemberJob, progress: Progress) -> None:
         held,
         settings.validate_every,
     )
-    loggers = make_loggers(job.logger, _run(job, dataset))
     clock = Clock(progress)
-    succeeded = False
-    try:
+    with tracked(job.logger, _run(job, dataset)) as loggers:
         if settings.tried_rates:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
         _finish(job, dataset, seen, data, module, clock.seconds, trainer.is_global_zero, loggers)
-        succeeded = True
-    finally:
-        close_loggers(loggers, succeeded)
 
 
 def _run(job: MemberJob, dataset: Dataset) -> Run:

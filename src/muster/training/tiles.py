@@ -214,13 +214,12 @@ def _maps_of_row(ensemble: Ensemble, band: Tensor, lefts: list[int], columns: in
 
 def _maps_of(ensemble: Ensemble, tiles: UInt8[Tensor, "b 3 h w"]) -> list[ImageMap]:
     """Interpolation is linear: maps of one resolution are added before it."""
-    prepared, variants = ensemble.prepare(tiles), ensemble.tta.variants
+    count = len(ensemble.tta.variants) * len(ensemble.names)
     sums: dict[tuple[torch.Size, Part | None], Tensor] = {}
-    for variant in variants:
-        for index, (scores, part) in enumerate(ensemble.member_maps(prepared, variant)):
-            maps = ensemble.head.adjust(index, scores).softmax(dim=1).cpu() / (len(variants) * len(ensemble.names))
-            kind = (maps.shape[2:], part)
-            sums[kind] = sums[kind] + maps if kind in sums else maps
+    for probabilities, part in ensemble.probability_maps(ensemble.prepare(tiles)):
+        maps = probabilities.cpu() / count
+        kind = (maps.shape[2:], part)
+        sums[kind] = sums[kind] + maps if kind in sums else maps
     return [ImageMap(maps, part) for (_, part), maps in sums.items()]
 
 

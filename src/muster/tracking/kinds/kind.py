@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from PIL import Image
 from pytorch_lightning.loggers import Logger
 
 from muster.arrays import NumpyArray
@@ -183,14 +180,3 @@ def flattened(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flattened(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
     return flat
-
-
-def as_png(pixels: NumpyArray) -> bytes:
-    """The content of a PNG file.
-
-    Args:
-        pixels: uint8 ``[h, w, 3]``.
-    """
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG")
-    return file.getvalue()

@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from PIL import Image
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from muster.errors import ConfigError
 from muster.files import as_file_name
-from muster.tracking.kinds.kind import KINDS, Content, LoggerKind, Rows, Run, as_png, flattened
+from muster.image_files import encoded
+from muster.tracking.kinds.kind import KINDS, Content, LoggerKind, Rows, Run, flattened
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -148,7 +150,7 @@ class MLflow(LoggerKind):
             for picture in content.pictures:
                 for what, pixels in {"image": picture.image, **picture.painted}.items():
                     path = Path(folder) / f"{as_file_name(picture.name)}-{as_file_name(what)}.png"
-                    path.write_bytes(as_png(pixels))
+                    path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
                     logger.attempt(logger.client.log_artifact, logger.run_id, str(path), "images")
         for path in content.present():
             logger.attempt(logger.client.log_artifact, logger.run_id, str(path))
