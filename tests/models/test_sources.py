@@ -202,11 +202,22 @@ def test_backbone(tmp_path: Path) -> None:
     again = rebuild(model.blueprint, 0)
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again.features(batch), features)
+    model.replace_head(4, seed=1, decoder=False)  # linear in the same features
+    torch.testing.assert_close(model.features(batch), features)
+    torch.testing.assert_close(model(batch), model.head(features))
+    require_same_when_rebuilt(model, batch)
     model.replace_head(4, seed=1)
     assert model.blueprint.source == "native"
-    tuned = rebuild(model.blueprint, 4)
-    tuned.load_state_dict(model.state_dict())
-    torch.testing.assert_close(tuned.eval()(batch), model.eval()(batch))
+    assert model.features(batch).shape[1] != features.shape[1]
+    require_same_when_rebuilt(model, batch)
+
+
+def require_same_when_rebuilt(model: SourceModel, batch: Tensor) -> None:
+    again = rebuild(model.blueprint, model.num_classes)
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.eval()(batch), model.eval()(batch))
+    counted = sum(parameter.numel() for parameter in again.parameters() if parameter.requires_grad)
+    assert model.num_parameters == again.num_parameters == counted
 
 
 class _Sneaky:

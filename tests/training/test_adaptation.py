@@ -14,6 +14,7 @@ from torch import Tensor
 from muster.data import Dataset, prepare_image
 from muster.errors import ConfigError
 from muster.models import SourceModel, build_model
+from muster.models.sources.backbone import Backbone
 from muster.tasks.segmentation import segmentation_loss
 from muster.training.adaptation import adapt_member, attention_layers, merge_adapters
 from muster.training.finetuning import TargetData, fit_members
@@ -67,6 +68,29 @@ def test_a_frozen_member_learns_its_head_alone_with_or_without_room_for_features
         frozen(target, tmp_path / "stopped", 1 << 30, Stop())
     resumed = frozen(target, tmp_path / "stopped")
     assert all(torch.equal(value, kept[name]) for name, value in resumed.items())
+
+
+def test_a_frozen_backbone_gets_a_head_on_its_stages_and_a_trained_one_a_decoder(
+    target: Dataset, tmp_path: Path
+) -> None:
+    def backbone(settings: TrainingSettings) -> EnsembleTraining:
+        module = EnsembleTraining(settings, 3)
+        module.set_members(("a",), (Backbone(build_model("fpn:tu-test_efficientnet", 1, seed=1)),))
+        return module
+
+    module = backbone(FROZEN)
+    before = {name: value.clone() for name, value in module.models["a"].state_dict().items()}
+    assert not any(name.startswith("body.decoder.") for name in before)
+    data = TargetData(target, target.train, shown(target.train, 64))
+    fit_members(module, data, tmp_path, Hardware("cpu"))
+    after = module.models["a"].state_dict()
+    assert {name for name, value in after.items() if not torch.equal(value, before[name])} == {
+        "head.weight",
+        "head.bias",
+    }
+    decoded = backbone(replace(FROZEN, adapt="full")).models["a"]
+    assert any(name.startswith("body.decoder.") for name in decoded.state_dict())
+    assert all(torch.equal(value, decoded.state_dict()[name]) for name, value in before.items() if "head" not in name)
 
 
 def test_kept_features_are_those_of_whole_images_and_their_mirror_images(target: Dataset) -> None:

@@ -45,9 +45,9 @@ class Adapted(Segmenter):
         self._num_classes = num_classes
         self._settle()
 
-    def replace_head(self, num_classes: int, seed: int) -> None:
+    def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:
         """See :meth:`SourceModel.replace_head`."""
-        super().replace_head(num_classes, seed)
+        super().replace_head(num_classes, seed, decoder)
         self.blueprint = replace(self.blueprint, new_head=True)
         self._settle()  # what only the old head needed is used no more
 

@@ -71,7 +71,7 @@ def rebuild(blueprint: Blueprint, num_classes: int) -> SourceModel:
     """
     model = SOURCES[blueprint.source].build(blueprint, num_classes)
     if blueprint.new_head:
-        model.replace_head(num_classes, seed=0)
+        model.replace_head(num_classes, seed=0, decoder=False)  # one that got a decoder is a native network
     if model.num_classes != num_classes:
         raise ConfigError(
             f"Expected {blueprint.architecture!r} with {num_classes} classes, but its config gives {model.num_classes}."

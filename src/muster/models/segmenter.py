@@ -37,13 +37,9 @@ class Body(nn.Module):
         feature_channels: Channels of the last stage, all branches together.
         minimum_side: The smallest side, in pixels, of what the architecture can see.
         side_multiple: What both sides of an image must be multiples of.
-        encoder_stages: Where the stages of the encoder end, as in a slice: -1 if the last stage is a decoder's, whose
-            weights no backbone has; ``None`` if all are the encoder's. The encoder's weights are then named
-            ``encoder.*``.
     """
 
     side_multiple: int = SIDE_MULTIPLE
-    encoder_stages: int | None = None
 
     def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
         """Say what comes out and what goes in.
@@ -66,6 +62,14 @@ class Body(nn.Module):
             The stages, first to last.
         """
         raise NotImplementedError
+
+    def without_decoder(self) -> Body:
+        """What a backbone has weights for: the encoder, which shares its weights with this body; itself if that is all.
+
+        Returns:
+            A body whose stages are the encoder's.
+        """
+        return self
 
 
 class Segmenter(SourceModel):
@@ -197,16 +201,8 @@ class Segmenter(SourceModel):
         self.in_channels = channels
         self.blueprint = replace(self.blueprint, config={**self.blueprint.config, CHANNELS: channels})
 
-    def replace_head(self, num_classes: int, seed: int) -> None:
-        """Put a fresh final classifier on the unchanged body, on the same device.
-
-        Args:
-            num_classes: What the new head tells apart; at least 1.
-            seed: The seed of its initial weights. The global random state is neither read nor changed.
-
-        Raises:
-            ValueError: If ``num_classes`` is not positive.
-        """
+    def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:  # noqa: ARG002 (it has its own)
+        """See :meth:`SourceModel.replace_head`."""
         like = next(self.body.parameters())
         self.head = linear_head(self.feature_channels, num_classes, seed).to(device=like.device, dtype=like.dtype)
         self._num_classes = num_classes

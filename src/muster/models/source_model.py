@@ -218,12 +218,14 @@ class SourceModel(nn.Module, ABC):
             )
 
     @abstractmethod
-    def replace_head(self, num_classes: int, seed: int) -> None:
+    def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:
         """Put a fresh linear classifier on the unchanged rest, on the same device.
 
         Args:
             num_classes: What the new head tells apart; at least 1.
             seed: The seed of its initial weights. The global random state is neither read nor changed.
+            decoder: Whether a backbone, which has no decoder yet, gets a fresh one, which has to be trained; without
+                one the classifier reads the maps of its stages. Other models keep the decoder that they have.
 
         Raises:
             ValueError: If ``num_classes`` is not positive.

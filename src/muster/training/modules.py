@@ -133,7 +133,8 @@ class EnsembleTraining(pl.LightningModule):
         """
         for name, model in zip(names, models, strict=True):
             seed = head_seed(self.settings.seed, name)
-            model.replace_head(self.num_classes, seed)
+            # What is not trained is of no use: a fresh decoder in front of the head.
+            model.replace_head(self.num_classes, seed, decoder=self.settings.adapt == "full")
             adapt_member(name, model, self.settings.adapt, self.settings.lora_rank, seed)
         self.names = tuple(names)
         # A pool hands its models over in evaluation mode, and Lightning leaves the mode as it is.

@@ -5,6 +5,7 @@ Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import segmentation_models_pytorch as smp
@@ -42,7 +43,6 @@ class SMPBody(Body):
         """
         convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
         super().__init__(feature_channels=convolutions[0].in_channels, minimum_side=minimum_side)
-        self.encoder_stages = -1
         self.encoder = network.encoder
         self.decoder = network.decoder
 
@@ -61,9 +61,42 @@ class SMPBody(Body):
             decoded = self.decoder(encoded, tokens)
         else:
             decoded = self.decoder(encoded)
-        # SMP counts the image itself as the first map, and puts empty ones where an encoder skips a resolution.
-        stages = [maps for maps in encoded if maps is not images and maps.shape[1] > 0]
-        return [[maps] for maps in (*stages, decoded)]
+        return [*_stages(encoded, images), [decoded]]
+
+    def without_decoder(self) -> SMPEncoder:
+        """See :meth:`Body.without_decoder`."""
+        return SMPEncoder(self.encoder, self.encoder.out_channels[-1])
+
+
+class SMPEncoder(Body):
+    """The encoder of an SMP network alone."""
+
+    def __init__(self, encoder: nn.Module, feature_channels: int) -> None:
+        """Take over an encoder.
+
+        Args:
+            encoder: What SMP built.
+            feature_channels: Channels of its last map.
+        """
+        super().__init__(feature_channels)
+        self.encoder = encoder
+
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
+        """Maps of every stage.
+
+        Args:
+            images: Normalised images.
+
+        Returns:
+            One map per stage.
+        """
+        encoded = self.encoder(images)
+        return _stages(encoded[0] if isinstance(encoded, tuple) else encoded, images)
+
+
+def _stages(encoded: Sequence[Tensor], images: Tensor) -> StageMaps:
+    """SMP counts the image itself as the first map, and puts empty ones where an encoder skips a resolution."""
+    return [[maps] for maps in encoded if maps is not images and maps.shape[1] > 0]
 
 
 def smp_body(architecture: str, encoder: str, imagenet: bool) -> SMPBody:

@@ -15,8 +15,7 @@ from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model, family_of
 from muster.models.model_source import SOURCES, ModelSource
-from muster.models.padding import spatial_mean
-from muster.models.segmenter import Segmenter, joined
+from muster.models.segmenter import Segmenter, embeddings_of, joined
 from muster.models.source_model import SourceModel
 
 FINEST = 4
@@ -26,8 +25,9 @@ FINEST = 4
 class Backbone(Segmenter):
     """A network of muster's own with a pre-trained encoder, and decoder and head yet to come.
 
-    Its features are the maps of all encoder stages side by side. It predicts nothing until it has a head: then its
-    decoder begins with fresh weights, and it is a native network like any other.
+    Its features are the maps of all encoder stages side by side. It predicts nothing until it has a head: either one
+    that reads those maps, or one behind a decoder that begins with fresh weights; then it is a native network like any
+    other.
     """
 
     def __init__(self, network: Segmenter) -> None:
@@ -36,68 +36,62 @@ class Backbone(Segmenter):
         Args:
             network: Built by :func:`muster.models.build_model`, with weights for its encoder.
         """
-        super().__init__(network.architecture, network.body, 1)
+        SourceModel.__init__(self)
+        self.architecture, self.blueprint = network.architecture, Blueprint("backbone", network.architecture)
         self.started_from = network.started_from
-        self.head = nn.Identity()
-        self.blueprint = Blueprint("backbone", network.architecture)
+        self.body, self.head = network.body.without_decoder(), nn.Identity()
         self._num_classes = 0
+        self._has_decoder = False
         self.eval()
         with torch.no_grad():
-            self.feature_channels = sum(maps.shape[1] for maps in self._encoded(self.blank_image()))
-
-    @property
-    def is_bare(self) -> bool:
-        """Whether it has no head yet."""
-        return self._num_classes == 0
+            self.feature_channels = self.features(self.blank_image()).shape[1]
+        self._settle()
 
     def features(
         self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """See :meth:`SourceModel.features`."""
-        return self._at_a_quarter(self._encoded(images), self.pad(images)) if self.is_bare else super().features(images)
+        return super().features(images) if self._has_decoder else self.features_and_embeddings(images)[0]
 
     def features_and_embeddings(
         self, images: Float[Tensor, "batch bands height width"]
     ) -> tuple[Float[Tensor, "batch channels map_height map_width"], list[Float[Tensor, "batch _"]]]:
         """See :meth:`SourceModel.features_and_embeddings`."""
-        if not self.is_bare:
+        if self._has_decoder:
             return super().features_and_embeddings(images)
-        maps = self._encoded(images)
-        return self._at_a_quarter(maps, self.pad(images)), [spatial_mean(each, self.part_of(images)) for each in maps]
+        stages = self._stages(images)
+        features = _at_a_quarter([joined(stage) for stage in stages], self.pad(images))
+        return features, embeddings_of(stages, self.part_of(images))
 
     def score(
         self, features: Float[Tensor, "batch channels map_height map_width"]
     ) -> Float[Tensor, "batch classes map_height map_width"]:
-        """No maps, as there are no source classes."""
-        return features[:, :0] if self.is_bare else super().score(features)
+        """See :meth:`SourceModel.score`; no maps without a head, as there are no source classes."""
+        return super().score(features) if self._num_classes else features[:, :0]
 
-    def replace_head(self, num_classes: int, seed: int) -> None:
-        """Put a fresh decoder and a fresh head on the encoder.
+    def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:
+        """See :meth:`SourceModel.replace_head`."""
+        if decoder and not self._has_decoder:
+            self._add_decoder(seed)
+        super().replace_head(num_classes, seed, decoder)
+        if not self._has_decoder:
+            self.blueprint = Blueprint("backbone", self.architecture, new_head=True)
+        self._settle()  # what the scores depend on is other than before
 
-        Args:
-            num_classes: What the new head tells apart; at least 1.
-            seed: The seed of their initial weights.
-
-        Raises:
-            ValueError: If ``num_classes`` is not positive.
-        """
-        if self.is_bare and self.body.encoder_stages is not None:
-            encoder = {key: value for key, value in self.body.state_dict().items() if key.startswith("encoder.")}
-            fresh = build_model(self.architecture, max(1, num_classes), seed=seed).body
-            fresh.load_state_dict(encoder, strict=False)
-            self.body = fresh.to(self.device).train(self.training)
+    def _add_decoder(self, seed: int) -> None:
+        """Read the decoder's map from now on; its weights are those of a network built with this seed."""
+        fresh = build_model(self.architecture, 1, seed=seed).body
+        fresh.without_decoder().load_state_dict(self.body.state_dict())
+        self.body = fresh.to(self.device).train(self.training)
         self.feature_channels = self.body.feature_channels
-        super().replace_head(num_classes, seed)
         self.blueprint = Blueprint("native", self.architecture)
+        self._has_decoder = True
 
-    def _encoded(self, images: Tensor) -> list[Tensor]:
-        """The last map of every encoder stage; the decoder's is not among them."""
-        return [joined(stage) for stage in self._stages(images)[: self.body.encoder_stages]]
 
-    def _at_a_quarter(self, maps: list[Tensor], images: Tensor) -> Tensor:
-        height, width = (max(1, side // FINEST) for side in images.shape[-2:])
-        reduced = [adaptive_avg_pool2d(each, (height, width)) if each.shape[-2] > height else each for each in maps]
-        return joined([images.new_zeros(len(images), 0, height, width), *reduced])
+def _at_a_quarter(maps: list[Tensor], images: Tensor) -> Tensor:
+    height, width = (max(1, side // FINEST) for side in images.shape[-2:])
+    reduced = [adaptive_avg_pool2d(each, (height, width)) if each.shape[-2] > height else each for each in maps]
+    return joined([images.new_zeros(len(images), 0, height, width), *reduced])
 
 
 class BackboneSource(ModelSource):
