@@ -53,6 +53,9 @@ COMMANDS: dict[str, Command] = {
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict images", first="images"),
+    "evaluate": Command(
+        "muster.commands.evaluate:evaluate", "compare fine-tuned ensembles on a labelled dataset", first="ensemble"
+    ),
     "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "distil": Command("muster.commands.distil:distil", "bring an ensemble down to one network", first="ensemble"),

@@ -19,10 +19,8 @@ from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
-from muster.probe.timing import inference_seconds
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
-from muster.training.costs import SeveralPasses
 from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -32,10 +30,10 @@ from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.intervals import miou_intervals
 from muster.training.settings import TrainingSettings
+from muster.training.side_by_side import seconds_of
 from muster.training.soup import Soup, alike, greedy_soup, uniform_soup
 
 ENSEMBLE, DISTILLED, UNIFORM, GREEDY, BASELINE = "ensemble", "distilled", "uniform soup", "greedy soup", "B1"
-_REPETITIONS = 3
 
 
 @dataclass(frozen=True)
@@ -194,20 +192,13 @@ def compare(
         name: Compared(
             miou=mean_iou(counts[name].confusion),
             interval=intervals.get(name),
-            seconds_per_image=_seconds(each, target),
+            seconds_per_image=seconds_of(each, target.test_shape),
             parameters=sum(value.numel() for value in each.parameters()),
             megabytes=sum(value.nbytes for value in each.state_dict().values()) / 1e6,
             of=notes.get(name, ""),
         )
         for name, each in ensembles.items()
     }
-
-
-def _seconds(ensemble: Ensemble, target: TargetData) -> float:
-    """The members' forward passes over the first test image, as the report of a fine-tuning counts them."""
-    shown, variants, device = ensemble.preprocessing, ensemble.tta.variants, ensemble.head.weights.device
-    passes = [SeveralPasses.of(model, shown, variants, target.test_shape) for model in ensemble.models.values()]
-    return sum(inference_seconds(each.model, size, device, _REPETITIONS) for each in passes for size in each.sizes)
 
 
 def baseline_of(run: Path) -> Compared | None:
