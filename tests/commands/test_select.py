@@ -203,7 +203,8 @@ def test_the_script_gives_way_to_the_standard_module(tmp_path: Path) -> None:
 
 
 def test_torchrun_chooses_like_one_process(pool: Pool, tmp_path: Path) -> None:
-    options = ["--pool", str(pool.folder), *OPTIONS, "--cache_gb", "0", "--output"]
+    # Four images are one batch: one of the processes has none to probe.
+    options = ["--pool", str(pool.folder), *OPTIONS, "--batch_size", "4", "--cache_gb", "0", "--output"]
     assert run(select_ensemble, "select.py", None, [*options, str(tmp_path / "one")]) == 0
     torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     both = start([*torchrun, str(ROOT / "select.py"), *options, "two"], tmp_path)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas
+import pytest
 import yaml
 
 from muster.pool import Pool
@@ -71,12 +72,10 @@ def kill_one_worker(words: list[str], workplace: Workplace, pool: Path) -> Scrip
     return script
 
 
-def test_a_pool_is_completed_whatever_is_killed(workplace: Workplace, pool: Path) -> None:
+def test_a_pool_is_completed_after_all_or_one_of_its_workers_were_killed(workplace: Workplace, pool: Path) -> None:
     chance = random.Random(0)
     killed = workplace.home / "killed"
     words = workplace.training(killed)
-    # Everything at once, twice: while the workers start, and while they train.
-    interrupt(words, workplace, killed, signal.SIGKILL, chance.uniform(0, 3), checkpoint=False)
     interrupt(words, workplace, killed, signal.SIGKILL, chance.uniform(0, 0.2), checkpoint=True)
     interrupted = [path.parent.name for path in (killed / "work").glob("*/last.ckpt")]
     assert interrupted
@@ -93,11 +92,27 @@ def test_a_pool_is_completed_whatever_is_killed(workplace: Workplace, pool: Path
     assert f"FAILED {victim}" in script.said()
     assert len(Pool.open(killed)) == 2
 
-    # Ctrl-C, and at last in peace; under torchrun, where the second process has nothing to do.
+    # At last in peace; under torchrun, where the second process has nothing to do.
+    Script([*TORCHRUN, *words], workplace.home).end()
+    require_whole(killed, pool, interrupted)
+
+
+@pytest.mark.slow
+def test_a_pool_is_completed_after_it_was_killed_at_its_start_and_interrupted(workplace: Workplace, pool: Path) -> None:
+    chance = random.Random(0)
+    killed = workplace.home / "killed at the start"
+    words = workplace.training(killed)
+    interrupt(words, workplace, killed, signal.SIGKILL, chance.uniform(0, 3), checkpoint=False)
     script = interrupt(words, workplace, killed, signal.SIGINT, chance.uniform(0, 0.1), checkpoint=True)
     assert "The same command goes on from here" in script.said()
-    Script([*TORCHRUN, *words], workplace.home).end()
+    interrupted = [path.parent.name for path in (killed / "work").glob("*/last.ckpt")]
+    assert interrupted
+    Script(words, workplace.home).end()
+    require_whole(killed, pool, interrupted)
 
+
+def require_whole(killed: Path, pool: Path, interrupted: list[str]) -> None:
+    """All is as in the pool that nobody interrupted, and nothing was trained twice."""
     members = Pool.open(killed)
     assert [member.problem() for member in members] == [None] * 4
     assert {m.name: m.card.checksum for m in members} == {m.name: m.card.checksum for m in Pool.open(pool)}

@@ -49,17 +49,6 @@ def require_same_result(one: Path, two: Path) -> None:
     assert not (two / "work").exists()
 
 
-def test_torchrun_finetunes_once_and_wandb_stays_offline(workplace: Workplace, selection: Path, alone: Path) -> None:
-    folder = workplace.home / "two by torchrun"
-    words = [*TORCHRUN, *workplace.finetuning(folder), "--selection", selection, *FEW, "--logger", "wandb,tensorboard"]
-    done = run(words, workplace.home)
-    assert done.stdout.count("Next: python finetune.py --predict") == 1
-    require_same_result(alone, folder)
-    assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
-    writers = {path.name.split(".")[-2] for path in (folder / "tensorboard").glob("*/events.*")}  # time.host.PID.count
-    assert len(writers) == 1
-
-
 def test_finetune_starts_its_second_process_itself(workplace: Workplace, selection: Path, alone: Path) -> None:
     folder = workplace.home / "two by Lightning"
     done = run([*workplace.finetuning(folder), "--selection", selection, *FEW, *BOTH], workplace.home)
@@ -67,38 +56,34 @@ def test_finetune_starts_its_second_process_itself(workplace: Workplace, selecti
     require_same_result(alone, folder)
 
 
-def test_a_worker_starts_its_second_process_itself(workplace: Workplace) -> None:
-    plan = ["--plan.datasets", "[alpha]", "--plan.architectures", "[small_fpn]", *FEW]
-    one, two = workplace.home / "one for one member", workplace.home / "two for one member"
-    assert run_command(train, "train.py", None, [*workplace.training(one)[1:], *plan]) == 0
-    run([*workplace.training(two), *plan, *BOTH], workplace.home)
-    (first,), (second,) = Pool.open(one), Pool.open(two)
-    require_same_weights(first.folder, second.folder)
-    assert second.problem() is None
-    assert second.card.test_miou == pytest.approx(first.card.test_miou, abs=0.01)
-    assert not (two / "work").exists()
-
-
-def test_a_process_without_a_validation_image_waits_for_the_other(workplace: Workplace) -> None:
+def test_a_worker_starts_its_second_process_itself_which_has_no_validation_image(workplace: Workplace) -> None:
     plan = ["--plan.datasets", "[alpha]", "--plan.architectures", "[small_fpn]", *FEW, "--training.validate_every", "2"]
-    one, two = workplace.home / "one held out", workplace.home / "one held out for two"
+    one, two = workplace.home / "one for one member", workplace.home / "two for one member"
     held = ["--training.validation_fraction", "0.25"]  # of four images
     assert run_command(train, "train.py", None, [*workplace.training(one)[1:], *plan, *held]) == 0
     run([*workplace.training(two), *plan, *held, *BOTH], workplace.home)
     (first,), (second,) = Pool.open(one), Pool.open(two)
     require_same_weights(first.folder, second.folder)
+    assert second.problem() is None
+    assert second.card.test_miou == pytest.approx(first.card.test_miou, abs=0.01)
+    assert not (two / "work").exists()
     tables = [pandas.read_csv(member.folder / "history.csv") for member in (first, second)]
     curves = [table["miou/alpha-small_fpn"].dropna() for table in tables]
     assert len(curves[0]) == 2
     assert curves[1].tolist() == pytest.approx(curves[0].tolist(), abs=0.01)
 
 
-def test_two_processes_choose_rates_and_learn_a_head_like_one(workplace: Workplace, selection: Path) -> None:
+def test_processes_of_torchrun_choose_rates_and_learn_a_head_like_one(workplace: Workplace, selection: Path) -> None:
     choose = ["--training.learning_rates", "[0.02, 0.005]", "--head.optimizer", "sgd", "--head.steps", "4"]
     one, two = workplace.home / "rates", workplace.home / "rates for two"
     words = ["--selection", str(selection), *FEW, *choose]
     assert run_command(finetune, "finetune.py", None, [*workplace.finetuning(one)[1:], *words]) == 0
-    run([*TORCHRUN, *workplace.finetuning(two), *words], workplace.home)
+    loggers = ["--logger", "wandb,tensorboard"]
+    done = run([*TORCHRUN, *workplace.finetuning(two), *words, *loggers], workplace.home)
+    assert done.stdout.count("Next: python finetune.py --predict") == 1
+    assert len(list((two / "wandb").glob("offline-run-*"))) == 1
+    writers = {path.name.split(".")[-2] for path in (two / "tensorboard").glob("**/events.*")}  # time.host.PID.count
+    assert len(writers) == 1
     require_same_result(one, two)
     first, second = (yaml.safe_load((folder / "result.yaml").read_text()) for folder in (one, two))
     assert first["learning_rates"] == second["learning_rates"]
@@ -110,13 +95,3 @@ def test_two_processes_choose_rates_and_learn_a_head_like_one(workplace: Workpla
     assert history["loss/learned head"].dropna().tolist() == pytest.approx(
         pandas.read_csv(two / "history.csv")["loss/learned head"].dropna().tolist(), abs=0.02
     )
-
-
-def test_more_processes_than_probe_batches_select_alike(workplace: Workplace, pool: Path, selection: Path) -> None:
-    folder = workplace.home / "selected by two"
-    options = ["--size", "2", "--pixels_per_image", "200", "--output", folder]  # four images are one batch
-    words = ["select.py", "--pool", pool, "--target", workplace.target, *options, "--cache_gb", "0"]
-    run([*TORCHRUN, *words], workplace.home)
-    first, second = (yaml.safe_load((each / "selection.yaml").read_text()) for each in (selection, folder))
-    assert first["members"] == second["members"]
-    assert second["score"] == pytest.approx(first["score"], abs=1e-6)

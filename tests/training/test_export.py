@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 from timm.layers import Conv2dSame
-from torch import Tensor, nn
+from torch import Tensor
 
 from muster.commands.main import main
 from muster.data import ChannelStatistics, prepare_image
 from muster.data.preprocessing import ImageSize, Preprocessing
 from muster.models import SourceModel, build_model
+from muster.models.segmenter import Segmenter
 from muster.models.tta import TTASettings, Variant
 from muster.training.export import FORMATS, ExportError, export_ensemble, exporting, graph
 from muster.training.export.file_format import Segments
@@ -65,13 +66,11 @@ def make_images(count: int, height: int, width: int) -> Tensor:
     return (fine + torch.randn(fine.shape, generator=generator) * 15).clamp(0, 255).to(torch.uint8)
 
 
-def replaced_member(ensemble: Ensemble, network: nn.Module) -> Ensemble:
-    """An ensemble of one network that no library made."""
+def replaced_member(ensemble: Ensemble, network: SourceModel) -> Ensemble:
+    """An ensemble of one network."""
     made = Ensemble(("odd",), [build_model("small_unet", 3)], ensemble.classes, SHOWN)
     made.members[0] = network
     network.preprocessing = None
-    if not isinstance(network, SourceModel):
-        network.side_multiple, network.minimum_side = 1, 1
     return made.eval()
 
 
@@ -170,13 +169,12 @@ class TestRefusals:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_member_that_cannot_be_followed_is_named(self, ensemble: Ensemble, tmp_path: Path) -> None:
-        class Undecided(nn.Module):
-            architecture = "undecided"
+        class Undecided(Segmenter):
+            def score(self, features: Tensor) -> Tensor:
+                scores = super().score(features)
+                return scores if features.mean() > 0 else -scores
 
-            def forward(self, images: Tensor) -> Tensor:
-                return images if images.mean() > 0 else -images
-
-        odd = replaced_member(ensemble, Undecided())
+        odd = replaced_member(ensemble, Undecided("undecided", build_model("small_unet", 3).body, 3))
         with pytest.raises(ExportError, match=r"\(undecided\) cannot be written as torch: .*--height ROWS"):
             export_ensemble(odd, tmp_path / "new.pt2", "torch")
         assert list(tmp_path.iterdir()) == []

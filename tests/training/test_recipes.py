@@ -79,6 +79,7 @@ def test_two_recipes_on_a_target(dataset_folder: Path, tmp_path: Path) -> None:
         compare(tmp_path / "pool", (str(dataset_folder),), (files[0], files[0]), output)
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_members_are_adapted_to_images_of_more_channels(tmp_path: Path) -> None:
     pool, target = make_pool(tmp_path / "pool", 2), make_target(4, channels=4)
     selection = select(pool, target, size=1, image_size=32, pixels_per_image=50)
