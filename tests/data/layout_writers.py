@@ -169,6 +169,16 @@ def write_nnunet(folder: Path, samples: Samples) -> tuple[str, ...]:
     return ("background", "cell", "nucleus")
 
 
+def write_nnunet_of_channels(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """The same with a file for each channel."""
+    classes = write_nnunet(folder, samples)
+    for first in sorted(folder.glob("images*/*_0000.png")):
+        image = np.array(Image.open(first))
+        for channel in range(3):
+            save(first.with_name(first.name.replace("_0000", f"_{channel:04d}")), image[..., channel])
+    return classes
+
+
 def write_coco_instances(folder: Path, samples: Samples) -> tuple[str, ...]:
     """Objects as run-length codes, of categories whose ids have gaps; void is a crowd."""
     describe(folder, name="tiny", domain="made up", crowd="void", reader="coco_instances")
@@ -294,6 +304,7 @@ WRITTEN: dict[str, Written] = {
     "cityscapes": Written("cityscapes", write_cityscapes),
     "ade20k": Written("ade20k", write_ade20k),
     "nnunet": Written("nnunet", write_nnunet),
+    "nnunet, a file for each channel": Written("nnunet", write_nnunet_of_channels),
     "coco_instances": Written("coco_instances", write_coco_instances),
     "coco_panoptic": Written("coco_panoptic", write_coco_panoptic),
     "geotiff": Written("geotiff", write_geotiff, same_pixels=False),

@@ -213,6 +213,18 @@ OTHERS = [
         ("dataset.json", "'labels'", "one number for each name"),
     ),
     Case(
+        "a channel of nnU-Net that is missing",
+        checking("nnunet, a file for each channel", remove("imagesTr/train_000_0002.png")),
+        ("imagesTr/train_000_0002.png", "cannot be read: No such file"),
+    ),
+    Case(
+        "channels of nnU-Net without names",
+        checking(
+            "nnunet, a file for each channel", in_json("dataset.json", lambda content: content.pop("channel_names"))
+        ),
+        ("dataset.json", "'channel_names'", "_0000, _0001, ..."),
+    ),
+    Case(
         "a description of nnU-Net that is no JSON",
         checking("nnunet", text("dataset.json", "{")),
         ("dataset.json", "cannot be read as JSON"),

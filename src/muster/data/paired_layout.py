@@ -12,7 +12,7 @@ from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_de
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
-from muster.data.sample_reader import dataset_of_files
+from muster.data.sample_reader import FileImages, dataset_of_files
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError
@@ -31,12 +31,14 @@ class Plan:
             names is missing if the layout has no such split.
         source: File that ``known`` is from, for messages.
         partial: Whether images without a mask are passed over where no list names them.
+        image_reader: How images are read.
     """
 
     known: Mapping[str, Any]
     splits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     source: Path | None = None
     partial: bool = False
+    image_reader: type[FileImages] = FileImages
 
 
 class PairedLayout(Layout):
@@ -68,7 +70,7 @@ class PairedLayout(Layout):
         )
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})
-        return dataset_of_files(description, train, test, reference)
+        return dataset_of_files(description, train, test, reference, image_reader=plan.image_reader)
 
     def _files(self, plan: Plan, description: Description) -> tuple[Files, Files]:
         said, asked = description.splits, description.test_is_seeded

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from muster.data.bands import Bands, read_band_header, read_bands
-from muster.data.content import FileContents
+from muster.data.content import FileContents, prefix_of_text
 from muster.data.dataset_yaml import Description
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.mask_values import MaskValues
@@ -24,6 +24,9 @@ from muster.data.orientation import UPRIGHT, Orientation, masks_lie_as_stored, t
 from muster.data.spec import Dataset, DatasetSpec, Sample, Split
 from muster.data.splits import unknown_image
 from muster.errors import DatasetError
+
+FIRST_CHANNEL = "_0000"
+"""Ends the name of the first file of an image whose channels are files of their own."""
 
 
 class ImageSource(ABC):
@@ -111,6 +114,42 @@ class FileImages(ImageSource):
     def content(self, identifier: str) -> str:
         """See :class:`ImageSource`."""
         return self.contents(identifier)
+
+
+class ChannelFiles(FileImages):
+    """Images each of whose channels is a file of its own, whose name ends in ``_0000``, ``_0001``, ..."""
+
+    def channel_files(self, identifier: str) -> list[Path]:
+        """The files of an image, in the order of its channels."""
+        assert self.bands is not None  # such images say how many channels they have
+        first = self.files[identifier]
+        stem = first.stem[: -len(FIRST_CHANNEL)]
+        numbers = self.bands.chosen or range(1, self.bands.channels + 1)
+        return [first.with_name(f"{stem}_{number - 1:04d}{first.suffix}") for number in numbers]
+
+    def read(self, identifier: str, as_stored: bool) -> Tensor:  # noqa: ARG002 (files of bands have no orientation)
+        """See :class:`ImageSource`."""
+        assert self.bands is not None
+        one, files = replace(self.bands, channels=1, chosen=()), self.channel_files(identifier)
+        channels = [read_bands(file, one, self.spec) for file in files]
+        for file, channel in zip(files, channels, strict=True):
+            if channel.shape != channels[0].shape:
+                raise DatasetError(
+                    f"Expected the channels of an image of dataset {self.spec.name!r} to have the same size, but "
+                    f"{files[0]} has {_in_words(channels[0])} and {file} has {_in_words(channel)} (width x height)."
+                )
+        if any(channel.is_floating_point() for channel in channels):
+            channels = [each if each.is_floating_point() else each.float() / 255 for each in channels]
+        return torch.cat(channels)
+
+    def content(self, identifier: str) -> str:
+        """See :class:`ImageSource`."""
+        files = self.channel_files(identifier)
+        return prefix_of_text(" ".join(map(FileContents({str(file): file for file in files}), map(str, files))))
+
+
+def _in_words(channel: Tensor) -> str:
+    return f"{channel.shape[-1]} x {channel.shape[-2]}"
 
 
 class FileMasks(MaskSource):
@@ -247,6 +286,7 @@ def dataset_of_files(
     test: Mapping[str, tuple[Path, Path]],
     reference: str,
     mask_reader: type[FileMasks] = FileMasks,
+    image_reader: type[FileImages] = FileImages,
 ) -> Dataset:
     """A dataset whose images and masks are files.
 
@@ -256,6 +296,7 @@ def dataset_of_files(
         test: Likewise.
         reference: What it is to be called in records.
         mask_reader: How masks are read.
+        image_reader: How images are read.
 
     Returns:
         The dataset.
@@ -263,7 +304,7 @@ def dataset_of_files(
     spec = description.spec
     splits = []
     for name, files in (("train", train), ("test", test)):
-        images = FileImages(spec, {identifier: image for identifier, (image, _) in files.items()}, description.bands)
+        images = image_reader(spec, {identifier: image for identifier, (image, _) in files.items()}, description.bands)
         masks = mask_reader(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
         splits.append(make_split(description, name, images, masks))
     return Dataset(spec, splits[0], splits[1], reference)

@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from muster.data.json_files import read_json
 from muster.data.layout import LAYOUTS
 from muster.data.paired_layout import PairedLayout, Plan
+from muster.data.sample_reader import FIRST_CHANNEL, ChannelFiles
 from muster.errors import DatasetError
 
 DESCRIPTION = "dataset.json"
@@ -46,19 +48,28 @@ class NnUnet(PairedLayout):
                 f"{path}: file_ending is {ending!r}, but only images of two dimensions are read here: "
                 f"{', '.join(ENDINGS)}. Export slices of volumes as images."
             )
-        if any((root / "imagesTr").glob(f"*_0001{ending}")):
-            raise DatasetError(
-                f"{root / 'imagesTr'} holds images in several files (_0000, _0001, ...), one for each channel. Write "
-                "all channels of an image into one file that ends in _0000."
-            )
         splits = {"train": _parts("Tr", ending)}
         if (root / "labelsTs").is_dir():
             splits["test"] = _parts("Ts", ending)
-        return Plan(_labels(path, content), splits, path)
+        known = _labels(path, content)
+        if any((root / "imagesTr").glob(f"*_0001{ending}")):
+            return Plan(known | {"channels": _channels(path, content)}, splits, path, image_reader=ChannelFiles)
+        return Plan(known, splits, path)
+
+
+def _channels(path: Path, content: Mapping[str, Any]) -> int:
+    """How many files there are of each image."""
+    names = content.get("channel_names")
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise DatasetError(
+            f"{path}: key 'channel_names': images are in several files (_0000, _0001, ...), so expected a name for "
+            f'each number of a channel, such as {{"0": "red", "1": "infrared"}}, but got {names}.'
+        )
+    return len(names)
 
 
 def _parts(split: str, ending: str) -> dict[str, str]:
-    return {"images": f"images{split}/*_0000{ending}", "masks": f"labels{split}/*{ending}"}
+    return {"images": f"images{split}/*{FIRST_CHANNEL}{ending}", "masks": f"labels{split}/*{ending}"}
 
 
 def _read(path: Path) -> dict[str, Any]:
