@@ -39,6 +39,23 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     return moved.to(values.device)
 
 
+def largest_over_ranks(values: Tensor, device: torch.device) -> Tensor:
+    """The largest that any process has, element by element.
+
+    Args:
+        values: Of the same shape on every rank.
+        device: This rank's device.
+
+    Returns:
+        The largest, where the values are.
+    """
+    if world_size() == 1:
+        return values
+    moved = values.to(_exchange_device(device))
+    dist.all_reduce(moved, dist.ReduceOp.MAX)
+    return moved.to(values.device)
+
+
 def sum_with_gradients(values: Tensor) -> Tensor:
     """Add up a tensor over the processes as a step of the computation: gradients flow back to every process.
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from muster.data import VOID, ChannelStatistics
-from muster.models import build_model
+from muster.data import VOID, ChannelStatistics, ImageSize, Preprocessing
+from muster.models import Blueprint, SourceModel, build_model
+from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.study.finetuned_candidates import _evaluate_all
 from muster.tasks.segmentation import LOSSES, LossOptions, segmentation_loss
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData
+from muster.training.finetuning import TargetData, fit_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -27,6 +30,7 @@ from muster.training.settings import HeadSettings, TrainingSettings
 from tests.helpers import make_target, shown
 
 STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
+SHOWN = shown(STATISTICS, 48)
 
 
 def make_ensemble() -> Ensemble:
@@ -58,6 +62,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     found["curve"] = torch.tensor([point["loss/learned head"] for point in history])
     found["sgd"] = torch.stack([stepped.head.weights, stepped.head.biases]).detach()
     found |= gradients_of_losses() | fitted_with_everything(folder / "fit", hardware)
+    found |= fitted_from_elsewhere(folder / "others", hardware)
     return found
 
 
@@ -87,9 +92,36 @@ def fitted_with_everything(folder: Path, hardware: Hardware) -> dict[str, torch.
     )  # fmt: skip
     module = EnsembleTraining(settings, 3)
     module.set_members(("a",), (build_model("small_fpn", 3),))
-    data = FitData(make_target(5).train, shown(STATISTICS, 48), settings)
+    data = FitData(make_target(5).train, SHOWN, settings)
     fit(module, data, folder, hardware)
     return {name: module.state_dict()[f"members.0.{name}"] for name in ("head.weight", "body.smooth.1.running_mean")}
+
+
+def fitted_from_elsewhere(folder: Path, hardware: Hardware) -> dict[str, torch.Tensor]:
+    """Weights after two steps of a network from elsewhere with its own preprocessing, whole and its head alone."""
+    found = {}
+    for adapt_as in ("full", "frozen", "lora"):
+        settings = TrainingSettings(steps=2, batch_size=4, learning_rate=0.1, adapt=adapt_as, lora_rank=2)
+        settings = settings if adapt_as == "frozen" else replace(settings, crop_size=32, scale_range=(1.0, 1.0))
+        module, target = EnsembleTraining(settings, 3), TargetData(make_target(5), make_target(5).train, SHOWN)
+        module.set_members(("a",), (tiny_attention(),))
+        fit_members(module, target, folder / adapt_as, hardware)
+        tuned = module.members[0].state_dict()
+        found |= {f"{adapt_as} {name}": value.clone() for name, value in tuned.items()}
+    return found
+
+
+def tiny_attention() -> SourceModel:
+    """A module that muster did not build, with attention for LoRA and a preprocessing of its own."""
+    config = SegformerConfig(
+        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[8, 16], patch_sizes=[7, 3], strides=[4, 2],
+        num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=8, num_labels=5, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0, classifier_dropout_prob=0.0, drop_path_rate=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = adapt(Blueprint("transformers", "segformer"), SegformerForSemanticSegmentation(config))
+    model.preprocessing = Preprocessing(ChannelStatistics((0.4,) * 3, (0.2,) * 3), ImageSize(exact=(64, 64)), "bgr")
+    return model
 
 
 def one_of(number: int, processes: int, port: int, folder: Path) -> None:

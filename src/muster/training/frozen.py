@@ -22,6 +22,7 @@ from torchvision.transforms.v2 import functional as transforms
 from muster.data import Preprocessing, Split, TrainingStream, make_loader, prepare_image
 from muster.models import SourceModel
 from muster.models.padding import without_padding
+from muster.ranks import largest_over_ranks
 from muster.training.fit_data import FitData
 from muster.training.settings import TrainingSettings
 
@@ -92,7 +93,7 @@ class FrozenBatch:
     mirrored: tuple[bool, ...]
 
     def features(self, name: str, model: SourceModel) -> Float[Tensor, "b channels y x"]:
-        """Features of one member for all images; maps of different sizes are brought to the largest.
+        """Features of one member for all images; maps are brought to the size of the largest of the step.
 
         Args:
             name: Of the member.
@@ -103,7 +104,7 @@ class FrozenBatch:
             data.features.of(name, model, data.train, place, mirrored, data.preprocessing)
             for place, mirrored in zip(self.places, self.mirrored, strict=True)
         ]
-        size = _largest([each.shape[-2:] for each in maps])
+        size = _largest([each.shape[-2:] for each in maps], maps[0].device)
         # A linear head of interpolated features gives what interpolation makes of its scores.
         return torch.cat(
             [each[None] if each.shape[-2:] == size else interpolate(each[None], size, mode="bilinear") for each in maps]
@@ -146,7 +147,7 @@ class FrozenData(FitData):
         """Features are looked up member by member; masks have the size at which images are shown."""
         places, mirrored = (tuple(each.tolist()) for each in batch)
         masks = [self._mask(place, flip) for place, flip in zip(places, mirrored, strict=True)]
-        size = _largest([mask.shape for mask in masks])
+        size = _largest([mask.shape for mask in masks], batch[0].device)
         return FrozenBatch(self, places, mirrored), torch.stack([_resized(mask, size) for mask in masks]).to(
             batch[0].device
         )
@@ -169,8 +170,10 @@ def _no_transform(image: Tensor, mask: Tensor, generator: np.random.Generator) -
     return image, mask
 
 
-def _largest(shapes: Sequence[Sequence[int]]) -> tuple[int, int]:
-    return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
+def _largest(shapes: Sequence[Sequence[int]], device: torch.device) -> tuple[int, int]:
+    """Rows and columns that all of these have room in, and those of the other processes, which share the step."""
+    height, width = largest_over_ranks(torch.tensor(shapes).amax(dim=0), device).tolist()
+    return height, width
 
 
 def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
