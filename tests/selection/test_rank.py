@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 import muster
+from muster.commands.main import main
 from muster.data import Dataset, open_dataset
 from muster.data.pairs import dataset_of_pairs
 from muster.errors import ConfigError, DatasetError
@@ -106,6 +108,20 @@ def test_pairs_give_what_their_folder_gives(pool: Pool, tmp_path: Path) -> None:
     for one, other in zip(dataset.train, stored.train, strict=True):
         assert torch.equal(one.image, other.image)
         assert torch.equal(one.mask, other.mask)
+
+
+def test_the_command_gives_what_the_call_gives(pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, table = write_dataset(tmp_path / "tiny", images=4), tmp_path / "made" / "ranking.csv"
+    options = [word for name, value in PROBE.items() for word in (f"--{name}", str(value))]
+    words = ["rank", str(folder), "--models", f"[{pool.folder}]", "--by", "[leep, parc]", *options]
+    assert main([*words, "--table", str(table)]) == 0
+    assert "Models for tiny, the best first" in capsys.readouterr().out
+    expected = muster.rank(pool.folder, str(folder), ["leep", "parc"], show=False, **PROBE)
+    found = pd.read_csv(table, index_col="model")
+    assert found.index.tolist() == expected.index.tolist()
+    assert found["leep"].to_numpy() == pytest.approx(expected["leep"].to_numpy(), rel=1e-5)
+    assert main([*words, "--memory_gb", "2"]) == 2
+    assert "on a ranking of single models" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_model_that_saw_the_dataset_says_so_and_one_without_numbers_is_left_out(

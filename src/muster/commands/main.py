@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "select": Command(
         "muster.commands.select:select_ensemble", "choose an ensemble for a dataset", "select/default.yaml"
     ),
+    "rank": Command("muster.commands.rank:rank_models", "rank single models for a dataset", first="target"),
     "finetune": Command(
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
     ),

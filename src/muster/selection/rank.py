@@ -38,8 +38,9 @@ LINEAR_PROBE = "linear_probe"
 
 RANK_METRICS = (LINEAR_PROBE, "leep", "logme", "parc")
 
-_PROBE_OPTIONS = ("train_images", "pixels_per_image", "image_size", "seed", "device", "batch_size", "num_workers",
-                  "precision", "data_root")  # fmt: skip
+PROBE_OPTIONS = ("train_images", "pixels_per_image", "image_size", "seed", "device", "batch_size", "num_workers",
+                 "precision", "data_root")  # fmt: skip
+"""What :func:`rank` takes of the settings of a selection."""
 
 
 def rank(
@@ -79,8 +80,8 @@ def rank(
         DatasetError: If the data cannot be read.
     """
     specs = _specs(metrics)
-    if unknown := sorted(set(options) - set(_PROBE_OPTIONS)):
-        raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(_PROBE_OPTIONS)}.")
+    if unknown := sorted(set(options) - set(PROBE_OPTIONS)):
+        raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
     dataset = _dataset(data, classes, settings)
     members = [replace(member, channels=dataset.spec.channels) for member in members_from(models)]
