@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 import yaml
 
 from muster import load_ensemble, select
 from muster.commands.main import start
-from muster.data import ChannelStatistics, Preprocessing, read_mask
+from muster.data import ChannelStatistics, ImageSize, Preprocessing, read_mask
 from muster.errors import PoolError
 from muster.files import read_yaml
 from muster.metrics import METRICS
@@ -21,6 +22,7 @@ from muster.models import build_model
 from muster.pool import Member, Pool
 from muster.scoring.cpu import exhaustive_kernels, product_kernels  # noqa: F401 (parsed here, not in its threads)
 from muster.selection.record import Selection
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.pool_training import FAILURES
 from tests.helpers import make_member
 from tests.models import makers
@@ -171,6 +173,33 @@ def test_all_kinds_are_fine_tuned_together_and_predict(pool: Pool, files: Path) 
     assert start("predict", arguments=["--images", str(files / "tiny/val/images"), "--ensemble", str(run)]) == 0
     masks = sorted((run / "predictions").rglob("masks/*.png"))
     assert [tuple(read_mask(mask).shape) for mask in masks] == [(48, 64)] * 2
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("plain", "segformer", "native-a"),
+        pytest.param(("lraspp", "smp", "bare", "native-b", "plain"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_one_file_of_several_kinds_says_the_same_in_onnx_runtime(
+    names: tuple[str, ...], pool: Pool, tmp_path: Path
+) -> None:
+    models = [pool[name].load_model() for name in names]
+    for seed, model in enumerate(models):
+        model.replace_head(3, seed)
+        with torch.no_grad():
+            next(model.head.parameters()).mul_(4)
+    made = Ensemble(names, models, CLASSES, Preprocessing(ChannelStatistics((0.4,) * 3, (0.2,) * 3), ImageSize(64)))
+    made.eval().save(tmp_path / "ensemble", "tiny", {})
+    assert start("export", arguments=[str(tmp_path), "--output", str(tmp_path / "made.onnx")]) == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "made.onnx"), providers=["CPUExecutionProvider"])
+    image = torch.randint(0, 255, (3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    (classes,) = session.run(["classes"], {session.get_inputs()[0].name: image[None].numpy()})
+    expected = load_ensemble(tmp_path, precision="32-true").predict(image)
+    assert len(expected.unique()) > 1
+    assert (classes[0] == expected.numpy()).mean() >= 0.999
 
 
 def test_a_fresh_head_keeps_everything_else(pool: Pool, importable: None) -> None:

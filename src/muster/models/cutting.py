@@ -6,7 +6,7 @@ Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -26,23 +26,21 @@ _MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states"
 class _Reached(Exception):  # noqa: N818 (no error: it ends a pass where nothing more is needed)
     """A pass has come to the place where it is cut."""
 
-    def __init__(self, maps: Tensor) -> None:
-        super().__init__()
-        self.maps = maps
-
 
 class _End(nn.Module):
     """Stands where the classifier was, with its plain attributes, which some networks look at."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, reach: Callable[[Tensor], None]) -> None:
         super().__init__()
         for name, value in vars(layer).items():
             if not name.startswith("_") and name != "training":
                 setattr(self, name, value)
+        self._reach = reach
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Ends the pass."""
-        raise _Reached(maps)
+        """Ends the pass, or lets it go on with what the classifier would have read."""
+        self._reach(maps)
+        return maps
 
 
 class Cut(Body):
@@ -83,9 +81,9 @@ class Cut(Body):
             network.get_submodule(name).register_forward_hook(self._note)
         if before:
             parent, _, last = layer.rpartition(".")
-            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer)))
+            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer), self._reach))
         else:
-            network.get_submodule(layer).register_forward_hook(self._reach)
+            network.get_submodule(layer).register_forward_hook(self._reach_output)
 
     def forward(self, images: Float[Tensor, "batch bands height width"]) -> StageMaps:
         """Maps of the stages, then the one at the cut.
@@ -96,43 +94,51 @@ class Cut(Body):
         Returns:
             One map a stage.
         """
-        self._maps = []
-        try:
+        if torch.compiler.is_compiling():
+            return self.whole(images)[1]  # whoever follows a pass, to compile or export it, loses his way at its end
+        self._maps, self._features = [], None
+        with suppress(_Reached):
             self.network(images)
-        except _Reached as reached:
-            maps, self._maps = self._maps, []
-            return _stages(maps, images, _as_map(reached.maps, images, self._is_linear))
-        raise ConfigError("The network did not come to the layer where it is cut.")
+        return self._taken(images)
 
     def whole(self, images: Float[Tensor, "batch bands height width"]) -> tuple[Any, StageMaps]:
-        """Run all of a network whose classifier was left in.
+        """Run all of a network.
 
         Args:
             images: Prepared.
 
         Returns:
-            Whatever the network puts out, and the maps as :meth:`forward` gives them.
+            Whatever the network puts out, which means something if its classifier was left in; and the maps as
+            :meth:`forward` gives them.
         """
-        self._maps, self._runs_through = [], True
+        self._maps, self._features, self._runs_through = [], None, True
         try:
             output = self.network(images)
         finally:
             self._runs_through = False
-        assert self._features is not None  # the hook was passed
+        return output, self._taken(images)
+
+    def _taken(self, images: Tensor) -> StageMaps:
+        """What a pass has left, which is kept no longer."""
         maps, features = self._maps, self._features
         self._maps, self._features = [], None
-        return output, _stages(maps, images, _as_map(features, images))
+        if features is None:
+            raise ConfigError("The network did not come to the layer where it is cut.")
+        return _stages(maps, images, _as_map(features, images, self._is_linear))
 
     def _note(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
         self._maps += _maps_in(output)
 
-    def _reach(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
+    def _reach(self, maps: Tensor) -> None:
+        self._features = maps
+        if not self._runs_through:
+            raise _Reached
+
+    def _reach_output(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
         found = _maps_in(output)
         if not found:
             raise ConfigError(f"The layer of the features, a {type(layer).__name__}, puts out no map.")
-        if not self._runs_through:
-            raise _Reached(found[-1])
-        self._features = found[-1]
+        self._reach(found[-1])
 
 
 def scores_in(output: object) -> Tensor:
