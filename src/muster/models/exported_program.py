@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -60,7 +61,9 @@ def open_program(content: bytes, what: str) -> ExportedProgram:
     except (zipfile.BadZipFile, KeyError, ValueError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} is no program of torch.export: {error}. Write it with torch.export.save.") from error
     try:
-        return torch.export.load(BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # some releases of torch, of itself
+            return torch.export.load(BytesIO(content))
     except Exception as error:
         raise ConfigError(
             f"{what} cannot be opened by torch {torch.__version__} ({type(error).__name__}: {error}). Export it anew."
@@ -71,7 +74,10 @@ def _require_safe(archive: zipfile.ZipFile, what: str) -> None:
     names = archive.namelist()
     strange = [name for name in names if not _FILES.fullmatch(name)]
     if strange:
-        raise ConfigError(f"{what} holds {strange[0]!r}, which could run code when it is opened. It is not read.")
+        raise ConfigError(
+            f"{what} holds {strange[0]!r}, which could run code when it is opened. It is not read. "
+            "Files that torch 2.9 or newer writes hold data alone."
+        )
     models = [name for name in names if "/models/" in name]
     if len(models) != 1:
         raise ConfigError(f"{what} holds {len(models)} programs, but one is expected.")

@@ -66,8 +66,15 @@ def padded_size(height: Side, width: Side, multiple: int, least: int) -> tuple[S
     Returns:
         The smallest multiples that hold the image and are not below ``least``.
     """
-    rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
+    rows, columns = (_padded_side(side, multiple, least) for side in (height, width))
     return rows, columns
+
+
+def _padded_side(side: Side, multiple: int, least: int) -> Side:
+    if side % multiple == 0 and side >= least:
+        return side  # torch knows of a symbol that it is a multiple, but not that rounding it up changes nothing
+    padded: Side = -(-max(side, least) // multiple) * multiple
+    return padded
 
 
 def pad_to(images: Float[Tensor, "b c _ _"], size: tuple[Side, Side]) -> Float[Tensor, "b c _ _"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Transformers(ModelSource):
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
         transformers = needs_extra("transformers", "huggingface")
-        content = dict(blueprint.config["config"])
+        content = deepcopy(blueprint.config["config"])  # configs of some releases take theirs apart
         try:
             config = transformers.AutoConfig.for_model(content.pop("model_type"), **content)
             network = _kind_of(config).from_config(config)

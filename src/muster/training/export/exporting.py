@@ -176,6 +176,11 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _follows_sizes() -> bool:
+    """Whether this release of torch can follow most networks for images of any size."""
+    return tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
+
+
 @contextmanager
 def _explained(ensemble: Ensemble, file_format: str, fixed_size: tuple[int, int] | None) -> Iterator[None]:
     """Say which ensemble cannot be exported, and what to do."""
@@ -189,6 +194,7 @@ def _explained(ensemble: Ensemble, file_format: str, fixed_size: tuple[int, int]
             "Try the other format."
             if fixed_size
             else "An export for images of one size is easier: --height ROWS --width COLUMNS."
+            f"{'' if _follows_sizes() else f' Or install torch 2.11 or newer (here: {torch.__version__}).'}"
         )
         cause = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ExportError(f"The ensemble ({kinds}) cannot be written as {file_format}: {cause} {advice}") from error
