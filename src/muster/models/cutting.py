@@ -19,6 +19,7 @@ from muster.errors import ConfigError
 from muster.models.segmenter import Body, StageMaps
 
 _TOLERANCE = 1e-4
+_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _OUTPUTS = ("out", "logits", "scores")
 _MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states", "last_hidden_state")
 
@@ -34,15 +35,19 @@ class _Reached(Exception):  # noqa: N818 (no error: it ends a pass where nothing
 class _End(nn.Module):
     """Stands where the classifier was, with its plain attributes, which some networks look at."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, arrive: Callable[[Tensor], None]) -> None:
         super().__init__()
+        self._arrive = arrive
         for name, value in vars(layer).items():
             if not name.startswith("_") and name != "training":
                 setattr(self, name, value)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Ends the pass."""
-        raise _Reached(maps)
+        """Ends the pass, or lets it run through with a map of the shape of the scores, which nobody reads."""
+        self._arrive(maps)
+        if hasattr(self, "out_features"):
+            return maps[..., :1].expand(*maps.shape[:-1], self.out_features)
+        return maps[:, :1].expand(-1, self.out_channels, -1, -1)
 
 
 class Cut(Body):
@@ -51,8 +56,6 @@ class Cut(Body):
     Weights are named ``network.*``, as in the library that the network is of, but for a classifier that is taken out.
     """
 
-    side_multiple = 1
-
     def __init__(
         self,
         network: nn.Module,
@@ -60,6 +63,7 @@ class Cut(Body):
         channels: int,
         stages: Sequence[str] = (),
         minimum_side: int = 1,
+        side_multiple: int = 1,
         *,
         before: bool = True,
     ) -> None:
@@ -71,9 +75,11 @@ class Cut(Body):
             channels: Of the map there.
             stages: Names of layers whose outputs are the stages before.
             minimum_side: The smallest image side, in pixels, that it can take.
+            side_multiple: What the sides of its images must be multiples of.
             before: Whether the map is what the layer reads, and the layer is taken out; otherwise what it puts out.
         """
         super().__init__(channels, minimum_side)
+        self.side_multiple = side_multiple
         self.network = network
         self._is_linear = before and isinstance(network.get_submodule(layer), nn.Linear)
         self._runs_through = False
@@ -83,7 +89,7 @@ class Cut(Body):
             network.get_submodule(name).register_forward_hook(self._note)
         if before:
             parent, _, last = layer.rpartition(".")
-            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer)))
+            setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer), self._arrive))
         else:
             network.get_submodule(layer).register_forward_hook(self._reach)
 
@@ -96,6 +102,9 @@ class Cut(Body):
         Returns:
             One map a stage.
         """
+        if torch.compiler.is_exporting():
+            # torch.export loses count of the modules that an exception leaves. It drops what nobody reads.
+            return self.whole(images)[1]
         self._maps = []
         try:
             self.network(images)
@@ -105,13 +114,14 @@ class Cut(Body):
         raise ConfigError("The network did not come to the layer where it is cut.")
 
     def whole(self, images: Float[Tensor, "batch bands height width"]) -> tuple[Any, StageMaps]:
-        """Run all of a network whose classifier was left in.
+        """Run all of a network.
 
         Args:
             images: Prepared.
 
         Returns:
-            Whatever the network puts out, and the maps as :meth:`forward` gives them.
+            Whatever the network puts out (its scores only if its classifier was left in), and the maps as
+            :meth:`forward` gives them.
         """
         self._maps, self._runs_through = [], True
         try:
@@ -121,7 +131,7 @@ class Cut(Body):
         assert self._features is not None  # the hook was passed
         maps, features = self._maps, self._features
         self._maps, self._features = [], None
-        return output, _stages(maps, images, _as_map(features, images))
+        return output, _stages(maps, images, _as_map(features, images, self._is_linear))
 
     def _note(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
         self._maps += _maps_in(output)
@@ -130,9 +140,12 @@ class Cut(Body):
         found = _maps_in(output)
         if not found:
             raise ConfigError(f"The layer of the features, a {type(layer).__name__}, puts out no map.")
+        self._arrive(found[-1])
+
+    def _arrive(self, maps: Tensor) -> None:
         if not self._runs_through:
-            raise _Reached(found[-1])
-        self._features = found[-1]
+            raise _Reached(maps)
+        self._features = maps
 
 
 def scores_in(output: object) -> Tensor:
@@ -224,6 +237,33 @@ def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
         assert head.bias is not None
         head.bias.copy_(bias)
     return head
+
+
+@torch.no_grad()
+def find_side_multiple(
+    network: nn.Module, images: Float[Tensor, "batch bands height width"], scores_of: Callable[[Any], Tensor]
+) -> int:
+    """Find what the sides of a network's images must be multiples of, by trying.
+
+    Args:
+        network: In evaluation mode.
+        images: Any that it takes.
+        scores_of: Finds the scores in what the network puts out.
+
+    Returns:
+        The smallest power of two with which the network takes other sizes too; 1 for a network that takes only the
+        size of ``images``, which must come in that size anyway.
+    """
+    base = -(-images.shape[-2] // _MULTIPLES[-1]) * _MULTIPLES[-1]  # a multiple of all that are tried
+    for multiple in _MULTIPLES:
+        # An odd number of them each way, so that the sides are not multiples of more.
+        others = images.new_zeros(1, images.shape[1], base + multiple, base + 3 * multiple)
+        try:
+            scores_of(network(others))
+        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError):
+            continue
+        return multiple
+    return 1
 
 
 @torch.no_grad()
