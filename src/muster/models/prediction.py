@@ -6,8 +6,6 @@ wanted one.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from jaxtyping import Float, Float32
 from torch import SymInt, Tensor
@@ -45,7 +43,7 @@ def upsample_probabilities(
     Returns:
         Probabilities of that size; they still sum to 1 over the classes.
     """
-    return upsample(probabilities, cast("tuple[int, int]", size), part)  # torch takes symbols wherever it takes numbers
+    return upsample(probabilities, size, part)
 
 
 def interpolated_rows(image_map: ImageMap, rows: range, height: int, width: int) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -170,10 +172,15 @@ def _in_single_precision(ensemble: Ensemble) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of their own inner workings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Exporters warn of their own inner workings, and print the whole graph where they cannot follow a member."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
@@ -188,7 +195,10 @@ def _explained(ensemble: Ensemble, file_format: str, fixed_size: tuple[int, int]
         advice = (
             "Try the other format."
             if fixed_size
-            else "An export for images of one size is easier: --height ROWS --width COLUMNS."
+            else "Networks that pool to a fixed grid or shift windows can be written for images of one size: --height "
+            "ROWS --width COLUMNS."
         )
         cause = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ExportError(f"The ensemble ({kinds}) cannot be written as {file_format}: {cause} {advice}") from error
+        raise ExportError(
+            f"The ensemble ({kinds}) cannot be written as {file_format}. {advice} (torch says: {cause})"
+        ) from error
