@@ -38,6 +38,8 @@ class _End(nn.Module):
     def __init__(self, layer: nn.Module, arrive: Callable[[Tensor], None]) -> None:
         super().__init__()
         self._arrive = arrive
+        self._outputs = int(getattr(layer, "out_channels", 0))
+        self._outputs_last = int(getattr(layer, "out_features", 0))  # of a linear layer, whose channels come last
         for name, value in vars(layer).items():
             if not name.startswith("_") and name != "training":
                 setattr(self, name, value)
@@ -45,9 +47,9 @@ class _End(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Ends the pass, or lets it run through with a map of the shape of the scores, which nobody reads."""
         self._arrive(maps)
-        if hasattr(self, "out_features"):
-            return maps[..., :1].expand(*maps.shape[:-1], self.out_features)
-        return maps[:, :1].expand(-1, self.out_channels, -1, -1)
+        if self._outputs_last:
+            return maps[..., :1].expand(*maps.shape[:-1], self._outputs_last)
+        return maps[:, :1].expand(-1, self._outputs, -1, -1)
 
 
 class Cut(Body):
