@@ -222,6 +222,8 @@ class TestRefusals:
         assert "--height and --width go together" in capsys.readouterr().err
         assert main(["export", str(run), "--format", "onx"]) == 2
         assert "Did you mean 'onnx'" in capsys.readouterr().err
+        assert main(["export", str(run.parent)]) == 2
+        assert "holds no fine-tuned ensemble. Give what finetune.py" in capsys.readouterr().err
         assert main(["export", str(run / "ensemble"), str(run)]) == 2
         assert "is not expected here" in capsys.readouterr().err
 

@@ -129,7 +129,7 @@ class Exported(SourceModel):
         """
         raise ConfigError(f"An exported program such as {self.architecture!r} has no features to score.")
 
-    def replace_head(self, num_classes: int, seed: int) -> None:  # noqa: ARG002
+    def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:  # noqa: ARG002
         """Impossible.
 
         Raises:
