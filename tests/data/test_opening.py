@@ -27,7 +27,7 @@ def test_the_data_root_goes_before_the_current_folder(
     monkeypatch.chdir(folder.parent)
     assert open_dataset("tiny", tmp_path).spec.name == "tiny"  # nothing of that name below tmp_path
     (tmp_path / "tiny").mkdir()
-    with pytest.raises(DatasetError, match=f"{tmp_path / 'tiny'} has no dataset.yaml"):
+    with pytest.raises(DatasetError, match=f"{tmp_path / 'tiny'} has no dataset.yaml, and its layout is none"):
         open_dataset("tiny", tmp_path)
 
 

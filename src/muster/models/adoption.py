@@ -223,7 +223,7 @@ class Adoption:
         """
         if isinstance(content, Adoption):
             return content
-        kinds, called = cls.kinds(), repr(content.get("name", "?"))
+        kinds, called = cls.kinds(), repr(content.get("name") or content.get("model") or "?")
         for key, value in content.items():
             if key not in kinds:
                 raise ConfigError(f"{cls.where}, {called}: {unknown_name('key', key, kinds)}")
