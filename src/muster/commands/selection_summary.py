@@ -143,7 +143,8 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
     for name in selection.members:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
-        table.add_row(name, card.dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
+        dataset = card.dataset or "not known"
+        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
     return table
 
 
