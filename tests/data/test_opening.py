@@ -44,6 +44,17 @@ def test_a_file_is_not_a_folder(folder: Path) -> None:
         open_dataset("dataset.yaml", folder)
 
 
+def test_a_name_alone_is_looked_for_below_data_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    with pytest.raises(
+        DatasetError, match=r"Tried: .*quux\. Give the folder's path, or what it lies below as --data_root"
+    ):
+        open_dataset("quux")
+    with pytest.raises(DatasetError, match=r"Tried: .*quux, .*quux\.$"):
+        open_dataset("quux", folder)
+
+
 def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="There is no dataset folder 'nnn"):
         open_dataset("n" * 300, tmp_path)

@@ -101,7 +101,7 @@ def _notes(selection: Selection) -> Iterator[str]:
     if selection.hardness_models:
         yield hard_label(selection)
     for name, reason in selection.dropped.items():
-        yield f"Metric left out: {metric_label(name)} ({reason})."
+        yield f"Metric left out: {metric_label(name)}: {reason.rstrip('.')}."
     for name, reason in selection.excluded.items():
         yield f"Left out: {name} ({reason})."
 
