@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from muster.expected import find_misfit, in_words, is_list_of_names
+from muster.models.adoption import Adoption
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,11 @@ def test_lists_of_names() -> None:
     assert not is_list_of_names(tuple[str, str])
     assert not is_list_of_names(tuple[int, ...])
     assert not is_list_of_names(str)
+
+
+def test_a_class_that_names_its_keys_is_asked() -> None:
+    """The field ``source`` is written as ``from``."""
+    assert find_misfit("k", {"name": "a", "from": "smp", "model": "folder"}, Adoption) is None
+    misfit = find_misfit("k", {"name": "a", "source": "smp"}, Adoption)
+    assert misfit is not None
+    assert "a mapping with the keys name, from, model," in misfit.sentence

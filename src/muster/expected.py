@@ -75,11 +75,13 @@ def in_words(hint: Any) -> str:
 
 def _keys(hint: Any) -> dict[str, Any]:
     """The keys of what is written as a mapping, with their types: a dataclass, or a class that says which it has."""
+    if hasattr(hint, "kinds"):  # first: a dataclass may be written with other keys than its fields
+        kinds: dict[str, Any] = hint.kinds()
+        return kinds
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
         return {field.name: hints[field.name] for field in dataclasses.fields(hint)}
-    kinds: dict[str, Any] = hint.kinds() if hasattr(hint, "kinds") else {}
-    return kinds
+    return {}
 
 
 def is_union(hint: Any) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 from muster.commands.main import main
 from muster.data import open_dataset
 from muster.report.display import as_rgb
-from tests.data.layout_writers import CLASSES, make_samples, save, write_images_and_masks
+from tests.data.layout_writers import CLASSES, make_samples, save, write_images_and_masks, write_voc
 
 
 @pytest.fixture
@@ -57,6 +57,29 @@ def test_every_fault_is_told_and_recorded(folder: Path, capsys: pytest.CaptureFi
     record = yaml.safe_load(Path("out/check.yaml").read_text("utf-8"))
     assert not record["usable"]
     assert len(record["problems"]) == 2
+
+
+def test_what_all_faults_advise_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(3):
+        save(folder / f"train/masks/train_00{index}.png", np.full((16, 20), 70 + index, np.uint8))
+    assert main(["check", "tiny"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(f"holds the value(s) {value} " in printed for value in (70, 71, 72))
+    assert printed.count("Correct the mask, or classes,") == 1
+    problems = yaml.safe_load(Path("runs/checks/tiny/check.yaml").read_text("utf-8"))["problems"]
+    assert all("Correct the mask, or classes," in problem for problem in problems)
+
+
+def test_names_that_the_layout_assumed_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_voc(tmp_path / "voc", make_samples(4, 2))
+    assert main(["check", "voc"]) == 0
+    assert "The names of the classes are those of the Pascal VOC challenge" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "voc/dataset.yaml").write_text(f"classes: [{', '.join(CLASSES)}]\n")
+    assert main(["check", "voc"]) == 0
+    assert "Pascal VOC challenge" not in capsys.readouterr().out
 
 
 def test_images_that_are_there_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

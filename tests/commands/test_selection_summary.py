@@ -7,6 +7,7 @@ import pytest
 
 from muster.commands.selection_summary import print_selection
 from muster.commands.terminal import make_console
+from muster.pool import Pool
 from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record_parts import Guessing, SizeStep
@@ -15,12 +16,21 @@ from tests.report.made_up import listing_only, make_pool, make_selection
 SEARCHED = {"search": SearchStatus("beam", 10, 30)}
 
 
-def printed(selection: Selection) -> str:
+def printed(selection: Selection, pool: Pool | None = None, chosen_size: bool = False) -> str:
     console = make_console()
     console.width = 200
     with console.capture() as capture:
-        print_selection(selection, make_pool(), Path("folder"), console, chosen_size=False)
+        print_selection(selection, pool or make_pool(), Path("folder"), console, chosen_size)
     return capture.get()
+
+
+def test_where_the_image_size_comes_from() -> None:
+    selection, pool = make_selection(), make_pool()
+    assert "(the median of the members' cards)" in printed(selection, pool, chosen_size=True)
+    silent = [replace(member, card=replace(member.card, image_size=None)) for member in pool]
+    told = printed(selection, Pool(pool.folder, tuple(silent)), chosen_size=True)
+    assert "(no card says a size; --image_size gives another)" in told
+    assert "median" not in told
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_the_data_root_goes_before_the_current_folder(
     monkeypatch.chdir(folder.parent)
     assert open_dataset("tiny", tmp_path).spec.name == "tiny"  # nothing of that name below tmp_path
     (tmp_path / "tiny").mkdir()
-    with pytest.raises(DatasetError, match=f"{tmp_path / 'tiny'} has no dataset.yaml"):
+    with pytest.raises(DatasetError, match=f"{tmp_path / 'tiny'} has no dataset.yaml, and its layout is none"):
         open_dataset("tiny", tmp_path)
 
 
@@ -42,6 +42,17 @@ def test_a_folder_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_is_not_a_folder(folder: Path) -> None:
     with pytest.raises(DatasetError, match="It is a file"):
         open_dataset("dataset.yaml", folder)
+
+
+def test_a_name_alone_is_looked_for_below_data_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    with pytest.raises(
+        DatasetError, match=r"Tried: .*quux\. Give the folder's path, or what it lies below as --data_root"
+    ):
+        open_dataset("quux")
+    with pytest.raises(DatasetError, match=r"Tried: .*quux, .*quux\.$"):
+        open_dataset("quux", folder)
 
 
 def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:

@@ -79,6 +79,19 @@ def save_smp(folder: Path, seed: int = 0) -> nn.Module:
     return network
 
 
+def save_smp_fpn(folder: Path, seed: int = 0) -> nn.Module:
+    """One that takes images of sides of multiples of 32 only."""
+    network = lively(
+        smp.FPN(
+            "tu-test_efficientnet", encoder_weights=None, classes=3, decoder_pyramid_channels=16,
+            decoder_segmentation_channels=32,
+        ),
+        seed,
+    )  # fmt: skip
+    network.save_pretrained(folder)
+    return network
+
+
 def save_torchvision(file: Path, seed: int = 0) -> nn.Module:
     from torchvision.models import get_model
 

@@ -75,8 +75,29 @@ def test_smp(tmp_path: Path) -> None:
     )  # fmt: skip
     torch.testing.assert_close(alone.model(images()), network(images()))
     require_interface(found.model, images())
-    with pytest.raises(ConfigError, match="mean and std are not known"):
-        adopted("smp", model=str(tmp_path / "smp"), classes=CLASSES)
+    with pytest.raises(
+        ConfigError, match=r"'x': mean and std are not known\. .* classes: the model has 3 and does not"
+    ):
+        adopted("smp", model=str(tmp_path / "smp"))
+
+
+@torch.no_grad()
+def test_images_are_padded_for_networks_that_refuse_some_sizes(tmp_path: Path) -> None:
+    network = makers.save_smp_fpn(tmp_path / "fpn")
+    model = adopted("smp", model=str(tmp_path / "fpn"), classes=CLASSES, **STATISTICS).model
+    assert model.side_multiple == 32
+    odd = images()[:, :, :49, :61]
+    with pytest.raises(RuntimeError, match="divisible by 32"):
+        network(odd)
+    padded = torch.nn.functional.pad(odd, (0, 3, 0, 15))
+    scores = interpolate(model(odd), (64, 64), mode="bilinear", align_corners=True)  # as SMP upsamples
+    torch.testing.assert_close(scores, network(padded), rtol=1e-4, atol=1e-4)
+    require_interface(model, odd)
+    plain = makers.save_plain(tmp_path / "plain.safetensors")
+    entry = {"model": f"{BUILDERS}:build_plain", "weights": str(tmp_path / "plain.safetensors")}
+    taken = adopted("python", classes=CLASSES, **entry, **STATISTICS).model
+    assert taken.side_multiple == 1
+    torch.testing.assert_close(taken.features(odd), plain.deep(plain.stem(odd)))
 
 
 @torch.no_grad()

@@ -15,9 +15,10 @@ import muster
 from muster.commands.main import main
 from muster.data import Dataset, open_dataset
 from muster.data.pairs import dataset_of_pairs
-from muster.errors import ConfigError, DatasetError
+from muster.errors import ConfigError, DatasetError, PoolError
 from muster.pool import Pool
 from tests.helpers import make_member, make_pool, make_target
+from tests.models import makers
 from tests.odd_inputs.bench import write_dataset
 
 PROBE = {"pixels_per_image": 60, "seed": 1, "device": "cpu", "image_size": 64}
@@ -90,6 +91,37 @@ def test_modules_folders_and_names_stand_side_by_side(pool: Pool, target: Datase
     own = {"model": network, "classes": list("wxyz"), "mean": [0.5] * 3, "std": [0.2] * 3}
     twice = muster.rank([own, own], target, show=False, **PROBE)
     assert set(twice.index) == {"Network", "Network-2"}
+
+
+def test_a_folder_needs_no_more_than_its_network(
+    target: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What save_pretrained leaves out is numbered or taken from the target, and told."""
+    network = makers.save_smp_fpn(tmp_path / "fpn")
+    said = {"from": "smp", "model": str(tmp_path / "fpn"), "mean": [0.5] * 3, "std": [0.2] * 3}
+    models = {"folder": tmp_path / "fpn", "module": network, "said": said}
+    table = muster.rank(models, target, **PROBE)
+    assert list(table.columns[:5]) == ["linear_probe", "low", "high", "best", "leep"]
+    same = table.loc[["folder", "module"], ["linear_probe", "leep", "logme", "parc"]].to_numpy()
+    assert same[0] == pytest.approx(same[1], abs=1e-6)
+    assert sorted(table.attrs["normalised_as_target"]) == ["folder", "module"]
+    assert "Not known of folder, module: mean and std" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ConfigError, match="models, 'fpn': mean and std are not known"):
+        muster.rank({"from": "smp", "model": str(tmp_path / "fpn"), "image_size": 64}, target, **PROBE)
+
+
+class Particular(Network):
+    """One that takes a single image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 1:
+            raise RuntimeError("not these")
+        return super().forward(images)
+
+
+def test_a_network_that_fails_is_named(target: Dataset) -> None:
+    with pytest.raises(PoolError, match="Member 'odd' cannot be run on the target's images: not these"):
+        muster.rank({"odd": Particular()}, target, show=False, **PROBE)
 
 
 def test_pairs_give_what_their_folder_gives(pool: Pool, tmp_path: Path) -> None:

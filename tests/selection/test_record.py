@@ -169,6 +169,8 @@ def test_damaged_selections_are_named(selection: Selection, tmp_path: Path) -> N
     ranking.unlink()
     with pytest.raises(SelectionError, match="does not exist"):
         Selection.load(tmp_path / "s")
+    with pytest.raises(SelectionError, match=r"holds no selection\.yaml\. Give the folder that select\.py wrote"):
+        Selection.load(tmp_path)
     with pytest.raises(SelectionError, match="is not a folder"):
         Selection.load(tmp_path / "nowhere")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from torch import Tensor
 from muster.commands.main import main
 from muster.data import ChannelStatistics, prepare_image
 from muster.data.preprocessing import ImageSize, Preprocessing
-from muster.models import SourceModel, build_model
+from muster.models import SOURCES, SourceModel, build_model
+from muster.models.adoption import Adoption
 from muster.models.segmenter import Segmenter
 from muster.models.tta import TTASettings, Variant
 from muster.training.export import FORMATS, ExportError, export_ensemble, exporting, graph
 from muster.training.export.file_format import Segments
 from muster.training.finetuned_ensemble import Ensemble
+from tests.models import makers
 
 STATISTICS = ChannelStatistics((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 SHOWN = Preprocessing(STATISTICS, ImageSize(longer=96))
@@ -158,6 +161,31 @@ def test_the_graph_is_the_ensemble(ensemble: Ensemble, tta: TTASettings, monkeyp
     assert torch.equal(classes.long(), probabilities.argmax(dim=1))
 
 
+def adopted_network(kind: str, folder: Path) -> SourceModel:
+    """A network of another library, with a head of its own making for three classes."""
+    said: dict[str, Any] = {"classes": ["a", "b", "c"], "mean": STATISTICS.mean, "std": STATISTICS.std}
+    if kind == "smp":
+        makers.save_smp_fpn(folder / "smp")
+        entry = Adoption("x", "smp", str(folder / "smp"), **said)
+    elif kind == "transformers":
+        makers.save_segformer(folder / "segformer")
+        entry = Adoption("x", "transformers", str(folder / "segformer"), **said)
+    else:
+        makers.save_plain(folder / "plain.safetensors", makers.ProductNetwork())
+        weights = str(folder / "plain.safetensors")
+        entry = Adoption("x", "python", "tests.models.makers:build_product", weights, layer="deep", **said)
+    model = SOURCES[entry.source].adopt(entry).model
+    model.replace_head(3, seed=0)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["smp", "transformers", "python"])
+def test_adopted_networks_are_exported(kind: str, tmp_path: Path) -> None:
+    made = Ensemble(("a",), [adopted_network(kind, tmp_path)], ("a", "b", "c"), SHOWN).eval()
+    done = export_ensemble(made, tmp_path / "made.pt2", "torch")
+    assert done.agreement.holds
+
+
 class TestRefusals:
     def test_a_file_that_does_not_agree_is_removed(
         self, ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -168,16 +196,19 @@ class TestRefusals:
             export_ensemble(plain, tmp_path / "new.pt2", "torch", fixed_size=(32, 32))
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_member_that_cannot_be_followed_is_named(self, ensemble: Ensemble, tmp_path: Path) -> None:
+    def test_a_member_that_cannot_be_followed_is_named(
+        self, ensemble: Ensemble, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         class Undecided(Segmenter):
             def score(self, features: Tensor) -> Tensor:
                 scores = super().score(features)
                 return scores if features.mean() > 0 else -scores
 
         odd = replaced_member(ensemble, Undecided("undecided", build_model("small_unet", 3).body, 3))
-        with pytest.raises(ExportError, match=r"\(undecided\) cannot be written as torch: .*--height ROWS"):
+        with pytest.raises(ExportError, match=r"\(undecided\) cannot be written as torch\. .*--height ROWS"):
             export_ensemble(odd, tmp_path / "new.pt2", "torch")
         assert list(tmp_path.iterdir()) == []
+        assert capfd.readouterr().err == ""
 
     def test_a_package_that_is_not_there(
         self, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -191,6 +222,8 @@ class TestRefusals:
         assert "--height and --width go together" in capsys.readouterr().err
         assert main(["export", str(run), "--format", "onx"]) == 2
         assert "Did you mean 'onnx'" in capsys.readouterr().err
+        assert main(["export", str(run.parent)]) == 2
+        assert "holds no fine-tuned ensemble. Give what finetune.py" in capsys.readouterr().err
         assert main(["export", str(run / "ensemble"), str(run)]) == 2
         assert "is not expected here" in capsys.readouterr().err
 

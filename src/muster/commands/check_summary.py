@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from rich.console import Console
 from rich.table import Table
 
 from muster.data import Dataset, Split, SplitCheck, judge_labels
+from muster.data.layouts.voc import CLASSES
 from muster.errors import DatasetError
 
 SHOWN = 10
@@ -82,18 +84,42 @@ def print_check(found: Findings, console: Console) -> None:
     _list("test image(s) are also training images, byte for byte", pairs, console, "yellow")
     for note in (note for each in found.splits.values() for note in each.notes):
         console.print(note)
+    if names_are_assumed(found):
+        console.print(
+            "The names of the classes are those of the Pascal VOC challenge: nothing in the folder says others. If "
+            "yours are others, list them in dataset.yaml (classes: [background, ...]) or in labelmap.txt.",
+            style="yellow",
+        )
     told = "The dataset can be used." if found.usable else "The dataset cannot be used as it is."
     console.print(told, style="bold")
+
+
+def names_are_assumed(found: Findings) -> bool:
+    """Whether classes have the challenge's names though some occur nowhere, as in a dataset of other classes."""
+    counts = zip(*(each.class_pixels for each in found.splits.values()), strict=True)
+    return found.dataset.spec.classes == CLASSES and any(not any(pixels) for pixels in counts)
 
 
 def _list(headline: str, lines: Sequence[str], console: Console, style: str) -> None:
     if not lines:
         return
     console.print(f"{len(lines)} {headline}:", style=style)
+    advice = common_advice(lines)
     for line in lines[:SHOWN]:
-        console.print(f"  {line}")
+        console.print(f"  {line.removesuffix(advice).rstrip()}")
     if len(lines) > SHOWN:
         console.print(f"  and {len(lines) - SHOWN} more (all are in check.yaml)")
+    if advice:
+        console.print(advice)
+
+
+def common_advice(lines: Sequence[str]) -> str:
+    """The sentences with which all lines end, to be said once; empty if there are none."""
+    if len(lines) < 2:
+        return ""
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*map(reversed, lines), strict=False))
+    end = "".join(letters[0] for letters in alike)[::-1]
+    return end.partition(". ")[2]
 
 
 def _splits(found: Mapping[str, SplitCheck]) -> Table:

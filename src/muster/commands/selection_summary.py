@@ -33,6 +33,7 @@ from muster.report.wording import (
     size_sentence,
 )
 from muster.selection.record import Selection
+from muster.selection.run import known_image_sizes
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5
@@ -55,7 +56,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     verdict = no_better_than_guessing(selection.guessing, selection.target)
     if verdict:
         console.print(verdict + "\n")
-    console.print(_probe_line(selection, chosen_size))
+    console.print(_probe_line(selection, pool, chosen_size))
     if selection.void_images:
         console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
@@ -100,7 +101,7 @@ def _notes(selection: Selection) -> Iterator[str]:
     if selection.hardness_models:
         yield hard_label(selection)
     for name, reason in selection.dropped.items():
-        yield f"Metric left out: {metric_label(name)} ({reason})."
+        yield f"Metric left out: {metric_label(name)}: {reason.rstrip('.')}."
     for name, reason in selection.excluded.items():
         yield f"Left out: {name} ({reason})."
 
@@ -116,10 +117,12 @@ def finetune_command(folder: Path) -> str:
     return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}"
 
 
-def _probe_line(selection: Selection, chosen_size: bool) -> str:
+def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:
     images = len(selection.train_images)
     pixels = (images - len(selection.void_images)) * selection.probe.pixels_per_image
-    why = " (the median of the members' cards)" if chosen_size else ""
+    known = known_image_sizes([pool[name] for name in selection.member_names])
+    source = "the median of the members' cards" if known else "no card says a size; --image_size gives another"
+    why = f" ({source})" if chosen_size else ""
     return (
         f"{selection.target}: {pixels:,} probe pixels of {images} training images, seen at "
         f"{ImageSize.of(selection.image_size)}{why}.\n"
@@ -140,7 +143,8 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
     for name in selection.members:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
-        table.add_row(name, card.dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
+        dataset = card.dataset or "not known"
+        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
     return table
 
 

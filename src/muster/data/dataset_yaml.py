@@ -165,7 +165,7 @@ def read_description(
     taken = completed(path, heading.root, values, dict(known or {}), "mask_values" in content)
     missing = [key for key in REQUIRED_KEYS if key not in taken]
     if missing:
-        raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed:\n{EXAMPLE}")
+        raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed: {EXAMPLE}")
     where = {key: path if key in content else source or path for key in taken}
     text = {key: require_text(path, key, taken.get(key, "")) for key in ("domain", "source", "licence", "citation")}
     printable(path, "domain", text["domain"])
@@ -213,7 +213,7 @@ def _parse(path: Path) -> dict[Any, Any]:
         raise DatasetError(_missing_file(path))
     content = read_yaml_file(path, DatasetError)
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: expected keys with values, but got {show(content)}. For example:\n{EXAMPLE}")
+        raise DatasetError(f"{path}: expected keys with values, but got {show(content)}. For example: {EXAMPLE}")
     return content
 
 
@@ -222,8 +222,11 @@ def _missing_file(path: Path) -> str:
     if inside:
         hint = f"These folders in it have one; did you mean one of them? {', '.join(inside)}"
     else:
-        hint = f"Write one, at least:\n{EXAMPLE}"
-    return f"Expected a dataset folder, but {path.parent} has no {DESCRIPTION_FILE}. {hint}"
+        hint = f"Write one, at least: {EXAMPLE}"
+    return (
+        f"Expected a dataset folder, but {path.parent} has no {DESCRIPTION_FILE}, and its layout is none of those that "
+        f"are read without one. {hint}"
+    )
 
 
 def _name(path: Path, value: object) -> str:

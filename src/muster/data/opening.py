@@ -86,5 +86,7 @@ def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> 
             known |= {entry.name: str(entry) for entry in parent.iterdir() if (entry / "dataset.yaml").is_file()}
     close = get_close_matches(paths[0].name, known, n=3)
     hint = f" Did you mean {' or '.join(known[name] for name in close)}?" if close else ""
+    if not close and len(paths) == 1 and not Path(reference).is_absolute():
+        hint = " Give the folder's path, or what it lies below as --data_root."
     file = " (It is a file; a folder is expected.)" if any(map(os.path.isfile, paths)) else ""
     return f"There is no dataset folder {reference!r}. Tried: {', '.join(map(str, paths))}.{file}{hint}"

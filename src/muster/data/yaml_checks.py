@@ -16,7 +16,7 @@ _TURNS_TEXT = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
 
-EXAMPLE = "name: mydata\ndomain: garden photos\nclasses: [background, flower]\n"
+EXAMPLE = "{name: mydata, domain: garden photos, classes: [background, flower]}"
 """The shortest description of a dataset, for messages."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from muster.errors import ConfigError
 from muster.models.blueprint import Blueprint
-from muster.models.cutting import Cut, as_convolution, find_classifier, find_stages, scores_in
+from muster.models.cutting import Cut, as_convolution, find_classifier, find_side_multiple, find_stages, scores_in
 from muster.models.segmenter import Body, Segmenter, embeddings_of
 from muster.models.source_model import BLANK_SIDE, SourceModel
 
@@ -141,6 +141,7 @@ def adapt(
     try:
         with torch.no_grad():
             found["classes"] = scores_of(network(images)).shape[1]
+        found["side_multiple"] = find_side_multiple(network, images, scores_of)
         until = find_classifier(network, images) if layer is None else layer
         found["classifier" if layer is None else "layer"] = until
         found["stages"] = list(find_stages(network, images, until))
@@ -154,7 +155,8 @@ def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Ten
 
     Args:
         blueprint: With what was found, under ``cut``: the name of the ``classifier``, which is taken out, or of the
-            ``layer`` whose output is the features; names of the ``stages``; number of ``classes``; ``minimum_side``.
+            ``layer`` whose output is the features; names of the ``stages``; number of ``classes``; ``minimum_side``;
+            ``side_multiple``, which cards of before it lack.
         network: Built anew. It is changed.
         scores_of: Finds the scores in what the network puts out.
 
@@ -166,14 +168,15 @@ def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Ten
     """
     found = blueprint.config["cut"]
     network.eval()
+    sides = found["minimum_side"], found.get("side_multiple", 1)
     try:
         if "classifier" in found:
             layer = network.get_submodule(found["classifier"])
             head = as_convolution(layer)  # type: ignore[arg-type]
-            body = Cut(network, found["classifier"], head.in_channels, found["stages"], found["minimum_side"])
+            body = Cut(network, found["classifier"], head.in_channels, found["stages"], *sides)
             model = Adapted(blueprint, body, head, head.out_channels)
         else:
-            body = Cut(network, found["layer"], 0, found["stages"], found["minimum_side"], before=False)
+            body = Cut(network, found["layer"], 0, found["stages"], *sides, before=False)
             side = max(BLANK_SIDE, body.minimum_side)
             with torch.no_grad():
                 body.feature_channels = body(torch.zeros(1, 3, side, side))[-1][0].shape[1]

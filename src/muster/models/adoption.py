@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing
 from muster.errors import ConfigError, unknown_name
@@ -66,6 +66,9 @@ class Adoption:
     licence: str = ""
     citation: str = ""
 
+    where: ClassVar[str] = "plan.adopt"
+    """Where such mappings are written, for errors."""
+
     def __post_init__(self) -> None:
         """Refuse names that are no folder, and values that are none.
 
@@ -73,7 +76,7 @@ class Adoption:
             ConfigError: If the name does not serve as a folder's, or a value is out of its range.
         """
         if not self.name or self.name != as_file_name(self.name):
-            raise ConfigError(f"plan.adopt: name {self.name!r} does not serve as the name of a folder.")
+            raise ConfigError(f"{self.where}: name {self.name!r} does not serve as the name of a folder.")
         if self.channel_order not in (None, "rgb", "bgr"):
             raise self.error(f"channel_order: expected rgb or bgr, but got {self.channel_order!r}")
         if (self.mean is None) != (self.std is None):
@@ -88,7 +91,7 @@ class Adoption:
         Returns:
             To be raised.
         """
-        return ConfigError(f"plan.adopt, {self.name!r}: {what}.")
+        return ConfigError(f"{self.where}, {self.name!r}: {what}.")
 
     def required(self, *names: str) -> None:
         """Check that the source is told what it needs.
@@ -132,19 +135,22 @@ class Adoption:
         """
         names = tuple(_lines_of(self.classes, self)) or tuple(known)
         if not names:
-            raise self.error(f"classes: the model has {count} and does not say what they are. Name them in their order")
+            raise self.error(
+                f"classes: the model has {count} and does not say what they are. Name them in their order, in a list "
+                "or in a file with one name a line"
+            )
         if len(names) != count:
             raise self.error(f"classes: expected {count}, as many as the model scores, but got {len(names)}")
         return names
 
-    def preprocessing(self, own: Preprocessing | None = None) -> Preprocessing:
+    def preprocessing(self, own: Preprocessing | None = None) -> Preprocessing | None:
         """How the model wants its images.
 
         Args:
             own: What its own config says.
 
         Returns:
-            That, with what the user says in its place.
+            That, with what the user says in its place. A kind of entry whose images need not be known gives ``None``.
 
         Raises:
             ConfigError: If nobody says mean and std.
@@ -154,7 +160,10 @@ class Adoption:
         elif own is not None:
             statistics = own.statistics
         else:
-            raise self.error("mean and std are not known. Give those of the images that it was trained on")
+            raise self.error(
+                "mean and std are not known. Give those of the images that it was trained on, for pixels scaled to "
+                "0..1, e.g. ImageNet's: mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"
+            )
         size = own.size if own is not None else None
         return Preprocessing(
             statistics,
@@ -162,6 +171,36 @@ class Adoption:
             self.channel_order or ("rgb" if own is None else own.channel_order),  # type: ignore[arg-type]
             "bilinear" if own is None else own.interpolation,
         )
+
+    def complete(
+        self, model: SourceModel, own: Preprocessing | None = None, known: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """Give a model its preprocessing, and say what its classes are.
+
+        Args:
+            model: It is changed.
+            own: What its own config says of preprocessing.
+            known: What its own config calls the classes.
+
+        Returns:
+            The source classes.
+
+        Raises:
+            ConfigError: That names all that is missing, not the first thing alone.
+        """
+        problems: list[str] = []
+        classes: tuple[str, ...] = ()
+        try:
+            model.preprocessing = self.preprocessing(own)
+        except ConfigError as error:
+            problems.append(str(error))
+        try:
+            classes = self.class_names(model.num_classes, known)
+        except ConfigError as error:
+            problems.append(str(error).removeprefix(f"{self.where}, {self.name!r}: ") if problems else str(error))
+        if problems:
+            raise ConfigError(" ".join(problems))
+        return classes
 
     @classmethod
     def kinds(cls) -> dict[str, Any]:
@@ -184,14 +223,14 @@ class Adoption:
         """
         if isinstance(content, Adoption):
             return content
-        kinds, called = cls.kinds(), repr(content.get("name", "?"))
+        kinds, called = cls.kinds(), repr(content.get("name") or content.get("model") or "?")
         for key, value in content.items():
             if key not in kinds:
-                raise ConfigError(f"plan.adopt, {called}: {unknown_name('key', key, kinds)}")
+                raise ConfigError(f"{cls.where}, {called}: {unknown_name('key', key, kinds)}")
             if misfit := find_misfit(key, to_builtin_types(value), kinds[key]):
-                raise ConfigError(f"plan.adopt, {called}: {misfit.sentence}")
+                raise ConfigError(f"{cls.where}, {called}: {misfit.sentence}")
         if missing := [key for key in ("name", "from") if key not in content]:
-            raise ConfigError(f"plan.adopt, {called}: missing key(s) {', '.join(missing)}.")
+            raise ConfigError(f"{cls.where}, {called}: missing key(s) {', '.join(missing)}.")
         names = {key: name for name, key in _KEYS.items()}
         return cls(**{names.get(key, key): value for key, value in content.items()})
 

@@ -19,6 +19,7 @@ from muster.errors import ConfigError
 from muster.models.segmenter import Body, StageMaps
 
 _TOLERANCE = 1e-4
+_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _OUTPUTS = ("out", "logits", "scores")
 _MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states", "last_hidden_state")
 
@@ -32,15 +33,19 @@ class _End(nn.Module):
 
     def __init__(self, layer: nn.Module, reach: Callable[[Tensor], None]) -> None:
         super().__init__()
+        self._outputs = int(getattr(layer, "out_channels", 0))
+        self._outputs_last = int(getattr(layer, "out_features", 0))  # of a linear layer, whose channels come last
         for name, value in vars(layer).items():
             if not name.startswith("_") and name != "training":
                 setattr(self, name, value)
         self._reach = reach
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Ends the pass, or lets it go on with what the classifier would have read."""
+        """Ends the pass, or lets it run through with a map of the shape of the scores, which nobody reads."""
         self._reach(maps)
-        return maps
+        if self._outputs_last:
+            return maps[..., :1].expand(*maps.shape[:-1], self._outputs_last)
+        return maps[:, :1].expand(-1, self._outputs, -1, -1)
 
 
 class Cut(Body):
@@ -49,8 +54,6 @@ class Cut(Body):
     Weights are named ``network.*``, as in the library that the network is of, but for a classifier that is taken out.
     """
 
-    side_multiple = 1
-
     def __init__(
         self,
         network: nn.Module,
@@ -58,6 +61,7 @@ class Cut(Body):
         channels: int,
         stages: Sequence[str] = (),
         minimum_side: int = 1,
+        side_multiple: int = 1,
         *,
         before: bool = True,
     ) -> None:
@@ -69,9 +73,11 @@ class Cut(Body):
             channels: Of the map there.
             stages: Names of layers whose outputs are the stages before.
             minimum_side: The smallest image side, in pixels, that it can take.
+            side_multiple: What the sides of its images must be multiples of.
             before: Whether the map is what the layer reads, and the layer is taken out; otherwise what it puts out.
         """
         super().__init__(channels, minimum_side)
+        self.side_multiple = side_multiple
         self.network = network
         self._is_linear = before and isinstance(network.get_submodule(layer), nn.Linear)
         self._runs_through = False
@@ -95,7 +101,8 @@ class Cut(Body):
             One map a stage.
         """
         if torch.compiler.is_compiling():
-            return self.whole(images)[1]  # whoever follows a pass, to compile or export it, loses his way at its end
+            # torch.export loses count of the modules that an exception leaves. It drops what nobody reads.
+            return self.whole(images)[1]
         self._maps, self._features = [], None
         with suppress(_Reached):
             self.network(images)
@@ -108,7 +115,7 @@ class Cut(Body):
             images: Prepared.
 
         Returns:
-            Whatever the network puts out, which means something if its classifier was left in; and the maps as
+            Whatever the network puts out (its scores only if its classifier was left in), and the maps as
             :meth:`forward` gives them.
         """
         self._maps, self._features, self._runs_through = [], None, True
@@ -230,6 +237,33 @@ def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
         assert head.bias is not None
         head.bias.copy_(bias)
     return head
+
+
+@torch.no_grad()
+def find_side_multiple(
+    network: nn.Module, images: Float[Tensor, "batch bands height width"], scores_of: Callable[[Any], Tensor]
+) -> int:
+    """Find what the sides of a network's images must be multiples of, by trying.
+
+    Args:
+        network: In evaluation mode.
+        images: Any that it takes.
+        scores_of: Finds the scores in what the network puts out.
+
+    Returns:
+        The smallest power of two with which the network takes other sizes too; 1 for a network that takes only the
+        size of ``images``, which must come in that size anyway.
+    """
+    base = -(-images.shape[-2] // _MULTIPLES[-1]) * _MULTIPLES[-1]  # a multiple of all that are tried
+    for multiple in _MULTIPLES:
+        # An odd number of them each way, so that the sides are not multiples of more.
+        others = images.new_zeros(1, images.shape[1], base + multiple, base + 3 * multiple)
+        try:
+            scores_of(network(others))
+        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError):
+            continue
+        return multiple
+    return 1
 
 
 @torch.no_grad()

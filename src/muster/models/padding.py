@@ -117,15 +117,15 @@ def upsample(
 
     Args:
         maps: Of padded images.
-        size: Wanted rows and columns.
+        size: Wanted rows and columns; symbols while a network is exported.
         part: Where the images lie in them; ``None`` if they were not padded.
 
     Returns:
         With the size of the padded image and the padding cut off afterwards it would be the same.
     """
     if part is None:
-        wanted = cast("tuple[int, int]", size)  # torch takes symbols wherever it takes numbers
-        return functional.interpolate(maps, size=wanted, mode="bilinear", align_corners=False)
+        sides = cast("tuple[int, int]", size)  # torch takes symbols wherever it takes numbers
+        return functional.interpolate(maps, size=sides, mode="bilinear", align_corners=False)
     if part.is_mirrored:
         return upsample(maps.flip(-1), size, part.mirrored()).flip(-1)
     down = size[0] * part.padded_height / (maps.shape[2] * part.height)

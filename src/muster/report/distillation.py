@@ -66,7 +66,10 @@ def headline(result: DistillResult) -> str:
     whole = result.models[ENSEMBLE]
     single = {name: model for name, model in result.models.items() if name not in (ENSEMBLE, BASELINE)}
     if not single:
-        return f"The ensemble reaches {number(whole.miou)} mIoU; no two of its members can be averaged."
+        return (
+            f"The ensemble reaches {number(whole.miou)} mIoU; no two of its members can be averaged. To teach one "
+            "network, name its architecture: --architecture small_fpn."
+        )
     best = max(single, key=lambda name: single[name].miou)
     model = single[best]
     times = whole.seconds_per_image / model.seconds_per_image

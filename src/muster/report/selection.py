@@ -191,7 +191,7 @@ def _card(
     card, scores = pool[name].card, selection.member_scores
     rank = 1 + sum(score > scores[name] for score in scores.values())
     facts = [
-        ("source dataset", card.dataset),
+        ("source dataset", card.dataset or "not known"),
         ("source classes", str(len(card.classes))),
         ("architecture", card.architecture),
         ("pre-training", card.pretraining or "not known"),

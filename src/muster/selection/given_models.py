@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from muster.data import Preprocessing
 from muster.errors import ConfigError, PoolError
 from muster.files import as_file_name
 from muster.models import SOURCES, Blueprint, SourceModel
@@ -55,6 +56,22 @@ class GivenMember(Member):
         raise PoolError(f"Member {self.name!r}: a model that is no member of a pool has no sample of its source.")
 
 
+@dataclass(frozen=True)
+class Glance(Adoption):
+    """A model that is looked at and not kept: names of its classes, and mean and std of its images, may be missing."""
+
+    where: ClassVar[str] = "models"
+
+    def class_names(self, count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
+        """See :meth:`Adoption.class_names`; classes without a name are numbered."""
+        return super().class_names(count, known or [f"class {index}" for index in range(count)])
+
+    def preprocessing(self, own: Preprocessing | None = None) -> Preprocessing | None:
+        """See :meth:`Adoption.preprocessing`; images are normalised as the target's if nothing is known."""
+        said = (self.mean, self.std, self.image_size, self.channel_order)
+        return None if own is None and said == (None,) * 4 else super().preprocessing(own)
+
+
 def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple[Member, ...]:
     """Make members of models.
 
@@ -63,7 +80,8 @@ def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple
             ``save_pretrained`` of transformers or SMP wrote; other text is a name on a hub (``OWNER/NAME``). A module
             is a network that gives scores ``[b, classes, h, w]``; a mapping with the key ``from`` is an entry of a
             pool plan's ``adopt``, and one whose ``model`` is a module says more of it (``classes``, ``mean`` and
-            ``std``, ``image_size``, ``layer``). Any other mapping gives names to models.
+            ``std``, ``image_size``, ``layer``). Any other mapping gives names to models. Without ``classes`` they are
+            numbered; without ``mean`` and ``std`` images are normalised by those of the target.
 
     Returns:
         The members, their names made distinct.
@@ -136,7 +154,7 @@ def _library_of(given: str) -> str:
 
 def _adopted(content: Mapping[str, Any]) -> Member:
     """A member of what a model source makes of an entry."""
-    entry = Adoption.from_mapping(content)
+    entry = Glance.from_mapping(content)
     return _member(entry.name, SOURCES[entry.source].adopt(entry), entry.dataset)
 
 
@@ -145,15 +163,12 @@ def _of_module(content: Mapping[str, Any]) -> Member:
     said = {key: value for key, value in content.items() if key != "model"}
     network: nn.Module = content["model"]
     given = str(said.pop("name", "") or as_file_name(type(network).__name__))
-    entry = Adoption.from_mapping({"name": given, "from": "python", **said})
+    entry = Glance.from_mapping({"name": given, "from": "python", **said})
     if isinstance(network, SourceModel):
         model = deepcopy(network)
     else:
         model = adapt(Blueprint("python", type(network).__name__), deepcopy(network).cpu().float(), entry.layer)
-    if entry.mean is not None or model.preprocessing is not None:
-        model.preprocessing = entry.preprocessing(model.preprocessing)
-    known = [f"class {index}" for index in range(model.num_classes)]
-    return _member(given, Adopted(model, entry.class_names(model.num_classes, known)), entry.dataset)
+    return _member(given, Adopted(model, entry.complete(model, model.preprocessing)), entry.dataset)
 
 
 def _member(name: str, adopted: Adopted, dataset: str) -> Member:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.errors import SelectionError, UnfitMemberError
+from muster.errors import PoolError, SelectionError, UnfitMemberError
 from muster.metrics import (
     MetricSpec,
     depth_correction,
@@ -257,10 +257,15 @@ class _Work:
 
     def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
         """Run a member, or look its reading up; only as much as is needed."""
-        if needs & NEED_READING:
-            reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
-        else:
-            reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
+        try:
+            if needs & NEED_READING:
+                reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
+            else:
+                reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # in one of many processes, perhaps: so it is not left out, as the others have it
+            raise PoolError(f"Member {member.name!r} cannot be run on the target's images: {error}") from error
         if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
             raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
         # Features may tell images apart where a head of zeros does not.

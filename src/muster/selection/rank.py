@@ -23,7 +23,7 @@ from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member, TargetContent, reason_to_bar
 from muster.probe import ProbeReader
 from muster.probe.timing import inference_seconds
-from muster.selection.given_models import Given, members_from
+from muster.selection.given_models import Given, GivenMember, members_from
 from muster.selection.guessing import percentile_intervals, resampled_means
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor
@@ -70,10 +70,11 @@ def rank(
 
     Returns:
         One row a model, the best first, by its name. Columns: each metric (larger is better, costs negated; NaN where
-        something that it needs is not known of the model), ``parameters``, ``milliseconds`` for an image, and with
-        ``linear_probe`` ``low`` and ``high``, the 95 % interval of that accuracy over bootstrap samples of the images,
-        and ``best``, the share of the samples in which the model is the best; and ``note``, e.g. that a model was
-        trained on this dataset. In ``.attrs["left_out"]`` the models that give no numbers, with the reason.
+        something that it needs is not known of the model); after ``linear_probe`` ``low`` and ``high``, the 95 %
+        interval of that accuracy over bootstrap samples of the images, and ``best``, the share of the samples in which
+        the model is the best; ``parameters``, ``milliseconds`` for an image; and ``note``, e.g. that a model was
+        trained on this dataset. In ``.attrs["left_out"]`` the models that give no numbers, with the reason; in
+        ``.attrs["normalised_as_target"]`` those whose mean and std nobody said.
 
     Raises:
         ConfigError: If an option or a metric is none, or a model cannot be read or understood, or none gives numbers.
@@ -148,16 +149,22 @@ def _table(
     scores = {**scored.single_scores, LINEAR_PROBE: accuracies}
     for metric in metrics:
         columns[metric] = [scores.get(metric, {}).get(name, np.nan) for name in names]
+        if metric == LINEAR_PROBE:
+            columns |= _certainty(right, scored.shared["groups"].cpu().numpy())
     columns["parameters"] = [member.card.parameters for member in scored.members]
     columns["milliseconds"] = [1000 * each for each in seconds]
-    if LINEAR_PROBE in metrics:
-        columns |= _certainty(right, scored.shared["groups"].cpu().numpy())
     content = TargetContent(dataset)
     columns["note"] = [reason_to_bar(member.card, content) or "" for member in scored.members]
     table = pandas.DataFrame(columns, index=pandas.Index(names, name="model"))
     table = table.sort_values([metrics[0], "model"], ascending=[False, True], na_position="last")
     table.attrs["left_out"] = dict(scored.broken)
+    table.attrs["normalised_as_target"] = [member.name for member in scored.members if _has_no_statistics(member)]
     return table
+
+
+def _has_no_statistics(member: Member) -> bool:
+    """Whether nobody said how a model that came from elsewhere wants its images."""
+    return isinstance(member, GivenMember) and member.model.preprocessing is None
 
 
 def _seconds(member: Member, reader: ProbeReader, stored: tuple[int, int]) -> float:
@@ -201,6 +208,14 @@ def print_ranking(table: pandas.DataFrame, data: str) -> None:
     console.print(shown)
     for name, reason in table.attrs["left_out"].items():
         console.print(Text(f"Left out: {name}: {reason}"))
+    if names := table.attrs["normalised_as_target"]:
+        console.print(
+            Text(
+                f"Not known of {', '.join(names)}: mean and std of the images that they were trained on. Images were "
+                f"normalised by those of {data}, which can cost such a model much. To give them: "
+                '{"from": "smp", "model": FOLDER, "mean": [...], "std": [...]}, or {"model": MODULE, "mean": ...}.'
+            )
+        )
 
 
 def _cell(column: str, value: Any) -> str:

@@ -253,8 +253,9 @@ class Selection(SelectionRecord):
         """
         path = Path(folder)
         path = path.parent if path.name == RECORD else path
-        if not path.is_dir():
-            raise SelectionError(f"{path} is not a folder. Give the folder that select.py wrote, with {RECORD} in it.")
+        if not path.is_dir() or not ((path / RECORD).exists() or (path / RECORD).is_symlink()):
+            what = f"holds no {RECORD}" if path.is_dir() else "is not a folder"
+            raise SelectionError(f"{path} {what}. Give the folder that select.py wrote, with {RECORD} in it.")
         record = read_record(path / RECORD, SelectionRecord, FORMAT_VERSION, SelectionError)
         record = _consistent(record, str(path / RECORD))
         return cls(**vars(record), ranking=_read_ranking(path / RANKING, record))

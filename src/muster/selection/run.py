@@ -257,10 +257,22 @@ def usual_image_size(members: Sequence[Member]) -> int | str:
         What :meth:`muster.data.ImageSize.of` reads: the longer side; or what most members have, if none was trained at
         one given so; or 512, if nothing is known of any.
     """
-    free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
-    settings = [card.image_size for card in free or [m.card for m in members] if card.image_size is not None]
+    settings = known_image_sizes(members)
     longer = [setting for setting in settings if isinstance(setting, int)]
     return statistics.median_low(longer) if longer else statistics.mode(settings or [_IMAGE_SIZE])
+
+
+def known_image_sizes(members: Sequence[Member]) -> list[int | str]:
+    """Image sizes of which :func:`usual_image_size` takes the median.
+
+    Args:
+        members: As there.
+
+    Returns:
+        One for each member that counts and whose card says it.
+    """
+    free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
+    return [card.image_size for card in free or [m.card for m in members] if card.image_size is not None]
 
 
 def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:

@@ -366,7 +366,11 @@ def read_card(path: Path | str) -> EnsembleCard:
     Raises:
         EnsembleError: If it is missing or damaged.
     """
-    return read_record(_folder_of(Path(path)) / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError)
+    card = _folder_of(Path(path)) / CARD
+    if not card.exists() and not card.is_symlink():
+        said = f"Give what finetune.py or muster distil wrote; a selection is fine-tuned first ({CARD} is missing)"
+        raise EnsembleError(f"{path} holds no fine-tuned ensemble. {said}.")
+    return read_record(card, EnsembleCard, FORMAT_VERSION, EnsembleError)
 
 
 def _folder_of(path: Path) -> Path:

@@ -6,6 +6,7 @@ Axis names: as in :mod:`muster.models.source_model`.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import SymInt, Tensor, nn
 
-from muster.data import ImageSize, Preprocessing
+from muster.data import ImageSize
 from muster.errors import ConfigError
 from muster.models._graph import trace
 from muster.models.adoption import Adopted, Adoption
@@ -217,7 +218,8 @@ class ExportedSource(ModelSource):
             model._num_classes = model(model.blank_image()).shape[1]
         size = None if model.size is None else ImageSize(exact=model.size)
         said = entry.preprocessing()
-        model.preprocessing = Preprocessing(said.statistics, size or said.size, said.channel_order, said.interpolation)
+        if said is not None:
+            model.preprocessing = replace(said, size=size or said.size)
         return Adopted(model, entry.class_names(model.num_classes))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:

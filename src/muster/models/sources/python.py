@@ -31,8 +31,7 @@ class Python(ModelSource):
         load_tensors(network, read_tensors(path), str(path))
         blueprint = Blueprint("python", type(network).__name__, {"builder": entry.model})
         model = adapt(blueprint, network, entry.layer)
-        model.preprocessing = entry.preprocessing()
-        return Adopted(model, entry.class_names(model.num_classes))
+        return Adopted(model, entry.complete(model))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (the network says it)
         """See :meth:`ModelSource.build`."""

@@ -47,10 +47,8 @@ class SMP(ModelSource):
         name = str(config[_CLASS]).lower()
         blueprint = Blueprint("smp", f"{name}:{config.get('encoder_name', 'resnet34')}", config)
         model = adapt(blueprint, network, minimum_side=minimum_side(name))
-        model.preprocessing = entry.preprocessing(_preprocessing(config))
-        return Adopted(
-            model, entry.class_names(model.num_classes), pretraining=str(config.get("encoder_weights") or "")
-        )
+        classes = entry.complete(model, _preprocessing(config))
+        return Adopted(model, classes, pretraining=str(config.get("encoder_weights") or ""))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""

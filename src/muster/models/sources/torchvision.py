@@ -44,9 +44,9 @@ class Torchvision(ModelSource):
         blueprint = Blueprint("torchvision", entry.model, config)
         model = _lraspp(blueprint, network) if isinstance(network, LRASPP) else adapt(blueprint, network)
         size = ImageSize(shorter=520)  # what torchvision evaluates all of them at
-        model.preprocessing = entry.preprocessing(Preprocessing(IMAGENET, size))
         known = () if published is None else published.meta["categories"]
-        return Adopted(model, entry.class_names(model.num_classes, known), "BSD-3-Clause" if known else "")
+        classes = entry.complete(model, Preprocessing(IMAGENET, size), known)
+        return Adopted(model, classes, "BSD-3-Clause" if known else "")
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""

@@ -50,8 +50,7 @@ class Transformers(ModelSource):
         layer = entry.layer or _OF_MASKS.get(network.config.model_type)
         side = max(own.size.exact) if own is not None and own.size is not None and own.size.exact else 0
         model = _adapted(blueprint, network, layer, side)
-        model.preprocessing = entry.preprocessing(own)
-        return Adopted(model, entry.class_names(model.num_classes, _classes_of(network)), licence_in(folder))
+        return Adopted(model, entry.complete(model, own, _classes_of(network)), licence_in(folder))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -170,15 +172,21 @@ def _in_single_precision(ensemble: Ensemble) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of their own inner workings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Exporters warn of their own inner workings, and print the whole graph where they cannot follow a member."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
-def _follows_sizes() -> bool:
-    """Whether this release of torch can follow most networks for images of any size."""
-    return tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
+def _newer_torch() -> str:
+    """Advice for releases of torch that follow few networks for images of any size."""
+    old = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11)
+    return f" torch 2.11 or newer writes more for any size (this is {torch.__version__})." if old else ""
 
 
 @contextmanager
@@ -193,8 +201,10 @@ def _explained(ensemble: Ensemble, file_format: str, fixed_size: tuple[int, int]
         advice = (
             "Try the other format."
             if fixed_size
-            else "An export for images of one size is easier: --height ROWS --width COLUMNS."
-            f"{'' if _follows_sizes() else f' Or install torch 2.11 or newer (here: {torch.__version__}).'}"
+            else "Networks that pool to a fixed grid or shift windows can be written for images of one size: --height "
+            f"ROWS --width COLUMNS.{_newer_torch()}"
         )
         cause = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ExportError(f"The ensemble ({kinds}) cannot be written as {file_format}: {cause} {advice}") from error
+        raise ExportError(
+            f"The ensemble ({kinds}) cannot be written as {file_format}. {advice} (torch says: {cause})"
+        ) from error
