@@ -39,7 +39,6 @@ def test_the_list_of_commands_has_each_with_what_it_does(capsys: pytest.CaptureF
         ([], "expected a command: train, select"),
         (["selct"], "'selct' is no command. Did you mean select?"),
         (["--size"], "The commands are train"),
-        (["rank", "mine"], "In Python it is muster.rank(models, dataset); muster select --size 1"),
         (["study", "--sise", "3"], "muster study: error: --sise is no option"),
         (["study", "predictors", "--size", "3"], "muster study predictors: error: --size is no option"),
     ],

@@ -106,6 +106,17 @@ def test_members_are_complete_and_what_failed_is_recorded(pool: Pool, files: Pat
         assert member.problem() is None
 
 
+def test_a_backbone_is_adopted_into_the_folder_where_one_works(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    entry = {"name": "bare", "from": "backbone", "architecture": BACKBONE, "pretraining": "imagenet",
+             "weights": str(files / "backbone.safetensors")}  # fmt: skip
+    Path("pool.yaml").write_text(yaml.safe_dump({"plan": {"adopt": [entry]}}), "utf-8")
+    assert start("train", arguments=["--config", "pool.yaml", "--output", "mine/pool"]) == 0
+    assert [member.name for member in Pool.open(Path("mine/pool"))] == ["bare"]
+
+
 def test_cards_say_what_the_models_say(pool: Pool) -> None:
     assert pool["segformer"].card.classes == ("sky", "wall", "ground")
     assert pool["segformer"].card.preprocessing is not None

@@ -180,5 +180,5 @@ class TestFolder:
         with pytest.raises(EnsembleError, match=r"ensemble\.yaml: .*image_size: expected .*wide"):
             load_ensemble(run)
         card.unlink()
-        with pytest.raises(EnsembleError, match=r"ensemble\.yaml does not exist"):
+        with pytest.raises(EnsembleError, match=r"run holds no fine-tuned ensemble.*ensemble\.yaml is missing"):
             load_ensemble(run)

@@ -126,8 +126,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     close = get_close_matches(words[0], COMMANDS, n=1)
     hint = f" Did you mean {close[0]}?" if close else f" The commands are {', '.join(COMMANDS)}."
-    if words[0] == "rank":  # as near as a word gets to muster.rank
-        hint = f" In Python it is muster.rank(models, dataset); {CONSOLE} select --size 1 ranks the members of a pool."
     print_error(f"{CONSOLE}: error: {words[0]!r} is no command.{hint} ({CONSOLE} --help explains them.)")
     return 2
 

@@ -84,7 +84,7 @@ def train(
         "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
         **{f"weights {number + 1} of the plan": network.weights for number, network in enumerate(plan.networks)},
-        **{f"model of {job.name}": job.entry.model for job in adoptions if Path(job.entry.model).is_dir()},
+        **{f"model of {job.name}": model for job in adoptions if (model := job.entry.model) and Path(model).is_dir()},
         **{f"data of {job.name}": job.entry.data for job in adoptions},
     }
     progress = TrainingProgress(console)
