@@ -10,10 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from muster.data import Split, Views
 from muster.errors import ConfigError
 from muster.files import read_yaml
 from muster.machine import device_label, now
@@ -22,7 +18,6 @@ from muster.pool import software_versions
 from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled
-from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import RESULT, WORK, TargetData, require_fittable
 from muster.training.fit_data import FitData
@@ -30,7 +25,7 @@ from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.intervals import miou_intervals
 from muster.training.settings import TrainingSettings
-from muster.training.side_by_side import seconds_of
+from muster.training.side_by_side import count_ensembles, seconds_of
 from muster.training.soup import Soup, alike, greedy_soup, uniform_soup
 
 ENSEMBLE, DISTILLED, UNIFORM, GREEDY, BASELINE = "ensemble", "distilled", "uniform soup", "greedy soup", "B1"
@@ -154,22 +149,11 @@ def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings)
     _, held_out = target.train.hold_out(settings.held_out_fraction, settings.seed)
 
     def miou_of(model: SourceModel) -> float:
-        return mean_iou(_count({"model": ensemble.of_one("model", model)}, target, held_out)["model"].confusion)
+        one = {"model": ensemble.of_one("model", model)}
+        return mean_iou(count_ensembles(one, held_out, target.preprocessing)["model"].confusion)
 
     soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, miou_of)}
     return {name: (ensemble.of_one(name, soup.model), soup) for name, soup in soups.items()}
-
-
-def _count(ensembles: Mapping[str, Ensemble], target: TargetData, split: Split) -> Any:
-    """Pixel counts of several ensembles in one pass over a split."""
-
-    @torch.no_grad()
-    def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {name: each(images, size).argmax(dim=1) for name, each in ensembles.items()}
-
-    owns = [own for each in ensembles.values() for own in each.owns]
-    device = next(iter(ensembles.values())).head.weights.device
-    return count_split(predict, split, target.preprocessing, device, owns=owns)
 
 
 def compare(
@@ -186,7 +170,7 @@ def compare(
     Returns:
         By name.
     """
-    counts = _count(ensembles, target, target.dataset.test)
+    counts = count_ensembles(ensembles, target.dataset.test, target.preprocessing)
     intervals = miou_intervals(counts, seed)
     return {
         name: Compared(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from muster.data import Split, Views
+from muster.data import Preprocessing, Split, Views
 from muster.errors import ConfigError
 from muster.markdown import markdown_table
 from muster.probe.timing import inference_seconds
@@ -73,7 +73,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
     """
     for name, each in ensembles.items():
         _require_fitting(name, each, split)
-    counts = {name: counts_of(each, split) for name, each in ensembles.items()}
+    counts = {name: count_ensembles({name: each}, split, each.preprocessing)[name] for name, each in ensembles.items()}
     first = next(iter(counts))
     intervals, beyond = miou_intervals(counts, seed), differences_to(first, counts, seed)
     height, width = split[0].image.shape[1:]
@@ -100,20 +100,25 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
     return found
 
 
-def counts_of(ensemble: Ensemble, split: Split) -> SplitCounts:
-    """Pixel counts of an ensemble's predictions.
+def count_ensembles(ensembles: Mapping[str, Ensemble], split: Split, shown: Preprocessing) -> dict[str, SplitCounts]:
+    """Pixel counts of the predictions of ensembles that are shown images alike, in one pass over them.
 
     Args:
-        ensemble: In evaluation mode.
+        ensembles: By name, at least one; all on one device and in evaluation mode.
         split: The images.
+        shown: How images are shown to members without a preprocessing of their own.
+
+    Returns:
+        By name.
     """
 
     @torch.no_grad()
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {"ensemble": ensemble(images, size).argmax(dim=1)}
+        return {name: each(images, size).argmax(dim=1) for name, each in ensembles.items()}
 
-    device = ensemble.head.weights.device
-    return count_split(predict, split, ensemble.preprocessing, device, owns=ensemble.owns)["ensemble"]
+    owns = [own for each in ensembles.values() for own in each.owns]
+    device = next(iter(ensembles.values())).head.weights.device
+    return count_split(predict, split, shown, device, owns=owns)
 
 
 def seconds_of(ensemble: Ensemble, stored: tuple[int, int]) -> float:
