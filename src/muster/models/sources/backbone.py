@@ -15,7 +15,7 @@ from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model, family_of
 from muster.models.model_source import SOURCES, ModelSource
-from muster.models.segmenter import Segmenter, embeddings_of, joined
+from muster.models.segmenter import Segmenter, StageMaps, embeddings_of, joined
 from muster.models.source_model import SourceModel
 
 FINEST = 4
@@ -51,7 +51,9 @@ class Backbone(Segmenter):
         self, images: Float[Tensor, "batch bands height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """See :meth:`SourceModel.features`."""
-        return super().features(images) if self._has_decoder else self.features_and_embeddings(images)[0]
+        if self._has_decoder:
+            return super().features(images)
+        return _at_a_quarter(self._stages(images), self.pad(images))
 
     def features_and_embeddings(
         self, images: Float[Tensor, "batch bands height width"]
@@ -60,8 +62,7 @@ class Backbone(Segmenter):
         if self._has_decoder:
             return super().features_and_embeddings(images)
         stages = self._stages(images)
-        features = _at_a_quarter([joined(stage) for stage in stages], self.pad(images))
-        return features, embeddings_of(stages, self.part_of(images))
+        return _at_a_quarter(stages, self.pad(images)), embeddings_of(stages, self.part_of(images))
 
     def score(
         self, features: Float[Tensor, "batch channels map_height map_width"]
@@ -88,7 +89,8 @@ class Backbone(Segmenter):
         self._has_decoder = True
 
 
-def _at_a_quarter(maps: list[Tensor], images: Tensor) -> Tensor:
+def _at_a_quarter(stages: StageMaps, images: Tensor) -> Tensor:
+    maps = [joined(stage) for stage in stages]
     height, width = (max(1, side // FINEST) for side in images.shape[-2:])
     reduced = [adaptive_avg_pool2d(each, (height, width)) if each.shape[-2] > height else each for each in maps]
     return joined([images.new_zeros(len(images), 0, height, width), *reduced])
