@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 import yaml
@@ -22,6 +22,9 @@ from safetensors import SafetensorError
 from muster.errors import ConfigError, MusterError, OutputError
 from muster.expected import find_misfit
 from muster.user_files import open_regular, read_yaml_file
+
+if TYPE_CHECKING:
+    import pandas
 
 PARTIAL = ".partial-"
 """Prefix of what is still being written; the number of the writing process follows, so that a crash can be told."""
@@ -226,6 +229,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file's content, whole or not at all."""
     with atomic_write(path) as partial:
         partial.write_bytes(content)
+
+
+def write_table(path: Path, table: pandas.DataFrame, index: bool = False) -> None:
+    """Write a table as CSV with six digits a number, whole or not at all."""
+    with atomic_write(path) as partial:
+        table.to_csv(partial, index=index, float_format="%.6g")
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:

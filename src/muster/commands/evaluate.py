@@ -14,7 +14,7 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Asked
 from muster.data import DataSettings, open_dataset, require_usable
 from muster.errors import ConfigError
-from muster.files import atomic_write
+from muster.files import write_table
 from muster.launch import only_helps
 from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.hardware import Hardware
@@ -84,12 +84,10 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _write(table: Path, rows: list[Evaluated], classes: tuple[str, ...]) -> None:
-    table.parent.mkdir(parents=True, exist_ok=True)
     plain = [each.name for each in fields(Evaluated) if each.name != "class_ious"]
     lines = [
         {name: asdict(row)[name] for name in plain}
         | {f"{_CLASS}{name}": iou for name, iou in zip(classes, row.class_ious, strict=True)}
         for row in rows
     ]
-    with atomic_write(table) as partial:
-        pd.DataFrame(lines).to_csv(partial, index=False, float_format="%.6g")
+    write_table(table, pd.DataFrame(lines))

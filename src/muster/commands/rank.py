@@ -8,7 +8,7 @@ from pathlib import Path
 from muster.commands.spread import Spread
 from muster.commands.words import Asked
 from muster.data import DataSettings
-from muster.files import atomic_write
+from muster.files import write_table
 from muster.launch import only_helps
 from muster.selection.rank import PROBE_OPTIONS, RANK_METRICS, rank
 from muster.selection.settings import ProbeSettings
@@ -46,10 +46,8 @@ def rank_models(
     asked.require_effect(_IDLE, "on a ranking of single models")
     if only_helps():
         return 0
-    options = {name: getattr(probe, name) for name in PROBE_OPTIONS if hasattr(probe, name)}
+    options = {field.name: getattr(probe, field.name) for field in fields(probe) if field.name in PROBE_OPTIONS}
     found = rank(models, target, by, data_root=data.data_root, **options)
     if table is not None:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(table) as partial:
-            found.to_csv(partial, float_format="%.6g")
+        write_table(table, found, index=True)
     return 0

@@ -16,7 +16,7 @@ from muster.commands.terminal import make_console
 from muster.data import DataSettings
 from muster.errors import ConfigError
 from muster.execution.progress import QUIET_SECONDS
-from muster.files import atomic_write, write_text
+from muster.files import write_table, write_text
 from muster.machine import resolve_device
 from muster.output_kinds import COMPARISON
 from muster.outputs import Inputs, claimed
@@ -96,8 +96,6 @@ def _progress(console: Console, headline: str) -> Iterator[Callable[[str], None]
 
 
 def _write(output: Path, results: Sequence[TargetResult], configuration: str) -> None:
-    table = pd.DataFrame([asdict(row) for result in results for row in result.rows])
-    with atomic_write(output / TABLE) as partial:
-        table.to_csv(partial, index=False, float_format="%.6g")
+    write_table(output / TABLE, pd.DataFrame([asdict(row) for result in results for row in result.rows]))
     write_text(output / "config.yaml", configuration)
     write_text(output / PAGE, predictors_as_markdown(results))

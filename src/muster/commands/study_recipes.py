@@ -13,7 +13,7 @@ from muster.commands.terminal import make_console
 from muster.data import open_dataset
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
-from muster.files import atomic_write, write_text
+from muster.files import write_table, write_text
 from muster.limits import require_whole
 from muster.output_kinds import RECIPES
 from muster.outputs import Inputs, claimed
@@ -83,7 +83,6 @@ def compare(
 
 
 def _write(output: Path, rows: Sequence[RecipeRow], configuration: str) -> None:
-    with atomic_write(output / TABLE) as partial:
-        pd.DataFrame([asdict(row) for row in rows]).to_csv(partial, index=False, float_format="%.6g")
+    write_table(output / TABLE, pd.DataFrame([asdict(row) for row in rows]))
     write_text(output / "config.yaml", configuration)
     write_text(output / PAGE, recipes_as_markdown(rows))

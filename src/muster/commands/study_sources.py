@@ -8,7 +8,7 @@ import pandas as pd
 
 from muster.commands.terminal import make_console
 from muster.errors import ConfigError
-from muster.files import atomic_write
+from muster.files import write_table
 from muster.study.sources import members_of, put_on_page, read_sources, sources_as_markdown, sources_of
 
 
@@ -33,9 +33,7 @@ def sources(
     rows = sources_of(members_of(pools))
     earlier = [read_sources(path) for path in beside]
     if table is not None:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(table) as partial:
-            rows.to_csv(partial, index=False, float_format="%.6g")
+        write_table(table, rows)
     tables = sources_as_markdown(pd.concat([*earlier, rows], ignore_index=True))
     console = make_console()
     if page is None:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from muster.arrays import NumpyArray
 from muster.data import Dataset, prepared_images, require_usable, view_for
-from muster.files import atomic_write, to_builtin_types, write_yaml
+from muster.files import to_builtin_types, write_table, write_yaml
 from muster.metrics import kendall, pearson, weighted_kendall
 from muster.models import ImageMap, SourceModel, build_model, upsample_probabilities
 from muster.pool import Pool
@@ -269,5 +269,4 @@ def _correlations(scores: Float[NumpyArray, " rows"], mious: Float[NumpyArray, "
 def _write(folder: Path, result: StudyResult, table: pd.DataFrame, module: EnsembleTraining) -> None:
     write_yaml(folder / "study.yaml", to_builtin_types(asdict(result)))
     for name, content in (("ensembles.csv", table), ("history.csv", pd.DataFrame(module.history))):
-        with atomic_write(folder / name) as partial:
-            content.to_csv(partial, index=False, float_format="%.6g")
+        write_table(folder / name, content)
