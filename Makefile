@@ -17,7 +17,7 @@ test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 demo: $(CORE)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
 	$(BIN)/python train.py
 	$(BIN)/python select.py
-	$(BIN)/python finetune.py
+	$(BIN)/python finetune.py --config configs/finetune/worlds.yaml
 
 test: $(EXTRAS)  ## The suite, on the CPU and without a network.
 	$(BIN)/python $(PYTEST)

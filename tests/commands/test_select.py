@@ -82,7 +82,9 @@ def test_writes_a_selection_and_says_why(
     chosen = Selection.load(folder)
     expected = muster.select(pool, TARGET, train_images=4, pixels_per_image=50, batch_size=2)
     assert undated(chosen) == undated(expected)
-    assert f"Next: python finetune.py --selection {folder}" in printed
+    # A world is for tiny networks, whose recipe is not the default of finetune.py.
+    assert f"Next: python finetune.py --selection {folder} --config " in printed
+    assert printed.split("--config ")[1].split()[0].endswith("configs/finetune/worlds.yaml")
     assert "Left out: seer (was trained on the target, attic)." in printed
     assert (
         "200 probe pixels of 4 training images, seen at 64 pixels, longer side (the median of the members' cards)"

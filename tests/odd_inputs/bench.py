@@ -16,6 +16,9 @@ from muster.commands.main import start as start_command
 from tests.helpers import make_member
 
 ROOT = Path(__file__).parents[2]
+
+WORLDS = ROOT / "configs" / "finetune" / "worlds.yaml"
+"""A recipe without a choice of rates: one short fit."""
 CLASSES = ["ground", "wall", "sky"]
 
 _OF_OTHER_CASES = shutil.ignore_patterns("predictions")  # made with the stock's ensemble by cases before
@@ -114,7 +117,8 @@ class Bench:
     def finetuning(self, *more: str, selection: str | None = None) -> list[str]:
         """``finetune.py`` on the stock's selection, five steps on the CPU; ``selection=""`` leaves that option out."""
         chosen = ["--selection", selection or str(self.stock / "selection")] if selection != "" else []
-        quick = ["--training.steps", "5", "--training.crop_size", "64", "--training.batch_size", "2"]
+        quick = ["--config", str(WORLDS), "--training.steps", "5", "--training.crop_size", "64"]
+        quick += ["--training.batch_size", "2"]
         quick += [] if any("equal_cost" in word for word in more) else ["--equal_cost", "false"]
         return ["finetune.py", *chosen, *quick, "--hardware.device", "cpu", "--output", "tuned", *more]
 

@@ -11,6 +11,7 @@ import torch
 from timm.models import group_parameters
 from torch import Tensor
 
+from muster.errors import ConfigError
 from muster.models import build_model, parameter_stages
 from muster.training.modules import EnsembleTraining
 from muster.training.optimizers import make_optimizer, rate_factor, with_schedule
@@ -113,3 +114,12 @@ def norm(model: torch.nn.Module) -> Tensor:
 def test_momentum_has_no_effect_on_adamw() -> None:
     assert "training.momentum" in idle_settings(TrainingSettings(optimizer="adamw"))
     assert "training.momentum" not in idle_settings(TrainingSettings())
+
+
+def test_a_warm_up_below_one_is_a_share_of_the_steps() -> None:
+    assert TrainingSettings(steps=400, warmup_steps=0.05).steps_of_warmup == 20
+    assert TrainingSettings(steps=5, warmup_steps=0.05).steps_of_warmup == 0
+    assert TrainingSettings(steps=5, warmup_steps=4).steps_of_warmup == 4
+    for wrong in (5, 1.5, -0.1, math.nan):
+        with pytest.raises(ConfigError, match=r"warmup_steps: .*whole number, from 0 to 4, or a share"):
+            TrainingSettings(steps=5, warmup_steps=wrong)

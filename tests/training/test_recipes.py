@@ -30,7 +30,9 @@ def test_the_shipped_recipes_are_read_and_shortened() -> None:
     assert (modern.training.optimizer, modern.tta) == ("adamw", TTASettings(flip=True))
     assert (a22.training.optimizer, a22.head.optimizer, a22.tta) == ("sgd", "sgd", TTASettings())
     short = modern.shortened(100, 4).training
-    assert (short.steps, short.batch_size, short.warmup_steps) == (100, 4, 5)
+    assert (short.steps, short.batch_size, short.steps_of_warmup) == (100, 4, 5)
+    counted = replace(modern, training=replace(modern.training, warmup_steps=20))
+    assert counted.shortened(100, None).training.warmup_steps == 5
     assert modern.shortened(None, None) == modern
 
 

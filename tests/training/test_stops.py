@@ -68,6 +68,10 @@ def test_stops_are_evenly_spaced_and_end_with_all_steps() -> None:
         TrainingSettings(steps=3, tried_stops=4)
     assert TrainingSettings(steps=3).total_steps == 3
     assert TrainingSettings(steps=3, tried_stops=3).total_steps == 6
+    one = TrainingSettings(steps=3, learning_rates=(0.3,))  # there is nothing to choose: one fit, at this rate
+    assert (one.total_steps, one.initial_rate, one.without_choices().learning_rate) == (3, 0.3, 0.3)
+    assert replace(one, learning_rates=(0.3, 0.1)).total_steps == 9
+    assert replace(one, tried_stops=2).tried_rates == (0.3,)
     assert "training.held_out_fraction" not in idle_settings(TrainingSettings(tried_stops=2))
 
 
@@ -106,8 +110,9 @@ def test_a_member_that_stops_keeps_the_average_it_had_then(pool: Pool, target: D
     found, kept = stopped.state_dict(), averaging_decay(0.5, 1)
     for name, first in diary.weights[0].items():
         if name.startswith("members.0."):
-            averaged = (first * kept + diary.weights[1][name] * (1 - kept)).to(first.dtype)
-            assert torch.allclose(found[name].float(), averaged.float(), atol=1e-6), name
+            second = diary.weights[1][name]
+            averaged = first * kept + second * (1 - kept) if first.is_floating_point() else second
+            assert torch.allclose(found[name], averaged, atol=1e-6), name
         else:
             assert torch.allclose(found[name].float(), whole.state_dict()[name].float(), atol=1e-6), name
     stopped.stops = {"a": 2, "b": 2}

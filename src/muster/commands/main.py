@@ -51,7 +51,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "rank": Command("muster.commands.rank:rank_models", "rank single models for a dataset", first="target"),
     "finetune": Command(
-        "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/default.yaml"
+        "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/modern.yaml"
     ),
     "predict": Command("muster.commands.predict:predict", "predict images", first="images"),
     "evaluate": Command(

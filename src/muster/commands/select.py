@@ -131,7 +131,7 @@ def _write(
         selection.save(partial)
         (partial / "config.yaml").write_text(configuration, "utf-8")
         write_yaml(partial / "splits.yaml", split_record(target))
-        report, command = partial / "report.html", finetune_command(folder)
+        report, command = partial / "report.html", finetune_command(folder, selection)
         write_selection_report(selection, pool, target, report, command, images)
         copy_tracked(folder, partial)
     _track(selection, pool, folder, yaml.safe_load(configuration) or {}, trackers, images or [])

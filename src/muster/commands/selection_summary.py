@@ -9,7 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
+from muster.data.opening import WORLD_PREFIX
 from muster.data import ImageSize
 from muster.pool import Pool
 from muster.report.tables import (
@@ -76,7 +78,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     for note in _notes(selection):
         console.print(note)
     console.print(f"\nReport: {folder / 'report.html'}")
-    console.print(f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder)}")
+    console.print(f"{'To fine-tune them all the same' if verdict else 'Next'}: {finetune_command(folder, selection)}")
 
 
 def _print_comparisons(selection: Selection, console: Console) -> None:
@@ -112,9 +114,19 @@ def _heading(selection: Selection, claims: bool) -> str:
     return f"The chosen {which}, by {metric}:" if claims else f"The first {which} by {metric}, no recommendation:"
 
 
-def finetune_command(folder: Path) -> str:
-    """What to type next."""
-    return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}"
+def finetune_command(folder: Path, selection: Selection) -> str:
+    """What to type next.
+
+    Args:
+        folder: Where the selection lies.
+        selection: Says for which target. A built-in world is meant for tiny networks, which have a recipe of their own.
+    """
+    recipe = ""
+    if selection.target_reference.startswith(WORLD_PREFIX):
+        path = (CONFIGS / "finetune" / "worlds.yaml").resolve()
+        here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        recipe = f" --config {shlex.quote(str(here))}"
+    return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}{recipe}"
 
 
 def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:

@@ -87,7 +87,7 @@ class Recipe:
         """
         own = self.training
         wanted = steps or own.steps
-        warm = math.ceil(own.warmup_steps * wanted / own.steps) if wanted != own.steps else own.warmup_steps
+        warm = math.ceil(own.warmup_steps * wanted / own.steps) if own.warmup_steps >= 1 else own.warmup_steps
         training = replace(own, steps=wanted, batch_size=batch_size or own.batch_size, warmup_steps=warm)
         return replace(self, training=training)
 

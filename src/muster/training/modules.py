@@ -168,7 +168,7 @@ class EnsembleTraining(pl.LightningModule):
 
     def rate_of(self, name: str) -> float:
         """Initial learning rate of a member."""
-        return self.rates.get(name, self.settings.learning_rate)
+        return self.rates.get(name, self.settings.initial_rate)
 
     def last_step_of(self, name: str) -> int:
         """Number of steps after which a member is not trained on."""
@@ -300,7 +300,7 @@ class EnsembleTraining(pl.LightningModule):
         rates = [self.rate_of(name) for name in self.names]
         ends = [self.last_step_of(name) for name in self.names]
         optimizer = make_optimizer(list(self.models.values()), rates, chosen, ends)
-        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.warmup_steps)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.steps_of_warmup)
 
 
 def head_seed(seed: int, name: str) -> int:

@@ -36,8 +36,8 @@ def make_optimizer(
         for group in _groups(model, rate, settings)
     ]
     if settings.optimizer == "adamw":
-        return AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
-    return SGD(groups, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay)
+        return AdamW(groups, settings.initial_rate, weight_decay=settings.weight_decay)
+    return SGD(groups, settings.initial_rate, settings.momentum, weight_decay=settings.weight_decay)
 
 
 def _groups(model: SourceModel, rate: float, settings: TrainingSettings) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ class TrainingSettings:
         learning_rate: Initial rate.
         learning_rates: Rates to choose from instead, for each member by itself: each is tried on the training images
             without those held out, the best on the held-out ones is taken, and with it all training images are
-            learned from. Empty: ``learning_rate`` is taken as it is.
+            learned from. A single one is taken as it is, and if there is none, ``learning_rate``.
         tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
             held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
             all steps are done.
@@ -55,7 +55,8 @@ class TrainingSettings:
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
         momentum: The momentum of SGD.
         weight_decay: The weight decay; that of AdamW is decoupled from the gradient.
-        warmup_steps: Steps in which the rate rises evenly to the initial one; the schedule spans the rest.
+        warmup_steps: Steps in which the rate rises evenly to the initial one; the schedule spans the rest. A number
+            below 1 is a share of the steps.
         layer_decay: The head learns with the rate, each stage before it with this share of the rate of the one after.
         clip_norm: Longest gradient of a member; longer ones are scaled down. Null for no limit.
         ema_decay: Members are evaluated and kept with an exponential moving average of their weights that forgets this
@@ -91,7 +92,7 @@ class TrainingSettings:
     optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    warmup_steps: int = 0
+    warmup_steps: int | float = 0
     layer_decay: float = 1.0
     clip_norm: float | None = None
     ema_decay: float | None = None
@@ -120,7 +121,7 @@ class TrainingSettings:
         require_real("learning_rate", self.learning_rate, above=True)
         require_real("momentum", self.momentum, 0.0, 1.0, below=True)
         require_real("weight_decay", self.weight_decay)
-        require_whole("warmup_steps", self.warmup_steps, 0, self.steps - 1)
+        _require_warmup(self.warmup_steps, self.steps)
         require_real("layer_decay", self.layer_decay, 0.0, 1.0, above=True)
         require_real("label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
         require_real("added_loss_weight", self.added_loss_weight, above=True)
@@ -161,6 +162,11 @@ class TrainingSettings:
         return size.of_a_square
 
     @property
+    def steps_of_warmup(self) -> int:
+        """Steps in which the rate rises, where a share of the steps is given too."""
+        return round(self.warmup_steps * self.steps) if self.warmup_steps < 1 else int(self.warmup_steps)
+
+    @property
     def total_steps(self) -> int:
         """Steps of all fits together: one for each rate that is tried, and the last."""
         return self.steps * (len(self.tried_rates) + 1)
@@ -168,7 +174,14 @@ class TrainingSettings:
     @property
     def tried_rates(self) -> tuple[float, ...]:
         """The rates of the fits that come before the last, to choose by; empty if nothing is to be chosen."""
-        return self.learning_rates or ((self.learning_rate,) if self.tried_stops > 1 else ())
+        if self.tried_stops > 1 or len(self.learning_rates) > 1:
+            return self.learning_rates or (self.learning_rate,)
+        return ()
+
+    @property
+    def initial_rate(self) -> float:
+        """The initial rate where none is chosen: that of ``learning_rates`` if it names a single one."""
+        return self.learning_rates[0] if len(self.learning_rates) == 1 else self.learning_rate
 
     def at_rate(self, rate: float) -> TrainingSettings:
         """The same with one rate, and with nothing to choose.
@@ -181,9 +194,18 @@ class TrainingSettings:
     def without_choices(self) -> TrainingSettings:
         """The same with nothing to choose: where the rate is one of several, the middle one of them."""
         if not self.tried_rates:
-            return self
+            return self.at_rate(self.initial_rate)
         rates = sorted(self.tried_rates)
         return self.at_rate(rates[(len(rates) - 1) // 2])
+
+
+def _require_warmup(value: int | float, steps: int) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < steps
+    if not (whole or (isinstance(value, float) and 0 <= value < 1)):
+        raise ConfigError(
+            f"warmup_steps: expected a whole number, from 0 to {steps - 1}, or a share of the steps, below 1, but got "
+            f"{value!r}."
+        )
 
 
 def _require_losses(loss: str, added: str) -> None:
@@ -338,7 +360,9 @@ def idle_settings(
     """
     idle = {}
     if training.learning_rates:
-        idle["training.learning_rate"] = "beside --training.learning_rates, which says what is tried"
+        idle["training.learning_rate"] = (
+            "beside --training.learning_rates, which says what is tried; for one rate give a list of one"
+        )
     if not training.tried_rates and (comparison is None or not comparison.holds_out):
         other = "" if comparison is None else ", --confirm or --equal_cost"
         idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
