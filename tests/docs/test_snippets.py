@@ -64,7 +64,7 @@ class Place:
             (MYDATA / DESCRIPTION_FILE).write_text(block.content, "utf-8")
             read_description(MYDATA)
             return
-        folder = self.home / f"described {self.done}"
+        folder = self.home / f"described {ALL_BLOCKS.index(block)}"
         folder.mkdir()
         complete = content if "name" in content else {**self.described, **content}
         (folder / DESCRIPTION_FILE).write_text(yaml.safe_dump(complete), "utf-8")
