@@ -57,7 +57,11 @@ def reduced(name: str, words: list[str]) -> list[str]:
     if name == "select":
         return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "40"]
     if name == "finetune":
-        return [] if "--predict" in words else ["--training.steps", "2", "--training.tried_stops", "1", "--equal_cost", "false"]
+        return (
+            []
+            if "--predict" in words
+            else ["--training.steps", "2", "--training.tried_stops", "1", "--equal_cost", "false"]
+        )
     if name == "study":
         return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
     return []

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
-from muster.data.opening import WORLD_PREFIX
 from muster.data import ImageSize
+from muster.data.opening import WORLD_PREFIX
 from muster.pool import Pool
 from muster.report.tables import (
     SELECTION_FREQUENCY,

@@ -41,7 +41,6 @@ class Averaging(WeightAveraging):
         Args:
             decay: The limit of the decay.
         """
-
         self.updates: int | None = None  # how many there were; asking a GPU for it each time would keep it waiting
 
         def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
