@@ -64,8 +64,9 @@ def test_stops_are_evenly_spaced_and_end_with_all_steps() -> None:
     assert stops_of(400, 4) == (100, 200, 300, 400)
     assert stops_of(5, 2) == (3, 5)
     assert stops_of(7, 1) == (7,)
+    assert stops_of(3, TrainingSettings(steps=3, tried_stops=4).tried_stops) == (1, 2, 3)
     with pytest.raises(ConfigError, match="tried_stops"):
-        TrainingSettings(steps=3, tried_stops=4)
+        TrainingSettings(tried_stops=0)
     assert TrainingSettings(steps=3).total_steps == 3
     assert TrainingSettings(steps=3, tried_stops=3).total_steps == 6
     one = TrainingSettings(steps=3, learning_rates=(0.3,))  # there is nothing to choose: one fit, at this rate

@@ -238,7 +238,7 @@ def _conclude(
     licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)
     write_results(folder, result, plan.module, ensemble, licences)
     if plan.chosen is None:
-        report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION)
+        report, command = folder / SELECTION / "report.html", finetune_command(folder / SELECTION, recorded)
         write_selection_report(recorded, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     write_text(folder / "config.yaml", configuration)

@@ -101,9 +101,10 @@ def stops_of(steps: int, count: int) -> tuple[int, ...]:
 
     Args:
         steps: Steps of the fit.
-        count: How many; at most as many as steps.
+        count: How many; in a fit of fewer steps, all of them.
 
     Returns:
         In ascending order.
     """
+    count = min(count, steps)
     return tuple(-(-steps * number // count) for number in range(1, count + 1))

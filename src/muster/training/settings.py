@@ -47,7 +47,7 @@ class TrainingSettings:
             learned from. A single one is taken as it is, and if there is none, ``learning_rate``.
         tried_stops: At how many evenly spaced steps of a fit on the other images the members are evaluated on those
             held out, to choose for each where its training ends: the last fit, on the same schedule, stops there. 1:
-            all steps are done.
+            all steps are done. In a fit of fewer steps than that, at each step.
         held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
             candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
@@ -132,7 +132,7 @@ class TrainingSettings:
         require_whole("lora_rank", self.lora_rank, 1, MOST_RANK)
         require_real("colour_jitter", self.colour_jitter, 0.0, 1.0)
         _require_losses(self.loss, self.added_loss)
-        require_whole("tried_stops", self.tried_stops, 1, min(self.steps, MOST_STOPS))
+        require_whole("tried_stops", self.tried_stops, 1, MOST_STOPS)
         require_real("held_out_fraction", self.held_out_fraction, 0.0, 1.0, above=True, below=True)
         require_seed("seed", self.seed)
         _require_rates("learning_rates", self.learning_rates)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from muster.models import SourceModel
 
 MOST_SHARING = 8
-"""Members on one GPU: sixteen gain nothing more where it is shared by time, only by MPS (docs/results/benchmarks.md)."""
+"""Members on one GPU: sixteen gain nothing more where time is shared, only by MPS (docs/results/benchmarks.md)."""
 
 CORES_EACH = 2
 """Processor cores that a member needs: one leads the GPU, one reads images."""

@@ -30,7 +30,7 @@ class Evaluated:
 
     Attributes:
         name: What it is called here.
-        members: Its members, between spaces.
+        members: Its members, between commas.
         image_size: Size to which images are brought for members without a preprocessing of their own.
         miou: In 0..1.
         low: Lower end of its 95 % interval over bootstrap samples of the images; ``None`` where there are too few.
@@ -84,7 +84,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
         found.append(
             Evaluated(
                 name=name,
-                members=" ".join(each.names),
+                members=", ".join(each.names),
                 image_size=each.preprocessing.known_size.setting,
                 miou=mean_iou(counts[name].confusion),
                 low=low,
@@ -155,7 +155,7 @@ def evaluated_as_markdown(rows: Sequence[Evaluated]) -> str:
     cells = [
         [
             row.name,
-            row.members.replace(" ", "<br>"),
+            row.members.replace(", ", "<br>"),
             str(row.image_size),
             f"{row.miou:.3f}{_ends(row.low, row.high)}",
             "" if row.beyond_first is None else f"{row.beyond_first:+.3f}{_ends(row.beyond_low, row.beyond_high, '+')}",
