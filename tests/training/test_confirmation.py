@@ -189,7 +189,7 @@ def test_rounds_stop_at_all_the_steps() -> None:
 
 
 def test_of_several_rates_the_middle_one_is_used() -> None:
-    assert SETTINGS.without_choices() is SETTINGS
+    assert SETTINGS.without_choices() == SETTINGS
     several = replace(SETTINGS, learning_rates=(0.3, 0.01, 0.1, 0.03))
     assert several.without_choices() == replace(SETTINGS, learning_rate=0.03)
 

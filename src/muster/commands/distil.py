@@ -21,7 +21,7 @@ from muster.models import check_architecture
 from muster.output_kinds import DISTILLATION
 from muster.outputs import claimed
 from muster.pool import software_versions
-from muster.report.distillation import headline, write_distillation_report
+from muster.report.distillation import best_network, headline, write_distillation_report
 from muster.selection.record import RECORD, Selection
 from muster.selection.reopening import open_target
 from muster.training.distillation import Distillation
@@ -118,7 +118,7 @@ def distil(
         result = _conclude(whole, taught, seen, fitted, folder, training, hardware)
         resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
         write_text(folder / "config.yaml", record_of(configuration, idle, resolved))
-        command = f"{to_type('export')} --ensemble {shlex.quote(str(folder))}" if architecture else ""
+        command = _export_command(result, folder)
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)
     console.print(headline(result))
@@ -188,6 +188,15 @@ def selection_of(run: Path) -> Path:
     if not said or not (Path(said) / RECORD).is_file():
         raise ConfigError(f"{run} does not say from which selection it was made, or that has gone. Give --selection.")
     return Path(said)
+
+
+def _export_command(result: DistillResult, folder: Path) -> str:
+    """How to write the network that the headline is about as one file; nothing if none was made."""
+    best = best_network(result)
+    if best is None:
+        return ""
+    place = folder if best == DISTILLED else _place(folder, best)
+    return f"{to_type('export')} --ensemble {shlex.quote(str(place))}"
 
 
 def _place(folder: Path, part: str) -> Path:

@@ -8,7 +8,7 @@ from muster.report.figures import BLUE, ORANGE
 from muster.report.page import Bar, write_page
 from muster.report.tables import number
 from muster.report.wording.finetuning import interval_text
-from muster.training.distilling import BASELINE, ENSEMBLE, DistillResult
+from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, DistillResult
 
 _COLOURS = {ENSEMBLE: BLUE, BASELINE: ORANGE}
 _OTHERS = "#66aad1"
@@ -54,6 +54,7 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
         "columns": _COLUMNS,
         "rows": rows,
         "command": command,
+        "has_baseline": BASELINE in result.models,
         "settings": [(key, str(value)) for key, value in result.settings.items()],
         "test_images": f"{result.test_images:,}",
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
@@ -63,20 +64,32 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
 
 def headline(result: DistillResult) -> str:
     """The best single network beside the ensemble."""
-    whole = result.models[ENSEMBLE]
-    single = {name: model for name, model in result.models.items() if name not in (ENSEMBLE, BASELINE)}
-    if not single:
+    whole, best = result.models[ENSEMBLE], best_network(result)
+    if best is None:
         return (
             f"The ensemble reaches {number(whole.miou)} mIoU; no two of its members can be averaged. To teach one "
             "network, name its architecture: --architecture small_fpn."
         )
-    best = max(single, key=lambda name: single[name].miou)
-    model = single[best]
+    model = result.models[best]
+    alone = f", which took {model.of} alone" if best != DISTILLED and "," not in model.of else ""
     times = whole.seconds_per_image / model.seconds_per_image
     return (
-        f"One network ({best}) reaches {number(model.miou)} mIoU and the ensemble {number(whole.miou)}, "
+        f"One network ({best}{alone}) reaches {number(model.miou)} mIoU and the ensemble {number(whole.miou)}, "
         f"in 1/{times:.1f} of the time and {model.megabytes:.1f} MB in place of {whole.megabytes:.1f}."
     )
+
+
+def best_network(result: DistillResult) -> str | None:
+    """The one of the networks that were made which reaches most, which the headline is about.
+
+    Args:
+        result: The results.
+
+    Returns:
+        What it is called there; ``None`` if none was made.
+    """
+    made = {name: model.miou for name, model in result.models.items() if name not in (ENSEMBLE, BASELINE)}
+    return max(made, key=lambda name: made[name]) if made else None
 
 
 def lead(result: DistillResult) -> str:
