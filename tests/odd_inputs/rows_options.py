@@ -43,6 +43,11 @@ CASES = [
     ),
     Case("an option without its group", lambda _: ["train.py", "--batch_size", "3"], ("--training.batch_size?",)),
     Case(
+        "an option of another group",  # batch_size of the group is spelt as nearly the same
+        lambda _: ["finetune.py", "--training.image_size", "320"],
+        ("--training.image_size is no option. Did you mean --image_size?",),
+    ),
+    Case(
         "an option like no other", lambda _: ["train.py", "--xyzzy", "3"], ("--xyzzy is no option. (train.py --help",)
     ),
     Case(
