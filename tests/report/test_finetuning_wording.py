@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from muster.report import LEARNED_HEAD, Cost, Difference, FinetuneResult, write_finetuning_report
-from muster.report.tables import finetuning_tables, miou_table
+from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, write_finetuning_report
+from muster.report.tables import finetuning_tables, miou_table, result_names
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text
 from muster.report.wording.finetuning import (
@@ -180,3 +180,19 @@ def test_what_the_time_is_spent_on() -> None:
     told = spent_on_text(SpentOn(96, (0.75, 1.0), True, 0.1))
     assert told == "images of 96 pixels, longer side, at scales 0.75, 1, mirrored too"
     assert result_label(_with_single(1.0), EQUAL_COST) == "single model of equal cost, delta"
+
+
+def test_an_ensemble_of_one_is_called_by_its_member(tmp_path: Path) -> None:
+    """Its plain mean is that member, and it costs what the member costs: neither is told twice."""
+    one = replace(make_result(members=("alpha",)), single_best="alpha")
+    one = replace(one, mious=one.mious | {LEARNED_HEAD: one.mious["alpha"] + 0.004}, equal_cost=None)
+    assert difference_sentence(one).startswith("0.4 points more than without it")
+    assert cost_sentence(one) == ""
+    assert (result_label(one, LEARNED_HEAD), PLAIN_MEAN in result_names(one)) == ("with the learned head", False)
+    page = write_finetuning_report(one, tmp_path / "page.html").read_text("utf-8")
+    assert "alpha reaches" in page
+    assert "With the learned head it reaches 0.4 points more than without it" in page
+    assert "The ensemble" not in page
+    assert page.count("plain mean") == 1  # what the head's weights are measured by
+    two = make_result(members=("alpha", "beta"))
+    assert "The ensemble" in write_finetuning_report(two, tmp_path / "two.html").read_text("utf-8")

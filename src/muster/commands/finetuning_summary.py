@@ -21,6 +21,7 @@ from muster.report.wording.finetuning import (
     measured_text,
     result_label,
     resumed_text,
+    subject,
 )
 from muster.training.results import FinetuneResult
 
@@ -36,7 +37,7 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     console.print(f"mIoU on {result.test_images} test images of {result.target}:")
     console.print(_miou_table(result))
     if told := difference_sentence(result):
-        console.print(f"\nThe ensemble with the learned head reaches {told}")
+        console.print(f"\n{subject(result)} with the learned head reaches {told}")
     sentences = (
         equal_cost_sentence,
         cost_sentence,

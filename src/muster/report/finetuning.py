@@ -32,6 +32,7 @@ from muster.report.wording.finetuning import (
     interval_text,
     measured_text,
     resumed_text,
+    subject,
 )
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, EqualCost, FinetuneResult
 
@@ -116,7 +117,7 @@ def _headline(result: FinetuneResult) -> str:
             f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} mIoU on {images} of "
             f"{result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
         )
-    return f"The ensemble reaches {number(result.mious[LEARNED_HEAD])} mIoU on {images} of {result.target}."
+    return f"{subject(result)} reaches {number(result.mious[LEARNED_HEAD])} mIoU on {images} of {result.target}."
 
 
 def _comparison(result: FinetuneResult) -> str:
@@ -124,7 +125,9 @@ def _comparison(result: FinetuneResult) -> str:
     who = f"{len(result.members)} member{'s' if len(result.members) != 1 else ''}: {', '.join(result.members)}."
     told = difference_sentence(result)
     if told and single_wins(result):  # the headline speaks of another model
-        return f"The ensemble reaches {told} {who}"
+        return f"{subject(result)} reaches {told} {who}"
+    if told and len(result.members) == 1:
+        return f"With the learned head it reaches {told}"
     return f"{told[0].upper()}{told[1:]} {who}" if told else who
 
 
@@ -139,7 +142,7 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     return [
         (label, number(result.mious[name]), _beside(result, name))
         for name, label in labels.items()
-        if name in result.mious
+        if name in result_names(result)
     ]
 
 
@@ -215,7 +218,9 @@ def _shape(result: FinetuneResult, name: str) -> str:
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
-    keys = [_Dot("learned head", 0.0, "full", BLUE), _Dot("plain mean", 0.0, "ring", BLUE)]
+    keys = [_Dot("learned head", 0.0, "full", BLUE)]
+    if PLAIN_MEAN in result_names(result):
+        keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
     if result.single_best in result.mious:
         keys.append(_Dot(f"{result.single_best} (B1)", 0.0, "diamond", ORANGE))
     if EQUAL_COST in result.mious:

@@ -146,11 +146,12 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
 
 
 def result_names(result: FinetuneResult) -> list[str]:
-    """Everything that reached a result, in the order in which reports show it."""
+    """Everything that reached a result, in the order in which reports show it; the mean of a single member is that."""
     singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
-    known = [LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *outside, *result.members, *rest]
+    mean = [PLAIN_MEAN] if len(result.members) > 1 else []
+    known = [LEARNED_HEAD, *mean, EQUAL_COST, *outside, *result.members, *rest]
     return [name for name in known if name in result.mious]
 
 

@@ -27,6 +27,11 @@ def interval_text(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
+def subject(result: FinetuneResult) -> str:
+    """What sentences are about: the ensemble, or its only member by name."""
+    return "The ensemble" if len(result.members) > 1 else result.members[0]
+
+
 def difference_sentence(result: FinetuneResult) -> str:
     """By how much the ensemble beats the single best member or falls short of it, and whether that is more than chance.
 
@@ -42,6 +47,8 @@ def difference_sentence(result: FinetuneResult) -> str:
     against = points_text(result.mious[LEARNED_HEAD] - best)
     of = f" of {predictor_label(result.predictor)}" if result.predictor else ""
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
+    if result.members == (result.single_best,):
+        told = f"{against} without it"
     return told + chance_text(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
 
 
@@ -71,12 +78,12 @@ def cost_sentence(result: FinetuneResult) -> str:
         result: The results.
 
     Returns:
-        A sentence; empty if the costs are not known.
+        A sentence; empty if the costs are not known, or the ensemble is that member.
     """
     ensemble, best = result.costs.get(LEARNED_HEAD), result.costs.get(result.single_best)
-    if ensemble is None or best is None:
+    if ensemble is None or best is None or result.members == (result.single_best,):
         return ""
-    told = f"The ensemble costs {cost_text(ensemble)}; {result.single_best} costs {cost_text(best)}"
+    told = f"{subject(result)} costs {cost_text(ensemble)}; {result.single_best} costs {cost_text(best)}"
     parameters = ensemble.parameters / max(best.parameters, 1)
     seconds = ensemble.seconds_per_image / best.seconds_per_image
     if max(parameters, seconds) <= _SAME_COST:
@@ -125,7 +132,7 @@ def resumed_text(result: FinetuneResult) -> str:
 def result_label(result: FinetuneResult, name: str) -> str:
     """A result's name for a table in which it stands alone."""
     if name in (LEARNED_HEAD, PLAIN_MEAN):
-        return f"ensemble, {name}"
+        return f"ensemble, {name}" if len(result.members) > 1 else f"with the {name}"
     if name == EQUAL_COST:
         return f"single model of equal cost{f', {result.equal_cost.member}' if result.equal_cost else ''}"
     member = "member " if name in result.members else ""
