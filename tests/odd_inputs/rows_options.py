@@ -47,6 +47,7 @@ CASES = [
         lambda _: ["finetune.py", "--training.image_size", "320"],
         ("--training.image_size is no option. Did you mean --image_size?",),
     ),
+    Case("a mistyped group", lambda _: ["finetune.py", "--haed.steps", "3"], ("Did you mean --head.steps?",)),
     Case(
         "an option like no other", lambda _: ["train.py", "--xyzzy", "3"], ("--xyzzy is no option. (train.py --help",)
     ),

@@ -120,6 +120,7 @@ def test_a_warm_up_below_one_is_a_share_of_the_steps() -> None:
     assert TrainingSettings(steps=400, warmup_steps=0.05).steps_of_warmup == 20
     assert TrainingSettings(steps=5, warmup_steps=0.05).steps_of_warmup == 0
     assert TrainingSettings(steps=5, warmup_steps=4).steps_of_warmup == 4
+    assert TrainingSettings(steps=4, warmup_steps=0.9).steps_of_warmup == 3  # a schedule needs a step
     for wrong in (5, 1.5, -0.1, math.nan):
         with pytest.raises(ConfigError, match=r"warmup_steps: .*whole number, from 0 to 4, or a share"):
             TrainingSettings(steps=5, warmup_steps=wrong)

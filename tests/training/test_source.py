@@ -46,6 +46,7 @@ from muster.training.modules import TrainingDivergedError
 from muster.training.settings import SourceSettings
 from muster.training.source import SPLITS, WORK, MemberJob, train_member
 from tests.helpers import make_target, shown
+from tests.report.made_up import make_card
 
 # The work folder of a member holds what the checkpoint was made under, so it is never empty.
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -269,3 +270,18 @@ class TestSourceSample:
         draws = [draw_labelled_pixels(mask, 50, seed, index)[0].tolist() for seed in (0, 1) for index in (3, 4)]
         assert draws[0] == rows.tolist()
         assert len({tuple(draw) for draw in draws}) == 4
+
+
+def test_a_member_trained_at_the_only_rate_of_a_list_is_kept_without_a_word(tmp_path: Path) -> None:
+    card = make_card("tiny-small_fpn")
+    settings = replace(
+        SETTINGS, steps=card.steps, batch_size=card.batch_size, seed=card.seed, image_size=card.image_size,
+        learning_rates=(card.learning_rate,),
+    )  # fmt: skip
+    job = replace(make_job(tmp_path, tmp_path, settings), architecture=card.architecture)
+    assert job.other_way(replace(card, schedule=settings.schedule)) == ""
+    assert "learning_rate 0.1 (now 0.3)" in job_at(job, 0.3).other_way(card)
+
+
+def job_at(job: MemberJob, rate: float) -> MemberJob:
+    return replace(job, settings=replace(job.settings, learning_rates=(rate,)))

@@ -119,7 +119,8 @@ def finetune_command(folder: Path, selection: Selection) -> str:
 
     Args:
         folder: Where the selection lies.
-        selection: Says for which target. A built-in world is meant for tiny networks, which have a recipe of their own.
+        selection: Says for which target. Built-in worlds go with the tiny networks of the built-in pool, whose recipe
+            is named.
     """
     recipe = ""
     if selection.target_reference.startswith(WORLD_PREFIX):

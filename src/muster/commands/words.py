@@ -83,7 +83,8 @@ class Options:
             return
         last = name.rpartition(".")[2]
         elsewhere = [key for key in self.kinds if key.rpartition(".")[2] == last]  # in another group, or in none
-        close = elsewhere[:1] or get_close_matches(name, [*self.kinds, *self.groups], n=1, cutoff=0.7)
+        close = get_close_matches(name, elsewhere, n=1, cutoff=0.0)
+        close = close or get_close_matches(name, [*self.kinds, *self.groups], n=1, cutoff=0.7)
         if not close:  # perhaps the group was left out
             ends = {key.rpartition(".")[2]: key for key in self.kinds}
             close = [ends[end] for end in get_close_matches(last, ends, n=1, cutoff=0.7)]

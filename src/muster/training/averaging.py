@@ -57,6 +57,7 @@ class Averaging(WeightAveraging):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (a hook's)
         """Follow the weights to the device of the fit."""
         assert self._average_model is not None
+        self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # torch asks for it at every tensor
         self.updates = None
         self._average_model.to(pl_module.device)
 

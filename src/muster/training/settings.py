@@ -164,7 +164,8 @@ class TrainingSettings:
     @property
     def steps_of_warmup(self) -> int:
         """Steps in which the rate rises, where a share of the steps is given too."""
-        return round(self.warmup_steps * self.steps) if self.warmup_steps < 1 else int(self.warmup_steps)
+        share = round(self.warmup_steps * self.steps)
+        return min(share, self.steps - 1) if self.warmup_steps < 1 else int(self.warmup_steps)
 
     @property
     def total_steps(self) -> int:

@@ -137,9 +137,10 @@ class MemberJob:
         Returns:
             The end of the sentence "kept the member, ..."; empty if nothing is known to differ.
         """
-        names = ("steps", "batch_size", "learning_rate", "schedule", "seed")
-        asked = {name: getattr(self.settings, name) for name in names}
+        names = ("steps", "batch_size", "schedule", "seed")
+        asked: dict[str, object] = {name: getattr(self.settings, name) for name in names}
         asked |= {"architecture": self.architecture, "image_size": ImageSize.of(self.settings.image_size).setting}
+        asked["learning_rate"] = self.settings.initial_rate
         if self.settings.tried_rates:
             del asked["learning_rate"]  # the card has the one that was chosen
         if self.settings.tried_stops > 1:
