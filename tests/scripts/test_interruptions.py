@@ -34,7 +34,7 @@ def newer_checkpoint(folder: Path, count: int = 1) -> object:
 
 
 def first_steps(folder: Path) -> list[int]:
-    """The step at which each fit began to log, fit by fit; -1 if it was interrupted before."""
+    """The step at which each fit began to log, fit by fit; -1 if it was interrupted before, or had no step left."""
     found = []
     for version in sorted(folder.glob("csv/version_*"), key=lambda path: int(path.name.split("_")[1])):
         table = version / "metrics.csv"
@@ -120,7 +120,8 @@ def require_whole(killed: Path, pool: Path, interrupted: list[str]) -> None:
     assert list(killed.rglob(".partial-*")) == []
     for name in interrupted:
         starts = first_steps(killed / "logs" / name)
-        assert starts[-1] > 0, f"{name} was trained from the beginning again: {starts}"
+        assert 0 not in starts[1:], f"{name} was trained from the beginning again: {starts}"
+        assert len(starts) > 1, f"{name} was never taken up again: {starts}"
 
 
 def test_a_finetuning_that_chooses_its_members_goes_on_with_them(workplace: Workplace, pool: Path) -> None:
