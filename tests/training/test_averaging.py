@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from muster.data import Dataset
 from muster.models import build_model
-from muster.training.averaging import averaging_decay
+from muster.training.averaging import Averaging, averaging_decay
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -64,3 +65,13 @@ def test_the_average_is_kept_and_taken_up_again(target: Dataset, tmp_path: Path)
 def test_the_decay_grows_to_its_limit() -> None:
     assert [averaging_decay(0.999, updates) for updates in (0, 9)] == [1 / 10, 10 / 19]
     assert averaging_decay(0.999, 10**6) == 0.999
+
+
+def test_the_number_of_updates_stays_where_it_can_be_asked_for() -> None:
+    """A device that has to hand it out at each update has to finish its work first."""
+    averaging = Averaging(0.5)
+    module = EnsembleTraining(SETTINGS, 3, ("a",), (build_model("small_fpn", 3),))
+    averaging._average_model = AveragedModel(module)
+    averaging.on_fit_start(pl.Trainer(accelerator="cpu", logger=False), module.to("meta"))
+    assert {weights.device.type for weights in averaging._average_model.parameters()} == {"meta"}
+    assert averaging._average_model.n_averaged.device.type == "cpu"

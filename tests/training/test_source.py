@@ -280,8 +280,5 @@ def test_a_member_trained_at_the_only_rate_of_a_list_is_kept_without_a_word(tmp_
     )  # fmt: skip
     job = replace(make_job(tmp_path, tmp_path, settings), architecture=card.architecture)
     assert job.other_way(replace(card, schedule=settings.schedule)) == ""
-    assert "learning_rate 0.1 (now 0.3)" in job_at(job, 0.3).other_way(card)
-
-
-def job_at(job: MemberJob, rate: float) -> MemberJob:
-    return replace(job, settings=replace(job.settings, learning_rates=(rate,)))
+    other = replace(job, settings=replace(settings, learning_rates=(0.3,)))
+    assert "learning_rate 0.1 (now 0.3)" in other.other_way(card)

@@ -41,25 +41,27 @@ class Averaging(WeightAveraging):
         Args:
             decay: The limit of the decay.
         """
-        self.updates: int | None = None  # how many there were; asking a GPU for it each time would keep it waiting
 
-        def average(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        def average(averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
             """All tensors of one type at once: a thousand small ones one by one took longer than the step itself."""
             if not averaged[0].is_floating_point():  # how many batches a normalisation has seen
                 torch._foreach_copy_(averaged, current)
                 return
-            self.updates = int(updates) if self.updates is None else self.updates
+            assert self._average_model is not None
+            updates = int(
+                self._average_model.n_averaged
+            )  # the number handed in is on the GPU, which would have to wait
             # where both are equal, nothing moves
-            torch._foreach_lerp_(averaged, current, 1 - averaging_decay(decay, self.updates))
+            torch._foreach_lerp_(averaged, current, 1 - averaging_decay(decay, updates))
 
         super().__init__(multi_avg_fn=average)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (a hook's)
-        """Follow the weights to the device of the fit."""
+        """Follow the weights to the device of the fit; the number of updates stays here, as it is asked for at each."""
         assert self._average_model is not None
-        self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # torch asks for it at every tensor
-        self.updates = None
+        updates = self._average_model.n_averaged.cpu()
         self._average_model.to(pl_module.device)
+        self._average_model.n_averaged = updates
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 (a hook's)
         """Hand the average over, also where no step was left to do."""
@@ -70,7 +72,6 @@ class Averaging(WeightAveraging):
     ) -> None:
         """Average; a member whose training ends with this step takes its average over, and both stay as they are."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        self.updates = None if self.updates is None else self.updates + 1
         assert self._average_model is not None
         module, averaged = cast("EnsembleTraining", pl_module), cast("EnsembleTraining", self._average_model.module)
         for place, name in enumerate(module.names):

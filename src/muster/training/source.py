@@ -137,14 +137,13 @@ class MemberJob:
         Returns:
             The end of the sentence "kept the member, ..."; empty if nothing is known to differ.
         """
-        names = ("steps", "batch_size", "schedule", "seed")
+        names = ("batch_size", "schedule", "seed")
         asked: dict[str, object] = {name: getattr(self.settings, name) for name in names}
         asked |= {"architecture": self.architecture, "image_size": ImageSize.of(self.settings.image_size).setting}
-        asked["learning_rate"] = self.settings.initial_rate
-        if self.settings.tried_rates:
-            del asked["learning_rate"]  # the card has the one that was chosen
-        if self.settings.tried_stops > 1:
-            del asked["steps"]  # likewise
+        if not self.settings.tried_rates:  # otherwise the card has the one that was chosen
+            asked["learning_rate"] = self.settings.initial_rate
+        if self.settings.tried_stops == 1:  # likewise
+            asked["steps"] = self.settings.steps
         other = {name: getattr(card, name) for name, value in asked.items() if getattr(card, name) != value}
         if other:
             return "trained with " + ", ".join(f"{name} {value} (now {asked[name]})" for name, value in other.items())
