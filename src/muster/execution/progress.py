@@ -49,6 +49,10 @@ class TrainingProgress:
         self.resumed_at.setdefault(job, step if step > 1 and job not in self.at else 0)
         self.at[job] = (step, loss)
 
+    def skip(self, job: str) -> None:
+        """A job was finished before."""
+        del self.steps[job]
+
     def done(self, job: str) -> None:
         """A job is finished."""
         self._end(job, f"{job}: done")
