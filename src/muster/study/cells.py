@@ -23,7 +23,7 @@ from muster.models import SOURCES
 from muster.pool import Member, Pool
 from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
-from muster.study.settings import Regime, StudySettings
+from muster.study.settings import StudySettings
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -143,9 +143,9 @@ def make_cells(
     require_usable(dataset.test)
     validation, rest = _set_aside(dataset.train, settings.validation_images)
     size = settings.image_size or usual_image_size(members)
-    for regime in settings.regimes:
+    for regime in settings.all_regimes:
         count = resolve_train_images(regime.train_images, dataset.spec.probe_images)
-        for seed in settings.seeds.subset:
+        for seed in settings.subset_seeds:
             train = rest.subset(count, seed)
             require_usable(train)
             statistics = channel_statistics(train)
@@ -170,11 +170,6 @@ def _set_aside(train: Split, wanted: int) -> tuple[Split, Split]:
         return replace(train, identifiers=()), train
     rest, held = train.hold_out(count / len(train), _VALIDATION_SEED)
     return held, rest
-
-
-def regime_of(cell: Cell, settings: StudySettings) -> Regime:
-    """The regime of a cell."""
-    return next(regime for regime in settings.regimes if regime.name == cell.regime)
 
 
 def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:

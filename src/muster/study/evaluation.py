@@ -25,7 +25,7 @@ from muster.scoring.score import score_ensembles
 from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
 from muster.study.results import is_there, write_tables
-from muster.study.scores import joined_names
+from muster.study.tables import joined_names
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
@@ -92,13 +92,13 @@ def evaluation_job(content: str, tell: Callable[[str], None]) -> str:
 
     Args:
         content: An :class:`EvaluationJob` as JSON.
-        tell: Takes how many images were looked at, and 0, as JSON.
+        tell: Takes how many images were looked at, as JSON.
 
     Returns:
         Nothing: the tables lie in their folder.
     """
     job = parse_record(json.loads(content), EvaluationJob, "job", ConfigError)
-    tables = evaluate_cell(job, lambda done: tell(json.dumps([done, 0.0])))
+    tables = evaluate_cell(job, lambda done: tell(json.dumps([done, None])))
     write_tables(job.folder, job.description(), tables)
     return ""
 
@@ -194,12 +194,10 @@ class _Counted:
                     counts.add(predictions, labels[places].long().to(predictions[0].device))
 
     def tables(self) -> Iterator[pd.DataFrame]:
-        """mIoU of the ensembles, size by size."""
+        """MIoU of the ensembles, size by size."""
         for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
             for size, rows in {} if counts is None else sorted(counts.candidates.items()):
-                yield pd.DataFrame(
-                    {"size": size, "members": joined_names(names, rows), "miou": counts.mean_ious(size)}
-                )
+                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": counts.mean_ious(size)})
 
 
 def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:

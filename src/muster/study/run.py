@@ -1,208 +1,195 @@
-"""Run a study: cells, jobs for their fits, evaluations and scores, and the tables as far as they are known."""
+"""Run a study: everything that is not done yet, and the tables of what is done."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
 
+import pandas as pd
 import torch
 
-from muster.data import Dataset, open_dataset
-from muster.errors import ConfigError, SelectionError
-from muster.execution.executor import Job
+from muster.data import ImageSize
+from muster.execution.executor import Executor
 from muster.execution.local import LocalProcesses
 from muster.execution.placement import visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
-from muster.files import as_file_name, to_builtin_types
 from muster.machine import available_cores
-from muster.pool import Member, Pool
-from muster.study.cells import Cell, candidates_for, make_cells
-from muster.study.fits import TASK as FIT
-from muster.study.fits import FitJob
-from muster.study.schedule import Schedule, Step
-from muster.study.settings import StudySettings
-from muster.training.hardware import Hardware
-from muster.training.settings import HeadSettings, TrainingSettings
+from muster.pool import Member
+from muster.study.plan import TABLES, StudyPlan
+from muster.study.results import read_table
+from muster.study.schedule import Schedule
+from muster.study.steps import result_steps, score_steps
+from muster.study.tables import COLUMNS, StudyTables
+from muster.training.sharing import training_bytes, workers_per_gpu
 
-CELLS = "cells"
-FITS = "fits"
-CELL = "cell.yaml"
+KINDS = ("pre-training", "multi-source", "single-source")
+"""What members are, by their sources."""
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """Everything that a study is to do.
+@dataclass
+class StudyOutcome:
+    """How a run of a study ended.
 
     Attributes:
-        settings: What to compare.
-        training: How members are fine-tuned; the seed is one of the settings' seeds instead.
-        head: How heads are learned.
-        hardware: What one job computes on.
-        output: Folder of the study.
-        pool: The members of all pools.
-        datasets: The targets by their names.
-        cells: All cells, target by target.
-        members: By target, its candidates.
-        excluded: By target, for every other member the reason why it is none.
+        tables: What is known by now.
+        failed: Steps that failed, and why.
+        found: How many steps were done before.
+        done: How many were done in this run.
     """
 
-    settings: StudySettings
-    training: TrainingSettings
-    head: HeadSettings
-    hardware: Hardware
-    output: Path
-    pool: Pool
-    datasets: Mapping[str, Dataset]
-    cells: tuple[Cell, ...]
-    members: Mapping[str, tuple[Member, ...]]
-    excluded: Mapping[str, Mapping[str, str]]
-
-    @staticmethod
-    def of(
-        settings: StudySettings,
-        training: TrainingSettings,
-        head: HeadSettings,
-        hardware: Hardware,
-        output: Path,
-        data_root: Path | None,
-    ) -> StudyPlan:
-        """Open all that is named, and say what there is to do.
-
-        Raises:
-            ConfigError: If two targets have the same name.
-            SelectionError: If a target has too few candidates for the largest ensembles.
-            PoolError: If a pool is missing or damaged.
-            DatasetError: If a target cannot be opened.
-        """
-        pool = Pool.union([Pool.open(folder) for folder in settings.pools])
-        opened = [open_dataset(target, data_root) for target in settings.targets]
-        datasets = {dataset.spec.name: dataset for dataset in opened}
-        if len(datasets) < len(opened):
-            raise ConfigError("targets: expected datasets of different names, but two are named alike.")
-        found = {name: candidates_for(pool, dataset) for name, dataset in datasets.items()}
-        for name, (members, excluded) in found.items():
-            _require_enough(name, members, excluded, max(settings.sizes))
-        cells = [
-            cell
-            for name, dataset in datasets.items()
-            for cell in make_cells(dataset, found[name][0], settings, data_root)
-        ]
-        members = {name: each[0] for name, each in found.items()}
-        left_out = {name: each[1] for name, each in found.items()}
-        return StudyPlan(
-            settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out
-        )
-
-    def cell_folder(self, cell: Cell) -> Path:
-        """Where what belongs to a cell is kept."""
-        return self.output / CELLS / cell.name
-
-    def fit_folder(self, cell: Cell, seed: int, member: str) -> Path:
-        """Where a fine-tuned member is kept."""
-        return self.cell_folder(cell) / FITS / f"seed-{seed}" / as_file_name(member)
-
-    def write_cells(self) -> None:
-        """Keep the cells for the processes that work on them.
-
-        Raises:
-            ConfigError: If the study was begun with other images or sizes.
-        """
-        for cell in self.cells:
-            path = self.cell_folder(cell) / CELL
-            if path.exists() and (before := Cell.read(path)) != cell:
-                changed = [name for name, value in asdict(cell).items() if asdict(before)[name] != value]
-                raise ConfigError(
-                    f"{path.parent}: the study was begun with other values of {', '.join(changed)}. Go on with the "
-                    "same data and options, or give another --output."
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cell.write(path)
-
-
-def _require_enough(target: str, members: Sequence[Member], excluded: Mapping[str, str], size: int) -> None:
-    if len(members) < size:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in excluded.items()) or "none"
-        raise SelectionError(
-            f"Ensembles of {size} need {size} members, but only {len(members)} can be candidates for {target}. "
-            f"Excluded: {reasons}. Give smaller --sizes, or pools of more members."
-        )
-
-
-def fit_steps(plan: StudyPlan) -> Iterator[Step]:
-    """The fits of all members: seed by seed, target by target.
-
-    Where rates are to be chosen, one member of each kind of network and pre-training chooses for all of them.
-    """
-    for seed in plan.settings.seeds.finetuning:
-        for cell in plan.cells:
-            for member in plan.members[cell.target]:
-                yield fit_step(plan, cell, seed, member)
-
-
-def fit_step(plan: StudyPlan, cell: Cell, seed: int, member: Member) -> Step:
-    """The fit of one member."""
-    settings = replace(plan.training, seed=seed)
-    first_seed = plan.settings.seeds.finetuning[0]
-    chooser = _chooser(plan, cell, member) if settings.tried_rates else None
-    chooses = chooser is None or (chooser == member.name and seed == first_seed)
-    rate_of = "" if chooses or chooser is None else str(plan.fit_folder(cell, first_seed, chooser))
-    job = FitJob(
-        cell=plan.cell_folder(cell) / CELL,
-        member=member.folder,
-        checksum=member.card.checksum,
-        settings=settings,
-        rate_of=rate_of,
-        hardware=plan.hardware,
-        folder=plan.fit_folder(cell, seed, member.name),
-    )
-    after = () if chooses or chooser is None else (fit_name(cell, first_seed, chooser),)
-    name = fit_name(cell, seed, member.name)
-    units = settings.total_steps if chooses else settings.steps
-    return Step(name, partial(_fit_job, name, job), job.is_done, after, units)
-
-
-def fit_name(cell: Cell, seed: int, member: str) -> str:
-    """What a fit is called among the steps."""
-    return f"{cell.name} seed {seed} {member}"
-
-
-def _fit_job(name: str, job: FitJob) -> Job:
-    work = job.folder.with_name(f"{job.folder.name}.work")
-    return Job(name, FIT, json.dumps(to_builtin_types(asdict(job))), work)
-
-
-def _chooser(plan: StudyPlan, cell: Cell, member: Member) -> str:
-    """The member that chooses the rate for all of its kind: the first of its architecture and pre-training."""
-    kind = member.card.architecture, member.card.pretraining
-    alike = [other for other in plan.members[cell.target] if (other.card.architecture, other.card.pretraining) == kind]
-    return alike[0].name
+    tables: StudyTables
+    failed: dict[str, str] = field(default_factory=dict)
+    found: int = 0
+    done: int = 0
 
 
 def run_study(
-    plan: StudyPlan, progress: TrainingProgress, workers: int | None = None, lock: int | None = None
-) -> dict[str, str]:
-    """Do all that is not done yet.
+    plan: StudyPlan,
+    progress: TrainingProgress,
+    workers: int | None = None,
+    lock: int | None = None,
+    executor: Executor | None = None,
+) -> StudyOutcome:
+    """Do all that is not done yet; one step that fails does not keep the others from being done.
+
+    Interrupted in whatever way, the same call goes on, and ends with the same numbers. The tables are written after
+    every cell, with what is known by then.
 
     Args:
         plan: What there is to do.
         progress: Shows how far it is.
-        workers: Processes side by side; by default one a core, or as many as share the GPUs well.
+        workers: Processes side by side; by default one a core, or as many as share the GPUs well. They change no
+            number.
         lock: Number of the open lock file of the output folder.
+        executor: What runs the jobs; by default processes of this machine.
 
     Returns:
-        Names of the steps that failed, and why.
+        How it ended.
     """
     plan.write_cells()
-    steps = list(fit_steps(plan))
-    count = min(workers or available_cores(), len(steps))
+    count = workers or default_workers(plan)
+    executor = executor or LocalProcesses(_environments(plan, count), lock, plan.hardware.devices > 1)
+    outcome = StudyOutcome(tables_of(plan))
+    for headline, make in (("Scores", score_steps), ("Fine-tuning and results", result_steps)):
+        steps = list(make(plan))  # which members are fine-tuned may depend on their scores
+        _run(plan, headline, Schedule(steps, executor, count, progress), outcome)
+    return outcome
+
+
+def _run(plan: StudyPlan, headline: str, schedule: Schedule, outcome: StudyOutcome) -> None:
+    def ended(name: str) -> None:
+        if name.endswith(("results of all ensembles", "heads of the choices")):
+            outcome.tables = tables_of(plan)
+            outcome.tables.write(plan.output / TABLES)
+
+    count = len(schedule.steps)
+    schedule.run(f"{headline}: {count} steps for {len(plan.cells)} cells.", ended)
+    outcome.failed |= schedule.failures
+    outcome.found += len(schedule.found)
+    outcome.done += count - len(schedule.found) - len(schedule.failures)
+    outcome.tables = tables_of(plan)
+    outcome.tables.write(plan.output / TABLES)
+
+
+def _environments(plan: StudyPlan, count: int) -> list[dict[str, str]]:
     gpus = visible_gpus(torch.cuda.device_count()) if plan.hardware.resolved_device() == "cuda" else []
     environments = worker_environments(count, plan.hardware.devices, gpus)
-    if not gpus:  # the number of threads changes how sums are rounded, and no result may depend on the workers
-        environments = [{**each, "OMP_NUM_THREADS": "1"} for each in environments]
-    executor = LocalProcesses(environments, lock, plan.hardware.devices > 1)
-    schedule = Schedule(steps, executor, count, progress, lambda name: None)
-    schedule.run(f"{len(steps)} steps of a study of {len(plan.cells)} cells.")
-    return schedule.failures
+    if gpus:
+        return environments
+    # The number of threads changes how sums are rounded, and no result may depend on the number of workers.
+    return [{**each, "OMP_NUM_THREADS": "1"} for each in environments]
+
+
+def default_workers(plan: StudyPlan) -> int:
+    """How many jobs run side by side unless somebody says so: one a core, or as many as share the GPUs well.
+
+    Args:
+        plan: Its largest member says how much memory a job takes.
+    """
+    if plan.hardware.resolved_device() != "cuda":
+        return max(1, available_cores() // plan.hardware.devices)
+    gpus = torch.cuda.device_count()
+    if plan.hardware.devices > 1:
+        return max(1, gpus // plan.hardware.devices)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    sizes = [ImageSize.of(cell.image_size) for cell in plan.cells]
+    crop = max((plan.training.crop_for(size) for size in sizes), key=lambda sides: sides[0] * sides[1])
+    kinds = {member.card.architecture: member for members in plan.members.values() for member in members}
+    needed = [training_bytes(member.load_model(), plan.training.batch_size, crop) for member in kinds.values()]
+    return gpus * workers_per_gpu([max(needed)] * available_cores(), memory, available_cores(), gpus)
+
+
+def tables_of(plan: StudyPlan) -> StudyTables:
+    """What is known by now.
+
+    Args:
+        plan: Says where results lie.
+    """
+    settings = plan.settings
+    probes = [
+        plan.scores_folder(cell, seed, large)
+        for cell, seed, large in product(plan.cells, settings.probe_seeds, (False, True))
+    ]
+    results = [plan.results_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
+    heads = [plan.heads_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
+    members = {member.name: member for each in (*plan.members.values(), *plan.large.values()) for member in each}
+    read = {
+        "scores": [read_table(folder, "scores") for folder in probes],
+        "costs": [read_table(folder, "costs") for folder in probes],
+        "finetuned": [read_table(folder, "finetuned") for folder in results],
+        "ensembles": [read_table(folder, "ensembles") for folder in results],
+        "heads": [read_table(folder, "heads") for folder in heads],
+        "equal_cost": [read_table(folder, "equal_cost") for folder in heads],
+    }
+    return StudyTables.of(
+        members=_frame("members", (_member_row(members[name]) for name in sorted(members))),
+        targets=_frame("targets", _target_rows(plan)),
+        cells=_frame("cells", _cell_rows(plan)),
+        **{name: _together(name, parts) for name, parts in read.items()},
+    )
+
+
+def _together(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    known = [part for part in parts if len(part)]
+    return pd.concat(known, ignore_index=True) if known else _frame(name, ())
+
+
+def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS[name]))
+
+
+def _member_row(member: Member) -> tuple[Any, ...]:
+    card = member.card
+    sources = [name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name]
+    kind = KINDS[0] if not card.classes else KINDS[1] if len(sources) > 1 else KINDS[2]
+    return (
+        *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
+        *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),
+    )
+
+
+def _target_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
+    for name, dataset in plan.datasets.items():
+        yield name, dataset.spec.domain, dataset.spec.num_classes, len(dataset.train), len(dataset.test)
+
+
+def _cell_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
+    for cell in plan.cells:
+        counts = len(cell.train_images), len(cell.validation_images)
+        yield cell.target, cell.regime, cell.subset_seed, *counts, str(cell.image_size)
+
+
+def warn_of_failures(outcome: StudyOutcome) -> None:
+    """Say aloud which steps failed: tables do not show what is missing.
+
+    Args:
+        outcome: Of a run.
+
+    Warns:
+        UserWarning: For each, with the reason.
+    """
+    for name, reason in outcome.failed.items():
+        warnings.warn(f"{name} failed: {reason}", stacklevel=2)

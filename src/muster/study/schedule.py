@@ -40,7 +40,6 @@ class Schedule:
         executor: Runs their jobs.
         places: How many of them run side by side.
         progress: Shows how far it is.
-        ended: Called with the name of a step when it has ended well, found done ones included.
         found: Names of the steps that were done before.
         failures: Names of the steps that failed, and why.
     """
@@ -49,19 +48,20 @@ class Schedule:
     executor: Executor
     places: int
     progress: TrainingProgress
-    ended: Callable[[str], None]
     found: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
     _over: set[str] = field(default_factory=set)
     _running: int = 0
 
-    def run(self, headline: str) -> None:
+    def run(self, headline: str, ended: Callable[[str], None]) -> None:
         """Do all steps; one that fails does not keep the others from being done.
 
         Args:
             headline: Printed first.
+            ended: Called with the name of a step that this run has done.
         """
+        self._ended = ended
         self.progress.begin({step.name: step.units for step in self.steps}, headline)
         try:
             self._fill()
@@ -75,8 +75,8 @@ class Schedule:
             self._begun.add(step.name)
             if step.is_done():
                 self.found.append(step.name)
+                self._over.add(step.name)
                 self.progress.skip(step.name)
-                self._end(step.name)
             else:
                 self._running += 1
                 self.executor.submit(step.job())
@@ -86,14 +86,9 @@ class Schedule:
         return next(ready, None)
 
     def _end(self, name: str) -> None:
+        """A job is over: others take its place."""
         self._over.add(name)
-        if name not in self.failures:
-            self.ended(name)
-
-    def _free(self, name: str) -> None:
-        """A job has ended: others take its place."""
         self._running -= 1
-        self._end(name)
         self._fill()
 
     def progressed(self, job: Job, message: str) -> None:
@@ -104,13 +99,14 @@ class Schedule:
     def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
         """See :class:`muster.execution.executor.Listener`."""
         self.progress.done(job.name)
-        self._free(job.name)
+        self._ended(job.name)
+        self._end(job.name)
 
     def failed(self, job: Job, failure: Failure) -> None:
         """See :class:`muster.execution.executor.Listener`."""
         self.failures[job.name] = f"{failure.reason} ({failure.log})"
         self.progress.failed(job.name, failure.reason)
-        self._free(job.name)
+        self._end(job.name)
 
     def tick(self) -> None:
         """See :class:`muster.execution.executor.Listener`."""

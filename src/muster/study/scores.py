@@ -6,14 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from muster.arrays import NumpyArray
 from muster.errors import ConfigError
 from muster.files import parse_record
 from muster.machine import resolve_device
@@ -27,6 +26,7 @@ from muster.selection.member_scoring import Request, ScoredMembers, score_member
 from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
 from muster.study.results import is_there, write_tables
+from muster.study.tables import joined_names
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -85,13 +85,13 @@ def score_job(content: str, tell: Callable[[str], None]) -> str:
 
     Args:
         content: A :class:`ScoreJob` as JSON.
-        tell: Takes how many members were looked at, and 0, as JSON.
+        tell: Takes how many members were looked at, as JSON.
 
     Returns:
         Nothing: the tables lie in their folder.
     """
     job = parse_record(json.loads(content), ScoreJob, "job", ConfigError)
-    scores, costs = score_cell(job, lambda done: tell(json.dumps([done, 0.0])))
+    scores, costs = score_cell(job, lambda done: tell(json.dumps([done, None])))
     write_tables(job.folder, job.description(), {"scores": scores, "costs": costs})
     return ""
 
@@ -109,8 +109,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
     cell = Cell.read(job.cell).open()
     reader = _reader(job, cell)
     channels = cell.target.dataset.spec.channels
-    members = [Member.open(folder) for folder in job.members]
-    members = [_for_channels(member, channels) for member in members]
+    members = [replace(Member.open(folder), channels=channels) for folder in job.members]
     scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
     done_before = set[str]()
     with ExitStack() as stack:
@@ -122,22 +121,18 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
             specs = [spec for spec in specs if uses_predictor(spec) or spec.name not in done_before]
             run = _Run(job, members, reader, cache, predictor, specs)
-            scores += run.tables(lambda done, before=number * len(members): progress(before + done))
+            scores += run.tables(partial(_tell, progress, number * len(members)))
             done_before |= {spec.name for spec in specs}
             costs.append({"predictor": name, "step": "scores", "seconds": time.perf_counter() - begin})
     return _whole(job, cell, pd.concat(scores)), _whole(job, cell, pd.DataFrame(costs))
 
 
-def _for_channels(member: Member, channels: int) -> Member:
-    from dataclasses import replace
-
-    return replace(member, channels=channels)
-
-
 def uses_predictor(spec: MetricSpec) -> bool:
     """Whether a metric's scores depend on what turns members into classifiers of the target's classes."""
-    return spec.is_of_predictions or bool(set(spec.metric.needs) & {"prediction", "predictions"}) or (
-        spec.metric.name == "leep"
+    return (
+        spec.is_of_predictions
+        or bool(set(spec.metric.needs) & {"prediction", "predictions"})
+        or (spec.metric.name == "leep")
     )
 
 
@@ -145,6 +140,10 @@ def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
     train = cell.target.train
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)
     return ProbeReader(train, probe, cell.cell.preprocessing, resolve_device(job.device), _BATCH_SIZE)
+
+
+def _tell(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
 
 
 @dataclass
@@ -166,7 +165,7 @@ class _Run:
         with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:
             scored = score_members(
                 self.members, self.reader, self.cache, request, self.predictor, writer.add,
-                progress=lambda _, done, total: progress(done),
+                progress=lambda _, done, __: progress(done),
             )  # fmt: skip
             yield self._of_members(scored)
             together = [spec for spec in self.specs if spec.kind != "member" and spec.name not in scored.dropped]
@@ -187,28 +186,15 @@ class _Run:
     def _of_candidates(self, scored: ScoredMembers, ranking: Ranking) -> pd.DataFrame:
         names = joined_names([member.name for member in scored.members], ranking.members)
         specs = {spec.name: spec for spec in self.specs}
-        columns = ["predictor", "metric", "size", "members", "score"]
+        about = {"size": ranking.members.shape[1], "members": names}
         parts = [
-            pd.DataFrame(
-                dict(zip(columns, (self._named(specs[metric]), metric, ranking.members.shape[1], names, values)))
-            )
+            pd.DataFrame({"predictor": self._named(specs[metric]), "metric": metric, **about, "score": values})
             for metric, values in ranking.scores.items()
         ]
         return pd.concat(parts)
 
     def _named(self, spec: MetricSpec) -> str:
         return self.predictor.name if uses_predictor(spec) else ""
-
-
-def joined_names(names: Sequence[str], rows: NumpyArray) -> list[str]:
-    """The members of candidates as tables have them: their names between spaces.
-
-    Args:
-        names: Of all members.
-        rows: int64 ``[candidates, size]``, their places.
-    """
-    known = np.array(names, dtype=object)
-    return [" ".join(row) for row in known[rows]]
 
 
 def _whole(job: ScoreJob, cell: CellData, table: pd.DataFrame) -> pd.DataFrame:

@@ -72,33 +72,6 @@ class Regime:
 
 
 @dataclass(frozen=True)
-class StudySeeds:
-    """The seeds that results are averaged over.
-
-    Attributes:
-        subset: Which target training images; each makes a cell of the study.
-        probe: Which probe pixels; each makes scores.
-        finetuning: New heads, order, augmentation; each makes results. All targets are done with the first one before
-            the second one begins.
-    """
-
-    subset: tuple[int, ...] = (0,)
-    probe: tuple[int, ...] = (0,)
-    finetuning: tuple[int, ...] = (0,)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot work.
-
-        Raises:
-            ConfigError: If a list is empty, or a seed is there twice or out of its range.
-        """
-        for name, seeds in vars(self).items():
-            _require_distinct(f"seeds.{name}", seeds)
-            for seed in seeds:
-                require_seed(f"seeds.{name}", seed)
-
-
-@dataclass(frozen=True)
 class StudySettings:
     """What is fine-tuned, evaluated and scored.
 
@@ -107,9 +80,13 @@ class StudySettings:
             pre-training, are baselines too.
         targets: Datasets: worlds/NAME, or folders.
         large_pool: A pool of large single models, for the baseline B1L.
-        regimes: How many labels each target has.
-        seeds: The seeds to average over.
-        sizes: Numbers of members of the ensembles to evaluate.
+        regimes: How many labels each target has; by default one, few, of as many as its dataset.yaml says.
+        subset_seeds: Which target training images; each makes a cell of the study.
+        probe_seeds: Which probe pixels; each makes scores.
+        finetuning_seeds: New heads, order, augmentation; each makes results. All targets are done with the first one
+            before the second one begins.
+        sizes: Numbers of members of the ensembles to evaluate; single ones are evaluated in any case.
+        size: Number of members of the ensembles that are chosen: one of ``sizes``.
         candidates: Which ensembles: all of the eligible members, or A22's choice: of the 5 members that are most
             frequent among the best candidates by all metrics, and 10 random ones.
         metrics: What is compared.
@@ -125,9 +102,12 @@ class StudySettings:
     pools: tuple[Path, ...]
     targets: tuple[str, ...]
     large_pool: Path | None = None
-    regimes: tuple[Regime, ...] = (Regime("few"),)
-    seeds: StudySeeds = StudySeeds()  # noqa: RUF009 (frozen)
+    regimes: tuple[Regime, ...] = ()
+    subset_seeds: tuple[int, ...] = (0,)
+    probe_seeds: tuple[int, ...] = (0,)
+    finetuning_seeds: tuple[int, ...] = (0,)
     sizes: tuple[int, ...] = (1, 2, 3)
+    size: int = 3
     candidates: Candidates = "all"
     metrics: tuple[str, ...] = STUDY_METRICS
     predictors: tuple[PredictorName, ...] = ("linear_probe", "eep")
@@ -145,9 +125,15 @@ class StudySettings:
         """
         for name in ("pools", "targets", "sizes", "metrics", "predictors"):
             _require_distinct(name, getattr(self, name))
-        _require_distinct("regimes", [regime.name for regime in self.regimes])
+        _require_distinct("regimes", [regime.name for regime in self.all_regimes])
+        for name in ("subset_seeds", "probe_seeds", "finetuning_seeds"):
+            _require_distinct(name, getattr(self, name))
+            for seed in getattr(self, name):
+                require_seed(name, seed)
         for size in self.sizes:
             require_whole("sizes", size, 1, MOST_MEMBERS_OF_ONE)
+        if self.size not in self.sizes:
+            raise ConfigError(f"size: expected one of sizes ({', '.join(map(str, self.sizes))}), but got {self.size}.")
         require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
         require_whole("validation_images", self.validation_images, 0, MOST_IMAGES)
         if self.image_size is not None:
@@ -158,6 +144,16 @@ class StudySettings:
             self.chooser(head)
         if self.equal_cost and not self.heads:
             raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+
+    @property
+    def all_regimes(self) -> tuple[Regime, ...]:
+        """At least one."""
+        return self.regimes or (Regime("few"),)
+
+    @property
+    def all_sizes(self) -> tuple[int, ...]:
+        """Numbers of members that are evaluated and scored, in ascending order."""
+        return tuple(sorted({1, *self.sizes}))
 
     def chooser(self, text: str) -> tuple[str, str]:
         """The predictor and the metric of PREDICTOR/METRIC.
