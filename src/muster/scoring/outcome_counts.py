@@ -6,7 +6,7 @@ image, and no image is kept. Axis names as in :mod:`muster.scoring.score`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -19,7 +19,7 @@ from muster.metrics.registry import get_ensemble_metric
 from muster.scoring.cpu.exhaustive import sums_of_store
 from muster.scoring.device.exhaustive import sums_of_tiles
 from muster.scoring.fixed_point import FixedPointSums
-from muster.scoring.prediction_store import InMemoryStore
+from muster.scoring.prediction_store import Backend, InMemoryStore
 from muster.scoring.score import list_candidates
 
 _METRIC = "iou_eep"
@@ -37,7 +37,14 @@ class OutcomeCounts:
         label_counts: int64 ``[classes]``, pixels of each class so far.
     """
 
-    def __init__(self, num_members: int, num_classes: int, sizes: Sequence[int], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        num_members: int,
+        num_classes: int,
+        sizes: Sequence[int],
+        threads: int | None = None,
+        backend: Backend | None = None,
+    ) -> None:
         """Nothing is counted yet.
 
         Args:
@@ -45,11 +52,12 @@ class OutcomeCounts:
             num_classes: How many classes.
             sizes: Members of the candidates, each 1 to ``num_members``.
             threads: How many to compute on, on the processor; by default one for each.
+            backend: Who counts; by default ``numba`` on the processor and ``torch`` on other devices.
         """
         self.num_members, self.num_classes = num_members, num_classes
         self.candidates = {size: list_candidates(num_members, size) for size in sizes}
         self.label_counts = np.zeros(num_classes, dtype=np.int64)
-        self._threads = threads or available_cores()
+        self._threads, self._backend = threads or available_cores(), backend
         shape = 2 * num_classes
         self._counts = {size: np.zeros((len(rows), shape), np.int64) for size, rows in self.candidates.items()}
 
@@ -68,7 +76,7 @@ class OutcomeCounts:
         members = members_of(predictions, labels)
         counted: FixedPointSums | None = None
         for size, rows in self.candidates.items():
-            for some, counted in _sums(members, rows, self._threads):
+            for some, counted in self._sums(members, rows):
                 self._counts[size][some] += counted.counts
         assert counted is not None
         self.label_counts += counted.label_counts
@@ -91,12 +99,11 @@ class OutcomeCounts:
         hits_and_misses = self.hits_and_misses(size).astype(np.float64)
         return get_ensemble_metric(_METRIC).final_scores(hits_and_misses, self.label_counts)
 
-
-def _sums(members: Members, rows: NumpyArray, threads: int) -> list[tuple[slice, FixedPointSums]]:
-    store = InMemoryStore(members, chunk_pixels=_CHUNK_PIXELS)
-    if store.backend == "torch":
-        return [(slice(None), sums_of_tiles(members, rows, [_METRIC], _no_progress))]
-    return list(sums_of_store(store, rows, [_METRIC], threads, _no_progress))
+    def _sums(self, members: Members, rows: NumpyArray) -> Iterable[tuple[slice, FixedPointSums]]:
+        store = InMemoryStore(members, chunk_pixels=_CHUNK_PIXELS)
+        if (self._backend or store.backend) == "torch":
+            return [(slice(None), sums_of_tiles(members, rows, [_METRIC], _no_progress))]
+        return sums_of_store(store, rows, [_METRIC], self._threads, _no_progress)
 
 
 def _no_progress(_: float) -> None:

@@ -193,7 +193,9 @@ def finetune_member(job: FitJob, progress: Callable[[int, float], None]) -> None
     work, clock = job.folder.with_name(f"{job.folder.name}.work"), Clock(progress)
     load = partial(_load_again, member)
     description = {"weights": job.checksum}
-    fit_members(module, cell.target, work, job.hardware, [clock], depends_on=description, reload=load)
+    writes = fit_members(module, cell.target, work, job.hardware, [clock], depends_on=description, reload=load)
+    if not writes:  # a process that only shares the fit
+        return
     with atomic_folder(job.folder) as partial_folder:
         _write(partial_folder, job, module, member, clock.seconds)
     forget_checkpoint(work)
