@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from muster import load_ensemble, select
+from muster.commands.main import start
 from muster.data import (
     InterleavedStream,
-    Preprocessing,
     TrainingStream,
     channel_statistics,
     content_prefixes,
@@ -23,7 +25,8 @@ from muster.data import (
     prepare_image,
     source_of_step,
 )
-from muster.errors import ConfigError
+from muster.errors import ConfigError, PoolError
+from muster.files import parse_record, to_builtin_types
 from muster.model_page import PAGE
 from muster.models import build_model, put_source_heads, source_heads
 from muster.pool import HISTORY, WEIGHTS, Member, Pool, TargetContent, reason_to_bar, verify_pool
@@ -40,8 +43,12 @@ from muster.training.settings import SourceSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS
 from tests.helpers import make_target, shown
+from tests.models import makers
 
-pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:You.re resuming from a checkpoint"),
+]
 
 SETTINGS = SourceSettings(steps=5, batch_size=2, crop_size=32, image_size=32, seed=3, learning_rate=0.02)
 ATTIC = "worlds/attic"
@@ -106,7 +113,10 @@ def test_batches_come_from_each_dataset_in_turn_and_each_goes_on_where_it_ended(
     draws = [lambda image, mask, generator, place=place: (torch.tensor(place), image) for place in range(2)]
     stream = InterleavedStream(splits, draws, steps=5, batch_size=2, seed=7)
     assert len(stream) == 10
-    alone = [TrainingStream(split, draw, 3, 2, 7 + place) for place, (split, draw) in enumerate(zip(splits, draws))]
+    alone = [
+        TrainingStream(split, draw, 3, 2, 7 + place)
+        for place, (split, draw) in enumerate(zip(splits, draws, strict=True))
+    ]
     for step in range(5):
         source = source_of_step(step, 2)
         assert source == step % 2
@@ -246,7 +256,7 @@ def test_two_interrupted_parts_give_the_weights_of_one_run(tmp_path: Path, datas
     train_multi_source(job, lambda step, loss: None)
     parts = replace(job, pool=tmp_path / "parts")
 
-    def kill(step: int, loss: float) -> None:  # noqa: ARG001 (what is told)
+    def kill(step: int, loss: float) -> None:
         if (parts.work / CHECKPOINT).is_file():
             raise _KilledError
         time.sleep(1.05)  # it is told at most once a second
@@ -266,6 +276,37 @@ def test_a_head_is_trained_by_its_own_steps_alone(tmp_path: Path, dataset_folder
     found = weights_of(tmp_path)
     assert torch.equal(found["head.heads.1.weight"], heads.heads[1].weight)
     assert not torch.equal(found["head.heads.0.weight"], heads.heads[0].weight)
+
+
+@pytest.mark.filterwarnings("ignore:The card.s. of")
+@pytest.mark.filterwarnings("ignore:Metric .*has no score")
+def test_it_is_chosen_and_fine_tuned_like_any_other(trained: Member, tmp_path: Path) -> None:
+    pool, target = trained.folder.parents[1], makers.write_target(tmp_path / "new")
+    description = target / "dataset.yaml"
+    description.write_text(description.read_text("utf-8").replace("tiny", "newcomer"), "utf-8")
+    options = {"size": 1, "cache_gb": 0.0, "device": "cpu", "resamples": 0, "image_size": 48}
+    metrics = ("nce", "logme", "otce", "osborn", "leep+haste_ca", "leep+haste_cs", "base")
+    counted = select(pool, str(target), predictor="eep", metrics=metrics, **options)
+    assert {name for name in metrics if "both" in counted.single_scores.get(name, {})} >= {"nce", "logme", "otce"}
+    assert not counted.dropped
+    out, run = tmp_path / "selected", tmp_path / "tuned"
+    common = ["--pool", str(pool), "--target", str(target), "--cache_gb", "0", "--size", "1", "--image_size", "48"]
+    assert start("select", arguments=[*common, "--output", str(out), "--resamples", "0", "--device", "cpu"]) == 0
+    arguments = ["--selection", str(out), "--output", str(run), "--training.steps", "1", "--training.batch_size", "2"]
+    assert start("finetune", arguments=[*arguments, "--equal_cost", "false", "--hardware.device", "cpu"]) == 0
+    ensemble = load_ensemble(run)
+    (model,) = ensemble.models.values()
+    assert (ensemble.names, model.num_classes, model.blueprint.config) == (("both",), 3, {})
+    body = trained.load_model().state_dict()
+    assert [name for name in model.state_dict() if name.startswith("head")] == ["head.weight", "head.bias"]
+    assert {name for name in body if name.startswith("body")} < set(model.state_dict())
+    assert ensemble.predict(torch.zeros(3, 50, 70, dtype=torch.uint8)).shape == (50, 70)
+
+
+def test_a_job_reaches_a_worker_as_it_is(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "worlds/reef", "worlds/delta")
+    told = json.loads(json.dumps(to_builtin_types(asdict(job))))
+    assert parse_record(told, MemberJob, "job", PoolError) == job
 
 
 def plan(entry: MultiSource, **changes: object) -> list[MemberJob]:

@@ -81,7 +81,7 @@ def train(
     adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
     ran = record_of(configuration, idle, hardware.resolved_options())
     references = dict.fromkeys(reference for job in jobs for reference in job.sources)
-    weights = [entry.weights for entry in (*plan.networks, *plan.multi_source)]
+    weights = [*(network.weights for network in plan.networks), *(entry.weights for entry in plan.multi_source)]
     inputs: Inputs = {
         "--data_root": data.data_root,
         **{f"dataset {number + 1} of the plan": reference for number, reference in enumerate(references)},

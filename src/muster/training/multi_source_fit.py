@@ -196,7 +196,7 @@ class MultiSourceTraining(EnsembleTraining):
             MulticlassConfusionMatrix(count, ignore_index=VOID, validate_args=False) for count in self.heads.classes
         ).to(self.device)
 
-    def validation_step(  # type: ignore[override]  # there is a loader for each dataset
+    def validation_step(
         self,
         batch: tuple[Views, Tensor],
         batch_idx: int = 0,  # noqa: ARG002 (a hook's)
