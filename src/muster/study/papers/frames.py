@@ -1,0 +1,119 @@
+"""What the papers' tables share: checks of a study's frames, means over seeds, and correlations within groups.
+
+A *cell* is a target, a regime (how many of its training images) and the seed of the subset; see
+:data:`CELL`. Frames are those of a study's ``tables`` folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from muster.errors import unknown_name
+from muster.metrics import kendall, pearson, weighted_kendall
+
+CELL = ["target", "regime", "subset_seed"]
+"""Columns that name a cell."""
+
+CORRELATIONS = {"weighted_kendall": weighted_kendall, "kendall": kendall, "pearson": pearson}
+"""The three correlations that studies report, by the names of their columns."""
+
+FEWEST = 3
+"""Fewer entries than this have no correlation worth the name: two of them always give 1 or -1."""
+
+
+def require_columns(name: str, frame: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Refuse a frame that lacks a column.
+
+    Args:
+        name: Of the argument, for the message.
+        frame: What was given.
+        columns: What is needed.
+
+    Raises:
+        ValueError: If a column is missing; names it and those that are there.
+    """
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        there = ", ".join(map(str, frame.columns)) or "none"
+        raise ValueError(f"Expected `{name}` to have the columns {', '.join(missing)}, but it has {there}.")
+
+
+def require_values(name: str, frame: pd.DataFrame, column: str, wanted: Sequence[str]) -> None:
+    """Refuse a value that a column does not hold, and suggest the nearest one that it does.
+
+    Args:
+        name: Of the argument that asks for the values, for the message.
+        frame: Where they should be.
+        column: In which column.
+        wanted: The values.
+
+    Raises:
+        ValueError: If one is not there.
+    """
+    known = [str(value) for value in frame[column].unique()]
+    for value in wanted:
+        if value not in known:
+            raise ValueError(f"`{name}`: {unknown_name(column, value, known)}")
+
+
+def mean_over_finetuning_seeds(results: pd.DataFrame, who: str) -> pd.DataFrame:
+    """The mean mIoU of each fine-tuned member or ensemble over the seeds of fine-tuning.
+
+    Args:
+        results: ``finetuned`` or ``ensembles`` of a study.
+        who: ``"member"`` or ``"members"``: whose result a row is.
+
+    Returns:
+        One row per cell and ``who``, with ``miou`` and ``finetuning_seeds``, how many there were.
+    """
+    require_columns("results", results, [*CELL, who, "miou"])
+    groups = results.groupby([*CELL, who], sort=True)["miou"]
+    return groups.agg(miou="mean", finetuning_seeds="size").reset_index()
+
+
+def scores_beside_results(scores: pd.DataFrame, ensembles: pd.DataFrame) -> pd.DataFrame:
+    """Every score with what its ensemble reached, the mean over the seeds of fine-tuning.
+
+    Args:
+        scores: Of a study; may have further columns, such as ``pixels`` of a sweep over sizes of the probe set.
+        ensembles: Of a study, single members as ensembles of one.
+
+    Returns:
+        The rows of ``scores`` that have a result, with ``miou``.
+    """
+    require_columns("scores", scores, [*CELL, "probe_seed", "predictor", "metric", "members", "score"])
+    results = mean_over_finetuning_seeds(ensembles, "members")
+    return scores.merge(results[[*CELL, "members", "miou"]], on=[*CELL, "members"], how="inner")
+
+
+def correlations_within(
+    pairs: pd.DataFrame, by: Sequence[str], fewest: int = FEWEST, values: Sequence[str] = tuple(CORRELATIONS)
+) -> pd.DataFrame:
+    """How well scores order results, within each group.
+
+    Args:
+        pairs: With ``score`` and ``miou``, see :func:`scores_beside_results`.
+        by: Columns that name a group.
+        fewest: Groups of fewer rows are left out.
+        values: Which correlations.
+
+    Returns:
+        One row a group: the columns of ``by``, those of ``values``, and ``entries``, the number of rows of the group.
+        NaN where all scores or all results of the group are alike.
+
+    Raises:
+        ValueError: If there is no such correlation, or a column is missing.
+    """
+    require_columns("pairs", pairs, [*by, "score", "miou"])
+    for value in values:
+        if value not in CORRELATIONS:
+            raise ValueError(unknown_name("correlation", value, CORRELATIONS))
+    rows = []
+    for group, part in pairs.groupby(list(by), sort=False, dropna=False):
+        if len(part) >= fewest:
+            scores, results = part["score"].to_numpy(float), part["miou"].to_numpy(float)
+            found = {name: CORRELATIONS[name](scores, results) for name in values}
+            rows.append({**dict(zip(by, group, strict=True)), **found, "entries": len(part)})
+    return pd.DataFrame(rows, columns=[*by, *values, "entries"])
