@@ -16,9 +16,9 @@ from muster.commands.main import start
 from muster.errors import ConfigError, DatasetError, PretrainingError
 from muster.files import sha256_of
 from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
 from muster.training.pool_plan import Network, Override, PoolPlan, member_name, plan_jobs
 from muster.training.settings import SourceSettings
-from muster.training.source import MemberJob
 
 SETTINGS = SourceSettings(steps=10, learning_rate=0.5)
 
