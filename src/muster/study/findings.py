@@ -1,0 +1,182 @@
+"""What a study found: every measure of its tables, made once, for the page and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from muster.study.measures import (
+    ALL,
+    CELL,
+    MEAN,
+    Studied,
+    agreement,
+    ceiling,
+    gains,
+    seed_agreement,
+    static_orders,
+    without_pool,
+)
+from muster.study.papers import (
+    best_of_each_size,
+    chosen_sources,
+    ensemble_and_members,
+    scores_beside_results,
+    setup_column,
+    transfer_gains,
+)
+from muster.study.settings import StudySettings
+from muster.study.tables import StudyTables
+
+DRAWS = 100
+"""Bootstrap draws over members for each interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """The measures of a study; each is computed when it is first asked for.
+
+    Attributes:
+        tables: What was found.
+        size: Members of the ensembles that are chosen.
+        chooser: Predictor and metric of the choice that the page is about.
+        large_pool: Name of the pool of large single models; ``None`` if there is none.
+        draws: Bootstrap draws for intervals.
+    """
+
+    tables: StudyTables
+    size: int
+    chooser: tuple[str, str]
+    large_pool: str | None = None
+    draws: int = DRAWS
+
+    @staticmethod
+    def of(tables: StudyTables, settings: StudySettings) -> Findings:
+        """Those of a study with some settings."""
+        chooser = settings.chooser(settings.heads[0]) if settings.heads else (settings.predictors[0], settings.metrics[0])
+        large = None if settings.large_pool is None else settings.large_pool.name
+        return Findings(tables, settings.size, chooser, large)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Those of the metrics, and of lists that never look at the target."""
+        tables = self.tables
+        orders = static_orders(tables.members, tables.finetuned, tables.scores)
+        return pd.concat([tables.scores, orders], ignore_index=True)
+
+    @cached_property
+    def candidates(self) -> pd.DataFrame:
+        """Results of all that can be chosen."""
+        return without_pool(self.tables.ensembles, self.tables.members, self.large_pool)
+
+    @cached_property
+    def _compared(self) -> pd.DataFrame:
+        """Of the sizes that the page tells: single members, and the ensembles that are chosen."""
+        return self.candidates[self.candidates["size"].isin([1, self.size])]
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """How well every metric orders candidates, within strata too."""
+        return agreement(self.scores, self._compared, self.tables.members, draws=self.draws)
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """How well two runs of fine-tuning agree."""
+        return seed_agreement(self._compared, self.tables.members)
+
+    @cached_property
+    def ceiling(self) -> pd.DataFrame:
+        """What a perfect metric would reach, by simulation."""
+        return ceiling(self._compared, self.tables.members)
+
+    @cached_property
+    def gains(self) -> pd.DataFrame:
+        """Every choice beside every baseline."""
+        tables = self.tables
+        return gains(
+            Studied(self.scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, self.large_pool)
+        )
+
+    @cached_property
+    def main_gains(self) -> pd.DataFrame:
+        """Those of the choice that the page is about."""
+        predictor, metric = self.chooser
+        rows = self.gains[(self.gains["metric"] == metric) & (self.gains["size"] == self.size)]
+        return rows[rows["predictor"].isin([predictor, ""])]
+
+    @cached_property
+    def chosen(self) -> dict[str, str]:
+        """By target, the ensemble that the page is about: of the first cell and seeds."""
+        rows = self.main_gains.sort_values([*CELL, "probe_seed", "finetuning_seed"], kind="stable")
+        return {str(target): str(part["members"].iloc[0]) for target, part in rows.groupby("target", sort=False)}
+
+    @cached_property
+    def first_regime(self) -> str:
+        """The regime that figures of one regime show."""
+        cells = self.tables.cells
+        return str(cells["regime"].iloc[0]) if len(cells) else ""
+
+    def of_first_regime(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of it."""
+        return table[table["regime"] == self.first_regime]
+
+    @cached_property
+    def transfer(self) -> pd.DataFrame:
+        """The gain of every source over the target straight from the same pre-training (M21)."""
+        tables = self.tables
+        return transfer_gains(tables.finetuned, tables.members, tables.targets)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Scores of the candidates of the chosen size, metric by metric of one predictor, beside their results."""
+        predictor, _ = self.chooser
+        scores = self.tables.scores
+        rows = scores[scores["predictor"].isin([predictor]) & (scores["size"] == self.size)]
+        return scores_beside_results(self.of_first_regime(rows), self.candidates)
+
+    @cached_property
+    def pairs_of_singles(self) -> pd.DataFrame:
+        """Scores of single members by all metrics of one predictor, beside their results."""
+        scores = self.tables.scores
+        rows = scores[scores["predictor"].isin([self.chooser[0], ""]) & (scores["size"] == 1)]
+        return scores_beside_results(self.of_first_regime(rows), self.candidates)
+
+    @cached_property
+    def sizes(self) -> pd.DataFrame:
+        """The best ensemble of each size."""
+        return self.of_first_regime(best_of_each_size(self.candidates))
+
+    @cached_property
+    def beside_members(self) -> pd.DataFrame:
+        """The chosen ensembles beside their members."""
+        return ensemble_and_members(
+            self.chosen, self.of_first_regime(self.candidates), self.of_first_regime(self.tables.heads)
+        )
+
+    @cached_property
+    def sources(self) -> pd.DataFrame:
+        """What the chosen ensembles are made of."""
+        return chosen_sources(self.chosen, self.tables.members)
+
+    @cached_property
+    def setup(self) -> dict[str, str]:
+        """The study as a column of A22's table 1."""
+        return setup_column(self.tables.members, self.candidates, self.size)
+
+
+def of_all(agreements: pd.DataFrame, size: int, predictors: Sequence[str]) -> pd.DataFrame:
+    """The rows of a table of agreements that main tables show.
+
+    Args:
+        agreements: See :func:`muster.study.measures.agreement`.
+        size: Members of a candidate.
+        predictors: Whose; the empty one is of metrics that use none.
+
+    Returns:
+        Over all candidates, with the mean over fine-tuning seeds.
+    """
+    rows = agreements[(agreements["size"] == size) & (agreements["stratum"] == ALL) & (agreements["result"] == MEAN)]
+    return rows[rows["predictor"].isin(list(predictors))]
