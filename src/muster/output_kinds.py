@@ -79,7 +79,12 @@ STORE = OutputKind(
     ({"store.yaml": ("format_version", "num_members", "num_pixels")},),
     ("store.yaml", "labels.npy", "order.npy", "*.predictions", "*.true_class"),
 )
-STUDY = OutputKind("study", "a study", ({"study.yaml": ("target", "choices", "members")}, _FIT), kept=_GOES_ON)
+STUDY = OutputKind(
+    "study",
+    "a study",
+    ({"config.yaml": ("pools", "targets", "regimes")}, {"cells/*/cell.yaml": ("format_version", "target", "regime")}),
+    kept="What was found before is kept: once that is mended, the same command goes on.",
+)
 CHECK = OutputKind(
     "check",
     "a check of a dataset",
@@ -92,13 +97,6 @@ RECIPES = OutputKind(
     ({"config.yaml": ("recipes", "targets"), "recipes.csv": (), "recipes.md": ()},),
     kept=_GOES_ON,
 )
-COMPARISON = OutputKind(
-    "predictors",
-    "a comparison of predictors",
-    ({"config.yaml": ("targets", "probe"), "predictors.csv": (), "predictors.md": ()},),
-    kept="Tables of the targets before are kept.",
-)
-
 KINDS = (
     POOL,
     MEMBER,
@@ -111,6 +109,5 @@ KINDS = (
     STUDY,
     CHECK,
     RECIPES,
-    COMPARISON,
 )
 """All of them."""

@@ -40,7 +40,7 @@ def test_the_list_of_commands_has_each_with_what_it_does(capsys: pytest.CaptureF
         (["selct"], "'selct' is no command. Did you mean select?"),
         (["--size"], "The commands are train"),
         (["study", "--sise", "3"], "muster study: error: --sise is no option"),
-        (["study", "predictors", "--size", "3"], "muster study predictors: error: --size is no option"),
+        (["study", "recipes", "--size", "3", "--sise", "3"], "muster study recipes: error: --sise is no option"),
     ],
 )
 def test_mistakes_are_one_clear_message(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

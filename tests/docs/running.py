@@ -63,7 +63,16 @@ def reduced(name: str, words: list[str]) -> list[str]:
             else ["--training.steps", "2", "--training.tried_stops", "1", "--equal_cost", "false"]
         )
     if name == "study":
-        return ["--training.steps", "2", "--members", "chosen", "--scratch", "[small_fpn]"]
+        return [
+            "--training.steps",
+            "2",
+            "--pixels_per_image",
+            "50",
+            "--metrics",
+            "[soft_iou_eep, leep]",
+            "--sizes",
+            "[3]",
+        ]
     return []
 
 

@@ -112,3 +112,27 @@ def test_workers_have_the_environments_that_they_were_given(tmp_path: Path) -> N
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
     assert run(LocalProcesses([environment()]), {}, tmp_path) == Heard()
+
+
+class _Follows(Heard):
+    """Submits two more jobs once the first one is done."""
+
+    def __init__(self, executor: Executor, folder: Path) -> None:
+        super().__init__()
+        self.executor, self.folder = executor, folder
+
+    def done(self, job: Job, result: str) -> None:
+        super().done(job, result)
+        if job.name == "first":
+            for name in ("second", "third"):
+                task = "tests.execution.tasks_of_tests:which_process"
+                self.executor.submit(Job(name, task, "", self.folder / name))
+
+
+def test_jobs_that_a_listener_submits_use_all_places(tmp_path: Path) -> None:
+    """The other worker had ended, as nothing waited for it."""
+    executor = LocalProcesses([environment("x"), environment("y")])
+    heard = _Follows(executor, tmp_path)
+    executor.submit(Job("first", "tests.execution.tasks_of_tests:double", "ab", tmp_path / "first"))
+    executor.run(heard)
+    assert set(heard.results) == {"first", "second", "third"}

@@ -15,7 +15,6 @@ from muster.data import VOID, ChannelStatistics, ImageSize, Preprocessing
 from muster.models import Blueprint, SourceModel, build_model
 from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
-from muster.study.finetuned_candidates import _evaluate_all
 from muster.tasks.segmentation import LOSSES, LossOptions, segmentation_loss
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -39,7 +38,7 @@ def make_ensemble() -> Ensemble:
 
 
 def compute(folder: Path) -> dict[str, torch.Tensor]:
-    """Counts over five images and over one; all pairs of a study; the head by L-BFGS; the head step by step."""
+    """Counts over five images and over one; the head by L-BFGS; the head step by step."""
     pl._logger.setLevel("ERROR")
     target, ensemble, found = make_target(5, void=("02",)), make_ensemble(), {}
     for images in (5, 1):
@@ -48,10 +47,6 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
             lambda batch, size: {"a": ensemble(batch, size).argmax(dim=1)}, split, shown(STATISTICS, 64), batch_size=2
         )
         found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
-    module = EnsembleTraining(TrainingSettings(), 3, "abc", [build_model("small_fpn", 3, seed=s) for s in range(3)])
-    tuned = TargetData(target, target.train, shown(STATISTICS, 64))
-    singles, pairs = _evaluate_all(module.eval(), "abc", 2, tuned, Hardware("cpu"))
-    found["study"] = torch.tensor([*singles.values(), *pairs.values()])
     readings, found["labels"] = _collect(ensemble, target.train, 0, "cpu", 16, 20)
     found |= {f"cells of {name}": reading.cells for name, reading in zip("ab", readings, strict=True)}
     found["losses"] = torch.tensor(learn_head(ensemble, target.train, seed=0))

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from muster.models import Segmenter, build_model
 from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
 from muster.training.pool_training import default_workers, memory_of
 from muster.training.settings import SourceSettings
 from muster.training.sharing import CONTEXT_BYTES, MOST_SHARING, training_bytes, workers_per_gpu
-from muster.training.source import MemberJob
 
 GB = 1 << 30
 

@@ -42,9 +42,11 @@ from muster.tasks.source_sample import (
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.evaluation import confusion_matrices, model_predictor
 from muster.training.hardware import Hardware
+from muster.training.member_job import WORK, MemberJob
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import SourceSettings
-from muster.training.source import SPLITS, WORK, MemberJob, train_member
+from muster.training.source import train_member
+from muster.training.trained_member import SPLITS
 from tests.helpers import make_target, shown
 from tests.report.made_up import make_card
 

@@ -1,84 +1,91 @@
-"""The command ``muster study``: the fine-tuned mIoU of the choices of each metric."""
+"""The command ``muster study``: how well metrics choose among the members of pools, on several targets."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Literal
 
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX, DataSettings
-from muster.execution.progress import fit_progress
+from muster.execution.progress import TrainingProgress
 from muster.files import write_text
 from muster.launch import only_helps
+from muster.limits import MOST_PROCESSES, require_whole
 from muster.output_kinds import STUDY
 from muster.outputs import Inputs, claimed
-from muster.selection.record import Selection
-from muster.selection.reopening import open_pool, open_target, warn_if_from_before
-from muster.study.finetuned_candidates import run_study
-from muster.study.markdown import study_as_markdown
+from muster.study.plan import StudyPlan
+from muster.study.run import run_study, warn_of_failures
+from muster.study.settings import StudySettings
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
+CONFIG = "config.yaml"
+
 
 def study(
-    selection: Path,
+    study: Spread[StudySettings],
     output: Path,
     training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
-    members: Literal["chosen", "all"] = "chosen",
-    scratch: tuple[str, ...] = (),
-    pool: Path | None = None,
-    target: str | None = None,
     data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
+    workers: int | None = None,
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Fine-tune the members that metrics chose, and compare the mIoU of their choices.
+    """Fine-tune every member of pools on every target, evaluate all ensembles, and compare with what metrics say.
+
+    Interrupted in whatever way, the same command goes on. Each member is fine-tuned once for each target, number of
+    labels and seed, in a process of its own; all ensembles are evaluated from one look at each test image.
 
     Args:
-        selection: Folder of a selection, as select.py wrote it.
-        output: Folder of the study: study.yaml, study.md, ensembles.csv.
-        training: How to fine-tune.
+        study: Which pools, targets, labels, seeds, ensembles and metrics.
+        output: Folder of the study: tables, report, and what was fine-tuned.
+        training: How members are fine-tuned. Rates are chosen once for each target, network and pre-training, on one
+            member.
         hardware: What to compute on.
         head: How the heads of the chosen ensembles are learned.
-        members: Fine-tune what any metric chose, B1 and a random ensemble; or all eligible members.
-        scratch: Architectures to train on the target from random weights, for comparison.
-        pool: Where the selection's pool lies now, if it was moved.
-        target: Where its dataset lies now, if it was moved.
-        data: Where the dataset lies.
+        data: Where the targets lie.
+        workers: Processes side by side; null for one a core, or as many as share the GPUs well.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
     Returns:
-        0.
+        0, or 1 if a step failed.
     """
-    loaded = Selection.load(selection)
-    warn_if_from_before(loaded, selection)
-    dataset = open_target(loaded, target, data.data_root)
-    opened = open_pool(loaded, loaded.member_names, pool)
-    idle = idle_settings(training, head)
-    if dataset.reference.startswith(WORLD_PREFIX):
-        idle["data_root"] = f"for {dataset.reference}, which is built in"
+    if workers is not None:
+        require_whole("workers", workers, 1, MOST_PROCESSES)
+    if only_helps():
+        return 0
+    idle = _idle(study, training, head)
     asked.refuse(idle)
-    console = make_console(quiet=only_helps())
+    console = make_console()
+    progress = TrainingProgress(console)
+    plan = StudyPlan.of(study, training, head, hardware, output.absolute(), data.data_root)
     inputs: Inputs = {
-        "--selection": selection,
-        "the pool": opened.folder,
-        "the target": dataset.reference,
         "--data_root": data.data_root,
+        **{f"pool {number + 1}": pool for number, pool in enumerate(study.pools)},
+        "--large_pool": study.large_pool,
+        **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
     }
-    with claimed(output, STUDY, inputs):
-        with fit_progress(console, training.total_steps, f"Fine-tuning for {loaded.target}.") as progress:
-            result = run_study(
-                loaded, opened, dataset, training, hardware, output, members, scratch, training.seed, progress, head
-            )
-        if only_helps():
-            return 0
-        text = study_as_markdown(result, opened)
-        write_text(output / "config.yaml", record_of(configuration, idle, hardware.resolved_options()))
-        write_text(output / "study.md", text)
-    console.print(text)
-    return 0
+    with claimed(output, STUDY, inputs) as lock:
+        write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
+        outcome = run_study(plan, progress, workers, lock)
+        warn_of_failures(outcome)
+    console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
+    return 1 if outcome.failed else 0
+
+
+def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) -> dict[str, str]:
+    """Options that change nothing beside the others, and why."""
+    idle = idle_settings(training, head)
+    idle["training.seed"] = "as --finetuning_seeds says which seeds there are"
+    if not study.heads:
+        idle |= {f"head.{field.name}": "without --heads" for field in fields(HeadSettings)}
+    if study.equal_cost:
+        idle.pop("training.held_out_fraction", None)
+    if all(target.startswith(WORLD_PREFIX) for target in study.targets):
+        idle["data_root"] = "as all targets are built in"
+    return idle

@@ -80,10 +80,12 @@ def train(
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
     adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
     ran = record_of(configuration, idle, hardware.resolved_options())
+    references = dict.fromkeys(reference for job in jobs for reference in job.sources)
+    weights = [*(network.weights for network in plan.networks), *(entry.weights for entry in plan.multi_source)]
     inputs: Inputs = {
         "--data_root": data.data_root,
-        **{f"dataset {number + 1} of the plan": job.dataset for number, job in enumerate(jobs)},
-        **{f"weights {number + 1} of the plan": network.weights for number, network in enumerate(plan.networks)},
+        **{f"dataset {number + 1} of the plan": reference for number, reference in enumerate(references)},
+        **{f"weights {number + 1} of the plan": path for number, path in enumerate(weights)},
         **{f"model of {job.name}": model for job in adoptions if (model := job.entry.model) and Path(model).is_dir()},
         **{f"data of {job.name}": job.entry.data for job in adoptions},
     }
@@ -98,7 +100,11 @@ def train(
 def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     """Options that change nothing with these others, and why."""
     idle = {}
-    references = [*plan.datasets, *(entry.data for entry in plan.adopt if entry.data is not None)]
+    references = [
+        *plan.datasets,
+        *(reference for entry in plan.multi_source for reference in entry.datasets),
+        *(entry.data for entry in plan.adopt if entry.data is not None),
+    ]
     if all(reference.startswith(WORLD_PREFIX) for reference in references):
         idle["data_root"] = "as all datasets of the plan are built in"
     if training.validation_fraction == 0 and not any(

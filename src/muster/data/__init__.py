@@ -5,6 +5,7 @@ from __future__ import annotations
 from muster.data.content import ContentSketch, content_prefixes, repeated_images, warn_of_shared_images
 from muster.data.crops import CropViews
 from muster.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from muster.data.interleaved import InterleavedStream, source_of_step
 from muster.data.labels import judge_labels
 from muster.data.layout import LAYOUTS, Layout, open_folder
 from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
@@ -20,7 +21,7 @@ from muster.data.statistics import (
     class_pixel_counts,
     require_usable,
 )
-from muster.data.stream import TrainingStream, cached, make_loader, preload
+from muster.data.stream import ExampleStream, TrainingStream, cached, make_loader, preload
 from muster.data.transforms import TrainingTransform, normalise_crops, prepare_image
 from muster.data.views import Views, map_views, prepare_views, view_for
 
@@ -37,7 +38,9 @@ __all__ = [
     "DataSettings",
     "Dataset",
     "DatasetSpec",
+    "ExampleStream",
     "ImageSize",
+    "InterleavedStream",
     "Interpolation",
     "Layout",
     "PreparedBatch",
@@ -70,6 +73,7 @@ __all__ = [
     "read_mask",
     "repeated_images",
     "require_usable",
+    "source_of_step",
     "split_record",
     "unreadable_images",
     "view_for",

@@ -34,7 +34,35 @@ PREFETCHED = 4
 """Batches that each loader worker has ready. With torch's 2 a worker that meets some large files holds up the fit."""
 
 
-class TrainingStream(Dataset[tuple[Tensor, ...]]):
+class ExampleStream(Dataset[tuple[Tensor, ...]]):
+    """All examples of one fit, in the order in which it sees them.
+
+    Attributes:
+        steps: Number of optimiser steps.
+        batch_size: Examples per step, over all ranks.
+    """
+
+    steps: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return self.steps * self.batch_size
+
+    def require(self, index: int) -> None:
+        """Check that there is an example of that number.
+
+        Args:
+            index: The number.
+
+        Raises:
+            IndexError: If there is none.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Expected an index from 0 to {len(self) - 1}, but got {index}.")
+
+
+class TrainingStream(ExampleStream):
     """All training examples of one fit, in order: ``steps * batch_size`` of them.
 
     Every image is seen once before any is seen again, in a new order each time, and each time with another
@@ -72,10 +100,6 @@ class TrainingStream(Dataset[tuple[Tensor, ...]]):
         self.batch_size = batch_size
         self.seed = seed
 
-    def __len__(self) -> int:
-        """Number of examples."""
-        return self.steps * self.batch_size
-
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """Read and transform the image of one example: what the transform makes of it."""
         sample = self.split[self.position(index)]
@@ -93,14 +117,13 @@ class TrainingStream(Dataset[tuple[Tensor, ...]]):
         Raises:
             IndexError: If there is no such example.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"Expected an index from 0 to {len(self) - 1}, but got {index}.")
+        self.require(index)
         epoch, position = divmod(index, len(self.split))
         return int(_epoch_order(self.seed, epoch, len(self.split))[position])
 
 
 def make_loader(
-    stream: TrainingStream,
+    stream: ExampleStream,
     batch_size: int | None = None,
     start_step: int = 0,
     rank: int = 0,

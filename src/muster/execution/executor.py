@@ -73,7 +73,10 @@ class Executor(Protocol):
     """
 
     def submit(self, job: Job) -> None:
-        """Add a job to those that wait. Jobs begin in the order in which they were submitted."""
+        """Add a job to those that wait. Jobs begin in the order in which they were submitted.
+
+        A listener may submit more while they run, for instance once what they need is done.
+        """
 
     def run(self, listener: Listener) -> None:
         """Run until every job is done or has failed; whatever ends this call ends the jobs too."""

@@ -52,21 +52,24 @@ class LocalProcesses:
     def run(self, listener: Listener) -> None:
         """See :meth:`muster.execution.executor.Executor.run`."""
         try:
-            for index in range(len(self.environments)):
-                self._start(index)
+            self._fill()
             while self.workers:
                 for key, _ in self.selector.select(timeout=1.0):
                     self._listen(key.data, listener)
+                self._fill()
                 listener.tick()
         finally:
             for worker in list(self.workers):
                 self._stop(worker)
 
-    def _start(self, index: int) -> None:
-        if self.waiting:
-            worker = _Worker(index, self.environments[index], self.lock, self.fresh_processes, self.waiting.pop(0))
-            self.workers.append(worker)
-            self.selector.register(worker.process.stdout, EVENT_READ, worker)  # type: ignore[arg-type]
+    def _fill(self) -> None:
+        """Start a worker in each place that is free, as long as jobs wait."""
+        taken = {worker.index for worker in self.workers}
+        for index, environment in enumerate(self.environments):
+            if index not in taken and self.waiting:
+                worker = _Worker(index, environment, self.lock, self.fresh_processes, self.waiting.pop(0))
+                self.workers.append(worker)
+                self.selector.register(worker.process.stdout, EVENT_READ, worker)  # type: ignore[arg-type]
 
     def _stop(self, worker: _Worker) -> None:
         self.workers.remove(worker)
@@ -97,7 +100,6 @@ class LocalProcesses:
             worker.take(self.waiting.pop(0))
         else:
             self._stop(worker)
-            self._start(worker.index)
 
     def _died(self, worker: _Worker, listener: Listener) -> None:
         """The process is gone without a word: killed, or crashed outside Python."""
@@ -107,7 +109,6 @@ class LocalProcesses:
             hint = "; the machine may have run out of memory" if code == -signal.SIGKILL else ""
             listener.failed(worker.job, worker.failure("died", f"its process {how}{hint}"))
         self._stop(worker)
-        self._start(worker.index)
 
 
 class _Worker:

@@ -24,7 +24,7 @@ class TrainingProgress:
         """Show nothing until :meth:`begin`; see :func:`muster.commands.terminal.make_console` for the console."""
         self.console = console
         self.steps: dict[str, int] = {}
-        self.at: dict[str, tuple[int, float]] = {}
+        self.at: dict[str, tuple[int, float | None]] = {}
         self.finished: list[str] = []
         self.live: Live | None = None
         self.started = self.told = time.monotonic()
@@ -37,17 +37,21 @@ class TrainingProgress:
             steps: Steps of every job, by its name.
             headline: Printed first.
         """
-        self.steps = dict(steps)
+        self.steps, self.at, self.finished, self.resumed_at = dict(steps), {}, [], {}
         self.started = self.told = time.monotonic()
         self.console.print(headline)
         if self.console.is_terminal and steps:
             self.live = Live(self._table(), console=self.console, transient=True, refresh_per_second=2)
             self.live.start()
 
-    def step(self, job: str, step: int, loss: float) -> None:
-        """A job got as far as ``step``."""
+    def step(self, job: str, step: int, loss: float | None) -> None:
+        """A job got as far as ``step``; without a loss if it trains nothing."""
         self.resumed_at.setdefault(job, step if step > 1 and job not in self.at else 0)
         self.at[job] = (step, loss)
+
+    def skip(self, job: str) -> None:
+        """A job was finished before."""
+        del self.steps[job]
 
     def done(self, job: str) -> None:
         """A job is finished."""
@@ -64,7 +68,8 @@ class TrainingProgress:
         elif time.monotonic() - self.told > QUIET_SECONDS:
             self.told = time.monotonic()
             running = ", ".join(
-                f"{job} {step}/{self.steps[job]} loss {loss:.3f}" for job, (step, loss) in self._running().items()
+                f"{job} {step}/{self.steps[job]}{'' if loss is None else f' loss {loss:.3f}'}"
+                for job, (step, loss) in self._running().items()
             )
             self.console.print(f"{self._summary()}: {running}")
 
@@ -80,14 +85,14 @@ class TrainingProgress:
         if len(self.finished) == len(self.steps):
             self.end()
 
-    def _running(self) -> dict[str, tuple[int, float]]:
+    def _running(self) -> dict[str, tuple[int, float | None]]:
         return {job: at for job, at in self.at.items() if job not in self.finished}
 
     def _seconds_left(self) -> float | None:
         """From the steps taken in this run; jobs differ in cost, so it is a rough figure."""
         taken = sum(at - self.resumed_at[job] for job, (at, _) in self.at.items())
         left = sum(
-            steps - self.at.get(job, (0, 0.0))[0] for job, steps in self.steps.items() if job not in self.finished
+            steps - self.at.get(job, (0, None))[0] for job, steps in self.steps.items() if job not in self.finished
         )
         return left * (time.monotonic() - self.started) / taken if taken else None
 
@@ -109,7 +114,7 @@ class TrainingProgress:
             names = heading == "member"
             table.add_column(heading, justify="left" if names else "right", no_wrap=not names, overflow="fold")
         for job, (step, loss) in self._running().items():
-            table.add_row(job, f"{step}/{self.steps[job]}", f"{loss:.3f}")
+            table.add_row(job, f"{step}/{self.steps[job]}", "" if loss is None else f"{loss:.3f}")
         return table
 
 

@@ -16,6 +16,7 @@ from muster.models.padding import ImageMap, Part
 from muster.models.prediction import upsample_probabilities
 from muster.models.pretraining import SCHEMES, Scheme, StartedBody, list_pretrainings
 from muster.models.segmenter import Body, Segmenter, StageMaps
+from muster.models.source_heads import SourceHeads, put_source_heads, source_heads
 from muster.models.source_model import SourceModel
 from muster.models.stages import parameter_stages
 from muster.models.tta import TTASettings, Variant
@@ -32,6 +33,7 @@ __all__ = [
     "Part",
     "Scheme",
     "Segmenter",
+    "SourceHeads",
     "SourceModel",
     "StageMaps",
     "StartedBody",
@@ -43,7 +45,9 @@ __all__ = [
     "list_pretrainings",
     "parameter_stages",
     "pretraining_statistics",
+    "put_source_heads",
     "rebuild",
+    "source_heads",
     "upsample_probabilities",
     "weights_file",
 ]

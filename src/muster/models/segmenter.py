@@ -26,6 +26,9 @@ from muster.models.source_model import SourceModel
 CHANNELS = "channels"
 """Key of a blueprint's config for networks that take other images than of three channels."""
 
+HEADS = "heads"
+"""Likewise for networks with a head for each of several sources, see :mod:`muster.models.source_heads`."""
+
 StageMaps: TypeAlias = list[list[Tensor]]
 """What each stage puts out, first to last; a stage has one map per branch, finest first, all ``[batch, c, h, w]``."""
 
@@ -84,7 +87,8 @@ class Segmenter(SourceModel):
         feature_channels: Channels of the map that the head reads.
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         body: Everything before the head; its weights are named ``body.*``.
-        head: The final classifier, a 1x1 convolution; its weights are named ``head.*``.
+        head: The final classifier, a 1x1 convolution, or several of them (:mod:`muster.models.source_heads`); its
+            weights are named ``head.*``.
     """
 
     def __init__(self, architecture: str, body: Body, num_classes: int, seed: int = 0) -> None:
@@ -206,6 +210,9 @@ class Segmenter(SourceModel):
         like = next(self.body.parameters())
         self.head = linear_head(self.feature_channels, num_classes, seed).to(device=like.device, dtype=like.dtype)
         self._num_classes = num_classes
+        if HEADS in self.blueprint.config:
+            config = {key: value for key, value in self.blueprint.config.items() if key != HEADS}
+            self.blueprint = replace(self.blueprint, config=config)
 
     def _stages(self, images: Tensor) -> StageMaps:
         """Run the body on images, padded to a size that it can take."""

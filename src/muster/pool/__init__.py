@@ -1,7 +1,7 @@
 """Trained source models on disk: one folder a member, with a card that says all about it."""
 
 from muster.pool.adopted import card_of_adopted
-from muster.pool.card import FORMAT_VERSION, Card, software_versions
+from muster.pool.card import FORMAT_VERSION, Card, SourceRecord, software_versions
 from muster.pool.listing import MEMBERS
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
 from muster.pool.pool import Pool, Verification, verify_pool
@@ -17,6 +17,7 @@ __all__ = [
     "Card",
     "Member",
     "Pool",
+    "SourceRecord",
     "TargetContent",
     "Verification",
     "card_of_adopted",

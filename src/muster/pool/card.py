@@ -14,6 +14,37 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
+class SourceRecord:
+    """What is known of one of several datasets that a model has a head for.
+
+    Attributes:
+        dataset: Its name.
+        domain: Its visual domain.
+        classes: How many classes its head tells apart.
+        train_images: Number of its training images.
+        test_images: Number of its test images behind ``test_miou``.
+        test_miou: mIoU of its own head on its test split.
+        majority_miou: mIoU of always answering the most frequent class, for comparison.
+        mean: Channel means that its images were normalised with.
+        std: Channel standard deviations, likewise.
+        licence: Terms of its data.
+        citation: What to cite for them.
+    """
+
+    dataset: str
+    domain: str
+    classes: int
+    train_images: int
+    test_images: int
+    test_miou: float
+    majority_miou: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    licence: str = ""
+    citation: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
     """What is known of one trained source model.
 
@@ -22,9 +53,10 @@ class Card:
 
     Attributes:
         name: Name in the pool; the member's folder carries it too.
-        dataset: Name of the source dataset.
+        dataset: Name of the source dataset; of a multi-source model the names of all, with " + " between them.
         domain: Its visual domain.
-        classes: Its label space, in the order of the model's outputs.
+        classes: Its label space, in the order of the model's outputs; of a multi-source model ``DATASET/CLASS``, the
+            label spaces of its sources one after the other.
         seen_datasets: Every dataset whose labels the model was trained on, by itself or in the member that it started
             from: it is no candidate for those.
         architecture: What a reader calls the network; :func:`muster.models.build_model` builds those of muster's own.
@@ -37,7 +69,7 @@ class Card:
         depth: Number of convolutions and linear layers.
         train_images: Number of source training images.
         test_images: Number of source test images behind ``test_miou``.
-        test_miou: mIoU on the source test split.
+        test_miou: mIoU on the source test split; of a multi-source model the mean over its sources.
         test_ious: IoU of each class on the source test split; ``None`` for a class that does not occur there.
         majority_miou: mIoU of always answering the most frequent class, for comparison.
         steps: Training steps.
@@ -61,6 +93,9 @@ class Card:
         weights_licence: Terms of the weights, where others trained them.
         started_from: Where the weights that training started from come from: ``source``, and where it is known
             ``licence``, ``sha256`` of the file, and ``tensors``, how many were loaded; empty for random weights.
+        sources: The sources of a multi-source model, in the order of its heads; empty for a model of one source. Where
+            there are any, ``licence`` and ``citation`` are theirs, numbers of images are sums, and ``mean`` and ``std``
+            those of all sources together, each counting alike.
     """
 
     name: str
@@ -98,6 +133,7 @@ class Card:
     blueprint: Blueprint | None = None
     weights_licence: str = ""
     started_from: dict[str, str] = field(default_factory=dict)
+    sources: tuple[SourceRecord, ...] = ()
 
     @property
     def built_by(self) -> Blueprint:
@@ -105,11 +141,40 @@ class Card:
         return self.blueprint or Blueprint("native", self.architecture)
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether others trained it."""
+        return self.built_by.source != "native"
+
+    @property
     def seen(self) -> tuple[ContentSketch, ...]:
         """What is known of every dataset that the model was trained on; of some there may be nothing but the name."""
         known = {sketch.dataset.casefold() for sketch in self.contents}
-        names = dict.fromkeys(name for name in (self.dataset, *self.seen_datasets) if name)
-        return *self.contents, *(ContentSketch(name, 0, "") for name in names if name.casefold() not in known)
+        return *self.contents, *(ContentSketch(name, 0, "") for name in self.trained_on if name.casefold() not in known)
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Names of all datasets whose labels the model was trained on, its own first."""
+        own = [source.dataset for source in self.sources] or [self.dataset]
+        return tuple(dict.fromkeys(name for name in (*own, *self.seen_datasets) if name))
+
+    def classes_of(self, dataset: str) -> tuple[str, ...]:
+        """The label space that the model has for one dataset.
+
+        Args:
+            dataset: Its name.
+
+        Returns:
+            The classes by the names that the dataset gives them; none if it is not a source of the model.
+        """
+        if not self.sources:
+            return self.classes if dataset == self.dataset else ()
+        start = 0
+        for source in self.sources:
+            if source.dataset == dataset:
+                named = self.classes[start : start + source.classes]
+                return tuple(name.removeprefix(f"{dataset}/") for name in named)
+            start += source.classes
+        return ()
 
 
 def software_versions() -> dict[str, str]:

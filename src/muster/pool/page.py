@@ -18,10 +18,12 @@ def inherited_licences(card: Card) -> dict[str, str]:
         By what they are of: the data of its source and of every dataset seen before, and the weights that it is or
         started from. Where nobody said them, that is what stands there.
     """
-    terms = {f"data of {name}": "" for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name}
-    if card.dataset:
+    terms = {f"data of {name}": "" for name in card.trained_on}
+    if card.sources:
+        terms |= {f"data of {source.dataset}": source.licence for source in card.sources}
+    elif card.dataset:
         terms[f"data of {card.dataset}"] = card.licence
-    if card.blueprint is not None or card.weights_licence:
+    if card.is_adopted or card.weights_licence:
         terms[f"weights of {card.name}, which others trained"] = card.weights_licence
     if card.started_from or card.pretraining not in ("", NO_PRETRAINING):
         source = card.started_from.get("source", card.pretraining)
@@ -39,6 +41,8 @@ def member_page(card: Card) -> str:
         The content of its README.md.
     """
     on = f" on {card.dataset} ({card.domain})" if card.dataset else ""
+    if card.sources:
+        on = f" on {len(card.sources)} datasets, with a head for each: {card.dataset} ({card.domain})"
     about = (
         f"A segmentation model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts "
         "which few models, fine-tuned together, will do best on a new dataset."
@@ -55,12 +59,33 @@ def member_page(card: Card) -> str:
         facts=_facts(card),
         classes=card.classes,
         licences=inherited_licences(card),
-        datasets=[name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name],
-        citations=[card.citation],
+        datasets=card.trained_on,
+        citations=[source.citation for source in card.sources] or [card.citation],
         tags=["muster-member"],
-        reached={} if card.test_miou is None else {card.dataset: card.test_miou},
+        reached=_reached(card),
     )
     return page.text()
+
+
+def _reached(card: Card) -> dict[str, float]:
+    """Results by what they are on."""
+    if card.sources:
+        return {source.dataset: source.test_miou for source in card.sources}
+    return {} if card.test_miou is None else {card.dataset: card.test_miou}
+
+
+def _results(card: Card) -> dict[str, str]:
+    if not card.sources:
+        return {
+            "mIoU on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
+            "mIoU of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
+        }
+    return {
+        f"{source.dataset}: training images, mIoU on its test split, of the most frequent class": (
+            f"{source.train_images}, {source.test_miou:.3f}, {source.majority_miou:.3f}"
+        )
+        for source in card.sources
+    }
 
 
 def _facts(card: Card) -> dict[str, str]:
@@ -73,8 +98,7 @@ def _facts(card: Card) -> dict[str, str]:
         "image size in training": _known(card.image_size),
         "training images": _known(card.train_images),
         "training": f"{card.steps} steps of {card.batch_size} images, seed {card.seed}" if card.steps else "",
-        "mIoU on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
-        "mIoU of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
+        **_results(card),
         "SHA-256 of the weights": card.checksum,
         "made with": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
     }

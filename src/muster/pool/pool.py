@@ -52,6 +52,23 @@ class Pool:
         _require_distinct(members)
         return cls(root, tuple(members))
 
+    @classmethod
+    def union(cls, pools: Sequence[Pool]) -> Pool:
+        """The members of several pools as one.
+
+        Args:
+            pools: At least one.
+
+        Returns:
+            A pool whose folder is that of the first.
+
+        Raises:
+            PoolError: If two members carry the same name.
+        """
+        members = sorted((member for pool in pools for member in pool), key=lambda member: member.name)
+        _require_distinct(members)
+        return cls(pools[0].folder, tuple(members))
+
     def __len__(self) -> int:
         """Number of members."""
         return len(self.members)

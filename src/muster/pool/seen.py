@@ -90,7 +90,7 @@ def _reason(seen: ContentSketch, card: Card, target: TargetContent) -> str | Non
     if shared and target.is_called(seen.dataset):
         return f"was trained on the target, {name}"
     # Where few of very many source images make up a whole target, the labels decide: other ones make another task.
-    same_classes = seen.dataset == card.dataset and card.classes == target.dataset.spec.classes
+    same_classes = card.classes_of(seen.dataset) == target.dataset.spec.classes
     whole = same_classes and seen.shared_with(target.train) >= SAME_FRACTION * len(target.train)
     if shared and (whole or shared >= SAME_FRACTION * seen.images):
         return (
@@ -171,12 +171,12 @@ def _warn_of_old_cards(members: Sequence[Member], target: TargetContent) -> None
     ]
     name = target.dataset.spec.name
     _warn_of_names(
-        [card.name for card in without if card.blueprint is None],
+        [card.name for card in without if not card.is_adopted],
         f", as cards from before. Whether they have seen {name} is told by the name of the dataset alone. Train them "
         "again to have the images compared.",
     )
     _warn_of_names(
-        [card.name for card in without if card.blueprint is not None],
+        [card.name for card in without if card.is_adopted],
         f". Whether they have seen {name} is told by names alone. Adopt them with `data`, the folder of what they were "
         "trained on, to have the images compared.",
     )

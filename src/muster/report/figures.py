@@ -30,7 +30,7 @@ MAX_POINTS = 1500
 LABELLED_CLASSES = 30
 """A scatter of more classes names only those farthest from the diagonal."""
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "svg.fonttype": "none",  # text stays text: sharp, small, and in the reader's own font
     "svg.hashsalt": "muster",  # the same figure gives the same file
@@ -52,6 +52,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.minor.size": 0.0,
     "legend.frameon": False,
 }
+"""What all figures of reports have in common, for ``matplotlib.rc_context``."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Mark:
     label: str
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """A figure as SVG, from its first tag on: the same for the same figure, with text as text."""
     with warnings.catch_warnings():
         # The browser draws the text, with fonts of its own: what this machine's fonts lack does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -91,7 +93,7 @@ def _thinned(count: int) -> NumpyArray:
     return np.unique(np.geomspace(1, count, MAX_POINTS).round().astype(np.int64) - 1)
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def ranking_figure(scores: Float[NumpyArray, " candidates"], marks: Sequence[Mark], label: str) -> str:
     """Score against rank, with the distribution of scores on the same axis.
 
@@ -126,10 +128,10 @@ def ranking_figure(scores: Float[NumpyArray, " candidates"], marks: Sequence[Mar
         right.axhline(marks[0].score, color=marks[0].colour, linewidth=1.4)
     right.grid(visible=False)
     right.set_xlabel("candidates")
-    return _svg(figure)
+    return svg_of(figure)
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def scatter_figure(
     predicted: Sequence[float], finetuned: Sequence[float], names: Sequence[str], colours: Sequence[str]
 ) -> str:
@@ -152,7 +154,7 @@ def scatter_figure(
     axes.text(0.035, 0.985, "better than predicted", color=MUTED, fontsize=8, va="top", transform=axes.transAxes)
     axes.text(0.985, 0.02, "worse than predicted", color=MUTED, fontsize=8, ha="right", transform=axes.transAxes)
     _name_points(axes, predicted, finetuned, names)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _name_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
@@ -179,7 +181,7 @@ def _overlap(first: tuple[float, float, float, float], second: tuple[float, floa
     return not apart
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def loss_figure(losses: Mapping[str, Sequence[tuple[int, float]]], colours: Mapping[str, str]) -> str:
     """The course of each member's training loss.
 
@@ -200,7 +202,7 @@ def loss_figure(losses: Mapping[str, Sequence[tuple[int, float]]], colours: Mapp
     axes.set(xlabel="step", ylabel="training loss")
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _smoothed(values: NumpyArray) -> NumpyArray:

@@ -1,7 +1,12 @@
-"""Experiments that compare what metrics predict with what fine-tuning reaches."""
+"""Experiments that compare what metrics predict with what fine-tuning reaches.
+
+``settings`` and ``plan`` say what there is to do, ``steps`` in which order, ``fits``, ``evaluation``, ``scores`` and
+``heads`` do it, ``run`` runs them. ``tables`` are what is known in the end; ``measures`` and ``papers`` read only them.
+"""
 
 from __future__ import annotations
 
-from muster.study.finetuned_candidates import StudyResult, run_study
+from muster.study.settings import Regime, StudySettings
+from muster.study.tables import StudyTables
 
-__all__ = ["StudyResult", "run_study"]
+__all__ = ["Regime", "StudySettings", "StudyTables"]

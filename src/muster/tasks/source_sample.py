@@ -6,11 +6,12 @@ features and labels of a few thousand pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,15 +53,61 @@ def sample_source(
         seeded choice of at most 100 images;
         ``labels`` int64 ``[pixels]``: their source classes.
     """
-    chosen = draw_balanced(train, number_of_images(len(train)) if images is None else images, seed)
-    shown = preprocessing.seen_by(model.preprocessing)
+    return sample_sources(model, [(train, preprocessing)], seed, device, images)
+
+
+@torch.no_grad()
+def sample_sources(
+    model: SourceModel,
+    sources: Sequence[tuple[Split, Preprocessing]],
+    seed: int,
+    device: torch.device | str = "cpu",
+    images: int | None = None,
+) -> dict[str, Tensor]:
+    """The same for a model with several sources, each of which counts alike, as each does in training.
+
+    Args:
+        model: In evaluation mode, on ``device``.
+        sources: Training images of each source in the order of the model's label space, with how they are shown.
+        seed: Which images and pixels.
+        device: Where the model is.
+        images: How many images of all sources together embeddings are averaged over; the same number of each source,
+            as far as it has them.
+
+    Returns:
+        As :func:`sample_source`: means of embeddings are means over the sources of each one's mean, at most 100 images
+        have pixels in all, and labels are places in the concatenation of the sources' label spaces (and from 255 on
+        the number after the place, as 255 is void wherever labels are read).
+    """
+    total = number_of_images(sum(len(train) for train, _ in sources)) if images is None else images
+    stages: list[list[Tensor]] = []
+    features, labels, first = list[Tensor](), list[Tensor](), 0
+    for train, preprocessing in sources:
+        shown = preprocessing.seen_by(model.preprocessing)
+        chosen = draw_balanced(train, -(-total // len(sources)), seed)
+        stages.append(_mean_embeddings(model, chosen, shown, device))
+        some = train.subset(max(1, PIXEL_IMAGES // len(sources)), seed)
+        of_pixels, classes = _sample_pixels(model, some, shown, seed, device)
+        features.append(of_pixels)
+        labels.append(_past_void(classes + first))
+        first += train.spec.num_classes
+    means = {f"stage_{k}": torch.stack(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
+    return {**means, "features": torch.cat(features), "labels": torch.cat(labels)}
+
+
+def _past_void(places: Int64[Tensor, " pixels"]) -> Int64[Tensor, " pixels"]:
+    return places + (places >= VOID)
+
+
+def _mean_embeddings(
+    model: SourceModel, chosen: Split, shown: Preprocessing, device: torch.device | str
+) -> list[Tensor]:
+    """Of each stage, the mean over images of its unit embedding."""
     stages = []
     for batch in prepared_images(chosen, shown):
         _, embeddings = model.features_and_embeddings(view_for(batch.images, None).to(device))
         stages.append([functional.normalize(stage.float(), dim=1).cpu() for stage in embeddings])
-    means = {f"stage_{k}": torch.cat(stage).mean(dim=0) for k, stage in enumerate(zip(*stages, strict=True))}
-    features, labels = _sample_pixels(model, train.subset(PIXEL_IMAGES, seed), shown, seed, device)
-    return {**means, "features": features, "labels": labels}
+    return [torch.cat(stage).mean(dim=0) for stage in zip(*stages, strict=True)]
 
 
 def number_of_images(available: int) -> int:

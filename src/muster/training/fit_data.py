@@ -7,21 +7,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from muster.data import (
     VOID,
     CropViews,
+    ExampleStream,
     PreparedSplit,
     Preprocessing,
     Split,
     TrainingStream,
     Views,
+    class_pixel_counts,
     make_loader,
     map_views,
     preload,
 )
+from muster.tasks.segmentation import class_weights_of
 from muster.training.settings import TrainingSettings
 
 
@@ -68,22 +72,40 @@ class FitData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """The steps that are left, this process's share of each."""
-        chosen = self.settings
-        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter)
-        stream = TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
         trainer = self.trainer
         assert trainer is not None  # Lightning sets it before it asks for loaders
-        if self.num_workers and trainer.global_step < chosen.steps:
-            preload(self.train)
+        if self.num_workers and trainer.global_step < self.settings.steps:
+            self.preload()
         return make_loader(
-            stream,
-            chosen.batch_size,
+            self.stream(),
+            self.settings.batch_size,
             trainer.global_step,
             trainer.global_rank,
             trainer.world_size,
             self.num_workers,
             pin_memory=_feeds_a_gpu(trainer),
         )
+
+    def stream(self) -> ExampleStream:
+        """The crops of all steps, in order."""
+        chosen = self.settings
+        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter)
+        return TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
+
+    def preload(self) -> None:
+        """Read what there is room for in memory, before loader workers copy this process."""
+        preload(self.train)
+
+    def class_weights(self, num_classes: int) -> Float[Tensor, " classes"] | None:
+        """What the pixels of each class count in a cross-entropy, by the training images of this fit.
+
+        Args:
+            num_classes: Size of the label space.
+
+        Returns:
+            See :func:`muster.tasks.segmentation.class_weights_of`.
+        """
+        return weights_of(self.train, num_classes, self.settings)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Views, Tensor]:  # noqa: ARG002
         """Prepare crops as each member wants them, where they are now; validation images come prepared."""
@@ -111,9 +133,19 @@ class FitData(pl.LightningDataModule):
         trainer = self.trainer
         if self.validation is None or trainer is None:
             return []
-        images = _ValidationShare(
-            self.validation, self.preprocessing, trainer.global_rank, trainer.world_size, self.owns
-        )
+        return self.validation_loader(self.validation, self.preprocessing, trainer)
+
+    def validation_loader(
+        self, validation: Split, preprocessing: Preprocessing, trainer: pl.Trainer
+    ) -> DataLoader[tuple[Views, Tensor]]:
+        """Some validation images, this process's share of them.
+
+        Args:
+            validation: The images.
+            preprocessing: How they are shown to members without a preprocessing of their own.
+            trainer: Knows the processes.
+        """
+        images = _ValidationShare(validation, preprocessing, trainer.global_rank, trainer.world_size, self.owns)
         return DataLoader(
             images,
             batch_size=1,
@@ -122,6 +154,22 @@ class FitData(pl.LightningDataModule):
             persistent_workers=self.num_workers > 0,  # validation comes again and again
             pin_memory=_feeds_a_gpu(trainer),
         )
+
+
+def weights_of(train: Split, num_classes: int, settings: TrainingSettings) -> Float[Tensor, " classes"] | None:
+    """Class weights by some training images; masks are read only if the settings ask for any.
+
+    Args:
+        train: The images, those held out left aside.
+        num_classes: Size of the label space.
+        settings: Say how classes are weighted.
+
+    Returns:
+        ``None`` if all count alike.
+    """
+    if settings.class_weighting == "none":
+        return None
+    return class_weights_of(class_pixel_counts(train, num_classes), settings.class_weighting)
 
 
 def _feeds_a_gpu(trainer: pl.Trainer) -> bool:

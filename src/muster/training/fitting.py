@@ -10,13 +10,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
 
-from muster.data import class_pixel_counts
 from muster.errors import ConfigError
 from muster.files import remove_partial
 from muster.launch import launched_nodes
-from muster.tasks.segmentation import class_weights_of
 from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
@@ -60,7 +57,7 @@ def fit(
     """
     settings = module.settings
     data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
-    module.class_weights = _class_weights(module, data)
+    module.class_weights = data.class_weights(module.num_classes)
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(settings, hardware.processes())
     checkpoint = folder / CHECKPOINT
@@ -116,14 +113,6 @@ class KeepsStep(Checkpoint):
         """Write it if this is the step."""
         if trainer.global_step == self.step:
             trainer.save_checkpoint(self.path)
-
-
-def _class_weights(module: EnsembleTraining, data: FitData) -> Tensor | None:
-    """By the training images of this fit, those held out left aside."""
-    weighting = module.settings.class_weighting
-    if weighting == "none":
-        return None
-    return class_weights_of(class_pixel_counts(data.train, module.num_classes), weighting)
 
 
 def _own_callbacks(module: EnsembleTraining, data: FitData, checkpoint: Path, until: int | None) -> list[Callback]:

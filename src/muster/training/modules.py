@@ -46,8 +46,12 @@ def is_finite(module: nn.Module) -> bool:
     return all(bool(value.isfinite().all()) for value in module.state_dict().values())
 
 
-def _nothing_of(member: nn.Module) -> Tensor:
-    """Zero, as a function of every parameter: distributed training insists that each takes part."""
+def nothing_of(member: nn.Module) -> Tensor:
+    """Zero, as a function of every parameter: distributed training insists that each takes part.
+
+    Args:
+        member: What is not trained by the step at hand.
+    """
     return torch.stack([(value * 0).nan_to_num().sum() for value in member.parameters() if value.requires_grad]).sum()
 
 
@@ -185,11 +189,11 @@ class EnsembleTraining(pl.LightningModule):
         losses = []
         for name, member in self.models.items():
             if name in self.diverged | self.idle or self.global_step >= self.last_step_of(name):
-                losses.append(_nothing_of(member))
+                losses.append(nothing_of(member))
                 continue
             with self._own_randomness(name, member):
                 losses.append(self._loss_of(self._scores_of(name, member, images), masks))
-        if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
+        if self._is_noted(self.global_step):
             self._record(losses)
         return torch.stack(losses).sum()
 
@@ -201,8 +205,12 @@ class EnsembleTraining(pl.LightningModule):
 
     def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         chosen = self.settings
-        options = LossOptions(self.class_weights, chosen.label_smoothing, maps.part)
+        options = LossOptions(self._class_weights_now(), chosen.label_smoothing, maps.part)
         return segmentation_loss(maps.values, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
+
+    def _class_weights_now(self) -> Tensor | None:
+        """Those of the classes that the masks of the step at hand are of."""
+        return self.class_weights
 
     def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
         """The member, or what it is compiled to; only for crops, which are all of one size."""
@@ -221,6 +229,14 @@ class EnsembleTraining(pl.LightningModule):
             torch.manual_seed(head_seed(self.settings.seed + self.global_step * 4099 + self.global_rank, name))
             yield
 
+    def _is_noted(self, step: int) -> bool:
+        """Whether a step is a point of the training curve."""
+        return step % HISTORY_EVERY == 0 or step + 1 == self.last_step
+
+    def _curve(self, name: str) -> str:
+        """The training curve that a member's loss at this step is a point of."""
+        return f"loss/{name}"
+
     def _record(self, losses: Sequence[Tensor]) -> None:
         finite = _everywhere(torch.stack([loss.detach().isfinite() for loss in losses]))
         for name, loss, is_sound in zip(self.names, losses, finite, strict=True):
@@ -229,7 +245,7 @@ class EnsembleTraining(pl.LightningModule):
                 self._diverge(name, came)
         sound = [(name, float(loss.detach())) for name, loss in zip(self.names, losses, strict=True)]
         over = {name for name in self.names if self.global_step >= self.last_step_of(name)}
-        values = {f"loss/{name}": value for name, value in sound if name not in self.diverged | self.idle | over}
+        values = {self._curve(name): value for name, value in sound if name not in self.diverged | self.idle | over}
         self._log({"step": float(self.global_step), **values})
 
     def _log(self, point: dict[str, float]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import WORLD_PREFIX
@@ -20,8 +20,10 @@ from muster.pool import WEIGHTS
 from muster.training.adoption import AdoptionJob
 from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
+from muster.training.multi_source_plan import MultiSource, require_one_rate
+from muster.training.planned_source import open_source
 from muster.training.settings import SourceSettings
-from muster.training.source import MemberJob
 
 _MOST_MASKS = 5000
 """Masks of a split that are looked at before anything is trained: some twenty seconds. A worker reads them all."""
@@ -142,11 +144,14 @@ class PoolPlan:
     """A pool: every dataset with every architecture and pre-training and with every network named; and adopted models.
 
     Attributes:
-        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
+        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME. FOLDER@150 takes a seeded choice of
+            150 training images, and worlds/NAME@2000 has 2000 of them.
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
         networks: Architectures that each name what they start from; one after the other, each on every dataset.
+        multi_source: Members with one backbone and a head for each of several datasets; each a mapping with
+            architecture, and more.
         adopt: Models that others trained, see docs/adopting.md; each a mapping with name, from, and more.
     """
 
@@ -155,6 +160,7 @@ class PoolPlan:
     pretrainings: Sequence[str] = ("none",)
     overrides: Sequence[Override] = ()
     networks: Sequence[Network] = ()
+    multi_source: Sequence[MultiSource] = ()
     adopt: Sequence[Adoption] = ()
 
 
@@ -192,7 +198,7 @@ def plan_jobs(
 
     Returns:
         One job a member to be trained: first every architecture with every pre-training, dataset by dataset, then
-        network by network.
+        network by network, then the multi-source members.
 
     Raises:
         DatasetError: If a dataset cannot be opened, a mask cannot be read, or only one class of a split has labelled
@@ -201,32 +207,79 @@ def plan_jobs(
         ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
             value out of range, or a member's batches or crops cannot work.
     """
-    opened = [open_dataset(reference, data_root) for reference in plan.datasets]
-    for dataset in opened:
-        warn_of_shared_images(dataset)
-    grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
-    _check_starts([*grid, *plan.networks])
-    planned = [*product(opened, grid), *((dataset, network) for network in plan.networks for dataset in opened)]
+    planned = _planned(plan, data_root)
     jobs = [
         MemberJob(
-            name,
+            each.name,
             pool,
-            dataset.reference,
-            network.architecture,
-            network.pretraining,
-            _settings(name, plan, settings),
+            "" if each.shares_body else each.sources[0].reference,
+            each.network.architecture,
+            each.network.pretraining,
+            _settings(each, plan, settings),
             hardware,
             logger,
-            network.weights,
+            each.network.weights,
+            tuple(source.reference for source in each.sources) if each.shares_body else (),
         )
-        for dataset, network in planned
-        for name in [member_name(dataset.spec.name, network.architecture, network.pretraining)]
+        for each in planned
     ]
     _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
+    used = {source.reference: source for each in planned for source in each.sources}
+    for dataset in used.values():
+        warn_of_shared_images(dataset)
     for job in jobs:
-        _check_batches(job, opened)
-    _check_data(opened, jobs)
+        _check_batches(job, used)
+    _check_data(list(used.values()), jobs)
     return jobs
+
+
+class _Planned(NamedTuple):
+    """A member to be trained.
+
+    Attributes:
+        name: Its name.
+        network: Its network.
+        sources: Its sources.
+        shares_body: Whether it has a head for each of them.
+        train_images: How many training images are used, where the plan says so of its source.
+    """
+
+    name: str
+    network: Network
+    sources: tuple[Dataset, ...]
+    shares_body: bool = False
+    train_images: int | None = None
+
+
+def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
+    """The members of a plan that are to be trained, in order."""
+    opened = {reference: open_source(reference, data_root) for reference in _references(plan)}
+    of_plan = [opened[reference] for reference in plan.datasets]
+    grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
+    bodies = [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
+    _check_starts([*grid, *plan.networks, *bodies])
+    single = [*product(of_plan, grid), *((source, network) for network in plan.networks for source in of_plan)]
+    planned = [
+        _Planned(
+            member_name(source.label, network.architecture, network.pretraining),
+            network,
+            (source.dataset,),
+            train_images=source.train_images,
+        )
+        for source, network in single
+    ]
+    for entry, body in zip(plan.multi_source, bodies, strict=True):
+        own = [opened[reference] for reference in entry.datasets] or of_plan
+        for called, sources in entry.members(own):
+            name = entry.name or member_name(called, body.architecture, body.pretraining)
+            planned.append(_Planned(name, body, sources, shares_body=True))
+    return planned
+
+
+def _references(plan: PoolPlan) -> list[str]:
+    """What the plan's datasets are called, those of multi-source members included; each once."""
+    own = (reference for entry in plan.multi_source for reference in entry.datasets)
+    return list(dict.fromkeys([*plan.datasets, *own]))
 
 
 def _check_starts(networks: Sequence[Network]) -> None:
@@ -244,7 +297,7 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
     The built-in worlds are known to be sound, and are drawn anew for each look.
     """
     for dataset in datasets:
-        waiting = [job for job in jobs if job.dataset == dataset.reference and not job.folder.is_dir()]
+        waiting = [job for job in jobs if dataset.reference in job.sources and not job.folder.is_dir()]
         if not waiting or dataset.reference.startswith(WORLD_PREFIX):
             continue
         for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
@@ -252,25 +305,28 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
         require_usable(dataset.test.subset(_MOST_MASKS, 0), masks_only=True)
 
 
-def _check_batches(job: MemberJob, opened: Sequence[Dataset]) -> None:
+def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:
     """What a training would refuse at its start. A network is built for it only where the batch is a single image."""
+    if job.datasets:
+        require_one_rate(job.name, job.settings)
     try:
         job.own_statistics()
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
         if job.settings.batch_size == 1:
-            classes = next(d.spec.num_classes for d in opened if d.reference == job.dataset)
+            classes = opened[job.sources[0]].spec.num_classes
             model = build_model(job.architecture, classes)
             require_trainable({job.name: model}, job.settings, ImageSize.of(job.settings.image_size))
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 
 
-def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+def _settings(member: _Planned, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+    """Those of all members, with what overrides say; a number of images that stands with a dataset goes before both."""
     for override in plan.overrides:
-        if fnmatchcase(name, override.members):
+        if fnmatchcase(member.name, override.members):
             settings = override.apply(settings)
-    return settings
+    return settings if member.train_images is None else replace(settings, train_images=member.train_images)
 
 
 def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Path | None = None) -> list[AdoptionJob]:
@@ -298,11 +354,12 @@ def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Pa
 
 def _check(plan: PoolPlan, names: Sequence[str]) -> None:
     starts = bool(plan.architectures and plan.pretrainings) or bool(plan.networks)
+    of_plan = any(not entry.datasets for entry in plan.multi_source)
     asks_for_training = bool(plan.datasets or plan.architectures or plan.networks)
-    if not names or (asks_for_training and not (plan.datasets and starts)):
+    if not names or (asks_for_training and not (plan.datasets and (starts or of_plan))):
         raise ConfigError(
-            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks; or "
-            "models to adopt."
+            "plan: expected at least one dataset, and one architecture with a pre-training or one of networks or "
+            "multi_source; or models to adopt."
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")

@@ -29,8 +29,10 @@ from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
+from muster.training.member_job import WORK, MemberJob
+from muster.training.multi_source import train_multi_source
 from muster.training.sharing import training_bytes, workers_per_gpu
-from muster.training.source import WORK, MemberJob, train_member
+from muster.training.source import train_member
 
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
@@ -146,7 +148,8 @@ def default_workers(jobs: Sequence[MemberJob], hardware: Hardware) -> int:
 
 def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     """What each member takes on a GPU while it is trained, in bytes; each kind of network is built once for it."""
-    classes = {reference: open_dataset(reference).spec.num_classes for reference in {job.dataset for job in jobs}}
+    references = {reference for job in jobs for reference in job.sources}
+    classes = {reference: open_dataset(reference).spec.num_classes for reference in references}
 
     @cache
     def needed(architecture: str, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
@@ -155,7 +158,7 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     return [
         needed(
             job.architecture,
-            classes[job.dataset],
+            sum(classes[reference] for reference in job.sources),
             job.settings.batch_size,
             job.settings.crop_for(ImageSize.of(job.settings.image_size)),
         )
@@ -207,14 +210,15 @@ def train_job(content: str, tell: Callable[[str], None]) -> str:
     """Train a member in a worker process.
 
     Args:
-        content: A :class:`muster.training.source.MemberJob` as JSON.
+        content: A :class:`muster.training.member_job.MemberJob` as JSON.
         tell: Takes the number of steps done and the latest loss, as JSON.
 
     Returns:
         Nothing: the member lies in its folder.
     """
     job = parse_record(json.loads(content), MemberJob, "job", PoolError)
-    train_member(job, lambda step, loss: tell(json.dumps([step, loss])))
+    train = train_multi_source if job.datasets else train_member
+    train(job, lambda step, loss: tell(json.dumps([step, loss])))
     return ""
 
 

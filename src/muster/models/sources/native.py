@@ -7,7 +7,8 @@ from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model
 from muster.models.model_source import SOURCES, ModelSource
-from muster.models.segmenter import CHANNELS
+from muster.models.segmenter import CHANNELS, HEADS
+from muster.models.source_heads import put_source_heads
 from muster.models.source_model import SourceModel
 
 
@@ -29,7 +30,20 @@ class Native(ModelSource):
         if not isinstance(channels, int):
             raise ConfigError(f"Expected a number of channels for {blueprint.architecture!r}, but got {channels!r}.")
         model.adapt_channels(channels)
+        if HEADS in blueprint.config:
+            put_source_heads(model, _heads(blueprint, num_classes), seed=0)
         return model
+
+
+def _heads(blueprint: Blueprint, num_classes: int) -> list[int]:
+    """The classes of each head, which have to be all that there are."""
+    heads = blueprint.config[HEADS]
+    if not isinstance(heads, list) or not all(isinstance(count, int) for count in heads) or sum(heads) != num_classes:
+        raise ConfigError(
+            f"Expected numbers of classes that add up to {num_classes} for the heads of {blueprint.architecture!r}, "
+            f"but got {heads!r}."
+        )
+    return heads
 
 
 SOURCES.add("native", Native())

@@ -8,7 +8,7 @@ random sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -116,9 +116,43 @@ def score_store(
         Cancelled: If nothing that all candidates share was computed before it.
     """
     cancel = cancel or CancelToken()
+    scores = {metric: np.empty(len(candidates)) for metric in metrics}
+    fraction = 1.0
+    for rows, sums in sums_of_store(store, candidates, metrics, threads, progress, cancel):
+        fraction = sums.pixels / store.num_pixels
+        found = {m: sums.score(m) for m in metrics} if cancel.is_set else sums.scores()
+        for metric, values in found.items():
+            scores[metric][rows] = values
+    return scores, fraction
+
+
+def sums_of_store(
+    store: PredictionStore,
+    candidates: NumpyArray,
+    metrics: Sequence[str],
+    threads: int,
+    progress: Callable[[float], None],
+    cancel: CancelToken | None = None,
+) -> Iterator[tuple[slice, FixedPointSums]]:
+    """What scores are made of, for as many candidates at a time as memory allows.
+
+    Args:
+        store: See :func:`score_store`, as for all others.
+        candidates: Likewise.
+        metrics: Likewise.
+        threads: Likewise.
+        progress: Likewise.
+        cancel: Likewise.
+
+    Yields:
+        Rows of ``candidates``, and their sums over the pixels.
+
+    Raises:
+        Cancelled: If nothing that all candidates share was computed before it.
+    """
+    cancel = cancel or CancelToken()
     prefixes = Prefixes.of(candidates, store.num_members)
     bounds = _passes(prefixes, store.num_classes, any(counts_outcomes(get_ensemble_metric(name)) for name in metrics))
-    scores = {metric: np.empty(len(candidates)) for metric in metrics}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
     try:
         _compile(store, metrics, pool)
@@ -126,17 +160,13 @@ def score_store(
             for first, last in pairwise(bounds):
                 rows = slice(int(prefixes.rows[first]), int(prefixes.rows[last]))
                 scale = fixed_point_scale(prefixes.size, COUNT_LIMIT, store.num_pixels)
-                accumulator = FixedPointSums(candidates[rows], store.num_members, store.num_classes, scale, metrics)
-                _Pass(store, prefixes, first, last, accumulator, pool, threads, cancel, progress).run()
-                fraction = accumulator.pixels / store.num_pixels
-                if fraction == 0 or (cancel.is_set and len(bounds) > 2):
+                sums = FixedPointSums(candidates[rows], store.num_members, store.num_classes, scale, metrics)
+                _Pass(store, prefixes, first, last, sums, pool, threads, cancel, progress).run()
+                if sums.pixels == 0 or (cancel.is_set and len(bounds) > 2):
                     raise Cancelled
-                found = {m: accumulator.score(m) for m in metrics} if cancel.is_set else accumulator.scores()
-                for metric, values in found.items():
-                    scores[metric][rows] = values
+                yield rows, sums
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return scores, fraction
 
 
 @dataclass(eq=False)

@@ -53,6 +53,19 @@ def score_tiles(
     Raises:
         ValueError: If there is no such backend.
     """
+    return sums_of_tiles(members, candidates, metrics, progress, block_numbers, tile_numbers, backend).scores()
+
+
+def sums_of_tiles(
+    members: Members,
+    candidates: Int[NumpyArray, "candidates size"],
+    metrics: Sequence[str],
+    progress: Callable[[float], None],
+    block_numbers: int = BLOCK_NUMBERS,
+    tile_numbers: int = TILE_NUMBERS,
+    backend: str | None = None,
+) -> FixedPointSums:
+    """What scores are made of; everything as for :func:`score_tiles`."""
     first = members.predictions[0]
     way = backend_named(backend) if backend else fastest_backend(first.device, first.dtype)
     num_pixels = len(members.labels)
@@ -73,7 +86,7 @@ def score_tiles(
         accumulator.counts[:], accumulator.totals[:] = sums.counts.cpu().numpy(), sums.totals.cpu().numpy()
     if sums.logged:
         accumulator.logs[:] = sums.log_scale.value(sums.logs)
-    return accumulator.scores()
+    return accumulator
 
 
 def _tell(progress: Callable[[float], None], whole: float, part: float) -> None:

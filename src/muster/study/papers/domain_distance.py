@@ -157,7 +157,9 @@ def distance_matrix(distances: pd.DataFrame, assignment: str = "target_to_source
         assignment: Which of them.
 
     Returns:
-        Targets are rows, sources columns; NaN where a dataset meets itself.
+        Targets are rows, sources columns, in the order of the frame; NaN where a dataset meets itself.
     """
     part = distances[distances["assignment"] == assignment]
-    return part.pivot_table(index="target", columns="source", values="distance", sort=False)
+    matrix = part.pivot_table(index="target", columns="source", values="distance")
+    names = list(dict.fromkeys([*part["target"], *part["source"]]))
+    return matrix.reindex(index=[name for name in names if name in matrix.index], columns=names)

@@ -1,0 +1,242 @@
+"""Results of all ensembles of the fine-tuned members of a cell, from one look at each test image.
+
+Axis names: ``pixels`` labelled pixels of some rows of an image, ``classes`` the target's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from muster.data import VOID, Preprocessing, Split, prepared_images, view_for
+from muster.errors import ConfigError
+from muster.files import parse_record
+from muster.models import ImageMap, SourceModel
+from muster.models.prediction import interpolated_rows
+from muster.scoring.outcome_counts import OutcomeCounts
+from muster.scoring.score import score_ensembles
+from muster.study.cells import Cell, CellData
+from muster.study.fits import FitRecord, load_fitted, read_record_of
+from muster.study.results import is_there, write_tables
+from muster.study.tables import joined_names
+from muster.tasks.source_sample import draw_labelled_pixels
+from muster.training.finished import digest_of
+from muster.training.hardware import Hardware
+
+TASK = "muster.study.evaluation:evaluation_job"
+"""What a worker process is told to call."""
+
+NUMBERS_AT_ONCE = 1 << 26
+"""Interpolated probabilities of all members together: 256 MB."""
+
+VALIDATION_PIXELS = 1000
+"""Labelled pixels of each validation image, drawn uniformly, that losses are means over."""
+
+_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Fine-tuned members to evaluate together.
+
+    Attributes:
+        cell: The file that says on what.
+        fits: By member, the folder of its fit; those that failed are passed over.
+        alone: Members of the large pool, that are evaluated by themselves only.
+        sizes: Members of the ensembles.
+        seed: Of the fine-tuning.
+        hardware: What to compute on.
+        folder: Where the tables go.
+    """
+
+    cell: Path
+    fits: dict[str, Path]
+    alone: tuple[str, ...]
+    sizes: tuple[int, ...]
+    seed: int
+    hardware: Hardware
+    folder: Path
+
+    def records(self) -> dict[str, FitRecord]:
+        """The fits that are there, by member, in the order of the names."""
+        found = {name: read_record_of(folder) for name, folder in sorted(self.fits.items())}
+        return {name: record for name, record in found.items() if record is not None}
+
+    def description(self) -> str:
+        """A digest of everything that the results depend on."""
+        return digest_of(
+            {
+                "cell": asdict(Cell.read(self.cell)),
+                "weights": {name: record.checksum for name, record in self.records().items()},
+                "alone": self.alone,
+                "sizes": self.sizes,
+                "seed": self.seed,
+                "precision": self.hardware.resolved_precision(),
+            }
+        )
+
+    def is_done(self) -> bool:
+        """Whether its tables are there."""
+        return is_there(self.folder, self.description())
+
+
+def evaluation_job(content: str, tell: Callable[[str], None]) -> str:
+    """Evaluate in a worker process.
+
+    Args:
+        content: An :class:`EvaluationJob` as JSON.
+        tell: Takes how many images were looked at, as JSON.
+
+    Returns:
+        Nothing: the tables lie in their folder.
+    """
+    job = parse_record(json.loads(content), EvaluationJob, "job", ConfigError)
+    tables = evaluate_cell(job, lambda done: tell(json.dumps([done, None])))
+    write_tables(job.folder, job.description(), tables)
+    return ""
+
+
+def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[str, pd.DataFrame]:
+    """Evaluate all ensembles of the fine-tuned members of a cell.
+
+    Args:
+        job: Which.
+        progress: Told how many images were looked at.
+
+    Returns:
+        The tables ``ensembles`` and ``finetuned`` of :mod:`muster.study.tables`.
+
+    Raises:
+        ConfigError: If no fit is there.
+    """
+    cell, records = Cell.read(job.cell).open(), job.records()
+    if not records:
+        raise ConfigError(f"{job.folder}: none of the {len(job.fits)} members was fine-tuned.")
+    spec, device = cell.target.dataset.spec, job.hardware.resolved_device()
+    models = {name: load_fitted(job.fits[name], spec.num_classes).to(device) for name in records}
+    with job.hardware.autocast():
+        losses = _validation_losses(job, cell, models)
+        found = _Counted(job, models, spec.num_classes)
+        test = cell.target.dataset.test
+        for done, (maps, mask) in enumerate(_maps(models, test, cell.cell.preprocessing, device)):
+            found.add(maps, mask)
+            progress(done + 1)
+    ensembles = pd.concat(found.tables()).merge(losses, on=["size", "members"], how="left")
+    about = _about(job, cell)
+    return {"ensembles": _with(about, ensembles), "finetuned": _with(about, _finetuned(records, ensembles))}
+
+
+def _about(job: EvaluationJob, cell: CellData) -> dict[str, object]:
+    where = cell.cell
+    return {
+        "target": where.target,
+        "regime": where.regime,
+        "subset_seed": where.subset_seed,
+        "finetuning_seed": job.seed,
+    }
+
+
+def _with(about: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(**about)[[*about, *table.columns]]
+
+
+def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.DataFrame:
+    """One row a member: what it reached, and how it was fine-tuned."""
+    singles = ensembles[ensembles["size"] == 1].rename(columns={"members": "member"}).drop(columns="size")
+    facts = [(name, r.learning_rate, r.stop or r.steps, r.seconds, r.device) for name, r in records.items()]
+    return singles.merge(pd.DataFrame(facts, columns=["member", "learning_rate", "steps", "seconds", "device"]))
+
+
+@torch.no_grad()
+def _maps(
+    models: Mapping[str, SourceModel], split: Split, shown: Preprocessing, device: torch.device | str
+) -> Iterator[tuple[dict[str, ImageMap], Tensor]]:
+    """Image by image, what each model predicts at its own resolution, and the mask."""
+    owns = tuple(model.preprocessing for model in models.values())
+    for batch in prepared_images(split, shown, _BATCH_SIZE, owns=owns):
+        found = {}
+        for name, model in models.items():
+            images = view_for(batch.images, model.preprocessing).to(device)
+            found[name] = ImageMap(model.predict(images).float(), model.part_of(images))
+        for place, mask in enumerate(batch.masks):
+            yield {name: ImageMap(each.values[place : place + 1], each.part) for name, each in found.items()}, mask
+
+
+class _Counted:
+    """Counts of the ensembles of every size, and of those that are evaluated alone."""
+
+    def __init__(self, job: EvaluationJob, models: Mapping[str, SourceModel], classes: int) -> None:
+        self.together = [name for name in models if name not in job.alone]
+        self.alone = [name for name in models if name in job.alone]
+        self.sizes = [size for size in {1, *job.sizes} if size <= len(self.together)]
+        self.classes = classes
+        self.counts = OutcomeCounts(len(self.together), classes, self.sizes) if self.together else None
+        self.of_alone = OutcomeCounts(len(self.alone), classes, (1,)) if self.alone else None
+
+    def add(self, maps: Mapping[str, ImageMap], mask: Tensor) -> None:
+        """Count one image, some rows at a time."""
+        height, width = mask.shape
+        strip = max(1, NUMBERS_AT_ONCE // (width * self.classes * len(maps)))
+        for start in range(0, height, strip):
+            rows = range(start, min(start + strip, height))
+            labels = mask[rows.start : rows.stop].flatten()
+            places = (labels != VOID).nonzero()[:, 0]
+            for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
+                if counts is not None:
+                    predictions = [_rows_of(maps[name], rows, height, width)[places] for name in names]
+                    counts.add(predictions, labels[places].long().to(predictions[0].device))
+
+    def tables(self) -> Iterator[pd.DataFrame]:
+        """MIoU of the ensembles, size by size."""
+        for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
+            for size, rows in {} if counts is None else sorted(counts.candidates.items()):
+                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": counts.mean_ious(size)})
+
+
+def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:
+    probabilities = interpolated_rows(image_map, rows, height, width)
+    return probabilities.flatten(1).T.contiguous().clamp(0, 1)  # interpolation can round beyond 1
+
+
+def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel]) -> pd.DataFrame:
+    """Mean negative log probability of the true class on the images set aside, for ensembles of every size."""
+    columns = ["size", "members", "validation_loss", "validation_miou"]
+    names = [name for name in models if name not in job.alone]
+    predictions, labels = _at_validation_pixels(cell, {name: models[name] for name in names}, job)
+    if len(labels) == 0:
+        return pd.DataFrame({name: pd.Series(dtype=object if name == "members" else float) for name in columns})
+    parts = []
+    for size in {1, *job.sizes}:
+        if size <= len(names):
+            ranking = score_ensembles(predictions, labels, size, ("e_leep", "iou_eep"))
+            scores = ranking.scores
+            values = (size, joined_names(names, ranking.members), -scores["e_leep"], scores["iou_eep"])
+            parts.append(pd.DataFrame(dict(zip(columns, values, strict=True))))
+    return pd.concat(parts)
+
+
+def _at_validation_pixels(
+    cell: CellData, models: Mapping[str, SourceModel], job: EvaluationJob
+) -> tuple[Sequence[Float[Tensor, "pixels classes"]], Int64[Tensor, " pixels"]]:
+    read: dict[str, list[Tensor]] = {name: [] for name in models}
+    labels = [torch.zeros(0, dtype=torch.int64)]
+    device = job.hardware.resolved_device()
+    images = _maps(models, cell.validation, cell.cell.preprocessing, device) if len(cell.validation) else iter(())
+    for index, (maps, mask) in enumerate(images):
+        rows, columns = draw_labelled_pixels(mask, VALIDATION_PIXELS, 0, index)
+        if len(rows) == 0:
+            continue
+        labels.append(mask[rows, columns].long())
+        height, width = mask.shape
+        places = (rows * width + columns).to(device)
+        for name, each in maps.items():
+            read[name].append(_rows_of(each, range(height), height, width)[places])
+    together = torch.cat(labels)
+    return [torch.cat(parts) for parts in read.values() if parts], together.to(device)

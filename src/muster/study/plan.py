@@ -1,0 +1,149 @@
+"""Everything that a study is to do: pools and targets opened, cells made, and where each result goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from muster.data import Dataset, open_dataset
+from muster.errors import ConfigError, SelectionError
+from muster.files import as_file_name
+from muster.pool import Member, Pool
+from muster.study.cells import Cell, candidates_for, make_cells
+from muster.study.settings import StudySettings
+from muster.training.hardware import Hardware
+from muster.training.settings import HeadSettings, TrainingSettings
+
+CELLS = "cells"
+FITS = "fits"
+SCORES = "scores"
+RESULTS = "results"
+HEADS = "heads"
+TABLES = "tables"
+CELL = "cell.yaml"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Everything that a study is to do.
+
+    Attributes:
+        settings: What to compare.
+        training: How members are fine-tuned; the seed is one of the settings' seeds instead.
+        head: How heads are learned.
+        hardware: What one job computes on.
+        output: Folder of the study.
+        pool: The members of all pools.
+        datasets: The targets by their names.
+        cells: All cells, target by target.
+        members: By target, its candidates.
+        excluded: By target, for every other member the reason why it is none.
+        large: By target, the members of the large pool, which are single models only.
+    """
+
+    settings: StudySettings
+    training: TrainingSettings
+    head: HeadSettings
+    hardware: Hardware
+    output: Path
+    pool: Pool
+    datasets: Mapping[str, Dataset]
+    cells: tuple[Cell, ...]
+    members: Mapping[str, tuple[Member, ...]]
+    excluded: Mapping[str, Mapping[str, str]]
+    large: Mapping[str, tuple[Member, ...]]
+
+    @staticmethod
+    def of(
+        settings: StudySettings,
+        training: TrainingSettings,
+        head: HeadSettings,
+        hardware: Hardware,
+        output: Path,
+        data_root: Path | None,
+    ) -> StudyPlan:
+        """Open all that is named, and say what there is to do.
+
+        Raises:
+            ConfigError: If two targets have the same name.
+            SelectionError: If a target has too few candidates for the largest ensembles.
+            PoolError: If a pool is missing or damaged.
+            DatasetError: If a target cannot be opened.
+        """
+        pools = [Pool.open(folder) for folder in settings.pools]
+        pool = Pool.union(pools)
+        large_pool = None if settings.large_pool is None else Pool.open(settings.large_pool)
+        if large_pool is not None:
+            Pool.union([*pools, large_pool])  # names must be different
+        opened = [open_dataset(target, data_root) for target in settings.targets]
+        datasets = {dataset.spec.name: dataset for dataset in opened}
+        if len(datasets) < len(opened):
+            raise ConfigError("targets: expected datasets of different names, but two are named alike.")
+        found = {name: candidates_for(pool, dataset) for name, dataset in datasets.items()}
+        for name, (members, excluded) in found.items():
+            _require_enough(name, members, excluded, max(settings.sizes))
+        cells = [
+            cell
+            for name, dataset in datasets.items()
+            for cell in make_cells(dataset, found[name][0], settings, data_root)
+        ]
+        members = {name: each[0] for name, each in found.items()}
+        left_out = {name: each[1] for name, each in found.items()}
+        large = {
+            name: () if large_pool is None else candidates_for(large_pool, dataset)[0]
+            for name, dataset in datasets.items()
+        }
+        return StudyPlan(
+            settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large
+        )
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Where what belongs to a cell is kept."""
+        return self.output / CELLS / cell.name
+
+    def cell_file(self, cell: Cell) -> Path:
+        """The file that says what a cell is."""
+        return self.cell_folder(cell) / CELL
+
+    def scores_folder(self, cell: Cell, seed: int, large: bool = False) -> Path:
+        """Where the scores of a seed of the probe pixels are kept."""
+        return self.cell_folder(cell) / SCORES / f"{'large-' if large else ''}probe-{seed}"
+
+    def results_folder(self, cell: Cell, seed: int) -> Path:
+        """Where the results of a seed of the fine-tuning are kept."""
+        return self.cell_folder(cell) / RESULTS / f"seed-{seed}"
+
+    def heads_folder(self, cell: Cell, seed: int) -> Path:
+        """Where the results with learned heads are kept."""
+        return self.cell_folder(cell) / HEADS / f"seed-{seed}"
+
+    def fit_folder(self, cell: Cell, seed: int, member: str) -> Path:
+        """Where a fine-tuned member is kept."""
+        return self.cell_folder(cell) / FITS / f"seed-{seed}" / as_file_name(member)
+
+    def write_cells(self) -> None:
+        """Keep the cells for the processes that work on them.
+
+        Raises:
+            ConfigError: If the study was begun with other images or sizes.
+        """
+        for cell in self.cells:
+            path = self.cell_folder(cell) / CELL
+            if path.exists() and (before := Cell.read(path)) != cell:
+                changed = [name for name, value in asdict(cell).items() if asdict(before)[name] != value]
+                raise ConfigError(
+                    f"{path.parent}: the study was begun with other values of {', '.join(changed)}. Go on with the "
+                    "same data and options, or give another --output."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cell.write(path)
+
+
+def _require_enough(target: str, members: Sequence[Member], excluded: Mapping[str, str], size: int) -> None:
+    if len(members) < size:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in excluded.items()) or "none"
+        raise SelectionError(
+            f"Ensembles of {size} need {size} members, but only {len(members)} can be candidates for {target}. "
+            f"Excluded: {reasons}. Give smaller --sizes, or pools of more members."
+        )

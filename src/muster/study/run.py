@@ -1,0 +1,195 @@
+"""Run a study: everything that is not done yet, and the tables of what is done."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import pandas as pd
+import torch
+
+from muster.data import ImageSize
+from muster.execution.executor import Executor
+from muster.execution.local import LocalProcesses
+from muster.execution.placement import visible_gpus, worker_environments
+from muster.execution.progress import TrainingProgress
+from muster.machine import available_cores
+from muster.pool import Member
+from muster.study.plan import TABLES, StudyPlan
+from muster.study.results import read_table
+from muster.study.schedule import Schedule
+from muster.study.steps import result_steps, score_steps
+from muster.study.tables import COLUMNS, StudyTables
+from muster.training.sharing import training_bytes, workers_per_gpu
+
+KINDS = ("pre-training", "multi-source", "single-source")
+"""What members are, by their sources."""
+
+
+@dataclass
+class StudyOutcome:
+    """How a run of a study ended.
+
+    Attributes:
+        tables: What is known by now.
+        failed: Steps that failed, and why.
+        found: How many steps were done before.
+        done: How many were done in this run.
+    """
+
+    tables: StudyTables
+    failed: dict[str, str] = field(default_factory=dict)
+    found: int = 0
+    done: int = 0
+
+
+def run_study(
+    plan: StudyPlan,
+    progress: TrainingProgress,
+    workers: int | None = None,
+    lock: int | None = None,
+    executor: Executor | None = None,
+) -> StudyOutcome:
+    """Do all that is not done yet; one step that fails does not keep the others from being done.
+
+    Interrupted in whatever way, the same call goes on, and ends with the same numbers. The tables are written after
+    every cell, with what is known by then.
+
+    Args:
+        plan: What there is to do.
+        progress: Shows how far it is.
+        workers: Processes side by side; by default one a core, or as many as share the GPUs well. They change no
+            number.
+        lock: Number of the open lock file of the output folder.
+        executor: What runs the jobs; by default processes of this machine.
+
+    Returns:
+        How it ended.
+    """
+    plan.write_cells()
+    count = workers or default_workers(plan)
+    executor = executor or LocalProcesses(_environments(plan, count), lock, plan.hardware.devices > 1)
+    outcome = StudyOutcome(tables_of(plan))
+    for headline, make in (("Scores", score_steps), ("Fine-tuning and results", result_steps)):
+        steps = list(make(plan))  # which members are fine-tuned may depend on their scores
+        _run(plan, headline, Schedule(steps, executor, count, progress), outcome)
+    return outcome
+
+
+def _run(plan: StudyPlan, headline: str, schedule: Schedule, outcome: StudyOutcome) -> None:
+    def ended(name: str) -> None:
+        if name.endswith(("results of all ensembles", "heads of the choices")):
+            outcome.tables = tables_of(plan)
+            outcome.tables.write(plan.output / TABLES)
+
+    count = len(schedule.steps)
+    schedule.run(f"{headline}: {count} steps for {len(plan.cells)} cells.", ended)
+    outcome.failed |= schedule.failures
+    outcome.found += len(schedule.found)
+    outcome.done += count - len(schedule.found) - len(schedule.failures)
+    outcome.tables = tables_of(plan)
+    outcome.tables.write(plan.output / TABLES)
+
+
+def _environments(plan: StudyPlan, count: int) -> list[dict[str, str]]:
+    gpus = visible_gpus(torch.cuda.device_count()) if plan.hardware.resolved_device() == "cuda" else []
+    environments = worker_environments(count, plan.hardware.devices, gpus)
+    if gpus:
+        return environments
+    # The number of threads changes how sums are rounded, and no result may depend on the number of workers.
+    return [{**each, "OMP_NUM_THREADS": "1"} for each in environments]
+
+
+def default_workers(plan: StudyPlan) -> int:
+    """How many jobs run side by side unless somebody says so: one a core, or as many as share the GPUs well.
+
+    Args:
+        plan: Its largest member says how much memory a job takes.
+    """
+    if plan.hardware.resolved_device() != "cuda":
+        return max(1, available_cores() // plan.hardware.devices)
+    gpus = torch.cuda.device_count()
+    if plan.hardware.devices > 1:
+        return max(1, gpus // plan.hardware.devices)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    sizes = [ImageSize.of(cell.image_size) for cell in plan.cells]
+    crop = max((plan.training.crop_for(size) for size in sizes), key=lambda sides: sides[0] * sides[1])
+    kinds = {member.card.architecture: member for members in plan.members.values() for member in members}
+    needed = [training_bytes(member.load_model(), plan.training.batch_size, crop) for member in kinds.values()]
+    return gpus * workers_per_gpu([max(needed)] * available_cores(), memory, available_cores(), gpus)
+
+
+def tables_of(plan: StudyPlan) -> StudyTables:
+    """What is known by now.
+
+    Args:
+        plan: Says where results lie.
+    """
+    settings = plan.settings
+    probes = [
+        plan.scores_folder(cell, seed, large)
+        for cell, seed, large in product(plan.cells, settings.probe_seeds, (False, True))
+    ]
+    results = [plan.results_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
+    heads = [plan.heads_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
+    members = {member.name: member for each in (*plan.members.values(), *plan.large.values()) for member in each}
+    read = {
+        "scores": [read_table(folder, "scores") for folder in probes],
+        "costs": [read_table(folder, "costs") for folder in probes],
+        "finetuned": [read_table(folder, "finetuned") for folder in results],
+        "ensembles": [read_table(folder, "ensembles") for folder in results],
+        "heads": [read_table(folder, "heads") for folder in heads],
+        "equal_cost": [read_table(folder, "equal_cost") for folder in heads],
+    }
+    return StudyTables.of(
+        members=_frame("members", (_member_row(members[name]) for name in sorted(members))),
+        targets=_frame("targets", _target_rows(plan)),
+        cells=_frame("cells", _cell_rows(plan)),
+        **{name: _together(name, parts) for name, parts in read.items()},
+    )
+
+
+def _together(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    known = [part for part in parts if len(part)]
+    return pd.concat(known, ignore_index=True) if known else _frame(name, ())
+
+
+def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS[name]))
+
+
+def _member_row(member: Member) -> tuple[Any, ...]:
+    card = member.card
+    sources = [name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name]
+    kind = KINDS[0] if not card.classes else KINDS[1] if len(sources) > 1 else KINDS[2]
+    return (
+        *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
+        *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),
+    )
+
+
+def _target_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
+    for name, dataset in plan.datasets.items():
+        yield name, dataset.spec.domain, dataset.spec.num_classes, len(dataset.train), len(dataset.test)
+
+
+def _cell_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
+    for cell in plan.cells:
+        counts = len(cell.train_images), len(cell.validation_images)
+        yield cell.target, cell.regime, cell.subset_seed, *counts, str(cell.image_size)
+
+
+def warn_of_failures(outcome: StudyOutcome) -> None:
+    """Say aloud which steps failed: tables do not show what is missing.
+
+    Args:
+        outcome: Of a run.
+
+    Warns:
+        UserWarning: For each, with the reason.
+    """
+    for name, reason in outcome.failed.items():
+        warnings.warn(f"{name} failed: {reason}", stacklevel=2)

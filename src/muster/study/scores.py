@@ -1,0 +1,208 @@
+"""Scores of all candidates of a cell by every metric and predictor, for one choice of probe pixels."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from muster.errors import ConfigError
+from muster.files import parse_record
+from muster.machine import resolve_device
+from muster.metrics import MetricSpec, parse_metric
+from muster.pool import Member
+from muster.probe import ProbeCache, ProbeReader, draw_probe_set
+from muster.scoring.prediction_writer import PredictionWriter
+from muster.scoring.ranking import Ranking
+from muster.selection.candidate_scoring import rank_all
+from muster.selection.member_scoring import Request, ScoredMembers, score_members
+from muster.selection.predictors import Predictor, PredictorName
+from muster.study.cells import Cell, CellData
+from muster.study.results import is_there, write_tables
+from muster.study.tables import joined_names
+from muster.training.finished import digest_of
+
+TASK = "muster.study.scores:score_job"
+"""What a worker process is told to call."""
+
+MEMORY_GB = 4.0
+"""Most that predictions take in memory, in units of 10^9 bytes; more goes to disk."""
+
+CACHE_GB = 20.0
+_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """Members to score on a cell.
+
+    Attributes:
+        cell: The file that says on what.
+        members: Folders of the source models, in the order of their names.
+        checksums: Of their weights.
+        sizes: Members of the candidates.
+        metrics: What to compute.
+        predictors: With each of them; metrics that use none are computed once.
+        pixels_per_image: Probe pixels of each image.
+        seed: Which pixels.
+        hard_fraction: Which part of them counts as hard, for metrics that ask.
+        device: Where members run.
+        folder: Where the tables go.
+    """
+
+    cell: Path
+    members: tuple[Path, ...]
+    checksums: tuple[str, ...]
+    sizes: tuple[int, ...]
+    metrics: tuple[str, ...]
+    predictors: tuple[PredictorName, ...]
+    pixels_per_image: int
+    seed: int
+    hard_fraction: float
+    device: str
+    folder: Path
+
+    def description(self) -> str:
+        """A digest of everything that the scores depend on."""
+        places = ("cell", "members", "folder", "device")
+        facts = {name: value for name, value in asdict(self).items() if name not in places}
+        return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})
+
+    def is_done(self) -> bool:
+        """Whether its tables are there."""
+        return is_there(self.folder, self.description())
+
+
+def score_job(content: str, tell: Callable[[str], None]) -> str:
+    """Score in a worker process.
+
+    Args:
+        content: A :class:`ScoreJob` as JSON.
+        tell: Takes how many members were looked at, as JSON.
+
+    Returns:
+        Nothing: the tables lie in their folder.
+    """
+    job = parse_record(json.loads(content), ScoreJob, "job", ConfigError)
+    scores, costs = score_cell(job, lambda done: tell(json.dumps([done, None])))
+    write_tables(job.folder, job.description(), {"scores": scores, "costs": costs})
+    return ""
+
+
+def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score all candidates of a cell.
+
+    Args:
+        job: Which, and by what.
+        progress: Told how many members were looked at, those of all predictors together.
+
+    Returns:
+        The tables ``scores`` and ``costs`` of :mod:`muster.study.tables`.
+    """
+    cell = Cell.read(job.cell).open()
+    reader = _reader(job, cell)
+    channels = cell.target.dataset.spec.channels
+    members = [replace(Member.open(folder), channels=channels) for folder in job.members]
+    scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
+    done_before = set[str]()
+    with ExitStack() as stack:
+        cache = ProbeCache(job.folder.with_name(f"{job.folder.name}.work"), CACHE_GB)
+        stack.callback(cache.finish)
+        for number, name in enumerate(job.predictors):
+            begin = time.perf_counter()
+            predictor = Predictor(name, cell.target.dataset.spec.num_classes)
+            specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
+            specs = [spec for spec in specs if uses_predictor(spec) or spec.name not in done_before]
+            run = _Run(job, members, reader, cache, predictor, specs)
+            scores += run.tables(partial(_tell, progress, number * len(members)))
+            done_before |= {spec.name for spec in specs}
+            costs.append({"predictor": name, "step": "scores", "seconds": time.perf_counter() - begin})
+    return _whole(job, cell, pd.concat(scores)), _whole(job, cell, pd.DataFrame(costs))
+
+
+def uses_predictor(spec: MetricSpec) -> bool:
+    """Whether a metric's scores depend on what turns members into classifiers of the target's classes."""
+    return (
+        spec.is_of_predictions
+        or bool(set(spec.metric.needs) & {"prediction", "predictions"})
+        or (spec.metric.name == "leep")
+    )
+
+
+def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
+    train = cell.target.train
+    probe = draw_probe_set(train, job.pixels_per_image, job.seed)
+    return ProbeReader(train, probe, cell.cell.preprocessing, resolve_device(job.device), _BATCH_SIZE)
+
+
+def _tell(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+@dataclass
+class _Run:
+    """One predictor's scores."""
+
+    job: ScoreJob
+    members: Sequence[Member]
+    reader: ProbeReader
+    cache: ProbeCache
+    predictor: Predictor
+    specs: Sequence[MetricSpec]
+
+    def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
+        """Members' scores, then those of the candidates of each size."""
+        chosen_by = next((spec for spec in self.specs if spec.is_plain_ensemble), parse_metric("soft_iou_eep"))
+        request = Request(tuple(self.specs), chosen_by, self.job.hard_fraction)
+        labels, classes = self.reader.probe.labels, self.predictor.num_classes
+        with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:
+            scored = score_members(
+                self.members, self.reader, self.cache, request, self.predictor, writer.add,
+                progress=lambda _, done, __: progress(done),
+            )  # fmt: skip
+            yield self._of_members(scored)
+            together = [spec for spec in self.specs if spec.kind != "member" and spec.name not in scored.dropped]
+            store = writer.store()
+            for size in self.job.sizes:
+                if together and size <= len(scored.members):
+                    yield self._of_candidates(scored, rank_all(store, scored, together, size))
+
+    def _of_members(self, scored: ScoredMembers) -> pd.DataFrame:
+        rows = [
+            (self._named(spec), spec.name, 1, member, score)
+            for spec in self.specs
+            if spec.kind == "member"
+            for member, score in scored.single_scores.get(spec.name, {}).items()
+        ]
+        return pd.DataFrame(rows, columns=["predictor", "metric", "size", "members", "score"])
+
+    def _of_candidates(self, scored: ScoredMembers, ranking: Ranking) -> pd.DataFrame:
+        names = joined_names([member.name for member in scored.members], ranking.members)
+        specs = {spec.name: spec for spec in self.specs}
+        about = {"size": ranking.members.shape[1], "members": names}
+        parts = [
+            pd.DataFrame({"predictor": self._named(specs[metric]), "metric": metric, **about, "score": values})
+            for metric, values in ranking.scores.items()
+        ]
+        return pd.concat(parts)
+
+    def _named(self, spec: MetricSpec) -> str:
+        return self.predictor.name if uses_predictor(spec) else ""
+
+
+def _whole(job: ScoreJob, cell: CellData, table: pd.DataFrame) -> pd.DataFrame:
+    """With the columns that say what it is about."""
+    about = {
+        "target": cell.cell.target,
+        "regime": cell.cell.regime,
+        "subset_seed": cell.cell.subset_seed,
+        "probe_seed": job.seed,
+    }
+    return table.assign(**about)[[*about, *table.columns]].reset_index(drop=True)

@@ -1,0 +1,173 @@
+"""What a study asks: pools, targets, how many labels, seeds, which ensembles, which metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from muster.data import ImageSize, SizeSetting
+from muster.errors import ConfigError
+from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
+from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, parse_metric
+from muster.selection.predictors import PredictorName
+from muster.selection.settings import TrainImages
+
+Candidates: TypeAlias = Literal["all", "a22"]
+
+STUDY_METRICS: tuple[str, ...] = (
+    *ENSEMBLE_METRICS,
+    *("base", "leep", "logme", "h_score", "knn_accuracy", "logistic_accuracy", "gbc", "n_leep", "depth_and_size"),
+)
+"""Metrics that a study compares unless others are named."""
+
+MOST_MEMBERS_OF_ONE = 5
+"""Largest ensembles that a study evaluates (A22 appendix C)."""
+
+
+_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+
+
+def _require_metric(name: str) -> None:
+    try:
+        parse_metric(name)
+    except ValueError as error:
+        raise ConfigError(f"metrics: {error}") from error
+
+
+def _require_distinct(name: str, values: Sequence[object]) -> None:
+    if not values or len(set(values)) < len(values):
+        came = ", ".join(map(str, values)) or "none"
+        raise ConfigError(f"{name}: expected at least one, each once, but got {came}.")
+
+
+@dataclass(frozen=True)
+class Regime:
+    """How many labels a target has.
+
+    Attributes:
+        name: What tables call it.
+        train_images: A seeded choice of that many target training images; auto means what the target's dataset.yaml
+            says (probe_images), or 150; null means all.
+    """
+
+    name: str
+    train_images: TrainImages = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If the name is no word for folders, or the number is out of its range.
+        """
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"regimes.name: expected lower-case letters, digits, '_' and '-', as folders are named by it, but got "
+                f"{self.name!r}."
+            )
+        if isinstance(self.train_images, int):
+            require_whole("regimes.train_images", self.train_images, 2, MOST_IMAGES)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What is fine-tuned, evaluated and scored.
+
+    Attributes:
+        pools: Folders of pools; their members are candidates side by side. Members without a source, straight from
+            pre-training, are baselines too.
+        targets: Datasets: worlds/NAME, or folders.
+        large_pool: A pool of large single models, for the baseline B1L.
+        regimes: How many labels each target has; by default one, few, of as many as its dataset.yaml says.
+        subset_seeds: Which target training images; each makes a cell of the study.
+        probe_seeds: Which probe pixels; each makes scores.
+        finetuning_seeds: New heads, order, augmentation; each makes results. All targets are done with the first one
+            before the second one begins.
+        sizes: Numbers of members of the ensembles to evaluate; single ones are evaluated in any case.
+        size: Number of members of the ensembles that are chosen: one of ``sizes``.
+        candidates: Which ensembles: all of the eligible members, or A22's choice: of the 5 members that are most
+            frequent among the best candidates by all metrics, and 10 random ones.
+        metrics: What is compared.
+        predictors: What turns members into classifiers of the target's classes, for metrics of predictions.
+        heads: For the choices by these, written as PREDICTOR/METRIC, the ensemble head is learned as well.
+        equal_cost: Whether a single model is given as much time as the first of these choices.
+        pixels_per_image: Probe pixels of each image.
+        image_size: Size at which members see the images; null takes the median of what the members' cards say.
+        validation_images: Target training images set aside before the others are drawn, on which ensembles of
+            fine-tuned members are compared as somebody could who fine-tuned them all; at most a fifth. 0 for none.
+    """
+
+    pools: tuple[Path, ...]
+    targets: tuple[str, ...]
+    large_pool: Path | None = None
+    regimes: tuple[Regime, ...] = ()
+    subset_seeds: tuple[int, ...] = (0,)
+    probe_seeds: tuple[int, ...] = (0,)
+    finetuning_seeds: tuple[int, ...] = (0,)
+    sizes: tuple[int, ...] = (1, 2, 3)
+    size: int = 3
+    candidates: Candidates = "all"
+    metrics: tuple[str, ...] = STUDY_METRICS
+    predictors: tuple[PredictorName, ...] = ("linear_probe", "eep")
+    heads: tuple[str, ...] = (f"linear_probe/{DEFAULT_METRIC}", f"eep/{DEFAULT_METRIC}")
+    equal_cost: bool = False
+    pixels_per_image: int = 1000
+    image_size: SizeSetting | None = None
+    validation_images: int = 30
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            ConfigError: If a list is empty or has something twice, or a value is out of its range.
+        """
+        for name in ("pools", "targets", "sizes", "metrics", "predictors"):
+            _require_distinct(name, getattr(self, name))
+        _require_distinct("regimes", [regime.name for regime in self.all_regimes])
+        for name in ("subset_seeds", "probe_seeds", "finetuning_seeds"):
+            _require_distinct(name, getattr(self, name))
+            for seed in getattr(self, name):
+                require_seed(name, seed)
+        for size in self.sizes:
+            require_whole("sizes", size, 1, MOST_MEMBERS_OF_ONE)
+        if self.size not in self.sizes:
+            raise ConfigError(f"size: expected one of sizes ({', '.join(map(str, self.sizes))}), but got {self.size}.")
+        require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
+        require_whole("validation_images", self.validation_images, 0, MOST_IMAGES)
+        if self.image_size is not None:
+            ImageSize.of(self.image_size)
+        for metric in self.metrics:
+            _require_metric(metric)
+        for head in self.heads:
+            self.chooser(head)
+        if self.equal_cost and not self.heads:
+            raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+
+    @property
+    def all_regimes(self) -> tuple[Regime, ...]:
+        """At least one."""
+        return self.regimes or (Regime("few"),)
+
+    @property
+    def all_sizes(self) -> tuple[int, ...]:
+        """Numbers of members that are evaluated and scored, in ascending order."""
+        return tuple(sorted({1, *self.sizes}))
+
+    def chooser(self, text: str) -> tuple[str, str]:
+        """The predictor and the metric of PREDICTOR/METRIC.
+
+        Args:
+            text: What was written.
+
+        Raises:
+            ConfigError: If it is none of what the study computes.
+        """
+        predictor, _, metric = text.partition("/")
+        if predictor not in self.predictors or metric not in self.metrics:
+            raise ConfigError(
+                f"heads: expected PREDICTOR/METRIC with one of predictors ({', '.join(self.predictors)}) and one of "
+                f"metrics ({', '.join(self.metrics)}), but got {text!r}."
+            )
+        return predictor, metric

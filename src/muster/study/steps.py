@@ -1,0 +1,162 @@
+"""The steps of a study: scores first, then the fits of all members, seed by seed, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+from muster.execution.executor import Job
+from muster.files import to_builtin_types
+from muster.metrics.hard_subsets import DEFAULT_FRACTION
+from muster.pool import Member
+from muster.study import evaluation, fits, heads, scores
+from muster.study.cells import Cell
+from muster.study.evaluation import EvaluationJob
+from muster.study.fits import FitJob
+from muster.study.heads import HeadJob
+from muster.study.plan import StudyPlan
+from muster.study.protocols import a22_members, best_ensemble
+from muster.study.results import read_table
+from muster.study.schedule import Step
+from muster.study.scores import ScoreJob
+
+_ALONE = ("leep",)
+
+
+def score_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Scores of all candidates, for every cell and seed of the probe pixels."""
+    for cell in plan.cells:
+        for seed in plan.settings.probe_seeds:
+            yield _score_step(plan, cell, seed, plan.members[cell.target], large=False)
+            if plan.large[cell.target]:
+                yield _score_step(plan, cell, seed, plan.large[cell.target], large=True)
+
+
+def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], large: bool) -> Step:
+    settings = plan.settings
+    job = ScoreJob(
+        cell=plan.cell_file(cell),
+        members=tuple(member.folder for member in members),
+        checksums=tuple(member.card.checksum for member in members),
+        sizes=(1,) if large else settings.all_sizes,
+        metrics=_ALONE if large else settings.metrics,
+        predictors=settings.predictors,
+        pixels_per_image=settings.pixels_per_image,
+        seed=seed,
+        hard_fraction=DEFAULT_FRACTION,
+        device=plan.hardware.device,
+        folder=plan.scores_folder(cell, seed, large),
+    )
+    name = f"{cell.name} {'large pool, ' if large else ''}scores with probe seed {seed}"
+    units = len(members) * len(settings.predictors)
+    return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units)
+
+
+def result_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Fits, evaluations and heads: seed by seed, cell by cell. The scores must be there.
+
+    Where rates are to be chosen, one member of each kind of network and pre-training chooses for all of its kind.
+    """
+    for seed in plan.settings.finetuning_seeds:
+        for cell in plan.cells:
+            members, large = members_to_fit(plan, cell), plan.large[cell.target]
+            names = []
+            for member in (*members, *large):
+                yield (step := _fit_step(plan, cell, seed, member, (*members, *large)))
+                names.append(step.name)
+            yield (evaluated := _evaluation_step(plan, cell, seed, (*members, *large), names))
+            if plan.settings.heads:
+                yield _head_step(plan, cell, seed, members, evaluated.name)
+
+
+def members_to_fit(plan: StudyPlan, cell: Cell) -> tuple[Member, ...]:
+    """The members whose ensembles are compared on a cell.
+
+    Args:
+        plan: Says by which protocol.
+        cell: Its scores must be there if the protocol asks for them.
+    """
+    members = plan.members[cell.target]
+    if plan.settings.candidates == "all":
+        return members
+    table = read_table(plan.scores_folder(cell, plan.settings.probe_seeds[0]), "scores")
+    names = a22_members(table, plan.settings.size, cell.subset_seed) if len(table) else ()
+    return tuple(member for member in members if member.name in names)
+
+
+def _fit_step(plan: StudyPlan, cell: Cell, seed: int, member: Member, members: Sequence[Member]) -> Step:
+    settings, first_seed = replace(plan.training, seed=seed), plan.settings.finetuning_seeds[0]
+    chooser = next(other.name for other in members if _kind(other) == _kind(member))
+    takes_over = bool(settings.tried_rates) and (chooser != member.name or seed != first_seed)
+    job = FitJob(
+        cell=plan.cell_file(cell),
+        member=member.folder,
+        checksum=member.card.checksum,
+        settings=settings,
+        rate_of=str(plan.fit_folder(cell, first_seed, chooser)) if takes_over else "",
+        hardware=plan.hardware,
+        folder=plan.fit_folder(cell, seed, member.name),
+    )
+    name = _fit_name(cell, seed, member.name)
+    after = (_fit_name(cell, first_seed, chooser),) if takes_over else ()
+    units = settings.steps if takes_over else settings.total_steps
+    return Step(name, partial(_job, name, fits.TASK, job), job.is_done, after, units)
+
+
+def _kind(member: Member) -> tuple[str, str]:
+    """Members of one kind learn with one rate."""
+    return member.card.architecture, member.card.pretraining
+
+
+def _fit_name(cell: Cell, seed: int, member: str) -> str:
+    return f"{cell.name} seed {seed} {member}"
+
+
+def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], after: Sequence[str]) -> Step:
+    job = EvaluationJob(
+        cell=plan.cell_file(cell),
+        fits={member.name: plan.fit_folder(cell, seed, member.name) for member in members},
+        alone=tuple(member.name for member in plan.large[cell.target]),
+        sizes=plan.settings.all_sizes,
+        seed=seed,
+        hardware=plan.hardware,
+        folder=plan.results_folder(cell, seed),
+    )
+    name, units = f"{cell.name} seed {seed} results of all ensembles", len(plan.datasets[cell.target].test)
+    return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units)
+
+
+def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], after: str) -> Step:
+    job = _head_job(plan, cell, seed, members)
+    name = f"{cell.name} seed {seed} heads of the choices"
+    units = max(1, len(set(job.choices)))
+    return Step(name, partial(_job, name, heads.TASK, job), job.is_done, (after,), units)
+
+
+def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]) -> HeadJob:
+    settings = plan.settings
+    names = {member.name: member for member in members}
+    table = read_table(plan.scores_folder(cell, settings.probe_seeds[0]), "scores")
+    table = table[table["members"].map(lambda text: set(text.split()) <= names.keys())] if len(table) else table
+    choosers = [settings.chooser(text) for text in settings.heads] if len(table) else []
+    choices = [best_ensemble(table, *chooser, settings.size) for chooser in choosers]
+    alone = best_ensemble(table, *choosers[0], 1) if choosers and settings.equal_cost else ()
+    rival = alone[0] if alone else ""
+    return HeadJob(
+        cell=plan.cell_file(cell),
+        fits={name: plan.fit_folder(cell, seed, name) for name in names},
+        choices=tuple(choice for choice in choices if choice),
+        rival=rival,
+        rival_folder=names[rival].folder if rival else plan.output,
+        training=replace(plan.training, seed=seed),
+        head=plan.head,
+        hardware=plan.hardware,
+        folder=plan.heads_folder(cell, seed),
+    )
+
+
+def _job(name: str, task: str, content: FitJob | ScoreJob | EvaluationJob | HeadJob) -> Job:
+    work = content.folder.with_name(f"{content.folder.name}.work")
+    return Job(name, task, json.dumps(to_builtin_types(asdict(content))), work)

@@ -1,0 +1,135 @@
+"""The tidy tables of a study: what every measure, table and figure is made from, and nothing else is.
+
+A *cell* is a target, a regime and a seed of the subset of its training images. Seeds and names of members are the keys
+by which tables go together; the members of an ensemble are their names between spaces, in ascending order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from muster.arrays import NumpyArray
+from muster.errors import ConfigError
+from muster.files import atomic_write
+
+CELL = ("target", "regime", "subset_seed")
+RESULT = (*CELL, "finetuning_seed")
+PROBE = (*CELL, "probe_seed")
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "members": (
+        *("member", "pool", "kind", "dataset", "domain", "architecture", "pretraining", "parameters", "depth"),
+        *("train_images", "num_classes", "test_miou"),
+    ),
+    "targets": ("target", "domain", "num_classes", "train_images", "test_images"),
+    "cells": (*CELL, "train_images", "validation_images", "image_size"),
+    "finetuned": (
+        *RESULT,
+        *("member", "miou", "validation_miou", "validation_loss", "learning_rate", "steps", "seconds", "device"),
+    ),
+    "ensembles": (*RESULT, "size", "members", "miou", "validation_loss", "validation_miou"),
+    "scores": (*PROBE, "predictor", "metric", "size", "members", "score"),
+    "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
+    "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
+    "costs": (*PROBE, "predictor", "step", "seconds"),
+}
+"""The columns of each table, see docs/studies.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTables:
+    """All tables of a study; one that nothing is known for yet has its columns and no rows.
+
+    Attributes:
+        members: One row a member of the pools.
+        targets: One row a target.
+        cells: One row a cell.
+        finetuned: One row a fine-tuned member: what it reached alone, how long it took.
+        ensembles: One row an ensemble of fine-tuned members: mIoU of the mean of their probabilities.
+        scores: One row a score; larger is better. Metrics of single members have rows of size 1 only: an ensemble's
+            score is the sum of its members'.
+        heads: One row an ensemble with a learned head.
+        equal_cost: One row a single model that was given the cost of an ensemble.
+        costs: One row a step of choosing, and how long it took.
+    """
+
+    members: pd.DataFrame
+    targets: pd.DataFrame
+    cells: pd.DataFrame
+    finetuned: pd.DataFrame
+    ensembles: pd.DataFrame
+    scores: pd.DataFrame
+    heads: pd.DataFrame
+    equal_cost: pd.DataFrame
+    costs: pd.DataFrame
+
+    @staticmethod
+    def of(**tables: pd.DataFrame) -> StudyTables:
+        """Tables by name; those that are left out are empty.
+
+        Raises:
+            ConfigError: If a table lacks a column.
+        """
+        return StudyTables(**{name: _complete(name, tables.get(name)) for name in COLUMNS})
+
+    def write(self, folder: Path) -> None:
+        """Write them as Parquet, each whole or not at all.
+
+        Args:
+            folder: Created if it is missing.
+        """
+        for field in fields(self):
+            with atomic_write(folder / f"{field.name}.parquet") as partial:
+                getattr(self, field.name).to_parquet(partial, index=False, compression="zstd")
+
+    @staticmethod
+    def read(folder: Path) -> StudyTables:
+        """Read tables back, from Parquet or CSV.
+
+        Args:
+            folder: Where; of a study, or its folder ``tables``.
+
+        Raises:
+            ConfigError: If it has none, or a table cannot be read or lacks a column.
+        """
+        inner = folder / "tables" if (folder / "tables").is_dir() else folder
+        if not any((inner / f"ensembles.{ending}").exists() for ending in ("parquet", "csv")):
+            raise ConfigError(f"{folder} holds no tables of a study (ensembles.parquet). Give the folder of a study.")
+        return StudyTables.of(**{name: found for name in COLUMNS if (found := _read(inner, name)) is not None})
+
+
+def _read(folder: Path, name: str) -> pd.DataFrame | None:
+    try:
+        if (path := folder / f"{name}.parquet").is_file():
+            return pd.read_parquet(path)
+        if (path := folder / f"{name}.csv").is_file():
+            return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as a table: {error}.") from error
+    return None
+
+
+def _complete(name: str, table: pd.DataFrame | None) -> pd.DataFrame:
+    columns = list(COLUMNS[name])
+    if table is None or (table.empty and not len(table.columns)):
+        return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
+    if missing := [column for column in columns if column not in table]:
+        raise ConfigError(f"The table {name!r} of a study lacks the column(s) {', '.join(missing)}.")
+    return table[columns].reset_index(drop=True)
+
+
+def joined_names(names: Sequence[str], rows: Int[NumpyArray, "candidates size"]) -> list[str]:
+    """The members of candidates as tables have them: their names between spaces.
+
+    Args:
+        names: Of all members.
+        rows: Places of the members of each candidate.
+    """
+    known = np.array(names, dtype=object)
+    return [" ".join(row) for row in known[rows]]

@@ -1,0 +1,124 @@
+"""What a plan says of members with a head for each of several datasets, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.data import Dataset
+from muster.errors import ConfigError, some_names, unknown_name
+from muster.files import as_file_name
+from muster.training.planned_source import PlannedSource
+from muster.training.settings import SourceSettings
+
+EACH = "each"
+"""What ``all_but`` says where there shall be a member for every dataset, without that dataset."""
+
+
+@dataclass(frozen=True)
+class MultiSource:
+    """A member with one backbone and a head for each of several datasets.
+
+    Attributes:
+        architecture: A name as in the README, e.g. fpn:resnet18.
+        pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
+        weights: A safetensors file to start from, as in plan.networks.
+        datasets: What it is trained on; by default all of plan.datasets.
+        all_but: The name of one of them that is left out, so that the member is a candidate for it; each makes a member
+            for every dataset, without that one.
+        name: Name of the member; by default all_but_DATASET-ARCHITECTURE, and the pre-training unless it is none.
+    """
+
+    architecture: str
+    pretraining: str = "none"
+    weights: Path | None = None
+    datasets: Sequence[str] = ()
+    all_but: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse names that are missing, or that serve for no folder.
+
+        Raises:
+            ConfigError: If the members would have no name, or one name for several.
+        """
+        if self.name and self.name != as_file_name(self.name):
+            raise self.error(f"name {self.name!r} does not serve as the name of a folder")
+        if self.name and self.all_but == EACH:
+            raise self.error(f"all_but: {EACH} makes several members, which cannot all have the name {self.name!r}")
+        if self.datasets and not self.all_but and not self.name:
+            raise self.error("expected a name for the member, as it is trained on datasets of your choice")
+
+    def error(self, what: str) -> ConfigError:
+        """An error that names this entry.
+
+        Args:
+            what: What is wrong, without a full stop.
+
+        Returns:
+            To be raised.
+        """
+        return ConfigError(f"plan.multi_source, {self.name or self.architecture!r}: {what}.")
+
+    def members(self, opened: Sequence[PlannedSource]) -> list[tuple[str, tuple[Dataset, ...]]]:
+        """The members that this entry is for.
+
+        Args:
+            opened: Its datasets.
+
+        Returns:
+            For each the first part of its name, where the entry has none, and its sources.
+
+        Raises:
+            ConfigError: If ``all_but`` is none of the datasets, no dataset is left, two have one name, their images
+                differ in channels, or a number of images is said of one of them alone.
+        """
+        if capped := [source.label for source in opened if source.train_images is not None]:
+            raise self.error(
+                f"{', '.join(capped)}: the number of training images is the same for all sources of a member. Set it "
+                "by an override (train_images)"
+            )
+        datasets = tuple(source.dataset for source in opened)
+        self._check(datasets)
+        if not self.all_but:
+            return [("all", datasets)]
+        names = [dataset.spec.name for dataset in datasets]
+        if self.all_but not in (EACH, *names):
+            raise self.error(f"all_but: {unknown_name('dataset', self.all_but, (EACH, *names)).rstrip('.')}")
+        left_out = names if self.all_but == EACH else [self.all_but]
+        return [
+            (f"all_but_{name}", tuple(dataset for dataset in datasets if dataset.spec.name != name))
+            for name in left_out
+        ]
+
+    def _check(self, opened: Sequence[Dataset]) -> None:
+        names = [dataset.spec.name for dataset in opened]
+        if len(names) < (2 if self.all_but else 1):
+            raise self.error(f"expected at least {2 if self.all_but else 1} datasets, but got {len(names)}")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise self.error(f"expected datasets of different names, but more than one is called {some_names(twice)}")
+        channels = {dataset.spec.channels for dataset in opened}
+        if len(channels) > 1:
+            raise self.error(
+                "expected datasets whose images have the same number of channels, as one backbone sees them all, but "
+                f"got {', '.join(map(str, sorted(channels)))}"
+            )
+
+
+def require_one_rate(name: str, settings: SourceSettings) -> None:
+    """Refuse to choose what is not chosen for a multi-source member.
+
+    Args:
+        name: The member.
+        settings: How it is to be trained.
+
+    Raises:
+        ConfigError: If there are several rates or numbers of steps to choose from.
+    """
+    if settings.tried_rates:
+        raise ConfigError(
+            f"{name}: expected one learning rate and no tried_stops for a multi-source member, but got "
+            f"learning_rates {list(settings.learning_rates)} and tried_stops {settings.tried_stops}: held-out images "
+            "of several datasets have no common result to choose by. Give it one rate by an override."
+        )

@@ -1,0 +1,302 @@
+"""A study of a tiny pool on a tiny dataset in its true format, against doing everything from scratch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from muster.data import Views, open_dataset, prepared_images
+from muster.errors import ConfigError, SelectionError
+from muster.execution.here import ThisProcess
+from muster.execution.progress import TrainingProgress
+from muster.models import SourceModel, upsample_probabilities
+from muster.pool import Pool
+from muster.selection.run import select
+from muster.study.cells import Cell
+from muster.study.fits import WEIGHTS, load_fitted, read_record_of
+from muster.study.plan import StudyPlan
+from muster.study.run import StudyOutcome, run_study
+from muster.study.settings import Regime, StudySettings
+from muster.study.tables import StudyTables
+from muster.tasks.segmentation import mean_iou
+from muster.training.evaluation import count_split
+from muster.training.hardware import Hardware
+from muster.training.settings import HeadSettings, TrainingSettings
+from tests.helpers import make_member, make_pool
+from tests.odd_inputs.bench import write_dataset
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Checkpoint directory .* exists and is not empty",  # it holds what is resumed
+)
+
+METRICS = ("soft_iou_eep", "ms_leep", "leep", "logme", "base")
+TRAINING = TrainingSettings(steps=2, batch_size=2, learning_rates=(0.01, 0.02), crop_size=32, checkpoint_every=1)
+ABOUT_TIME = ("seconds", "device")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    make_pool(folder / "pool", 4)
+    write_dataset(folder / "tiny", images=12, tests=3, size=48)
+    return folder
+
+
+def settings_for(home: Path, **others: object) -> StudySettings:
+    return replace(
+        StudySettings(
+            pools=(home / "pool",),
+            targets=(str(home / "tiny"),),
+            probe_seeds=(0, 1),
+            finetuning_seeds=(0, 1),
+            sizes=(2, 3),
+            size=2,
+            metrics=METRICS,
+            equal_cost=True,
+            pixels_per_image=50,
+            image_size=48,
+            validation_images=2,
+        ),
+        **others,  # type: ignore[arg-type]
+    )
+
+
+def plan_for(settings: StudySettings, output: Path, training: TrainingSettings = TRAINING) -> StudyPlan:
+    return StudyPlan.of(settings, training, HeadSettings(), Hardware("cpu"), output, None)
+
+
+def run(plan: StudyPlan) -> StudyOutcome:
+    return run_study(plan, TrainingProgress(Console(quiet=True)), workers=1, executor=ThisProcess())
+
+
+@pytest.fixture(scope="module")
+def plan(home: Path) -> StudyPlan:
+    return plan_for(settings_for(home), home / "output")
+
+
+@pytest.fixture(scope="module")
+def outcome(plan: StudyPlan) -> StudyOutcome:
+    return run(plan)
+
+
+def assert_same(first: StudyTables, second: StudyTables) -> None:
+    """All tables are equal but for times."""
+    for name, table in vars(first).items():
+        other = getattr(second, name)
+        kept = [column for column in table.columns if column not in ABOUT_TIME]
+        pd.testing.assert_frame_equal(table[kept], other[kept])
+
+
+def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    tables = outcome.tables
+    assert not outcome.failed
+    assert list(tables.members["member"]) == ["a", "b", "c", "d"]
+    assert set(tables.members["kind"]) == {"single-source"}
+    assert tables.cells.iloc[0].to_dict() == {
+        "target": "tiny",
+        "regime": "few",
+        "subset_seed": 0,
+        "train_images": 10,
+        "validation_images": 2,
+        "image_size": "48",
+    }
+    counts = tables.ensembles.groupby(["finetuning_seed", "size"]).size()
+    assert counts.to_dict() == {(seed, size): n for seed in (0, 1) for size, n in ((1, 4), (2, 6), (3, 4))}
+    assert tables.ensembles[["miou", "validation_loss", "validation_miou"]].notna().all(axis=None)
+    assert len(tables.finetuned) == 8
+    assert set(tables.scores["metric"]) == set(METRICS)
+    written = StudyTables.read(plan.output)
+    assert_same(written, tables)
+
+
+def plain_mean(members: Sequence[SourceModel], images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
+    total = torch.zeros(())
+    for model in members:
+        assert isinstance(images, Tensor)
+        total = total + upsample_probabilities(model.predict(images), size, model.part_of(images))
+    return {"all": total.argmax(dim=1)}
+
+
+def test_an_ensemble_reaches_what_its_members_predict_together(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    """Every pair and triple of both seeds, evaluated from scratch: equal to the last bit."""
+    (cell,) = plan.cells
+    dataset = plan.datasets["tiny"]
+    for seed in (0, 1):
+        models = {name: load_fitted(plan.fit_folder(cell, seed, name), 3) for name in "abcd"}
+        table = outcome.tables.ensembles
+        reached = table[table["finetuning_seed"] == seed].set_index("members")["miou"]
+        for names in (each for size in (1, 2, 3) for each in combinations("abcd", size)):
+            members = [models[name] for name in names]
+            with torch.no_grad():
+                counts = count_split(partial(plain_mean, members), dataset.test, cell.preprocessing)
+            assert reached[" ".join(names)] == pytest.approx(mean_iou(counts["all"].confusion), abs=1e-12)
+
+
+def test_losses_are_those_of_the_images_set_aside(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    """Sampled pixels come near to all pixels of stripes."""
+    (cell,) = plan.cells
+    data = cell.open()
+    assert len(data.validation) == 2
+    assert not set(data.validation.identifiers) & set(cell.train_images)
+    model = load_fitted(plan.fit_folder(cell, 0, "a"), 3)
+    losses = []
+    for batch in prepared_images(data.validation, cell.preprocessing):
+        assert isinstance(batch.images, Tensor)
+        with torch.no_grad():
+            maps = upsample_probabilities(model.predict(batch.images), (48, 48), model.part_of(batch.images))
+        masks = torch.stack(batch.masks).long()
+        losses.append(-maps.gather(1, masks[:, None]).log())
+    found = outcome.tables.finetuned.query("member == 'a' and finetuning_seed == 0")["validation_loss"].item()
+    assert found == pytest.approx(torch.cat(losses).mean().item(), rel=0.03)
+
+
+@pytest.mark.parametrize("predictor", ["linear_probe", "eep"])
+def test_scores_are_those_of_a_selection(plan: StudyPlan, outcome: StudyOutcome, predictor: str) -> None:
+    (cell,) = plan.cells
+    dataset = plan.datasets["tiny"]
+    seen = replace(dataset, train=replace(dataset.train, identifiers=cell.train_images))
+    selection = select(
+        plan.pool, seen, size=2, metrics=METRICS, predictor=predictor, seed=1, train_images=None,
+        pixels_per_image=50, image_size=48, cache_gb=0.0, resamples=0,
+    )  # fmt: skip
+    scores = outcome.tables.scores.query("probe_seed == 1")
+    names = [" ".join(selection.names_of(row)) for row in range(len(selection.ranking))]
+    for metric in ("soft_iou_eep", "ms_leep"):
+        rows = scores[(scores["metric"] == metric) & (scores["predictor"] == predictor) & (scores["size"] == 2)]
+        found = rows.set_index("members")["score"].loc[names]
+        np.testing.assert_allclose(found, selection.ranking.scores[metric], rtol=1e-6)
+    for metric, given in (("leep", predictor), ("logme", ""), ("base", "")):
+        rows = scores[(scores["metric"] == metric) & (scores["predictor"] == given)].set_index("members")["score"]
+        assert rows.to_dict() == pytest.approx(selection.single_scores[metric], rel=1e-6)
+
+
+def test_one_member_of_a_kind_chooses_the_rate_for_all(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    (cell,) = plan.cells
+    records = {name: read_record_of(plan.fit_folder(cell, seed, name)) for seed in (0, 1) for name in "abcd"}
+    assert all(record is not None for record in records.values())
+    assert outcome.tables.finetuned["learning_rate"].nunique() == 1
+    first = read_record_of(plan.fit_folder(cell, 0, "a"))
+    assert first is not None
+    assert set(first.held_out) == {0.01, 0.02}
+    assert first.learning_rate == max(first.held_out, key=lambda rate: (first.held_out[rate] or 0.0, -rate))
+
+
+def test_heads_and_the_model_of_equal_cost(outcome: StudyOutcome) -> None:
+    tables = outcome.tables
+    for seed, rows in tables.heads.groupby("finetuning_seed"):
+        ensembles = tables.ensembles[tables.ensembles["finetuning_seed"] == seed].set_index("members")["miou"]
+        for row in rows.itertuples():
+            assert row.plain_mean == pytest.approx(ensembles[row.members], abs=1e-12)
+            assert 0 <= row.learned_head <= 1
+    assert list(tables.equal_cost["finetuning_seed"]) == [0, 1]
+    assert set(tables.equal_cost["steps"]) == {4}
+
+
+def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    again = run(plan)
+    assert (again.done, again.failed) == (0, {})
+    assert again.found == outcome.done
+    assert_same(again.tables, outcome.tables)
+
+
+def test_what_is_lost_is_made_again_with_the_same_numbers(
+    plan: StudyPlan, outcome: StudyOutcome, home: Path, tmp_path: Path
+) -> None:
+    """A member's fit gone, one cut off in the middle, and the results of one seed."""
+    shutil.copytree(plan.output, tmp_path / "output")
+    copied = plan_for(settings_for(home, equal_cost=False), tmp_path / "output")
+    (cell,) = copied.cells
+    shutil.rmtree(copied.fit_folder(cell, 0, "b"))
+    shutil.rmtree(copied.results_folder(cell, 1))
+    (copied.fit_folder(cell, 1, "c") / "fit.yaml").unlink()
+    again = run(copied)
+    assert_same(replace(again.tables, equal_cost=outcome.tables.equal_cost), outcome.tables)
+    assert again.done == 5  # two fits, one evaluation, and heads twice: they do without the model of equal cost now
+
+
+def test_a_member_that_cannot_be_fitted_is_missed_aloud(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "pool", tmp_path / "pool")
+    weights = tmp_path / "pool" / "members" / "b" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))
+    given = settings_for(home, pools=(tmp_path / "pool",), metrics=("base",), heads=(), equal_cost=False)
+    plan = plan_for(
+        replace(given, finetuning_seeds=(0,), probe_seeds=(0,)), tmp_path / "output", TRAINING.at_rate(0.01)
+    )
+    outcome = run(plan)
+    assert any("seed 0 b" in name and "does not match its card" in reason for name, reason in outcome.failed.items())
+    assert set(outcome.tables.finetuned["member"]) == {"a", "c", "d"}
+
+
+def test_damaged_weights_of_a_fit_are_refused(plan: StudyPlan, outcome: StudyOutcome, tmp_path: Path) -> None:
+    assert not outcome.failed
+    folder = tmp_path / "fit"
+    shutil.copytree(plan.fit_folder(plan.cells[0], 0, "a"), folder)
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content[:-8] + bytes(8))
+    with pytest.raises(ConfigError, match="weights were damaged"):
+        load_fitted(folder, 3)
+
+
+def test_other_data_than_at_the_beginning_are_refused(home: Path, plan: StudyPlan, outcome: StudyOutcome) -> None:
+    assert not outcome.failed
+    other = plan_for(settings_for(home, image_size=64), plan.output)
+    with pytest.raises(ConfigError, match="begun with other values of image_size"):
+        run(other)
+
+
+def test_cells_differ_by_labels_and_subset(home: Path, tmp_path: Path) -> None:
+    regimes = (Regime("few", 4), Regime("all", None))
+    plan = plan_for(settings_for(home, regimes=regimes, subset_seeds=(0, 1)), tmp_path / "output")
+    assert [(cell.name, len(cell.train_images)) for cell in plan.cells] == [
+        ("tiny-few-0", 4),
+        ("tiny-few-1", 4),
+        ("tiny-all-0", 10),
+        ("tiny-all-1", 10),
+    ]
+    assert len({cell.validation_images for cell in plan.cells}) == 1
+    plan.write_cells()
+    assert Cell.read(plan.cell_file(plan.cells[0])) == plan.cells[0]
+
+
+def test_too_few_members_are_told_with_the_reasons(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match="Ensembles of 5 need 5 members, but only 4"):
+        plan_for(settings_for(home, sizes=(2, 5)), tmp_path / "output")
+
+
+def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(str(home / "tiny"))
+    make_pool(tmp_path / "pool", 4)
+    make_member(tmp_path / "pool", "seen", 9, trained_on=dataset)
+    plan = plan_for(settings_for(home, pools=(tmp_path / "pool",)), tmp_path / "output")
+    assert [member.name for member in plan.members["tiny"]] == ["a", "b", "c", "d"]
+    assert "seen" in plan.excluded["tiny"]
+    assert len(Pool.open(tmp_path / "pool")) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": 4}, "size: expected one of sizes"),
+        ({"sizes": (2, 2)}, "sizes: expected at least one, each once"),
+        ({"sizes": (6,), "size": 6}, "sizes: expected a whole number, from 1 to 5"),
+        ({"metrics": ("sofft",)}, "metrics: "),
+        ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
+        ({"heads": ()}, "equal_cost: expected at least one of heads"),
+        ({"regimes": (Regime("a"), Regime("a"))}, "regimes: expected at least one, each once"),
+        ({"finetuning_seeds": ()}, "finetuning_seeds: expected at least one"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(home: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings_for(home, **change)
