@@ -21,8 +21,9 @@ from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label, number
 from muster.report.transfer_figures import gain_matrix_figure, small_full_figure
 from muster.study.findings import Findings, of_all
-from muster.study.measures import ALL
-from muster.study.measures.gains import BASELINES
+from muster.study.measures import ALL, STATIC_ORDERS
+from muster.study.measures.baselines import BASELINES
+from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.papers import (
     best_source_shares,
     correlation_table,
@@ -39,14 +40,13 @@ from muster.study.papers import (
 PAGE = "report.html"
 FIGURES = "figures"
 
-CHOICE = "the choice"
-LEARNED = "the choice, learned head"
+_NAMES = {**BASELINES, CHOICE: "The choice", LEARNED_HEAD: "The choice, learned head"}
 
-_SHOWN_BASELINES = (
-    *("b1", "b1_large", "equal_cost", "pre_training", "pre_training_best", "base", "parameters", "source_miou"),
-    *("other_targets", "greedy", "random", "oracle"),
+_SHOWN = (
+    *(LEARNED_HEAD, CHOICE, "b1", "b1_large", "equal_cost", "pre_training", "pre_training_best", "base", "parameters"),
+    *("source_miou", "other_targets", "greedy", "random", "oracle"),
 )
-"""Baselines that figures show; the table has all."""
+"""What figures show; tables have all."""
 
 
 def write_study_report(findings: Findings, folder: Path, footer: str = "muster") -> Path:
@@ -71,90 +71,69 @@ def write_study_report(findings: Findings, folder: Path, footer: str = "muster")
 
 
 def headline(findings: Findings) -> str:
-    """Who wins, in a sentence or two: the choice, or whatever did better at the same cost."""
-    results = _results(findings)
-    if results.empty:
-        return "Nothing can be compared yet."
-    means = results.groupby("choice")["miou"].mean()
-    own = LEARNED if LEARNED in means else CHOICE
-    of_choice = results[results["choice"] == own].set_index("target")["miou"]
-    rivals = {name: results[results["choice"] == name] for name in _fair(results)}
-    best, lead = own, 0.0
-    for name, rows in rivals.items():
-        shared = rows.set_index("target")["miou"]
-        behind = float((shared - of_choice.reindex(shared.index)).mean())
-        if behind > lead:
-            best, lead = name, behind
-    said = f"{_named(findings)} reaches {number(float(means[own]))} mIoU"
-    if best == own:
-        return f"{said} on average, and none of what it is compared with at no more cost reaches more."
-    return (
-        f"{best} does better: {number(100 * lead, 1)} points of mIoU above the choice on average. {said}, which is not "
-        "worth its cost here."
-    )
+    """Who wins, in a sentence or two: the choice, or whatever did better at no more cost.
 
-
-def _named(findings: Findings) -> str:
+    Args:
+        findings: Of a study with results.
+    """
     predictor, metric = findings.chooser
-    head = "" if findings.tables.heads.empty else " with its learned head"
-    return f"The ensemble of {findings.size} that {metric_label(metric)} chooses ({predictor}){head}"
+    won, standings = findings.headline, findings.standings
+    choice = f"the ensemble of {findings.size} that {metric_label(metric)} chooses ({predictor})"
+    targets = standings["target"].nunique()
+    where = "on the one target" if targets == 1 else f"on average over {targets} targets"
+    reached = standings[standings["approach"] == won.winner]["miou"].mean()
+    said = f"{_NAMES[won.winner]} does best: {number(reached)} mIoU {where}"
+    if won.second is not None and won.lead is not None:
+        sure = "" if won.is_certain else ", which may be chance"
+        said += f", {_points(won.lead.mean)} above {_lower(_NAMES[won.second])}{sure}"
+    if won.winner in (CHOICE, LEARNED_HEAD):
+        return f"{said}. The choice is {choice}."
+    over = won.over_choice
+    behind = "" if over is None else f" It is {_points(over.mean)} above {choice}, which is not worth its cost here."
+    return f"{said}.{behind}"
 
 
-def _fair(results: pd.DataFrame) -> list[str]:
-    """What costs no more than the ensemble to make and to run."""
-    fair = ("b1", "equal_cost", "pre_training", "base", "parameters", "source_miou", "random")
-    return [name for name in map(_title, fair) if name in set(results["choice"])]
+def _points(difference: float) -> str:
+    return f"{number(100 * difference, 1)} points"
 
 
-def _title(baseline: str) -> str:
-    return BASELINES.get(baseline, baseline)
+def _lower(name: str) -> str:
+    return name if name[:2].isupper() or name[1:2].isdigit() else name[0].lower() + name[1:]
 
 
 def _results(findings: Findings) -> pd.DataFrame:
-    """``target``, ``choice``, ``miou`` and ``members`` of the choice and of everything it is compared with."""
-    rows = findings.of_first_regime(findings.main_gains)
-    own = rows.drop_duplicates([*_RUN, "members"])
-    frames = [own.assign(choice=CHOICE)[_COLUMNS]]
-    learned = own.dropna(subset="learned_head").assign(choice=LEARNED)
-    frames.append(learned.assign(miou=learned["learned_head"])[_COLUMNS])
-    others = rows[rows["baseline"].isin(_SHOWN_BASELINES)]
-    others = others.assign(
-        choice=others["baseline"].map(_title), miou=others["baseline_miou"], members=others["baseline_members"]
-    )
-    frames.append(others[_COLUMNS])
-    return pd.concat(frames, ignore_index=True).drop_duplicates()
-
-
-_RUN = ["target", "regime", "subset_seed", "finetuning_seed", "probe_seed"]
-_COLUMNS = [*_RUN, "choice", "miou", "members"]
+    """``target``, ``choice`` (a title) and ``miou`` of the choice and of what figures compare it with."""
+    table = findings.standings[findings.standings["approach"].isin(_SHOWN)]
+    order = {name: place for place, name in enumerate(_SHOWN)}
+    table = table.sort_values("approach", key=lambda names: names.map(order), kind="stable")
+    return table.assign(choice=table["approach"].map(_NAMES))[["target", "choice", "miou"]]
 
 
 def _choices_part(findings: Findings) -> Iterator[PagePart]:
     results = _results(findings)
-    if results.empty:
-        return
-    b1 = _title("b1")
-    there = [name for name in dict.fromkeys(results["choice"])]
-    figures = [choices_figure(results, there, highlighted=LEARNED if LEARNED in there else CHOICE)]
-    tables = {"mIoU by target; means over seeds": frame_table(_wide(results), 3, index=True)}
-    if b1 in there:
-        baselines = [name for name in there if name in (b1, _title("b1_large"), _title("equal_cost"))]
-        gained = gains_over(results, LEARNED if LEARNED in there else CHOICE, baselines)
-        figures += [
-            gain_bars_figure(gained, f"gain over {name}", f"gain_over_{place}") for place, name in enumerate(baselines)
-        ]
-        tables["Gain over single models, per cent (A22, figure 4)"] = frame_table(gained, 3, index=True)
+    there = list(dict.fromkeys(results["choice"]))
+    own = _NAMES[LEARNED_HEAD] if _NAMES[LEARNED_HEAD] in there else _NAMES[CHOICE]
+    singles = [name for name in there if name in {_NAMES[each] for each in ("b1", "b1_large", "equal_cost")}]
+    gained = gains_over(results, own, singles)
+    figures = [choices_figure(results, there, highlighted=own)]
+    figures += [
+        gain_bars_figure(gained, f"gain over {name}", f"gain_over_{place}") for place, name in enumerate(singles)
+    ]
     yield PagePart(
         "What one should do",
-        "mIoU of the choice beside everything that one could have done instead. The baselines named best, greedy and "
-        "candidate know fine-tuned results, which the choice does not.",
+        "mIoU of the choice beside everything that one could have done instead. What is best, greedy or of other "
+        "targets knows results of fine-tuning, which the choice does not.",
         figures,
-        tables,
+        {
+            "mIoU by target; means over seeds": frame_table(_wide(findings.standings), 3, index=True),
+            "Gain over single models, per cent (A22, figure 4)": frame_table(gained, 3, index=True),
+        },
     )
 
 
-def _wide(results: pd.DataFrame) -> pd.DataFrame:
-    wide = results.pivot_table(index="choice", columns="target", values="miou", sort=False)
+def _wide(standings: pd.DataFrame) -> pd.DataFrame:
+    named = standings.assign(approach=standings["approach"].map(lambda name: _NAMES.get(name, name)))
+    wide = named.pivot(index="approach", columns="target", values="miou")
     wide["mean"] = wide.mean(axis=1)
     return wide.sort_values("mean", ascending=False)
 
@@ -171,10 +150,8 @@ def _cost_part(findings: Findings) -> Iterator[PagePart]:
 
 def _costs(findings: Findings) -> pd.DataFrame:
     """Seconds of choosing and fine-tuning, means over cells."""
-    results, tables = _results(findings), findings.tables
-    if results.empty or tables.finetuned.empty:
-        return pd.DataFrame()
-    means = results.groupby("choice")["miou"].mean()
+    tables = findings.tables
+    means = findings.standings.groupby("approach")["miou"].mean()
     seconds = findings.of_first_regime(tables.finetuned).groupby(["target", "member"])["seconds"].mean()
     every = float(seconds.groupby("target").sum().mean())
     one = float(seconds.mean())
@@ -182,15 +159,17 @@ def _costs(findings: Findings) -> pd.DataFrame:
     size = findings.size
     known = {
         CHOICE: probe + size * one,
-        LEARNED: probe + size * one + float(tables.heads["seconds"].mean() if len(tables.heads) else 0),
-        _title("b1"): probe + one,
-        _title("equal_cost"): probe + float(tables.equal_cost["seconds"].mean() if len(tables.equal_cost) else 0),
-        _title("pre_training_best"): 4 * one,
-        _title("random"): size * one,
-        _title("greedy"): every,
+        LEARNED_HEAD: probe + size * one + tables.heads["seconds"].mean(),
+        "b1": probe + one,
+        "equal_cost": probe + tables.equal_cost["seconds"].mean(),
+        "pre_training": probe + one,
+        "random": size * one,
+        "greedy": every,
     }
     rows = [
-        {"choice": name, "seconds": known[name], "quality": float(means[name])} for name in known if name in means.index
+        {"choice": _NAMES[name], "seconds": float(known[name]), "quality": float(means[name])}
+        for name in known
+        if name in means.index and known[name] == known[name]
     ]
     return pd.DataFrame(rows)
 
@@ -203,12 +182,13 @@ def _agreement_part(findings: Findings) -> Iterator[PagePart]:
         rows = of_all(findings.agreement, size, [findings.chooser[0], ""])
         if rows.empty:
             continue
+        rows = rows.assign(metric=rows["metric"].map(_label))
         figures = [agreement_figure(rows, references=_references(findings, size), name=f"agreement_of_{size}")]
         if size == findings.size:
             figures.append(scores_figure(findings.pairs))
         metrics = list(dict.fromkeys(rows["metric"]))
         table = correlation_table(rows, metrics)
-        weighted = table["weighted_kendall"].T.rename(index=metric_label).sort_values("Average", ascending=False)
+        weighted = table["weighted_kendall"].T.sort_values("Average", ascending=False)
         tables = {f"Weighted Kendall tau, {name}": frame_table(weighted, 2, index=True)}
         tables |= _by_predictor(findings, size)
         if len(seeds := _seeds_table(findings, size)):
@@ -223,13 +203,18 @@ def _agreement_part(findings: Findings) -> Iterator[PagePart]:
         )
 
 
+def _label(metric: str) -> str:
+    """A metric, or a list that never looks at the target, for people."""
+    return STATIC_ORDERS.get(metric) or metric_label(metric)
+
+
 def _by_predictor(findings: Findings, size: int) -> dict[str, Table]:
     rows = of_all(findings.agreement, size, sorted(set(findings.agreement["predictor"])))
     rows = rows[rows["predictor"] != ""]
     if rows["predictor"].nunique() < 2:
         return {}
     wide = rows.pivot_table(index="metric", columns="predictor", values="weighted_kendall", sort=False)
-    return {"By predictor, mean over targets": frame_table(wide.rename(index=metric_label), 2, index=True)}
+    return {"By predictor, mean over targets": frame_table(wide.rename(index=_label), 2, index=True)}
 
 
 def _references(findings: Findings, size: int) -> pd.DataFrame | None:
@@ -264,7 +249,7 @@ def _strata_part(findings: Findings) -> Iterator[PagePart]:
         "Weighted Kendall tau among the ensembles whose members all have the same pre-training or architecture, mean "
         "over targets. A metric that only sees which members were pre-trained says nothing here.",
         [],
-        {"Weighted Kendall tau": frame_table(wide.rename(index=metric_label), 2, index=True)},
+        {"Weighted Kendall tau": frame_table(wide.rename(index=_label), 2, index=True)},
     )
 
 
@@ -343,4 +328,3 @@ _PARTS: tuple[Callable[[Findings], Iterator[PagePart]], ...] = (
     _transfer_part,
     _modes_part,
 )
-

@@ -8,17 +8,19 @@ from functools import cached_property
 
 import pandas as pd
 
+from muster.study import measures
 from muster.study.measures import (
     ALL,
     CELL,
     MEAN,
-    Studied,
+    Headline,
     agreement,
     ceiling,
     gains,
+    headline,
     seed_agreement,
+    standings,
     static_orders,
-    without_pool,
 )
 from muster.study.papers import (
     best_of_each_size,
@@ -56,7 +58,9 @@ class Findings:
     @staticmethod
     def of(tables: StudyTables, settings: StudySettings) -> Findings:
         """Those of a study with some settings."""
-        chooser = settings.chooser(settings.heads[0]) if settings.heads else (settings.predictors[0], settings.metrics[0])
+        chooser = (
+            settings.chooser(settings.heads[0]) if settings.heads else (settings.predictors[0], settings.metrics[0])
+        )
         large = None if settings.large_pool is None else settings.large_pool.name
         return Findings(tables, settings.size, chooser, large)
 
@@ -68,9 +72,16 @@ class Findings:
         return pd.concat([tables.scores, orders], ignore_index=True)
 
     @cached_property
+    def _measured(self) -> measures.StudyTables:
+        tables = self.tables
+        return measures.StudyTables(
+            self.scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, self.large_pool
+        )
+
+    @property
     def candidates(self) -> pd.DataFrame:
         """Results of all that can be chosen."""
-        return without_pool(self.tables.ensembles, self.tables.members, self.large_pool)
+        return self._measured.candidates
 
     @cached_property
     def _compared(self) -> pd.DataFrame:
@@ -79,8 +90,10 @@ class Findings:
 
     @cached_property
     def agreement(self) -> pd.DataFrame:
-        """How well every metric orders candidates, within strata too."""
-        return agreement(self.scores, self._compared, self.tables.members, draws=self.draws)
+        """How well every metric orders candidates; within strata too, there without intervals."""
+        whole = agreement(self.scores, self._compared, draws=self.draws)
+        parts = agreement(self.scores, self._compared, self.tables.members)
+        return pd.concat([whole, parts[parts["stratum"] != ALL]], ignore_index=True)
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
@@ -95,10 +108,19 @@ class Findings:
     @cached_property
     def gains(self) -> pd.DataFrame:
         """Every choice beside every baseline."""
-        tables = self.tables
-        return gains(
-            Studied(self.scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, self.large_pool)
-        )
+        return gains(self._measured)
+
+    @cached_property
+    def standings(self) -> pd.DataFrame:
+        """The choice that the page is about and every baseline, in the first regime: see there."""
+        predictor, metric = self.chooser
+        named = predictor if predictor in set(self.main_gains["predictor"]) else ""
+        return standings(self.gains, metric, named, self.size, self.first_regime)
+
+    @cached_property
+    def headline(self) -> Headline:
+        """Who wins."""
+        return headline(self.standings)
 
     @cached_property
     def main_gains(self) -> pd.DataFrame:
