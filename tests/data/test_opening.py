@@ -76,3 +76,13 @@ def test_a_world_by_name() -> None:
 def test_nearly_the_name_of_a_world(reference: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=f"Did you mean .*{WORLD_NAMES[0]}"):
         open_dataset(reference, tmp_path)
+
+
+def test_a_world_of_another_size() -> None:
+    dataset = open_dataset("worlds/attic@40")
+    assert (dataset.reference, dataset.spec.name, len(dataset.train)) == ("worlds/attic@40", "attic", 40)
+    assert open_dataset(dataset.reference).train.identifiers == dataset.train.identifiers
+    with pytest.raises(DatasetError, match="Did you mean 'attic'"):
+        open_dataset("worlds/atic@40")
+    with pytest.raises(DatasetError, match="attic@many"):
+        open_dataset("worlds/attic@many")

@@ -204,3 +204,27 @@ def test_textures_are_shared_and_read_only() -> None:
     assert texture("bricks", 5) is tile
     with pytest.raises(ValueError, match="read-only"):
         tile[0, 0] = 1
+
+
+class TestSizes:
+    def test_a_larger_world_has_the_images_of_a_smaller_one_and_more(self) -> None:
+        usual, large, small = open_world("attic"), open_world("attic", 2000), open_world("attic", 3)
+        assert (len(large.train), len(small.train)) == (2000, 3)
+        assert large.train.identifiers[:12] == usual.train.identifiers
+        assert small.train.identifiers == usual.train.identifiers[:3]
+        assert large.test.identifiers == usual.test.identifiers
+        assert (large.spec, large.reference) == (usual.spec, "worlds/attic@2000")
+        assert torch.equal(large.train[3].image, usual.train[3].image)
+        assert not torch.equal(large.train[1999].image, large.train[0].image)
+
+    def test_training_images_never_get_the_number_of_a_test_image(self) -> None:
+        world = open_world("reef", 6000)
+        assert world.train.identifiers[4998:5002] == ("4998", "4999", "10000", "10001")
+        assert len(set(world.train.identifiers)) == 6000
+        assert not set(world.train.identifiers) & set(world.test.identifiers)
+        assert world.train[-1:][0].mask.shape == (64, 64)
+
+    @pytest.mark.parametrize("count", [0, 100_001])
+    def test_what_cannot_be_drawn_is_refused(self, count: int) -> None:
+        with pytest.raises(DatasetError, match="1 to 100,000 training images"):
+            open_world("reef", count)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from muster.data import ContentSketch, Dataset
+from muster.data import ContentSketch, Dataset, open_dataset
 from muster.data.content import prefix_of_text
 from muster.errors import PoolError
 from muster.pool import CARD, Pool, write_member
@@ -180,3 +180,11 @@ def test_digits_alone_stay_text_on_a_card(tmp_path: Path) -> None:
         content = ContentSketch("digits", len(text.split()), text)
         add(tmp_path, "a", content)
         assert Pool.open(tmp_path)["a"].card.contents == (content,)
+
+
+def test_a_world_of_another_size_is_the_same_target(tmp_path: Path) -> None:
+    make_member(tmp_path, "large", 0, trained_on=open_dataset("worlds/attic@2000"))
+    _, barred = silently(tmp_path, open_dataset("worlds/attic"))
+    assert barred == {"large": "was trained on the target, attic"}
+    candidates, _ = silently(tmp_path, open_dataset("worlds/office"))
+    assert candidates == ["large"]

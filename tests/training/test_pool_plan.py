@@ -17,6 +17,7 @@ from muster.errors import ConfigError, DatasetError, PretrainingError
 from muster.files import sha256_of
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
+from muster.training.multi_source_plan import MultiSource
 from muster.training.pool_plan import Network, Override, PoolPlan, member_name, plan_jobs
 from muster.training.settings import SourceSettings
 
@@ -95,6 +96,29 @@ def test_the_last_override_that_matches_wins() -> None:
         "harbour_drive-fpn_resnet18": (20, 0.5, "step"),
     }
     assert {job.settings.batch_size for job in jobs} == {4}
+
+
+def test_a_dataset_of_a_plan_may_say_how_many_images(dataset_folder: Path) -> None:
+    folder = str(dataset_folder)
+    overrides = [Override("*", train_images=5)]
+    datasets = [folder, f"{folder}@2", "worlds/attic", "worlds/attic@30"]
+    jobs = plan(datasets=datasets, architectures=["small_fpn"], overrides=overrides)
+    assert [(job.name, job.dataset, job.settings.train_images) for job in jobs] == [
+        ("tiny-small_fpn", folder, 5),
+        ("tiny_2-small_fpn", folder, 2),
+        ("attic-small_fpn", "worlds/attic", 5),
+        ("attic_30-small_fpn", "worlds/attic@30", 5),
+    ]
+    with pytest.raises(ConfigError, match="tiny@9 asks for 9 training images, but 'tiny' has 6"):
+        plan(datasets=[f"{folder}@9"])
+    with pytest.raises(ConfigError, match="tiny@2: the number of training images is the same for all"):
+        plan(datasets=[f"{folder}@2", "worlds/attic"], multi_source=[MultiSource("small_fpn")])
+
+
+def test_a_folder_may_have_such_a_name(dataset_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny@2").symlink_to(dataset_folder)
+    (job,) = plan(datasets=[str(tmp_path / "tiny@2")], architectures=["small_fpn"])
+    assert (job.name, job.settings.train_images) == ("tiny-small_fpn", None)
 
 
 @pytest.mark.parametrize(

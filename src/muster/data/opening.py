@@ -15,6 +15,9 @@ from muster.errors import DatasetError, unknown_name
 
 WORLD_PREFIX = "worlds/"
 
+_MOST_DIGITS = 9
+"""Of a number of images."""
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -31,8 +34,9 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     """Open a built-in world or a dataset folder.
 
     Args:
-        reference: ``"worlds/NAME"``, or the path of a folder; a relative one is looked for below ``data_root`` first,
-            then below the current folder. (``"./worlds/NAME"`` is a folder.)
+        reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, or the path of a folder; a
+            relative one is looked for below ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is
+            a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 
@@ -48,10 +52,10 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     if reference.startswith(WORLD_PREFIX):
         if reader:
             raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
-        name = reference.removeprefix(WORLD_PREFIX)
+        name, count = counted(reference.removeprefix(WORLD_PREFIX))
         if name not in WORLD_NAMES:
             raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
-        world: Dataset = open_world(name)
+        world: Dataset = open_world(name, count)
         return world
     if not reference.strip():
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
@@ -61,6 +65,20 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
     return open_folder(found.absolute(), reader=reader)
+
+
+def counted(reference: str) -> tuple[str, int | None]:
+    """Take a reference apart that says how many training images are meant.
+
+    Args:
+        reference: ``NAME@2000``, or a name alone.
+
+    Returns:
+        The name, and the number if there is one.
+    """
+    name, mark, count = reference.rpartition("@")
+    is_number = bool(name) and count.isascii() and count.isdigit() and len(count) <= _MOST_DIGITS
+    return (name, int(count)) if mark and is_number else (reference, None)
 
 
 def places_of(reference: str, data_root: Path | None) -> list[Path]:

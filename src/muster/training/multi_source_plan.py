@@ -9,6 +9,7 @@ from pathlib import Path
 from muster.data import Dataset
 from muster.errors import ConfigError, some_names, unknown_name
 from muster.files import as_file_name
+from muster.training.planned_source import PlannedSource
 from muster.training.settings import SourceSettings
 
 EACH = "each"
@@ -60,7 +61,7 @@ class MultiSource:
         """
         return ConfigError(f"plan.multi_source, {self.name or self.architecture!r}: {what}.")
 
-    def members(self, opened: Sequence[Dataset]) -> list[tuple[str, tuple[Dataset, ...]]]:
+    def members(self, opened: Sequence[PlannedSource]) -> list[tuple[str, tuple[Dataset, ...]]]:
         """The members that this entry is for.
 
         Args:
@@ -70,18 +71,25 @@ class MultiSource:
             For each the first part of its name, where the entry has none, and its sources.
 
         Raises:
-            ConfigError: If ``all_but`` is none of the datasets, no dataset is left, two have one name, or their images
-                differ in channels.
+            ConfigError: If ``all_but`` is none of the datasets, no dataset is left, two have one name, their images
+                differ in channels, or a number of images is said of one of them alone.
         """
-        self._check(opened)
+        if capped := [source.label for source in opened if source.train_images is not None]:
+            raise self.error(
+                f"{', '.join(capped)}: the number of training images is the same for all sources of a member. Set it "
+                "by an override (train_images)"
+            )
+        datasets = tuple(source.dataset for source in opened)
+        self._check(datasets)
         if not self.all_but:
-            return [("all", tuple(opened))]
-        names = [dataset.spec.name for dataset in opened]
+            return [("all", datasets)]
+        names = [dataset.spec.name for dataset in datasets]
         if self.all_but not in (EACH, *names):
             raise self.error(f"all_but: {unknown_name('dataset', self.all_but, (EACH, *names)).rstrip('.')}")
         left_out = names if self.all_but == EACH else [self.all_but]
         return [
-            (f"all_but_{name}", tuple(dataset for dataset in opened if dataset.spec.name != name)) for name in left_out
+            (f"all_but_{name}", tuple(dataset for dataset in datasets if dataset.spec.name != name))
+            for name in left_out
         ]
 
     def _check(self, opened: Sequence[Dataset]) -> None:

@@ -22,6 +22,7 @@ from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.multi_source_plan import MultiSource, require_one_rate
+from muster.training.planned_source import open_source
 from muster.training.settings import SourceSettings
 
 _MOST_MASKS = 5000
@@ -143,7 +144,8 @@ class PoolPlan:
     """A pool: every dataset with every architecture and pre-training and with every network named; and adopted models.
 
     Attributes:
-        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME.
+        datasets: Folders with a dataset.yaml, or built-in worlds as worlds/NAME. FOLDER@150 takes a seeded choice of
+            150 training images, and worlds/NAME@2000 has 2000 of them.
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
@@ -208,18 +210,18 @@ def plan_jobs(
     planned = _planned(plan, data_root)
     jobs = [
         MemberJob(
-            name,
+            each.name,
             pool,
-            "" if shares_body else sources[0].reference,
-            network.architecture,
-            network.pretraining,
-            _settings(name, plan, settings),
+            "" if each.shares_body else each.sources[0].reference,
+            each.network.architecture,
+            each.network.pretraining,
+            _settings(each, plan, settings),
             hardware,
             logger,
-            network.weights,
-            tuple(source.reference for source in sources) if shares_body else (),
+            each.network.weights,
+            tuple(source.reference for source in each.sources) if each.shares_body else (),
         )
-        for name, network, sources, shares_body in planned
+        for each in planned
     ]
     _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
     used = {source.reference: source for each in planned for source in each.sources}
@@ -232,31 +234,52 @@ def plan_jobs(
 
 
 class _Planned(NamedTuple):
-    """A member to be trained: its name, its network, its sources, and whether it is a multi-source member."""
+    """A member to be trained.
+
+    Attributes:
+        name: Its name.
+        network: Its network.
+        sources: Its sources.
+        shares_body: Whether it has a head for each of them.
+        train_images: How many training images are used, where the plan says so of its source.
+    """
 
     name: str
     network: Network
     sources: tuple[Dataset, ...]
-    shares_body: bool
+    shares_body: bool = False
+    train_images: int | None = None
 
 
 def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
     """The members of a plan that are to be trained, in order."""
+    opened = {reference: open_source(reference, data_root) for reference in _references(plan)}
+    of_plan = [opened[reference] for reference in plan.datasets]
     grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
     bodies = [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
-    opened = [open_dataset(reference, data_root) for reference in plan.datasets]
     _check_starts([*grid, *plan.networks, *bodies])
-    single = [*product(opened, grid), *((dataset, network) for network in plan.networks for dataset in opened)]
+    single = [*product(of_plan, grid), *((source, network) for network in plan.networks for source in of_plan)]
     planned = [
-        _Planned(member_name(dataset.spec.name, network.architecture, network.pretraining), network, (dataset,), False)
-        for dataset, network in single
+        _Planned(
+            member_name(source.label, network.architecture, network.pretraining),
+            network,
+            (source.dataset,),
+            train_images=source.train_images,
+        )
+        for source, network in single
     ]
     for entry, body in zip(plan.multi_source, bodies, strict=True):
-        own = [open_dataset(reference, data_root) for reference in entry.datasets] or opened
+        own = [opened[reference] for reference in entry.datasets] or of_plan
         for called, sources in entry.members(own):
             name = entry.name or member_name(called, body.architecture, body.pretraining)
-            planned.append(_Planned(name, body, sources, True))
+            planned.append(_Planned(name, body, sources, shares_body=True))
     return planned
+
+
+def _references(plan: PoolPlan) -> list[str]:
+    """What the plan's datasets are called, those of multi-source members included; each once."""
+    own = (reference for entry in plan.multi_source for reference in entry.datasets)
+    return list(dict.fromkeys([*plan.datasets, *own]))
 
 
 def _check_starts(networks: Sequence[Network]) -> None:
@@ -298,11 +321,12 @@ def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:
         raise ConfigError(f"{job.name}: {error}") from error
 
 
-def _settings(name: str, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+def _settings(member: _Planned, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
+    """Those of all members, with what overrides say; a number of images that stands with a dataset goes before both."""
     for override in plan.overrides:
-        if fnmatchcase(name, override.members):
+        if fnmatchcase(member.name, override.members):
             settings = override.apply(settings)
-    return settings
+    return settings if member.train_images is None else replace(settings, train_images=member.train_images)
 
 
 def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Path | None = None) -> list[AdoptionJob]:

@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 from muster.study.measures.agreement import CORRELATIONS, agreement
+from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR, ONLY_PRE_TRAINED
 from muster.study.measures.candidates import CELL, MEAN, Candidates, Scores, candidates_of, without_pool
+from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
+from muster.study.measures.choices import CHOOSER, RUN, choices
+from muster.study.measures.counted_tau import CountedTau
+from muster.study.measures.gains import gains
+from muster.study.measures.greedy import greedy_ensemble
+from muster.study.measures.headline import CONTENDERS, Headline, headline, standings
 from muster.study.measures.intervals import member_draws, tau_interval
+from muster.study.measures.over_targets import PairedTest, over_seeds, over_targets, paired_test
 from muster.study.measures.seed_agreement import seed_agreement
+from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
+from muster.study.measures.study_tables import StudyTables
 
 __all__ = [
     "ALL",
+    "BASELINES",
     "CELL",
+    "CHOOSER",
+    "CONTENDERS",
     "CORRELATIONS",
+    "DEFAULT_PREDICTOR",
     "MEAN",
+    "ONLY_PRE_TRAINED",
+    "RUN",
     "STATIC_ORDERS",
     "STRATA",
     "Candidates",
+    "Ceiling",
+    "CountedTau",
+    "Headline",
+    "PairedTest",
     "Scores",
+    "SeedNoise",
+    "Simulated",
+    "StudyTables",
     "agreement",
     "candidates_of",
+    "ceiling",
+    "choices",
+    "gains",
+    "greedy_ensemble",
+    "headline",
     "member_draws",
+    "over_seeds",
+    "over_targets",
+    "paired_test",
     "past_results",
     "seed_agreement",
+    "seed_noise",
+    "simulate_metric",
+    "standings",
     "static_orders",
     "strata_of",
     "tau_interval",

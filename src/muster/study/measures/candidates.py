@@ -60,6 +60,10 @@ class Candidates:
         names = np.array(self.names, dtype=object)
         return [" ".join(row) for row in names[self.rows].tolist()]
 
+    def text(self, candidate: int) -> str:
+        """The members of one candidate, likewise."""
+        return " ".join(self.names[place] for place in self.rows[candidate])
+
     def full_seeds(self) -> Bool[NumpyArray, " seeds"]:
         """The seeds with the most candidates: where a second run covers a part of the pool, the first one alone.
 

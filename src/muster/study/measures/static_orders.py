@@ -78,7 +78,7 @@ def past_results(finetuned: pd.DataFrame) -> pd.DataFrame:
         the member's mIoU (a mean over seeds) less that target's mean over members. No row where there is none.
     """
     key = ["target", "regime"]
-    means = finetuned.groupby([*key, "member"], as_index=False)["miou"].mean()
+    means = finetuned.groupby([*key, "member"])["miou"].mean().reset_index()
     means["score"] = means["miou"] - means.groupby(key)["miou"].transform("mean")
     tables = []
     for (target, regime), _ in means.groupby(key, sort=True):

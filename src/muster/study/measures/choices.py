@@ -1,0 +1,95 @@
+"""What each metric would have chosen, and how far that is from the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from muster.metrics.ties import first_best
+from muster.study.measures.candidates import CELL, Candidates, ScoreColumn, Scores, candidates_of, require_once
+
+RUN = (*CELL, "finetuning_seed")
+"""The columns that name one run of fine-tuning in one cell."""
+
+CHOOSER = ("predictor", "metric", "size")
+"""The columns that name what chooses."""
+
+COLUMNS = (
+    *RUN,
+    "probe_seed",
+    *CHOOSER,
+    "members",
+    "miou",
+    "learned_head",
+    "best_miou",
+    "regret",
+    "relative_regret",
+    "rank",
+    "candidates",
+)
+
+
+def choices(scores: pd.DataFrame, ensembles: pd.DataFrame, heads: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The candidate with the best score, for each run of fine-tuning, probe seed, predictor, metric and ensemble size.
+
+    Args:
+        scores: A study's table, with those of :func:`muster.study.measures.static_orders` if these are to choose too.
+        ensembles: A study's table. Leave out the members of the large pool first (:func:`without_pool`).
+        heads: A study's table of ensembles with a learned head.
+
+    Returns:
+        One row a choice. ``members``: the candidate; equal scores go to the first in the order of members. ``miou``:
+        what its plain mean reached, in 0..1; ``learned_head``: with a learned head, NaN where it was not learned.
+        ``best_miou``: the best candidate of that size in that run, ``regret`` how much better it is (top-1 regret), and
+        ``relative_regret`` as a part of the best. ``rank``: 1 for the best candidate, 1 more for each that is better.
+        ``candidates``: how many had both a score and a result; a choice is among those.
+
+    Raises:
+        ValueError: If a table says two things of one candidate.
+    """
+    read, learned = Scores(scores), _heads(heads)
+    rows = [
+        row
+        for candidates in candidates_of(ensembles)
+        for column in read.columns(candidates)
+        for row in _chosen(candidates, column, learned)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _chosen(
+    candidates: Candidates, column: ScoreColumn, learned: dict[tuple[object, ...], float]
+) -> Iterator[dict[str, object]]:
+    """The choice by one column of scores, for each fine-tuning seed."""
+    for seed, mious in zip(candidates.seeds, candidates.mious.T, strict=True):
+        known = np.flatnonzero(np.isfinite(column.values) & np.isfinite(mious))
+        if not len(known):
+            continue
+        chosen = int(known[first_best(column.values[known])])
+        members = candidates.text(chosen)
+        reached, best = float(mious[chosen]), float(mious[known].max())
+        yield {
+            **dict(zip(RUN, (*candidates.cell, seed), strict=True)),
+            "probe_seed": column.probe_seed,
+            "predictor": column.predictor,
+            "metric": column.metric,
+            "size": candidates.size,
+            "members": members,
+            "miou": reached,
+            "learned_head": learned.get((*candidates.cell, seed, members), np.nan),
+            "best_miou": best,
+            "regret": best - reached,
+            "relative_regret": (best - reached) / best if best else np.nan,
+            "rank": 1 + int((mious[known] > reached).sum()),
+            "candidates": len(known),
+        }
+
+
+def _heads(heads: pd.DataFrame | None) -> dict[tuple[object, ...], float]:
+    if heads is None or heads.empty:
+        return {}
+    key = [*RUN, "members"]
+    require_once(heads, key, "the table of heads")
+    return dict(zip(heads[key].itertuples(index=False, name=None), heads["learned_head"].astype(float), strict=True))

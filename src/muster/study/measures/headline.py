@@ -1,0 +1,124 @@
+"""Who wins: the first thing that a study says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from muster.errors import some_names, unknown_name
+from muster.study.measures.intervals import LEVEL
+from muster.study.measures.over_targets import PairedTest, paired_test
+from muster.study.measures.static_orders import STATIC_ORDERS
+
+CHOICE, LEARNED_HEAD = "choice", "learned_head"
+"""The chosen ensemble itself: its plain mean, and with a learned head."""
+
+CONTENDERS = (
+    CHOICE,
+    LEARNED_HEAD,
+    "equal_cost",
+    "b1",
+    "b1_large",
+    "single",
+    "pre_training",
+    *STATIC_ORDERS,
+    "random",
+)
+"""What one can do before anything is fine-tuned. Greedy ensembling and oracles need all members fine-tuned, and the
+best of several networks straight from pre-training is known only afterwards."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Who wins, and how surely.
+
+    Attributes:
+        winner: One of the contenders: the one with the highest mean over targets.
+        second: The next best; ``None`` if there is only one.
+        lead: mIoU of the winner less that of the second, over the targets that both have; ``None`` likewise.
+        over_choice: mIoU of the winner less that of the choice; ``None`` if the choice wins.
+        is_certain: Whether the interval of the lead is above 0.
+    """
+
+    winner: str
+    second: str | None
+    lead: PairedTest | None
+    over_choice: PairedTest | None
+    is_certain: bool
+
+
+def standings(gains: pd.DataFrame, metric: str, predictor: str, size: int, regime: str) -> pd.DataFrame:
+    """Every way to get a model beside the choice of one metric, on each target.
+
+    Args:
+        gains: Of :func:`muster.study.measures.gains`.
+        metric: By which the ensemble is chosen.
+        predictor: Of the metric; empty for none.
+        size: Of the ensemble.
+        regime: How much of each target is used.
+
+    Returns:
+        ``approach`` (the choice, the choice with a learned head, every baseline), ``target``, ``miou``, and
+        ``over_choice``: the mIoU less that of the choice in the same runs. Means over seeds.
+
+    Raises:
+        ValueError: If the study has no such choice.
+    """
+    named = gains.loc[gains["metric"] == metric]
+    if named.empty:
+        raise ValueError(unknown_name("metric", metric, map(str, gains["metric"].unique())))
+    own = named[(named["predictor"] == predictor) & (named["size"] == size) & (named["regime"] == regime)]
+    if own.empty:
+        known = named[["predictor", "size", "regime"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
+        raise ValueError(
+            f"Expected a choice by {metric} with predictor {predictor!r}, size {size} and regime {regime!r}, but there "
+            f"are only {some_names(sorted(known))}."
+        )
+    runs = own.drop_duplicates(["target", "subset_seed", "finetuning_seed", "probe_seed"])
+    of_choice = runs.assign(approach=CHOICE, reached=runs["miou"])
+    of_heads = runs.assign(approach=LEARNED_HEAD, reached=runs["learned_head"])
+    baselines = own.assign(approach=own["baseline"], reached=own["baseline_miou"])
+    told = pd.concat([of_choice, of_heads, baselines]).dropna(subset=["reached"])
+    told["over_choice"] = told["reached"] - told["miou"]
+    means = told.groupby(["approach", "target"])[["reached", "over_choice"]].mean().reset_index()
+    return means.rename(columns={"reached": "miou"})
+
+
+def headline(standings: pd.DataFrame, contenders: Sequence[str] = CONTENDERS, level: float = LEVEL) -> Headline:
+    """Name the approach with the highest mean over targets, whichever it is.
+
+    An approach that was measured on some targets only is compared with the others by how far it was above the choice
+    there, so that easy targets do not make a winner.
+
+    Args:
+        standings: Of :func:`standings`.
+        contenders: Which approaches count; those that the study does not have are passed over.
+        level: Of the interval of the lead, in 0..1.
+
+    Returns:
+        The winner, the second and the lead between them.
+
+    Raises:
+        ValueError: If there is none of the contenders.
+    """
+    wide = standings[standings["approach"].isin(contenders)].pivot(
+        index="target", columns="approach", values="over_choice"
+    )
+    if wide.empty:
+        raise ValueError(f"Expected one of {', '.join(contenders)} among the approaches.")
+    means = wide.mean()
+    order = sorted(means.index, key=lambda name: (-means[name], list(contenders).index(name)))
+    winner, second = str(order[0]), str(order[1]) if len(order) > 1 else None
+    lead = None if second is None else _difference(wide, winner, second, level)
+    over_choice = None if winner == CHOICE else _difference(wide, winner, CHOICE, level)
+    return Headline(winner, second, lead, over_choice, lead is not None and lead.low > 0)
+
+
+def _difference(wide: pd.DataFrame, first: str, second: str, level: float) -> PairedTest | None:
+    """On the targets that have both; ``None`` if there is none."""
+    if second not in wide:
+        return None
+    differences = (wide[first] - wide[second]).dropna()
+    return paired_test(differences.tolist(), level) if len(differences) else None
