@@ -67,7 +67,7 @@ def test_two_workers_find_the_same(home: Path, undisturbed: StudyTables) -> None
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(home: Path, undisturbed: StudyTables) -> None:
-    moments = random.Random(0)  # noqa: S311 (no secret)
+    moments = random.Random(0)
     killed = 0
     for _ in range(KILLS):
         process = start(home, "killed", workers=2)

@@ -7,35 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from muster.report.choice_figures import choices_figure, chosen_sources_figure, cost_figure
-from muster.report.study_figures import (
-    agreement_figure,
-    gain_bars_figure,
-    members_figure,
-    scores_figure,
-    sizes_figure,
-)
+from muster.report.choice_figures import choices_figure, cost_figure
+from muster.report.papers import paper_parts
+from muster.report.papers.a22 import CHOICE as CHOICE_OF_A22
+from muster.report.study_figures import agreement_figure, gain_bars_figure
 from muster.report.study_page import PagePart, write_figures, write_study_page
-from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label, number
-from muster.report.transfer_figures import gain_matrix_figure, small_full_figure
 from muster.study.findings import Findings, of_all
-from muster.study.measures import ALL, STATIC_ORDERS
-from muster.study.measures.baselines import BASELINES
+from muster.study.measures import ALL, BASELINES, STATIC_ORDERS
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
-from muster.study.papers import (
-    best_source_shares,
-    correlation_table,
-    evaluation_modes,
-    gain_matrix,
-    gains_in_both,
-    gains_over,
-    level_shares,
-    mean_pearson,
-    single_model_pairs,
-    small_against_full,
-)
+from muster.study.papers import correlation_table, gains_over
 
 PAGE = "report.html"
 FIGURES = "figures"
@@ -113,21 +95,16 @@ def _choices_part(findings: Findings) -> Iterator[PagePart]:
     results = _results(findings)
     there = list(dict.fromkeys(results["choice"]))
     own = _NAMES[LEARNED_HEAD] if _NAMES[LEARNED_HEAD] in there else _NAMES[CHOICE]
-    singles = [name for name in there if name in {_NAMES[each] for each in ("b1", "b1_large", "equal_cost")}]
-    gained = gains_over(results, own, singles)
-    figures = [choices_figure(results, there, highlighted=own)]
-    figures += [
-        gain_bars_figure(gained, f"gain over {name}", f"gain_over_{place}") for place, name in enumerate(singles)
-    ]
+    figures, equal = [choices_figure(results, there, highlighted=own)], _NAMES["equal_cost"]
+    if equal in there:
+        gained = gains_over(results, own, [equal])
+        figures.append(gain_bars_figure(gained, f"gain over {equal}", "gain_over_equal_cost"))
     yield PagePart(
         "What one should do",
         "mIoU of the choice beside everything that one could have done instead. What is best, greedy or of other "
         "targets knows results of fine-tuning, which the choice does not.",
         figures,
-        {
-            "mIoU by target; means over seeds": frame_table(_wide(findings.standings), 3, index=True),
-            "Gain over single models, per cent (A22, figure 4)": frame_table(gained, 3, index=True),
-        },
+        {"mIoU by target; means over seeds": frame_table(_wide(findings.standings), 3, index=True)},
     )
 
 
@@ -184,8 +161,6 @@ def _agreement_part(findings: Findings) -> Iterator[PagePart]:
             continue
         rows = rows.assign(metric=rows["metric"].map(_label))
         figures = [agreement_figure(rows, references=_references(findings, size), name=f"agreement_of_{size}")]
-        if size == findings.size:
-            figures.append(scores_figure(findings.pairs))
         metrics = list(dict.fromkeys(rows["metric"]))
         table = correlation_table(rows, metrics)
         weighted = table["weighted_kendall"].T.sort_values("Average", ascending=False)
@@ -253,70 +228,15 @@ def _strata_part(findings: Findings) -> Iterator[PagePart]:
     )
 
 
-def _ensembles_part(findings: Findings) -> Iterator[PagePart]:
-    if not findings.chosen:
-        return
-    figures = [members_figure(findings.beside_members)]
-    if findings.sizes["size"].nunique() > 1:
-        figures.append(sizes_figure(findings.sizes))
-    datasets = findings.tables.members[["dataset", "domain", "train_images"]].drop_duplicates("dataset")
-    figures.append(chosen_sources_figure(findings.sources, datasets))
-    setup = pd.DataFrame({"": list(findings.setup), "here": list(findings.setup.values())})
-    yield PagePart(
-        "The ensembles",
-        "The chosen ensemble beside its members (A22, figure 6), what more members bring (figure 7), and what was "
-        "chosen (figure 5).",
-        figures,
-        {"What is compared (A22, table 1)": frame_table(setup)},
-    )
-
-
-def _transfer_part(findings: Findings) -> Iterator[PagePart]:
-    gains = findings.transfer
-    if gains["gain"].notna().sum() == 0:
-        return
-    domains = _domains(findings)
-    figures: list[StudyFigure] = []
-    for regime, part in gains.groupby("regime", sort=False):
-        matrix = gain_matrix(part)
-        figures.append(gain_matrix_figure(matrix, domains, f"gains_{regime}", f"Transfer gains, {regime}"))
-    tables = {
-        "Shares of positive, very positive and negative transfer (M21, table 7)": frame_table(level_shares(gains), 2),
-        "The same of the best source of each target (table 8)": frame_table(best_source_shares(gains), 2),
-    }
-    regimes = list(dict.fromkeys(gains["regime"]))
-    if len(regimes) > 1:
-        small, full = regimes[0], regimes[-1]
-        figures.append(small_full_figure(gains_in_both(gains, small, full), small, full))
-        tables["Few against many target images (A9)"] = frame_table(small_against_full(gains, small, full), 2)
-    yield PagePart(
-        "What a source brings",
-        "Relative gain in mIoU over the target straight from the same pre-training by the same architecture (M21, "
-        "eq. 2), of single members.",
-        figures,
-        tables,
-    )
-
-
-def _domains(findings: Findings) -> pd.Series[str]:
-    members, targets = findings.tables.members, findings.tables.targets
-    known = dict(zip(members["dataset"], members["domain"], strict=True))
-    return pd.Series({**known, **dict(zip(targets["target"], targets["domain"], strict=True))})
-
-
-def _modes_part(findings: Findings) -> Iterator[PagePart]:
-    pairs = single_model_pairs(findings.pairs_of_singles, findings.tables.members)
-    if pairs.empty:
-        return
-    modes = evaluation_modes(pairs)
-    means = mean_pearson(pairs)
-    yield PagePart(
-        "Single models",
-        "What varies among the members that are compared (B21): source and architecture, architecture, source, or the "
-        "target. Pearson correlation.",
-        [],
-        {"Evaluation modes": frame_table(modes, 2), "Mean over sources and targets": frame_table(means, 2)},
-    )
+def _papers_parts(findings: Findings) -> Iterator[PagePart]:
+    """Every table and figure of the papers that the tables allow."""
+    kinds = {LEARNED_HEAD: CHOICE_OF_A22, "b1": "B1", "b1_large": "B1L"}
+    standings = findings.standings
+    if LEARNED_HEAD not in set(standings["approach"]):
+        kinds = {**kinds, CHOICE: CHOICE_OF_A22}
+    named = standings[standings["approach"].isin(kinds)]
+    choices = named.assign(choice=named["approach"].map(kinds))[["target", "choice", "miou"]]
+    yield from paper_parts(findings.tables, choices, large_pool=findings.large_pool)
 
 
 _PARTS: tuple[Callable[[Findings], Iterator[PagePart]], ...] = (
@@ -324,7 +244,5 @@ _PARTS: tuple[Callable[[Findings], Iterator[PagePart]], ...] = (
     _cost_part,
     _agreement_part,
     _strata_part,
-    _ensembles_part,
-    _transfer_part,
-    _modes_part,
+    _papers_parts,
 )

@@ -11,7 +11,6 @@ import pandas as pd
 from muster.study import measures
 from muster.study.measures import (
     ALL,
-    CELL,
     MEAN,
     Headline,
     agreement,
@@ -21,14 +20,6 @@ from muster.study.measures import (
     seed_agreement,
     standings,
     static_orders,
-)
-from muster.study.papers import (
-    best_of_each_size,
-    chosen_sources,
-    ensemble_and_members,
-    scores_beside_results,
-    setup_column,
-    transfer_gains,
 )
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
@@ -130,12 +121,6 @@ class Findings:
         return rows[rows["predictor"].isin([predictor, ""])]
 
     @cached_property
-    def chosen(self) -> dict[str, str]:
-        """By target, the ensemble that the page is about: of the first cell and seeds."""
-        rows = self.main_gains.sort_values([*CELL, "probe_seed", "finetuning_seed"], kind="stable")
-        return {str(target): str(part["members"].iloc[0]) for target, part in rows.groupby("target", sort=False)}
-
-    @cached_property
     def first_regime(self) -> str:
         """The regime that figures of one regime show."""
         cells = self.tables.cells
@@ -144,49 +129,6 @@ class Findings:
     def of_first_regime(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of it."""
         return table[table["regime"] == self.first_regime]
-
-    @cached_property
-    def transfer(self) -> pd.DataFrame:
-        """The gain of every source over the target straight from the same pre-training (M21)."""
-        tables = self.tables
-        return transfer_gains(tables.finetuned, tables.members, tables.targets)
-
-    @cached_property
-    def pairs(self) -> pd.DataFrame:
-        """Scores of the candidates of the chosen size, metric by metric of one predictor, beside their results."""
-        predictor, _ = self.chooser
-        scores = self.tables.scores
-        rows = scores[scores["predictor"].isin([predictor]) & (scores["size"] == self.size)]
-        return scores_beside_results(self.of_first_regime(rows), self.candidates)
-
-    @cached_property
-    def pairs_of_singles(self) -> pd.DataFrame:
-        """Scores of single members by all metrics of one predictor, beside their results."""
-        scores = self.tables.scores
-        rows = scores[scores["predictor"].isin([self.chooser[0], ""]) & (scores["size"] == 1)]
-        return scores_beside_results(self.of_first_regime(rows), self.candidates)
-
-    @cached_property
-    def sizes(self) -> pd.DataFrame:
-        """The best ensemble of each size."""
-        return self.of_first_regime(best_of_each_size(self.candidates))
-
-    @cached_property
-    def beside_members(self) -> pd.DataFrame:
-        """The chosen ensembles beside their members."""
-        return ensemble_and_members(
-            self.chosen, self.of_first_regime(self.candidates), self.of_first_regime(self.tables.heads)
-        )
-
-    @cached_property
-    def sources(self) -> pd.DataFrame:
-        """What the chosen ensembles are made of."""
-        return chosen_sources(self.chosen, self.tables.members)
-
-    @cached_property
-    def setup(self) -> dict[str, str]:
-        """The study as a column of A22's table 1."""
-        return setup_column(self.tables.members, self.candidates, self.size)
 
 
 def of_all(agreements: pd.DataFrame, size: int, predictors: Sequence[str]) -> pd.DataFrame:
