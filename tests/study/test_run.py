@@ -23,8 +23,9 @@ from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool
-from muster.report.study_report import headline, write_study_report
+from muster.report.study_report import best_metric, headline, write_study_report
 from muster.selection.run import select
+from muster.selection.track_record import COLUMNS
 from muster.study.cells import Cell
 from muster.study.findings import Findings
 from muster.study.fits import WEIGHTS, load_fitted, read_record_of
@@ -33,6 +34,7 @@ from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, run_study
 from muster.study.settings import Regime, StudySettings
 from muster.study.tables import StudyTables
+from muster.study.track_record import track_record
 from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import count_split
 from muster.training.hardware import Hardware
@@ -314,6 +316,8 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
     best = findings.standings.groupby("approach")["miou"].mean().reindex(CONTENDERS).max()
     assert f"does best: {best:.3f} mIoU on the one target" in said
     assert "What predicts: ensembles of 2" in text
+    assert best_metric(findings) in html.unescape(text)
+    assert "Two runs of fine-tuning agree at" in best_metric(findings)
     assert "Two runs of fine-tuning, and the ceiling" in text
     assert {
         f"{name}.{ending}" for name in ("choices", "cost", "agreement_of_2") for ending in ("svg", "png", "html")
@@ -327,3 +331,19 @@ def test_a_rival_that_beats_every_ensemble_is_what_the_page_names(outcome: Study
     said = headline(Findings.of(tables, settings_for(home)))
     assert said.startswith("Single model of equal cost does best: 0.990 mIoU")
     assert "not worth its cost here" in said
+
+
+def test_a_track_record_has_what_each_metric_chose(outcome: StudyOutcome, home: Path) -> None:
+    table = track_record(Findings.of(outcome.tables, settings_for(home)), "mine")
+    assert list(table.columns) == list(COLUMNS)
+    assert set(table["metric"]) == set(METRICS)
+    assert set(table["size"]) == {2, 3}
+    ensembles = outcome.tables.ensembles.query("size == 2")
+    row = table.query("metric == 'soft_iou_eep' and predictor == 'eep' and size == 2").iloc[0]
+    assert row["candidates"] == 6
+    assert row["mean_miou"] == pytest.approx(ensembles["miou"].mean(), abs=1e-4)
+    assert (
+        row["miou"]
+        <= row["best_miou"]
+        == pytest.approx(ensembles.groupby("finetuning_seed")["miou"].max().mean(), abs=1e-4)
+    )

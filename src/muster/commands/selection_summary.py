@@ -33,6 +33,7 @@ from muster.report.wording import (
     predictor_label,
     search_sentence,
     size_sentence,
+    track_record_sentence,
 )
 from muster.selection.record import Selection
 from muster.selection.run import known_image_sizes
@@ -70,6 +71,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     console.print(f"Predicted IoU by class, by {predictor_label(selection.predictor)}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
         console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
+    console.print(track_record_sentence(selection) + "\n")
     if selection.sizes:
         console.print(size_sentence(selection))
         console.print(_sizes_table(selection))

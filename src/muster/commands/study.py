@@ -11,21 +11,22 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import WORLD_PREFIX, DataSettings
 from muster.execution.progress import TrainingProgress
-from muster.files import write_text
+from muster.files import write_table, write_text
 from muster.launch import only_helps
 from muster.limits import MOST_PROCESSES, require_whole
 from muster.output_kinds import STUDY
 from muster.outputs import Inputs, claimed
-from muster.report.study_report import headline, write_study_report
+from muster.report.study_report import best_metric, headline, write_study_report
 from muster.study.findings import Findings
 from muster.study.plan import StudyPlan
 from muster.study.run import run_study, warn_of_failures
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
+from muster.study.track_record import track_record
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
-CONFIG = "config.yaml"
+CONFIG, TRACK_RECORD = "config.yaml", "track_record.csv"
 
 
 def study(
@@ -90,7 +91,8 @@ def _report(tables: StudyTables, study: StudySettings, output: Path) -> str:
         return "No cell is done, so there is nothing to report yet."
     findings = Findings.of(tables, study)
     path = write_study_report(findings, output, f"muster {muster.__version__}")
-    return f"{headline(findings)}\n{path}"
+    write_table(output / TRACK_RECORD, track_record(findings, output.name))
+    return "\n".join([headline(findings), best_metric(findings), str(path)])
 
 
 def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) -> dict[str, str]:

@@ -38,6 +38,7 @@ from muster.report.wording import (
     no_better_than_guessing,
     predictor_label,
     size_sentence,
+    track_record_sentence,
     warning_of,
 )
 from muster.scoring.ranking import Ranking
@@ -119,6 +120,7 @@ def write_selection_report(
         "lead": choice_sentence(selection),
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
         "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
+        "track_record": track_record_sentence(selection),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(report_images),

@@ -75,6 +75,35 @@ def headline(findings: Findings) -> str:
     return f"{said}.{behind}"
 
 
+def best_metric(findings: Findings) -> str:
+    """Which metric orders the ensembles best, and how far that can be trusted, in a sentence.
+
+    Args:
+        findings: Of a study with results.
+    """
+    rows = of_all(findings.agreement, findings.size, sorted(set(findings.agreement["predictor"])))
+    means = rows.groupby(["metric", "predictor"])["weighted_kendall"].mean().dropna()
+    metrics = means[[name not in STATIC_ORDERS for name, _ in means.index]]
+    if metrics.empty:
+        return "No metric orders the ensembles: there are too few, or all reach the same."
+    name, predictor = metrics.idxmax()
+    by = f" ({predictor.replace('_', ' ')})" if predictor else ""
+    said = (
+        f"{_label(name)}{by} orders ensembles of {findings.size} best: weighted Kendall tau {number(metrics.max(), 2)}"
+    )
+    lists = means[[name in STATIC_ORDERS for name, _ in means.index]]
+    if len(lists):
+        best = lists.idxmax()[0]
+        said += f"; of lists that never look at the target, {_lower(_label(best))} reaches {number(lists.max(), 2)}"
+    seeds = _seeds_table(findings, findings.size)
+    if seeds.empty:
+        return f"{said}. With a second seed of fine-tuning one could say how far two runs agree."
+    return (
+        f"{said}. Two runs of fine-tuning agree at {number(seeds['measured_between_seeds'].mean(), 2)}, and a perfect "
+        f"metric would reach {number(seeds['mean'].mean(), 2)}."
+    )
+
+
 def _points(difference: float) -> str:
     return f"{number(100 * difference, 1)} points"
 
@@ -170,7 +199,8 @@ def _agreement_part(findings: Findings) -> Iterator[PagePart]:
             tables["Two runs of fine-tuning, and the ceiling"] = frame_table(seeds, 2)
         yield PagePart(
             f"What predicts: {name}",
-            "How well scores before fine-tuning order the results after it. Lists that never look at the target stand "
+            (f"{best_metric(findings)} " if size == findings.size else "")
+            + "How well scores before fine-tuning order the results after it. Lists that never look at the target stand "
             "beside the metrics; a metric that does not beat them is worth nothing. Intervals draw members, not "
             "candidates, anew.",
             figures,

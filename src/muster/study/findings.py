@@ -74,6 +74,11 @@ class Findings:
         """Results of all that can be chosen."""
         return self._measured.candidates
 
+    @property
+    def choices(self) -> pd.DataFrame:
+        """What every metric chose."""
+        return self._measured.choices
+
     @cached_property
     def _compared(self) -> pd.DataFrame:
         """Of the sizes that the page tells: single members, and the ensembles that are chosen."""

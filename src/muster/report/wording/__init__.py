@@ -1,7 +1,7 @@
 """Words: every sentence of a report or a summary, made from the numbers of a selection or a fine-tuning.
 
 Nothing here decides anything, and nothing elsewhere reads these sentences. ``selection`` says how a choice came about
-and how far it can be trusted, ``warnings`` why not to trust it, ``hard_subsets`` what HASTE looked at,
+and how far it can be trusted, ``track_record`` how such choices fared, ``warnings`` why not to trust it, ``hard_subsets`` what HASTE looked at,
 ``confirmation`` what brief fine-tuning made of the choice, and ``finetuning`` what stands beside an mIoU.
 """
 
@@ -18,6 +18,7 @@ from muster.report.wording.selection import (
     search_sentence,
     size_sentence,
 )
+from muster.report.wording.track_record import track_record_sentence
 from muster.report.wording.warnings import ReportWarning, no_better_than_guessing, warning_of
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "predictor_label",
     "search_sentence",
     "size_sentence",
+    "track_record_sentence",
     "warning_of",
 ]

@@ -1,0 +1,29 @@
+"""What became of every choice of a study, in the form of :mod:`muster.selection.track_record`."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from muster.metrics import METRICS
+from muster.selection.track_record import COLUMNS
+from muster.study.findings import Findings
+
+
+def track_record(findings: Findings, study: str) -> pd.DataFrame:
+    """One row a target and chooser, means over cells and seeds.
+
+    Args:
+        findings: Of a study.
+        study: What to call it.
+
+    Returns:
+        The columns of the file; of ensembles of all sizes from 2, by metrics, not by lists that never look.
+    """
+    choices = findings.choices
+    own = choices[(choices["size"] > 1) & choices["metric"].map(lambda name: name.split("+")[0] in METRICS)]
+    candidates = findings.candidates
+    means = candidates.groupby(["target", "size"])["miou"].mean().rename("mean_miou")
+    keys = ["target", "predictor", "metric", "size"]
+    rows = own.groupby(keys, sort=False)[["rank", "candidates", "miou", "best_miou"]].mean().reset_index()
+    rows = rows.merge(means.reset_index(), on=["target", "size"]).assign(study=study)
+    return rows.astype({"candidates": int}).round({"rank": 1, "miou": 4, "best_miou": 4, "mean_miou": 4})[list(COLUMNS)]
