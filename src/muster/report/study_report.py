@@ -31,6 +31,12 @@ _SHOWN = (
 """What figures show; tables have all."""
 
 
+_HOW_TO_READ = (
+    "How well scores before fine-tuning order the results after it. Lists that never look at the target stand beside "
+    "the metrics; a metric that does not beat them is worth nothing. Intervals draw members, not candidates, anew."
+)
+
+
 def write_study_report(findings: Findings, folder: Path, footer: str = "muster") -> Path:
     """Write ``report.html``, and each figure by itself below ``figures``.
 
@@ -199,10 +205,7 @@ def _agreement_part(findings: Findings) -> Iterator[PagePart]:
             tables["Two runs of fine-tuning, and the ceiling"] = frame_table(seeds, 2)
         yield PagePart(
             f"What predicts: {name}",
-            (f"{best_metric(findings)} " if size == findings.size else "")
-            + "How well scores before fine-tuning order the results after it. Lists that never look at the target stand "
-            "beside the metrics; a metric that does not beat them is worth nothing. Intervals draw members, not "
-            "candidates, anew.",
+            (f"{best_metric(findings)} " if size == findings.size else "") + _HOW_TO_READ,
             figures,
             tables,
         )

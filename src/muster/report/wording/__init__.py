@@ -1,8 +1,9 @@
 """Words: every sentence of a report or a summary, made from the numbers of a selection or a fine-tuning.
 
 Nothing here decides anything, and nothing elsewhere reads these sentences. ``selection`` says how a choice came about
-and how far it can be trusted, ``track_record`` how such choices fared, ``warnings`` why not to trust it, ``hard_subsets`` what HASTE looked at,
-``confirmation`` what brief fine-tuning made of the choice, and ``finetuning`` what stands beside an mIoU.
+and how far it can be trusted, ``track_record`` how such choices fared in studies, ``warnings`` why not to trust it,
+``hard_subsets`` what HASTE looked at, ``confirmation`` what brief fine-tuning made of the choice, and ``finetuning``
+what stands beside an mIoU.
 """
 
 from __future__ import annotations
