@@ -34,7 +34,7 @@ def numbers(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 
 def scores() -> pd.DataFrame:
-    return numbers(table(target=[*TARGETS], metric=[*METRICS], members=["a b", "a c", "b c"]), "score", "miou")
+    return numbers(table(target=[*TARGETS[:2]], metric=[*METRICS[:2]], members=["a b", "a c", "b c"]), "score", "miou")
 
 
 def correlations() -> pd.DataFrame:
@@ -89,8 +89,8 @@ def intervals() -> pd.DataFrame:
 
 
 FIGURES: dict[str, tuple[Callable[[], StudyFigure], int]] = {  # how to draw it, and how many parts say something
-    "scores": (lambda: study_figures.scores_figure(scores()), 9 * 4),
-    "scores of one target": (lambda: study_figures.scores_figure(scores().query("target == 'camvid'")), 3 * 4),
+    "scores": (lambda: study_figures.scores_figure(scores()), 4 * 4),
+    "scores of one target": (lambda: study_figures.scores_figure(scores().query("target == 'camvid'")), 2 * 4),
     "agreement": (lambda: study_figures.agreement_figure(correlations(), references=references()), 9 + 6),
     "gain bars": (
         lambda: study_figures.gain_bars_figure(
@@ -142,7 +142,6 @@ def drawn() -> dict[str, StudyFigure]:
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_svg_and_png_whose_parts_say_what_they_are(drawn: dict[str, StudyFigure], name: str) -> None:
     figure = drawn[name]
-    assert figure.png.startswith(b"\x89PNG")
     assert figure.title
     assert figure.caption.endswith(".")
     root = ET.fromstring(figure.svg)
@@ -206,6 +205,7 @@ def test_figures_are_written_as_three_files_each(drawn: dict[str, StudyFigure], 
     )
     page = (tmp_path / "figures" / "cost.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 1
+    assert (tmp_path / "figures" / "sizes.png").read_bytes().startswith(b"\x89PNG")
     assert "src=" not in page  # nothing is asked for
     with pytest.raises(ValueError, match="sizes"):
         write_figures(tmp_path, [drawn["sizes"], drawn["sizes"]])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from io import BytesIO
@@ -71,7 +72,7 @@ class StudyFigure:
         caption: How to read it.
         width: Inches.
         svg: With a ``<title>`` in everything that says more when pointed at; its ids begin with ``name``.
-        png: The content of a PNG file.
+        figure: What it was drawn from.
     """
 
     name: str
@@ -79,7 +80,14 @@ class StudyFigure:
     caption: str
     width: float
     svg: str
-    png: bytes
+    figure: Figure = field(repr=False, compare=False)
+
+    def png(self) -> bytes:
+        """The content of a PNG file, of :data:`DOTS_PER_INCH`."""
+        content = BytesIO()
+        with rc_context(_STYLE), _without_words_of_letters():
+            self.figure.savefig(content, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        return content.getvalue()
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``NAME.svg`` and ``NAME.png``; :func:`muster.report.study_page.write_figure_page` makes the page.
@@ -93,7 +101,7 @@ class StudyFigure:
         folder.mkdir(parents=True, exist_ok=True)
         svg, png = folder / f"{self.name}.svg", folder / f"{self.name}.png"
         write_text(svg, '<?xml version="1.0" encoding="utf-8"?>\n' + self.svg)
-        write_bytes(png, self.png)
+        write_bytes(png, self.png())
         return [svg, png]
 
 
@@ -117,11 +125,9 @@ class Drawing:
 
     def finished(self, name: str, title: str, caption: str) -> StudyFigure:
         """Draw it."""
-        png = BytesIO()
         svg = _speaking(svg_of(self.figure), self._texts, name)
         self.figure.set_layout_engine("none")  # as it was laid out for the SVG: to do it again takes half of the time
-        self.figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        return StudyFigure(name, title, caption, float(self.figure.get_figwidth()), svg, png.getvalue())
+        return StudyFigure(name, title, caption, float(self.figure.get_figwidth()), svg, self.figure)
 
 
 def styled(draw: Callable[Parameters, StudyFigure]) -> Callable[Parameters, StudyFigure]:
@@ -129,12 +135,18 @@ def styled(draw: Callable[Parameters, StudyFigure]) -> Callable[Parameters, Stud
 
     @wraps(draw)
     def drawn(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> StudyFigure:
-        with rc_context(_STYLE), warnings.catch_warnings():
-            # Browsers draw the SVG with fonts of their own; in the PNG letters that the font lacks are boxes.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with rc_context(_STYLE), _without_words_of_letters():
             return draw(*arguments, **keywords)
 
     return drawn
+
+
+@contextmanager
+def _without_words_of_letters() -> Iterator[None]:
+    """Letters that the font lacks: browsers draw the SVG with fonts of their own, and the PNG has boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def start(height: float, width: float = WIDTH) -> Drawing:

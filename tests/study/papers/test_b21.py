@@ -90,6 +90,25 @@ def test_a_studys_scores_are_put_beside_the_mean_over_finetuning_seeds() -> None
     assert table.loc["logme", "groups"] == 4
 
 
+def test_an_ensemble_has_the_sum_of_its_members_scores() -> None:
+    study = made_up(targets=("camvid",), kept=5, regimes=("few",), sizes=(1, 3))
+    found = scores_beside_results(study.scores, study.ensembles, sizes=[3])
+    assert set(found["metric"]) == {"leep", "logme", "e_leep", "soft_iou_eep"}
+    assert len(found) == 4 * 2 * 10
+    row = found[(found["metric"] == "logme") & (found["probe_seed"] == 1)].iloc[3]
+    part = study.scores[(study.scores["metric"] == "logme") & (study.scores["probe_seed"] == 1)]
+    single = part.set_index("members")["score"]
+    assert row["score"] == pytest.approx(sum(single[name] for name in row["members"].split()))
+
+
+def test_a_sweep_keeps_its_points_apart() -> None:
+    study = made_up(targets=("camvid", "sun"), kept=6, regimes=("few",), sizes=(1,))
+    both = pd.concat([study.scores.assign(pixels=100, score=-study.scores["score"]), study.scores.assign(pixels=500)])
+    pairs = scores_beside_results(both, study.ensembles, by=["pixels"])
+    means = mean_pearson(pairs, by=["pixels"]).set_index(["metric", "pixels"])["mean"]
+    assert means["logme", 100] == pytest.approx(-means["logme", 500])
+
+
 def test_the_depth_is_added_to_standardised_scores(pairs: pd.DataFrame) -> None:
     both = with_depth(pairs)
     part = both[(both["target"] == "x") & (both["probe_seed"] == 1)]

@@ -29,6 +29,7 @@ from muster.study.papers.b21 import (
 from muster.study.papers.domain_distance import assigned_distance, distance_matrix, domain_distance, domain_distances
 from muster.study.papers.frames import correlations_within, scores_beside_results
 from muster.study.papers.h22 import bucket_sweep, fraction_sweep, hard_subset_gain, hard_subset_table
+from muster.study.papers.image_map import image_map
 from muster.study.papers.m21 import (
     best_source_shares,
     gain_level,
@@ -67,6 +68,7 @@ __all__ = [
     "gains_over",
     "hard_subset_gain",
     "hard_subset_table",
+    "image_map",
     "inclusion_against_size",
     "level_shares",
     "mean_pearson",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from muster.study.papers.frames import CELL, mean_over_finetuning_seeds, require_columns, require_values
+from muster.study.papers.frames import mean_over_finetuning_seeds, require_columns, require_values
+from muster.study.tables import CELL
 
 AVERAGE = "Average"
 """Last row of tables over targets."""
@@ -151,7 +152,7 @@ def best_of_each_size(ensembles: pd.DataFrame) -> pd.DataFrame:
     results = results.assign(size=[len(str(names).split()) for names in results["members"]])
     cells = results.groupby([*CELL, "size"])["miou"].agg(best="max", candidates="size").reset_index()
     single = cells[cells["size"] == 1][[*CELL, "best"]].rename(columns={"best": "single"})
-    cells = cells.merge(single, on=CELL)
+    cells = cells.merge(single, on=[*CELL])
     cells = cells.assign(gain=100 * (cells["best"] / cells["single"] - 1))
     means = cells.groupby(["target", "regime", "size"], sort=False)
     return means.agg(best=("best", "mean"), gain=("gain", "mean"), candidates=("candidates", "max")).reset_index()

@@ -1,23 +1,19 @@
 """What the papers' tables share: checks of a study's frames, means over seeds, and correlations within groups.
 
-A *cell* is a target, a regime (how many of its training images) and the seed of the subset; see
-:data:`CELL`. Frames are those of a study's ``tables`` folder.
+Frames are those of a study's ``tables`` folder, see :mod:`muster.study.tables`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from muster.errors import unknown_name
-from muster.metrics import kendall, pearson, weighted_kendall
-
-CELL = ["target", "regime", "subset_seed"]
-"""Columns that name a cell."""
-
-CORRELATIONS = {"weighted_kendall": weighted_kendall, "kendall": kendall, "pearson": pearson}
-"""The three correlations that studies report, by the names of their columns."""
+from muster.study.measures.agreement import CORRELATIONS
+from muster.study.measures.candidates import Candidates, Scores, candidates_of
+from muster.study.tables import CELL
 
 FEWEST = 3
 """Fewer entries than this have no correlation worth the name: two of them always give 1 or -1."""
@@ -73,19 +69,45 @@ def mean_over_finetuning_seeds(results: pd.DataFrame, who: str) -> pd.DataFrame:
     return groups.agg(miou="mean", finetuning_seeds="size").reset_index()
 
 
-def scores_beside_results(scores: pd.DataFrame, ensembles: pd.DataFrame) -> pd.DataFrame:
-    """Every score with what its ensemble reached, the mean over the seeds of fine-tuning.
+def scores_beside_results(
+    scores: pd.DataFrame, ensembles: pd.DataFrame, sizes: Sequence[int] | None = None, by: Sequence[str] = ()
+) -> pd.DataFrame:
+    """What each metric says of each candidate, beside what it reached: the mean over the seeds of fine-tuning.
 
     Args:
-        scores: Of a study; may have further columns, such as ``pixels`` of a sweep over sizes of the probe set.
+        scores: Of a study. A metric of single members gives an ensemble the sum of its members' scores.
         ensembles: Of a study, single members as ensembles of one.
+        sizes: Of the candidates; all by default.
+        by: Further columns of ``scores`` that tell series apart, such as ``pixels`` of a sweep over probe sets.
 
     Returns:
-        The rows of ``scores`` that have a result, with ``miou``.
+        One row per cell, probe seed, predictor, metric, ``by`` and candidate that has both: ``size``, ``members``,
+        ``score`` and ``miou``.
     """
-    require_columns("scores", scores, [*CELL, "probe_seed", "predictor", "metric", "members", "score"])
-    results = mean_over_finetuning_seeds(ensembles, "members")
-    return scores.merge(results[[*CELL, "members", "miou"]], on=[*CELL, "members"], how="inner")
+    require_columns("scores", scores, [*CELL, "probe_seed", "predictor", "metric", "members", "score", *by])
+    chosen = ensembles if sizes is None else ensembles[ensembles["size"].isin(sizes)]
+    candidates = candidates_of(chosen)
+    parts = []
+    for key, part in scores.groupby(list(by), sort=False) if by else [((), scores)]:
+        of_series: dict[str, Any] = dict(zip(by, key, strict=True))
+        read = Scores(part)
+        parts += [_beside(read, each).assign(**of_series) for each in candidates]
+    columns = [*by, *CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "miou"]
+    whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return whole.dropna(subset=["score", "miou"]).reset_index(drop=True)[columns]
+
+
+def _beside(scores: Scores, candidates: Candidates) -> pd.DataFrame:
+    """All metrics of the candidates of one cell and size."""
+    about = dict(zip(CELL, candidates.cell, strict=True))
+    parts = [
+        pd.DataFrame({**about, "probe_seed": column.probe_seed, "predictor": column.predictor, "metric": column.metric,
+                      "size": candidates.size, "members": candidates.texts(), "score": column.values,
+                      "miou": candidates.mean_mious()})
+        for column in scores.columns(candidates)
+    ]  # fmt: skip
+    empty = [*CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "miou"]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=empty)
 
 
 def correlations_within(

@@ -13,7 +13,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from muster.arrays import Column, NumpyArray, to_column
-from muster.study.papers.frames import CELL, mean_over_finetuning_seeds, require_columns
+from muster.study.papers.frames import mean_over_finetuning_seeds, require_columns
+from muster.study.tables import CELL
 
 STRAIGHT = "pre-training"
 """Kind of a member that was never trained to segment."""

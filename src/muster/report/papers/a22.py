@@ -1,0 +1,161 @@
+"""A22's tables and figures of a study as a section of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from muster.metrics import DEFAULT_METRIC
+from muster.report.choice_figures import chosen_sources_figure
+from muster.report.study_figures import (
+    agreement_figure,
+    gain_bars_figure,
+    members_figure,
+    scores_figure,
+    sizes_figure,
+)
+from muster.report.study_page import PagePart
+from muster.report.study_style import StudyFigure
+from muster.report.study_tables import frame_table
+from muster.report.tables import Table, metric_label
+from muster.study.measures import agreement
+from muster.study.measures.candidates import without_pool
+from muster.study.papers import (
+    best_of_each_size,
+    chosen_sources,
+    correlation_table,
+    ensemble_and_members,
+    gains_over,
+    scores_beside_results,
+    setup_column,
+)
+from muster.study.papers.a22 import ENSEMBLE_SIZE, METRICS
+from muster.study.tables import StudyTables
+
+CHOICE = "ensemble"
+"""Who the chosen ensemble is in a frame of choices."""
+
+MOST_METRICS = 6
+"""That figures of many panels show."""
+
+
+def a22_part(
+    tables: StudyTables,
+    choices: pd.DataFrame | None = None,
+    size: int = ENSEMBLE_SIZE,
+    metric: str = DEFAULT_METRIC,
+    large_pool: str | None = None,
+) -> PagePart:
+    """How well ensemble metrics order candidates, and what the chosen ensemble reaches (A22, tables 1, 3, figures 2-7).
+
+    Args:
+        tables: Of a study.
+        choices: See :func:`muster.report.papers.paper_parts`.
+        size: Members of the candidates.
+        metric: The metric that chooses.
+        large_pool: Members of this pool are in no candidate.
+
+    Returns:
+        A section; empty but for a sentence if no ensemble of that size was evaluated.
+    """
+    ensembles = without_pool(tables.ensembles, tables.members, large_pool)
+    of_size = ensembles[ensembles["size"] == size]
+    if of_size.empty or tables.scores.empty:
+        return PagePart("Ensembles (A22)", f"No ensemble of {size} members was evaluated and scored.")
+    figures, shown = list[StudyFigure](), dict[str, Table]()
+    setup = pd.DataFrame(setup_column(tables.members, of_size, size).items(), columns=["of a target", "this study"])
+    shown["What is compared (table 1)"] = frame_table(setup)
+    correlations = agreement(tables.scores, of_size)
+    correlations = correlations[(correlations["stratum"] == "all") & (correlations["result"] == "mean")]
+    pairs = scores_beside_results(tables.scores, of_size)
+    for regime, predictor in _series(pairs):
+        named = f"{regime}, {predictor.replace('_', ' ')}"
+        part = _of(correlations, regime, predictor)
+        metrics = _shown_metrics(part)
+        shown[f"Correlations with results (table 3): {named}"] = frame_table(
+            _with_titles(correlation_table(part, metrics)), index=True
+        )
+        key = f"{regime}_{predictor}"
+        figures.append(scores_figure(_chosen(_of(pairs, regime, predictor), metrics), f"a22_scores_{key}"))
+        figures.append(agreement_figure(_chosen(part, metrics), name=f"a22_agreement_{key}"))
+        chosen = _choices_of(_of(pairs, regime, predictor), metric)
+        figures += _of_choices(tables, chosen, of_size, ensembles, regime, key)
+    if ensembles["size"].nunique() > 1 and (ensembles["size"] == 1).any():
+        best = best_of_each_size(ensembles)
+        figures += [sizes_figure(part, f"a22_sizes_{regime}") for regime, part in best.groupby("regime", sort=False)]
+    if choices is not None:
+        figures += _gains(choices, shown)
+    return PagePart("Ensembles (A22)", "What a metric says of an ensemble, and what it reached.", figures, shown)
+
+
+def _series(pairs: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Regimes with each predictor; metrics that use none stand beside those of each."""
+    for regime in dict.fromkeys(pairs["regime"]):
+        of_regime = pairs.loc[pairs["regime"] == regime, "predictor"]
+        for predictor in [name for name in dict.fromkeys(of_regime) if name] or [""]:
+            yield str(regime), str(predictor)
+
+
+def _of(frame: pd.DataFrame, regime: str, predictor: str) -> pd.DataFrame:
+    return frame[(frame["regime"] == regime) & frame["predictor"].isin([predictor, ""])]
+
+
+def _shown_metrics(correlations: pd.DataFrame) -> list[str]:
+    """A22's metrics first, then others."""
+    there = list(dict.fromkeys(correlations["metric"]))
+    ordered = [metric for metric in METRICS if metric in there]
+    return [*ordered, *(metric for metric in there if metric not in ordered)][:MOST_METRICS]
+
+
+def _chosen(frame: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """The rows of some metrics, in their order."""
+    return pd.concat([frame[frame["metric"] == metric] for metric in metrics])
+
+
+def _with_titles(table: pd.DataFrame) -> pd.DataFrame:
+    titles = [(str(column[0]), metric_label(str(column[1]))) for column in table.columns]
+    return table.set_axis(pd.MultiIndex.from_tuples(titles), axis=1)
+
+
+def _choices_of(pairs: pd.DataFrame, metric: str) -> dict[str, str]:
+    """The candidate with the best score of each target, over the seeds of the probe; of equals the first by name."""
+    means = pairs[pairs["metric"] == metric].groupby(["target", "members"])["score"].mean().reset_index()
+    best = means.sort_values(["score", "members"], ascending=[False, True]).drop_duplicates("target")
+    order = dict.fromkeys(pairs["target"])
+    found = dict(zip(best["target"], best["members"], strict=True))
+    return {str(target): str(found[target]) for target in order if target in found}
+
+
+def _of_choices(
+    tables: StudyTables, chosen: dict[str, str], of_size: pd.DataFrame, ensembles: pd.DataFrame, regime: str, key: str
+) -> list[StudyFigure]:
+    """Figures 5 and 6."""
+    if not chosen:
+        return []
+    singles = ensembles[(ensembles["size"] == 1) & (ensembles["regime"] == regime)]
+    results = pd.concat([of_size[of_size["regime"] == regime], singles])
+    heads = tables.heads[tables.heads["regime"] == regime] if len(tables.heads) else None
+    found = [chosen_sources_figure(chosen_sources(chosen, tables.members), _datasets(tables), f"a22_sources_{key}")]
+    if len(singles):
+        found.insert(0, members_figure(ensemble_and_members(chosen, results, heads), f"a22_members_{key}"))
+    return found
+
+
+def _datasets(tables: StudyTables) -> pd.DataFrame:
+    single = tables.members[tables.members["kind"] == "single-source"]
+    largest = single.sort_values("train_images").drop_duplicates("dataset", keep="last")
+    return largest[["dataset", "domain", "train_images"]]
+
+
+def _gains(choices: pd.DataFrame, shown: dict[str, Table]) -> list[StudyFigure]:
+    """Figure 4, and its table."""
+    there = set(choices["choice"])
+    baselines = [name for name in ("B1", "B1L") if name in there]
+    if CHOICE not in there or not baselines:
+        return []
+    gains = gains_over(choices, CHOICE, baselines)
+    shown["What the chosen ensemble gains (section 5.2)"] = frame_table(
+        gains, {"B1": 3, "B1L": 3, CHOICE: 3, "gain over B1": 1, "gain over B1L": 1}, index=True
+    )
+    return [gain_bars_figure(gains, f"gain over {name}", f"a22_gain_over_{name.lower()}") for name in baselines]
