@@ -63,9 +63,9 @@ class Findings:
         return pd.concat([tables.scores, orders], ignore_index=True)
 
     @cached_property
-    def _measured(self) -> measures.StudyTables:
+    def _measured(self) -> measures.ChoiceTables:
         tables = self.tables
-        return measures.StudyTables(
+        return measures.ChoiceTables(
             self.scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, self.large_pool
         )
 

@@ -19,6 +19,8 @@ from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
 
+StudyTables = ChoiceTables  # the former name
+
 __all__ = [
     "ALL",
     "BASELINES",
@@ -41,6 +43,7 @@ __all__ = [
     "Scores",
     "SeedNoise",
     "Simulated",
+    "StudyTables",
     "agreement",
     "candidates_of",
     "ceiling",
