@@ -171,7 +171,7 @@ def _duration_ticks(axes: Axes) -> None:
     inside = [seconds for seconds in _ROUND_DURATIONS if low <= seconds <= high]
     axes.xaxis.set_major_locator(FixedLocator(inside[:: 1 + len(inside) // 9] or [float(np.sqrt(low * high))]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(float(value))))
 
 
 def duration(seconds: float | int) -> str:
