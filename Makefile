@@ -12,12 +12,17 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all test-oldest bench docs lint clean
+.PHONY: demo study test test-all test-oldest bench docs lint clean
 
 demo: $(CORE)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
 	$(BIN)/python train.py
 	$(BIN)/python select.py
 	$(BIN)/python finetune.py --config configs/finetune/worlds.yaml
+
+study: $(CORE)  ## Every table and figure of a study, on built-in data, reduced.
+	$(BIN)/python train.py
+	$(BIN)/python train.py --config configs/train/scratch.yaml
+	$(BIN)/muster study --config configs/study/worlds.yaml
 
 test: $(EXTRAS)  ## The suite, on the CPU and without a network.
 	$(BIN)/python $(PYTEST)

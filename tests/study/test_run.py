@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,9 +23,12 @@ from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool
+from muster.report.study_report import headline, write_study_report
 from muster.selection.run import select
 from muster.study.cells import Cell
+from muster.study.findings import Findings
 from muster.study.fits import WEIGHTS, load_fitted, read_record_of
+from muster.study.measures.headline import CONTENDERS
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, run_study
 from muster.study.settings import Regime, StudySettings
@@ -300,3 +304,26 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
 def test_settings_that_cannot_work_are_refused(home: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings_for(home, **change)
+
+
+def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Path) -> None:
+    findings = replace(Findings.of(outcome.tables, settings_for(home)), draws=5)
+    path = write_study_report(findings, tmp_path)
+    text, said = path.read_text("utf-8"), headline(findings)
+    assert said in html.unescape(text)
+    best = findings.standings.groupby("approach")["miou"].mean().reindex(CONTENDERS).max()
+    assert f"does best: {best:.3f} mIoU on the one target" in said
+    assert "What predicts: ensembles of 2" in text
+    assert "Two runs of fine-tuning, and the ceiling" in text
+    assert {
+        f"{name}.{ending}" for name in ("choices", "cost", "agreement_of_2") for ending in ("svg", "png", "html")
+    } <= {file.name for file in (tmp_path / "figures").iterdir()}
+
+
+def test_a_rival_that_beats_every_ensemble_is_what_the_page_names(outcome: StudyOutcome, home: Path) -> None:
+    """A planted single model of equal cost."""
+    planted = outcome.tables.equal_cost.assign(miou=0.99)
+    tables = replace(outcome.tables, equal_cost=planted)
+    said = headline(Findings.of(tables, settings_for(home)))
+    assert said.startswith("Single model of equal cost does best: 0.990 mIoU")
+    assert "not worth its cost here" in said

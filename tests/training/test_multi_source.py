@@ -15,7 +15,6 @@ import yaml
 from safetensors.torch import load_file
 
 from muster import load_ensemble, select
-from muster.commands.main import start
 from muster.data import (
     InterleavedStream,
     TrainingStream,
@@ -34,16 +33,19 @@ from muster.tasks.segmentation import mean_iou
 from muster.tasks.source_sample import PIXEL_IMAGES, PIXELS_PER_IMAGE
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.evaluation import confusion_matrices
+from muster.training.finetuned_ensemble import Ensemble
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
+from muster.training.modules import EnsembleTraining
 from muster.training.multi_source import head_predictor, train_multi_source
 from muster.training.multi_source_plan import EACH, MultiSource
 from muster.training.pool_plan import Override, PoolPlan, plan_jobs
-from muster.training.settings import SourceSettings
+from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS
 from tests.helpers import make_target, shown
-from tests.models import makers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -251,7 +253,7 @@ class _KilledError(Exception):
 
 
 def test_two_interrupted_parts_give_the_weights_of_one_run(tmp_path: Path, dataset_folder: Path, namesake: str) -> None:
-    settings = replace(SETTINGS, checkpoint_every=1, steps=6, ema_decay=0.9)
+    settings = replace(SETTINGS, checkpoint_every=1, steps=6, ema_decay=0.9, validation_fraction=0.3, validate_every=3)
     job = make_job(tmp_path / "whole", str(dataset_folder), namesake, settings=settings)
     train_multi_source(job, lambda step, loss: None)
     parts = replace(job, pool=tmp_path / "parts")
@@ -266,6 +268,11 @@ def test_two_interrupted_parts_give_the_weights_of_one_run(tmp_path: Path, datas
     train_multi_source(parts, lambda step, loss: None)
     whole, resumed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    history = pd.read_csv(job.folder / HISTORY)
+    assert history.equals(pd.read_csv(parts.folder / HISTORY))
+    means = history[["miou/both/tiny", "miou/both/other"]].mean(axis=1).dropna()
+    assert list(means) == pytest.approx(list(history["miou/both"].dropna()))
+    assert len(means) == 2
 
 
 def test_a_head_is_trained_by_its_own_steps_alone(tmp_path: Path, dataset_folder: Path, namesake: str) -> None:
@@ -278,29 +285,30 @@ def test_a_head_is_trained_by_its_own_steps_alone(tmp_path: Path, dataset_folder
     assert not torch.equal(found["head.heads.0.weight"], heads.heads[0].weight)
 
 
-@pytest.mark.filterwarnings("ignore:The card.s. of")
-@pytest.mark.filterwarnings("ignore:Metric .*has no score")
-def test_it_is_chosen_and_fine_tuned_like_any_other(trained: Member, tmp_path: Path) -> None:
-    pool, target = trained.folder.parents[1], makers.write_target(tmp_path / "new")
-    description = target / "dataset.yaml"
-    description.write_text(description.read_text("utf-8").replace("tiny", "newcomer"), "utf-8")
-    options = {"size": 1, "cache_gb": 0.0, "device": "cpu", "resamples": 0, "image_size": 48}
-    metrics = ("nce", "logme", "otce", "osborn", "leep+haste_ca", "leep+haste_cs", "base")
-    counted = select(pool, str(target), predictor="eep", metrics=metrics, **options)
-    assert {name for name in metrics if "both" in counted.single_scores.get(name, {})} >= {"nce", "logme", "otce"}
-    assert not counted.dropped
-    out, run = tmp_path / "selected", tmp_path / "tuned"
-    common = ["--pool", str(pool), "--target", str(target), "--cache_gb", "0", "--size", "1", "--image_size", "48"]
-    assert start("select", arguments=[*common, "--output", str(out), "--resamples", "0", "--device", "cpu"]) == 0
-    arguments = ["--selection", str(out), "--output", str(run), "--training.steps", "1", "--training.batch_size", "2"]
-    assert start("finetune", arguments=[*arguments, "--equal_cost", "false", "--hardware.device", "cpu"]) == 0
-    ensemble = load_ensemble(run)
-    (model,) = ensemble.models.values()
-    assert (ensemble.names, model.num_classes, model.blueprint.config) == (("both",), 3, {})
-    body = trained.load_model().state_dict()
-    assert [name for name in model.state_dict() if name.startswith("head")] == ["head.weight", "head.bias"]
-    assert {name for name in body if name.startswith("body")} < set(model.state_dict())
-    assert ensemble.predict(torch.zeros(3, 50, 70, dtype=torch.uint8)).shape == (50, 70)
+@pytest.mark.parametrize("predictor", ["eep", "linear_probe"])
+def test_every_kind_of_metric_scores_it(trained: Member, predictor: str) -> None:
+    metrics = ("nce", "logme", "otce", "leep+haste_ca", "leep+haste_cs", "base", "osborn")
+    options = {"size": 1, "cache_gb": 0.0, "device": "cpu", "resamples": 0, "image_size": 48, "pixels_per_image": 50}
+    pool = trained.folder.parents[1]
+    found = select(pool, make_target(4, name="new"), predictor=predictor, metrics=metrics, **options)
+    assert (found.members, found.dropped) == (("both",), {})
+    assert {name for name, scores in found.single_scores.items() if "both" in scores} >= set(metrics[:6])
+
+
+def test_it_is_fine_tuned_with_one_new_head(trained: Member, tmp_path: Path) -> None:
+    target, model = make_target(4, name="new"), trained.load_model()
+    settings = TrainingSettings(steps=1, batch_size=2, crop_size=32)
+    module = EnsembleTraining(settings, 3)
+    module.set_members(("both",), (model,))
+    fit(module, FitData(target.train, shown(target.train, 48), settings), tmp_path / "work", Hardware("cpu"))
+    made = Ensemble(("both",), (model,), target.spec.classes, shown(target.train, 48)).eval()
+    made.save(tmp_path / "ensemble", "new", {})
+    opened = load_ensemble(tmp_path / "ensemble")
+    (again,) = opened.models.values()
+    assert (again.num_classes, again.blueprint.config) == (3, {})
+    assert [name for name in again.state_dict() if name.startswith("head")] == ["head.weight", "head.bias"]
+    image = target.test[0].image
+    assert torch.equal(opened.predict(image), made.predict(image))
 
 
 def test_a_job_reaches_a_worker_as_it_is(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import muster
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
@@ -15,9 +16,12 @@ from muster.launch import only_helps
 from muster.limits import MOST_PROCESSES, require_whole
 from muster.output_kinds import STUDY
 from muster.outputs import Inputs, claimed
+from muster.report.study_report import headline, write_study_report
+from muster.study.findings import Findings
 from muster.study.plan import StudyPlan
 from muster.study.run import run_study, warn_of_failures
 from muster.study.settings import StudySettings
+from muster.study.tables import StudyTables
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
 
@@ -74,8 +78,19 @@ def study(
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)
         warn_of_failures(outcome)
+        told = _report(outcome.tables, study, output)
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
+    console.print(told, markup=False)
     return 1 if outcome.failed else 0
+
+
+def _report(tables: StudyTables, study: StudySettings, output: Path) -> str:
+    """Write the page of what is known; what to say of it."""
+    if tables.ensembles.empty or tables.scores.empty:
+        return "No cell is done, so there is nothing to report yet."
+    findings = Findings.of(tables, study)
+    path = write_study_report(findings, output, f"muster {muster.__version__}")
+    return f"{headline(findings)}\n{path}"
 
 
 def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -20,7 +19,7 @@ from muster.pool import Member
 from muster.study.cells import Cell
 from muster.training.checks import require_trainable
 from muster.training.clock import Clock
-from muster.training.finetuning import fit_members, forget_checkpoint
+from muster.training.finetuning import fit_members
 from muster.training.finished import Finished, digest_of, read_finished
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
@@ -198,8 +197,6 @@ def finetune_member(job: FitJob, progress: Callable[[int, float], None]) -> None
         return
     with atomic_folder(job.folder) as partial_folder:
         _write(partial_folder, job, module, member, clock.seconds)
-    forget_checkpoint(work)
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def _load_again(member: Member, names: Sequence[str]) -> list[SourceModel]:

@@ -21,7 +21,7 @@ from muster.pool import Member
 from muster.study.plan import TABLES, StudyPlan
 from muster.study.results import read_table
 from muster.study.schedule import Schedule
-from muster.study.steps import result_steps, score_steps
+from muster.study.steps import phases_of
 from muster.study.tables import COLUMNS, StudyTables
 from muster.training.sharing import training_bytes, workers_per_gpu
 
@@ -73,8 +73,7 @@ def run_study(
     count = workers or default_workers(plan)
     executor = executor or LocalProcesses(_environments(plan, count), lock, plan.hardware.devices > 1)
     outcome = StudyOutcome(tables_of(plan))
-    for headline, make in (("Scores", score_steps), ("Fine-tuning and results", result_steps)):
-        steps = list(make(plan))  # which members are fine-tuned may depend on their scores
+    for headline, steps in phases_of(plan):
         _run(plan, headline, Schedule(steps, executor, count, progress), outcome)
     return outcome
 

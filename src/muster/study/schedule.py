@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from muster.execution.progress import TrainingProgress
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do once other things are done.
+    """Something to do once other things are done; its job works in a folder that goes when it is done.
 
     Attributes:
         name: Unlike that of any other step.
@@ -74,6 +75,7 @@ class Schedule:
         while self._running < self.places and (step := self._next()) is not None:
             self._begun.add(step.name)
             if step.is_done():
+                shutil.rmtree(step.job().folder, ignore_errors=True)  # left if it was killed right then
                 self.found.append(step.name)
                 self._over.add(step.name)
                 self.progress.skip(step.name)
@@ -98,6 +100,7 @@ class Schedule:
 
     def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
         """See :class:`muster.execution.executor.Listener`."""
+        shutil.rmtree(job.folder, ignore_errors=True)  # a job's result lies elsewhere
         self.progress.done(job.name)
         self._ended(job.name)
         self._end(job.name)

@@ -25,13 +25,39 @@ from muster.study.scores import ScoreJob
 _ALONE = ("leep",)
 
 
-def score_steps(plan: StudyPlan) -> Iterator[Step]:
-    """Scores of all candidates, for every cell and seed of the probe pixels."""
+def phases_of(plan: StudyPlan) -> Iterator[tuple[str, list[Step]]]:
+    """What is to be done, in parts of which one must end before the next one is asked for.
+
+    Args:
+        plan: If it fine-tunes a part of the members only, which ones depends on their scores.
+
+    Yields:
+        A headline, and the steps.
+    """
+    if plan.settings.candidates == "all":
+        yield "Scores, fine-tuning and results", list(_all_steps(plan))
+    else:
+        yield "Scores", [step for cell in plan.cells for step in _score_steps(plan, cell)]
+        yield "Fine-tuning and results", list(_result_steps(plan))
+
+
+def _all_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Cell by cell, so that what is known of the first ones can be looked at while the others go on."""
+    first, *others = plan.settings.finetuning_seeds
     for cell in plan.cells:
-        for seed in plan.settings.probe_seeds:
-            yield _score_step(plan, cell, seed, plan.members[cell.target], large=False)
-            if plan.large[cell.target]:
-                yield _score_step(plan, cell, seed, plan.large[cell.target], large=True)
+        yield from _score_steps(plan, cell)
+        yield from _steps_of_run(plan, cell, first)
+    for seed in others:
+        for cell in plan.cells:
+            yield from _steps_of_run(plan, cell, seed)
+
+
+def _score_steps(plan: StudyPlan, cell: Cell) -> Iterator[Step]:
+    """Scores of all candidates, for every seed of the probe pixels."""
+    for seed in plan.settings.probe_seeds:
+        yield _score_step(plan, cell, seed, plan.members[cell.target], large=False)
+        if plan.large[cell.target]:
+            yield _score_step(plan, cell, seed, plan.large[cell.target], large=True)
 
 
 def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], large: bool) -> Step:
@@ -49,26 +75,33 @@ def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
     )
-    name = f"{cell.name} {'large pool, ' if large else ''}scores with probe seed {seed}"
+    name = _score_name(cell, seed, large)
     units = len(members) * len(settings.predictors)
     return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units)
 
 
-def result_steps(plan: StudyPlan) -> Iterator[Step]:
-    """Fits, evaluations and heads: seed by seed, cell by cell. The scores must be there.
+def _score_name(cell: Cell, seed: int, large: bool) -> str:
+    return f"{cell.name} {'large pool, ' if large else ''}scores with probe seed {seed}"
+
+
+def _result_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Fits, evaluations and heads: seed by seed, cell by cell.
 
     Where rates are to be chosen, one member of each kind of network and pre-training chooses for all of its kind.
     """
     for seed in plan.settings.finetuning_seeds:
         for cell in plan.cells:
-            members, large = members_to_fit(plan, cell), plan.large[cell.target]
-            names = []
-            for member in (*members, *large):
-                yield (step := _fit_step(plan, cell, seed, member, (*members, *large)))
-                names.append(step.name)
-            yield (evaluated := _evaluation_step(plan, cell, seed, (*members, *large), names))
-            if plan.settings.heads:
-                yield _head_step(plan, cell, seed, members, evaluated.name)
+            yield from _steps_of_run(plan, cell, seed)
+
+
+def _steps_of_run(plan: StudyPlan, cell: Cell, seed: int) -> Iterator[Step]:
+    members, large = members_to_fit(plan, cell), plan.large[cell.target]
+    together = (*members, *large)
+    fitted = [_fit_step(plan, cell, seed, member, together) for member in together]
+    yield from fitted
+    yield (evaluated := _evaluation_step(plan, cell, seed, together, [step.name for step in fitted]))
+    if plan.settings.heads:
+        yield _head_step(plan, cell, seed, members, evaluated.name)
 
 
 def members_to_fit(plan: StudyPlan, cell: Cell) -> tuple[Member, ...]:
@@ -128,11 +161,13 @@ def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[M
     return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units)
 
 
-def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], after: str) -> Step:
-    job = _head_job(plan, cell, seed, members)
+def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], evaluated: str) -> Step:
     name = f"{cell.name} seed {seed} heads of the choices"
-    units = max(1, len(set(job.choices)))
-    return Step(name, partial(_job, name, heads.TASK, job), job.is_done, (after,), units)
+    make = partial(_head_job, plan, cell, seed, members)  # once the scores say which are chosen
+    after = [evaluated]
+    if plan.settings.candidates == "all":
+        after.append(_score_name(cell, plan.settings.probe_seeds[0], large=False))
+    return Step(name, lambda: _job(name, heads.TASK, make()), lambda: make().is_done(), tuple(after))
 
 
 def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]) -> HeadJob:

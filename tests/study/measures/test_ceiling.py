@@ -19,25 +19,28 @@ METRIC_DEVIATION = 0.02
 def planted(random: int, groups: float = 0.0) -> MadeUp:
     """Members of deviation 0.05, in two groups that are ``groups`` apart, and runs of deviation 0.03 around them."""
     truth = np.random.default_rng(random).normal(0.5, 0.05, 12) + groups * (np.arange(12) % 2)
-    return MadeUp(NAMES, sizes=(3,), noise=0.03, random=100 + random, truth={"a": truth})
+    return MadeUp(NAMES, sizes=(3,), seeds=range(4), noise=0.03, random=100 + random, truth={"a": truth})
 
 
 @pytest.mark.parametrize("groups", [0.0, 0.3])
 def test_truth_plus_known_noise_gives_the_tau_that_the_simulation_predicts(groups: float) -> None:
     """The mean over pools: on one pool the members' luck decides."""
     predicted, reached = [], []
-    for random in range(10):
+    for random in range(5):
         world = planted(random, groups)
         perfect = world.scores("perfect", lambda t, seed, row, world=world: world.truth[t][list(row)].mean())
-        noise = np.random.default_rng(random).normal(0, METRIC_DEVIATION, len(perfect))
-        noisy = perfect.assign(metric="noisy", score=perfect["score"] + noise)
-        told = agreement(pd.concat([perfect, noisy]), world.ensembles())
-        of = told.set_index(["metric", "result"])["weighted_kendall"]
-        reached.append([of["perfect", "0"], of["perfect", "mean"], of["noisy", "0"], of["noisy", "mean"]])
-        mious = np.stack([world.results["a", seed] for seed in (0, 1)], axis=1)
+        noise = np.random.default_rng(random).normal(0, METRIC_DEVIATION, (4, len(perfect)))
+        noisy = [
+            perfect.assign(metric=f"noisy{draw}", score=perfect["score"] + each) for draw, each in enumerate(noise)
+        ]
+        told = agreement(pd.concat([perfect, *noisy]), world.ensembles())
+        told = told.assign(metric=told["metric"].str.rstrip("0123"), one=told["result"] != "mean")
+        of = told.groupby(["metric", "one"])["weighted_kendall"].mean()
+        reached.append([of[metric, one] for metric in ("perfect", "noisy") for one in (True, False)])
+        mious = np.stack([world.results["a", seed] for seed in range(4)], axis=1)
         rows = np.array(world.candidates())
         sides = [
-            simulate_metric(rows, mious[rows].mean(axis=1), deviation, 20) for deviation in (0.0, METRIC_DEVIATION)
+            simulate_metric(rows, mious[rows].mean(axis=1), deviation, 10) for deviation in (0.0, METRIC_DEVIATION)
         ]
         predicted.append([tau.mean for side in sides for tau in (side.one_seed, side.mean)])
     np.testing.assert_allclose(np.mean(predicted, axis=0), np.mean(reached, axis=0), atol=0.05)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from muster.study.measures import StudyTables, choices, gains, greedy_ensemble, static_orders
+from muster.study.measures import ChoiceTables, choices, gains, greedy_ensemble, static_orders
 from tests.study.measures.made_up import CELL, ENSEMBLES, SCORES, MadeUp
 
 
@@ -104,7 +104,7 @@ def test_gains_by_hand() -> None:
     finetuned = table[table["size"] == 1].rename(columns={"members": "member"})
     scored = scores(*leeps, *softs, *pairs)
     everything = pd.concat([scored, static_orders(members, finetuned, scored)])
-    told = gains(StudyTables(everything, table, members, heads(("p x", 0.5)), equal_cost, large_pool="large"))
+    told = gains(ChoiceTables(everything, table, members, heads(("p x", 0.5)), equal_cost, large_pool="large"))
     own = told[(told["metric"] == "soft") & (told["size"] == 2)].set_index("baseline")
     assert (own["members"] == "p x").all()
     assert (own["miou"] == 0.45).all()
@@ -150,7 +150,7 @@ def test_every_gain_against_loops(world: MadeUp) -> None:
 
     scored = world.scores("leep", told_by, sizes=[1], probe_seeds=[0, 5])
     members = world.members(kind=["single-source"] * 4 + ["pre-training"] * 2)
-    told = gains(StudyTables(scored, world.ensembles(), members))
+    told = gains(ChoiceTables(scored, world.ensembles(), members))
     assert len(told) == 2 * 3 * 2 * 3 * 12  # targets, seeds, probe seeds, sizes, baselines
     triples = list(combinations(range(6), 3))
     for target, seed, probe_seed in (("a", 0, 5), ("b", 2, 0)):
@@ -195,7 +195,7 @@ def test_several_single_models_of_equal_cost_count_as_their_mean(world: MadeUp) 
     equal_cost = pd.DataFrame(
         rows, columns=[*CELL, "finetuning_seed", "members", "member", "image_size", "steps", "miou", "seconds"]
     )
-    told = gains(StudyTables(scored, world.ensembles(), world.members(), equal_cost=equal_cost))
+    told = gains(ChoiceTables(scored, world.ensembles(), world.members(), equal_cost=equal_cost))
     own = told[told["baseline"] == "equal_cost"]
     assert own[["target", "members", "baseline_members", "baseline_miou"]].values.tolist() == [
         ["a", "m3 m4 m5", "", 0.125],
@@ -204,6 +204,6 @@ def test_several_single_models_of_equal_cost_count_as_their_mean(world: MadeUp) 
 
 
 def test_a_study_without_scores_has_no_gains(world: MadeUp) -> None:
-    told = gains(StudyTables(pd.DataFrame(columns=SCORES), world.ensembles(), world.members()))
+    told = gains(ChoiceTables(pd.DataFrame(columns=SCORES), world.ensembles(), world.members()))
     assert told.empty
     assert "relative_gain" in told

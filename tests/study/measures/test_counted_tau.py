@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from muster.metrics import weighted_kendall
+from muster.metrics import kendall, weighted_kendall
 from muster.study.measures.counted_tau import CountedTau, fast_weighted_kendall
 
 
@@ -22,6 +22,8 @@ def test_counts_are_repetitions(entries: int, levels: int) -> None:
         again = np.repeat(np.arange(entries), counts)
         slow = weighted_kendall(scores[again], results[again]) if len(again) > 1 else math.nan
         assert CountedTau(scores, results).tau(counts) == pytest.approx(slow, abs=1e-12, nan_ok=True)
+        slow = kendall(scores[again], results[again]) if len(again) > 1 else math.nan
+        assert CountedTau(scores, results).tau_b(counts) == pytest.approx(slow, abs=1e-12, nan_ok=True)
         slow = weighted_kendall(scores, results)
         assert fast_weighted_kendall(scores, results) == pytest.approx(slow, abs=1e-12, nan_ok=True)
 

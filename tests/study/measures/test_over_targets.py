@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from muster.study.measures import StudyTables, gains, headline, over_seeds, over_targets, paired_test, standings
+from muster.study.measures import ChoiceTables, gains, headline, over_seeds, over_targets, paired_test, standings
 from tests.study.measures.made_up import CELL, MadeUp
 
 
@@ -65,7 +65,7 @@ def test_targets_count_once_however_many_seeds_they_have() -> None:
 TARGETS = ("a", "b", "c", "d", "e", "f")
 
 
-def study(rival_is_better_by: float) -> tuple[StudyTables, pd.DataFrame]:
+def study(rival_is_better_by: float) -> tuple[ChoiceTables, pd.DataFrame]:
     """A metric that is the truth, and a single model of equal cost beside its choice."""
     world = MadeUp([f"m{number}" for number in range(6)], targets=TARGETS, sizes=(1, 3), random=8)
     scores = [
@@ -78,11 +78,11 @@ def study(rival_is_better_by: float) -> tuple[StudyTables, pd.DataFrame]:
     equal_cost = triples[[*CELL, "finetuning_seed", "members"]].assign(
         member="m0", image_size=64, steps=1, miou=best + rival_is_better_by, seconds=1.0
     )
-    return StudyTables(pd.concat(scores), ensembles, world.members(), equal_cost=equal_cost), ensembles
+    return ChoiceTables(pd.concat(scores), ensembles, world.members(), equal_cost=equal_cost), ensembles
 
 
 @pytest.fixture(scope="module")
-def better() -> tuple[StudyTables, pd.DataFrame, pd.DataFrame]:
+def better() -> tuple[ChoiceTables, pd.DataFrame, pd.DataFrame]:
     """A rival above any single member too: tables, ensembles and gains."""
     tables, ensembles = study(0.2)
     return tables, ensembles, gains(tables)

@@ -6,6 +6,7 @@ from muster.study.measures.agreement import CORRELATIONS, agreement
 from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR, ONLY_PRE_TRAINED
 from muster.study.measures.candidates import CELL, MEAN, Candidates, Scores, candidates_of, without_pool
 from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
+from muster.study.measures.choice_tables import ChoiceTables
 from muster.study.measures.choices import CHOOSER, RUN, choices
 from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.gains import gains
@@ -17,7 +18,8 @@ from muster.study.measures.seed_agreement import seed_agreement
 from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
-from muster.study.measures.study_tables import StudyTables
+
+StudyTables = ChoiceTables  # the former name
 
 __all__ = [
     "ALL",
@@ -34,6 +36,7 @@ __all__ = [
     "STRATA",
     "Candidates",
     "Ceiling",
+    "ChoiceTables",
     "CountedTau",
     "Headline",
     "PairedTest",

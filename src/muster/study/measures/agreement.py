@@ -10,14 +10,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
-from muster.metrics import kendall, pearson
+from muster.metrics import pearson
 from muster.study.measures.candidates import CELL, MEAN, Candidates, ScoreColumn, Scores, candidates_of
-from muster.study.measures.counted_tau import fast_weighted_kendall
+from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.intervals import LEVEL, tau_interval
 from muster.study.measures.strata import LEAST_CANDIDATES, STRATA, Stratum, strata_of
 
-CORRELATIONS = {"weighted_kendall": fast_weighted_kendall, "kendall": kendall, "pearson": pearson}
-"""The three correlations by the names of their columns."""
+CORRELATIONS = ("weighted_kendall", "kendall", "pearson")
+"""The three correlations of :mod:`muster.metrics`, by the names of their columns."""
 
 COLUMNS = (
     *CELL,
@@ -129,9 +129,21 @@ def correlations(
     Returns:
         By the names of :data:`CORRELATIONS`, with ``_deviation`` for the deviations (over n - 1; NaN of one column).
     """
-    told = {}
-    for name, correlation in CORRELATIONS.items():
-        values = np.array([correlation(column, results) for column in columns])
-        told[name] = float(values.mean())
-        told[f"{name}_deviation"] = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-    return told
+    if (columns == columns[:1]).all():  # of a static order, which is the same for every probe seed
+        once = _all_of(columns[0], results)
+        taken = {name: np.full(len(columns), value) for name, value in once.items()}
+    else:
+        each = [_all_of(column, results) for column in columns]
+        taken = {name: np.array([told[name] for told in each]) for name in CORRELATIONS}
+    means = {name: float(values.mean()) for name, values in taken.items()}
+    deviations = {f"{name}_deviation": _deviation(values) for name, values in taken.items()}
+    return {**means, **deviations}
+
+
+def _all_of(scores: Float[NumpyArray, " candidates"], results: Float[NumpyArray, " candidates"]) -> dict[str, float]:
+    pair = CountedTau(scores, results)
+    return dict(zip(CORRELATIONS, (pair.tau(), pair.tau_b(), pearson(scores, results)), strict=True))
+
+
+def _deviation(values: NumpyArray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")

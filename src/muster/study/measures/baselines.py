@@ -16,10 +16,10 @@ import pandas as pd
 from muster.arrays import NumpyArray
 from muster.metrics.ties import first_best
 from muster.study.measures.candidates import Candidates, candidates_of, require_once
+from muster.study.measures.choice_tables import ChoiceTables
 from muster.study.measures.choices import RUN
 from muster.study.measures.greedy import greedy_ensemble
 from muster.study.measures.static_orders import STATIC_ORDERS
-from muster.study.measures.study_tables import StudyTables
 
 BASELINES: dict[str, str] = {
     "b1": "B1: best single member by LEEP",
@@ -48,7 +48,7 @@ _LEEP = "leep"
 _PROBED = [*RUN, "probe_seed"]
 
 
-def all_baselines(tables: StudyTables) -> Iterator[pd.DataFrame]:
+def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
     """Every baseline that a study can tell.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from muster.study.measures.baselines import all_baselines
+from muster.study.measures.choice_tables import ChoiceTables
 from muster.study.measures.choices import CHOOSER, COLUMNS, RUN
-from muster.study.measures.study_tables import StudyTables
 
 _ALL = [
     *COLUMNS,
@@ -20,7 +20,7 @@ _ALL = [
 ]
 
 
-def gains(tables: StudyTables) -> pd.DataFrame:
+def gains(tables: ChoiceTables) -> pd.DataFrame:
     """Every choice beside every baseline.
 
     Args:

@@ -135,10 +135,10 @@ def with_depth(pairs: pd.DataFrame, l_max: float | int = DEFAULT_L_MAX) -> pd.Da
     Returns:
         ``pairs``, and the same rows with ``+l`` behind the metric's name, standardised over the members of a target (so
         that, as in :func:`muster.metrics.depth_correction`, no other target has to be known); metrics that have it
-        already are not given it again.
+        already are not given it again, and those of ensembles have no depth.
     """
     require_columns("pairs", pairs, ["depth"])
-    bare = pairs[[not parse_metric(str(metric)).with_depth for metric in pairs["metric"]]]
+    bare = pairs[pairs["metric"].isin([name for name in pairs["metric"].unique() if _takes_depth(str(name))])]
     there = set(pairs["metric"])
     parts = [pairs]
     for key, part in bare.groupby(["target", *_SERIES, "subset_seed", "probe_seed"], sort=False):
@@ -147,6 +147,11 @@ def with_depth(pairs: pd.DataFrame, l_max: float | int = DEFAULT_L_MAX) -> pd.Da
             scores = depth_correction(part["score"].to_numpy(float), part["depth"].to_numpy(float), l_max)
             parts.append(part.assign(metric=name, score=scores))
     return pd.concat(parts, ignore_index=True)
+
+
+def _takes_depth(metric: str) -> bool:
+    spec = parse_metric(metric)
+    return spec.kind == "member" and not spec.with_depth
 
 
 def depth_table(means: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The tables of a study that choices and baselines are made from, and the choices."""
+"""The tables that choices and baselines are made from, and the choices."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import pandas as pd
 
 from muster.study.measures.candidates import without_pool
 from muster.study.measures.choices import choices
+from muster.study.measures.static_orders import static_orders
+from muster.study.tables import StudyTables
 
 
 @dataclass(frozen=True, eq=False)
-class StudyTables:
-    """The tables of a study.
+class ChoiceTables:
+    """What choices are made from and compared with.
 
     Attributes:
         scores: With those of :func:`muster.study.measures.static_orders`, if these are to be told.
@@ -30,6 +32,21 @@ class StudyTables:
     heads: pd.DataFrame | None = None
     equal_cost: pd.DataFrame | None = None
     large_pool: str | None = None
+
+    @staticmethod
+    def of(tables: StudyTables, large_pool: str | None = None) -> ChoiceTables:
+        """Those of a study, with the static orders among the scores.
+
+        Args:
+            tables: Of the study.
+            large_pool: As above.
+
+        Returns:
+            The tables.
+        """
+        orders = static_orders(tables.members, tables.finetuned, tables.scores)
+        scores = pd.concat([each for each in (tables.scores, orders) if len(each)] or [tables.scores])
+        return ChoiceTables(scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, large_pool)
 
     @cached_property
     def candidates(self) -> pd.DataFrame:
