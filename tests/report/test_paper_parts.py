@@ -11,6 +11,7 @@ import pytest
 
 from muster.report.papers import paper_parts
 from muster.report.study_page import PagePart, write_study_page
+from muster.report.study_parts import study_parts
 from muster.study.tables import COLUMNS, StudyTables
 from tests.study.papers.made_up import DATASETS, made_up
 
@@ -23,8 +24,11 @@ def as_tables(**changes: pd.DataFrame) -> StudyTables:
     haste = study.scores[study.scores["metric"] == "leep"].assign(metric="leep+haste_cs")
     buckets = [haste.assign(metric=f"leep+haste_cs_{place}of2") for place in (1, 2)]
     cells = study.finetuned[["target", "regime", "subset_seed"]].drop_duplicates()
+    finetuned = study.finetuned.assign(seconds=60.0)
+    costs = study.scores[["target", "regime", "subset_seed", "probe_seed", "predictor"]].drop_duplicates()
     frames = {
-        "members": study.members, "targets": study.targets, "finetuned": study.finetuned,
+        "members": study.members, "targets": study.targets, "finetuned": finetuned,
+        "costs": costs.assign(step="scores", seconds=30.0),
         "ensembles": study.ensembles, "scores": pd.concat([study.scores, haste, *buckets]),
         "cells": cells.assign(train_images=cells["regime"].map({"few": 150, "all": 367})),
     } | changes  # fmt: skip
@@ -38,19 +42,16 @@ def as_tables(**changes: pd.DataFrame) -> StudyTables:
 def parts() -> list[PagePart]:
     random = np.random.default_rng(0)
     features = {name: random.normal(size=(5, 4)) + 5 * place for place, name in enumerate(DATASETS)}
-    rows = [(target, choice, 0.5 + 0.01 * place) for target in ("camvid", "sun")
-            for place, choice in enumerate(("B1", "B1L", "ensemble"))]  # fmt: skip
-    choices = pd.DataFrame(rows, columns=["target", "choice", "miou"])
     tables = as_tables()
     capped = tables.members["member"].str.startswith("kitti")
     tables.members.loc[capped, "pool"] = "capped"
-    return paper_parts(tables, choices, features, capped_pool="capped")
+    return study_parts(tables, features, capped_pool="capped", draws=5)
 
 
 def test_each_paper_has_its_tables_and_figures(parts: list[PagePart], tmp_path: Path) -> None:
     names = [figure.name for part in parts for figure in part.figures]
     assert len(set(names)) == len(names)
-    for beginning, count in (("a22", 7), ("m21", 9), ("b21", 0), ("h22", 4)):
+    for beginning, count in (("tau", 2), ("choices", 1), ("cost", 1), ("a22", 6), ("m21", 9), ("b21", 0), ("h22", 4)):
         assert sum(name.startswith(beginning) for name in names) == count, beginning
     captions = " | ".join(caption for part in parts for caption in part.tables or {})
     for wanted in ("table 1)", "table 3)", "section 5.2", "table 7", "A8", "table 8", "A5", "A9", "table 10", "A10",
