@@ -73,7 +73,8 @@ def what_predicts(
         part = whole[whole["regime"] == regime]
         for predictor in [name for name in dict.fromkeys(part["predictor"]) if name] or [""]:
             with_it = part[part["predictor"].isin([predictor, ""])]
-            key, named = f"{regime}_{predictor or 'none'}", f"{regime}, {str(predictor).replace('_', ' ')}"
+            key = f"{regime}_{predictor or 'none'}_of_{size}"
+            named = f"{regime}, {str(predictor).replace('_', ' ')}"
             order = _best_metrics(with_it)
             matrix = with_it.pivot_table(index="metric", columns="target", values="weighted_kendall").loc[order]
             matrix.insert(matrix.shape[1], "mean", matrix.mean(axis=1))

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from muster.report.choice_figures import choices_figure, cost_figure
+from muster.report.choice_parts import order_label, what_predicts, what_to_do
 from muster.report.papers import paper_parts
-from muster.report.papers.a22 import CHOICE as CHOICE_OF_A22
-from muster.report.study_figures import agreement_figure, gain_bars_figure
 from muster.report.study_page import PagePart, write_figures, write_study_page
 from muster.report.study_tables import frame_table
-from muster.report.tables import Table, metric_label, number
+from muster.report.tables import metric_label, number
 from muster.study.findings import Findings, of_all
 from muster.study.measures import ALL, BASELINES, STATIC_ORDERS
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
-from muster.study.papers import correlation_table, gains_over
 
 PAGE = "report.html"
 FIGURES = "figures"
 
 _NAMES = {**BASELINES, CHOICE: "The choice", LEARNED_HEAD: "The choice, learned head"}
-
-_SHOWN = (
-    *(LEARNED_HEAD, CHOICE, "b1", "b1_large", "equal_cost", "pre_training", "pre_training_best", "base", "parameters"),
-    *("source_miou", "other_targets", "greedy", "random", "oracle"),
-)
-"""What figures show; tables have all."""
-
 
 _HOW_TO_READ = (
     "How well scores before fine-tuning order the results after it. Lists that never look at the target stand beside "
@@ -51,7 +42,7 @@ def write_study_report(findings: Findings, folder: Path, footer: str = "muster")
     Raises:
         OutputError: If it cannot be written.
     """
-    parts = [part for make in _PARTS for part in make(findings)]
+    parts = list(study_parts(findings))
     targets = ", ".join(findings.tables.targets["target"])
     path = write_study_page(folder / PAGE, f"Study of {targets}", headline(findings), parts, footer)
     write_figures(folder / FIGURES, [figure for part in parts for figure in part.figures], footer)
@@ -94,13 +85,13 @@ def best_metric(findings: Findings) -> str:
         return "No metric orders the ensembles: there are too few, or all reach the same."
     name, predictor = metrics.idxmax()
     by = f" ({predictor.replace('_', ' ')})" if predictor else ""
-    said = (
-        f"{_label(name)}{by} orders ensembles of {findings.size} best: weighted Kendall tau {number(metrics.max(), 2)}"
-    )
+    said = f"{order_label(name)}{by} orders ensembles of {findings.size} best: weighted tau {number(metrics.max(), 2)}"
     lists = means[[name in STATIC_ORDERS for name, _ in means.index]]
     if len(lists):
         best = lists.idxmax()[0]
-        said += f"; of lists that never look at the target, {_lower(_label(best))} reaches {number(lists.max(), 2)}"
+        said += (
+            f"; of lists that never look at the target, {_lower(order_label(best))} reaches {number(lists.max(), 2)}"
+        )
     seeds = _seeds_table(findings, findings.size)
     if seeds.empty:
         return f"{said}. With a second seed of fine-tuning one could say how far two runs agree."
@@ -118,164 +109,38 @@ def _lower(name: str) -> str:
     return name if name[:2].isupper() or name[1:2].isdigit() else name[0].lower() + name[1:]
 
 
-def _results(findings: Findings) -> pd.DataFrame:
-    """``target``, ``choice`` (a title) and ``miou`` of the choice and of what figures compare it with."""
-    table = findings.standings[findings.standings["approach"].isin(_SHOWN)]
-    order = {name: place for place, name in enumerate(_SHOWN)}
-    table = table.sort_values("approach", key=lambda names: names.map(order), kind="stable")
-    return table.assign(choice=table["approach"].map(_NAMES))[["target", "choice", "miou"]]
+def study_parts(findings: Findings) -> Iterator[PagePart]:
+    """What one should do, what predicts, and the papers' tables and figures.
 
+    Args:
+        findings: Of a study with results.
 
-def _choices_part(findings: Findings) -> Iterator[PagePart]:
-    results = _results(findings)
-    there = list(dict.fromkeys(results["choice"]))
-    own = _NAMES[LEARNED_HEAD] if _NAMES[LEARNED_HEAD] in there else _NAMES[CHOICE]
-    figures, equal = [choices_figure(results, there, highlighted=own)], _NAMES["equal_cost"]
-    if equal in there:
-        gained = gains_over(results, own, [equal])
-        figures.append(gain_bars_figure(gained, f"gain over {equal}", "gain_over_equal_cost"))
-    yield PagePart(
-        "What one should do",
-        "mIoU of the choice beside everything that one could have done instead. What is best, greedy or of other "
-        "targets knows results of fine-tuning, which the choice does not.",
-        figures,
-        {"mIoU by target; means over seeds": frame_table(_wide(findings.standings), 3, index=True)},
+    Yields:
+        Sections of the page.
+    """
+    tables, size = findings.tables, findings.size
+    metric = findings.chooser[1]
+    own = findings.gains[(findings.gains["metric"] == metric) & (findings.gains["size"] == size)]
+    for regime, predictor in own[["regime", "predictor"]].drop_duplicates().itertuples(index=False, name=None):
+        yield what_to_do(findings.gains, tables, metric, predictor, size, regime)
+    yield _of_ensembles(findings)
+    yield replace(
+        what_predicts(findings.agreement, findings.seeds, findings.ceiling, 1), title="What predicts: single models"
     )
+    yield from paper_parts(tables, findings.gains, findings.features, findings.large_pool, findings.capped_pool)
 
 
-def _wide(standings: pd.DataFrame) -> pd.DataFrame:
-    named = standings.assign(approach=standings["approach"].map(lambda name: _NAMES.get(name, name)))
-    wide = named.pivot(index="approach", columns="target", values="miou")
-    wide["mean"] = wide.mean(axis=1)
-    return wide.sort_values("mean", ascending=False)
-
-
-def _cost_part(findings: Findings) -> Iterator[PagePart]:
-    costs = _costs(findings)
-    if len(costs) > 1:
-        text = (
-            "Mean over targets of the mIoU, and what it took to get there: looking at all members with a probe, "
-            "fine-tuning what was chosen, or fine-tuning everything."
-        )
-        yield PagePart("What it costs", text, [cost_figure(costs, seconds_label="seconds of one device")])
-
-
-def _costs(findings: Findings) -> pd.DataFrame:
-    """Seconds of choosing and fine-tuning, means over cells."""
-    tables = findings.tables
-    means = findings.standings.groupby("approach")["miou"].mean()
-    seconds = findings.of_first_regime(tables.finetuned).groupby(["target", "member"])["seconds"].mean()
-    every = float(seconds.groupby("target").sum().mean())
-    one = float(seconds.mean())
-    probe = float(tables.costs["seconds"].groupby([tables.costs[name] for name in _CELL]).sum().mean())
-    size = findings.size
-    known = {
-        CHOICE: probe + size * one,
-        LEARNED_HEAD: probe + size * one + tables.heads["seconds"].mean(),
-        "b1": probe + one,
-        "equal_cost": probe + tables.equal_cost["seconds"].mean(),
-        "pre_training": probe + one,
-        "random": size * one,
-        "greedy": every,
-    }
-    rows = [
-        {"choice": _NAMES[name], "seconds": float(known[name]), "quality": float(means[name])}
-        for name in known
-        if name in means.index and known[name] == known[name]
-    ]
-    return pd.DataFrame(rows)
-
-
-_CELL = ["target", "regime", "subset_seed", "probe_seed"]
-
-
-def _agreement_part(findings: Findings) -> Iterator[PagePart]:
-    for size, name in ((findings.size, f"ensembles of {findings.size}"), (1, "single models")):
-        rows = of_all(findings.agreement, size, [findings.chooser[0], ""])
-        if rows.empty:
-            continue
-        rows = rows.assign(metric=rows["metric"].map(_label))
-        figures = [agreement_figure(rows, references=_references(findings, size), name=f"agreement_of_{size}")]
-        metrics = list(dict.fromkeys(rows["metric"]))
-        table = correlation_table(rows, metrics)
-        weighted = table["weighted_kendall"].T.sort_values("Average", ascending=False)
-        tables = {f"Weighted Kendall tau, {name}": frame_table(weighted, 2, index=True)}
-        tables |= _by_predictor(findings, size)
-        if len(seeds := _seeds_table(findings, size)):
-            tables["Two runs of fine-tuning, and the ceiling"] = frame_table(seeds, 2)
-        yield PagePart(
-            f"What predicts: {name}",
-            (f"{best_metric(findings)} " if size == findings.size else "") + _HOW_TO_READ,
-            figures,
-            tables,
-        )
-
-
-def _label(metric: str) -> str:
-    """A metric, or a list that never looks at the target, for people."""
-    return STATIC_ORDERS.get(metric) or metric_label(metric)
-
-
-def _by_predictor(findings: Findings, size: int) -> dict[str, Table]:
-    rows = of_all(findings.agreement, size, sorted(set(findings.agreement["predictor"])))
-    rows = rows[rows["predictor"] != ""]
-    if rows["predictor"].nunique() < 2:
-        return {}
-    wide = rows.pivot_table(index="metric", columns="predictor", values="weighted_kendall", sort=False)
-    return {"By predictor, mean over targets": frame_table(wide.rename(index=_label), 2, index=True)}
-
-
-def _references(findings: Findings, size: int) -> pd.DataFrame | None:
-    """Lines of each target's row: seed agreement and the simulated ceiling."""
-    parts = []
-    for table, column, name in (
-        (findings.seeds, "weighted_kendall", "two runs of fine-tuning"),
-        (findings.ceiling, "mean", "a perfect metric"),
-    ):
-        rows = table[(table["size"] == size) & (table["stratum"] == ALL)]
-        parts.append(rows.assign(reference=name, value=rows[column])[["target", "reference", "value"]])
-    whole = pd.concat(parts)
-    return whole if len(whole) else None
+def _of_ensembles(findings: Findings) -> PagePart:
+    """What predicts, with what two runs of fine-tuning and a perfect metric would reach."""
+    part = what_predicts(findings.agreement, findings.seeds, findings.ceiling, findings.size)
+    tables = dict(part.tables or {})
+    if len(seeds := _seeds_table(findings, findings.size)):
+        tables["Two runs of fine-tuning, and the ceiling"] = frame_table(seeds, 2)
+    title, text = f"What predicts: ensembles of {findings.size}", f"{best_metric(findings)} {_HOW_TO_READ}"
+    return replace(part, title=title, text=text, tables=tables)
 
 
 def _seeds_table(findings: Findings, size: int) -> pd.DataFrame:
     columns = ["target", "regime", "measured_between_seeds", "between_seeds", "one_seed", "mean", "reliability"]
     rows = findings.ceiling
     return rows[(rows["size"] == size) & (rows["stratum"] == ALL)][columns]
-
-
-def _strata_part(findings: Findings) -> Iterator[PagePart]:
-    table = findings.agreement
-    rows = table[(table["size"] == findings.size) & (table["stratum"] != ALL) & (table["result"] == "mean")]
-    rows = rows[rows["predictor"].isin([findings.chooser[0], ""])]
-    if rows.empty:
-        return
-    named = rows.assign(part=rows["stratum"] + " " + rows["value"])
-    wide = named.pivot_table(index="metric", columns="part", values="weighted_kendall", sort=False)
-    yield PagePart(
-        "Among alike",
-        "Weighted Kendall tau among the ensembles whose members all have the same pre-training or architecture, mean "
-        "over targets. A metric that only sees which members were pre-trained says nothing here.",
-        [],
-        {"Weighted Kendall tau": frame_table(wide.rename(index=_label), 2, index=True)},
-    )
-
-
-def _papers_parts(findings: Findings) -> Iterator[PagePart]:
-    """Every table and figure of the papers that the tables allow."""
-    kinds = {LEARNED_HEAD: CHOICE_OF_A22, "b1": "B1", "b1_large": "B1L"}
-    standings = findings.standings
-    if LEARNED_HEAD not in set(standings["approach"]):
-        kinds = {**kinds, CHOICE: CHOICE_OF_A22}
-    named = standings[standings["approach"].isin(kinds)]
-    choices = named.assign(choice=named["approach"].map(kinds))[["target", "choice", "miou"]]
-    yield from paper_parts(findings.tables, choices, large_pool=findings.large_pool)
-
-
-_PARTS: tuple[Callable[[Findings], Iterator[PagePart]], ...] = (
-    _choices_part,
-    _cost_part,
-    _agreement_part,
-    _strata_part,
-    _papers_parts,
-)
