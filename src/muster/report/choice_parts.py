@@ -163,7 +163,11 @@ def what_to_do(
     seconds = costs.groupby("approach")["seconds"].mean()
     table.insert(1, "seconds", [float(seconds.get(name, np.nan)) for name in differences["approach"]])
     digits = {"seconds": 0, "minus the choice": 4, "low": 4, "high": 4, "p value": 3}
-    shown = {"Means over targets, intervals of the exact paired test": frame_table(table, digits)}
+    shown = {
+        "Means over targets, 95 % intervals of the exact paired test (6 targets or more have one)": frame_table(
+            table, digits
+        )
+    }
     by = f"{metric_label(metric)} ({predictor.replace('_', ' ')})" if predictor else metric_label(metric)
     text = f"The ensemble of {size} that {by} chooses; images: {regime}."
     return PagePart("What one should do", text, figures, shown)

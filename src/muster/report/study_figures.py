@@ -35,7 +35,7 @@ from muster.report.study_style import (
 )
 from muster.report.tables import metric_label, number
 
-MOST_DOTS = 600
+MOST_DOTS = 240
 """Candidates that one panel shows: nobody tells more apart, and a page must stay small. Correlations are of all."""
 
 PANEL_COLUMNS = 5

@@ -119,15 +119,23 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
         Sections of the page.
     """
     tables, size = findings.tables, findings.size
-    metric = findings.chooser[1]
-    own = findings.gains[(findings.gains["metric"] == metric) & (findings.gains["size"] == size)]
-    for regime, predictor in own[["regime", "predictor"]].drop_duplicates().itertuples(index=False, name=None):
-        yield what_to_do(findings.gains, tables, metric, predictor, size, regime)
+    for regime, predictor in _series(findings):
+        part = what_to_do(findings.gains, tables, findings.chooser[1], predictor, size, regime)
+        named = ", ".join(filter(None, (f"images: {regime}", predictor.replace("_", " "))))
+        yield replace(part, title=f"What one should do ({named})")
     yield _of_ensembles(findings)
     yield replace(
         what_predicts(findings.agreement, findings.seeds, findings.ceiling, 1), title="What predicts: single models"
     )
     yield from paper_parts(tables, findings.gains, findings.features, findings.large_pool, findings.capped_pool)
+
+
+def _series(findings: Findings) -> list[tuple[str, str]]:
+    """Regimes and predictors of the metric that the page is about; what it is about comes first."""
+    gains = findings.gains
+    own = gains[(gains["metric"] == findings.chooser[1]) & (gains["size"] == findings.size)]
+    there = own[["regime", "predictor"]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(there, key=lambda key: (key[0] != findings.first_regime, key[1] != findings.chooser[0], key))
 
 
 def _of_ensembles(findings: Findings) -> PagePart:

@@ -87,7 +87,7 @@ def _heading(column: object) -> str:
 
 
 def _text(value: object, digits: int) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):  # infinite: an interval without ends
         return number(None)
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"

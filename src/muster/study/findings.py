@@ -10,10 +10,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
-from muster.study import measures
 from muster.study.measures import (
     ALL,
     MEAN,
+    ChoiceTables,
     Headline,
     agreement,
     ceiling,
@@ -21,7 +21,6 @@ from muster.study.measures import (
     headline,
     seed_agreement,
     standings,
-    static_orders,
 )
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
@@ -62,18 +61,13 @@ class Findings:
         return Findings(tables, settings.size, chooser, large)
 
     @cached_property
+    def _measured(self) -> ChoiceTables:
+        return ChoiceTables.of(self.tables, self.large_pool)
+
+    @property
     def scores(self) -> pd.DataFrame:
         """Those of the metrics, and of lists that never look at the target."""
-        tables = self.tables
-        orders = static_orders(tables.members, tables.finetuned, tables.scores)
-        return pd.concat([tables.scores, orders], ignore_index=True)
-
-    @cached_property
-    def _measured(self) -> measures.ChoiceTables:
-        tables = self.tables
-        return measures.ChoiceTables(
-            self.scores, tables.ensembles, tables.members, tables.heads, tables.equal_cost, self.large_pool
-        )
+        return self._measured.scores
 
     @property
     def candidates(self) -> pd.DataFrame:
