@@ -72,6 +72,8 @@ def a22_part(
     for regime, predictor in _series(pairs):
         named = f"{regime}, {predictor.replace('_', ' ')}"
         part = _of(correlations, regime, predictor)
+        if part.empty:  # too few candidates
+            continue
         metrics = _shown_metrics(part)
         shown[f"Correlations with results (table 3): {named}"] = frame_table(
             _with_titles(correlation_table(part, metrics)), index=True
