@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from muster.study.measures import ChoiceTables, gains, headline, over_seeds, over_targets, paired_test, standings
+from muster.study.measures import (
+    ChoiceTables,
+    differences_over_targets,
+    gains,
+    headline,
+    over_seeds,
+    over_targets,
+    paired_test,
+    standings,
+)
 from tests.study.measures.made_up import CELL, MadeUp
 
 
@@ -60,6 +69,22 @@ def test_targets_count_once_however_many_seeds_they_have() -> None:
     seeds = over_seeds(table, "tau", ["metric", "target"]).set_index(["metric", "target"])
     assert seeds.loc[("m", "a")].tolist() == pytest.approx([0.2, 0.2, 3])
     assert seeds.loc[("m", "b"), "count"] == 1
+
+
+def test_differences_are_taken_target_by_target_within_the_same_size() -> None:
+    rows = [
+        *[("a", 1, "m", 0.5), ("a", 1, "m", 0.7), ("a", 1, "list", 0.2), ("b", 1, "m", 0.1), ("b", 1, "list", 0.3)],
+        *[("a", 3, "m", 0.9), ("a", 3, "list", 0.0), ("c", 1, "m", 1.0), ("c", 3, "list", 1.0)],
+    ]
+    table = pd.DataFrame(rows, columns=["target", "size", "metric", "tau"])
+    told = differences_over_targets(table, "tau", ["metric", "size"], {"metric": "list"}).set_index("size")
+    assert told["metric"].tolist() == ["m", "m"]
+    assert told.loc[1, "mean"] == pytest.approx((0.4 - 0.2) / 2)  # c has no list of this size
+    assert told.loc[3, ["targets", "wins"]].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="columns of metric, but got size"):
+        differences_over_targets(table, "tau", ["metric"], {"size": 1})
+    with pytest.raises(ValueError, match="but there are none with a tau"):
+        differences_over_targets(table, "tau", ["metric"], {"metric": "lists"})
 
 
 TARGETS = ("a", "b", "c", "d", "e", "f")

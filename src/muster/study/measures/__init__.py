@@ -13,7 +13,13 @@ from muster.study.measures.gains import gains
 from muster.study.measures.greedy import greedy_ensemble
 from muster.study.measures.headline import CONTENDERS, Headline, headline, standings
 from muster.study.measures.intervals import member_draws, tau_interval
-from muster.study.measures.over_targets import PairedTest, over_seeds, over_targets, paired_test
+from muster.study.measures.over_targets import (
+    PairedTest,
+    differences_over_targets,
+    over_seeds,
+    over_targets,
+    paired_test,
+)
 from muster.study.measures.seed_agreement import seed_agreement
 from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
@@ -48,6 +54,7 @@ __all__ = [
     "candidates_of",
     "ceiling",
     "choices",
+    "differences_over_targets",
     "gains",
     "greedy_ensemble",
     "headline",

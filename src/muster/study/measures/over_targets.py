@@ -6,7 +6,7 @@ chance is as likely to be positive as negative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +126,48 @@ def over_targets(
         rows.append({**dict(zip(by, key, strict=True)), **vars(told), "deviation": of_targets["mean"].std(ddof=1)})
     names = [*by, *PairedTest.__dataclass_fields__, "deviation"]
     return pd.DataFrame(rows, columns=names)
+
+
+def differences_over_targets(
+    table: pd.DataFrame,
+    value: str,
+    by: Sequence[str],
+    reference: Mapping[str, object],
+    level: float = LEVEL,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How much everything differs from one of them, target by target.
+
+    Args:
+        table: Any with a column ``target``, e.g. of :func:`muster.study.measures.agreement`.
+        value: The column to compare; rows without a value do not count.
+        by: Columns that name what is compared, e.g. ``metric`` and ``predictor``. Filter the others first, or name
+            them here and leave them out of ``reference``: then each is compared with the reference of its own kind.
+        reference: What to compare with, by columns of ``by``, e.g. ``{"metric": "parameters", "predictor": ""}``.
+        level: Of the interval, in 0..1.
+        seed: Of the test, if there are many targets.
+
+    Returns:
+        As :func:`over_targets`, of the differences; the reference itself is left out.
+
+    Raises:
+        ValueError: If a column of ``reference`` is not in ``by``, or nothing is like it.
+
+    Example:
+        >>> rows = [("a", "m", 0.5), ("a", "size", 0.25), ("b", "m", 0.5), ("b", "size", 0.0)]
+        >>> taus = pd.DataFrame(rows, columns=["target", "metric", "tau"])
+        >>> differences_over_targets(taus, "tau", ["metric"], {"metric": "size"})["mean"].tolist()
+        [0.375]
+    """
+    if unknown := [name for name in reference if name not in by]:
+        raise ValueError(f"Expected `reference` to name columns of {', '.join(by)}, but got {', '.join(unknown)}.")
+    means = over_seeds(table, value, [*by, "target"])
+    is_reference = np.ones(len(means), dtype=bool)
+    for name, wanted in reference.items():
+        is_reference &= (means[name] == wanted).to_numpy()
+    if not is_reference.any():
+        raise ValueError(f"Expected rows with {dict(reference)}, but there are none with a {value}.")
+    same = ["target", *(name for name in by if name not in reference)]
+    of_reference = means.loc[is_reference, [*same, "mean"]].rename(columns={"mean": "of_reference"})
+    both = means[~is_reference].merge(of_reference, on=same)
+    return over_targets(both.assign(difference=both["mean"] - both["of_reference"]), "difference", by, level, seed)

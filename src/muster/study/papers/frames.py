@@ -11,9 +11,12 @@ from typing import Any
 import pandas as pd
 
 from muster.errors import unknown_name
-from muster.study.measures.agreement import CORRELATIONS
+from muster.metrics import kendall, pearson
 from muster.study.measures.candidates import Candidates, Scores, candidates_of
+from muster.study.measures.counted_tau import fast_weighted_kendall
 from muster.study.tables import CELL
+
+_CORRELATIONS = {"weighted_kendall": fast_weighted_kendall, "kendall": kendall, "pearson": pearson}
 
 FEWEST = 3
 """Fewer entries than this have no correlation worth the name: two of them always give 1 or -1."""
@@ -111,7 +114,7 @@ def _beside(scores: Scores, candidates: Candidates) -> pd.DataFrame:
 
 
 def correlations_within(
-    pairs: pd.DataFrame, by: Sequence[str], fewest: int = FEWEST, values: Sequence[str] = tuple(CORRELATIONS)
+    pairs: pd.DataFrame, by: Sequence[str], fewest: int = FEWEST, values: Sequence[str] = tuple(_CORRELATIONS)
 ) -> pd.DataFrame:
     """How well scores order results, within each group.
 
@@ -130,12 +133,12 @@ def correlations_within(
     """
     require_columns("pairs", pairs, [*by, "score", "miou"])
     for value in values:
-        if value not in CORRELATIONS:
-            raise ValueError(unknown_name("correlation", value, CORRELATIONS))
+        if value not in _CORRELATIONS:
+            raise ValueError(unknown_name("correlation", value, _CORRELATIONS))
     rows = []
     for group, part in pairs.groupby(list(by), sort=False, dropna=False):
         if len(part) >= fewest:
             scores, results = part["score"].to_numpy(float), part["miou"].to_numpy(float)
-            found = {name: CORRELATIONS[name](scores, results) for name in values}
+            found = {name: _CORRELATIONS[name](scores, results) for name in values}
             rows.append({**dict(zip(by, group, strict=True)), **found, "entries": len(part)})
     return pd.DataFrame(rows, columns=[*by, *values, "entries"])
