@@ -11,6 +11,7 @@ import pytest
 
 from muster.report.papers import paper_parts
 from muster.report.study_page import PagePart, write_study_page
+from muster.report.study_parts import study_parts
 from muster.study.tables import COLUMNS, StudyTables
 from tests.study.papers.made_up import DATASETS, made_up
 
@@ -44,16 +45,13 @@ def parts() -> list[PagePart]:
     tables = as_tables()
     capped = tables.members["member"].str.startswith("kitti")
     tables.members.loc[capped, "pool"] = "capped"
-    rows = [(target, choice, 0.5 + 0.01 * place) for target in ("camvid", "sun")
-            for place, choice in enumerate(("B1", "B1L", "ensemble"))]  # fmt: skip
-    choices = pd.DataFrame(rows, columns=["target", "choice", "miou"])
-    return paper_parts(tables, choices, features, capped_pool="capped")
+    return study_parts(tables, features, capped_pool="capped", draws=5)
 
 
 def test_each_paper_has_its_tables_and_figures(parts: list[PagePart], tmp_path: Path) -> None:
     names = [figure.name for part in parts for figure in part.figures]
     assert len(set(names)) == len(names)
-    for beginning, count in (("a22", 7), ("m21", 9), ("b21", 0), ("h22", 4)):
+    for beginning, count in (("tau", 2), ("choices", 1), ("cost", 1), ("a22", 6), ("m21", 9), ("b21", 0), ("h22", 4)):
         assert sum(name.startswith(beginning) for name in names) == count, beginning
     captions = " | ".join(caption for part in parts for caption in part.tables or {})
     for wanted in ("table 1)", "table 3)", "section 5.2", "table 7", "A8", "table 8", "A5", "A9", "table 10", "A10",

@@ -20,7 +20,7 @@ __all__ = ["a22_part", "b21_part", "h22_part", "m21_part", "paper_parts"]
 
 def paper_parts(
     tables: StudyTables,
-    choices: pd.DataFrame | None = None,
+    gains: pd.DataFrame | None = None,
     features: Mapping[str, Float[NumpyArray, "_ _"]] | None = None,
     large_pool: str | None = None,
     capped_pool: str | None = None,
@@ -29,8 +29,7 @@ def paper_parts(
 
     Args:
         tables: Of a study.
-        choices: ``target``, ``choice``, ``miou``: what the choice (``ensemble``) and its baselines reached, for A22's
-            gains; optional.
+        gains: Of :func:`muster.study.measures.gains`, for what A22's choice gains over B1 and B1L; optional.
         features: Of each dataset's images, ``[images, dimensions]``, of one network, for M21's domain distance and its
             map of images; optional.
         large_pool: The pool of B1L, whose members are in no candidate of A22's.
@@ -40,7 +39,7 @@ def paper_parts(
         One section a paper; a section says what is missing where it shows nothing.
     """
     return [
-        a22_part(tables, choices, large_pool=large_pool),
+        a22_part(tables, gains, large_pool=large_pool),
         m21_part(tables, features, capped_pool=capped_pool),
         b21_part(tables),
         h22_part(tables),

@@ -19,8 +19,9 @@ from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label
-from muster.study.measures import agreement
+from muster.study.measures import agreement, standings
 from muster.study.measures.candidates import without_pool
+from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.papers import (
     best_of_each_size,
     chosen_sources,
@@ -33,8 +34,7 @@ from muster.study.papers import (
 from muster.study.papers.a22 import ENSEMBLE_SIZE, METRICS
 from muster.study.tables import StudyTables
 
-CHOICE = "ensemble"
-"""Who the chosen ensemble is in a frame of choices."""
+_BASELINES = {"b1": "B1", "b1_large": "B1L"}
 
 MOST_METRICS = 6
 """That figures of many panels show."""
@@ -42,7 +42,7 @@ MOST_METRICS = 6
 
 def a22_part(
     tables: StudyTables,
-    choices: pd.DataFrame | None = None,
+    gains: pd.DataFrame | None = None,
     size: int = ENSEMBLE_SIZE,
     metric: str = DEFAULT_METRIC,
     large_pool: str | None = None,
@@ -51,7 +51,7 @@ def a22_part(
 
     Args:
         tables: Of a study.
-        choices: See :func:`muster.report.papers.paper_parts`.
+        gains: See :func:`muster.report.papers.paper_parts`.
         size: Members of the candidates.
         metric: The metric that chooses.
         large_pool: Members of this pool are in no candidate.
@@ -81,11 +81,12 @@ def a22_part(
         figures.append(agreement_figure(_chosen(part, metrics), name=f"a22_agreement_{key}"))
         chosen = _choices_of(_of(pairs, regime, predictor), metric)
         figures += _of_choices(tables, chosen, of_size, ensembles, regime, key)
+        if gains is not None and metric in set(part["metric"]):
+            told = standings(gains, metric, predictor, size, regime)
+            figures += _gains(told, shown, named, key)
     if ensembles["size"].nunique() > 1 and (ensembles["size"] == 1).any():
         best = best_of_each_size(ensembles)
         figures += [sizes_figure(part, f"a22_sizes_{regime}") for regime, part in best.groupby("regime", sort=False)]
-    if choices is not None:
-        figures += _gains(choices, shown)
     return PagePart("Ensembles (A22)", "What a metric says of an ensemble, and what it reached.", figures, shown)
 
 
@@ -148,13 +149,17 @@ def _datasets(tables: StudyTables) -> pd.DataFrame:
     return largest[["dataset", "domain", "train_images"]]
 
 
-def _gains(choices: pd.DataFrame, shown: dict[str, Table]) -> list[StudyFigure]:
+def _gains(told: pd.DataFrame, shown: dict[str, Table], named: str, key: str) -> list[StudyFigure]:
     """Figure 4, and its table."""
-    there = set(choices["choice"])
-    baselines = [name for name in ("B1", "B1L") if name in there]
-    if CHOICE not in there or not baselines:
+    there = set(told["approach"])
+    who = LEARNED_HEAD if LEARNED_HEAD in there else CHOICE
+    baselines = [name for name in _BASELINES if name in there]
+    if not baselines:
         return []
-    gains = gains_over(choices, CHOICE, baselines)
-    digits = {column: 1 if column.startswith("gain") else 3 for column in gains.columns}
-    shown["What the chosen ensemble gains (section 5.2)"] = frame_table(gains, digits, index=True)
-    return [gain_bars_figure(gains, f"gain over {name}", f"a22_gain_over_{name.lower()}") for name in baselines]
+    titles = {**_BASELINES, who: "ensemble"}
+    results = told.assign(choice=told["approach"].map(titles)).dropna(subset=["choice"])
+    table = gains_over(results, "ensemble", [_BASELINES[name] for name in baselines])
+    digits = {column: 1 if column.startswith("gain") else 3 for column in table.columns}
+    shown[f"What the chosen ensemble gains (section 5.2): {named}"] = frame_table(table, digits, index=True)
+    columns = [column for column in table.columns if column.startswith("gain")]
+    return [gain_bars_figure(table, column, f"a22_{column.replace(' ', '_').lower()}_{key}") for column in columns]
