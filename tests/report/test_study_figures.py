@@ -169,6 +169,13 @@ def test_a_candidate_is_named_with_its_numbers() -> None:
     assert ">τ \N{MINUS SIGN}1.00<" in svg
 
 
+def test_a_name_of_any_letters_is_one_of_a_file() -> None:
+    figure = sweep_figures.sweep_figure(sweep(), "pixels", name="sweep_150 images/all")
+    assert "/" not in figure.name
+    assert " " not in figure.name
+    assert f'id="{figure.name}-' in figure.svg
+
+
 def test_many_candidates_are_thinned_but_the_best_stay() -> None:
     count = 3 * study_figures.MOST_DOTS
     frame = pd.DataFrame({"target": "t", "metric": "leep", "members": [f"m{i}" for i in range(count)],

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from muster.files import write_bytes, write_text
+from muster.files import as_file_name, write_bytes, write_text
 from muster.report.figures import BLUE, INK, ORANGE, STYLE, svg_of
 from muster.report.palette import hex_colour
 
@@ -124,7 +124,8 @@ class Drawing:
         self._texts[identifier] = texts
 
     def finished(self, name: str, title: str, caption: str) -> StudyFigure:
-        """Draw it."""
+        """Draw it; what cannot stand in the name of a file is replaced in ``name``."""
+        name = as_file_name(name)
         svg = _speaking(svg_of(self.figure), self._texts, name)
         self.figure.set_layout_engine("none")  # as it was laid out for the SVG: to do it again takes half of the time
         return StudyFigure(name, title, caption, float(self.figure.get_figwidth()), svg, self.figure)

@@ -162,7 +162,7 @@ def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 
 def _member_row(member: Member) -> tuple[Any, ...]:
     card = member.card
-    sources = [name for name in dict.fromkeys((card.dataset, *card.seen_datasets)) if name]
+    sources = card.trained_on
     kind = KINDS[0] if not card.classes else KINDS[1] if len(sources) > 1 else KINDS[2]
     return (
         *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),

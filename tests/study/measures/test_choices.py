@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from muster.study.measures import ChoiceTables, choices, gains, greedy_ensemble, static_orders
+from muster.study.measures import STATIC_ORDERS, ChoiceTables, choices, gains, greedy_ensemble, static_orders
+from muster.study.tables import COLUMNS, StudyTables
 from tests.study.measures.made_up import CELL, ENSEMBLES, SCORES, MadeUp
 
 
@@ -207,3 +208,24 @@ def test_a_study_without_scores_has_no_gains(world: MadeUp) -> None:
     told = gains(ChoiceTables(pd.DataFrame(columns=SCORES), world.ensembles(), world.members()))
     assert told.empty
     assert "relative_gain" in told
+
+
+def test_the_tables_of_a_study_come_with_static_orders(world: MadeUp) -> None:
+    scored = world.scores("leep", lambda target, seed, row: float(row[0]), sizes=[1])
+
+    def complete(name: str, table: pd.DataFrame) -> pd.DataFrame:
+        return table.reindex(columns=list(COLUMNS[name]))
+
+    tables = StudyTables.of(
+        members=complete("members", world.members(pool=["small"] * 5 + ["large"])),
+        finetuned=complete("finetuned", world.finetuned()),
+        ensembles=complete("ensembles", world.ensembles()),
+        scores=scored,
+    )
+    told = gains(ChoiceTables.of(tables, large_pool="large"))
+    assert set(told["metric"]) == {"leep", *STATIC_ORDERS}
+    assert not told["members"].str.contains("m5").any()
+    assert set(told.loc[told["baseline"] == "b1_large", "baseline_members"]) == {"m5"}
+    assert not told.loc[told["baseline"] == "best_single", "baseline_members"].str.contains("m5").any()
+    unscored = ChoiceTables.of(StudyTables.of(members=tables.members))
+    assert unscored.choices.empty

@@ -25,7 +25,6 @@ from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
 
-StudyTables = ChoiceTables  # the former name
 
 __all__ = [
     "ALL",
@@ -49,7 +48,6 @@ __all__ = [
     "Scores",
     "SeedNoise",
     "Simulated",
-    "StudyTables",
     "agreement",
     "candidates_of",
     "ceiling",

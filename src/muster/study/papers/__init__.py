@@ -26,6 +26,7 @@ from muster.study.papers.b21 import (
     tweak_table,
     with_depth,
 )
+from muster.study.papers.dataset_features import dataset_features
 from muster.study.papers.domain_distance import assigned_distance, distance_matrix, domain_distance, domain_distances
 from muster.study.papers.frames import correlations_within, scores_beside_results
 from muster.study.papers.h22 import bucket_sweep, fraction_sweep, hard_subset_gain, hard_subset_table
@@ -55,6 +56,7 @@ __all__ = [
     "chosen_sources",
     "correlation_table",
     "correlations_within",
+    "dataset_features",
     "depth_table",
     "distance_matrix",
     "domain_distance",
