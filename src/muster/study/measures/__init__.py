@@ -25,7 +25,6 @@ from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
 
-
 __all__ = [
     "ALL",
     "BASELINES",
