@@ -79,19 +79,19 @@ def best_metric(findings: Findings) -> str:
         findings: Of a study with results.
     """
     rows = of_all(findings.agreement, findings.size, sorted(set(findings.agreement["predictor"])))
-    means = rows.groupby(["metric", "predictor"])["weighted_kendall"].mean().dropna()
-    metrics = means[[name not in STATIC_ORDERS for name, _ in means.index]]
-    if metrics.empty:
+    means = rows.groupby(["metric", "predictor"], as_index=False)["weighted_kendall"].mean().dropna()
+    looks = ~means["metric"].isin(list(STATIC_ORDERS))
+    if not looks.any():
         return "No metric orders the ensembles: there are too few, or all reach the same."
-    name, predictor = metrics.idxmax()
-    by = f" ({predictor.replace('_', ' ')})" if predictor else ""
-    said = f"{order_label(name)}{by} orders ensembles of {findings.size} best: weighted tau {number(metrics.max(), 2)}"
-    lists = means[[name in STATIC_ORDERS for name, _ in means.index]]
-    if len(lists):
-        best = lists.idxmax()[0]
-        said += (
-            f"; of lists that never look at the target, {_lower(order_label(best))} reaches {number(lists.max(), 2)}"
-        )
+    best = means[looks].nlargest(1, "weighted_kendall").iloc[0]
+    predictor = str(best["predictor"]).replace("_", " ")
+    by = f" ({predictor})" if predictor else ""
+    said = f"{order_label(best['metric'])}{by} orders ensembles of {findings.size} best: weighted tau "
+    said += number(float(best["weighted_kendall"]), 2)
+    if not looks.all():
+        other = means[~looks].nlargest(1, "weighted_kendall").iloc[0]
+        reached = number(float(other["weighted_kendall"]), 2)
+        said += f"; of lists that never look at the target, {_lower(order_label(other['metric']))} reaches {reached}"
     seeds = _seeds_table(findings, findings.size)
     if seeds.empty:
         return f"{said}. With a second seed of fine-tuning one could say how far two runs agree."

@@ -71,6 +71,11 @@ class Cell:
         return as_file_name(f"{self.target}-{self.regime}-{self.subset_seed}")
 
     @property
+    def keys(self) -> dict[str, str | int]:
+        """What tables know it by."""
+        return {"target": self.target, "regime": self.regime, "subset_seed": self.subset_seed}
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How images are shown to members without a preprocessing of their own."""
         return Preprocessing(ChannelStatistics(self.mean, self.std), ImageSize.of(self.image_size))

@@ -25,7 +25,7 @@ from muster.scoring.score import score_ensembles
 from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
 from muster.study.results import is_there, write_tables
-from muster.study.tables import joined_names
+from muster.study.tables import joined_names, with_keys
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
@@ -129,22 +129,8 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
             found.add(maps, mask)
             progress(done + 1)
     ensembles = pd.concat(found.tables()).merge(losses, on=["size", "members"], how="left")
-    about = _about(job, cell)
-    return {"ensembles": _with(about, ensembles), "finetuned": _with(about, _finetuned(records, ensembles))}
-
-
-def _about(job: EvaluationJob, cell: CellData) -> dict[str, object]:
-    where = cell.cell
-    return {
-        "target": where.target,
-        "regime": where.regime,
-        "subset_seed": where.subset_seed,
-        "finetuning_seed": job.seed,
-    }
-
-
-def _with(about: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(**about)[[*about, *table.columns]]
+    keys = {**cell.cell.keys, "finetuning_seed": job.seed}
+    return {"ensembles": with_keys(ensembles, keys), "finetuned": with_keys(_finetuned(records, ensembles), keys)}
 
 
 def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.DataFrame:
@@ -196,7 +182,9 @@ class _Counted:
     def tables(self) -> Iterator[pd.DataFrame]:
         """MIoU of the ensembles, size by size."""
         for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
-            for size, rows in {} if counts is None else sorted(counts.candidates.items()):
+            if counts is None:
+                continue
+            for size, rows in sorted(counts.candidates.items()):
                 yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": counts.mean_ious(size)})
 
 

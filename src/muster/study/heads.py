@@ -17,6 +17,7 @@ from muster.pool import Member
 from muster.study.cells import Cell, CellData
 from muster.study.fits import load_fitted, read_record_of
 from muster.study.results import is_there, write_tables
+from muster.study.tables import with_keys
 from muster.tasks.segmentation import mean_iou
 from muster.training.equal_cost import Rival, make_equal_cost
 from muster.training.finetuned_ensemble import Ensemble
@@ -123,14 +124,11 @@ def learn_heads(job: HeadJob, progress: Callable[[int, float | None], None]) -> 
     equal = list[tuple[object, ...]]()
     if job.rival and first is not None:
         equal = list(_equal_cost(job, cell, *first, lambda done, loss: progress(len(rows) + done, loss)))
-    about = {
-        "target": cell.cell.target,
-        "regime": cell.cell.regime,
-        "subset_seed": cell.cell.subset_seed,
-        "finetuning_seed": job.training.seed,
+    keys = {**cell.cell.keys, "finetuning_seed": job.training.seed}
+    return {
+        "heads": with_keys(heads, keys),
+        "equal_cost": with_keys(pd.DataFrame(equal, columns=EQUAL_COST), keys),
     }
-    tables = {"heads": heads, "equal_cost": pd.DataFrame(equal, columns=EQUAL_COST)}
-    return {name: table.assign(**about)[[*about, *table.columns]] for name, table in tables.items()}
 
 
 def _with_head(job: HeadJob, cell: CellData, names: tuple[str, ...]) -> tuple[EnsembleTraining, Ensemble, float]:

@@ -81,8 +81,8 @@ class StudyPlan:
         if len(datasets) < len(opened):
             raise ConfigError("targets: expected datasets of different names, but two are named alike.")
         found = {name: candidates_for(pool, dataset) for name, dataset in datasets.items()}
-        for name, (members, excluded) in found.items():
-            _require_enough(name, members, excluded, max(settings.sizes))
+        for name, (eligible, excluded) in found.items():
+            _require_enough(name, eligible, excluded, max(settings.sizes))
         cells = [
             cell
             for name, dataset in datasets.items()

@@ -56,7 +56,7 @@ def best_ensemble(scores: pd.DataFrame, predictor: str, metric: str, size: int) 
     """
     rows = scores[(scores["metric"] == metric) & scores["predictor"].isin([predictor, ""])]
     ranked = ensemble_scores(rows, size)
-    return tuple(str(ranked.loc[ranked["score"].idxmax(), "members"]).split()) if len(ranked) else ()
+    return tuple(str(ranked["members"].iloc[int(ranked["score"].argmax())]).split()) if len(ranked) else ()
 
 
 def a22_members(scores: pd.DataFrame, size: int, seed: int) -> tuple[str, ...]:

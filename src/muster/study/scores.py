@@ -26,7 +26,7 @@ from muster.selection.member_scoring import Request, ScoredMembers, score_member
 from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
 from muster.study.results import is_there, write_tables
-from muster.study.tables import joined_names
+from muster.study.tables import joined_names, with_keys
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -124,7 +124,8 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             scores += run.tables(partial(_tell, progress, number * len(members)))
             done_before |= {spec.name for spec in specs}
             costs.append({"predictor": name, "step": "scores", "seconds": time.perf_counter() - begin})
-    return _whole(job, cell, pd.concat(scores)), _whole(job, cell, pd.DataFrame(costs))
+    keys = {**cell.cell.keys, "probe_seed": job.seed}
+    return with_keys(pd.concat(scores), keys), with_keys(pd.DataFrame(costs), keys)
 
 
 def uses_predictor(spec: MetricSpec) -> bool:
@@ -195,14 +196,3 @@ class _Run:
 
     def _named(self, spec: MetricSpec) -> str:
         return self.predictor.name if uses_predictor(spec) else ""
-
-
-def _whole(job: ScoreJob, cell: CellData, table: pd.DataFrame) -> pd.DataFrame:
-    """With the columns that say what it is about."""
-    about = {
-        "target": cell.cell.target,
-        "regime": cell.cell.regime,
-        "subset_seed": cell.cell.subset_seed,
-        "probe_seed": job.seed,
-    }
-    return table.assign(**about)[[*about, *table.columns]].reset_index(drop=True)

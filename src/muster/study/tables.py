@@ -6,7 +6,7 @@ by which tables go together; the members of an ensemble are their names between 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -133,3 +133,13 @@ def joined_names(names: Sequence[str], rows: Int[NumpyArray, "candidates size"])
     """
     known = np.array(names, dtype=object)
     return [" ".join(row) for row in known[rows]]
+
+
+def with_keys(table: pd.DataFrame, keys: Mapping[str, str | int]) -> pd.DataFrame:
+    """A table whose first columns say what it is about.
+
+    Args:
+        table: Any.
+        keys: By column, the same for all rows.
+    """
+    return table.assign(**keys)[[*keys, *table.columns]].reset_index(drop=True)
