@@ -176,15 +176,14 @@ def test_an_output_that_goes_away_is_told(bench: Bench, capfd: pytest.CaptureFix
 
 
 @pytest.mark.parametrize(
-    ("output", "word"),
-    [("selection", "is --selection"), ("selection/study", "lies in --selection"), ("mine", "mine holds 'notes.txt'")],
+    ("output", "word"), [("pool", "is pool 1"), ("pool/study", "lies in pool 1"), ("mine", "mine holds 'notes.txt'")]
 )
 def test_a_study_replaces_nothing(bench: Bench, output: str, word: str, capfd: pytest.CaptureFixture[str]) -> None:
-    selection = bench.selection()
+    pool, target = bench.pool(), bench.dataset()
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
     before = contents(bench.home)
-    words = ["--selection", str(selection), "--output", output, "--hardware.device", "cpu"]
+    words = ["--pools", f"[{pool}]", "--targets", f"[{target}]", "--output", output, "--hardware.device", "cpu"]
     assert run(study, "muster study", None, words) == 2
     assert word in capfd.readouterr().err
     assert contents(bench.home) == before

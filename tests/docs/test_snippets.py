@@ -2,8 +2,7 @@
 
 What is reduced, and nothing else (:mod:`tests.docs.running`): training and fine-tuning take 2 steps; the built-in pool
 has four of its seven sources, and 12 training images of each; selections look at 50 pixels of 40 images, with 40
-resamples; the single model of equal cost is left out; a study fine-tunes the chosen members only. Tiny datasets stand
-in for the user's own and for the real ones.
+resamples; the single model of equal cost is left out. Tiny datasets stand in for the user's own and for the real ones.
 A later block uses what earlier ones made, so a test runs whatever comes before its block and was not run yet.
 """
 

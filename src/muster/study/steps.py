@@ -167,7 +167,9 @@ def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
     after = [evaluated]
     if plan.settings.candidates == "all":
         after.append(_score_name(cell, plan.settings.probe_seeds[0], large=False))
-    return Step(name, lambda: _job(name, heads.TASK, make()), lambda: make().is_done(), tuple(after))
+    settings = plan.settings
+    units = len(settings.heads) + settings.equal_cost * (settings.size + 2) * plan.training.steps  # two trials
+    return Step(name, lambda: _job(name, heads.TASK, make()), lambda: make().is_done(), tuple(after), units)
 
 
 def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]) -> HeadJob:
