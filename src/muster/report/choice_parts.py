@@ -86,12 +86,20 @@ def what_predicts(
             beside = None if references is None else references[references["regime"] == regime]
             figures.append(agreement_figure(rows, references=beside, name=f"tau_intervals_{key}"))
     strata = of_size[of_size["stratum"] != "all"]
-    if len(strata):
-        means = strata.groupby(["regime", "predictor", "metric", "stratum", "value"])["weighted_kendall"]
-        table = means.agg(mean="mean", targets="size").reset_index()
-        table = table.assign(metric=[order_label(metric) for metric in table["metric"]])
-        shown["Among candidates whose members have the same pre-training or architecture"] = frame_table(table)
+    for regime, part in strata.groupby("regime", sort=False):
+        shown[f"Among candidates whose members are alike, images: {regime}"] = _alike(part)
     return PagePart("What predicts", _WHAT_PREDICTS, figures, shown)
+
+
+def _alike(strata: pd.DataFrame) -> Table:
+    """Mean over targets of each metric's tau, a column for each pre-training and architecture that members share."""
+    by = [f" ({name.replace('_', ' ')})" if name else "" for name in strata["predictor"]]
+    named = strata.assign(
+        metric=[order_label(metric) + text for metric, text in zip(strata["metric"], by, strict=True)]
+    )
+    wide = named.pivot_table(index="metric", columns=["stratum", "value"], values="weighted_kendall", sort=False)
+    wide.columns = pd.Index([f"{fact} {value}" for fact, value in wide.columns])
+    return frame_table(wide.sort_values(wide.columns[0], ascending=False), index=True)
 
 
 def order_label(metric: object) -> str:
