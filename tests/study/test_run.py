@@ -205,8 +205,19 @@ def test_heads_and_the_model_of_equal_cost(outcome: StudyOutcome) -> None:
         for row in rows.itertuples():
             assert row.plain_mean == pytest.approx(ensembles[row.members], abs=1e-12)
             assert 0 <= row.learned_head <= 1
+    assert {len(str(members).split()) for members in tables.heads["members"]} == {1, 2}  # B1, and the choices
     assert list(tables.equal_cost["finetuning_seed"]) == [0, 1]
     assert set(tables.equal_cost["steps"]) == {4}
+
+
+def test_b1_stands_beside_the_choice_with_a_head_too(outcome: StudyOutcome, home: Path) -> None:
+    gained = Findings.of(outcome.tables, settings_for(home)).main_gains
+    told = gained[gained["baseline"] == "b1_head"]
+    assert len(told)
+    learned = outcome.tables.heads.set_index(["finetuning_seed", "members"])["learned_head"]
+    for row in told.itertuples():
+        assert " " not in row.baseline_members
+        assert row.baseline_miou == learned[row.finetuning_seed, row.baseline_members]
 
 
 def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: StudyOutcome) -> None:

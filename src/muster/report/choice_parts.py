@@ -25,6 +25,7 @@ APPROACHES = {
     LEARNED_HEAD: "the choice, learned head",
     "equal_cost": "single of equal cost",
     "b1": "B1",
+    "b1_head": "B1, learned head",
     "b1_large": "B1L",
     "pre_training": "pre-training, chosen",
     "pre_training_best": "pre-training, best",

@@ -158,7 +158,7 @@ def _equal_cost(
         return replace(Member.open(job.rival_folder), channels=channels).load_model()
 
     work = job.folder.with_name(f"{job.folder.name}.work")
-    description = {"members": ensemble.names, "choices": job.choices}
+    description = {"members": ensemble.names}
     rival = Rival(job.rival, "", load, module, ensemble, cell.target, work, job.hardware, progress, description)
     made = make_equal_cost(rival)
     if made is not None:

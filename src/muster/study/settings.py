@@ -91,7 +91,8 @@ class StudySettings:
             frequent among the best candidates by all metrics, and 10 random ones.
         metrics: What is compared.
         predictors: What turns members into classifiers of the target's classes, for metrics of predictions.
-        heads: For the choices by these, written as PREDICTOR/METRIC, the ensemble head is learned as well.
+        heads: For the choices by these, written as PREDICTOR/METRIC, the ensemble head is learned as well, and for the
+            single member that LEEP chooses with the same predictor (B1).
         equal_cost: Whether a single model is given as much time as the first of these choices.
         pixels_per_image: Probe pixels of each image.
         image_size: Size at which members see the images; null takes the median of what the members' cards say.

@@ -179,6 +179,8 @@ def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member])
     table = table[table["members"].map(lambda text: set(text.split()) <= names.keys())] if len(table) else table
     choosers = [settings.chooser(text) for text in settings.heads] if len(table) else []
     choices = [best_ensemble(table, *chooser, settings.size) for chooser in choosers]
+    # B1 too: a head lifts a single member as well, and without that an ensemble's head would look like its merit.
+    choices += [best_ensemble(table, predictor, "leep", 1) for predictor, _ in choosers]
     alone = best_ensemble(table, *choosers[0], 1) if choosers and settings.equal_cost else ()
     rival = alone[0] if alone else ""
     return HeadJob(

@@ -23,6 +23,7 @@ from muster.study.measures.static_orders import STATIC_ORDERS
 
 BASELINES: dict[str, str] = {
     "b1": "B1: best single member by LEEP",
+    "b1_head": "B1 with a learned head",
     "b1_large": "B1L: best single large member by LEEP",
     "single": "Best single member by the same metric",
     "equal_cost": "Single model of equal cost",
@@ -61,7 +62,10 @@ def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
         ValueError: If tables say two things of one candidate, lack a member, or there is no such large pool.
     """
     single = [*_PROBED, "predictor"]
-    yield _chosen("b1", with_default_predictor(_by_leep(tables.single_choices)), single)
+    b1 = with_default_predictor(_by_leep(tables.single_choices))
+    yield _chosen("b1", b1, single)
+    # A head lifts a single member too: what an ensemble with one gains is told beside it.
+    yield _chosen("b1_head", b1.assign(miou=b1["learned_head"]).dropna(subset=["miou"]), single)
     if tables.large_pool is not None:
         large = tables.single_choices_of("pool", tables.large_pool)
         yield _chosen("b1_large", with_default_predictor(_by_leep(large)), single)

@@ -20,6 +20,7 @@ CONTENDERS = (
     LEARNED_HEAD,
     "equal_cost",
     "b1",
+    "b1_head",
     "b1_large",
     "single",
     "pre_training",
