@@ -87,8 +87,10 @@ def what_predicts(
             beside = None if references is None else references[references["regime"] == regime]
             figures.append(agreement_figure(rows, references=beside, name=f"tau_intervals_{key}"))
     strata = of_size[of_size["stratum"] != "all"]
-    for regime, part in strata.groupby("regime", sort=False):
-        shown[f"Among candidates whose members are alike, images: {regime}"] = _alike(part)
+    for regime in dict.fromkeys(map(str, strata["regime"])):
+        shown[f"Among candidates whose members are alike, images: {regime}"] = _alike(
+            strata[strata["regime"] == regime]
+        )
     return PagePart("What predicts", _WHAT_PREDICTS, figures, shown)
 
 
@@ -98,8 +100,8 @@ def _alike(strata: pd.DataFrame) -> Table:
     named = strata.assign(
         metric=[order_label(metric) + text for metric, text in zip(strata["metric"], by, strict=True)]
     )
-    wide = named.pivot_table(index="metric", columns=["stratum", "value"], values="weighted_kendall", sort=False)
-    wide.columns = pd.Index([f"{fact} {value}" for fact, value in wide.columns])
+    named = named.assign(part=named["stratum"] + " " + named["value"])
+    wide = named.pivot_table(index="metric", columns="part", values="weighted_kendall", sort=False)
     return frame_table(wide.sort_values(wide.columns[0], ascending=False), index=True)
 
 
