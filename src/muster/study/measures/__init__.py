@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from muster.study.measures.agreement import CORRELATIONS, agreement
 from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR, ONLY_PRE_TRAINED
-from muster.study.measures.candidates import CELL, MEAN, Candidates, Scores, candidates_of, without_pool
+from muster.study.measures.candidates import MEAN, Candidates, Scores, candidates_of, without_pool
 from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
 from muster.study.measures.choice_tables import ChoiceTables
-from muster.study.measures.choices import CHOOSER, RUN, choices
+from muster.study.measures.choices import CHOOSER, choices
 from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.gains import gains
 from muster.study.measures.greedy import greedy_ensemble
@@ -28,14 +28,12 @@ from muster.study.measures.strata import ALL, STRATA, strata_of
 __all__ = [
     "ALL",
     "BASELINES",
-    "CELL",
     "CHOOSER",
     "CONTENDERS",
     "CORRELATIONS",
     "DEFAULT_PREDICTOR",
     "MEAN",
     "ONLY_PRE_TRAINED",
-    "RUN",
     "STATIC_ORDERS",
     "STRATA",
     "Candidates",

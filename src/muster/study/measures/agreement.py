@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from muster.arrays import NumpyArray
 from muster.metrics import pearson
-from muster.study.measures.candidates import CELL, MEAN, Candidates, ScoreColumn, Scores, candidates_of
+from muster.study.measures.candidates import MEAN, Candidates, ScoreColumn, Scores, candidates_of
 from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.intervals import LEVEL, tau_interval
 from muster.study.measures.strata import LEAST_CANDIDATES, STRATA, Stratum, strata_of
+from muster.study.tables import CELL
 
 CORRELATIONS = ("weighted_kendall", "kendall", "pearson")
 """The three correlations of :mod:`muster.metrics`, by the names of their columns."""
@@ -76,11 +77,10 @@ def agreement(
     rows: list[dict[str, object]] = []
     for candidates in candidates_of(ensembles):
         strata = list(strata_of(candidates, members, facts))
-        key = dict(zip(CELL, candidates.cell, strict=True))
         for (predictor, metric), columns in groupby(
             read.columns(candidates), lambda each: (each.predictor, each.metric)
         ):
-            named = {**key, "predictor": predictor, "metric": metric, "size": candidates.size}
+            named = {**candidates.key, "predictor": predictor, "metric": metric}
             told = _of_metric(candidates, list(columns), strata, draws, seed, level)
             rows.extend({**named, **row} for row in told)
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -17,9 +17,9 @@ from muster.arrays import NumpyArray
 from muster.metrics.ties import first_best
 from muster.study.measures.candidates import Candidates, candidates_of, require_once
 from muster.study.measures.choice_tables import ChoiceTables
-from muster.study.measures.choices import RUN
 from muster.study.measures.greedy import greedy_ensemble
 from muster.study.measures.static_orders import STATIC_ORDERS
+from muster.study.tables import RESULT
 
 BASELINES: dict[str, str] = {
     "b1": "B1: best single member by LEEP",
@@ -46,7 +46,7 @@ ONLY_PRE_TRAINED = "pre-training"
 """The kind of members that were never trained to segment."""
 
 _LEEP = "leep"
-_PROBED = [*RUN, "probe_seed"]
+_PROBED = [*RESULT, "probe_seed"]
 
 
 def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
@@ -75,10 +75,10 @@ def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
         by_order = tables.choices[(tables.choices["metric"] == name) & (tables.choices["predictor"] == "")]
         yield _chosen(name, by_order, [*_PROBED, "size"])
     yield equal_cost(tables.equal_cost)
-    yield _of_runs(_pre_trained, tables.singles_of("kind", ONLY_PRE_TRAINED), RUN)
+    yield _of_runs(_pre_trained, tables.singles_of("kind", ONLY_PRE_TRAINED), RESULT)
     singles = tables.candidates[tables.candidates["size"] == 1]
-    yield _of_runs(_best_single, singles, RUN)
-    yield _of_runs(_results, tables.candidates, [*RUN, "size"])
+    yield _of_runs(_best_single, singles, RESULT)
+    yield _of_runs(_results, tables.candidates, [*RESULT, "size"])
     yield greedy(tables.candidates)
 
 
@@ -122,7 +122,7 @@ def equal_cost(measured: pd.DataFrame | None) -> pd.DataFrame:
     Raises:
         ValueError: If a member was measured twice for one ensemble.
     """
-    key = [*RUN, "members"]
+    key = [*RESULT, "members"]
     if measured is None or measured.empty:
         return pd.DataFrame(columns=[*key, "baseline", "baseline_members", "baseline_miou"])
     require_once(measured, [*key, "member"], "the table of single models of equal cost")
@@ -142,7 +142,7 @@ def greedy(ensembles: pd.DataFrame) -> pd.DataFrame:
         By run and ``size``, the most members that it may take; nothing for a size if a smaller one was not studied.
     """
     rows: list[dict[str, object]] = []
-    for run, table in ensembles.groupby(list(RUN), sort=True):
+    for run, table in ensembles.groupby(list(RESULT), sort=True):
         losses = dict(zip(table["members"], table["validation_loss"].astype(float), strict=True))
         mious = dict(zip(table["members"], table["miou"].astype(float), strict=True))
         names = [str(name) for name in table.loc[table["size"] == 1, "members"]]
@@ -150,9 +150,9 @@ def greedy(ensembles: pd.DataFrame) -> pd.DataFrame:
             chosen = greedy_ensemble(losses, names, int(size))
             if chosen:
                 text = " ".join(chosen)
-                key = {**dict(zip(RUN, run, strict=True)), "size": int(size)}
+                key = {**dict(zip(RESULT, run, strict=True)), "size": int(size)}
                 rows.append({**key, **_told("greedy", text, mious[text])})
-    return pd.DataFrame(rows, columns=[*RUN, "size", "baseline", "baseline_members", "baseline_miou"])
+    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_miou"])
 
 
 def _told(baseline: str, members: str, miou: float) -> dict[str, object]:
@@ -164,12 +164,12 @@ def _of_runs(
 ) -> pd.DataFrame:
     """What a function says of each run of each cell and size; it is given the candidates and the place of the seed."""
     rows = [
-        {**dict(zip(RUN, (*candidates.cell, seed), strict=True)), "size": candidates.size, **row}
+        {**candidates.key, "finetuning_seed": seed, **row}
         for candidates in candidates_of(ensembles)
         for place, seed in enumerate(candidates.seeds)
         for row in tell(candidates, place)
     ]
-    return pd.DataFrame(rows, columns=[*RUN, "size", "baseline", "baseline_members", "baseline_miou"]).drop(
+    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_miou"]).drop(
         columns=[name for name in ["size"] if name not in key]
     )
 

@@ -17,9 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from muster.arrays import NumpyArray
 from muster.errors import some_names
-
-CELL = ("target", "regime", "subset_seed")
-"""The columns that name a cell."""
+from muster.study.tables import CELL
 
 Cell: TypeAlias = tuple[str, str, int]
 
@@ -54,6 +52,11 @@ class Candidates:
     def size(self) -> int:
         """Members of one candidate."""
         return int(self.rows.shape[1])
+
+    @property
+    def key(self) -> dict[str, object]:
+        """The columns that name the cell and the size."""
+        return {**dict(zip(CELL, self.cell, strict=True)), "size": self.size}
 
     def texts(self) -> list[str]:
         """The members of each candidate as tables have them: names between spaces."""

@@ -15,11 +15,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from muster.arrays import NumpyArray
-from muster.study.measures.candidates import CELL, candidates_of
+from muster.study.measures.candidates import candidates_of
 from muster.study.measures.counted_tau import fast_weighted_kendall
 from muster.study.measures.intervals import LEVEL
 from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.strata import LEAST_CANDIDATES, STRATA, strata_of
+from muster.study.tables import CELL
 
 SIMULATIONS = 100
 """Simulated runs unless another number is asked for; their mean is steady to a tenth of their range."""
@@ -159,8 +160,7 @@ def ceiling(
             pairs = [fast_weighted_kendall(first, second) for first, second in combinations(mious.T, 2)]
             rows.append(
                 {
-                    **dict(zip(CELL, candidates.cell, strict=True)),
-                    "size": candidates.size,
+                    **candidates.key,
                     "stratum": stratum.fact,
                     "value": stratum.value,
                     **_columns("one_seed", told.one_seed),

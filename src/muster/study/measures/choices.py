@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 
 from muster.metrics.ties import first_best
-from muster.study.measures.candidates import CELL, Candidates, ScoreColumn, Scores, candidates_of, require_once
-
-RUN = (*CELL, "finetuning_seed")
-"""The columns that name one run of fine-tuning in one cell."""
+from muster.study.measures.candidates import Candidates, ScoreColumn, Scores, candidates_of, require_once
+from muster.study.tables import RESULT
 
 CHOOSER = ("predictor", "metric", "size")
 """The columns that name what chooses."""
 
 COLUMNS = (
-    *RUN,
+    *RESULT,
     "probe_seed",
     *CHOOSER,
     "members",
@@ -71,11 +69,11 @@ def _chosen(
         members = candidates.text(chosen)
         reached, best = float(mious[chosen]), float(mious[known].max())
         yield {
-            **dict(zip(RUN, (*candidates.cell, seed), strict=True)),
+            **candidates.key,
+            "finetuning_seed": seed,
             "probe_seed": column.probe_seed,
             "predictor": column.predictor,
             "metric": column.metric,
-            "size": candidates.size,
             "members": members,
             "miou": reached,
             "learned_head": learned.get((*candidates.cell, seed, members), np.nan),
@@ -90,6 +88,6 @@ def _chosen(
 def _heads(heads: pd.DataFrame | None) -> dict[tuple[object, ...], float]:
     if heads is None or heads.empty:
         return {}
-    key = [*RUN, "members"]
+    key = [*RESULT, "members"]
     require_once(heads, key, "the table of heads")
     return dict(zip(heads[key].itertuples(index=False, name=None), heads["learned_head"].astype(float), strict=True))

@@ -6,7 +6,8 @@ import pandas as pd
 
 from muster.study.measures.baselines import all_baselines
 from muster.study.measures.choice_tables import ChoiceTables
-from muster.study.measures.choices import CHOOSER, COLUMNS, RUN
+from muster.study.measures.choices import CHOOSER, COLUMNS
+from muster.study.tables import RESULT
 
 _ALL = [
     *COLUMNS,
@@ -44,7 +45,7 @@ def gains(tables: ChoiceTables) -> pd.DataFrame:
     for prefix, column in (("", "miou"), ("head_", "learned_head")):
         told[f"{prefix}gain"] = told[column] - told["baseline_miou"]
         told[f"{prefix}relative_gain"] = told[f"{prefix}gain"] / told["baseline_miou"].where(told["baseline_miou"] > 0)
-    return told.sort_values([*RUN, "probe_seed", *CHOOSER], kind="stable", ignore_index=True)[_ALL]
+    return told.sort_values([*RESULT, "probe_seed", *CHOOSER], kind="stable", ignore_index=True)[_ALL]
 
 
 def _join(chosen: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:

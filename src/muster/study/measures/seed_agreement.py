@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from muster.study.measures.agreement import CORRELATIONS, correlations
-from muster.study.measures.candidates import CELL, candidates_of
+from muster.study.measures.candidates import candidates_of
 from muster.study.measures.intervals import LEVEL, tau_interval
 from muster.study.measures.strata import LEAST_CANDIDATES, STRATA, strata_of
+from muster.study.tables import CELL
 
 COLUMNS = (
     *CELL,
@@ -55,7 +56,6 @@ def seed_agreement(
     """
     rows: list[dict[str, object]] = []
     for candidates in candidates_of(ensembles):
-        key = dict(zip(CELL, candidates.cell, strict=True))
         for stratum in strata_of(candidates, members, facts):
             for first, second in combinations(range(len(candidates.seeds)), 2):
                 left, right = candidates.mious[:, first], candidates.mious[:, second]
@@ -67,8 +67,7 @@ def seed_agreement(
                 told = correlations(*pair)
                 rows.append(
                     {
-                        **key,
-                        "size": candidates.size,
+                        **candidates.key,
                         "stratum": stratum.fact,
                         "value": stratum.value,
                         "first_seed": candidates.seeds[first],

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from muster.study.measures.candidates import CELL, facts_of
+from muster.study.measures.candidates import facts_of
+from muster.study.tables import CELL
 
 OTHER_TARGETS = "other_targets"
 """The order by fine-tuned results on the other targets of the study."""

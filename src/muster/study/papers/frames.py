@@ -5,7 +5,7 @@ Frames are those of a study's ``tables`` folder, see :mod:`muster.study.tables`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -94,23 +94,18 @@ def scores_beside_results(
     for key, part in scores.groupby(list(by), sort=False) if by else [((), scores)]:
         of_series: dict[str, Any] = dict(zip(by, key, strict=True))
         read = Scores(part)
-        parts += [_beside(read, each).assign(**of_series) for each in candidates]
+        parts += [table.assign(**of_series) for each in candidates for table in _beside(read, each)]
     columns = [*by, *CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "miou"]
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     return whole.dropna(subset=["score", "miou"]).reset_index(drop=True)[columns]
 
 
-def _beside(scores: Scores, candidates: Candidates) -> pd.DataFrame:
-    """All metrics of the candidates of one cell and size."""
-    about = dict(zip(CELL, candidates.cell, strict=True))
-    parts = [
-        pd.DataFrame({**about, "probe_seed": column.probe_seed, "predictor": column.predictor, "metric": column.metric,
-                      "size": candidates.size, "members": candidates.texts(), "score": column.values,
-                      "miou": candidates.mean_mious()})
-        for column in scores.columns(candidates)
-    ]  # fmt: skip
-    empty = [*CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "miou"]
-    return pd.concat(parts) if parts else pd.DataFrame(columns=empty)
+def _beside(scores: Scores, candidates: Candidates) -> Iterator[pd.DataFrame]:
+    """Each metric with each probe seed, of the candidates of one cell and size."""
+    about = {**candidates.key, "members": candidates.texts(), "miou": candidates.mean_mious()}
+    for column in scores.columns(candidates):
+        named = {"probe_seed": column.probe_seed, "predictor": column.predictor, "metric": column.metric}
+        yield pd.DataFrame({**about, **named, "score": column.values})
 
 
 def correlations_within(
