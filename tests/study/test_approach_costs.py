@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from muster.study.approach_costs import approach_costs
+from muster.study.measures import StudiedChoice
 from muster.study.tables import COLUMNS, StudyTables
 
 CELL = {"target": "t", "regime": "few", "subset_seed": 0}
@@ -40,7 +41,8 @@ def gains(predictor: str = "eep") -> pd.DataFrame:
 
 
 def test_each_approach_pays_for_choosing_and_for_what_it_fine_tunes(tables: StudyTables) -> None:
-    found = approach_costs(gains(), tables, "e_leep", "eep", 2, "few").set_index("approach")["seconds"].to_dict()
+    costs = approach_costs(gains(), tables, StudiedChoice("e_leep", "eep", 2, "few"))
+    found = costs.set_index("approach")["seconds"].to_dict()
     assert found == {
         "choice": 7 + 10 + 20,
         "learned_head": 7 + 10 + 20 + 3,
@@ -56,5 +58,7 @@ def test_each_approach_pays_for_choosing_and_for_what_it_fine_tunes(tables: Stud
 
 
 def test_a_choice_that_the_study_lacks_is_refused(tables: StudyTables) -> None:
-    with pytest.raises(ValueError, match="only e_leep eep 2 few"):
-        approach_costs(gains(), tables, "e_lep", "eep", 2, "few")
+    with pytest.raises(ValueError, match=r"Unknown metric 'e_lep'.*e_leep"):
+        approach_costs(gains(), tables, StudiedChoice("e_lep", "eep", 2, "few"))
+    with pytest.raises(ValueError, match=r"a choice by e_leep with predictor 'eep', size 3 .*only eep 2 few"):
+        approach_costs(gains(), tables, StudiedChoice("e_leep", "eep", 3, "few"))

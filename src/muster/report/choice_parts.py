@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from muster.metrics import DEFAULT_METRIC
 from muster.report.choice_figures import choices_figure, cost_figure, intervals_figure
 from muster.report.study_figures import agreement_figure
 from muster.report.study_page import PagePart
@@ -16,7 +15,7 @@ from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label
 from muster.report.transfer_figures import amount_matrix_figure
 from muster.study.approach_costs import approach_costs
-from muster.study.measures import STATIC_ORDERS, paired_test, standings
+from muster.study.measures import STATIC_ORDERS, StudiedChoice, paired_test, standings
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.tables import StudyTables
 
@@ -130,23 +129,13 @@ def _references(seed_agreement: pd.DataFrame | None, ceiling: pd.DataFrame | Non
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def what_to_do(
-    gains: pd.DataFrame,
-    tables: StudyTables,
-    metric: str = DEFAULT_METRIC,
-    predictor: str = "linear_probe",
-    size: int = 3,
-    regime: str = "few",
-) -> PagePart:
-    """What the choice of one metric reached and cost, beside everything that one could have done instead.
+def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) -> PagePart:
+    """What one choice reached and cost, beside everything that one could have done instead.
 
     Args:
         gains: Of :func:`muster.study.measures.gains`.
         tables: Of the study.
-        metric: By which the ensemble is chosen.
-        predictor: Of the metric; empty for none.
-        size: Of the ensemble.
-        regime: How much of each target is used.
+        choice: Which one.
 
     Returns:
         A section: results on each target relative to B1, the mean difference from the choice with its interval over
@@ -155,12 +144,12 @@ def what_to_do(
     Raises:
         ValueError: If the study has no such choice.
     """
-    told = standings(gains, metric, predictor, size, regime)
+    told = standings(gains, choice)
     there = [name for name in APPROACHES if name in set(told["approach"])]
     told = told[told["approach"].isin(there)]
     choices = told.assign(choice=told["approach"].map(APPROACHES))
     order = [APPROACHES[name] for name in there]
-    key = f"{regime}_{predictor or 'none'}_{metric}"
+    key = f"{choice.regime}_{choice.predictor or 'none'}_{choice.metric}"
     baseline = APPROACHES["b1"] if "b1" in there else None
     figures = [choices_figure(choices, order, baseline, f"choices_{key}", APPROACHES[CHOICE])]
     differences = _differences(told, there)
@@ -168,7 +157,7 @@ def what_to_do(
     if len(finite):
         label = "mIoU minus that of the choice"
         figures.append(intervals_figure(finite, label, f"differences_{key}", "Beside the choice, over targets"))
-    costs = approach_costs(gains, tables, metric, predictor, size, regime)
+    costs = approach_costs(gains, tables, choice)
     figures += _cost_figures(told, costs, key)
     table = differences.drop(columns="approach").rename(columns={"label": "approach", "value": "minus the choice"})
     seconds = costs.groupby("approach")["seconds"].mean()
@@ -179,8 +168,9 @@ def what_to_do(
             table, digits
         )
     }
-    by = f"{metric_label(metric)} ({predictor.replace('_', ' ')})" if predictor else metric_label(metric)
-    text = f"The ensemble of {size} that {by} chooses; images: {regime}."
+    by = metric_label(choice.metric)
+    by += f" ({choice.predictor.replace('_', ' ')})" if choice.predictor else ""
+    text = f"The ensemble of {choice.size} that {by} chooses; images: {choice.regime}."
     return PagePart("What one should do", text, figures, shown)
 
 

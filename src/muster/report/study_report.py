@@ -14,7 +14,7 @@ from muster.report.study_page import PagePart, write_figures, write_study_page
 from muster.report.study_tables import frame_table
 from muster.report.tables import metric_label, number
 from muster.study.findings import Findings, of_all
-from muster.study.measures import ALL, BASELINES, STATIC_ORDERS
+from muster.study.measures import ALL, BASELINES, STATIC_ORDERS, StudiedChoice
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 
 PAGE = "report.html"
@@ -120,7 +120,7 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
     """
     tables, size = findings.tables, findings.size
     for regime, predictor in _series(findings):
-        part = what_to_do(findings.gains, tables, findings.chooser[1], predictor, size, regime)
+        part = what_to_do(findings.gains, tables, StudiedChoice(findings.chooser[1], predictor, size, regime))
         named = ", ".join(filter(None, (f"images: {regime}", predictor.replace("_", " "))))
         yield replace(part, title=f"What one should do ({named})")
     yield _of_ensembles(findings)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from muster.errors import some_names
+from muster.study.measures.choices import StudiedChoice
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.measures.static_orders import STATIC_ORDERS
 from muster.study.tables import CELL, RESULT, StudyTables
@@ -22,18 +22,13 @@ ALL_FINETUNED = ("greedy", "validation_loss", "best_single", "oracle", "oracle_o
 """Approaches that are known only after every member was fine-tuned."""
 
 
-def approach_costs(
-    gains: pd.DataFrame, tables: StudyTables, metric: str, predictor: str, size: int, regime: str
-) -> pd.DataFrame:
-    """Seconds of the choice of one metric, and of everything that one could have done instead.
+def approach_costs(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) -> pd.DataFrame:
+    """Seconds of one choice, and of everything that one could have done instead.
 
     Args:
         gains: Of :func:`muster.study.measures.gains`.
         tables: Of the study.
-        metric: By which the ensemble is chosen.
-        predictor: Of the metric; empty for none.
-        size: Of the ensemble.
-        regime: How much of each target is used.
+        choice: Which one.
 
     Returns:
         ``approach`` (names as in :func:`muster.study.measures.standings`), ``target`` and ``seconds``: the mean over
@@ -42,26 +37,19 @@ def approach_costs(
         among fine-tuned members pay for all of them. Random pays for ``size`` average members.
 
     Raises:
-        ValueError: If the study has no choice by that metric.
+        ValueError: If the study has no such choice.
     """
-    own = gains[(gains["metric"] == metric) & (gains["predictor"] == predictor) & (gains["size"] == size)]
-    own = own[own["regime"] == regime]
-    if own.empty:
-        known = gains[["metric", "predictor", "size", "regime"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
-        raise ValueError(
-            f"Expected a choice by {metric} with predictor {predictor!r}, size {size} and regime {regime!r}, but there "
-            f"are only {some_names(sorted(known))}."
-        )
+    own = choice.rows_of(gains)
     of_members, of_heads = _finetuning(tables), _heads(tables)
     of_choosing = tables.costs.groupby([*CELL, "predictor"])["seconds"].mean().to_dict() if len(tables.costs) else {}
     default = str(tables.costs["predictor"].iloc[0]) if len(tables.costs) else ""  # for metrics that use none
     rows = []
     for row in own.to_dict("records"):
         run = tuple(row[name] for name in RESULT)
-        chosen = float(of_choosing.get((*run[:3], predictor or default), 0.0))
+        chosen = float(of_choosing.get((*run[:3], choice.predictor or default), 0.0))
         paid = {
             CHOICE: chosen + _sum_of(row["members"], of_members[run]),
-            row["baseline"]: _of_baseline(row, of_members[run], chosen, _equal_cost(tables, run, row), size),
+            row["baseline"]: _of_baseline(row, of_members[run], chosen, _equal_cost(tables, run, row), choice.size),
         }
         if (head := of_heads.get((*run, row["members"]))) is not None:
             paid[LEARNED_HEAD] = paid[CHOICE] + head

@@ -15,6 +15,7 @@ from muster.study.measures import (
     MEAN,
     ChoiceTables,
     Headline,
+    StudiedChoice,
     agreement,
     ceiling,
     gains,
@@ -111,7 +112,7 @@ class Findings:
         """The choice that the page is about and every baseline, in the first regime: see there."""
         predictor, metric = self.chooser
         named = predictor if predictor in set(self.main_gains["predictor"]) else ""
-        return standings(self.gains, metric, named, self.size, self.first_regime)
+        return standings(self.gains, StudiedChoice(metric, named, self.size, self.first_regime))
 
     @cached_property
     def headline(self) -> Headline:

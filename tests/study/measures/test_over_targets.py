@@ -11,6 +11,7 @@ import pytest
 
 from muster.study.measures import (
     ChoiceTables,
+    StudiedChoice,
     differences_over_targets,
     gains,
     headline,
@@ -114,7 +115,7 @@ def better() -> tuple[ChoiceTables, pd.DataFrame, pd.DataFrame]:
 
 
 def test_a_single_model_of_equal_cost_that_beats_every_ensemble_is_named(better: Any) -> None:
-    told = headline(standings(better[2], "soft", "linear_probe", 3, "few"))
+    told = headline(standings(better[2], StudiedChoice("soft", "linear_probe", 3, "few")))
     assert told.winner == "equal_cost"
     assert told.is_certain
     assert told.over_choice is not None
@@ -124,7 +125,7 @@ def test_a_single_model_of_equal_cost_that_beats_every_ensemble_is_named(better:
 
 def test_one_that_is_worse_is_not() -> None:
     tables, _ = study(-0.2)
-    table = standings(gains(tables), "soft", "linear_probe", 3, "few")
+    table = standings(gains(tables), StudiedChoice("soft", "linear_probe", 3, "few"))
     told = headline(table, ["choice", "equal_cost", "random"])
     assert (told.winner, told.over_choice) == ("choice", None)
     assert told.lead is not None
@@ -135,7 +136,7 @@ def test_one_that_is_worse_is_not() -> None:
 
 def test_standings_are_means_over_the_runs_of_a_target(better: Any) -> None:
     tables, ensembles, gained = better
-    told = standings(gained, "soft", "linear_probe", 3, "few").set_index(["approach", "target"])
+    told = standings(gained, StudiedChoice("soft", "linear_probe", 3, "few")).set_index(["approach", "target"])
     assert "learned_head" not in told.index.get_level_values(0)
     choice = told.loc[("choice", "a")]
     text = tables.choices.query("metric == 'soft' and size == 3 and target == 'a'")["members"].iloc[0]
@@ -145,11 +146,11 @@ def test_standings_are_means_over_the_runs_of_a_target(better: Any) -> None:
     oracle = ensembles[(ensembles["target"] == "a") & (ensembles["size"] == 3)].groupby("finetuning_seed")["miou"].max()
     assert told.loc[("oracle", "a"), "over_choice"] == pytest.approx(oracle.mean() - choice["miou"])
     with pytest.raises(ValueError, match="Unknown metric 'sofd'"):
-        standings(gained, "sofd", "linear_probe", 3, "few")
+        standings(gained, StudiedChoice("sofd", "linear_probe", 3, "few"))
     with pytest.raises(
         ValueError, match="size 4 and regime 'few', but there are only linear_probe 1 few, linear_probe 3"
     ):
-        standings(gained, "soft", "linear_probe", 4, "few")
+        standings(gained, StudiedChoice("soft", "linear_probe", 4, "few"))
 
 
 def test_an_approach_on_easy_targets_alone_does_not_win_by_that() -> None:

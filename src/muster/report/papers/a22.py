@@ -19,7 +19,7 @@ from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label
-from muster.study.measures import agreement, standings
+from muster.study.measures import StudiedChoice, agreement, standings
 from muster.study.measures.candidates import without_pool
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.papers import (
@@ -84,7 +84,7 @@ def a22_part(
         chosen = _choices_of(_of(pairs, regime, predictor), metric)
         figures += _of_choices(tables, chosen, of_size, ensembles, regime, key)
         if gains is not None and metric in set(part["metric"]):
-            told = standings(gains, metric, predictor, size, regime)
+            told = standings(gains, StudiedChoice(metric, predictor, size, regime))
             figures += _gains(told, shown, named, key)
     if ensembles["size"].nunique() > 1 and (ensembles["size"] == 1).any():
         best = best_of_each_size(ensembles)

@@ -7,7 +7,7 @@ from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR, ONLY_P
 from muster.study.measures.candidates import MEAN, Candidates, Scores, candidates_of, without_pool
 from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
 from muster.study.measures.choice_tables import ChoiceTables
-from muster.study.measures.choices import CHOOSER, choices
+from muster.study.measures.choices import CHOOSER, StudiedChoice, choices
 from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.gains import gains
 from muster.study.measures.greedy import greedy_ensemble
@@ -45,6 +45,7 @@ __all__ = [
     "Scores",
     "SeedNoise",
     "Simulated",
+    "StudiedChoice",
     "agreement",
     "candidates_of",
     "ceiling",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from muster.errors import some_names, unknown_name
 from muster.metrics.ties import first_best
 from muster.study.measures.candidates import Candidates, ScoreColumn, Scores, candidates_of, require_once
 from muster.study.tables import RESULT
@@ -27,6 +29,45 @@ COLUMNS = (
     "rank",
     "candidates",
 )
+
+
+@dataclass(frozen=True)
+class StudiedChoice:
+    """Which of a study's choices something is told of.
+
+    Attributes:
+        metric: By which the ensemble is chosen.
+        predictor: Of the metric; empty for none.
+        size: Of the ensemble.
+        regime: How much of each target is used.
+    """
+
+    metric: str
+    predictor: str
+    size: int
+    regime: str
+
+    def rows_of(self, gains: pd.DataFrame) -> pd.DataFrame:
+        """Its rows.
+
+        Args:
+            gains: Of :func:`muster.study.measures.gains`.
+
+        Raises:
+            ValueError: If the study has no such choice.
+        """
+        named = gains.loc[gains["metric"] == self.metric]
+        if named.empty:
+            raise ValueError(unknown_name("metric", self.metric, map(str, gains["metric"].unique())))
+        rows = named[(named["predictor"] == self.predictor) & (named["size"] == self.size)]
+        rows = rows[rows["regime"] == self.regime]
+        if rows.empty:
+            known = named[["predictor", "size", "regime"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
+            raise ValueError(
+                f"Expected a choice by {self.metric} with predictor {self.predictor!r}, size {self.size} and regime "
+                f"{self.regime!r}, but there are only {some_names(sorted(known))}."
+            )
+        return rows
 
 
 def choices(scores: pd.DataFrame, ensembles: pd.DataFrame, heads: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from muster.errors import some_names, unknown_name
+from muster.study.measures.choices import StudiedChoice
 from muster.study.measures.intervals import LEVEL
 from muster.study.measures.over_targets import PairedTest, paired_test
 from muster.study.measures.static_orders import STATIC_ORDERS
@@ -50,15 +50,12 @@ class Headline:
     is_certain: bool
 
 
-def standings(gains: pd.DataFrame, metric: str, predictor: str, size: int, regime: str) -> pd.DataFrame:
-    """Every way to get a model beside the choice of one metric, on each target.
+def standings(gains: pd.DataFrame, choice: StudiedChoice) -> pd.DataFrame:
+    """Every way to get a model beside one choice, on each target.
 
     Args:
         gains: Of :func:`muster.study.measures.gains`.
-        metric: By which the ensemble is chosen.
-        predictor: Of the metric; empty for none.
-        size: Of the ensemble.
-        regime: How much of each target is used.
+        choice: Which one.
 
     Returns:
         ``approach`` (the choice, the choice with a learned head, every baseline), ``target``, ``miou``, and
@@ -67,16 +64,7 @@ def standings(gains: pd.DataFrame, metric: str, predictor: str, size: int, regim
     Raises:
         ValueError: If the study has no such choice.
     """
-    named = gains.loc[gains["metric"] == metric]
-    if named.empty:
-        raise ValueError(unknown_name("metric", metric, map(str, gains["metric"].unique())))
-    own = named[(named["predictor"] == predictor) & (named["size"] == size) & (named["regime"] == regime)]
-    if own.empty:
-        known = named[["predictor", "size", "regime"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
-        raise ValueError(
-            f"Expected a choice by {metric} with predictor {predictor!r}, size {size} and regime {regime!r}, but there "
-            f"are only {some_names(sorted(known))}."
-        )
+    own = choice.rows_of(gains)
     runs = own.drop_duplicates(["target", "subset_seed", "finetuning_seed", "probe_seed"])
     of_choice = runs.assign(approach=CHOICE, reached=runs["miou"])
     of_heads = runs.assign(approach=LEARNED_HEAD, reached=runs["learned_head"])
