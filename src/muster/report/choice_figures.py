@@ -30,6 +30,7 @@ from muster.report.study_style import (
 )
 from muster.report.tables import number
 from muster.study.papers.m21_analyses import datasets_in_order
+from muster.study.tables import SINGLE_SOURCE
 
 _HOUR, _MINUTE = 3600, 60
 _ROUND_DURATIONS = [0.01, 0.1, 1, 3, 10, 30, *(_MINUTE * minutes for minutes in (1, 3, 10, 30)),
@@ -302,4 +303,4 @@ def chosen_sources_figure(chosen: pd.DataFrame, datasets: pd.DataFrame, name: st
 
 def _source_name(row: Mapping[Any, Any]) -> str:
     kind = str(row["kind"])
-    return str(row["dataset"]) if kind == "single-source" else kind
+    return str(row["dataset"]) if kind == SINGLE_SOURCE else kind

@@ -27,7 +27,8 @@ from muster.report.study_style import (
     styled,
 )
 from muster.report.tables import metric_label, number
-from muster.study.papers.m21 import MULTI_SOURCE, NEGATIVE, POSITIVE
+from muster.study.papers.m21 import NEGATIVE, POSITIVE
+from muster.study.tables import MULTI_SOURCE
 
 _LEAST_SCALE, _MOST_SCALE = 5.0, 40.0
 """Gains beyond the second have its colour; the scale never spans less than the first, so that noise stays pale."""

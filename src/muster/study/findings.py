@@ -132,10 +132,6 @@ class Findings:
         cells = self.tables.cells
         return str(cells["regime"].iloc[0]) if len(cells) else ""
 
-    def of_first_regime(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The rows of it."""
-        return table[table["regime"] == self.first_regime]
-
 
 def of_all(agreements: pd.DataFrame, size: int, predictors: Sequence[str]) -> pd.DataFrame:
     """The rows of a table of agreements that main tables show.

@@ -22,11 +22,8 @@ from muster.study.plan import TABLES, StudyPlan
 from muster.study.results import read_table
 from muster.study.schedule import Schedule
 from muster.study.steps import phases_of
-from muster.study.tables import COLUMNS, StudyTables
+from muster.study.tables import COLUMNS, MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE, StudyTables
 from muster.training.sharing import training_bytes, workers_per_gpu
-
-KINDS = ("pre-training", "multi-source", "single-source")
-"""What members are, by their sources."""
 
 
 @dataclass
@@ -163,7 +160,7 @@ def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 def _member_row(member: Member) -> tuple[Any, ...]:
     card = member.card
     sources = card.trained_on
-    kind = KINDS[0] if not card.classes else KINDS[1] if len(sources) > 1 else KINDS[2]
+    kind = PRE_TRAINING if not card.classes else MULTI_SOURCE if len(sources) > 1 else SINGLE_SOURCE
     return (
         *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
         *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),

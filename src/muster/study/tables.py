@@ -22,6 +22,9 @@ CELL = ("target", "regime", "subset_seed")
 RESULT = (*CELL, "finetuning_seed")
 PROBE = (*CELL, "probe_seed")
 
+PRE_TRAINING, MULTI_SOURCE, SINGLE_SOURCE = "pre-training", "multi-source", "single-source"
+"""Kinds of members: never trained to segment, trained on several datasets, on one."""
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "members": (
         *("member", "pool", "kind", "dataset", "domain", "architecture", "pretraining", "parameters", "depth"),

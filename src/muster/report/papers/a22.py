@@ -32,7 +32,7 @@ from muster.study.papers import (
     setup_column,
 )
 from muster.study.papers.a22 import ENSEMBLE_SIZE, METRICS
-from muster.study.tables import StudyTables
+from muster.study.tables import SINGLE_SOURCE, StudyTables
 
 _BASELINES = {"b1": "B1", "b1_large": "B1L"}
 
@@ -146,7 +146,7 @@ def _of_choices(
 
 
 def _datasets(tables: StudyTables) -> pd.DataFrame:
-    single = tables.members[tables.members["kind"] == "single-source"]
+    single = tables.members[tables.members["kind"] == SINGLE_SOURCE]
     largest = single.sort_values("train_images").drop_duplicates("dataset", keep="last")
     return largest[["dataset", "domain", "train_images"]]
 

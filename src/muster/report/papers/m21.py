@@ -34,7 +34,7 @@ from muster.study.papers import (
     transfer_gains,
     with_distances,
 )
-from muster.study.tables import StudyTables
+from muster.study.tables import SINGLE_SOURCE, StudyTables
 
 _TITLE = "Transfer gains (M21)"
 
@@ -84,7 +84,7 @@ def _of_pool(tables: StudyTables, pool: str | None) -> set[str]:
 def _domains(tables: StudyTables) -> pd.Series[str]:
     """The domain of each source and target."""
     of_targets = dict(zip(tables.targets["target"], tables.targets["domain"], strict=True))
-    single = tables.members[tables.members["kind"] == "single-source"]
+    single = tables.members[tables.members["kind"] == SINGLE_SOURCE]
     return pd.Series({**dict(zip(single["dataset"], single["domain"], strict=True)), **of_targets})
 
 

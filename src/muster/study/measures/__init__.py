@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muster.study.measures.agreement import CORRELATIONS, agreement
-from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR, ONLY_PRE_TRAINED
+from muster.study.measures.baselines import BASELINES, DEFAULT_PREDICTOR
 from muster.study.measures.candidates import MEAN, Candidates, Scores, candidates_of, without_pool
 from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
 from muster.study.measures.choice_tables import ChoiceTables
@@ -33,7 +33,6 @@ __all__ = [
     "CORRELATIONS",
     "DEFAULT_PREDICTOR",
     "MEAN",
-    "ONLY_PRE_TRAINED",
     "STATIC_ORDERS",
     "STRATA",
     "Candidates",

@@ -19,7 +19,7 @@ from muster.study.measures.candidates import Candidates, candidates_of, require_
 from muster.study.measures.choice_tables import ChoiceTables
 from muster.study.measures.greedy import greedy_ensemble
 from muster.study.measures.static_orders import STATIC_ORDERS
-from muster.study.tables import RESULT
+from muster.study.tables import PRE_TRAINING, RESULT
 
 BASELINES: dict[str, str] = {
     "b1": "B1: best single member by LEEP",
@@ -41,9 +41,6 @@ BASELINES: dict[str, str] = {
 
 DEFAULT_PREDICTOR = "linear_probe"
 """B1 of a metric that uses no predictor is by LEEP of this one, if the study has it."""
-
-ONLY_PRE_TRAINED = "pre-training"
-"""The kind of members that were never trained to segment."""
 
 _LEEP = "leep"
 _PROBED = [*RESULT, "probe_seed"]
@@ -70,12 +67,12 @@ def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
         large = tables.single_choices_of("pool", tables.large_pool)
         yield _chosen("b1_large", with_default_predictor(_by_leep(large)), single)
     yield _chosen("single", tables.single_choices, [*single, "metric"])
-    yield _chosen("pre_training", tables.single_choices_of("kind", ONLY_PRE_TRAINED), [*single, "metric"])
+    yield _chosen("pre_training", tables.single_choices_of("kind", PRE_TRAINING), [*single, "metric"])
     for name in STATIC_ORDERS:
         by_order = tables.choices[(tables.choices["metric"] == name) & (tables.choices["predictor"] == "")]
         yield _chosen(name, by_order, [*_PROBED, "size"])
     yield equal_cost(tables.equal_cost)
-    yield _of_runs(_pre_trained, tables.singles_of("kind", ONLY_PRE_TRAINED), RESULT)
+    yield _of_runs(_pre_trained, tables.singles_of("kind", PRE_TRAINING), RESULT)
     singles = tables.candidates[tables.candidates["size"] == 1]
     yield _of_runs(_best_single, singles, RESULT)
     yield _of_runs(_results, tables.candidates, [*RESULT, "size"])

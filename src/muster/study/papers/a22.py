@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from muster.study.papers.frames import mean_over_finetuning_seeds, require_columns, require_values
-from muster.study.tables import CELL
+from muster.study.tables import CELL, PRE_TRAINING
 
 AVERAGE = "Average"
 """Last row of tables over targets."""
@@ -23,8 +23,6 @@ METRICS = ("base", "ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
 
 ENSEMBLE_SIZE = 3
 """Members of an ensemble in A22's tables."""
-
-PRE_TRAINING = "pre-training"
 
 
 def correlation_table(

@@ -21,9 +21,6 @@ from muster.study.papers.frames import FEWEST, correlations_within, require_colu
 MODES = ("source and architecture", "architecture", "source", "target")
 """What varies within a group over which the correlation is taken (B21, table 2)."""
 
-PROBE_SEEDS = 5
-"""Probe sets that B21 draws."""
-
 _ABOUT_MEMBERS = ["member", "dataset", "architecture", "pretraining"]
 
 _FIXED: dict[str, list[str]] = {

@@ -65,11 +65,10 @@ def mean_over_finetuning_seeds(results: pd.DataFrame, who: str) -> pd.DataFrame:
         who: ``"member"`` or ``"members"``: whose result a row is.
 
     Returns:
-        One row per cell and ``who``, with ``miou`` and ``finetuning_seeds``, how many there were.
+        One row per cell and ``who``, with ``miou``.
     """
     require_columns("results", results, [*CELL, who, "miou"])
-    groups = results.groupby([*CELL, who], sort=True)["miou"]
-    return groups.agg(miou="mean", finetuning_seeds="size").reset_index()
+    return results.groupby([*CELL, who], sort=True)["miou"].mean().reset_index()
 
 
 def scores_beside_results(

@@ -14,16 +14,7 @@ from jaxtyping import Float
 
 from muster.arrays import Column, NumpyArray, to_column
 from muster.study.papers.frames import mean_over_finetuning_seeds, require_columns
-from muster.study.tables import CELL
-
-STRAIGHT = "pre-training"
-"""Kind of a member that was never trained to segment."""
-
-MULTI_SOURCE = "multi-source"
-"""Kind of a member that was trained on several datasets; what its columns are called."""
-
-LEVELS = ("VP", "P", "I", "N")
-"""Very positive, positive, insignificant, negative."""
+from muster.study.tables import CELL, MULTI_SOURCE, PRE_TRAINING
 
 VERY_POSITIVE, POSITIVE, NEGATIVE = 10.0, 2.0, -2.0
 """Per cent, M21 section 6."""
@@ -102,7 +93,7 @@ def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.D
         columns={"domain": "target_domain", "train_images": "target_images"}
     )
     results = mean_over_finetuning_seeds(finetuned, "member").merge(about, on="member").merge(of_target, on="target")
-    is_straight = results["kind"] == STRAIGHT
+    is_straight = results["kind"] == PRE_TRAINING
     straight = results[is_straight].groupby([*CELL, *_START], dropna=False)["miou"].mean().rename("straight_miou")
     gains = results[~is_straight].merge(straight.reset_index(), on=[*CELL, *_START], how="left")
     known = gains["straight_miou"].notna().to_numpy()
@@ -113,7 +104,7 @@ def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.D
         )
     multi = gains["kind"] == MULTI_SOURCE
     within = np.where(gains["domain"] == gains["target_domain"], "within", "across")
-    return gains.drop(columns="finetuning_seeds").assign(
+    return gains.assign(
         gain=gain,
         level=["" if np.isnan(value) else gain_level(value) for value in gain],
         domain_transfer=np.where(multi, MULTI_SOURCE, within),

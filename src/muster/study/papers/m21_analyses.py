@@ -11,8 +11,8 @@ import pandas as pd
 from muster.metrics import kendall
 from muster.study.papers.domain_distance import ASSIGNMENTS
 from muster.study.papers.frames import require_columns, require_values
-from muster.study.papers.m21 import MULTI_SOURCE, NEGATIVE, POSITIVE
-from muster.study.tables import CELL
+from muster.study.papers.m21 import NEGATIVE, POSITIVE
+from muster.study.tables import CELL, MULTI_SOURCE
 
 SOURCE_SIZE = "source size"
 """What a rank correlation is with, beside the assignments of :mod:`muster.study.papers.domain_distance`."""
