@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from muster.report.figures import BLUE, INK, MUTED
+from muster.report.figures import BLUE, INK, MUTED, overlap
 from muster.report.study_style import (
     GREY,
     PALE,
@@ -197,15 +197,11 @@ def _label_dots(figure: Figure, axes: Axes, xs: Sequence[float], ys: Sequence[fl
                  (8, 15), (8, -22), (left, 15), (left, -22)]  # fmt: skip
         boxes = [(x + right, y + up, x + right + length, y + up + 8) for right, up in tried]
         free = [i for i, box in enumerate(boxes)
-                if box[0] >= low and box[2] <= high and not any(_overlap(box, other) for other in taken)]  # fmt: skip
+                if box[0] >= low and box[2] <= high and not any(overlap(box, other) for other in taken)]  # fmt: skip
         chosen = free[0] if free else 0
         taken.append(boxes[chosen])
         axes.annotate(name, place, tried[chosen], textcoords="offset points", fontsize=7.5, zorder=5,
                       path_effects=[withStroke(linewidth=2.2, foreground="white")])  # fmt: skip
-
-
-def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    return not (first[2] < second[0] or second[2] < first[0] or first[3] < second[1] or second[3] < first[1])
 
 
 @styled

@@ -170,13 +170,14 @@ def _name_points(axes: Axes, xs: Sequence[float], ys: Sequence[float], names: Se
             x, y = xs[index] * width + right, ys[index] * height + up
             box = (x, y, x + length, y + 11)
             inside = box[0] > -8 and box[2] < width + 12
-            if inside and not any(_overlap(box, other) for other in taken):
+            if inside and not any(overlap(box, other) for other in taken):
                 taken.append(box)
                 axes.annotate(name, (xs[index], ys[index]), xytext=(right, up), textcoords="offset points", fontsize=8)
                 break
 
 
-def _overlap(first: tuple[float, float, float, float], second: tuple[float, float, float, float]) -> bool:
+def overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    """Whether two boxes do: left, lower, right and upper edge of each."""
     apart = first[2] < second[0] or second[2] < first[0] or first[3] < second[1] or second[3] < first[1]
     return not apart
 

@@ -33,8 +33,12 @@ from muster.study.tables import MULTI_SOURCE
 _LEAST_SCALE, _MOST_SCALE = 5.0, 40.0
 """Gains beyond the second have its colour; the scale never spans less than the first, so that noise stays pale."""
 
-_TRANSFERS = ("within", "across", MULTI_SOURCE)
-_TRANSFER_STYLES = {"within": (BLUE, "o"), "across": (ORANGE, "^"), MULTI_SOURCE: ("#009e73", "D")}
+_TRANSFERS = {
+    "within": ("within one domain", BLUE, "o"),
+    "across": ("across domains", ORANGE, "^"),
+    MULTI_SOURCE: (MULTI_SOURCE, "#009e73", "D"),
+}
+"""What dots of each kind of transfer are called, and how they look."""
 
 
 @styled
@@ -177,15 +181,8 @@ def distance_gain_figure(
     """
     drawing = start(3.2, 5.4)
     axes = drawing.figure.subplots()
-    for transfer in _TRANSFERS:
-        part = pairs[pairs["domain_transfer"] == transfer]
-        if len(part):
-            colour, marker = _TRANSFER_STYLES[transfer]
-            dots = axes.scatter(part[assignment], part["gain"], s=22, color=colour, marker=marker, alpha=0.75,
-                                linewidth=0, zorder=3, label=f"{transfer} domains" if transfer == "across" else
-                                f"{transfer} one domain")  # fmt: skip
-            drawing.says(dots, [_chain_text(row, f"distance {number(row[assignment], 2)}")
-                                for row in part.to_dict("records")])  # fmt: skip
+    _scatter_chains(drawing, axes, pairs, assignment, "gain",
+                    lambda row: f"gain {number(row['gain'], 1)} %, distance {number(row[assignment], 2)}")  # fmt: skip
     _level_lines(axes)
     if tau is not None:
         axes.set_title(f"rank correlation of closeness and gain {number(tau, 2)}", loc="left")
@@ -200,13 +197,17 @@ def distance_gain_figure(
     )
 
 
-def _chain_text(row: Mapping[Any, Any], more: str) -> str:
-    return f"{row['member']} on {row['target']}\ngain {number(row['gain'], 1)} %, {more}"
-
-
-def _two_gains_text(row: Mapping[Any, Any], small: str, full: str) -> str:
-    gains = f"{small} {number(row['small_gain'], 1)} %, {full} {number(row['full_gain'], 1)} %"
-    return f"{row['member']} on {row['target']}\n{gains}"
+def _scatter_chains(
+    drawing: Drawing, axes: Axes, table: pd.DataFrame, x: str, y: str, words: Callable[[Mapping[Any, Any]], str]
+) -> None:
+    """A dot for each target and member, by how far apart their domains are."""
+    for transfer, (label, colour, marker) in _TRANSFERS.items():
+        part = table[table["domain_transfer"] == transfer]
+        if len(part):
+            dots = axes.scatter(part[x], part[y], s=22, color=colour, marker=marker, alpha=0.75, linewidth=0, zorder=3,
+                                label=label)  # fmt: skip
+            drawing.says(dots, [f"{row['member']} on {row['target']}\n{words(row)}"
+                                for row in part.to_dict("records")])  # fmt: skip
 
 
 def _level_lines(axes: Axes) -> None:
@@ -230,14 +231,10 @@ def small_full_figure(both: pd.DataFrame, small: str, full: str, name: str = "sm
     """
     drawing = start(3.7, 4.2)
     axes = drawing.figure.subplots()
-    for transfer in _TRANSFERS:
-        part = both[both["domain_transfer"] == transfer]
-        if len(part):
-            colour, marker = _TRANSFER_STYLES[transfer]
-            label = {"within": "within one domain", "across": "across domains"}.get(transfer, transfer)
-            dots = axes.scatter(part["small_gain"], part["full_gain"], s=22, color=colour, marker=marker, alpha=0.75,
-                                linewidth=0, zorder=3, label=label)  # fmt: skip
-            drawing.says(dots, [_two_gains_text(row, small, full) for row in part.to_dict("records")])
+    _scatter_chains(
+        drawing, axes, both, "small_gain", "full_gain",
+        lambda row: f"{small} {number(row['small_gain'], 1)} %, {full} {number(row['full_gain'], 1)} %",
+    )  # fmt: skip
     axes.set_aspect("equal", adjustable="datalim")
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
     axes.axhline(0, color=PALE, linewidth=0.9, zorder=1)
