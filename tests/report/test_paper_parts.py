@@ -67,6 +67,6 @@ def test_each_paper_has_its_tables_and_figures(parts: list[PagePart], tmp_path: 
 def test_a_study_that_lacks_what_a_paper_needs_is_told_so() -> None:
     tables = as_tables()
     bare = StudyTables.of(members=tables.members, targets=tables.targets, finetuned=tables.finetuned.iloc[:0])
-    found = paper_parts(bare)
+    found = paper_parts(Findings(bare, 3, ("linear_probe", "soft_iou_eep")))
     assert not any(part.figures for part in found)
     assert [part.text.split()[0] for part in found] == ["No"] * 4

@@ -15,7 +15,8 @@ from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label
 from muster.report.transfer_figures import amount_matrix_figure
 from muster.study.approach_costs import approach_costs
-from muster.study.measures import STATIC_ORDERS, StudiedChoice, paired_test, standings
+from muster.study.findings import of_all
+from muster.study.measures import ALL, MEAN, STATIC_ORDERS, StudiedChoice, paired_test, standings
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.tables import StudyTables
 
@@ -65,8 +66,7 @@ def what_predicts(
         A section: a matrix of all metrics and targets for each regime and predictor, a figure with intervals, and what
         remains among candidates of one pre-training or architecture.
     """
-    of_size = agreement[(agreement["size"] == size) & (agreement["result"] == "mean")]
-    whole = of_size[of_size["stratum"] == "all"]
+    whole = of_all(agreement, size)
     references = _references(seed_agreement, ceiling, size)
     figures, shown = list[StudyFigure](), dict[str, Table]()
     for regime in dict.fromkeys(whole["regime"]):
@@ -85,7 +85,7 @@ def what_predicts(
             rows = rows.assign(metric=[order_label(metric) for metric in rows["metric"]])
             beside = None if references is None else references[references["regime"] == regime]
             figures.append(agreement_figure(rows, references=beside, name=f"tau_intervals_{key}"))
-    strata = of_size[of_size["stratum"] != "all"]
+    strata = agreement[(agreement["size"] == size) & (agreement["result"] == MEAN) & (agreement["stratum"] != ALL)]
     for regime in dict.fromkeys(map(str, strata["regime"])):
         shown[f"Among candidates whose members are alike, images: {regime}"] = _alike(
             strata[strata["regime"] == regime]
@@ -123,7 +123,7 @@ def _references(seed_agreement: pd.DataFrame | None, ceiling: pd.DataFrame | Non
     found = []
     for frame, column, name in ((seed_agreement, "weighted_kendall", TWO_RUNS), (ceiling, "mean", PERFECT)):
         if frame is not None and len(frame):
-            rows = frame[(frame["size"] == size) & (frame["stratum"] == "all")]
+            rows = frame[(frame["size"] == size) & (frame["stratum"] == ALL)]
             means = rows.groupby(["regime", "target"], sort=False)[column].mean().rename("value").reset_index()
             found.append(means.assign(reference=name))
     return pd.concat(found, ignore_index=True) if found else None

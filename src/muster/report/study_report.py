@@ -78,7 +78,7 @@ def best_metric(findings: Findings) -> str:
     Args:
         findings: Of a study with results.
     """
-    rows = of_all(findings.agreement, findings.size, sorted(set(findings.agreement["predictor"])))
+    rows = of_all(findings.agreement, findings.size)
     means = rows.groupby(["metric", "predictor"], as_index=False)["weighted_kendall"].mean().dropna()
     looks = ~means["metric"].isin(list(STATIC_ORDERS))
     if not looks.any():
@@ -127,7 +127,7 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
     yield replace(
         what_predicts(findings.agreement, findings.seeds, findings.ceiling, 1), title="What predicts: single models"
     )
-    yield from paper_parts(tables, findings.gains, findings.features, findings.large_pool, findings.capped_pool)
+    yield from paper_parts(findings)
 
 
 def _series(findings: Findings) -> list[tuple[str, str]]:

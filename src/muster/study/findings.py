@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,16 +133,14 @@ class Findings:
         return str(cells["regime"].iloc[0]) if len(cells) else ""
 
 
-def of_all(agreements: pd.DataFrame, size: int, predictors: Sequence[str]) -> pd.DataFrame:
+def of_all(agreements: pd.DataFrame, size: int) -> pd.DataFrame:
     """The rows of a table of agreements that main tables show.
 
     Args:
         agreements: See :func:`muster.study.measures.agreement`.
         size: Members of a candidate.
-        predictors: Whose; the empty one is of metrics that use none.
 
     Returns:
         Over all candidates, with the mean over fine-tuning seeds.
     """
-    rows = agreements[(agreements["size"] == size) & (agreements["stratum"] == ALL) & (agreements["result"] == MEAN)]
-    return rows[rows["predictor"].isin(list(predictors))]
+    return agreements[(agreements["size"] == size) & (agreements["stratum"] == ALL) & (agreements["result"] == MEAN)]

@@ -19,8 +19,8 @@ from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
 from muster.report.tables import Table, metric_label
-from muster.study.measures import StudiedChoice, agreement, standings
-from muster.study.measures.candidates import without_pool
+from muster.study.findings import Findings, of_all
+from muster.study.measures import StudiedChoice, standings
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.papers import (
     best_of_each_size,
@@ -31,7 +31,7 @@ from muster.study.papers import (
     scores_beside_results,
     setup_column,
 )
-from muster.study.papers.a22 import ENSEMBLE_SIZE, METRICS
+from muster.study.papers.a22 import METRICS
 from muster.study.tables import SINGLE_SOURCE, StudyTables
 
 _BASELINES = {"b1": "B1", "b1_large": "B1L"}
@@ -40,34 +40,25 @@ MOST_METRICS = 6
 """That figures of many panels show."""
 
 
-def a22_part(
-    tables: StudyTables,
-    gains: pd.DataFrame | None = None,
-    size: int = ENSEMBLE_SIZE,
-    metric: str = DEFAULT_METRIC,
-    large_pool: str | None = None,
-) -> PagePart:
+def a22_part(findings: Findings, metric: str = DEFAULT_METRIC) -> PagePart:
     """How well ensemble metrics order candidates, and what the chosen ensemble reaches (A22, tables 1, 3, figures 2-7).
 
     Args:
-        tables: Of a study.
-        gains: See :func:`muster.report.papers.paper_parts`.
-        size: Members of the candidates.
+        findings: Of a study.
         metric: The metric that chooses.
-        large_pool: Members of this pool are in no candidate.
 
     Returns:
-        A section; empty but for a sentence if no ensemble of that size was evaluated.
+        A section; empty but for a sentence if no ensemble of the study's size was evaluated.
     """
-    ensembles = without_pool(tables.ensembles, tables.members, large_pool)
+    tables, size, ensembles = findings.tables, findings.size, findings.candidates
     of_size = ensembles[ensembles["size"] == size]
     if of_size.empty or tables.scores.empty:
         return PagePart("Ensembles (A22)", f"No ensemble of {size} members was evaluated and scored.")
     figures, shown = list[StudyFigure](), dict[str, Table]()
     setup = pd.DataFrame(setup_column(tables.members, of_size, size).items(), columns=["of a target", "this study"])
     shown["What is compared (table 1)"] = frame_table(setup)
-    correlations = agreement(tables.scores, of_size)
-    correlations = correlations[(correlations["stratum"] == "all") & (correlations["result"] == "mean")]
+    correlations = of_all(findings.agreement, size).drop(columns=["low", "high"])  # A22 shows no intervals
+    correlations = correlations[correlations["metric"].isin(set(tables.scores["metric"]))]  # and no lists but BASE
     pairs = scores_beside_results(tables.scores, of_size)
     for regime, predictor in _series(pairs):
         named = f"{regime}, {predictor.replace('_', ' ')}"
@@ -83,8 +74,8 @@ def a22_part(
         figures.append(agreement_figure(_chosen(part, metrics), name=f"a22_agreement_{key}"))
         chosen = _choices_of(_of(pairs, regime, predictor), metric)
         figures += _of_choices(tables, chosen, of_size, ensembles, regime, key)
-        if gains is not None and metric in set(part["metric"]):
-            told = standings(gains, StudiedChoice(metric, predictor, size, regime))
+        if metric in set(part["metric"]):
+            told = standings(findings.gains, StudiedChoice(metric, predictor, size, regime))
             figures += _gains(told, shown, named, key)
     if ensembles["size"].nunique() > 1 and (ensembles["size"] == 1).any():
         best = best_of_each_size(ensembles)

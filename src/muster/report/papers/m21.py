@@ -48,7 +48,7 @@ def m21_part(
 
     Args:
         tables: Of a study; its regimes are taken from the fewest images to the most.
-        features: See :func:`muster.report.papers.paper_parts`.
+        features: See :class:`muster.study.findings.Findings`.
         capped_pool: Likewise.
 
     Returns:
