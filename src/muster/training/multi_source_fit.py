@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +94,6 @@ class InterleavedData(FitData):
         turn = source_of_step(self.trainer.global_step, len(self.sources))
         return self._crops_of(self.sources[turn].preprocessing)
 
-    def _crops_of(self, preprocessing: Preprocessing) -> CropViews:
-        crop_size = self.settings.crop_for(preprocessing.known_size)
-        return CropViews(preprocessing, self.owns, crop_size, lambda: self._stored_size)
-
     def val_dataloader(self) -> list[DataLoader[tuple[Views, Tensor]]]:
         """One loader for each dataset, see :meth:`FitData.val_dataloader`."""
         trainer = self.trainer
@@ -154,13 +150,8 @@ class MultiSourceTraining(EnsembleTraining):
     def _scores_of(self, name: str, member: SourceModel, images: Views | FrozenBatch) -> ImageMap:
         assert not isinstance(images, FrozenBatch)  # a source model learns everything
         view = view_for(images, member.preprocessing)
-        features = self._features_of(name, member)(view)
+        features = self._compiled_of(name, member.features)(view)
         return ImageMap(self.heads.scores_of(self.turn, features), member.part_of(view))
-
-    def _features_of(self, name: str, member: SourceModel) -> Any:
-        if self.compiles and name not in self._compiled:
-            self._compiled[name] = torch.compile(member.features)
-        return self._compiled.get(name, member.features)
 
     def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         loss, idle = super()._loss_of(maps, masks), self._idle_heads()
