@@ -6,7 +6,6 @@ Axis names: as in :mod:`muster.training.modules`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -19,8 +18,6 @@ from muster.data import (
     CropViews,
     ExampleStream,
     InterleavedStream,
-    Preprocessing,
-    Split,
     Views,
     preload,
     source_of_step,
@@ -32,21 +29,7 @@ from muster.training.fit_data import FitData, weights_of
 from muster.training.frozen import FrozenBatch
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining, nothing_of
 from muster.training.settings import SourceSettings
-
-
-@dataclass(frozen=True)
-class SourceImages:
-    """The images of one of several sources.
-
-    Attributes:
-        train: Training images, those held out left aside.
-        held: Those held out for the validation curve, if there are any.
-        preprocessing: How they are shown.
-    """
-
-    train: Split
-    held: Split | None
-    preprocessing: Preprocessing
+from muster.training.source_images import SourceImages
 
 
 class InterleavedData(FitData):
