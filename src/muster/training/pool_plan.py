@@ -124,12 +124,12 @@ class Network:
         """
         if self.weights is not None and as_file_name(self.pretraining) != self.pretraining:
             raise ConfigError(
-                f"plan.networks: expected a word for what {str(self.weights)!r} has learned, such as "
+                f"plan: expected a word for what {str(self.weights)!r} has learned, such as "
                 f"pretraining: imagenet, but got {self.pretraining!r}."
             )
         if self.weights is not None and self.pretraining == "none":
             raise ConfigError(
-                f"plan.networks: {self.architecture!r} starts from weights ({self.weights}): say what they have "
+                f"plan: {self.architecture!r} starts from weights ({self.weights}): say what they have "
                 "learned, such as pretraining: imagenet."
             )
 
