@@ -19,7 +19,6 @@ from torch import Tensor
 
 from muster.data import Views, open_dataset, prepared_images
 from muster.errors import ConfigError, SelectionError
-from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool
@@ -39,6 +38,7 @@ from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import count_split
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
+from tests.execution.this_process import ThisProcess
 from tests.helpers import make_member, make_pool
 from tests.odd_inputs.bench import write_dataset
 
