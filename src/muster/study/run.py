@@ -157,8 +157,8 @@ def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 
 def _member_row(member: Member) -> tuple[Any, ...]:
     card = member.card
-    sources = card.trained_on
-    kind = KINDS[0] if not card.classes else KINDS[1] if len(sources) > 1 else KINDS[2]
+    sources = [source.dataset for source in card.sources] or [card.dataset]
+    kind = KINDS[0] if not card.classes else KINDS[1] if card.sources else KINDS[2]
     return (
         *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
         *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),
