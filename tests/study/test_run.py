@@ -19,7 +19,6 @@ from torch import Tensor
 
 from muster.data import Views, open_dataset, prepared_images
 from muster.errors import ConfigError, SelectionError
-from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool, SourceRecord
@@ -39,6 +38,7 @@ from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import count_split
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
+from tests.execution.this_process import ThisProcess
 from tests.helpers import make_member, make_pool
 from tests.odd_inputs.bench import write_dataset
 
@@ -321,6 +321,7 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"sizes": (2, 2)}, "sizes: expected at least one, each once"),
         ({"sizes": (6,), "size": 6}, "sizes: expected a whole number, from 1 to 5"),
         ({"metrics": ("sofft",)}, "metrics: "),
+        ({"metrics": ("rsa",)}, "metrics: rsa compares with a model trained on the target"),
         ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
         ({"heads": ()}, "equal_cost: expected at least one of heads"),
         ({"regimes": (Regime("a"), Regime("a"))}, "regimes: expected at least one, each once"),
