@@ -19,10 +19,9 @@ from torch import Tensor
 
 from muster.data import Views, open_dataset, prepared_images
 from muster.errors import ConfigError, SelectionError
-from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.models import SourceModel, upsample_probabilities
-from muster.pool import Pool
+from muster.pool import Pool, SourceRecord
 from muster.report.study_report import best_metric, headline, write_study_report
 from muster.selection.run import select
 from muster.selection.track_record import COLUMNS
@@ -31,7 +30,7 @@ from muster.study.findings import Findings
 from muster.study.fits import WEIGHTS, load_fitted, read_record_of
 from muster.study.measures.headline import CONTENDERS
 from muster.study.plan import StudyPlan
-from muster.study.run import StudyOutcome, run_study
+from muster.study.run import StudyOutcome, _member_row, run_study
 from muster.study.settings import Regime, StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
@@ -39,6 +38,7 @@ from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import count_split
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
+from tests.execution.this_process import ThisProcess
 from tests.helpers import make_member, make_pool
 from tests.odd_inputs.bench import write_dataset
 
@@ -94,6 +94,19 @@ def plan(home: Path) -> StudyPlan:
 @pytest.fixture(scope="module")
 def outcome(plan: StudyPlan) -> StudyOutcome:
     return run(plan)
+
+
+def test_the_kind_of_a_member_is_told_by_its_own_sources(tmp_path: Path) -> None:
+    usual = make_member(tmp_path, "usual", 0)
+    name, images = usual.card.dataset, usual.card.train_images
+    later = replace(usual, card=replace(usual.card, seen_datasets=(name, "before")))  # started from a member of another
+    assert _member_row(later)[2:4] == ("single-source", name)
+    record = SourceRecord(name, "made up", 3, images or 0, 10, 0.3, 0.1, usual.card.mean, usual.card.std)
+    several = (record, replace(record, dataset="before"))
+    assert _member_row(replace(usual, card=replace(usual.card, sources=several)))[2:4] == (
+        "multi-source", f"{name} before"
+    )  # fmt: skip
+    assert _member_row(replace(usual, card=replace(usual.card, classes=())))[2] == "pre-training"
 
 
 def assert_same(first: StudyTables, second: StudyTables) -> None:
@@ -308,6 +321,7 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"sizes": (2, 2)}, "sizes: expected at least one, each once"),
         ({"sizes": (6,), "size": 6}, "sizes: expected a whole number, from 1 to 5"),
         ({"metrics": ("sofft",)}, "metrics: "),
+        ({"metrics": ("rsa",)}, "metrics: rsa compares with a model trained on the target"),
         ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
         ({"heads": ()}, "equal_cost: expected at least one of heads"),
         ({"regimes": (Regime("a"), Regime("a"))}, "regimes: expected at least one, each once"),

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from muster.errors import ConfigError
 from muster.execution.executor import Job
-from muster.execution.here import ThisProcess
 from muster.execution.progress import TrainingProgress
 from muster.study.schedule import Schedule, Step
+from tests.execution.this_process import ThisProcess
 
 TASK = "tests.study.test_schedule:note"
 
@@ -46,7 +46,7 @@ def step(folder: Path, name: str, *after: str) -> Step:
 def run(steps: list[Step], places: int = 1) -> tuple[Schedule, list[str]]:
     console = Console(quiet=True)
     schedule, ended = Schedule(steps, ThisProcess(), places, TrainingProgress(console)), list[str]()
-    schedule.run("steps", ended.append)
+    schedule.run("steps", lambda step: ended.append(step.name))
     return schedule, ended
 
 

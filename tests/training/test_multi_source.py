@@ -350,6 +350,7 @@ class TestPlan:
             ({"datasets": ["worlds/reef"], "all_but": "reef"}, "at least 2 datasets, but got 1"),
             ({"datasets": ["worlds/reef"] * 2, "name": "a"}, "more than one is called reef"),
             ({"name": "a/b"}, "does not serve as the name of a folder"),
+            ({"weights": Path("a.safetensors")}, "^plan: 'small_fpn' starts from weights"),
         ],
     )
     def test_what_cannot_work_is_refused_at_the_door(self, entry: dict[str, object], message: str) -> None:

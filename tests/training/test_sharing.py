@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from muster.models import Segmenter, build_model
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
-from muster.training.pool_training import default_workers, memory_of
+from muster.training.pool_training import memory_of
 from muster.training.settings import SourceSettings
-from muster.training.sharing import CONTEXT_BYTES, MOST_SHARING, training_bytes, workers_per_gpu
+from muster.training.sharing import CONTEXT_BYTES, MOST_SHARING, training_bytes, workers_per_gpu, workers_side_by_side
 
 GB = 1 << 30
 
@@ -92,9 +92,9 @@ def test_on_gpus_small_members_share_and_large_fits_do_not(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Properties)
-    monkeypatch.setattr("muster.training.pool_training.available_cores", lambda: 16)
+    monkeypatch.setattr("muster.training.sharing.available_cores", lambda: 16)
     settings = SourceSettings(batch_size=2, crop_size=32, image_size=48)
     job = MemberJob("a", tmp_path, str(dataset_folder), "small_fpn", "none", settings, Hardware())
-    assert default_workers([job], Hardware()) == 2 * 4
-    assert default_workers([job], Hardware(devices=2)) == 1
-    assert default_workers([job], Hardware("cpu")) == 16
+    assert workers_side_by_side(Hardware(), lambda: memory_of([job])) == 2 * 4
+    assert workers_side_by_side(Hardware(devices=2), lambda: memory_of([job])) == 1
+    assert workers_side_by_side(Hardware("cpu"), lambda: memory_of([job])) == 16

@@ -75,6 +75,9 @@ def study(
         "--large_pool": study.large_pool,
         **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
     }
+    for name, members in plan.members.items():
+        left_out = "; ".join(f"{other} ({reason})" for other, reason in plan.excluded[name].items()) or "none"
+        console.print(f"{name}: {len(members)} candidates. Left out: {left_out}.", markup=False)
     with claimed(output, STUDY, inputs) as lock:
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)

@@ -100,11 +100,7 @@ def train(
 def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     """Options that change nothing with these others, and why."""
     idle = {}
-    references = [
-        *plan.datasets,
-        *(reference for entry in plan.multi_source for reference in entry.datasets),
-        *(entry.data for entry in plan.adopt if entry.data is not None),
-    ]
+    references = [*plan.references, *(entry.data for entry in plan.adopt if entry.data is not None)]
     if all(reference.startswith(WORLD_PREFIX) for reference in references):
         idle["data_root"] = "as all datasets of the plan are built in"
     if training.validation_fraction == 0 and not any(

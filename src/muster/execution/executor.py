@@ -69,7 +69,7 @@ class Listener(Protocol):
 class Executor(Protocol):
     """Runs jobs side by side.
 
-    There is one kind today, :class:`muster.execution.local.LocalProcesses`.
+    There are :class:`muster.execution.local.LocalProcesses` and :class:`muster.execution.here.ThisProcess`.
     """
 
     def submit(self, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Weights that others saved: read without ever unpickling objects, compared with a network, and loaded into it."""
+"""Weights in files: written as safetensors, and what others saved read without ever unpickling objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from muster.errors import ConfigError
@@ -48,6 +48,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ConfigError(f"{path} holds no weights: expected a mapping of names to tensors.")
     return tensors
+
+
+def write_tensors(network: nn.Module, path: Path) -> None:
+    """Write all weights and buffers of a network as safetensors.
+
+    Args:
+        network: On any device.
+        path: The file.
+    """
+    save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, path)
 
 
 def tensors_in(content: object) -> dict[str, Tensor]:

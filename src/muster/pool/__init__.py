@@ -4,7 +4,7 @@ from muster.pool.adopted import card_of_adopted
 from muster.pool.card import FORMAT_VERSION, Card, SourceRecord, software_versions
 from muster.pool.listing import MEMBERS
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
-from muster.pool.pool import Pool, Verification, verify_pool
+from muster.pool.pool import Pool, Verification, verify_pool, without_exported
 from muster.pool.seen import TargetContent, reason_to_bar
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "reason_to_bar",
     "software_versions",
     "verify_pool",
+    "without_exported",
     "write_member",
 ]

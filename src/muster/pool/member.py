@@ -20,6 +20,7 @@ from muster.errors import ConfigError, PoolError, UnfitMemberError
 from muster.files import atomic_folder, read_record, sha256_of, sha256_once, write_record
 from muster.model_page import PAGE
 from muster.models import SourceModel, rebuild
+from muster.models.tensors import write_tensors
 from muster.output_kinds import MEMBER
 from muster.outputs import require_ours
 from muster.pool.card import FORMAT_VERSION, Card
@@ -255,8 +256,7 @@ def write_member(
     """
     require_ours(folder, MEMBER, PoolError)
     with atomic_folder(folder) as partial:
-        tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        save_file(tensors, partial / WEIGHTS)
+        write_tensors(model, partial / WEIGHTS)
         save_file({name: value.contiguous() for name, value in source_sample.items()}, partial / SOURCE_SAMPLE)
         card = replace(card, checksum=sha256_of(partial / WEIGHTS))
         write_record(partial / CARD, card, FORMAT_VERSION)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from muster.data import Dataset
 from muster.errors import PoolError, unknown_name
+from muster.models import SOURCES
 from muster.pool.listing import Listing, list_members
 from muster.pool.member import Member
 from muster.pool.seen import candidates
@@ -109,6 +110,24 @@ class Pool:
             The candidates, and for every other member the reason why it is none.
         """
         return candidates(self.members, dataset)
+
+
+def without_exported(
+    members: Sequence[Member], excluded: Mapping[str, str], hint: str = ""
+) -> tuple[tuple[Member, ...], dict[str, str]]:
+    """Leave out models that cannot be fine-tuned.
+
+    Args:
+        members: Those that can be candidates, see :meth:`Pool.eligible_for`.
+        excluded: The others, and why.
+        hint: What can be done with such models instead.
+
+    Returns:
+        The members that take a new head, and for every other one the reason.
+    """
+    frozen = [member.name for member in members if not SOURCES[member.card.built_by.source].can_be_finetuned]
+    reason = f"cannot be fine-tuned: it is an exported program{hint}"
+    return tuple(m for m in members if m.name not in frozen), {**excluded, **dict.fromkeys(frozen, reason)}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from muster.arrays import Array, NumpyArray
 from muster.machine import available_cores
-from muster.metrics.ensemble_block import Members, members_of
+from muster.metrics.ensemble_block import members_of
 from muster.metrics.registry import get_ensemble_metric
 from muster.scoring.cpu.exhaustive import sums_of_store
 from muster.scoring.device.exhaustive import sums_of_tiles
@@ -54,7 +54,7 @@ class OutcomeCounts:
             threads: How many to compute on, on the processor; by default one for each.
             backend: Who counts; by default ``numba`` on the processor and ``torch`` on other devices.
         """
-        self.num_members, self.num_classes = num_members, num_classes
+        self.num_classes = num_classes
         self.candidates = {size: list_candidates(num_members, size) for size in sizes}
         self.label_counts = np.zeros(num_classes, dtype=np.int64)
         self._threads, self._backend = threads or available_cores(), backend
@@ -73,13 +73,11 @@ class OutcomeCounts:
         """
         if len(labels) == 0:
             return
-        members = members_of(predictions, labels)
-        counted: FixedPointSums | None = None
+        store = InMemoryStore(members_of(predictions, labels), chunk_pixels=_CHUNK_PIXELS)
         for size, rows in self.candidates.items():
-            for some, counted in self._sums(members, rows):
-                self._counts[size][some] += counted.counts
-        assert counted is not None
-        self.label_counts += counted.label_counts
+            for some, sums in self._sums(store, rows):
+                self._counts[size][some] += sums.counts
+        self.label_counts += np.bincount(store.labels, minlength=self.num_classes)
 
     def hits_and_misses(self, size: int) -> Int64[NumpyArray, "candidates 2 classes"]:
         """Per class, pixels predicted right; and pixels of the class predicted otherwise plus others predicted as it.
@@ -99,10 +97,9 @@ class OutcomeCounts:
         hits_and_misses = self.hits_and_misses(size).astype(np.float64)
         return get_ensemble_metric(_METRIC).final_scores(hits_and_misses, self.label_counts)
 
-    def _sums(self, members: Members, rows: NumpyArray) -> Iterable[tuple[slice, FixedPointSums]]:
-        store = InMemoryStore(members, chunk_pixels=_CHUNK_PIXELS)
+    def _sums(self, store: InMemoryStore, rows: NumpyArray) -> Iterable[tuple[slice, FixedPointSums]]:
         if (self._backend or store.backend) == "torch":
-            return [(slice(None), sums_of_tiles(members, rows, [_METRIC], _no_progress))]
+            return [(slice(None), sums_of_tiles(store.in_memory(), rows, [_METRIC], _no_progress))]
         return sums_of_store(store, rows, [_METRIC], self._threads, _no_progress)
 
 

@@ -31,8 +31,7 @@ from muster.data import (
 from muster.errors import SelectionError
 from muster.machine import resolve_device
 from muster.metrics import MetricSpec, parse_metric
-from muster.models import SOURCES
-from muster.pool import Member, Pool, TargetContent, reason_to_bar
+from muster.pool import Member, Pool, TargetContent, reason_to_bar, without_exported
 from muster.precision import resolve_precision
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.scoring.candidate_ties import require_choice
@@ -170,9 +169,7 @@ def _comparable(
     """Leave out models that cannot be fine-tuned, unless they are only ranked one by one by what they predict."""
     if settings.size == 1 and settings.predictor == "eep":
         return tuple(members), excluded
-    frozen = [member for member in members if not SOURCES[member.card.built_by.source].can_be_finetuned]
-    reason = "cannot be fine-tuned: it is an exported program, ranked by itself with size 1 and predictor eep"
-    return tuple(m for m in members if m not in frozen), excluded | dict.fromkeys((m.name for m in frozen), reason)
+    return without_exported(members, excluded, ", ranked by itself with size 1 and predictor eep")
 
 
 def probe_reader(

@@ -19,8 +19,7 @@ from muster.data import (
 )
 from muster.errors import ConfigError
 from muster.files import as_file_name, read_record, write_record
-from muster.models import SOURCES
-from muster.pool import Member, Pool
+from muster.pool import Member, Pool, without_exported
 from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
@@ -33,8 +32,6 @@ MOST_VALIDATION = 0.2
 
 _VALIDATION_SEED = 101
 """Of the images set aside: the same for all subsets, so that they are compared on the same images."""
-
-_FINETUNED_NEVER = "cannot be fine-tuned: it is an exported program"
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,4 @@ def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], di
     Returns:
         They, and for every other member the reason why it is none.
     """
-    eligible, excluded = pool.for_channels(dataset.spec.channels).eligible_for(dataset)
-    frozen = [member.name for member in eligible if not SOURCES[member.card.built_by.source].can_be_finetuned]
-    kept = tuple(member for member in eligible if member.name not in frozen)
-    return kept, excluded | dict.fromkeys(frozen, _FINETUNED_NEVER)
+    return without_exported(*pool.for_channels(dataset.spec.channels).eligible_for(dataset))

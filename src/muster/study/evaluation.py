@@ -24,7 +24,7 @@ from muster.scoring.outcome_counts import OutcomeCounts
 from muster.scoring.score import score_ensembles
 from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
-from muster.study.results import is_there, write_tables
+from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training.finished import digest_of
@@ -43,26 +43,22 @@ _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
-class EvaluationJob:
+class EvaluationJob(CellJob):
     """Fine-tuned members to evaluate together.
 
     Attributes:
-        cell: The file that says on what.
         fits: By member, the folder of its fit; those that failed are passed over.
         alone: Members of the large pool, that are evaluated by themselves only.
-        sizes: Members of the ensembles.
+        sizes: Members of the ensembles; 1 is among them.
         seed: Of the fine-tuning.
         hardware: What to compute on.
-        folder: Where the tables go.
     """
 
-    cell: Path
     fits: dict[str, Path]
     alone: tuple[str, ...]
     sizes: tuple[int, ...]
     seed: int
     hardware: Hardware
-    folder: Path
 
     def records(self) -> dict[str, FitRecord]:
         """The fits that are there, by member, in the order of the names."""
@@ -70,7 +66,7 @@ class EvaluationJob:
         return {name: record for name, record in found.items() if record is not None}
 
     def description(self) -> str:
-        """A digest of everything that the results depend on."""
+        """See :meth:`CellJob.description`."""
         return digest_of(
             {
                 "cell": asdict(Cell.read(self.cell)),
@@ -81,10 +77,6 @@ class EvaluationJob:
                 "precision": self.hardware.resolved_precision(),
             }
         )
-
-    def is_done(self) -> bool:
-        """Whether its tables are there."""
-        return is_there(self.folder, self.description())
 
 
 def evaluation_job(content: str, tell: Callable[[str], None]) -> str:
@@ -98,8 +90,7 @@ def evaluation_job(content: str, tell: Callable[[str], None]) -> str:
         Nothing: the tables lie in their folder.
     """
     job = parse_record(json.loads(content), EvaluationJob, "job", ConfigError)
-    tables = evaluate_cell(job, lambda done: tell(json.dumps([done, None])))
-    write_tables(job.folder, job.description(), tables)
+    job.write_tables(evaluate_cell(job, lambda done: tell(json.dumps([done, None]))))
     return ""
 
 
@@ -161,7 +152,7 @@ class _Counted:
     def __init__(self, job: EvaluationJob, models: Mapping[str, SourceModel], classes: int) -> None:
         self.together = [name for name in models if name not in job.alone]
         self.alone = [name for name in models if name in job.alone]
-        self.sizes = [size for size in {1, *job.sizes} if size <= len(self.together)]
+        self.sizes = [size for size in job.sizes if size <= len(self.together)]
         self.classes = classes
         self.counts = OutcomeCounts(len(self.together), classes, self.sizes) if self.together else None
         self.of_alone = OutcomeCounts(len(self.alone), classes, (1,)) if self.alone else None
@@ -201,7 +192,7 @@ def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, 
     if len(labels) == 0:
         return pd.DataFrame({name: pd.Series(dtype=object if name == "members" else float) for name in columns})
     parts = []
-    for size in {1, *job.sizes}:
+    for size in job.sizes:
         if size <= len(names):
             ranking = score_ensembles(predictions, labels, size, ("e_leep", "iou_eep"))
             scores = ranking.scores

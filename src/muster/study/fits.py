@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from muster.data import Preprocessing
 from muster.errors import ConfigError
 from muster.files import atomic_folder, parse_record, read_yaml, sha256_of, to_builtin_types, write_yaml
 from muster.machine import device_label
 from muster.models import Blueprint, SourceModel, rebuild
+from muster.models.tensors import write_tensors
 from muster.pool import Member
 from muster.study.cells import Cell
+from muster.study.results import CellJob
 from muster.training.checks import require_trainable
 from muster.training.clock import Clock
 from muster.training.finetuning import fit_members
@@ -33,31 +35,22 @@ WEIGHTS = "member.safetensors"
 
 
 @dataclass(frozen=True)
-class FitJob:
+class FitJob(CellJob):
     """A member to fine-tune.
 
     Attributes:
-        cell: The file that says on what.
         member: Folder of the source model.
         checksum: Of its weights, as its card says.
         settings: How; if they name rates or numbers of steps to choose from, these are tried first.
         rate_of: Folder of the fit whose rate and number of steps are taken over; empty for those of the settings.
         hardware: What to compute on.
-        folder: Where the result goes.
     """
 
-    cell: Path
     member: Path
     checksum: str
     settings: TrainingSettings
     rate_of: str
     hardware: Hardware
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return "/".join(self.folder.parts[-3:])
 
     def resolved(self) -> tuple[TrainingSettings, int | None]:
         """The settings with the rate that is taken over, and the number of steps, if that was chosen too.
@@ -68,7 +61,7 @@ class FitJob:
         return (self.settings, None) if chosen is None else (self.settings.at_rate(chosen.learning_rate), chosen.stop)
 
     def description(self) -> str:
-        """A digest of everything that the result depends on."""
+        """See :meth:`CellJob.description`."""
         settings, stop = self.resolved()
         return digest_of(
             {
@@ -189,10 +182,9 @@ def finetune_member(job: FitJob, progress: Callable[[int, float], None]) -> None
     require_trainable(module.models, settings, cell.target.preprocessing.known_size)
     if stop is not None:
         module.stops = {member.name: stop}
-    work, clock = job.folder.with_name(f"{job.folder.name}.work"), Clock(progress)
-    load = partial(_load_again, member)
+    clock, load = Clock(progress), partial(_load_again, member)
     description = {"weights": job.checksum}
-    writes = fit_members(module, cell.target, work, job.hardware, [clock], depends_on=description, reload=load)
+    writes = fit_members(module, cell.target, job.work, job.hardware, [clock], depends_on=description, reload=load)
     if not writes:  # a process that only shares the fit
         return
     with atomic_folder(job.folder) as partial_folder:
@@ -206,7 +198,7 @@ def _load_again(member: Member, names: Sequence[str]) -> list[SourceModel]:
 
 def _write(folder: Path, job: FitJob, module: EnsembleTraining, member: Member, seconds: float) -> None:
     name, model = member.name, module.models[member.name]
-    save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, folder / WEIGHTS)
+    write_tensors(model, folder / WEIGHTS)
     record = FitRecord(
         description=job.description(),
         member=name,

@@ -16,7 +16,7 @@ from muster.models import SourceModel
 from muster.pool import Member
 from muster.study.cells import Cell, CellData
 from muster.study.fits import load_fitted, read_record_of
-from muster.study.results import is_there, write_tables
+from muster.study.results import CellJob
 from muster.study.tables import with_keys
 from muster.tasks.segmentation import mean_iou
 from muster.training.equal_cost import Rival, make_equal_cost
@@ -36,11 +36,10 @@ EQUAL_COST = ["members", "member", "image_size", "steps", "miou", "seconds"]
 
 
 @dataclass(frozen=True)
-class HeadJob:
+class HeadJob(CellJob):
     """Choices to learn heads for.
 
     Attributes:
-        cell: The file that says on what.
         fits: By member, the folder of its fit.
         choices: Names of the members of each ensemble.
         rival: The member that is given as much time as the first choice; empty for none.
@@ -48,10 +47,8 @@ class HeadJob:
         training: How members were fine-tuned, with the seed.
         head: How heads are learned.
         hardware: What to compute on.
-        folder: Where the tables go.
     """
 
-    cell: Path
     fits: dict[str, Path]
     choices: tuple[tuple[str, ...], ...]
     rival: str
@@ -59,10 +56,9 @@ class HeadJob:
     training: TrainingSettings
     head: HeadSettings
     hardware: Hardware
-    folder: Path
 
     def description(self) -> str:
-        """A digest of everything that the results depend on."""
+        """See :meth:`CellJob.description`."""
         used = sorted({*(name for choice in self.choices for name in choice), *([self.rival] if self.rival else [])})
         records = {name: read_record_of(self.fits[name]) for name in used if name in self.fits}
         return digest_of(
@@ -77,10 +73,6 @@ class HeadJob:
             }
         )
 
-    def is_done(self) -> bool:
-        """Whether its tables are there."""
-        return is_there(self.folder, self.description())
-
 
 def head_job(content: str, tell: Callable[[str], None]) -> str:
     """Learn heads in a worker process.
@@ -93,7 +85,7 @@ def head_job(content: str, tell: Callable[[str], None]) -> str:
         Nothing: the tables lie in their folder.
     """
     job = parse_record(json.loads(content), HeadJob, "job", ConfigError)
-    write_tables(job.folder, job.description(), learn_heads(job, lambda done, loss: tell(json.dumps([done, loss]))))
+    job.write_tables(learn_heads(job, lambda done, loss: tell(json.dumps([done, loss]))))
     return ""
 
 
@@ -137,7 +129,7 @@ def _with_head(job: HeadJob, cell: CellData, names: tuple[str, ...]) -> tuple[En
     module = EnsembleTraining(job.training.without_choices(), classes, names, models)
     module.to(job.hardware.resolved_device()).eval()
     with job.hardware.autocast():
-        ensemble = build_ensemble(module, names, cell.target, job.hardware, job.head, job.folder.with_suffix(".work"))
+        ensemble = build_ensemble(module, names, cell.target, job.hardware, job.head, job.work)
     return module, ensemble, round(time.perf_counter() - begin, 2)
 
 
@@ -157,9 +149,8 @@ def _equal_cost(
     def load() -> SourceModel:
         return replace(Member.open(job.rival_folder), channels=channels).load_model()
 
-    work = job.folder.with_name(f"{job.folder.name}.work")
     description = {"members": ensemble.names}
-    rival = Rival(job.rival, "", load, module, ensemble, cell.target, work, job.hardware, progress, description)
+    rival = Rival(job.rival, "", load, module, ensemble, cell.target, job.work, job.hardware, progress, description)
     made = make_equal_cost(rival)
     if made is not None:
         told = made.made

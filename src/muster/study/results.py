@@ -1,9 +1,10 @@
-"""What a job of a study found: tables in a folder of its own, there as a whole or not at all."""
+"""What the jobs of a study have in common: a cell, a folder, and results that are there as a whole or not at all."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,28 +15,41 @@ from muster.training.finished import Finished, read_finished
 RECORD = "done.yaml"
 
 
-def is_there(folder: Path, description: str) -> bool:
-    """Whether a job's result is there, of the same description.
+@dataclass(frozen=True)
+class CellJob(ABC):
+    """Something to do on a cell.
 
-    Args:
-        folder: The job's.
-        description: Digest of everything that the result depends on.
+    Attributes:
+        cell: The file that says what the cell is.
+        folder: Where the result goes.
     """
-    return read_finished(folder / RECORD, Finished, description) is not None
 
+    cell: Path
+    folder: Path
 
-def write_tables(folder: Path, description: str, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Keep a job's tables.
+    @property
+    def work(self) -> Path:
+        """Where it works until the result is there."""
+        return self.folder.with_name(f"{self.folder.name}.work")
 
-    Args:
-        folder: The job's; replaced if it exists.
-        description: Digest of everything that they depend on.
-        tables: By name.
-    """
-    with atomic_folder(folder) as partial:
-        for name, table in tables.items():
-            table.to_parquet(partial / f"{name}.parquet", index=False, compression="zstd")
-        write_yaml(partial / RECORD, to_builtin_types(asdict(Finished(description))))
+    @abstractmethod
+    def description(self) -> str:
+        """A digest of everything that the result depends on."""
+
+    def is_done(self) -> bool:
+        """Whether its result is there, of the same description."""
+        return read_finished(self.folder / RECORD, Finished, self.description()) is not None
+
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Keep what was found.
+
+        Args:
+            tables: By name.
+        """
+        with atomic_folder(self.folder) as partial:
+            for name, table in tables.items():
+                table.to_parquet(partial / f"{name}.parquet", index=False, compression="zstd")
+            write_yaml(partial / RECORD, to_builtin_types(asdict(Finished(self.description()))))
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

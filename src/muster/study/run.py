@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 import pandas as pd
-import torch
 
 from muster.data import ImageSize
 from muster.execution.executor import Executor
 from muster.execution.local import LocalProcesses
-from muster.execution.placement import visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
-from muster.machine import available_cores
 from muster.pool import Member
 from muster.study.plan import TABLES, StudyPlan
 from muster.study.results import read_table
-from muster.study.schedule import Schedule
+from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.tables import COLUMNS, MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE, StudyTables
-from muster.training.sharing import training_bytes, workers_per_gpu
+from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
 
 
 @dataclass
@@ -67,55 +65,52 @@ def run_study(
         How it ended.
     """
     plan.write_cells()
-    count = workers or default_workers(plan)
-    executor = executor or LocalProcesses(_environments(plan, count), lock, plan.hardware.devices > 1)
-    outcome = StudyOutcome(tables_of(plan))
+    count = workers or workers_side_by_side(plan.hardware, partial(_memory_of, plan))
+    executor = executor or _processes(plan, count, lock)
+    plan = replace(plan, hardware=plan.hardware.beside(count))
+    outcome = StudyOutcome(StudyTables.of())
     for headline, steps in phases_of(plan):
         _run(plan, headline, Schedule(steps, executor, count, progress), outcome)
+    outcome.tables = _written(plan)
     return outcome
 
 
 def _run(plan: StudyPlan, headline: str, schedule: Schedule, outcome: StudyOutcome) -> None:
-    def ended(name: str) -> None:
-        if name.endswith(("results of all ensembles", "heads of the choices")):
-            outcome.tables = tables_of(plan)
-            outcome.tables.write(plan.output / TABLES)
+    def ended(step: Step) -> None:
+        if step.adds_results:
+            _written(plan)
 
     count = len(schedule.steps)
     schedule.run(f"{headline}: {count} steps for {len(plan.cells)} cells.", ended)
     outcome.failed |= schedule.failures
     outcome.found += len(schedule.found)
     outcome.done += count - len(schedule.found) - len(schedule.failures)
-    outcome.tables = tables_of(plan)
-    outcome.tables.write(plan.output / TABLES)
 
 
-def _environments(plan: StudyPlan, count: int) -> list[dict[str, str]]:
-    gpus = visible_gpus(torch.cuda.device_count()) if plan.hardware.resolved_device() == "cuda" else []
-    environments = worker_environments(count, plan.hardware.devices, gpus)
-    if gpus:
-        return environments
-    # The number of threads changes how sums are rounded, and no result may depend on the number of workers.
-    return [{**each, "OMP_NUM_THREADS": "1"} for each in environments]
+def _written(plan: StudyPlan) -> StudyTables:
+    """What is known by now, on disk too."""
+    tables = tables_of(plan)
+    tables.write(plan.output / TABLES)
+    return tables
 
 
-def default_workers(plan: StudyPlan) -> int:
-    """How many jobs run side by side unless somebody says so: one a core, or as many as share the GPUs well.
+def _processes(plan: StudyPlan, count: int, lock: int | None) -> LocalProcesses:
+    """As many as run side by side.
 
-    Args:
-        plan: Its largest member says how much memory a job takes.
+    On the CPU each has one thread: their number changes how sums are rounded, and no result may depend on the number
+    of workers.
     """
-    if plan.hardware.resolved_device() != "cuda":
-        return max(1, available_cores() // plan.hardware.devices)
-    gpus = torch.cuda.device_count()
-    if plan.hardware.devices > 1:
-        return max(1, gpus // plan.hardware.devices)
-    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    threads = {} if plan.hardware.resolved_device() == "cuda" else {"OMP_NUM_THREADS": "1"}
+    environments = [{**each, **threads} for each in environments_side_by_side(plan.hardware, count)]
+    return LocalProcesses(environments, lock, plan.hardware.devices > 1)
+
+
+def _memory_of(plan: StudyPlan) -> list[int]:
+    """What fits take on a GPU, in bytes; each kind of network is built once for it."""
     sizes = [ImageSize.of(cell.image_size) for cell in plan.cells]
     crop = max((plan.training.crop_for(size) for size in sizes), key=lambda sides: sides[0] * sides[1])
     kinds = {member.card.architecture: member for members in plan.members.values() for member in members}
-    needed = [training_bytes(member.load_model(), plan.training.batch_size, crop) for member in kinds.values()]
-    return gpus * workers_per_gpu([max(needed)] * available_cores(), memory, available_cores(), gpus)
+    return [training_bytes(member.load_model(), plan.training.batch_size, crop) for member in kinds.values()]
 
 
 def tables_of(plan: StudyPlan) -> StudyTables:
@@ -159,8 +154,8 @@ def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 
 def _member_row(member: Member) -> tuple[Any, ...]:
     card = member.card
-    sources = card.trained_on
-    kind = PRE_TRAINING if not card.classes else MULTI_SOURCE if len(sources) > 1 else SINGLE_SOURCE
+    sources = [source.dataset for source in card.sources] or [card.dataset]
+    kind = PRE_TRAINING if not card.classes else MULTI_SOURCE if card.sources else SINGLE_SOURCE
     return (
         *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
         *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),

@@ -21,6 +21,7 @@ class Step:
         is_done: Whether its result is there already; likewise.
         after: Names of the steps that it waits for; whether they failed is its own concern.
         units: How many units of work its messages count up to.
+        adds_results: Whether the tables know more of the candidates once it is done.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Step:
     is_done: Callable[[], bool]
     after: tuple[str, ...] = ()
     units: int = 1
+    adds_results: bool = False
 
 
 @dataclass
@@ -55,12 +57,12 @@ class Schedule:
     _over: set[str] = field(default_factory=set)
     _running: int = 0
 
-    def run(self, headline: str, ended: Callable[[str], None]) -> None:
+    def run(self, headline: str, ended: Callable[[Step], None]) -> None:
         """Do all steps; one that fails does not keep the others from being done.
 
         Args:
             headline: Printed first.
-            ended: Called with the name of a step that this run has done.
+            ended: Called with a step that this run has done.
         """
         self._ended = ended
         self.progress.begin({step.name: step.units for step in self.steps}, headline)
@@ -102,7 +104,7 @@ class Schedule:
         """See :class:`muster.execution.executor.Listener`."""
         shutil.rmtree(job.folder, ignore_errors=True)  # a job's result lies elsewhere
         self.progress.done(job.name)
-        self._ended(job.name)
+        self._ended(next(step for step in self.steps if step.name == job.name))
         self._end(job.name)
 
     def failed(self, job: Job, failure: Failure) -> None:

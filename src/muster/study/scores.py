@@ -25,7 +25,7 @@ from muster.selection.candidate_scoring import rank_all
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
-from muster.study.results import is_there, write_tables
+from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
 from muster.training.finished import digest_of
 
@@ -40,11 +40,10 @@ _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
-class ScoreJob:
+class ScoreJob(CellJob):
     """Members to score on a cell.
 
     Attributes:
-        cell: The file that says on what.
         members: Folders of the source models, in the order of their names.
         checksums: Of their weights.
         sizes: Members of the candidates.
@@ -54,10 +53,8 @@ class ScoreJob:
         seed: Which pixels.
         hard_fraction: Which part of them counts as hard, for metrics that ask.
         device: Where members run.
-        folder: Where the tables go.
     """
 
-    cell: Path
     members: tuple[Path, ...]
     checksums: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -67,17 +64,12 @@ class ScoreJob:
     seed: int
     hard_fraction: float
     device: str
-    folder: Path
 
     def description(self) -> str:
-        """A digest of everything that the scores depend on."""
+        """See :meth:`CellJob.description`."""
         places = ("cell", "members", "folder", "device")
         facts = {name: value for name, value in asdict(self).items() if name not in places}
         return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})
-
-    def is_done(self) -> bool:
-        """Whether its tables are there."""
-        return is_there(self.folder, self.description())
 
 
 def score_job(content: str, tell: Callable[[str], None]) -> str:
@@ -92,7 +84,7 @@ def score_job(content: str, tell: Callable[[str], None]) -> str:
     """
     job = parse_record(json.loads(content), ScoreJob, "job", ConfigError)
     scores, costs = score_cell(job, lambda done: tell(json.dumps([done, None])))
-    write_tables(job.folder, job.description(), {"scores": scores, "costs": costs})
+    job.write_tables({"scores": scores, "costs": costs})
     return ""
 
 
@@ -113,7 +105,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
     scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
     done_before = set[str]()
     with ExitStack() as stack:
-        cache = ProbeCache(job.folder.with_name(f"{job.folder.name}.work"), CACHE_GB)
+        cache = ProbeCache(job.work, CACHE_GB)
         stack.callback(cache.finish)
         for number, name in enumerate(job.predictors):
             begin = time.perf_counter()

@@ -18,7 +18,7 @@ from muster.study.fits import FitJob
 from muster.study.heads import HeadJob
 from muster.study.plan import StudyPlan
 from muster.study.protocols import a22_members, best_ensemble
-from muster.study.results import read_table
+from muster.study.results import CellJob, read_table
 from muster.study.schedule import Step
 from muster.study.scores import ScoreJob
 
@@ -158,7 +158,7 @@ def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[M
         folder=plan.results_folder(cell, seed),
     )
     name, units = f"{cell.name} seed {seed} results of all ensembles", len(plan.datasets[cell.target].test)
-    return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units)
+    return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units, adds_results=True)
 
 
 def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], evaluated: str) -> Step:
@@ -169,7 +169,14 @@ def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         after.append(_score_name(cell, plan.settings.probe_seeds[0], large=False))
     settings = plan.settings
     units = len(settings.heads) + settings.equal_cost * (settings.size + 2) * plan.training.steps  # two trials
-    return Step(name, lambda: _job(name, heads.TASK, make()), lambda: make().is_done(), tuple(after), units)
+    return Step(
+        name,
+        lambda: _job(name, heads.TASK, make()),
+        lambda: make().is_done(),
+        tuple(after),
+        units,
+        adds_results=True,
+    )
 
 
 def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]) -> HeadJob:
@@ -196,6 +203,5 @@ def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member])
     )
 
 
-def _job(name: str, task: str, content: FitJob | ScoreJob | EvaluationJob | HeadJob) -> Job:
-    work = content.folder.with_name(f"{content.folder.name}.work")
-    return Job(name, task, json.dumps(to_builtin_types(asdict(content))), work)
+def _job(name: str, task: str, content: CellJob) -> Job:
+    return Job(name, task, json.dumps(to_builtin_types(asdict(content))), content.work)

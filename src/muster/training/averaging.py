@@ -48,9 +48,8 @@ class Averaging(WeightAveraging):
                 torch._foreach_copy_(averaged, current)
                 return
             assert self._average_model is not None
-            updates = int(
-                self._average_model.n_averaged
-            )  # the number handed in is on the GPU, which would have to wait
+            # The number that is handed in is on the GPU, which would have to wait.
+            updates = int(self._average_model.n_averaged)
             # where both are equal, nothing moves
             torch._foreach_lerp_(averaged, current, 1 - averaging_decay(decay, updates))
 

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from jaxtyping import Float, Num, UInt8
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
@@ -23,6 +23,7 @@ from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.model_page import PAGE
 from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.prediction import interpolated_rows
+from muster.models.tensors import write_tensors
 from muster.models.tta import PLAIN
 from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
@@ -277,8 +278,8 @@ class Ensemble(nn.Module):
         with replaced(folder, ENSEMBLE, EnsembleError) as partial:
             members = list(self.models.values())
             for file, member in zip(_files(self.names), members, strict=True):
-                _save(member, partial / file)
-            _save(self.head, partial / HEAD)
+                write_tensors(member, partial / file)
+            write_tensors(self.head, partial / HEAD)
             files = sorted(path.name for path in partial.glob("*.safetensors"))
             card = EnsembleCard(
                 target=target,
@@ -382,10 +383,6 @@ def _folder_of(path: Path) -> Path:
 def _files(names: Sequence[str]) -> list[str]:
     """A file for each member; the number keeps them apart whatever their names are."""
     return [f"member_{index}_{as_file_name(name)}.safetensors" for index, name in enumerate(names)]
-
-
-def _save(module: nn.Module, path: Path) -> None:
-    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, path)
 
 
 def _load(module: nn.Module, path: Path, card: EnsembleCard) -> None:

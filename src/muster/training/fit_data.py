@@ -119,8 +119,12 @@ class FitData(pl.LightningDataModule):
         return images, masks
 
     def _crops(self) -> CropViews:
-        crop_size = self.settings.crop_for(self.preprocessing.known_size)
-        return CropViews(self.preprocessing, self.owns, crop_size, lambda: self._stored_size)
+        """Of the step at hand."""
+        return self._crops_of(self.preprocessing)
+
+    def _crops_of(self, preprocessing: Preprocessing) -> CropViews:
+        crop_size = self.settings.crop_for(preprocessing.known_size)
+        return CropViews(preprocessing, self.owns, crop_size, lambda: self._stored_size)
 
     @cached_property
     def _stored_size(self) -> tuple[int, int]:

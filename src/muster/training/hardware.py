@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
@@ -99,6 +99,14 @@ class Hardware:
         if self.resolved_device() != "cuda":
             return 0
         return max(1, min(MOST_READERS, available_cores() // (beside * self.resolved_devices())))
+
+    def beside(self, count: int) -> Hardware:
+        """The same for one of several fits that share this machine: with its share of the processes that read images.
+
+        Args:
+            count: Fits side by side.
+        """
+        return replace(self, num_workers=self.resolved_num_workers(beside=count))
 
     def resolved_channels_last(self) -> bool:
         """The memory layout that ``auto`` means here."""

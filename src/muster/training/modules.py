@@ -201,7 +201,7 @@ class EnsembleTraining(pl.LightningModule):
         if isinstance(images, FrozenBatch):
             return ImageMap(member.score(images.features(name, member)))
         view = view_for(images, member.preprocessing)
-        return ImageMap(self._forward_of(name, member)(view), member.part_of(view))
+        return ImageMap(self._compiled_of(name, member)(view), member.part_of(view))
 
     def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         chosen = self.settings
@@ -212,11 +212,11 @@ class EnsembleTraining(pl.LightningModule):
         """Those of the classes that the masks of the step at hand are of."""
         return self.class_weights
 
-    def _forward_of(self, name: str, member: nn.Module) -> Callable[[Tensor], Tensor]:
-        """The member, or what it is compiled to; only for crops, which are all of one size."""
+    def _compiled_of(self, name: str, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """What a member computes, compiled if that is asked for; only for crops, which are all of one size."""
         if self.compiles and name not in self._compiled:
-            self._compiled[name] = torch.compile(member)
-        return self._compiled.get(name, member)
+            self._compiled[name] = torch.compile(forward)
+        return self._compiled.get(name, forward)
 
     @contextmanager
     def _own_randomness(self, name: str, member: nn.Module) -> Iterator[None]:

@@ -6,8 +6,7 @@ Axis names: as in :mod:`muster.training.modules`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,6 @@ from muster.data import (
     CropViews,
     ExampleStream,
     InterleavedStream,
-    Preprocessing,
-    Split,
     Views,
     preload,
     source_of_step,
@@ -32,21 +29,7 @@ from muster.training.fit_data import FitData, weights_of
 from muster.training.frozen import FrozenBatch
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining, nothing_of
 from muster.training.settings import SourceSettings
-
-
-@dataclass(frozen=True)
-class SourceImages:
-    """The images of one of several sources.
-
-    Attributes:
-        train: Training images, those held out left aside.
-        held: Those held out for the validation curve, if there are any.
-        preprocessing: How they are shown.
-    """
-
-    train: Split
-    held: Split | None
-    preprocessing: Preprocessing
+from muster.training.source_images import SourceImages
 
 
 class InterleavedData(FitData):
@@ -93,10 +76,6 @@ class InterleavedData(FitData):
         assert self.trainer is not None  # asked for each batch of a fit
         turn = source_of_step(self.trainer.global_step, len(self.sources))
         return self._crops_of(self.sources[turn].preprocessing)
-
-    def _crops_of(self, preprocessing: Preprocessing) -> CropViews:
-        crop_size = self.settings.crop_for(preprocessing.known_size)
-        return CropViews(preprocessing, self.owns, crop_size, lambda: self._stored_size)
 
     def val_dataloader(self) -> list[DataLoader[tuple[Views, Tensor]]]:
         """One loader for each dataset, see :meth:`FitData.val_dataloader`."""
@@ -154,13 +133,8 @@ class MultiSourceTraining(EnsembleTraining):
     def _scores_of(self, name: str, member: SourceModel, images: Views | FrozenBatch) -> ImageMap:
         assert not isinstance(images, FrozenBatch)  # a source model learns everything
         view = view_for(images, member.preprocessing)
-        features = self._features_of(name, member)(view)
+        features = self._compiled_of(name, member.features)(view)
         return ImageMap(self.heads.scores_of(self.turn, features), member.part_of(view))
-
-    def _features_of(self, name: str, member: SourceModel) -> Any:
-        if self.compiles and name not in self._compiled:
-            self._compiled[name] = torch.compile(member.features)
-        return self._compiled.get(name, member.features)
 
     def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         loss, idle = super()._loss_of(maps, masks), self._idle_heads()

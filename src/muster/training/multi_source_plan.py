@@ -106,19 +106,18 @@ class MultiSource:
             )
 
 
-def require_one_rate(name: str, settings: SourceSettings) -> None:
+def require_one_rate(settings: SourceSettings) -> None:
     """Refuse to choose what is not chosen for a multi-source member.
 
     Args:
-        name: The member.
-        settings: How it is to be trained.
+        settings: How the member is to be trained.
 
     Raises:
         ConfigError: If there are several rates or numbers of steps to choose from.
     """
     if settings.tried_rates:
         raise ConfigError(
-            f"{name}: expected one learning rate and no tried_stops for a multi-source member, but got "
+            "expected one learning rate and no tried_stops for a multi-source member, but got "
             f"learning_rates {list(settings.learning_rates)} and tried_stops {settings.tried_stops}: held-out images "
             "of several datasets have no common result to choose by. Give it one rate by an override."
         )

@@ -124,12 +124,12 @@ class Network:
         """
         if self.weights is not None and as_file_name(self.pretraining) != self.pretraining:
             raise ConfigError(
-                f"plan.networks: expected a word for what {str(self.weights)!r} has learned, such as "
+                f"plan: expected a word for what {str(self.weights)!r} has learned, such as "
                 f"pretraining: imagenet, but got {self.pretraining!r}."
             )
         if self.weights is not None and self.pretraining == "none":
             raise ConfigError(
-                f"plan.networks: {self.architecture!r} starts from weights ({self.weights}): say what they have "
+                f"plan: {self.architecture!r} starts from weights ({self.weights}): say what they have "
                 "learned, such as pretraining: imagenet."
             )
 
@@ -162,6 +162,12 @@ class PoolPlan:
     networks: Sequence[Network] = ()
     multi_source: Sequence[MultiSource] = ()
     adopt: Sequence[Adoption] = ()
+
+    @property
+    def references(self) -> list[str]:
+        """What is trained on, datasets of multi-source members alone included; each once."""
+        own = (reference for entry in self.multi_source for reference in entry.datasets)
+        return list(dict.fromkeys([*self.datasets, *own]))
 
 
 def member_name(dataset: str, architecture: str, pretraining: str) -> str:
@@ -253,7 +259,7 @@ class _Planned(NamedTuple):
 
 def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
     """The members of a plan that are to be trained, in order."""
-    opened = {reference: open_source(reference, data_root) for reference in _references(plan)}
+    opened = {reference: open_source(reference, data_root) for reference in plan.references}
     of_plan = [opened[reference] for reference in plan.datasets]
     grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
     bodies = [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
@@ -274,12 +280,6 @@ def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
             name = entry.name or member_name(called, body.architecture, body.pretraining)
             planned.append(_Planned(name, body, sources, shares_body=True))
     return planned
-
-
-def _references(plan: PoolPlan) -> list[str]:
-    """What the plan's datasets are called, those of multi-source members included; each once."""
-    own = (reference for entry in plan.multi_source for reference in entry.datasets)
-    return list(dict.fromkeys([*plan.datasets, *own]))
 
 
 def _check_starts(networks: Sequence[Network]) -> None:
@@ -307,9 +307,9 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
 
 def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:
     """What a training would refuse at its start. A network is built for it only where the batch is a single image."""
-    if job.datasets:
-        require_one_rate(job.name, job.settings)
     try:
+        if job.datasets:
+            require_one_rate(job.settings)
         job.own_statistics()
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes

@@ -12,26 +12,22 @@ from functools import cache
 from itertools import count as numbers
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from muster.data import ImageSize, open_dataset
 from muster.errors import ConfigError, MusterError, PoolError
 from muster.execution.executor import Failure, Job
 from muster.execution.local import LocalProcesses
-from muster.execution.placement import visible_gpus, worker_environments
 from muster.execution.progress import TrainingProgress
 from muster.files import parse_record, remove_partial, to_builtin_types, write_text, write_yaml
-from muster.machine import available_cores
 from muster.models import build_model
 from muster.output_kinds import POOL
 from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.adoption import AdoptionJob, adopt_member
-from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
 from muster.training.multi_source import train_multi_source
-from muster.training.sharing import training_bytes, workers_per_gpu
+from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
 from muster.training.source import train_member
 
 FAILURES = "failures.yaml"
@@ -77,7 +73,8 @@ def train_pool(
 
     Args:
         jobs: The members, all of one pool.
-        workers: Processes side by side; by default as many as devices and cores take (see :func:`default_workers`).
+        workers: Processes side by side; by default as many as devices and cores take, see
+            :func:`muster.training.sharing.workers_side_by_side`.
         progress: Shows how far it is.
         configuration: The resolved configuration, saved as config.yaml.
         patience: Seconds to wait for another process that is at work on the pool.
@@ -106,16 +103,15 @@ def train_pool(
         outcome = PoolOutcome()
         _adopt([job for job in adoptions if not _is_there(job, outcome)], outcome, progress.console)
         waiting = [job for job in jobs if not _is_there(job, outcome)]
-        count = min(workers or default_workers(waiting, hardware), max(1, len(waiting)))
+        count = workers or workers_side_by_side(hardware, lambda: memory_of(waiting))
+        count = min(count, max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
         if jobs:
             headline = f"Training {len(waiting)} members{there}."
             progress.begin({job.name: job.settings.total_steps for job in waiting}, headline)
-        gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
-        executor = LocalProcesses(worker_environments(count, hardware.devices, gpus), lock, hardware.devices > 1)
-        readers = hardware.resolved_num_workers(beside=count)
+        executor = LocalProcesses(environments_side_by_side(hardware, count), lock, hardware.devices > 1)
         for job in waiting:
-            job = replace(job, hardware=replace(hardware, num_workers=readers))
+            job = replace(job, hardware=hardware.beside(count))
             executor.submit(Job(job.name, TASK, json.dumps(to_builtin_types(asdict(job))), job.work))
         executor.run(_Told(outcome, progress))
         (pool / FAILURES).unlink(missing_ok=True)
@@ -124,26 +120,6 @@ def train_pool(
         if not any((pool / WORK).iterdir()):
             (pool / WORK).rmdir()
     return outcome
-
-
-def default_workers(jobs: Sequence[MemberJob], hardware: Hardware) -> int:
-    """How many members to train side by side.
-
-    On GPUs one process for each ``devices`` of them, and where a member takes a single one, as many on each as
-    :func:`muster.training.sharing.workers_per_gpu` says. On a CPU one single-threaded process a core: small models
-    leave most of a second thread idle, so two members side by side are done sooner than one after the other.
-
-    Args:
-        jobs: The members yet to be trained.
-        hardware: What to compute on.
-    """
-    if hardware.resolved_device() != "cuda":
-        return max(1, available_cores() // hardware.devices)
-    gpus = torch.cuda.device_count()
-    if hardware.devices > 1:
-        return max(1, gpus // hardware.devices)
-    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
-    return gpus * workers_per_gpu(memory_of(jobs), memory, available_cores(), gpus)
 
 
 def memory_of(jobs: Sequence[MemberJob]) -> list[int]:

@@ -7,13 +7,16 @@ seconds instead of 84.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
+from muster.execution.placement import visible_gpus, worker_environments
+from muster.machine import available_cores
 from muster.models import SourceModel
+from muster.training.hardware import Hardware
 
 MOST_SHARING = 8
 """Members on one GPU: sixteen gain nothing more where time is shared, only by MPS (docs/results/benchmarks.md)."""
@@ -95,3 +98,34 @@ def workers_per_gpu(job_bytes: Sequence[int], gpu_bytes: int, cores: int, gpus: 
     by_memory = int(gpu_bytes * USED_FRACTION) // max(job_bytes)
     by_cores = cores // (gpus * CORES_EACH)
     return max(1, min(by_memory, by_cores, MOST_SHARING))
+
+
+def workers_side_by_side(hardware: Hardware, job_bytes: Callable[[], Sequence[int]]) -> int:
+    """How many fits run side by side on this machine.
+
+    On GPUs one process for each ``devices`` of them, and where a fit takes a single one, as many on each as
+    :func:`workers_per_gpu` says. On a CPU one single-threaded process a core: small models leave most of a second
+    thread idle, so two fits side by side are done sooner than one after the other.
+
+    Args:
+        hardware: What one fit computes on.
+        job_bytes: Tells what each takes on a GPU; asked only where several share one.
+    """
+    if hardware.resolved_device() != "cuda":
+        return max(1, available_cores() // hardware.devices)
+    gpus = torch.cuda.device_count()
+    if hardware.devices > 1:
+        return max(1, gpus // hardware.devices)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus))
+    return gpus * workers_per_gpu(job_bytes(), memory, available_cores(), gpus)
+
+
+def environments_side_by_side(hardware: Hardware, count: int) -> list[dict[str, str]]:
+    """The environment variables of the processes of such fits.
+
+    Args:
+        hardware: What one fit computes on.
+        count: How many there are.
+    """
+    gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
+    return worker_environments(count, hardware.devices, gpus)

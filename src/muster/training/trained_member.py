@@ -4,65 +4,118 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from muster.data import (
-    ContentSketch,
-    Dataset,
-    Preprocessing,
-    Split,
-    class_pixel_counts,
-    content_prefixes,
-    split_record,
-)
-from muster.files import write_yaml
+from muster.data import ContentSketch, Preprocessing, class_pixel_counts, content_prefixes, split_record
+from muster.files import to_builtin_types, write_yaml
 from muster.models import Segmenter, weights_file
 from muster.pool import CARD, HISTORY, Card, Member, software_versions, write_member
 from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
-from muster.tracking import Content, send
+from muster.tasks.source_sample import sample_sources
+from muster.tracking import LOGS, Content, Run, send
+from muster.training.evaluation import Predictor, confusion_matrices
 from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
+from muster.training.multi_source_card import joined_card
+from muster.training.source_images import SourceImages
 
 SPLITS = "splits"
 """The folder of a pool that says, member by member, which images were used for what."""
 
 
-def images_of(dataset: Dataset, train: Split, held: Split | None) -> dict[str, list[str]]:
-    """Which images of a source were used for what.
+def run_of(job: MemberJob, dataset: str) -> Run:
+    """What trackers are told of the training.
 
     Args:
-        dataset: The source.
-        train: Those that were trained on.
-        held: Those held out for the validation curve.
+        job: What is trained.
+        dataset: Name of what it is trained on.
     """
-    validation = [] if held is None else list(held.identifiers)
-    return {**split_record(dataset), "train": list(train.identifiers), "validation": validation}
+    folder = job.pool / LOGS / job.name
+    return Run(folder, "train", job.name, job.pool.name, dataset, to_builtin_types(asdict(job)))
 
 
-def write_trained(
+def seen_in(job: MemberJob, sources: Sequence[SourceImages]) -> tuple[ContentSketch, ...]:
+    """What a member has seen.
+
+    Args:
+        job: What is trained.
+        sources: What it is trained on.
+
+    Returns:
+        The sources, and what the member that training started from had seen: its card lies beside its weights.
+    """
+    own = tuple(ContentSketch.of(each.dataset.spec.name, content_prefixes(each.train)) for each in sources)
+    path = weights_file(job.architecture, job.start)
+    if path is None or not (path.parent / CARD).is_file():
+        return own
+    return tuple(dict.fromkeys((*own, *Member.open(path.parent).card.seen)))
+
+
+def finish_member(
     job: MemberJob,
+    sources: Sequence[SourceImages],
+    seen: tuple[ContentSketch, ...],
     module: EnsembleTraining,
-    card: Card,
-    sample: Mapping[str, Tensor],
-    images: Mapping[str, Any],
+    predictors: Sequence[Predictor],
+    seconds: float,
+    writes: bool,
     loggers: Sequence[Logger],
 ) -> None:
-    """Write the folder of a trained member, and delete what was kept for going on.
+    """Evaluate a trained member in all processes; in one write its folder, and delete what was kept for going on.
 
     Args:
         job: What was trained.
+        sources: What it was trained on.
+        seen: What the member has seen.
         module: With the model.
-        card: Of the member.
-        sample: Of its source.
-        images: Which images were used for what, in plain values.
+        predictors: For each source what predicts its classes.
+        seconds: Time spent training.
+        writes: Whether this is the process that writes.
         loggers: Are told of it.
     """
+    model, device = module.models[job.name], job.hardware.resolved_device()
+    assert isinstance(model, Segmenter)
+    model.to(device).eval()
+    workers = job.hardware.resolved_num_workers()
+    with job.hardware.autocast():
+        confusions = [
+            confusion_matrices(predict, source.dataset.test, source.preprocessing, device, num_workers=workers)
+            for predict, source in zip(predictors, sources, strict=True)
+        ]
+        if not writes:
+            return
+        shown = [(source.train, source.preprocessing) for source in sources]
+        sample = sample_sources(model, shown, job.settings.seed, device, job.settings.sample_images)
+    cards = [
+        _card(job, source, seen, module, model, confusion["prediction"], seconds)
+        for source, confusion in zip(sources, confusions, strict=True)
+    ]
+    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", _images(job, sources))
+    _write(job, module, joined_card(cards) if job.datasets else cards[0], sample, loggers)
+
+
+def _images(job: MemberJob, sources: Sequence[SourceImages]) -> Mapping[str, Any]:
+    """Which images were used for what; of a multi-source member by source."""
+    images = {
+        source.dataset.spec.name: {
+            **split_record(source.dataset),
+            "train": list(source.train.identifiers),
+            "validation": [] if source.held is None else list(source.held.identifiers),
+        }
+        for source in sources
+    }
+    return images if job.datasets else images[sources[0].dataset.spec.name]
+
+
+def _write(
+    job: MemberJob, module: EnsembleTraining, card: Card, sample: Mapping[str, Tensor], loggers: Sequence[Logger]
+) -> None:
     history = pd.DataFrame(module.history)
-    write_yaml(job.pool / SPLITS / f"{job.name}.yaml", images)
     write_member(job.folder, module.models[job.name], card, sample, lambda path: history.to_csv(path, index=False))
     send(loggers, _content(job, card))
     shutil.rmtree(job.work)
@@ -79,51 +132,17 @@ def _content(job: MemberJob, card: Card) -> Content:
     return Content(numbers, files=(job.folder / CARD, job.folder / HISTORY))
 
 
-def seen_in(job: MemberJob, trains: Sequence[Split]) -> tuple[ContentSketch, ...]:
-    """What a member has seen.
-
-    Args:
-        job: What is trained.
-        trains: Its training images, source by source.
-
-    Returns:
-        The sources, and what the member that training started from had seen: its card lies beside its weights.
-    """
-    sources = tuple(ContentSketch.of(train.spec.name, content_prefixes(train)) for train in trains)
-    path = weights_file(job.architecture, job.start)
-    if path is None or not (path.parent / CARD).is_file():
-        return sources
-    return tuple(dict.fromkeys((*sources, *Member.open(path.parent).card.seen)))
-
-
-def source_card(
+def _card(
     job: MemberJob,
-    dataset: Dataset,
-    train: Split,
-    preprocessing: Preprocessing,
+    source: SourceImages,
     seen: tuple[ContentSketch, ...],
+    module: EnsembleTraining,
     model: Segmenter,
     confusion: Tensor,
-    learning_rate: float,
     seconds: float,
 ) -> Card:
-    """The card of a member with respect to one source.
-
-    Args:
-        job: What was trained.
-        dataset: The source.
-        train: The images of it that were trained on.
-        preprocessing: How they were shown.
-        seen: What the member has seen.
-        model: The trained model.
-        confusion: Pixels of the source's test split, truth by prediction.
-        learning_rate: Initial rate.
-        seconds: Time spent training.
-
-    Returns:
-        The card, without the checksum.
-    """
-    spec, settings = dataset.spec, job.settings
+    """The card of a member with respect to one source, without the checksum."""
+    spec, settings, preprocessing = source.dataset.spec, job.settings, source.preprocessing
     rows, columns = settings.crop_for(preprocessing.known_size)
     own = job.own_statistics()
     return Card(
@@ -140,14 +159,14 @@ def source_card(
         crop_size=rows if rows == columns else f"{rows}x{columns}",
         parameters=model.num_parameters,
         depth=model.depth,
-        train_images=len(train),
-        test_images=len(dataset.test),
+        train_images=len(source.train),
+        test_images=len(source.dataset.test),
         test_miou=mean_iou(confusion),
         test_ious=class_ious(confusion),
-        majority_miou=majority_miou(class_pixel_counts(train, spec.num_classes), confusion),
-        steps=settings.steps,
+        majority_miou=majority_miou(class_pixel_counts(source.train, spec.num_classes), confusion),
+        steps=module.last_step_of(job.name),
         batch_size=settings.batch_size,
-        learning_rate=learning_rate,
+        learning_rate=module.rate_of(job.name),
         schedule=settings.schedule,
         seed=settings.seed,
         training_seconds=round(seconds, 1),

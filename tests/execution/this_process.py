@@ -1,4 +1,4 @@
-"""Jobs in this process, one after the other: where there is nothing to share, or a debugger is to look on."""
+"""An executor without other processes, so that tests of what submits jobs start none."""
 
 from __future__ import annotations
 
