@@ -69,7 +69,7 @@ class Listener(Protocol):
 class Executor(Protocol):
     """Runs jobs side by side.
 
-    There are :class:`muster.execution.local.LocalProcesses` and :class:`muster.execution.here.ThisProcess`.
+    There is one kind, :class:`muster.execution.local.LocalProcesses`.
     """
 
     def submit(self, job: Job) -> None:
