@@ -14,7 +14,7 @@ from muster.data import Split, open_dataset
 from muster.data.worlds import WORLD_NAMES
 from muster.models import build_model
 from muster.probe import read_pixels
-from muster.tasks.segmentation import segmentation_loss
+from muster.tasks.segmentation import SEGMENTATION
 
 
 def worlds(images: int = 10, repetitions: int = 5) -> dict[str, dict[str, float]]:
@@ -86,7 +86,7 @@ def training_step(batch: int = 16, side: int = 64, repetitions: int = 10) -> dic
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad()
-        segmentation_loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
+        SEGMENTATION.loss(model(images), masks).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     result = {}

@@ -32,6 +32,7 @@ from muster.locks import LOCK
 from muster.models import build_model
 from muster.pool import Card, Member, Pool, software_versions, write_member
 from muster.selection.record import SelectionRecord
+from muster.training.evaluation import Predictor, count_split
 
 
 @contextmanager
@@ -173,3 +174,11 @@ def upsampled(maps: Tensor, seen: tuple[int, ...], size: tuple[int, ...]) -> Ten
     )
     grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], dim=-1).expand(len(maps), -1, -1, -1)
     return functional.grid_sample(maps.double(), grid, padding_mode="border", align_corners=False)
+
+
+def confusion_matrices(
+    predict: Predictor, split: Split, preprocessing: Preprocessing, **options: Any
+) -> dict[str, Tensor]:
+    """The confusion matrix of each model over a split."""
+    counts = count_split(predict, split, preprocessing, **options)
+    return {name: each.confusion for name, each in counts.items()}

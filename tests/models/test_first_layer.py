@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from muster.data import DatasetSpec
 from muster.errors import ConfigError, UnfitMemberError
 from muster.models import build_model, rebuild
 from muster.pool import Pool
 from tests.helpers import make_member
+
+SPEC = DatasetSpec("bands", "none", ("a", "b"), channels=4)
 
 
 @pytest.mark.parametrize("architecture", ["small_fpn", "fpn:resnet18", "unet:tu-tf_efficientnet_lite0", "hrnet_w8"])
@@ -50,7 +54,7 @@ def test_repeated_channels_give_what_three_gave() -> None:
 
 def test_members_are_adapted_to_a_target(tmp_path: Path) -> None:
     pool = Pool.open(make_member(tmp_path, "a", 0).folder.parents[1])
-    assert pool.for_channels(4)["a"].load_model()(torch.zeros(1, 4, 64, 64)).shape == (1, 4, 16, 16)
+    assert pool.used_for(SPEC)["a"].load_model()(torch.zeros(1, 4, 64, 64)).shape == (1, 4, 16, 16)
     assert pool["a"].load_model().in_channels == 3
     with pytest.raises(UnfitMemberError, match=r"Member 'a'.*0 channel"):
-        pool.for_channels(0)["a"].load_model()
+        pool.used_for(replace(SPEC, channels=0))["a"].load_model()

@@ -12,7 +12,8 @@ from muster.models import ImageMap, Segmenter, build_model, upsample_probabiliti
 from muster.models.padding import Part, padded_size, spatial_mean, upsample
 from muster.probe import read_batch, read_pixels
 from muster.probe.interpolation import PixelPlaces
-from muster.tasks.segmentation import LossOptions, segmentation_loss
+from muster.tasks.loss import LossOptions
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training import finetuned_ensemble as ensemble_module
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -103,8 +104,8 @@ def test_losses_are_those_of_padded_masks(model: Segmenter, loss: str) -> None:
     masks = torch.randint(0, 3, (2, 45, 60), generator=torch.Generator().manual_seed(0))
     void = torch.full((2, 64, 64), 255)
     void[:, :45, :60] = masks
-    found = segmentation_loss(model(images), masks, loss, LossOptions(part=model.part_of(images)))
-    assert found.item() == pytest.approx(segmentation_loss(model(images), void, loss).item(), rel=1e-5)
+    found = SEGMENTATION.loss(model(images), masks, loss, LossOptions(part=model.part_of(images)))
+    assert found.item() == pytest.approx(SEGMENTATION.loss(model(images), void, loss).item(), rel=1e-5)
 
 
 def test_gradients_flow_from_the_image_alone() -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from muster.data import VOID
 from muster.scoring.outcome_counts import OutcomeCounts
-from muster.tasks.segmentation import confusion_of, mean_iou
+from muster.tasks.class_counts import confusion_matrix
+from muster.tasks.segmentation import mean_iou
 
 CLASSES = 4
 
@@ -32,7 +34,7 @@ def slow_confusion(given: list[tuple[list[Tensor], Tensor]], members: tuple[int,
         summed = torch.zeros(())
         for member in members:
             summed = summed + predictions[member]
-        total += confusion_of(summed.argmax(dim=1)[None], labels[None].to(torch.uint8), CLASSES)
+        total += confusion_matrix(summed.argmax(dim=1)[None], labels[None].to(torch.uint8), CLASSES, VOID)
     return total
 
 

@@ -15,7 +15,8 @@ from muster.data import VOID, ChannelStatistics, ImageSize, Preprocessing
 from muster.models import Blueprint, SourceModel, build_model
 from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
-from muster.tasks.segmentation import LOSSES, LossOptions, segmentation_loss
+from muster.tasks.loss import LOSSES, LossOptions
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData, fit_members
@@ -71,7 +72,7 @@ def gradients_of_losses() -> dict[str, torch.Tensor]:
     for name in LOSSES.names():
         factors = torch.ones(3, 1, 1, requires_grad=True)
         options = LossOptions(torch.tensor([0.5, 1.0, 2.0]), 0.1)
-        loss = segmentation_loss(maps[mine] * factors, masks[mine], name, options)
+        loss = SEGMENTATION.loss(maps[mine] * factors, masks[mine], name, options)
         loss.backward()
         assert factors.grad is not None
         both = torch.cat([loss.detach()[None], factors.grad.flatten()])

@@ -15,7 +15,7 @@ from muster.data import Dataset, prepare_image
 from muster.errors import ConfigError
 from muster.models import SourceModel, build_model
 from muster.models.sources.backbone import Backbone
-from muster.tasks.segmentation import segmentation_loss
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training.adaptation import adapt_member, attention_layers, merge_adapters
 from muster.training.finetuning import TargetData, fit_members
 from muster.training.fitting import fit
@@ -113,7 +113,7 @@ def test_kept_features_are_those_of_whole_images_and_their_mirror_images(target:
     sizes = {tuple(prepare_image(target.train[place].image, preprocessing).shape) for place in (0, 1)}
     assert other.features("a", member).shape[0] == 2  # of one size, whatever the images'
     assert len(sizes) in (1, 2)
-    assert segmentation_loss(expected, masks).isfinite()
+    assert SEGMENTATION.loss(expected, masks).isfinite()
 
 
 def test_lora_merged_into_the_weights_equals_lora_beside_them(target: Dataset, tmp_path: Path) -> None:

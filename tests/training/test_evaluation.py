@@ -9,9 +9,10 @@ from torch import Tensor
 
 from muster.data import VOID, ChannelStatistics, Split, channel_statistics, prepare_image
 from muster.models import Segmenter, build_model
-from muster.tasks.segmentation import class_ious, confusion_of, majority_miou, mean_iou
-from muster.training.evaluation import confusion_matrices, count_split, model_predictor
-from tests.helpers import make_target, shown, upsampled
+from muster.tasks.class_counts import confusion_matrix
+from muster.tasks.segmentation import SEGMENTATION, class_ious, mean_iou
+from muster.training.evaluation import count_split, model_predictor
+from tests.helpers import confusion_matrices, make_target, shown, upsampled
 
 CONFUSION = torch.tensor([[6, 2, 0], [1, 3, 4], [0, 0, 0]])
 """Rows are the truth: 8 pixels of the first class, 8 of the second, none of the third (which was predicted, though)."""
@@ -25,8 +26,8 @@ def test_ious_by_hand() -> None:
 
 def test_majority_by_hand() -> None:
     # Always the second class: 8 of 16 pixels are hits, the first class has none, the third does not count.
-    assert majority_miou(torch.tensor([3, 9, 1]), CONFUSION) == pytest.approx((0 + 8 / 16) / 2)
-    assert majority_miou(torch.tensor([3, 1, 9]), CONFUSION) == 0
+    assert SEGMENTATION.guess(torch.tensor([3, 9, 1]), CONFUSION) == pytest.approx((0 + 8 / 16) / 2)
+    assert SEGMENTATION.guess(torch.tensor([3, 1, 9]), CONFUSION) == 0
 
 
 def test_nothing_but_void_has_no_miou() -> None:
@@ -37,7 +38,7 @@ def test_nothing_but_void_has_no_miou() -> None:
 def test_one_image_is_counted_truth_by_prediction() -> None:
     mask = torch.tensor([[0, 0, 1], [1, VOID, VOID]], dtype=torch.uint8)
     labels = torch.tensor([[0, 2, 1], [0, 0, 1]])
-    assert confusion_of(labels, mask, 3).tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
+    assert confusion_matrix(labels, mask, 3, VOID).tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def test_a_split_of_differing_sizes_equals_image_by_image(model: Segmenter, batc
     split = make_target(7, void=("02",)).train
     assert len({tuple(sample.mask.shape) for sample in split}) == 2
     statistics = channel_statistics(split)
-    found = confusion_matrices(model_predictor(model), split, shown(statistics, 48), batch_size=batch_size)
+    found = confusion_matrices(
+        model_predictor(model, SEGMENTATION), split, shown(statistics, 48), batch_size=batch_size
+    )
     expected = slowly(model, split, statistics, 48)
     assert list(found) == ["prediction"]
     assert (expected > 0).sum() > 4  # not a model that says one thing
@@ -77,7 +80,7 @@ def test_a_split_of_differing_sizes_equals_image_by_image(model: Segmenter, batc
 def test_counts_of_single_images_are_those_of_the_split(model: Segmenter) -> None:
     split = make_target(7, void=("02",)).train
     statistics = channel_statistics(split)
-    counts = count_split(model_predictor(model), split, shown(statistics, 48), batch_size=3)["prediction"]
+    counts = count_split(model_predictor(model, SEGMENTATION), split, shown(statistics, 48), batch_size=3)["prediction"]
     hits, truth, predicted = counts.by_image.long().sum(dim=0)
     assert torch.equal(hits, counts.confusion.diagonal())
     assert torch.equal(truth, counts.confusion.sum(dim=1))
@@ -89,7 +92,7 @@ def test_counts_of_single_images_are_those_of_the_split(model: Segmenter) -> Non
 
 def test_one_class_is_counted_as_a_matrix() -> None:
     labels = torch.zeros(2, 3, dtype=torch.int64)
-    assert confusion_of(labels, torch.zeros(2, 3, dtype=torch.uint8), 1).tolist() == [[6]]
+    assert confusion_matrix(labels, torch.zeros(2, 3, dtype=torch.uint8), 1, VOID).tolist() == [[6]]
 
 
 def test_every_name_is_counted_on_its_own(target_split: Split) -> None:

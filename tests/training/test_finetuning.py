@@ -23,10 +23,10 @@ from muster.pool import Pool, software_versions
 from muster.report.finetuned_images import finetuned_images
 from muster.selection import Selection
 from muster.selection.run import select
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.evaluation import model_predictor
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
     CONFUSION,
@@ -48,7 +48,7 @@ from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
 from muster.training.settings import TrainingSettings
 from muster.training.summary import summarise, write_results
-from tests.helpers import make_pool, shown
+from tests.helpers import confusion_matrices, make_pool, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=1, checkpoint_every=2)
 
@@ -214,7 +214,7 @@ class TestRun:
         expected = {}
         for name, member in zip(run.module.names, run.module.members, strict=True):
             assert isinstance(member, Segmenter)
-            expected[name] = slowly(model_predictor(member))
+            expected[name] = slowly(model_predictor(member, SEGMENTATION))
         expected[LEARNED_HEAD] = combined(run.ensemble)
         plain = Ensemble(
             run.ensemble.names,

@@ -16,15 +16,15 @@ from muster.callbacks.ensemble_selection import recorded_selection
 from muster.data import VOID, Dataset, Split, channel_statistics
 from muster.errors import ConfigError, SelectionError
 from muster.models import Segmenter, build_model
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.evaluation import model_predictor
 from muster.training.fit_data import FitData, _ValidationShare
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_target, shown
+from tests.helpers import confusion_matrices, make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),  # it holds what is resumed
@@ -188,6 +188,6 @@ def test_one_class_is_validated_like_any_other_number(tmp_path: Path) -> None:
     assert [point["miou/a"] for point in module.history if "miou/a" in point] == [1, 1]
     model = module.members[0].eval()
     assert isinstance(model, Segmenter)
-    confusion = confusion_matrices(model_predictor(model), test_split, data.preprocessing)["prediction"]
+    confusion = confusion_matrices(model_predictor(model, SEGMENTATION), test_split, data.preprocessing)["prediction"]
     assert confusion.shape == (1, 1)
     assert mean_iou(confusion) == 1

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.evaluation import SplitCounts
-from muster.training.intervals import bootstrap_mious, differences_to, miou_intervals, percentile_interval
+from muster.training.intervals import bootstrap_results, differences_to, miou_intervals, percentile_interval
 
 
 def random_confusions(images: int, classes: int, seed: int = 0, right: float = 3.0) -> Tensor:
@@ -22,7 +22,7 @@ def random_confusions(images: int, classes: int, seed: int = 0, right: float = 3
 
 def counted(confusions: Tensor) -> SplitCounts:
     parts = [confusions.diagonal(dim1=1, dim2=2), confusions.sum(dim=2), confusions.sum(dim=1)]
-    return SplitCounts(confusions.sum(dim=0), torch.stack(parts, dim=1).int())
+    return SplitCounts(SEGMENTATION, confusions.sum(dim=0), torch.stack(parts, dim=1).int())
 
 
 def slowly(confusions: Tensor, seed: int, draws: int) -> list[float]:
@@ -38,14 +38,14 @@ def slowly(confusions: Tensor, seed: int, draws: int) -> list[float]:
 
 def test_equals_whole_confusion_matrices_drawn_one_by_one() -> None:
     confusions = random_confusions(9, 4)
-    found = bootstrap_mious(counted(confusions).by_image, seed=3, draws=50)
+    found = bootstrap_results(counted(confusions), seed=3, draws=50)
     assert found is not None
     assert found == pytest.approx(slowly(confusions, 3, 50), abs=1e-12)
 
 
 def test_many_draws_are_those_of_one_stream() -> None:
-    by_image = counted(random_confusions(7, 3)).by_image
-    many, few = bootstrap_mious(by_image, seed=1, draws=250), bootstrap_mious(by_image, seed=1, draws=100)
+    counts = counted(random_confusions(7, 3))
+    many, few = bootstrap_results(counts, seed=1, draws=250), bootstrap_results(counts, seed=1, draws=100)
     assert many is not None
     assert few is not None
     assert np.array_equal(many[:100], few)
@@ -79,7 +79,7 @@ def test_one_labelled_image_has_no_interval(void: int) -> None:
 
 def test_void_images_are_drawn_too_and_count_nothing() -> None:
     confusions = torch.cat([random_confusions(2, 3) + 1, torch.zeros(1, 3, 3, dtype=torch.int64)])
-    found = bootstrap_mious(counted(confusions).by_image, seed=0, draws=400)
+    found = bootstrap_results(counted(confusions), seed=0, draws=400)
     assert found is not None
     empty = np.isnan(found).mean()
     assert 0 < empty < 0.15  # (1/3)^3 of the draws hold nothing but the void image
@@ -106,6 +106,7 @@ def test_differences_are_paired() -> None:
 def test_hundreds_of_classes_and_thousands_of_images_take_little_memory() -> None:
     by_image = torch.ones(2000, 3, 254, dtype=torch.int32)
     assert by_image.nbytes < 7_000_000  # their confusion matrices would take 500 MB
-    found = bootstrap_mious(by_image, seed=0, draws=20)
+    counts = SplitCounts(SEGMENTATION, torch.ones(254, 254, dtype=torch.int64), by_image)
+    found = bootstrap_results(counts, seed=0, draws=20)
     assert found is not None
     assert np.all(found == 1)

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from muster.data import VOID
 from muster.errors import ConfigError
-from muster.tasks.segmentation import LOSSES, LossOptions, class_weights_of, segmentation_loss
+from muster.tasks.loss import LOSSES, LossOptions, class_weights_of
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training.settings import TrainingSettings, idle_settings
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.25, 3.0])
@@ -36,7 +37,7 @@ def upsampled(scores: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", LOSSES.names())
 class TestEvery:
     def test_is_nothing_without_a_label(self, name: str, scores: Tensor, masks: Tensor) -> None:
-        loss = segmentation_loss(scores, torch.full_like(masks, VOID), name)
+        loss = SEGMENTATION.loss(scores, torch.full_like(masks, VOID), name)
         loss.backward()
         assert loss.item() == 0
         assert scores.grad is not None
@@ -46,34 +47,34 @@ class TestEvery:
         at_size = upsampled(scores.detach())
         changed = torch.where((masks == VOID)[:, None], at_size + 5, at_size)
         assert not torch.equal(changed, at_size)
-        assert segmentation_loss(changed, masks, name) == segmentation_loss(at_size, masks, name)
+        assert SEGMENTATION.loss(changed, masks, name) == SEGMENTATION.loss(at_size, masks, name)
 
     def test_is_least_where_the_truth_is_likeliest(self, name: str, masks: Tensor) -> None:
         truth = functional.one_hot(masks.clamp(max=3), 4).movedim(-1, 1).float()
-        right, wrong = (segmentation_loss(sign * 8 * truth, masks, name).item() for sign in (1, -1))
+        right, wrong = (SEGMENTATION.loss(sign * 8 * truth, masks, name).item() for sign in (1, -1))
         assert 0 <= right < 0.2 < wrong
 
     def test_can_be_added_to_another(self, name: str, scores: Tensor, masks: Tensor) -> None:
         first = "scores" if name != "scores" else "probabilities"
-        both = segmentation_loss(scores, masks, first, added=name, added_weight=0.3)
-        alone = segmentation_loss(scores, masks, first) + 0.3 * segmentation_loss(scores, masks, name)
+        both = SEGMENTATION.loss(scores, masks, first, added=name, added_weight=0.3)
+        alone = SEGMENTATION.loss(scores, masks, first) + 0.3 * SEGMENTATION.loss(scores, masks, name)
         assert both.item() == pytest.approx(alone.item(), rel=1e-6)
         assert TrainingSettings(loss=first, added_loss=name).added_loss == name
 
     def test_of_half_precision_is_computed_in_float32(self, name: str, scores: Tensor, masks: Tensor) -> None:
-        assert segmentation_loss(scores.bfloat16(), masks, name).dtype == torch.float32
+        assert SEGMENTATION.loss(scores.bfloat16(), masks, name).dtype == torch.float32
 
 
 def test_dice_and_focal_are_those_of_smp(scores: Tensor, masks: Tensor) -> None:
     dice = DiceLoss("multiclass", ignore_index=VOID)(upsampled(scores), masks)
-    assert segmentation_loss(scores, masks, "dice").item() == pytest.approx(dice.item(), rel=1e-5)
+    assert SEGMENTATION.loss(scores, masks, "dice").item() == pytest.approx(dice.item(), rel=1e-5)
     focal = FocalLoss("multiclass", ignore_index=VOID)(upsampled(scores), masks)
-    assert segmentation_loss(scores, masks, "focal").item() == pytest.approx(focal.item(), rel=1e-5)
+    assert SEGMENTATION.loss(scores, masks, "focal").item() == pytest.approx(focal.item(), rel=1e-5)
 
 
 def test_dice_by_hand() -> None:
     scores = torch.tensor([[0.9, 0.2], [0.1, 0.8]]).log().view(1, 2, 1, 2)  # a pixel of each class
-    loss = segmentation_loss(scores, torch.tensor([[[0, 1]]]), "dice")
+    loss = SEGMENTATION.loss(scores, torch.tensor([[[0, 1]]]), "dice")
     assert loss.item() == pytest.approx(1 - (2 * 0.9 / (1.1 + 1) + 2 * 0.8 / (0.9 + 1)) / 2, rel=1e-6)
 
 
@@ -84,11 +85,11 @@ def test_class_weights_and_smoothing_are_those_of_torch(
 ) -> None:
     options = LossOptions(weights, smoothing)
     expected = functional.cross_entropy(upsampled(scores), masks, weights, ignore_index=VOID, label_smoothing=smoothing)
-    assert segmentation_loss(scores, masks, "scores", options).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert SEGMENTATION.loss(scores, masks, "scores", options).item() == pytest.approx(expected.item(), rel=1e-5)
     # Softmax of logarithms of probabilities is these probabilities, so torch's loss of them is ours of probabilities.
     logarithms = upsampled(scores.softmax(dim=1)).log()
     expected = functional.cross_entropy(logarithms, masks, weights, ignore_index=VOID, label_smoothing=smoothing)
-    loss = segmentation_loss(scores, masks, "probabilities", options)
+    loss = SEGMENTATION.loss(scores, masks, "probabilities", options)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from muster.data import VOID, Dataset
 from muster.errors import ConfigError
 from muster.pool import Pool
-from muster.tasks.segmentation import segmentation_loss
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -35,7 +35,7 @@ class TestLoss:
         masks[:, :7] = VOID
         upsampled = functional.interpolate(scores, size=(20, 28), mode="bilinear", align_corners=False)
         expected = functional.cross_entropy(upsampled, masks, ignore_index=VOID)
-        assert segmentation_loss(scores, masks).item() == pytest.approx(expected.item(), rel=1e-6)
+        assert SEGMENTATION.loss(scores, masks).item() == pytest.approx(expected.item(), rel=1e-6)
 
     def test_of_probabilities_is_softmax_then_upsampling_then_the_logarithm(self, scores: torch.Tensor) -> None:
         masks = torch.randint(0, 4, (2, 20, 28), generator=torch.Generator().manual_seed(1))
@@ -46,13 +46,13 @@ class TestLoss:
         for image, row, column in torch.nonzero(masks != VOID).tolist():
             total -= float(upsampled[image, masks[image, row, column], row, column].log())
             count += 1
-        loss = segmentation_loss(scores, masks, "probabilities")
+        loss = SEGMENTATION.loss(scores, masks, "probabilities")
         assert loss.item() == pytest.approx(total / count, rel=1e-5)
-        assert loss.item() != pytest.approx(segmentation_loss(scores, masks).item(), rel=1e-3)
+        assert loss.item() != pytest.approx(SEGMENTATION.loss(scores, masks).item(), rel=1e-3)
 
     def test_of_probabilities_stays_finite_where_they_underflow(self) -> None:
         scores = torch.tensor([0.0, 500.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2).clone().requires_grad_()
-        loss = segmentation_loss(scores, torch.zeros(1, 4, 4, dtype=torch.int64), "probabilities")
+        loss = SEGMENTATION.loss(scores, torch.zeros(1, 4, 4, dtype=torch.int64), "probabilities")
         loss.backward()
         assert scores.grad is not None
         assert loss.isfinite()
@@ -60,7 +60,7 @@ class TestLoss:
 
     @pytest.mark.parametrize("kind", ["scores", "probabilities"])
     def test_a_batch_without_a_label_teaches_nothing(self, scores: torch.Tensor, kind: str) -> None:
-        loss = segmentation_loss(scores, torch.full((2, 20, 28), VOID), kind)
+        loss = SEGMENTATION.loss(scores, torch.full((2, 20, 28), VOID), kind)
         loss.backward()
         assert loss.item() == 0
         assert scores.grad is not None

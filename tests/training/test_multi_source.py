@@ -29,10 +29,9 @@ from muster.files import parse_record, to_builtin_types
 from muster.model_page import PAGE
 from muster.models import build_model, put_source_heads, source_heads
 from muster.pool import HISTORY, WEIGHTS, Member, Pool, TargetContent, reason_to_bar, verify_pool
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.tasks.source_sample import PIXEL_IMAGES, PIXELS_PER_IMAGE
 from muster.training.checkpoints import CHECKPOINT
-from muster.training.evaluation import confusion_matrices
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
@@ -45,7 +44,7 @@ from muster.training.pool_plan import Override, PoolPlan, plan_jobs
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS
-from tests.helpers import make_target, shown
+from tests.helpers import confusion_matrices, make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -166,7 +165,9 @@ class TestMember:
         for place, reference in enumerate((str(dataset_folder), ATTIC)):
             dataset = open_dataset(reference)
             statistics = channel_statistics(dataset.train.subset(5, 3))
-            found = confusion_matrices(head_predictor(model, place), dataset.test, shown(statistics, 32))["prediction"]
+            found = confusion_matrices(head_predictor(model, place, SEGMENTATION), dataset.test, shown(statistics, 32))[
+                "prediction"
+            ]
             assert trained.card.sources[place].test_miou == pytest.approx(mean_iou(found), abs=1e-6)
         image = prepare_image(torch.zeros(3, 32, 32, dtype=torch.uint8), shown(statistics, 32))[None]
         probabilities = model.predict(image)

@@ -30,6 +30,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.report.images import selection_images
 from muster.selection.record import Selection, SelectionRecord
 from muster.selection.run import select
+from muster.tasks.segmentation import SEGMENTATION
 from muster.training.evaluation import count_split, model_predictor
 from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.finetuning import (
@@ -232,7 +233,9 @@ class TestFinetuning:
             correct += int((labels == sample.mask).sum())
         assert abs(int(run.counts["odd"].confusion.trace()) - correct) <= 2
         owns = [OWN]
-        again = count_split(model_predictor(model), target.test, run.target.preprocessing, owns=owns)["prediction"]
+        again = count_split(model_predictor(model, SEGMENTATION), target.test, run.target.preprocessing, owns=owns)[
+            "prediction"
+        ]
         assert torch.equal(again.confusion, run.counts["odd"].confusion)
 
     def test_the_ensemble_predicts_what_was_evaluated_also_from_disk(self, run: Run, target: Dataset) -> None:

@@ -10,11 +10,12 @@ import torch
 from muster.data import ChannelStatistics, Dataset, channel_statistics
 from muster.models import Segmenter, build_model
 from muster.precision import resolve_precision
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.tasks.segmentation import SEGMENTATION
+from muster.training.evaluation import model_predictor
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.hardware import Hardware
 from muster.training.head import learn_head
-from tests.helpers import shown
+from tests.helpers import confusion_matrices, shown
 
 HALF = Hardware("cpu", precision="bf16-mixed")
 
@@ -41,9 +42,11 @@ def test_evaluation_agrees_but_for_pixels_at_ties(target: Dataset) -> None:
         model.head.weight *= 20
     assert isinstance(model.eval(), Segmenter)
     statistics = channel_statistics(target.train)
-    exact = confusion_matrices(model_predictor(model), target.test, shown(statistics, 48))["prediction"]
+    exact = confusion_matrices(model_predictor(model, SEGMENTATION), target.test, shown(statistics, 48))["prediction"]
     with HALF.autocast():
-        rounded = confusion_matrices(model_predictor(model), target.test, shown(statistics, 48))["prediction"]
+        rounded = confusion_matrices(model_predictor(model, SEGMENTATION), target.test, shown(statistics, 48))[
+            "prediction"
+        ]
     assert rounded.sum() == exact.sum()
     assert (rounded - exact).abs().sum() <= 0.04 * exact.sum()
 

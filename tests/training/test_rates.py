@@ -15,10 +15,10 @@ from muster.data import Dataset, channel_statistics
 from muster.errors import DatasetError
 from muster.models import Segmenter
 from muster.pool import Pool
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.evaluation import model_predictor
 from muster.training.finetuning import WORK, TargetData, fit_members, load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
@@ -26,7 +26,7 @@ from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.rates import _best
 from muster.training.settings import TrainingSettings
-from tests.helpers import make_pool, make_target, shown
+from tests.helpers import confusion_matrices, make_pool, make_target, shown
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
@@ -102,7 +102,7 @@ def test_each_member_takes_the_rate_that_was_best_on_held_out_images(
             model = alone.members[0].eval()
             assert isinstance(model, Segmenter)
             slowly[rate] = mean_iou(
-                confusion_matrices(model_predictor(model), held, shown(statistics, 48))["prediction"]
+                confusion_matrices(model_predictor(model, SEGMENTATION), held, shown(statistics, 48))["prediction"]
             )
         assert module.held_out[name] == pytest.approx(slowly, abs=0.01)
         mious = module.held_out[name]

@@ -31,7 +31,7 @@ from muster.files import sha256_of
 from muster.model_page import PAGE
 from muster.models import build_model
 from muster.pool import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, Pool, write_member
-from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
+from muster.tasks.segmentation import SEGMENTATION, class_ious, mean_iou
 from muster.tasks.source_sample import (
     PIXELS_PER_IMAGE,
     draw_balanced,
@@ -40,14 +40,14 @@ from muster.tasks.source_sample import (
     sample_source,
 )
 from muster.training.checkpoints import CHECKPOINT
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.evaluation import model_predictor
 from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
 from muster.training.modules import TrainingDivergedError
 from muster.training.settings import SourceSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS
-from tests.helpers import make_target, shown
+from tests.helpers import confusion_matrices, make_target, shown
 from tests.report.made_up import make_card
 
 # The work folder of a member holds what the checkpoint was made under, so it is never empty.
@@ -104,11 +104,11 @@ class TestMember:
         card, dataset = trained.card, open_dataset(str(dataset_folder))
         train = kept_images(dataset_folder)
         statistics = channel_statistics(train)
-        predict = model_predictor(trained.load_model())
+        predict = model_predictor(trained.load_model(), SEGMENTATION)
         confusion = confusion_matrices(predict, dataset.test, shown(statistics, 48))["prediction"]
         assert card.test_miou == pytest.approx(mean_iou(confusion), abs=1e-6)
         assert card.test_ious == pytest.approx(class_ious(confusion), abs=1e-6)
-        assert card.majority_miou == pytest.approx(majority_miou(class_pixel_counts(train, 3), confusion))
+        assert card.majority_miou == pytest.approx(SEGMENTATION.guess(class_pixel_counts(train, 3), confusion))
 
     def test_images_are_written_down(self, trained: Member, dataset_folder: Path) -> None:
         images = yaml.safe_load((trained.folder.parents[1] / SPLITS / "tiny-small_fpn.yaml").read_text("utf-8"))

@@ -14,9 +14,9 @@ from muster.data import Dataset
 from muster.errors import ConfigError
 from muster.models import SourceModel
 from muster.pool import Pool
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.averaging import averaging_decay
-from muster.training.evaluation import confusion_matrices, model_predictor
+from muster.training.evaluation import model_predictor
 from muster.training.finetuning import TargetData, fit_members, load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
@@ -24,7 +24,7 @@ from muster.training.hardware import Hardware
 from muster.training.held_out import stops_of
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings, idle_settings
-from tests.helpers import make_pool, shown
+from tests.helpers import confusion_matrices, make_pool, shown
 from tests.training.diary import Diary
 
 pytestmark = [
@@ -91,7 +91,7 @@ def test_the_best_held_out_point_is_taken_and_an_interrupted_choice_ends_alike(
     slowly.stops = {"a": 2, "b": 4}
     fit(slowly, FitData(kept, preprocessing, SETTINGS), tmp_path / "slowly", Hardware("cpu"))
     for name, model in slowly.eval().models.items():
-        found = mean_iou(confusion_matrices(model_predictor(model), held, preprocessing)["prediction"])
+        found = mean_iou(confusion_matrices(model_predictor(model, SEGMENTATION), held, preprocessing)["prediction"])
         assert whole.curves[name][0.2][slowly.stops[name]] == pytest.approx(found, abs=1e-3), name
 
     with pytest.raises(InterruptedError):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from muster.data import ChannelStatistics, Dataset, ImageSize, Preprocessing, prepare_image
+from muster.data import VOID, ChannelStatistics, Dataset, ImageSize, Preprocessing, prepare_image
 from muster.errors import ConfigError
 from muster.models import TTASettings, Variant, build_model
-from muster.tasks.segmentation import confusion_of
+from muster.tasks.class_counts import confusion_matrix
 from muster.training.costs import measure_costs
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import TargetData, evaluate
@@ -97,7 +97,7 @@ def test_evaluation_counts_the_mean_for_every_member_and_costs_are_of_all_passes
                 means.setdefault(name, []).append(full.flip(-1) if variant.mirrored else full)
         for name, values in means.items():
             labels = torch.stack(values).mean(dim=0)[0].argmax(dim=0)
-            confusions[name] += confusion_of(labels, sample.mask, 3)
+            confusions[name] += confusion_matrix(labels, sample.mask, 3, VOID)
     for name in "ab":
         assert (counts[name].confusion - confusions[name]).abs().sum() <= 4
     costs, how = measure_costs(module, ensemble, (32, 64), Hardware("cpu"))

@@ -124,7 +124,7 @@ class EnsembleSelection(pl.Callback):
         names = with_baseline(self.record) if self.baseline else self.record.members
         if self.candidates > 1:
             names = tuple(sorted({*names, *self._members_of_leading()}))
-        module.set_members(names, load_members(pool.for_channels(len(self.record.mean)), names))
+        module.set_members(names, load_members(pool.used_for(self.record.spec), names))
 
     def _members_of_leading(self) -> tuple[str, ...]:
         """Members of the leading candidates; the record of a checkpoint names only the best, so the folder is read."""

@@ -22,7 +22,7 @@ from muster.data import (
     repeated_images,
     split_record,
 )
-from muster.data.opening import WORLD_PREFIX, DataSettings
+from muster.data.opening import DataSettings, is_built_in
 from muster.errors import DatasetError
 from muster.files import as_file_name, write_bytes, write_text, write_yaml
 from muster.launch import only_helps
@@ -58,7 +58,7 @@ def check(
     """
     if only_helps():
         return 0
-    idle = {"data_root": f"for {dataset}, which is built in"} if dataset.startswith(WORLD_PREFIX) else {}
+    idle = {"data_root": f"for {dataset}, which is built in"} if is_built_in(dataset) else {}
     asked.refuse(idle)
     console = make_console()
     opened = open_dataset(dataset, data.data_root, reader)

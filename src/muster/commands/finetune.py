@@ -25,7 +25,7 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import require_usable, split_record
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import is_built_in
 from muster.errors import ConfigError
 from muster.execution.progress import fit_progress
 from muster.files import write_bytes, write_text, write_yaml
@@ -175,7 +175,7 @@ def finetune(
 def _idle(reference: str) -> dict[str, str]:
     """Options that change nothing here, and why."""
     idle = {}
-    if reference.startswith(WORLD_PREFIX):
+    if is_built_in(reference):
         idle["data_root"] = f"for {reference}, which is built in"
     if launched_on_this_machine() is not None:
         idle["hardware.devices"] = "under torchrun, which says how many processes there are"

@@ -22,6 +22,7 @@ from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
+from muster.tasks.task import task_of
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
@@ -117,7 +118,7 @@ def plan_of_selection(
     target = target_data(selection, open_target(selection, target_now, data_root))
     names = with_baseline(selection)
     compared = members_of(leading_candidates(selection, comparison.confirm))
-    pool = open_pool(selection, sorted({*names, *compared}), pool_now).for_channels(len(selection.mean))
+    pool = open_pool(selection, sorted({*names, *compared}), pool_now).used_for(target.dataset.spec)
     module = EnsembleTraining(training, len(selection.classes))
     module.set_members(names, load_members(pool, names))
     return FinetuningPlan(folder.resolve().name, pool, target, module, chosen=selection, comparison=comparison)
@@ -140,13 +141,13 @@ def plan_with_choice(
     """
     dataset = open_dataset(reference, choice.data_root)
     count = resolve_train_images(choice.train_images, dataset.spec.probe_images)
-    train = cached(dataset.train.subset(count, choice.seed))
+    train = cached(task_of(dataset.spec).subset(dataset.train, count, choice.seed))
     size = choice.image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
     target = TargetData(dataset, train, Preprocessing(channel_statistics(train), ImageSize.of(size)))
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
     choice = replace(choice, train_images=count, image_size=size)
-    pool = pool.for_channels(dataset.spec.channels)
+    pool = pool.used_for(dataset.spec)
     return FinetuningPlan(name, pool, target, module, choice=choice, comparison=comparison)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
 from muster.data import ImageSize
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import is_built_in
 from muster.pool import Pool
 from muster.report.tables import (
     SELECTION_FREQUENCY,
@@ -125,7 +125,7 @@ def finetune_command(folder: Path, selection: Selection) -> str:
             is named.
     """
     recipe = ""
-    if selection.target_reference.startswith(WORLD_PREFIX):
+    if is_built_in(selection.target_reference):
         path = (CONFIGS / "finetune" / "worlds.yaml").resolve()
         here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         recipe = f" --config {shlex.quote(str(here))}"

@@ -9,7 +9,7 @@ import muster
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
-from muster.data.opening import WORLD_PREFIX, DataSettings
+from muster.data.opening import DataSettings, is_built_in
 from muster.execution.progress import TrainingProgress
 from muster.files import write_table, write_text
 from muster.launch import only_helps
@@ -106,6 +106,6 @@ def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) 
         idle |= {f"head.{field.name}": "without --heads" for field in fields(HeadSettings)}
     if study.equal_cost:
         idle.pop("training.held_out_fraction", None)
-    if all(target.startswith(WORLD_PREFIX) for target in study.targets):
+    if all(is_built_in(target) for target in study.targets):
         idle["data_root"] = "as all targets are built in"
     return idle

@@ -12,7 +12,7 @@ from muster.commands.program import to_type
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
-from muster.data.opening import WORLD_PREFIX, DataSettings
+from muster.data.opening import DataSettings, is_built_in
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
 from muster.launch import only_helps
@@ -101,7 +101,7 @@ def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
     """Options that change nothing with these others, and why."""
     idle = {}
     references = [*plan.references, *(entry.data for entry in plan.adopt if entry.data is not None)]
-    if all(reference.startswith(WORLD_PREFIX) for reference in references):
+    if all(is_built_in(reference) for reference in references):
         idle["data_root"] = "as all datasets of the plan are built in"
     if training.validation_fraction == 0 and not any(
         override.settings.get("validation_fraction") for override in plan.overrides

@@ -12,7 +12,7 @@ from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
 from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
-from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, split_record
+from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, labelled, split_record
 from muster.data.statistics import (
     ChannelStatistics,
     SplitCheck,
@@ -59,6 +59,7 @@ __all__ = [
     "class_pixel_counts",
     "content_prefixes",
     "judge_labels",
+    "labelled",
     "list_images",
     "make_loader",
     "map_views",

@@ -67,19 +67,23 @@ class CropViews:
         wanted = [self.size_for(own) for own in dict.fromkeys(self.owns)]
         return max(side / crop for size in wanted for side, crop in zip(size, self.crop_size, strict=True))
 
-    def transform(self, scale_range: tuple[float, float], colour_jitter: float = 0.0) -> TrainingTransform:
+    def transform(
+        self, scale_range: tuple[float, float], colour_jitter: float = 0.0, cuts_mask: bool = True
+    ) -> TrainingTransform:
         """What draws the crops.
 
         Args:
             scale_range: See :class:`TrainingTransform`.
             colour_jitter: Likewise.
+            cuts_mask: Likewise.
 
         Returns:
             It draws as if all models saw images as they are shown, at :attr:`scale`.
         """
         scale = self.scale
         rows, columns = (max(1, round(side * scale)) for side in self.crop_size)
-        return TrainingTransform(self.shown, (rows, columns), scale_range, scale=scale, colour_jitter=colour_jitter)
+        shape = rows, columns
+        return TrainingTransform(self.shown, shape, scale_range, True, scale, colour_jitter, cuts_mask)
 
     def views(self, crops: Num[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"]) -> Views:
         """Normalise and resize crops for each model, on whatever device they are.

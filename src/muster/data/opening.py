@@ -14,6 +14,10 @@ from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
 
 WORLD_PREFIX = "worlds/"
+SCENES_PREFIX = "scenes/"
+
+BUILT_IN = (WORLD_PREFIX, SCENES_PREFIX)
+"""What references of datasets begin with that have no folder."""
 
 _MOST_DIGITS = 9
 """Of a number of images."""
@@ -34,9 +38,9 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     """Open a built-in world or a dataset folder.
 
     Args:
-        reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, or the path of a folder; a
-            relative one is looked for below ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is
-            a folder.)
+        reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
+            images to classify, or the path of a folder; a relative one is looked for below ``data_root`` first, then
+            below the current folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 
@@ -57,6 +61,13 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
             raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
         world: Dataset = open_world(name, count)
         return world
+    if reference.startswith(SCENES_PREFIX):
+        if reader:
+            raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
+        from muster.data.worlds.scenes import open_scenes
+
+        scenes: Dataset = open_scenes(reference.removeprefix(SCENES_PREFIX))
+        return scenes
     if not reference.strip():
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
     tried = places_of(reference, data_root)
@@ -65,6 +76,11 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
     return open_folder(found.absolute(), reader=reader)
+
+
+def is_built_in(reference: str) -> bool:
+    """Whether a reference is that of a dataset without a folder."""
+    return reference.startswith(BUILT_IN)
 
 
 def counted(reference: str) -> tuple[str, int | None]:

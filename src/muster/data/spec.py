@@ -33,12 +33,25 @@ class Sample(NamedTuple):
     Attributes:
         identifier: Name of the image within its split.
         image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
-        mask: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known.
+        mask: The truth: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known. Where a class is of the
+            whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`).
     """
 
     identifier: str
     image: Tensor
     mask: Tensor
+
+
+def labelled(mask: Tensor) -> Tensor:
+    """Where something is known: a truth of 8 bits has void, one of more bits has none.
+
+    Args:
+        mask: Of :class:`Sample`.
+
+    Returns:
+        bool, of its shape.
+    """
+    return mask != VOID if mask.dtype == torch.uint8 else torch.ones_like(mask, dtype=torch.bool)
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class DatasetSpec:
         probe_images: How many of its training images a selection looks at, where nobody says otherwise.
         ignore_index: Stored mask value that means void; ``None`` where ``mask_values`` say what each value means.
         channels: Channels of its images.
+        task: What is to be predicted, see :mod:`muster.tasks.task`.
     """
 
     name: str
@@ -66,6 +80,7 @@ class DatasetSpec:
     probe_images: int = PROBE_IMAGES
     ignore_index: int | None = VOID
     channels: int = RGB
+    task: str = "segmentation"
 
     @property
     def num_classes(self) -> int:
@@ -113,7 +128,7 @@ class Split:
         return self.read(self.identifiers[index])
 
     def mask(self, index: int) -> Tensor:
-        """The mask of one image: uint8 ``[h, w]``, class indices and :data:`VOID`."""
+        """The mask of one image, as in :class:`Sample`."""
         identifier = self.identifiers[index]
         return self.read(identifier).mask if self.read_mask is None else self.read_mask(identifier)
 

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from muster.data.labels import judge_labels
-from muster.data.spec import VOID, Split
+from muster.data.spec import VOID, Split, labelled
 from muster.errors import DatasetError
 
 _LEVELS = 256
@@ -156,17 +156,18 @@ def class_pixel_counts(split: Split, num_classes: int) -> Int64[Tensor, " classe
     Raises:
         DatasetError: If a mask holds a value that is neither below ``num_classes`` nor void.
     """
-    total = torch.zeros(_LEVELS, dtype=torch.int64)
+    total = torch.zeros(num_classes, dtype=torch.int64)
     for index in range(len(split)):
-        counts = torch.bincount(split.mask(index).flatten(), minlength=_LEVELS)
-        outside = counts[num_classes:VOID].nonzero().flatten() + num_classes
+        mask = split.mask(index)
+        counts = torch.bincount(mask[labelled(mask)], minlength=num_classes)
+        outside = counts[num_classes:].nonzero().flatten() + num_classes
         if len(outside):
             raise DatasetError(
                 f"Mask {split.identifiers[index]!r} of dataset {split.spec.name!r} holds {outside.tolist()}, but there "
                 f"are {num_classes} classes (0 to {num_classes - 1}) and {VOID} for void."
             )
         total += counts
-    return total[:num_classes]
+    return total
 
 
 def check_split(
@@ -185,7 +186,9 @@ def check_split(
     problems: list[str] = []
     all_void: list[str] = []
     sizes: list[tuple[int, int]] = []
-    total, seen, most = (torch.zeros(_LEVELS, dtype=torch.int64) for _ in range(3))
+    classes = split.spec.num_classes
+    total, seen, most = (torch.zeros(classes, dtype=torch.int64) for _ in range(3))
+    void_pixels = 0
     examples: dict[int, str] = {}
     for index, identifier in enumerate(split.identifiers):
         try:
@@ -193,25 +196,27 @@ def check_split(
         except DatasetError as error:
             problems.append(str(error))
         else:
-            counts = torch.bincount(mask.flatten(), minlength=_LEVELS)
+            known = labelled(mask)
+            counts = torch.bincount(mask[known], minlength=classes)[:classes]
             total += counts
+            void_pixels += int((~known).sum())
             seen += counts > 0
             examples |= dict.fromkeys((counts > most).nonzero().flatten().tolist(), identifier)
             most = torch.maximum(most, counts)
             sizes.append((mask.shape[0], mask.shape[1]))
-            if counts[VOID] == mask.numel():
+            if not known.any():
                 all_void.append(identifier)
         if progress is not None:
             progress(index + 1, len(split))
-    class_pixels = tuple(total[: split.spec.num_classes].tolist())
+    class_pixels = tuple(total.tolist())
     return SplitCheck(
         images=len(split),
         problems=tuple(problems),
         class_pixels=class_pixels,
-        void_pixels=int(total[VOID]),
+        void_pixels=void_pixels,
         notes=_notes(split, class_pixels, all_void),
-        class_images=tuple(seen[: split.spec.num_classes].tolist()),
-        examples=tuple(examples.get(index) for index in range(split.spec.num_classes)),
+        class_images=tuple(seen.tolist()),
+        examples=tuple(examples.get(index) for index in range(classes)),
         sizes=tuple(sizes),
     )
 

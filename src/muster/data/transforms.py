@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, Num, UInt8
+from jaxtyping import Float32, Int64, Integer, Num
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
@@ -77,12 +77,12 @@ class Crop(NamedTuple):
 
     Attributes:
         image: uint8, RGB (or float32 in 0..1); 0 in the padding.
-        mask: uint8, class indices; void in the padding.
+        mask: uint8, class indices, void in the padding; or the class of the whole image.
         box: What is no padding: first row and the one after the last, first column and the one after the last.
     """
 
     image: Num[Tensor, "channels rows columns"]
-    mask: UInt8[Tensor, "rows columns"]
+    mask: Integer[Tensor, "_ _"]
     box: Int64[Tensor, " 4"]
 
 
@@ -101,6 +101,7 @@ class TrainingTransform:
         scale_range: Smallest and largest factor. Factors are drawn log-uniformly: half and double are equally likely.
         flip: Whether to mirror every other image left to right.
         scale: All factors are relative to this one.
+        cuts_mask: Whether the mask is cut as the image is; otherwise it is of the whole image, and stays as it is.
         colour_jitter: Strength of random changes of the colours, see :func:`muster.data.colour_jitter.jitter_colours`;
             with 0 nothing is drawn for them, and examples are those of a transform that knows no colours.
 
@@ -115,6 +116,7 @@ class TrainingTransform:
     flip: bool = True
     scale: float = 1.0
     colour_jitter: float = 0.0
+    cuts_mask: bool = True
 
     def __post_init__(self) -> None:
         """Check what was asked for.
@@ -135,8 +137,8 @@ class TrainingTransform:
         return self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size, self.crop_size)
 
     def __call__(
-        self, image: Num[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
-    ) -> tuple[Float32[Tensor, "channels rows columns"], Int64[Tensor, "rows columns"]]:
+        self, image: Num[Tensor, "channels h w"], mask: Integer[Tensor, "_ _"], generator: np.random.Generator
+    ) -> tuple[Float32[Tensor, "channels rows columns"], Int64[Tensor, "_ _"]]:
         """Draw one training example from an image.
 
         Args:
@@ -151,7 +153,7 @@ class TrainingTransform:
         return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], crop.mask.long()
 
     def draw(
-        self, image: Num[Tensor, "channels h w"], mask: UInt8[Tensor, "h w"], generator: np.random.Generator
+        self, image: Num[Tensor, "channels h w"], mask: Integer[Tensor, "_ _"], generator: np.random.Generator
     ) -> Crop:
         """The same example in whole numbers: a quarter of the memory, to be normalised where the model is.
 
@@ -174,18 +176,20 @@ class TrainingTransform:
         source = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
         shown = [rows.shown, columns.shown]
         image = transforms.resize(image[source], shown, InterpolationMode.BILINEAR, antialias=True)
-        mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
         if self.colour_jitter:
             image = jitter_colours(image, self.colour_jitter, generator)
 
         left = width - columns.offset - columns.shown if mirrored else columns.offset
         target = (..., slice(rows.offset, rows.offset + rows.shown), slice(left, left + columns.shown))
         example = torch.zeros(image.shape[0], height, width, dtype=image.dtype)
-        labels = torch.full((height, width), VOID, dtype=torch.uint8)
         example[target] = image.flip(-1) if mirrored else image
-        labels[target] = mask.flip(-1) if mirrored else mask
+        if self.cuts_mask:
+            mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
+            labels = torch.full((height, width), VOID, dtype=torch.uint8)
+            labels[target] = mask.flip(-1) if mirrored else mask
+            mask = labels
         box = torch.tensor([rows.offset, rows.offset + rows.shown, left, left + columns.shown])
-        return Crop(example, labels, box)
+        return Crop(example, mask, box)
 
 
 @dataclass(frozen=True)

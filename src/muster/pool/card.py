@@ -57,6 +57,7 @@ class Card:
         domain: Its visual domain.
         classes: Its label space, in the order of the model's outputs; of a multi-source model ``DATASET/CLASS``, the
             label spaces of its sources one after the other.
+        task: What it was trained for, see :mod:`muster.tasks.task`.
         seen_datasets: Every dataset whose labels the model was trained on, by itself or in the member that it started
             from: it is no candidate for those.
         architecture: What a reader calls the network; :func:`muster.models.build_model` builds those of muster's own.
@@ -111,6 +112,7 @@ class Card:
     depth: int
     versions: dict[str, str]
     checksum: str
+    task: str = "segmentation"
     image_size: int | str | None = None
     crop_size: int | str | None = None
     train_images: int | None = None

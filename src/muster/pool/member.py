@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from muster.data import ImageSize
+from muster.data import DatasetSpec, ImageSize
 from muster.errors import ConfigError, PoolError, UnfitMemberError
 from muster.files import atomic_folder, read_record, sha256_of, sha256_once, write_record
 from muster.model_page import PAGE
@@ -25,6 +25,7 @@ from muster.output_kinds import MEMBER
 from muster.outputs import require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.pool.page import member_page
+from muster.tasks.task import Task, task_of
 from muster.user_files import require_regular
 
 WEIGHTS = "model.safetensors"
@@ -41,11 +42,13 @@ class Member:
         folder: Where it lies.
         card: What is known of it.
         channels: Channels of the images that it is to see; ``None`` for those that it was trained on.
+        task: What it is to be used for; ``None`` for what it was trained for.
     """
 
     folder: Path
     card: Card
     channels: int | None = None
+    task: Task | None = None
 
     @property
     def name(self) -> str:
@@ -84,6 +87,17 @@ class Member:
             if problem := sketch.problem():
                 raise PoolError(f"{folder / CARD}: contents of {sketch.dataset!r}: {problem}.")
         return cls(folder, card)
+
+    def used_for(self, spec: DatasetSpec) -> Member:
+        """The same member, its network fitted to the task and the images of a target when it is loaded.
+
+        Args:
+            spec: The target.
+
+        Returns:
+            A member that raises :class:`muster.errors.UnfitMemberError` if it cannot take such images.
+        """
+        return replace(self, channels=spec.channels, task=task_of(spec))
 
     def problem(self) -> str | None:
         """What is wrong with the member's files, or ``None``: card, checksum, weights, source sample."""
@@ -153,6 +167,8 @@ class Member:
         model.preprocessing = self.card.preprocessing
         if self.channels is not None:
             self._adapt(model, self.channels)
+        if self.task is not None:
+            model = self.task.fitted(model)
         return model.to(device).eval()
 
     def _adapt(self, model: SourceModel, channels: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from muster.data import Dataset
+from muster.data import Dataset, DatasetSpec
 from muster.errors import PoolError, unknown_name
 from muster.models import SOURCES
 from muster.pool.listing import Listing, list_members
@@ -89,16 +89,16 @@ class Pool:
                 return member
         raise PoolError(f"Pool {self.folder}: " + unknown_name("member", name, (m.name for m in self.members)))
 
-    def for_channels(self, channels: int) -> Pool:
-        """The same pool, its networks adapted to the images of a target when they are loaded.
+    def used_for(self, spec: DatasetSpec) -> Pool:
+        """The same pool, its networks fitted to the task and the images of a target when they are loaded.
 
         Args:
-            channels: What the images have.
+            spec: The target.
 
         Returns:
             A pool whose members raise :class:`muster.errors.UnfitMemberError` if they cannot take such images.
         """
-        return replace(self, members=tuple(replace(member, channels=channels) for member in self.members))
+        return replace(self, members=tuple(member.used_for(spec) for member in self.members))
 
     def eligible_for(self, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
         """Members that never saw a dataset, see :func:`muster.pool.seen.candidates`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
 from muster.data import VOID, Split, class_pixel_counts
@@ -29,6 +29,7 @@ class ProbeSet:
         starts: Where the pixels of each image begin, and the number of all at the end: those of image ``i`` of the
             split are ``starts[i]`` to ``starts[i + 1]``, none for an image that is all void.
         sizes: Rows and columns of each image's mask.
+        image_sizes: Those of each image; none if they are those of its mask.
         void_images: Identifiers of the images without a labelled pixel.
         class_shares: float64 ``[images, classes]``: which part of each image's labelled pixels (all of them, not only
             the drawn ones) each class has; zeros for an image that is all void.
@@ -43,6 +44,7 @@ class ProbeSet:
     void_images: tuple[str, ...]
     class_shares: Float64[Tensor, "images classes"]
     content: str
+    image_sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -68,7 +70,8 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
 
     From each image come ``pixels_per_image`` labelled pixels, with replacement, with probability inversely proportional
     to the frequency of the pixel's class over the whole split. What is drawn at random depends on the seed and the
-    image's place in the split alone. A class without any pixel is fine; an image that is all void contributes none.
+    image's place in the split alone. A class without any pixel is fine; an image that is all void contributes none,
+    and one with a class for the whole image one unit.
 
     Args:
         split: The chosen target training images.
@@ -91,7 +94,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         )
     weights = _class_weights(split)
     drawn: list[tuple[Tensor, Tensor, Tensor]] = []
-    starts, sizes, void_images = [0], [], []
+    starts, sizes, image_sizes, void_images = [0], [], [], []
     shares: list[Tensor] = []
     content = hashlib.sha256()
     for place in range(len(split)):
@@ -101,6 +104,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         drawn.append(pixels)
         starts.append(starts[-1] + len(pixels[0]))
         sizes.append((mask.shape[0], mask.shape[1]))
+        image_sizes.append((image.shape[1], image.shape[2]))
         shares.append(_class_shares(mask, split.spec.num_classes))
         if len(pixels[0]) == 0:
             void_images.append(identifier)
@@ -114,10 +118,11 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         void_images=tuple(void_images),
         class_shares=torch.stack(shares),
         content=content.hexdigest(),
+        image_sizes=() if image_sizes == sizes else tuple(image_sizes),
     )
 
 
-def _class_shares(mask: UInt8[Tensor, "h w"], num_classes: int) -> Float64[Tensor, " classes"]:
+def _class_shares(mask: Integer[Tensor, "h w"], num_classes: int) -> Float64[Tensor, " classes"]:
     counts = torch.bincount(mask.flatten(), minlength=num_classes)[:num_classes].double()
     return counts / counts.sum().clamp(min=1)
 
@@ -133,19 +138,20 @@ def _class_weights(split: Split) -> np.ndarray[tuple[int], np.dtype[np.float64]]
             f"All {len(split)} training images used of dataset {name!r} are void: there is no label to compare "
             f"predictions with. Use more images, or check its masks ({VOID} means void)."
         )
-    weights = np.zeros(VOID + 1)
+    weights = np.zeros(max(VOID + 1, len(counts)))  # a truth of more than 8 bits has no void, and classes beyond
     weights[: len(counts)] = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
     return weights
 
 
 def _draw_pixels(
-    mask: UInt8[Tensor, "h w"],
+    mask: Integer[Tensor, "h w"],
     weights: np.ndarray[tuple[int], np.dtype[np.float64]],
     count: int,
     generator: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and labels of the drawn pixels, all empty if there is none to draw."""
     flat = mask.numpy().ravel()
+    count = min(count, 1) if len(flat) == 1 else count  # a whole image is one unit
     cumulative = np.cumsum(weights[flat])
     total = cumulative[-1] if len(cumulative) else 0.0
     if total == 0:

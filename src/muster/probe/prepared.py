@@ -130,12 +130,13 @@ def _plan(
 ) -> tuple[list[list[int]], int, tuple[int, int]]:
     """Batches of images of equal prepared size, how much memory all of them need, and the size of the first."""
     groups: dict[tuple[int, int], list[int]] = {}
-    for image, (height, width) in enumerate(probe.sizes):
+    sizes = probe.image_sizes or probe.sizes
+    for image, (height, width) in enumerate(sizes):
         pixels = probe.pixels_of(image)
         if pixels.start < pixels.stop:
             groups.setdefault(preprocessing.shape_of(height, width), []).append(image)
     batches = [group[i : i + batch_size] for group in groups.values() for i in range(0, len(group), batch_size)]
     channels = len(preprocessing.statistics.mean)
     values = sum(channels * height * width * len(group) for (height, width), group in groups.items())
-    first = next(iter(groups), preprocessing.shape_of(*probe.sizes[0]))
+    first = next(iter(groups), preprocessing.shape_of(*sizes[0]))
     return batches, values * torch.float32.itemsize, first

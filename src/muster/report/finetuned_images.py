@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from muster.data import MAX_CLASSES
 from muster.models import upsample_probabilities
 from muster.report.images import choose_images, class_counts, make_report_image, shrink
 from muster.report.records import ReportImage
@@ -26,6 +27,8 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     Returns:
         The images; fewer if the test split has not so many.
     """
+    if len(ensemble.classes) > MAX_CLASSES:  # there are not so many colours
+        return []
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
     places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
     report_images = []

@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from muster.arrays import NumpyArray
-from muster.data.spec import VOID, Dataset, Sample, Split
+from muster.data.spec import MAX_CLASSES, VOID, Dataset, Sample, Split, labelled
 from muster.data.transforms import prepare_image
 from muster.models import SourceModel
 from muster.pool import Pool
@@ -45,7 +45,8 @@ def class_counts(split: Split, num_classes: int) -> Int64[NumpyArray, "images cl
     Returns:
         Counts in the order of the split.
     """
-    counts = [torch.bincount(sample.mask.flatten().int(), minlength=VOID + 1)[:num_classes] for sample in split]
+    masks = [split.mask(index) for index in range(len(split))]
+    counts = [torch.bincount(mask[labelled(mask)], minlength=num_classes)[:num_classes] for mask in masks]
     return torch.stack(counts).numpy() if counts else np.zeros((0, num_classes), dtype=np.int64)
 
 
@@ -82,8 +83,11 @@ def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
         longest_side: In pixels.
 
     Returns:
-        The image, smoothly shrunk, and its mask, whose values are kept.
+        The image, smoothly shrunk, and its mask, whose values are kept; a class of the whole image becomes a mask that
+        has it everywhere.
     """
+    if sample.mask.numel() == 1:  # a class of the whole image is shown as an area of its colour
+        sample = sample._replace(mask=sample.mask.to(torch.uint8).expand(sample.image.shape[1:]))
     height, width = sample.mask.shape
     if max(height, width) <= longest_side and sample.image.shape[1:] == sample.mask.shape:
         return sample
@@ -140,12 +144,12 @@ def selection_images(
     Returns:
         The images; none if the selection has no predictors, as one that was read from disk.
     """
-    if not selection.on_images:
+    if not selection.on_images or len(selection.classes) > MAX_CLASSES:  # there are not so many colours
         return []
     split = surveyed(selection, target)
     if counts is None:
         counts = class_counts(split, len(selection.classes))
-    adapted = pool.for_channels(target.spec.channels)
+    adapted = pool.used_for(target.spec)
     models = {name: adapted[name].load_model(device) for name in selection.members}
     chosen = choose_images(counts, count, selection.probe.seed)
     return [_selection_image(selection, split[index], models, device) for index in chosen]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import is_built_in
 from muster.errors import ConfigError
 from muster.metrics import MetricSpec
 from muster.selection.hard_subsets import hardness_names
@@ -38,7 +38,7 @@ def idle_options(settings: SelectionSettings, target: str) -> dict[str, str]:
         idle["l_max"] = "without +l around any metric"
     if settings.cache_gb == 0:
         idle["cache_dir"] = "with cache_gb 0, which switches the cache off"
-    if target.startswith(WORLD_PREFIX):
+    if is_built_in(target):
         idle["data_root"] = f"for {target}, which is built in"
     return idle
 

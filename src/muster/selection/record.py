@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from muster.data import ChannelStatistics, ImageSize, Preprocessing
+from muster.data import ChannelStatistics, DatasetSpec, ImageSize, Preprocessing
 from muster.errors import ConfigError, SelectionError
 from muster.files import parse_record, read_record, to_builtin_types, write_record
 from muster.machine import now
@@ -43,6 +43,7 @@ class SelectionRecord:
         target_reference: What :func:`muster.data.open_dataset` takes to open it: worlds/NAME, or a folder's path,
             relative to ``data_root`` if it lies below that and absolute otherwise.
         classes: The target's label space.
+        task: What is predicted of it, see :mod:`muster.tasks.task`.
         train_images: Identifiers of the target training images that were used.
         void_images: Those among them without a labelled pixel; they contributed nothing.
         mean: Channel means of these images, of pixels scaled to 0..1.
@@ -151,6 +152,12 @@ class SelectionRecord:
     precision: str = ""
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
+    task: str = "segmentation"
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """What is known of the target without opening it."""
+        return DatasetSpec(self.target, "", self.classes, channels=len(self.mean), task=self.task)
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -84,6 +84,7 @@ def selection_of(
         target=target.spec.name,
         target_reference=reference,
         classes=target.spec.classes,
+        task=target.spec.task,
         train_images=looked_at.split.identifiers,
         void_images=reader.probe.void_images,
         mean=reader.preprocessing.statistics.mean,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from muster.data import Dataset, content_prefixes, open_dataset
 from muster.data.dataset_yaml import DESCRIPTION_FILE
-from muster.data.opening import WORLD_PREFIX, places_of
+from muster.data.opening import is_built_in, places_of
 from muster.errors import DatasetError, SelectionError
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
@@ -31,7 +31,7 @@ def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str
         For a folder below the data root, its path relative to that, and the data root's absolute path; for another
         folder its absolute path, and for anything else the reference as it is, with an empty text.
     """
-    if reference.startswith(WORLD_PREFIX):
+    if is_built_in(reference):
         return reference, ""
     found = next((place for place in places_of(reference, data_root) if place.is_dir()), None)
     if found is None:
@@ -41,7 +41,7 @@ def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str
             if folder != root and folder.is_relative_to(root):
                 relative = folder.relative_to(root).as_posix()
                 # A folder of that name is no built-in world.
-                return f"./{relative}" if relative.startswith(WORLD_PREFIX) else relative, str(root)
+                return f"./{relative}" if is_built_in(relative) else relative, str(root)
     return str(found.resolve()), ""
 
 
@@ -59,7 +59,7 @@ def open_target(selection: SelectionRecord, target: str | None = None, data_root
     Raises:
         DatasetError: If it is nowhere, or cannot be opened.
     """
-    if target is not None or selection.target_reference.startswith(WORLD_PREFIX):
+    if target is not None or is_built_in(selection.target_reference):
         return open_dataset(target or selection.target_reference, data_root)
     places = list(dict.fromkeys(_places(selection, data_root)))
     whole = (place for place in places if os.path.isfile(place / DESCRIPTION_FILE))  # noqa: PTH113 (never an error)

@@ -23,6 +23,7 @@ from muster.pool import Member, Pool, without_exported
 from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
+from muster.tasks.task import task_of
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -148,7 +149,7 @@ def make_cells(
     for regime in settings.all_regimes:
         count = resolve_train_images(regime.train_images, dataset.spec.probe_images)
         for seed in settings.subset_seeds:
-            train = rest.subset(count, seed)
+            train = task_of(dataset.spec).subset(rest, count, seed)
             require_usable(train)
             statistics = channel_statistics(train)
             yield Cell(
@@ -184,4 +185,4 @@ def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], di
     Returns:
         They, and for every other member the reason why it is none.
     """
-    return without_exported(*pool.for_channels(dataset.spec.channels).eligible_for(dataset))
+    return without_exported(*pool.used_for(dataset.spec).eligible_for(dataset))

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from muster.data import VOID, Preprocessing, Split, prepared_images, view_for
+from muster.data import Preprocessing, Split, labelled, prepared_images, view_for
 from muster.errors import ConfigError
 from muster.files import parse_record
 from muster.models import ImageMap, SourceModel
@@ -164,7 +164,7 @@ class _Counted:
         for start in range(0, height, strip):
             rows = range(start, min(start + strip, height))
             labels = mask[rows.start : rows.stop].flatten()
-            places = (labels != VOID).nonzero()[:, 0]
+            places = labelled(labels).nonzero()[:, 0]
             for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
                 if counts is not None:
                     predictions = [_rows_of(maps[name], rows, height, width)[places] for name in names]

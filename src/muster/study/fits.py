@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -175,9 +175,9 @@ def finetune_member(job: FitJob, progress: Callable[[int, float], None]) -> None
     """
     settings, stop = job.resolved()
     cell = Cell.read(job.cell).open()
-    channels = cell.target.dataset.spec.channels
-    member = replace(Member.open(job.member), channels=channels)
-    module = EnsembleTraining(settings, cell.target.dataset.spec.num_classes)
+    spec = cell.target.dataset.spec
+    member = Member.open(job.member).used_for(spec)
+    module = EnsembleTraining(settings, spec.num_classes)
     module.set_members((member.name,), [member.load_model()])
     require_trainable(module.models, settings, cell.target.preprocessing.known_size)
     if stop is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,6 @@ from muster.study.cells import Cell, CellData
 from muster.study.fits import load_fitted, read_record_of
 from muster.study.results import CellJob
 from muster.study.tables import with_keys
-from muster.tasks.segmentation import mean_iou
 from muster.training.equal_cost import Rival, make_equal_cost
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import build_ensemble, evaluate
@@ -108,7 +107,7 @@ def learn_heads(job: HeadJob, progress: Callable[[int, float | None], None]) -> 
             continue
         module, ensemble, seconds = _with_head(job, cell, names)
         counts = evaluate(module, ensemble, cell.target, job.hardware)
-        reached = (mean_iou(counts[PLAIN_MEAN].confusion), mean_iou(counts[LEARNED_HEAD].confusion))
+        reached = (counts[PLAIN_MEAN].result, counts[LEARNED_HEAD].result)
         rows.append((" ".join(names), *reached, seconds))
         first = first or (module, ensemble)
         progress(done + 1, None)
@@ -144,10 +143,9 @@ def _equal_cost(
     record = read_record_of(job.fits[job.rival])
     if record is not None:
         module.rates = {job.rival: record.learning_rate}
-    channels = cell.target.dataset.spec.channels
 
     def load() -> SourceModel:
-        return replace(Member.open(job.rival_folder), channels=channels).load_model()
+        return Member.open(job.rival_folder).used_for(cell.target.dataset.spec).load_model()
 
     description = {"members": ensemble.names}
     rival = Rival(job.rival, "", load, module, ensemble, cell.target, job.work, job.hardware, progress, description)
@@ -156,4 +154,4 @@ def _equal_cost(
         told = made.made
         names = " ".join(ensemble.names)
         size = str(told.spent_on.image_size)
-        yield names, job.rival, size, told.steps, mean_iou(made.counts.confusion), told.seconds
+        yield names, job.rival, size, told.steps, made.counts.result, told.seconds

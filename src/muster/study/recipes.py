@@ -17,7 +17,6 @@ from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
 from muster.selection.record import Selection
-from muster.tasks.segmentation import mean_iou
 from muster.training.clock import Clock, Progress
 from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts
@@ -155,7 +154,7 @@ def compare_recipes(
     target = target_data(selection, dataset)
     require_usable(target.train)
     require_usable(dataset.test)
-    pool = pool.for_channels(dataset.spec.channels)
+    pool = pool.used_for(dataset.spec)
     first: SplitCounts | None = None
     for recipe in recipes:
         place = folder / dataset.spec.name / recipe.name
@@ -189,7 +188,7 @@ def _one_row(
     counts = evaluate(module, ensemble, target, hardware)
     costs, _ = measure_costs(module, ensemble, target.test_shape, hardware)
     forget_checkpoint(folder)
-    reached = {name: mean_iou(each.confusion) for name, each in counts.items()}
+    reached = {name: each.result for name, each in counts.items()}
     row = RecipeRow(
         target=target.dataset.spec.name,
         recipe=recipe.name,

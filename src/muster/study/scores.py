@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
     """
     cell = Cell.read(job.cell).open()
     reader = _reader(job, cell)
-    channels = cell.target.dataset.spec.channels
-    members = [replace(Member.open(folder), channels=channels) for folder in job.members]
+    members = [Member.open(folder).used_for(cell.target.dataset.spec) for folder in job.members]
     scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
     done_before = set[str]()
     with ExitStack() as stack:

@@ -24,17 +24,19 @@ ClassWeighting: TypeAlias = Literal["none", "sqrt", "inverse"]
 
 @dataclass(frozen=True, eq=False)
 class LossOptions:
-    """What a loss can be told; of these, a loss that is no cross-entropy heeds :attr:`part` alone.
+    """What a loss can be told; of these, a loss that is no cross-entropy heeds :attr:`part` and :attr:`void` alone.
 
     Attributes:
         class_weights: Weight of each class's pixels; ``None`` for 1.
         label_smoothing: Share of each pixel's label that is spread evenly over all classes.
         part: Which part of the scores shows the images, if they were padded.
+        void: The value of a truth that is not known.
     """
 
     class_weights: Float[Tensor, " c"] | None = None
     label_smoothing: float = 0.0
     part: Part | None = None
+    void: int = VOID
 
 
 class Loss(Protocol):
@@ -61,7 +63,10 @@ def upsampled_scores(
 
 
 def per_labelled_pixel(
-    total: Float[Tensor, ""], masks: Int64[Tensor, "b h w"], class_weights: Float[Tensor, " c"] | None = None
+    total: Float[Tensor, ""],
+    masks: Int64[Tensor, "b h w"],
+    class_weights: Float[Tensor, " c"] | None = None,
+    void: int = VOID,
 ) -> Float[Tensor, ""]:
     """Divide a sum over the pixels of a batch by the weight of those that are labelled.
 
@@ -72,11 +77,12 @@ def per_labelled_pixel(
         total: The sum.
         masks: Class indices or void.
         class_weights: Weight of each class's pixels; ``None`` for 1.
+        void: The value of masks that are not known.
 
     Returns:
         The mean; 0 where nothing is labelled.
     """
-    labelled = masks != VOID
+    labelled = masks != void
     each = labelled if class_weights is None else class_weights[masks.masked_fill(~labelled, 0)] * labelled
     weight = sum_over_ranks(each.sum().float(), masks.device) / world_size()
     return total / weight.clamp(min=1.0 if class_weights is None else 1e-6)

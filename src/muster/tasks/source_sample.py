@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Preprocessing, Split, prepared_images, view_for
+from muster.data import VOID, Preprocessing, Split, labelled, prepared_images, view_for
 from muster.models import SourceModel
 from muster.probe import read_pixels
 
@@ -136,7 +136,9 @@ def draw_balanced(split: Split, count: int, seed: int) -> Split:
     """
     if count >= len(split):
         return split
-    shown = np.stack([np.bincount(s.mask.numpy().ravel(), minlength=VOID + 1)[:VOID] > 0 for s in split])
+    classes = split.spec.num_classes
+    masks = [split.mask(index) for index in range(len(split))]
+    shown = np.stack([np.bincount(mask[labelled(mask)].numpy(), minlength=classes) > 0 for mask in masks])
     images_with = shown.sum(axis=0)
     weights = shown @ np.divide(1.0, images_with, out=np.zeros(len(images_with)), where=images_with > 0)
     if not weights.any():
@@ -167,7 +169,7 @@ def _sample_pixels(
     return torch.cat(features), torch.cat(labels)
 
 
-def draw_labelled_pixels(mask: UInt8[Tensor, "h w"], count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
+def draw_labelled_pixels(mask: Integer[Tensor, "h w"], count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
     """Draw pixels uniformly, with replacement, from those that are not void.
 
     Args:
@@ -177,9 +179,11 @@ def draw_labelled_pixels(mask: UInt8[Tensor, "h w"], count: int, seed: int, inde
         index: Which image it is; every image has a draw of its own.
 
     Returns:
-        Rows and columns, int64 ``[count]``; empty if every pixel is void.
+        Rows and columns, int64 ``[count]``; empty if every pixel is void, and a single one if the class is of the whole
+        image.
     """
-    places = np.flatnonzero(mask.numpy() != VOID)
+    places = np.flatnonzero(labelled(mask).numpy())
+    count = min(count, 1) if mask.numel() == 1 else count  # a whole image is one unit
     drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
     rows, columns = np.divmod(drawn, mask.shape[1])
     return torch.from_numpy(rows), torch.from_numpy(columns)

@@ -25,7 +25,7 @@ from torch import Tensor
 from muster.data import Views
 from muster.errors import DatasetError
 from muster.selection.candidates import Candidate, members_of
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.task import task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import count_split, maps_of
@@ -203,21 +203,23 @@ class _Rounds:
         }
         sound = {str(place): names for place, names in enumerate(candidates) if set(names) <= models.keys()}
 
+        task = task_of(self.held.spec)
+
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
             maps = dict(maps_of(models, images, size))
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
-            return {key: total.argmax(dim=1) for key, total in sums.items()}
+            return {key: task.decide(total) for key, total in sums.items()}
 
         with trial.hardware.autocast():
             owns = [model.preprocessing for model in models.values()]
             counts = count_split(predict, self.held, trial.target.preprocessing, device, owns=owns)
         module.train()
-        if any(each.confusion.sum() == 0 for each in counts.values()):
+        if any(each.is_empty for each in counts.values()):
             raise DatasetError(
                 f"The {len(self.held)} training images of dataset {self.held.spec.name!r} held out to compare "
                 "candidates on have no labelled pixel. Give a larger held_out_fraction, or another seed."
             )
-        mious = {key: mean_iou(each.confusion) for key, each in counts.items()}
+        mious = {key: each.result for key, each in counts.items()}
         return tuple(mious.get(str(place)) for place in range(len(candidates)))
 
 

@@ -72,7 +72,7 @@ class Distillation(EnsembleTraining):
         maps = ImageMap(student(view), student.part_of(view))
         wanted = self._teachers[0](images, (masks.shape[-2], masks.shape[-1]))
         loss = soft_cross_entropy(maps.values, wanted, maps.part)
-        if bool((masks != VOID).any()):
+        if bool(self.of_task.is_known(masks).any()):
             loss = self.label_weight * self._loss_of(maps, masks) + (1 - self.label_weight) * loss
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record([loss])

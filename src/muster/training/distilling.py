@@ -15,7 +15,6 @@ from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
-from muster.tasks.segmentation import mean_iou
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.finetuned_ensemble import Ensemble
@@ -150,7 +149,7 @@ def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings)
 
     def miou_of(model: SourceModel) -> float:
         one = {"model": ensemble.of_one("model", model)}
-        return mean_iou(count_ensembles(one, held_out, target.preprocessing)["model"].confusion)
+        return count_ensembles(one, held_out, target.preprocessing)["model"].result
 
     soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, miou_of)}
     return {name: (ensemble.of_one(name, soup.model), soup) for name, soup in soups.items()}
@@ -174,7 +173,7 @@ def compare(
     intervals = miou_intervals(counts, seed)
     return {
         name: Compared(
-            miou=mean_iou(counts[name].confusion),
+            miou=counts[name].result,
             interval=intervals.get(name),
             seconds_per_image=seconds_of(each, target.test_shape),
             parameters=sum(value.numel() for value in each.parameters()),

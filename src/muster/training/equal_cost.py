@@ -27,7 +27,6 @@ from torch import Tensor
 from muster.data import Split, Views
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
-from muster.tasks.segmentation import mean_iou
 from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
@@ -218,9 +217,9 @@ class _Maker:
                 found |= dict.fromkeys(places)
                 continue
             counts = self._count(ensemble, self.held, [options[place] for place in places])
-            if counts[0].confusion.sum() == 0:
+            if counts[0].is_empty:
                 raise _LeftOutError("the training images held out have no labelled pixel.")
-            found |= {place: mean_iou(each.confusion) for place, each in zip(places, counts, strict=True)}
+            found |= {place: each.result for place, each in zip(places, counts, strict=True)}
             self.seconds += time.monotonic() - started
         return tuple(replace(option, miou=found[place]) for place, option in enumerate(options))
 

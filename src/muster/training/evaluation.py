@@ -1,26 +1,25 @@
-"""Results on a test split: one confusion matrix over the whole split, and what follows from it.
+"""Results on a test split: what all predictions together come to, and what follows from it.
 
-Axis names: ``c`` classes; in a confusion matrix the first is the truth and the second the prediction. ``images`` are
-those of the split, in its order.
+Axis names: ``images`` are those of the split, in its order; ``c`` classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int32, Int64
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from muster.data import Preprocessing, Split, Views, map_views, prepared_images, view_for
 from muster.models import SourceModel, upsample_probabilities
 from muster.ranks import rank, sum_over_ranks, world_size
-from muster.tasks.segmentation import confusion_of
+from muster.tasks.task import Task, tally_is_empty, task_of
 
 Predictor = Callable[[Views, tuple[int, int]], Mapping[str, Tensor]]
-"""Prepared images ``[b, 3, h, w]`` as each model wants them, and the size of a mask in; class indices ``[b, height,
-width]`` by name out."""
+"""Prepared images ``[b, 3, h, w]`` as each model wants them, and the size of a truth in; by name out what
+:meth:`muster.tasks.task.Task.decide` makes of the probabilities there, such as class indices ``[b, height, width]``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,40 @@ class SplitCounts:
     """What one model's predictions of a split come to.
 
     Attributes:
-        confusion: Pixels of the whole split, truth by prediction.
-        by_image: For each image and class the pixels that are right, that are of the class, and that are predicted as
-            the class. An IoU needs no more of a confusion matrix, and 5000 images of 150 classes take 9 MB so.
+        task: Says what is counted.
+        tally: Of the whole split, see :meth:`muster.tasks.task.Task.tally`; where classes are predicted, a confusion
+            matrix, truth by prediction.
+        by_image: The digest of each image, see :meth:`muster.tasks.task.Task.digest`. An IoU needs three numbers of a
+            class, and 5000 images of 150 classes take 9 MB so.
     """
 
-    confusion: Int64[Tensor, "c c"]
-    by_image: Int32[Tensor, "images 3 c"]
+    task: Task
+    tally: Tensor
+    by_image: Shaped[Tensor, "images ..."]
+
+    @property
+    def confusion(self) -> Int64[Tensor, "c c"]:
+        """The tally, where classes are predicted."""
+        return self.tally
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was scored."""
+        return tally_is_empty(self.tally)
+
+    @property
+    def result(self) -> float:
+        """The result of the whole split.
+
+        Raises:
+            ValueError: If nothing was scored.
+        """
+        return self.task.result_of(self.tally)
+
+    @property
+    def class_results(self) -> tuple[float | None, ...]:
+        """The part of each class in it; ``None`` for a class that does not occur in the truth."""
+        return self.task.class_results_of(self.tally)
 
 
 def maps_of(models: Mapping[str, SourceModel], views: Views, size: tuple[int, int]) -> Iterator[tuple[str, Tensor]]:
@@ -53,16 +79,16 @@ def maps_of(models: Mapping[str, SourceModel], views: Views, size: tuple[int, in
         yield name, upsample_probabilities(model.predict(images), size, model.part_of(images))
 
 
-def model_predictor(model: SourceModel) -> Predictor:
+def model_predictor(model: SourceModel, task: Task) -> Predictor:
     """Predict with one model; the only name is ``"prediction"``."""
-    return models_predictor({"prediction": model})
+    return models_predictor({"prediction": model}, task)
 
 
-def models_predictor(models: Mapping[str, SourceModel]) -> Predictor:
+def models_predictor(models: Mapping[str, SourceModel], task: Task) -> Predictor:
     """Predict with each of some models by itself, under its name."""
 
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {name: maps.argmax(dim=1) for name, maps in maps_of(models, views, size)}
+        return {name: task.decide(maps) for name, maps in maps_of(models, views, size)}
 
     return predict
 
@@ -92,23 +118,24 @@ def count_split(
     Returns:
         For each name that ``predict`` gives, pixel counts over the whole split and of each image.
     """
-    classes = split.spec.num_classes
+    task, outputs = task_of(split.spec), split.spec.num_classes
     counts: dict[str, SplitCounts] = {}
     mine = range(rank(), len(split), world_size())
     # A process without an image looks at one all the same, to learn the names, and counts nothing.
     for batch in prepared_images(split, preprocessing, batch_size, num_workers, mine or range(1), owns):
         images = map_views(batch.images, lambda view: view.to(device))
         for size, positions in _by_size(batch.masks).items():
-            for some in _chunks(positions, size, classes):
+            for some in _chunks(positions, size, outputs):
                 masks = torch.stack([batch.masks[i] for i in some]).to(device)
                 places = [batch.indices[i] for i in some]
-                for name, labels in predict(_chosen(images, some), size).items():
-                    found = torch.stack([confusion_of(*pair, classes) for pair in zip(labels, masks, strict=True)])
+                for name, decided in predict(_chosen(images, some), size).items():
+                    found = task.tally(decided, masks, outputs)
                     if name not in counts:
-                        counts[name] = _no_counts(len(split), classes)
+                        counts[name] = _no_counts(task, len(split), outputs)
                     if mine:
-                        counts[name].confusion.add_(found.sum(dim=0).cpu())
-                        counts[name].by_image[places] = _margins(found).cpu()
+                        counts[name].tally.add_(found.sum(dim=0).cpu())
+                        by_image = counts[name].by_image
+                        by_image[places] = task.digest(found).to("cpu", by_image.dtype)
     return {name: _over_ranks(each, torch.device(device)) for name, each in counts.items()}
 
 
@@ -117,33 +144,15 @@ def _chosen(views: Views, places: list[int]) -> Views:
 
 
 def _over_ranks(counts: SplitCounts, device: torch.device) -> SplitCounts:
-    return SplitCounts(sum_over_ranks(counts.confusion, device), sum_over_ranks(counts.by_image, device))
+    return replace(counts, tally=sum_over_ranks(counts.tally, device), by_image=sum_over_ranks(counts.by_image, device))
 
 
-def _no_counts(images: int, classes: int) -> SplitCounts:
-    return SplitCounts(
-        torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(images, 3, classes, dtype=torch.int32)
-    )
-
-
-def _margins(confusions: Int64[Tensor, "b c c"]) -> Int32[Tensor, "b 3 c"]:
-    """Hits, pixels of the truth and pixels of the prediction, of each image and class."""
-    parts = confusions.diagonal(dim1=1, dim2=2), confusions.sum(dim=2), confusions.sum(dim=1)
-    return torch.stack(parts, dim=1).int()
-
-
-def confusion_matrices(
-    predict: Predictor,
-    split: Split,
-    preprocessing: Preprocessing,
-    device: torch.device | str = "cpu",
-    batch_size: int = 16,
-    num_workers: int = 0,
-    owns: Iterable[Preprocessing | None] = (),
-) -> dict[str, Int64[Tensor, "c c"]]:
-    """The confusion matrices of :func:`count_split`, which takes the same arguments."""
-    counts = count_split(predict, split, preprocessing, device, batch_size, num_workers, owns)
-    return {name: each.confusion for name, each in counts.items()}
+def _no_counts(task: Task, images: int, outputs: int) -> SplitCounts:
+    nothing = task.no_tally(outputs)
+    digest = task.digest(nothing[None])[0]
+    # Whole numbers of one image fit into 32 bits.
+    dtype = digest.dtype if digest.is_floating_point() else torch.int32
+    return SplitCounts(task, nothing, torch.zeros(images, *digest.shape, dtype=dtype))
 
 
 NUMBERS_AT_ONCE = 1 << 24

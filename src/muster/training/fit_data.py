@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from muster.data import (
-    VOID,
     CropViews,
     ExampleStream,
     PreparedSplit,
@@ -25,7 +24,8 @@ from muster.data import (
     map_views,
     preload,
 )
-from muster.tasks.segmentation import class_weights_of
+from muster.tasks.loss import class_weights_of
+from muster.tasks.task import task_of
 from muster.training.settings import TrainingSettings
 
 
@@ -89,7 +89,8 @@ class FitData(pl.LightningDataModule):
     def stream(self) -> ExampleStream:
         """The crops of all steps, in order."""
         chosen = self.settings
-        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter)
+        cuts_mask = not task_of(self.train.spec).is_pooled
+        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter, cuts_mask)
         return TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
 
     def preload(self) -> None:
@@ -103,7 +104,7 @@ class FitData(pl.LightningDataModule):
             num_classes: Size of the label space.
 
         Returns:
-            See :func:`muster.tasks.segmentation.class_weights_of`.
+            See :func:`muster.tasks.loss.class_weights_of`.
         """
         return weights_of(self.train, num_classes, self.settings)
 
@@ -183,7 +184,7 @@ def _feeds_a_gpu(trainer: pl.Trainer) -> bool:
 class _ValidationShare(Dataset[tuple[Views, Tensor]]):
     """One process's share of the validation images: as many items in each process, or Lightning's loops part ways.
 
-    Where there are not enough images, the last item is an image again with nothing but void to be scored.
+    Where there are not enough images, the last item is an image again with nothing to be scored.
     """
 
     def __init__(
@@ -195,7 +196,7 @@ class _ValidationShare(Dataset[tuple[Views, Tensor]]):
         owns: tuple[Preprocessing | None, ...] = (),
     ) -> None:
         self.places = range(rank, -(-len(split) // world_size) * world_size, world_size)
-        self.images = PreparedSplit(split, preprocessing, owns=owns)
+        self.images, self.task = PreparedSplit(split, preprocessing, owns=owns), task_of(split.spec)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -203,7 +204,7 @@ class _ValidationShare(Dataset[tuple[Views, Tensor]]):
     def __getitem__(self, position: int) -> tuple[Views, Tensor]:
         place, count = self.places[position], len(self.images)
         _, image, mask = self.images[place % count]
-        return image, mask.long() if place < count else torch.full_like(mask, VOID).long()
+        return image, (mask if place < count else self.task.without_truth(mask)).long()
 
 
 def _one_image(items: list[tuple[Views, Tensor]]) -> tuple[Views, Tensor]:

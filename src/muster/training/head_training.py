@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from muster.data import VOID, PreparedSplit, Split, Views, map_views
+from muster.data import PreparedSplit, Split, Views, labelled, map_views
 from muster.data.views import bytes_of
 from muster.models import ImageMap, upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
@@ -31,6 +31,8 @@ from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings
 
 CURVE = f"loss/{LEARNED_HEAD}"
+
+_IGNORED = -100
 HISTORY_EVERY = 10
 """Steps between two points of the curve."""
 
@@ -72,8 +74,8 @@ class HeadTraining(pl.LightningModule):
         total = torch.zeros((), device=self.device)
         for index, image, mask in batch:
             total = total + head_loss(self.head, self._scores(index, image), mask.to(self.device))
-        labelled = torch.tensor(sum(int((mask != VOID).sum()) for _, _, mask in batch))
-        everywhere = sum_over_ranks(labelled, self.device).item() / world_size()
+        known = torch.tensor(sum(int(labelled(mask).sum()) for _, _, mask in batch))
+        everywhere = sum_over_ranks(known, self.device).item() / world_size()
         loss = total / max(1 / world_size(), everywhere)
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
             self._record(sum_over_ranks(loss.detach().cpu(), self.device).item() / world_size())
@@ -109,7 +111,9 @@ class HeadTraining(pl.LightningModule):
         return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
-def head_loss(head: EnsembleHead, scores: Sequence[ImageMap], mask: UInt8[Tensor, "height width"]) -> Float[Tensor, ""]:
+def head_loss(
+    head: EnsembleHead, scores: Sequence[ImageMap], mask: Integer[Tensor, "height width"]
+) -> Float[Tensor, ""]:
     """Minus the logarithm of the ensemble's probability of the true class, summed over the labelled pixels of an image.
 
     Args:
@@ -125,7 +129,8 @@ def head_loss(head: EnsembleHead, scores: Sequence[ImageMap], mask: UInt8[Tensor
         upsample_probabilities(head.adjust(s, each).softmax(dim=1), size, part) for s, (each, part) in enumerate(scores)
     ]
     mean = torch.stack(maps).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
-    return functional.nll_loss(mean.log(), mask[None].long(), ignore_index=VOID, reduction="sum")
+    truth = torch.where(labelled(mask), mask.long(), _IGNORED)
+    return functional.nll_loss(mean.log(), truth[None], ignore_index=_IGNORED, reduction="sum")
 
 
 def distance_from_mean(head: EnsembleHead) -> Float[Tensor, ""]:

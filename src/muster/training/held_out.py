@@ -11,9 +11,9 @@ from pytorch_lightning.callbacks import Callback
 
 from muster.data import Preprocessing, Split
 from muster.errors import DatasetError
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.task import task_of
 from muster.training.averaging import averaged_weights
-from muster.training.evaluation import confusion_matrices, models_predictor
+from muster.training.evaluation import count_split, models_predictor
 from muster.training.modules import EnsembleTraining, is_finite
 
 Mious = dict[str, float | None]
@@ -39,8 +39,9 @@ def held_out_mious(
         DatasetError: If the images have no labelled pixel.
     """
     module.to(device).eval()
-    matrices = confusion_matrices(models_predictor(module.models), held, preprocessing, device, owns=module.owns)
-    if all(matrix.sum() == 0 for matrix in matrices.values()):
+    predict = models_predictor(module.models, task_of(held.spec))
+    counts = count_split(predict, held, preprocessing, device, owns=module.owns)
+    if all(each.is_empty for each in counts.values()):
         raise DatasetError(
             f"The {len(held)} training images of dataset {held.spec.name!r} held out to choose a learning rate or the "
             "number of steps by have no labelled pixel. Give a larger held_out_fraction, another seed, or a single "
@@ -49,7 +50,7 @@ def held_out_mious(
     module.train()
     # The checkpoint of a finished trial does not say which members diverged.
     return {
-        name: None if name in module.diverged or not is_finite(member) else mean_iou(matrices[name])
+        name: None if name in module.diverged or not is_finite(member) else counts[name].result
         for name, member in module.models.items()
     }
 

@@ -16,11 +16,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32
-from torch import Tensor
+from jaxtyping import Float
 
 from muster.arrays import NumpyArray
-from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import SplitCounts
 from muster.training.results import Difference
 
@@ -36,40 +34,31 @@ LEAST_IMAGES = 2
 _DRAWS_AT_ONCE = 100
 
 
-def bootstrap_mious(
-    by_image: Int32[Tensor, "images 3 c"], seed: int, draws: int = DRAWS
-) -> Float[NumpyArray, " draws"] | None:
-    """The mIoU of a model on bootstrap samples of the images.
+def bootstrap_results(counts: SplitCounts, seed: int, draws: int = DRAWS) -> Float[NumpyArray, " draws"] | None:
+    """The result of a model on bootstrap samples of the images.
 
     Args:
-        by_image: Of :class:`muster.training.evaluation.SplitCounts`.
+        counts: Its counts.
         seed: The same seed draws the same images for every model of a split.
         draws: Bootstrap samples.
 
     Returns:
-        In 0..1; NaN for a draw in which every pixel is void. ``None`` if fewer than :data:`LEAST_IMAGES` images have a
-        labelled pixel: then there is no interval.
+        NaN for a draw in which nothing is scored. ``None`` if fewer than :data:`LEAST_IMAGES` images have
+        something to score: then there is no interval.
     """
-    if int((by_image[:, 1].sum(dim=1) > 0).sum()) < LEAST_IMAGES:
+    by_image = counts.by_image
+    if int((by_image.flatten(1) != 0).any(dim=1).sum()) < LEAST_IMAGES:
         return None
     generator = np.random.default_rng(seed)
-    images, counts = len(by_image), by_image.flatten(1).double()
-    mious = []
+    images, digests = len(by_image), by_image.flatten(1).double()
+    results = []
     for start in range(0, draws, _DRAWS_AT_ONCE):
         some = min(_DRAWS_AT_ONCE, draws - start)
         weights = generator.multinomial(images, np.full(images, 1 / images), size=some)
         # Counts are whole numbers below 2^53, so that the product is exact.
-        sums = (torch.from_numpy(weights).double() @ counts).view(some, 3, -1)
-        mious.append(_mean_ious(sums))
-    return np.concatenate(mious)
-
-
-def _mean_ious(sums: Float[Tensor, "draws 3 c"]) -> NumpyArray:
-    """Mean over the classes that occur in the ground truth."""
-    hits, truth, predicted = sums.unbind(dim=1)
-    ious = (hits / (truth + predicted - hits)).masked_fill(truth == 0, torch.nan)
-    mean: NumpyArray = ious.nanmean(dim=1).numpy()
-    return mean
+        sums = (torch.from_numpy(weights).double() @ digests).view(some, *by_image.shape[1:])
+        results.append(counts.task.results(sums).numpy())
+    return np.concatenate(results)
 
 
 def percentile_interval(values: Float[NumpyArray, " draws"], level: float = LEVEL) -> tuple[float, float]:
@@ -101,7 +90,7 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
     Returns:
         Lower and upper end by name; nothing if there are too few images.
     """
-    drawn = {name: bootstrap_mious(each.by_image, seed) for name, each in counts.items()}
+    drawn = {name: bootstrap_results(each, seed) for name, each in counts.items()}
     return {name: percentile_interval(mious) for name, mious in drawn.items() if mious is not None}
 
 
@@ -116,13 +105,13 @@ def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) 
     Returns:
         For every other model its difference.
     """
-    base = bootstrap_mious(counts[baseline].by_image, seed)
+    base = bootstrap_results(counts[baseline], seed)
     differences = {}
     for name, each in counts.items():
         if name == baseline:
             continue
-        found = mean_iou(each.confusion) - mean_iou(counts[baseline].confusion)
-        drawn = bootstrap_mious(each.by_image, seed)
+        found = each.result - counts[baseline].result
+        drawn = bootstrap_results(each, seed)
         ends = (None, None) if drawn is None or base is None else percentile_interval(drawn - base)
         differences[name] = Difference(found, *ends)
     return differences

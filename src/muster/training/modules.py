@@ -13,12 +13,12 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassConfusionMatrix
 
-from muster.data import VOID, Preprocessing, Views, view_for
+from muster.data import Preprocessing, Views, view_for
 from muster.errors import MusterError
 from muster.models import ImageMap, SourceModel, upsample_probabilities
-from muster.tasks.segmentation import LossOptions, mean_iou, segmentation_loss
+from muster.tasks.loss import LossOptions
+from muster.tasks.task import TalliedMetric, Task, tally_is_empty
 from muster.training.adaptation import adapt_member
 from muster.training.frozen import FrozenBatch
 from muster.training.optimizers import make_optimizer, with_schedule
@@ -64,6 +64,7 @@ class EnsembleTraining(pl.LightningModule):
     Attributes:
         settings: How to train.
         num_classes: Size of the label space.
+        task: What is to be predicted; a fit sets it, by its images.
         names: Names of the members, in order.
         members: The models, likewise.
         history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
@@ -100,6 +101,7 @@ class EnsembleTraining(pl.LightningModule):
         super().__init__()
         self.settings = settings
         self.num_classes = num_classes
+        self.task: Task | None = None
         self.trial = trial
         self.rates: dict[str, float] = {}
         self.stops: dict[str, int] = {}
@@ -114,7 +116,7 @@ class EnsembleTraining(pl.LightningModule):
         self._rests = False
         self.class_weights: Tensor | None = None
         self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}  # no modules, so that no weight is saved twice
-        self._confusions = nn.ModuleList()
+        self._tallies = nn.ModuleList()
 
     @property
     def models(self) -> dict[str, SourceModel]:
@@ -155,6 +157,17 @@ class EnsembleTraining(pl.LightningModule):
         """From now on; Lightning warns of what it finds in evaluation mode before."""
         self._rests = self.settings.adapt != "full"
         self.train()
+
+    @property
+    def of_task(self) -> Task:
+        """What is to be predicted, within a fit.
+
+        Raises:
+            RuntimeError: If no fit has begun.
+        """
+        if self.task is None:
+            raise RuntimeError("Expected a fit to have set the task; call muster.training.fitting.fit.")
+        return self.task
 
     def losses(self, name: str) -> list[tuple[int, float]]:
         """The training curve of one member, as (step, loss)."""
@@ -206,7 +219,7 @@ class EnsembleTraining(pl.LightningModule):
     def _loss_of(self, maps: ImageMap, masks: Tensor) -> Tensor:
         chosen = self.settings
         options = LossOptions(self._class_weights_now(), chosen.label_smoothing, maps.part)
-        return segmentation_loss(maps.values, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
+        return self.of_task.loss(maps.values, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
 
     def _class_weights_now(self) -> Tensor | None:
         """Those of the classes that the masks of the step at hand are of."""
@@ -262,29 +275,26 @@ class EnsembleTraining(pl.LightningModule):
             self.trainer.should_stop = True
 
     def on_validation_start(self) -> None:
-        """Begin the confusion matrices anew."""
-        self._confusions = nn.ModuleList(
-            MulticlassConfusionMatrix(self.num_classes, ignore_index=VOID, validate_args=False) for _ in self.names
-        ).to(self.device)
+        """Begin the tallies anew."""
+        self._tallies = nn.ModuleList(TalliedMetric(self.of_task, self.num_classes) for _ in self.names).to(self.device)
 
     def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
         size = (masks.shape[-2], masks.shape[-1])
-        for model, metric in zip(self.models.values(), self._confusions, strict=True):
+        for model, metric in zip(self.models.values(), self._tallies, strict=True):
             view = view_for(images, model.preprocessing)
-            confusion = cast("MulticlassConfusionMatrix", metric)
             probabilities = upsample_probabilities(model(view).float().softmax(dim=1), size, model.part_of(view))
-            confusion.update(probabilities.argmax(dim=1), masks)
+            cast("TalliedMetric", metric).update(probabilities, masks)
 
     def on_validation_epoch_end(self) -> None:
         """Add a point to the validation curve."""
-        shape = (self.num_classes, self.num_classes)  # torchmetrics drops the dimensions of a single class
-        matrices = [cast("MulticlassConfusionMatrix", metric).compute().view(shape) for metric in self._confusions]
-        self._confusions = nn.ModuleList()
-        counted = zip(self.names, (matrix.cpu() for matrix in matrices), strict=True)
-        # A held-out share without a labelled pixel gives no point, and is no reason to end the training.
-        values = {f"miou/{name}": mean_iou(matrix) for name, matrix in counted if matrix.sum() > 0}
+        tallies = [cast("TalliedMetric", metric).whole() for metric in self._tallies]
+        self._tallies = nn.ModuleList()
+        counted = zip(self.names, tallies, strict=True)
+        # A held-out share with nothing to score gives no point, and is no reason to end the training.
+        task = self.of_task
+        values = {f"{task.key}/{name}": task.result_of(tally) for name, tally in counted if not tally_is_empty(tally)}
         if not self.trainer.sanity_checking:
             self._log({"step": float(self.global_step), **values})
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from muster.data import Views, open_dataset, view_for
 from muster.models import Segmenter, build_model, put_source_heads, source_heads, upsample_probabilities
 from muster.models.prediction import probabilities_of
+from muster.tasks.task import Task, task_of
 from muster.tracking import tracked
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
@@ -45,16 +46,17 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
     with tracked(job.logger, run_of(job, joined_name(names))) as loggers:
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
-        predictors = [head_predictor(model, place) for place in range(len(sources))]
+        predictors = [head_predictor(model, place, task_of(each.spec)) for place, each in enumerate(datasets)]
         finish_member(job, sources, seen, module, predictors, clock.seconds, trainer.is_global_zero, loggers)
 
 
-def head_predictor(model: Segmenter, source: int) -> Predictor:
+def head_predictor(model: Segmenter, source: int, task: Task) -> Predictor:
     """Predict the classes of one source, with its head alone; the only name is ``"prediction"``.
 
     Args:
         model: With a head for each source, in evaluation mode.
         source: Place of the source.
+        task: Says what is made of probabilities.
     """
     heads = source_heads(model)
 
@@ -62,6 +64,6 @@ def head_predictor(model: Segmenter, source: int) -> Predictor:
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
         images = view_for(views, model.preprocessing)
         maps = probabilities_of(heads.scores_of(source, model.features(images)))
-        return {"prediction": upsample_probabilities(maps, size, model.part_of(images)).argmax(dim=1)}
+        return {"prediction": task.decide(upsample_probabilities(maps, size, model.part_of(images)))}
 
     return predict

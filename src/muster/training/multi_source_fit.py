@@ -11,10 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from muster.data import (
-    VOID,
     CropViews,
     ExampleStream,
     InterleavedStream,
@@ -24,7 +22,7 @@ from muster.data import (
     view_for,
 )
 from muster.models import ImageMap, Segmenter, SourceHeads, SourceModel, source_heads, upsample_probabilities
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.task import TalliedMetric, tally_is_empty
 from muster.training.fit_data import FitData, weights_of
 from muster.training.frozen import FrozenBatch
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining, nothing_of
@@ -165,10 +163,10 @@ class MultiSourceTraining(EnsembleTraining):
         return f"loss/{name}/{self.sources[self.turn]}"
 
     def on_validation_start(self) -> None:
-        """Begin the confusion matrices anew, one for each dataset."""
-        self._confusions = nn.ModuleList(
-            MulticlassConfusionMatrix(count, ignore_index=VOID, validate_args=False) for count in self.heads.classes
-        ).to(self.device)
+        """Begin the tallies anew, one for each dataset."""
+        self._tallies = nn.ModuleList(TalliedMetric(self.of_task, count) for count in self.heads.classes).to(
+            self.device
+        )
 
     def validation_step(
         self,
@@ -182,21 +180,19 @@ class MultiSourceTraining(EnsembleTraining):
         scores = self.heads.scores_of(dataloader_idx, self.model.features(view)).float()
         size = (masks.shape[-2], masks.shape[-1])
         probabilities = upsample_probabilities(scores.softmax(dim=1), size, self.model.part_of(view))
-        confusion = cast("MulticlassConfusionMatrix", self._confusions[dataloader_idx])
-        confusion.update(probabilities.argmax(dim=1), masks)
+        cast("TalliedMetric", self._tallies[dataloader_idx]).update(probabilities, masks)
 
     def on_validation_epoch_end(self) -> None:
         """Add a point to the validation curve of each dataset, and their mean."""
-        found = [cast("MulticlassConfusionMatrix", metric).compute() for metric in self._confusions]
-        matrices = [matrix.view(count, count).cpu() for matrix, count in zip(found, self.heads.classes, strict=True)]
-        self._confusions = nn.ModuleList()
-        (name,) = self.names
+        tallies = [cast("TalliedMetric", metric).whole() for metric in self._tallies]
+        self._tallies = nn.ModuleList()
+        (name,), task = self.names, self.of_task
         values = {
-            f"miou/{name}/{source}": mean_iou(matrix)
-            for source, matrix in zip(self.sources, matrices, strict=True)
-            if matrix.sum() > 0
+            f"{task.key}/{name}/{source}": task.result_of(tally)
+            for source, tally in zip(self.sources, tallies, strict=True)
+            if not tally_is_empty(tally)
         }
         if values:
-            values[f"miou/{name}"] = sum(values.values()) / len(values)
+            values[f"{task.key}/{name}"] = sum(values.values()) / len(values)
         if not self.trainer.sanity_checking:
             self._log({"step": float(self.global_step), **values})

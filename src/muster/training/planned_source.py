@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.data import Dataset, open_dataset
-from muster.data.opening import WORLD_PREFIX, counted, places_of
+from muster.data.opening import counted, is_built_in, places_of
 from muster.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def open_source(reference: str, data_root: Path | None) -> PlannedSource:
     """
     name, count = counted(reference)
     is_folder = any(os.path.isdir(place) for place in places_of(reference, data_root))  # noqa: PTH112 (never an error)
-    if count is None or reference.startswith(WORLD_PREFIX) or is_folder:
+    if count is None or is_built_in(reference) or is_folder:
         dataset = open_dataset(reference, data_root)
         return PlannedSource(dataset, dataset.spec.name if is_folder else _label(dataset, count))
     dataset = open_dataset(name, data_root)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
-from muster.data.opening import WORLD_PREFIX
+from muster.data.opening import is_built_in
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
@@ -298,7 +298,7 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
     """
     for dataset in datasets:
         waiting = [job for job in jobs if dataset.reference in job.sources and not job.folder.is_dir()]
-        if not waiting or dataset.reference.startswith(WORLD_PREFIX):
+        if not waiting or is_built_in(dataset.reference):
             continue
         for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
             require_usable(dataset.train.subset(count, seed).subset(_MOST_MASKS, seed), masks_only=True)

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError, unknown_name
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
-from muster.tasks.segmentation import LOSSES, ClassWeighting
+from muster.tasks.loss import LOSSES, ClassWeighting
 
 Schedule: TypeAlias = Literal["step", "poly", "cosine"]
 

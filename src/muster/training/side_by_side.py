@@ -15,7 +15,7 @@ from muster.data import Preprocessing, Split, Views
 from muster.errors import ConfigError
 from muster.markdown import markdown_table
 from muster.probe.timing import inference_seconds
-from muster.tasks.segmentation import class_ious, mean_iou
+from muster.tasks.task import task_of
 from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -86,7 +86,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
                 name=name,
                 members=", ".join(each.names),
                 image_size=each.preprocessing.known_size.setting,
-                miou=mean_iou(counts[name].confusion),
+                miou=counts[name].result,
                 low=low,
                 high=high,
                 beyond_first=None if difference is None else difference.miou,
@@ -94,7 +94,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
                 beyond_high=None if difference is None else difference.high,
                 seconds_per_image=seconds_of(each, (height, width)),
                 parameters=sum(value.numel() for value in each.parameters()),
-                class_ious=class_ious(counts[name].confusion),
+                class_ious=counts[name].class_results,
             )
         )
     return found
@@ -111,10 +111,11 @@ def count_ensembles(ensembles: Mapping[str, Ensemble], split: Split, shown: Prep
     Returns:
         By name.
     """
+    task = task_of(split.spec)
 
     @torch.no_grad()
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {name: each(images, size).argmax(dim=1) for name, each in ensembles.items()}
+        return {name: task.decide(each(images, size)) for name, each in ensembles.items()}
 
     owns = [own for each in ensembles.values() for own in each.owns]
     device = next(iter(ensembles.values())).head.weights.device

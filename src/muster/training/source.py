@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from muster.data import open_dataset
 from muster.models import build_model
+from muster.tasks.task import task_of
 from muster.tracking import tracked
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
@@ -35,7 +36,8 @@ def train_member(job: MemberJob, progress: Progress) -> None:
     dataset = open_dataset(job.dataset)
     source = SourceImages.of(job, dataset)
     seen = seen_in(job, [source])
-    model = build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed)
+    task = task_of(dataset.spec)
+    model = task.fitted(build_model(job.architecture, dataset.spec.num_classes, job.start, settings.seed))
     model.adapt_channels(dataset.spec.channels)
     module = EnsembleTraining(settings, dataset.spec.num_classes, (job.name,), (model,))
     workers = job.hardware.resolved_num_workers()
@@ -46,7 +48,7 @@ def train_member(job: MemberJob, progress: Progress) -> None:
             _choose_rate(job, module, data, clock)
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
-        predictors = [model_predictor(model)]
+        predictors = [model_predictor(model, task)]
         finish_member(job, [source], seen, module, predictors, clock.seconds, trainer.is_global_zero, loggers)
 
 
@@ -54,7 +56,8 @@ def _choose_rate(job: MemberJob, module: EnsembleTraining, data: FitData, clock:
     """Find the rate that is best on held-out training images, by fits of their own."""
 
     def trial(settings: TrainingSettings, names: Sequence[str]) -> EnsembleTraining:  # noqa: ARG001 (there is one)
-        model = build_model(job.architecture, module.num_classes, job.start, settings.seed)
+        fresh = build_model(job.architecture, module.num_classes, job.start, settings.seed)
+        model = task_of(data.train.spec).fitted(fresh)
         model.adapt_channels(len(data.preprocessing.statistics.mean))
         return EnsembleTraining(settings, module.num_classes, module.names, (model,), trial=True)
 

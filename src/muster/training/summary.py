@@ -15,7 +15,6 @@ from muster.model_page import NOT_STATED
 from muster.pool import Pool, software_versions
 from muster.pool.page import inherited_licences
 from muster.selection.record import SelectionRecord
-from muster.tasks.segmentation import class_ious, mean_iou
 from muster.training.costs import SeveralPasses, measure_costs
 from muster.training.evaluation import SplitCounts
 from muster.training.finetuned_ensemble import Ensemble
@@ -68,8 +67,8 @@ def summarise(
         test_images=len(target.dataset.test),
         steps=settings.steps,
         seconds=round(seconds, 1),
-        mious={name: mean_iou(each.confusion) for name, each in counts.items()},
-        class_ious={name: class_ious(each.confusion) for name, each in counts.items()},
+        mious={name: each.result for name, each in counts.items()},
+        class_ious={name: each.class_results for name, each in counts.items()},
         class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
         predicted=dict(scores),
         predicted_class_ious=_known(selection.class_ious),

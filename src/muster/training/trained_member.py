@@ -13,12 +13,11 @@ from torch import Tensor
 
 from muster.data import ContentSketch, Preprocessing, class_pixel_counts, content_prefixes, split_record
 from muster.files import to_builtin_types, write_yaml
-from muster.models import Segmenter, weights_file
+from muster.models import SourceModel, weights_file
 from muster.pool import CARD, HISTORY, Card, Member, software_versions, write_member
-from muster.tasks.segmentation import class_ious, majority_miou, mean_iou
 from muster.tasks.source_sample import sample_sources
 from muster.tracking import LOGS, Content, Run, send
-from muster.training.evaluation import Predictor, confusion_matrices
+from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
 from muster.training.multi_source_card import joined_card
@@ -79,12 +78,11 @@ def finish_member(
         loggers: Are told of it.
     """
     model, device = module.models[job.name], job.hardware.resolved_device()
-    assert isinstance(model, Segmenter)
     model.to(device).eval()
     workers = job.hardware.resolved_num_workers()
     with job.hardware.autocast():
-        confusions = [
-            confusion_matrices(predict, source.dataset.test, source.preprocessing, device, num_workers=workers)
+        counts = [
+            count_split(predict, source.dataset.test, source.preprocessing, device, num_workers=workers)
             for predict, source in zip(predictors, sources, strict=True)
         ]
         if not writes:
@@ -92,8 +90,8 @@ def finish_member(
         shown = [(source.train, source.preprocessing) for source in sources]
         sample = sample_sources(model, shown, job.settings.seed, device, job.settings.sample_images)
     cards = [
-        _card(job, source, seen, module, model, confusion["prediction"], seconds)
-        for source, confusion in zip(sources, confusions, strict=True)
+        _card(job, source, seen, module, model, found["prediction"], seconds)
+        for source, found in zip(sources, counts, strict=True)
     ]
     write_yaml(job.pool / SPLITS / f"{job.name}.yaml", _images(job, sources))
     _write(job, module, joined_card(cards) if job.datasets else cards[0], sample, loggers)
@@ -137,8 +135,8 @@ def _card(
     source: SourceImages,
     seen: tuple[ContentSketch, ...],
     module: EnsembleTraining,
-    model: Segmenter,
-    confusion: Tensor,
+    model: SourceModel,
+    counts: SplitCounts,
     seconds: float,
 ) -> Card:
     """The card of a member with respect to one source, without the checksum."""
@@ -148,6 +146,7 @@ def _card(
     return Card(
         name=job.name,
         dataset=spec.name,
+        task=spec.task,
         domain=spec.domain,
         classes=spec.classes,
         seen_datasets=tuple(dict.fromkeys(sketch.dataset for sketch in seen)),
@@ -161,9 +160,9 @@ def _card(
         depth=model.depth,
         train_images=len(source.train),
         test_images=len(source.dataset.test),
-        test_miou=mean_iou(confusion),
-        test_ious=class_ious(confusion),
-        majority_miou=majority_miou(class_pixel_counts(source.train, spec.num_classes), confusion),
+        test_miou=counts.result,
+        test_ious=counts.class_results,
+        majority_miou=counts.task.guess(class_pixel_counts(source.train, spec.num_classes), counts.tally),
         steps=module.last_step_of(job.name),
         batch_size=settings.batch_size,
         learning_rate=module.rate_of(job.name),

@@ -6,7 +6,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID
 from muster.ranks import sum_with_gradients
 from muster.tasks.loss import LOSSES, LossOptions, upsampled_scores
 
@@ -31,7 +30,7 @@ class Dice:
         options: LossOptions,
     ) -> Float[Tensor, ""]:
         """See :class:`muster.tasks.loss.Loss`."""
-        labelled = masks != VOID
+        labelled = masks != options.void
         probabilities = upsampled_scores(scores, masks, options.part).softmax(dim=1) * labelled[:, None]
         truth = functional.one_hot(masks.masked_fill(~labelled, 0), scores.shape[1]).movedim(-1, 1) * labelled[:, None]
         sums = [(probabilities * truth).sum((0, 2, 3)), probabilities.sum((0, 2, 3)), truth.float().sum((0, 2, 3))]

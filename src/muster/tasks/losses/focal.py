@@ -5,7 +5,6 @@ from __future__ import annotations
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from muster.data import VOID
 from muster.tasks.loss import LOSSES, LossOptions, per_labelled_pixel, upsampled_scores
 
 
@@ -28,9 +27,9 @@ class Focal:
         """See :class:`muster.tasks.loss.Loss`."""
         from segmentation_models_pytorch.losses import FocalLoss  # here, as settings look up the names of losses
 
-        focal = FocalLoss("multiclass", ignore_index=VOID, reduction="sum")
+        focal = FocalLoss("multiclass", ignore_index=options.void, reduction="sum")
         total: Tensor = focal(upsampled_scores(scores, masks, options.part), masks)
-        return per_labelled_pixel(total, masks)
+        return per_labelled_pixel(total, masks, void=options.void)
 
 
 LOSSES.add("focal", Focal())

@@ -7,7 +7,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID
 from muster.models import upsample_probabilities
 from muster.tasks.loss import LOSSES, LossOptions, per_labelled_pixel
 
@@ -32,12 +31,12 @@ class Probabilities:
         size = (masks.shape[-2], masks.shape[-1])
         probabilities = upsample_probabilities(scores.float().softmax(dim=1), size, options.part)
         logarithms = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-        total = functional.nll_loss(logarithms, masks, weights, ignore_index=VOID, reduction="sum")
+        total = functional.nll_loss(logarithms, masks, weights, ignore_index=options.void, reduction="sum")
         if options.label_smoothing:
             every = logarithms if weights is None else logarithms * weights[:, None, None]
-            spread = -(every.mean(dim=1) * (masks != VOID)).sum()
+            spread = -(every.mean(dim=1) * (masks != options.void)).sum()
             total = torch.lerp(total, spread, options.label_smoothing)
-        return per_labelled_pixel(total, masks, weights)
+        return per_labelled_pixel(total, masks, weights, options.void)
 
 
 LOSSES.add("probabilities", Probabilities())

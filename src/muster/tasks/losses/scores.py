@@ -6,7 +6,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID
 from muster.tasks.loss import LOSSES, LossOptions, per_labelled_pixel, upsampled_scores
 
 
@@ -24,11 +23,11 @@ class Scores:
             upsampled_scores(scores, masks, options.part),
             masks,
             weights,
-            ignore_index=VOID,
+            ignore_index=options.void,
             reduction="sum",
             label_smoothing=options.label_smoothing,
         )
-        return per_labelled_pixel(total, masks, weights)
+        return per_labelled_pixel(total, masks, weights, options.void)
 
 
 LOSSES.add("scores", Scores())

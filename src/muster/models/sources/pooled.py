@@ -1,0 +1,31 @@
+"""Networks of any other source whose map is averaged over the image."""
+
+from __future__ import annotations
+
+from muster.errors import ConfigError
+from muster.files import parse_record
+from muster.models.adoption import Adopted, Adoption
+from muster.models.blueprint import Blueprint
+from muster.models.model_source import SOURCES, ModelSource, rebuild
+from muster.models.pooled import INNER, Pooled
+from muster.models.source_model import SourceModel
+
+
+class PooledSource(ModelSource):
+    """``pooled``: another blueprint, in :data:`muster.models.pooled.INNER`."""
+
+    def adopt(self, entry: Adoption) -> Adopted:
+        """Pooling is no place where models come from.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise entry.error("from: pooled is no source. Name where the network comes from")
+
+    def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
+        """See :meth:`ModelSource.build`."""
+        inner = parse_record(blueprint.config.get(INNER), Blueprint, INNER, ConfigError)
+        return Pooled(rebuild(inner, num_classes))
+
+
+SOURCES.add("pooled", PooledSource())

@@ -1,0 +1,72 @@
+"""Image classification: one class for every image, by a map that is averaged over the image.
+
+Axis names: ``c`` classes; in a confusion matrix the first is the truth and the second the prediction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from muster.data import Split
+from muster.tasks.class_counts import ClassCounts
+from muster.tasks.task import TASKS
+
+LEAST_OF_A_CLASS = 2
+"""Images of each class in a choice, as far as there are so many (B21 section 4.1)."""
+
+
+class Classification(ClassCounts):
+    """The task: share of the images of a split whose class is the most probable one."""
+
+    name, unit, result, key, class_result = "classification", "image", "top-1 accuracy", "top1", "accuracy"
+    is_pooled = True
+    losses = ("scores",)
+    void = -1
+
+    def results(self, digests: Float[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:
+        """Hits among all images."""
+        hits, truth, _ = digests.double().unbind(dim=-2)
+        return hits.sum(dim=-1) / truth.sum(dim=-1)
+
+    def class_results_of(self, tally: Int64[Tensor, "c c"]) -> tuple[float | None, ...]:
+        """Hits among the images of each class."""
+        hits, truth = tally.diagonal(), tally.sum(dim=1)
+        return tuple(float(h / t) if t else None for h, t in zip(hits.double(), truth, strict=True))
+
+    def subset(self, split: Split, count: int | None, seed: int) -> Split:
+        """See :meth:`Task.subset`: at least two images of each class, where there are so many and the count allows it.
+
+        Source:
+            Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", 2021, section 4.1; there
+            classes are left out where the count does not allow it, as here: at random.
+        """
+        if count is None or count >= len(split) or count < 1:
+            return split.subset(count, seed)
+        generator = np.random.default_rng(seed % 2**64)
+        classes = np.array([int(split.mask(index)) for index in range(len(split))])
+        order = generator.permutation(len(split))
+        nth = _number_within_class(classes[order])
+        first = order[nth < LEAST_OF_A_CLASS]
+        # Whole classes come first: both images of one, then both of the next.
+        first = first[np.argsort(generator.permutation(classes.max() + 1)[classes[first]], kind="stable")]
+        chosen = np.sort(np.concatenate([first, order[nth >= LEAST_OF_A_CLASS]])[:count])
+        return replace(split, identifiers=tuple(split.identifiers[index] for index in chosen.tolist()))
+
+
+def _number_within_class(
+    classes: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """How many of the same class came before each."""
+    seen: dict[int, int] = {}
+    numbers = []
+    for each in classes.tolist():
+        numbers.append(seen.get(each, 0))
+        seen[each] = numbers[-1] + 1
+    return np.array(numbers, dtype=np.int64)
+
+
+CLASSIFICATION = TASKS.add("classification", Classification())

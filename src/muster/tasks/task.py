@@ -1,0 +1,226 @@
+"""What differs between kinds of tasks, such as segmentation and classification. All else knows no task by name.
+
+A dataset says which task it is for (:attr:`muster.data.DatasetSpec.task`), and :func:`task_of` finds it here.
+
+Whatever the task, a member makes a map of scores ``[b, outputs, h0, w0]``, and the truth of an image is a tensor of its
+own. Where one prediction is made for a whole image (:attr:`Task.is_pooled`), map and truth have one place.
+
+Axis names: ``b`` images, ``outputs`` numbers of a head (classes, as a rule), ``h0`` and ``w0`` a member's own
+resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws of a bootstrap.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torchmetrics import Metric
+
+from muster.data.spec import DatasetSpec, Split
+from muster.errors import ConfigError
+from muster.models.pooled import pooled
+from muster.models.source_model import SourceModel
+from muster.registry import Registry
+from muster.tasks.loss import LOSSES, LossOptions
+
+
+class Task(ABC):
+    """A kind of task.
+
+    Attributes:
+        name: What datasets and cards call it.
+        unit: What one prediction is made for, for sentences: a pixel, an image.
+        result: What the result on a test split is called, larger being better and 1 perfect.
+        key: The same in names of columns and curves.
+        class_result: What the part of a single class in it is called.
+        is_pooled: Whether one prediction is made for a whole image: members then average their map over it.
+        losses: Names of the training losses that can be used, of those in :data:`muster.tasks.loss.LOSSES`.
+    """
+
+    name: str
+    unit: str
+    result: str
+    key: str
+    class_result: str
+    is_pooled: bool = False
+    losses: tuple[str, ...]
+
+    def subset(self, split: Split, count: int | None, seed: int) -> Split:
+        """A seeded choice of images.
+
+        Args:
+            split: The images.
+            count: How many; ``None``, or more than there are, means all.
+            seed: Which ones.
+
+        Returns:
+            In the order of the split.
+
+        Raises:
+            DatasetError: If ``count`` is not positive.
+        """
+        return split.subset(count, seed)
+
+    def fitted(self, model: SourceModel) -> SourceModel:
+        """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image."""
+        return pooled(model) if self.is_pooled else model
+
+    def require_loss(self, name: str) -> None:
+        """Refuse a training loss that is none of this task's.
+
+        Raises:
+            ConfigError: With those that are.
+        """
+        if name not in self.losses:
+            raise ConfigError(f"Loss {name!r} is none for {self.name}. Use one of: {', '.join(self.losses)}.")
+
+    def loss(
+        self,
+        scores: Float[Tensor, "b outputs h0 w0"],
+        truth: Tensor,
+        loss: str = "scores",
+        options: LossOptions = LossOptions(),  # noqa: B008 (frozen)
+        added: str = "none",
+        added_weight: float = 1.0,
+    ) -> Float[Tensor, ""]:
+        """The training loss of a batch: one of :attr:`losses`, and another added to it on request.
+
+        Args:
+            scores: At the member's own resolution, before softmax.
+            truth: Of the images, as whole numbers where it is classes.
+            loss: Name of the loss.
+            options: Class weights and label smoothing, for a cross-entropy.
+            added: Name of the loss that is added; ``none`` for none.
+            added_weight: What that is multiplied by.
+
+        Returns:
+            The mean over the units that have a truth; 0 if none has, where the plain mean would be NaN. In a
+            distributed fit the mean of it over the processes is the loss of all of them together.
+        """
+        total = LOSSES[loss](scores, truth, options)
+        return total if added == "none" else total + added_weight * LOSSES[added](scores, truth, options)
+
+    def decide(self, probabilities: Float[Tensor, "b outputs h w"]) -> Tensor:
+        """What is predicted, of the probabilities at the places of the truth: the most probable class."""
+        return probabilities.argmax(dim=1)
+
+    @abstractmethod
+    def without_truth(self, truth: Tensor) -> Tensor:
+        """The truth of an image of which nothing is to be scored, of the same shape."""
+
+    @abstractmethod
+    def is_known(self, truth: Tensor) -> Tensor:
+        """Where something can be scored: bool, of the shape of the truth."""
+
+    @abstractmethod
+    def no_tally(self, outputs: int) -> Tensor:
+        """The tally of no image at all, which others are added to."""
+
+    @abstractmethod
+    def tally(self, decided: Tensor, truth: Tensor, outputs: int) -> Tensor:
+        """What predictions come to, image by image; the sum over images is that of all of them together.
+
+        Args:
+            decided: What :meth:`decide` gave.
+            truth: Of the same images.
+            outputs: Numbers of the head.
+
+        Returns:
+            ``[b, ...]``, one tally an image, such as a confusion matrix.
+        """
+
+    @abstractmethod
+    def digest(self, tally: Tensor) -> Tensor:
+        """The part of tallies that the result needs; smaller, as one is kept for every image of a test split.
+
+        Args:
+            tally: ``[b, ...]``.
+
+        Returns:
+            ``[b, ...]``; the sum over images is again that of all of them together.
+        """
+
+    @abstractmethod
+    def results(self, digests: Tensor) -> Float64[Tensor, ...]:
+        """The results of digests, each of which may be a sum over images.
+
+        Args:
+            digests: ``[..., *]``, as :meth:`digest` gives them.
+
+        Returns:
+            Larger is better; NaN where nothing was scored.
+        """
+
+    def result_of(self, tally: Tensor) -> float:
+        """The result of one tally.
+
+        Raises:
+            ValueError: If nothing was scored.
+        """
+        value = float(self.results(self.digest(tally[None]))[0])
+        if value != value:  # NaN
+            raise ValueError(f"{self.result} of a split without a labelled {self.unit} is not defined.")
+        return value
+
+    @abstractmethod
+    def class_results_of(self, tally: Tensor) -> tuple[float | None, ...]:
+        """The part of each class in the result; ``None`` for a class that does not occur in the truth."""
+
+    @abstractmethod
+    def guess(self, train_counts: Tensor, tally: Tensor) -> float:
+        """The result of whoever never looks at an image, such as always naming the most frequent class.
+
+        Args:
+            train_counts: Units of each class in the training images.
+            tally: Any over the test split; only what it says of the truth is read.
+        """
+
+
+TASKS: Registry[Task] = Registry("task", "muster.tasks", ConfigError)
+
+
+def task_of(spec: DatasetSpec) -> Task:
+    """The task that a dataset is for.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    return TASKS[spec.task]
+
+
+class TalliedMetric(Metric):
+    """The tally of a task over batches, and over the processes of a distributed fit."""
+
+    full_state_update = False
+
+    def __init__(self, task: Task, outputs: int) -> None:
+        """Begin with nothing."""
+        super().__init__()
+        self.task, self.outputs = task, outputs
+        self.total: Tensor
+        self.add_state("total", task.no_tally(outputs), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, truth: Tensor) -> None:
+        """Take in the predictions of some images."""
+        found = self.task.tally(self.task.decide(probabilities), truth, self.outputs)
+        self.total += found.sum(dim=0)
+
+    def compute(self) -> Tensor:
+        """The tally of all."""
+        return self.total
+
+    def whole(self) -> Tensor:
+        """The tally of all, on the host: :meth:`compute` drops the dimensions of a single class."""
+        found: Tensor = self.compute()
+        return found.cpu().view(self.task.no_tally(self.outputs).shape)
+
+    def __hash__(self) -> int:
+        """By identity: it is a module among others."""
+        return id(self)
+
+
+def tally_is_empty(tally: Tensor) -> bool:
+    """Whether nothing was scored."""
+    return not bool(torch.any(tally != 0))
