@@ -34,7 +34,7 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         folder: Where it was written.
         console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
     """
-    console.print(f"mIoU on {result.test_images} test images of {result.target}:")
+    console.print(f"{result.words.title} on {result.test_images} test images of {result.target}:")
     console.print(_miou_table(result))
     if told := difference_sentence(result):
         console.print(f"\n{subject(result)} with the learned head reaches {told}")
@@ -64,7 +64,13 @@ def _miou_table(result: FinetuneResult) -> Table:
     """Costs stand beside every mIoU, so that one model is not compared with three unnoticed."""
     table = Table(box=None, pad_edge=False)
     table.add_column("what", overflow="fold")
-    for heading in ("mIoU", f"{100 * result.interval_level:.0f} % interval", "models", "parameters", "an image"):
+    for heading in (
+        result.words.result,
+        f"{100 * result.interval_level:.0f} % interval",
+        "models",
+        "parameters",
+        "an image",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for name in result_names(result):
         cost = result.costs.get(name)

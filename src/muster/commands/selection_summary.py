@@ -13,7 +13,7 @@ from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
 from muster.data import ImageSize
 from muster.data.opening import is_built_in
-from muster.pool import Pool
+from muster.pool import Pool, result_of
 from muster.report.tables import (
     SELECTION_FREQUENCY,
     candidate_table,
@@ -68,7 +68,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     console.print("\n" + choice_line(selection, _number(selection.score), margin))
     for sentence in filter(None, (search_sentence(selection), interruption_line(selection))):
         console.print(sentence)
-    console.print(f"Predicted IoU by class, by {predictor_label(selection.predictor)}: {_classes(selection)}\n")
+    predictor, result = predictor_label(selection.predictor), selection.words.class_result
+    console.print(f"Predicted {result} by class, by {predictor}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
         console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
     console.print(track_record_sentence(selection) + "\n")
@@ -154,7 +155,14 @@ def _table(*headings: str) -> Table:
 
 
 def _members_table(selection: Selection, pool: Pool) -> Table:
-    table = _table("member", "source", "architecture", "parameters", "source mIoU", "LEEP on target")
+    table = _table(
+        "member",
+        "source",
+        "architecture",
+        "parameters",
+        f"source {result_of(member.card for member in pool)}",
+        "LEEP on target",
+    )
     for name in selection.members:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
@@ -165,7 +173,7 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
 
 def _classes(selection: Selection) -> str:
     shown = zip(selection.classes, selection.class_ious, strict=True)
-    return ", ".join(f"{name} {'(no pixel)' if iou is None else f'{iou:.2f}'}" for name, iou in shown)
+    return ", ".join(f"{name} {'(not looked at)' if iou is None else f'{iou:.2f}'}" for name, iou in shown)
 
 
 def _ranking_table(selection: Selection) -> Table:

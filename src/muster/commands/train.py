@@ -17,7 +17,7 @@ from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
 from muster.launch import only_helps
 from muster.outputs import Inputs
-from muster.pool import Pool, verify_pool
+from muster.pool import Pool, result_of, verify_pool
 from muster.tracking import TrackingSettings
 from muster.training.hardware import Hardware
 from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs
@@ -128,7 +128,15 @@ def print_pool(pool: Pool, console: Console) -> int:
     """Print a line for each member."""
     console.print(f"Pool {pool.folder}: {len(pool)} members")
     table = Table(box=None, pad_edge=False)
-    for heading in ("member", "domain", "classes", "images", "parameters", "test mIoU", "majority"):
+    for heading in (
+        "member",
+        "domain",
+        "classes",
+        "images",
+        "parameters",
+        f"test {result_of(member.card for member in pool)}",
+        "majority",
+    ):
         left = heading in {"member", "domain"}
         table.add_column(heading, justify="left" if left else "right")
     for member in pool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from muster.data import ContentSketch, Preprocessing
 from muster.models import Blueprint
+from muster.tasks.task import TASKS
 
 FORMAT_VERSION = 1
 """Version of the layout of a member folder."""
@@ -177,6 +179,12 @@ class Card:
                 return tuple(name.removeprefix(f"{dataset}/") for name in named)
             start += source.classes
         return ()
+
+
+def result_of(cards: Iterable[Card]) -> str:
+    """What the results of members on their sources are called: by their task, if they have the same one."""
+    names = {TASKS[card.task].result for card in cards}
+    return names.pop() if len(names) == 1 else "result"
 
 
 def software_versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muster.model_page import NOT_STATED, ModelPage
 from muster.pool.card import Card
+from muster.tasks.task import TASKS
 
 NO_PRETRAINING = "none"
 
@@ -75,13 +76,14 @@ def _reached(card: Card) -> dict[str, float]:
 
 
 def _results(card: Card) -> dict[str, str]:
+    reached = TASKS[card.task].result
     if not card.sources:
         return {
-            "mIoU on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
-            "mIoU of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
+            f"{reached} on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
+            f"{reached} of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
         }
     return {
-        f"{source.dataset}: training images, mIoU on its test split, of the most frequent class": (
+        f"{source.dataset}: training images, {reached} on its test split, of the most frequent class": (
             f"{source.train_images}, {source.test_miou:.3f}, {source.majority_miou:.3f}"
         )
         for source in card.sources

@@ -14,6 +14,7 @@ from muster.data import ContentSketch, Dataset, content_prefixes
 from muster.errors import some_names
 from muster.pool.card import Card
 from muster.pool.member import Member
+from muster.tasks.task import TASKS, task_of
 
 SAME_FRACTION = 0.5
 """A member counts as trained on the target if at least this share of its training images are the target's. (Chosen: a
@@ -73,6 +74,11 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     Returns:
         ``"was trained on the target"`` in more words, or ``None`` for a candidate.
     """
+    wanted = task_of(target.dataset.spec)
+    if TASKS[card.task].is_pooled and not wanted.is_pooled:
+        return (
+            f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"
+        )
     if not card.dataset and card.classes and target.has_classes(card.classes):
         return (
             f"may have been trained on the target, {target.dataset.spec.name}: it has the same classes, and its card "

@@ -133,15 +133,20 @@ def ranking_figure(scores: Float[NumpyArray, " candidates"], marks: Sequence[Mar
 
 @rc_context(STYLE)
 def scatter_figure(
-    predicted: Sequence[float], finetuned: Sequence[float], names: Sequence[str], colours: Sequence[str]
+    predicted: Sequence[float],
+    finetuned: Sequence[float],
+    names: Sequence[str],
+    colours: Sequence[str],
+    result: str = "IoU",
 ) -> str:
-    """Predicted against fine-tuned IoU of each class, with the line on which both are equal.
+    """Predicted against fine-tuned result of each class, with the line on which both are equal.
 
     Args:
         predicted: Before fine-tuning, 0..1.
         finetuned: After it, 0..1.
         names: The classes.
         colours: The colours of the classes, as ``#rrggbb``.
+        result: What it is called.
 
     Returns:
         SVG.
@@ -150,7 +155,8 @@ def scatter_figure(
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#aab2bd", linewidth=1.2, linestyle=(0, (5, 4)), zorder=1)
     axes.scatter(predicted, finetuned, s=74, c=list(colours), edgecolor="#3a4350", linewidth=0.8, zorder=3)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal", xlabel="predicted IoU", ylabel="fine-tuned IoU")
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+    axes.set(xlabel=f"predicted {result}", ylabel=f"fine-tuned {result}")
     axes.text(0.035, 0.985, "better than predicted", color=MUTED, fontsize=8, va="top", transform=axes.transAxes)
     axes.text(0.985, 0.02, "worse than predicted", color=MUTED, fontsize=8, ha="right", transform=axes.transAxes)
     _name_points(axes, predicted, finetuned, names)

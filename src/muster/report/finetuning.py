@@ -89,6 +89,10 @@ def write_finetuning_report(
         "figures": _figures(result),
         "command": command,
         "test_images": f"{result.test_images:,}",
+        "result": result.words.result,
+        "result_title": result.words.title,
+        "class_result": result.words.class_result,
+        "unit": result.words.unit,
         "miou_bars": _miou_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost) if result.equal_cost else "",
@@ -114,10 +118,11 @@ def _headline(result: FinetuneResult) -> str:
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
     if single_wins(result):
         return (
-            f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} mIoU on {images} of "
-            f"{result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
+            f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} {result.words.result} on "
+            f"{images} of {result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
         )
-    return f"{subject(result)} reaches {number(result.mious[LEARNED_HEAD])} mIoU on {images} of {result.target}."
+    reached = f"{number(result.mious[LEARNED_HEAD])} {result.words.result}"
+    return f"{subject(result)} reaches {reached} on {images} of {result.target}."
 
 
 def _comparison(result: FinetuneResult) -> str:
@@ -239,7 +244,7 @@ def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
         if iou is not None:
             dots.append(_Dot(name, iou, _shape(result, name), _colour(result, name)))
     share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
-    note = f"{100 * share:.1f} % of the pixels" if dots else "not in the test split"
+    note = f"{100 * share:.1f} % of the {result.words.unit}s" if dots else "not in the test split"
     predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
     return _DotRow(result.classes[index], note, dots, predicted)
 
@@ -262,16 +267,20 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
         [finetuned for _, _, finetuned in pairs],
         [result.classes[index] for index, _, _ in pairs],
         [hex_colour(index) for index, _, _ in pairs],
+        result.words.class_result,
     )
     above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
-    note = f"IoU of each class: before fine-tuning, and with the learned head. {above} of {len(pairs)} came out better."
+    note = (
+        f"{result.words.class_result} of each class: before fine-tuning, and with the learned head. {above} of "
+        f"{len(pairs)} came out better."
+    )
     return {"scatter": svg_address(svg), "scatter_note": note}
 
 
 def _confirmation_context(result: FinetuneResult) -> dict[str, object]:
     if result.confirmation is None:
         return {"confirmation": ""}
-    table = confirmation_table(result.confirmation)
+    table = confirmation_table(result.confirmation, result.words.result)
     rows = [
         [number(value) if isinstance(value, float) else NOTHING if value is None else str(value) for value in row]
         for row in table.rows
@@ -361,7 +370,7 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    by = "each member's best by mIoU on held-out training images"
+    by = f"each member's best by {result.words.result} on held-out training images"
     if not result.stops:
         return f"{used} (of {tried}, {by})"
     ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())

@@ -43,6 +43,7 @@ from muster.report.wording import (
 )
 from muster.scoring.ranking import Ranking
 from muster.selection.record import Selection
+from muster.tasks.task import TASKS
 
 SHOWN_CANDIDATES = 20
 _MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#c2448a", "#a67c00", "#56b4e9")
@@ -57,6 +58,7 @@ class _MemberCard:
     miou: float | None
     majority: float | None
     facts: list[tuple[str, str]]
+    result: str
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def write_selection_report(
         "strips": strips(report_images),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
+        "class_result": selection.words.class_result,
+        "unit": selection.words.unit,
         "shown_by": _shown_by(selection),
         "is_fitted": selection.predictor == "linear_probe",
         "class_bars": _class_bars(selection),
@@ -204,14 +208,14 @@ def _card(
     ]
     return _MemberCard(
         name, card.domain, domains[card.domain], name == selection.single_best, card.test_miou, card.majority_miou,
-        facts,
+        facts, TASKS[card.task].result,
     )  # fmt: skip
 
 
 def _class_bars(selection: Selection) -> list[Bar]:
     bars = []
     for index, (label, iou) in enumerate(zip(selection.classes, selection.class_ious, strict=True)):
-        note = "not among the probe pixels" if iou is None else ""
+        note = f"not among the probe {selection.words.unit}s" if iou is None else ""
         bars.append(Bar(label, iou, number(iou), hex_colour(index), note=note))
     known = [iou for iou in selection.class_ious if iou is not None]
     if known:

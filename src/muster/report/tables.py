@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from muster.metrics import parse_metric
-from muster.pool import Pool
+from muster.pool import Pool, result_of
 from muster.selection.record import Selection
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
 
@@ -115,8 +115,9 @@ def member_table(selection: Selection, pool: Pool) -> Table:
                 card.train_images,
             )
         )
-    columns = ("member", "chosen", "LEEP", "source", "domain", "architecture", "source mIoU", "majority mIoU",
-               "parameters", "training images")  # fmt: skip
+    reached = result_of(member.card for member in pool)
+    columns = ("member", "chosen", "LEEP", "source", "domain", "architecture", f"source {reached}",
+               f"majority {reached}", "parameters", "training images")  # fmt: skip
     return Table(columns, rows)
 
 
@@ -132,7 +133,10 @@ def single_score_table(selection: Selection) -> Table:
 
 def predicted_class_table(selection: Selection) -> Table:
     """Predicted IoU of each target class; ``None`` for a class that no probe pixel has."""
-    return Table(("class", "predicted IoU"), list(zip(selection.classes, selection.class_ious, strict=True)))
+    return Table(
+        ("class", f"predicted {selection.words.class_result}"),
+        list(zip(selection.classes, selection.class_ious, strict=True)),
+    )
 
 
 def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
@@ -165,8 +169,8 @@ def miou_table(result: FinetuneResult) -> Table:
         paid = (None, None, None) if cost is None else (cost.models, cost.parameters, cost.seconds_per_image)
         baseline = "B1" if name == result.single_best else ""
         rows.append((name, result.mious[name], low, high, baseline, *beyond, *paid))
-    columns = ("who", "mIoU", "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high", "models",
-               "parameters", "seconds per image")  # fmt: skip
+    columns = ("who", result.words.result, "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high",
+               "models", "parameters", "seconds per image")  # fmt: skip
     return Table(columns, rows)
 
 
@@ -182,11 +186,11 @@ def class_table(result: FinetuneResult) -> Table:
     expected = [iou for iou in result.predicted_class_ious or () if iou is not None]
     mean = sum(expected) / len(expected) if expected else None
     rows.append(("mean", None, mean, *(result.mious[name] for name in names)))
-    return Table(("class", "share of pixels", "predicted", *names), rows)
+    return Table(("class", f"share of {result.words.unit}s", "predicted", *names), rows)
 
 
-def confirmation_table(confirmation: Confirmation) -> Table:
-    """Held-out mIoU of each candidate that was confirmed after each round; ``None`` where it was left out by then."""
+def confirmation_table(confirmation: Confirmation, result: str = "mIoU") -> Table:
+    """Held-out result of each candidate that was confirmed after each round; ``None`` where it was left out by then."""
     candidates = confirmation.rounds[0].candidates
     reached = [dict(zip(each.candidates, each.mious, strict=True)) for each in confirmation.rounds]
     rows: list[tuple[Cell, ...]] = [
@@ -198,7 +202,7 @@ def confirmation_table(confirmation: Confirmation) -> Table:
         )
         for place, candidate in enumerate(candidates, start=1)
     ]
-    steps = (f"held-out mIoU, {each.steps:,} steps" for each in confirmation.rounds)
+    steps = (f"held-out {result}, {each.steps:,} steps" for each in confirmation.rounds)
     return Table(("rank by metric", "members", *steps, "choice"), rows)
 
 
@@ -206,5 +210,5 @@ def finetuning_tables(result: FinetuneResult) -> dict[str, Table]:
     """All tables of a fine-tuning, by name."""
     tables = {"miou": miou_table(result), "class_iou": class_table(result)}
     if result.confirmation is not None:
-        tables["confirmation"] = confirmation_table(result.confirmation)
+        tables["confirmation"] = confirmation_table(result.confirmation, result.words.result)
     return tables

@@ -23,6 +23,7 @@ from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.image_predictions import ImagePredictor
 from muster.selection.record_parts import BootstrapConfidence, Guessing, ProbeRecord, SizesEnd, SizeStep
+from muster.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +58,8 @@ class SelectionRecord:
         score: Their score under ``metric``; larger is better.
         margin: Their score minus that of the next candidate; ``None`` if there is no other.
         class_ious: IoU of each target class that the chosen members' EEPs reach on the probe set: SoftIoU-EEP's, or
-            IoU-EEP's if that is the metric. ``None`` for a class without a probe pixel.
+            IoU-EEP's if that is the metric; where whole images are classified, the accuracy of each class. ``None`` for
+            a class without a probe pixel.
         choices: The best candidate under each metric.
         single_best: The best single member by LEEP of what the predictor makes of it (baseline B1).
         member_scores: That LEEP of every eligible member, in the order of the pool; MS-LEEP is a sum of these.
@@ -153,6 +155,11 @@ class SelectionRecord:
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
     task: str = "segmentation"
+
+    @property
+    def words(self) -> Task:
+        """What results and units are called."""
+        return TASKS[self.task]
 
     @property
     def spec(self) -> DatasetSpec:

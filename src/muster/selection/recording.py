@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from muster.data import Dataset, Split, content_prefixes
 from muster.machine import device_label
@@ -23,6 +25,7 @@ from muster.selection.record_parts import ProbeRecord
 from muster.selection.reopening import portable_reference
 from muster.selection.search_runner import Found
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ def selection_of(
 
     order, scores = ranking.order(metric), ranking.scores[metric]
     chosen = names_of(int(order[0]))
-    ious = class_ious if request.chosen_by.metric.name == "iou_eep" else soft_class_ious
-    predicted = ious([store.predictions(int(index)) for index in ranking.members[order[0]]], reader.probe.labels)
+    eeps = [store.predictions(int(index)) for index in ranking.members[order[0]]]
+    predicted = _class_results(eeps, reader.probe.labels, task_of(target.spec), request)
     return Selection(
         target=target.spec.name,
         target_reference=reference,
@@ -96,7 +99,7 @@ def selection_of(
         members=chosen,
         score=float(scores[order[0]]),
         margin=max(float(scores[order[0]] - scores[order[1]]), 0.0) if len(order) > 1 else None,  # a tie may round down
-        class_ious=tuple(None if np.isnan(value) else float(value) for value in predicted),
+        class_ious=predicted,
         choices={name: names_of(int(ranking.order(name)[0])) for name in ranking.scores},
         hardness_models=dict(scored.hardness_models),
         # The first of equals: members are in the order of their names.
@@ -146,3 +149,12 @@ def recorded_options(options: SelectionSettings, idle: Mapping[str, str], refere
         "max_inference_seconds": options.max_inference_seconds,
         "resamples": options.resamples,
     }
+
+
+def _class_results(eeps: Sequence[Tensor], labels: Tensor, task: Task, request: Request) -> tuple[float | None, ...]:
+    """What the chosen members promise of each class; ``None`` for one that no probe unit has."""
+    known = task.expected_class_results(torch.stack([each.float().cpu() for each in eeps]).mean(dim=0), labels)
+    if known is not None:
+        return known
+    ious = class_ious if request.chosen_by.metric.name == "iou_eep" else soft_class_ious
+    return tuple(None if np.isnan(value) else float(value) for value in ious(eeps, labels))

@@ -37,6 +37,13 @@ class Classification(ClassCounts):
         hits, truth = tally.diagonal(), tally.sum(dim=1)
         return tuple(float(h / t) if t else None for h, t in zip(hits.double(), truth, strict=True))
 
+    def expected_class_results(
+        self, predictions: Float[Tensor, "units c"], labels: Int64[Tensor, " units"]
+    ) -> tuple[float | None, ...]:
+        """See :meth:`Task.expected_class_results`."""
+        decided = self.decide(predictions[:, :, None, None].cpu())
+        return self.class_results_of(self.tally(decided, labels.cpu()[:, None, None], predictions.shape[1]).sum(dim=0))
+
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: at least two images of each class, where there are so many and the count allows it.
 

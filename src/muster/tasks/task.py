@@ -47,6 +47,11 @@ class Task(ABC):
     is_pooled: bool = False
     losses: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """:attr:`result` where a sentence begins; an abbreviation such as mIoU stays as it is."""
+        return self.result if self.result[1:2].isupper() else self.result[:1].upper() + self.result[1:]
+
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """A seeded choice of images.
 
@@ -167,6 +172,22 @@ class Task(ABC):
     @abstractmethod
     def class_results_of(self, tally: Tensor) -> tuple[float | None, ...]:
         """The part of each class in the result; ``None`` for a class that does not occur in the truth."""
+
+    def expected_class_results(
+        self,
+        predictions: Float[Tensor, "units outputs"],  # noqa: ARG002 (for those who do)
+        labels: Tensor,  # noqa: ARG002
+    ) -> tuple[float | None, ...] | None:
+        """:meth:`class_results_of` as predictions at the probe units have it, before any fine-tuning.
+
+        Args:
+            predictions: Probabilities of an ensemble.
+            labels: The true classes of the units.
+
+        Returns:
+            ``None`` where the IoU of the metric that was chosen by says it.
+        """
+        return None
 
     @abstractmethod
     def guess(self, train_counts: Tensor, tally: Tensor) -> float:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from muster.tasks.task import TASKS, Task
+
 PLAIN_MEAN = "plain mean"
 """What results call the ensemble whose head is the mean of its members' probabilities."""
 
@@ -193,6 +195,8 @@ class FinetuneResult:
         resamples: Number of bootstrap samples; 0 if there are no intervals.
         confusion: Test pixels, truth by what the learned head predicts.
         confirmation: How the leading candidates of the metric were compared by brief fine-tuning, if they were.
+        task: What was predicted, see :mod:`muster.tasks.task`. The fields that name mIoU hold that task's
+            result, and those that name pixels its units.
         equal_cost: The single model that costs as much as the ensemble, if it was made; under :data:`EQUAL_COST` its
             results stand beside the others.
     """
@@ -239,6 +243,12 @@ class FinetuneResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     confirmation: Confirmation | None = None
     equal_cost: EqualCost | None = None
+    task: str = "segmentation"
+
+    @property
+    def words(self) -> Task:
+        """What results and units are called."""
+        return TASKS[self.task]
 
 
 def confusion_table(result: FinetuneResult) -> pd.DataFrame:

@@ -61,6 +61,7 @@ def summarise(
     return FinetuneResult(
         target=selection.target,
         classes=target.dataset.spec.classes,
+        task=target.dataset.spec.task,
         members=ensemble.names,
         single_best=selection.single_best,
         train_images=len(target.train),

@@ -92,7 +92,8 @@ def open_scenes(name: str) -> Dataset:
         task="classification",
     )
     first = _FIRST + list(SCENES).index(name) * _BLOCK
-    read, mask, content = (partial(each, name, first) for each in (_read, _class_of, _content))
+    read, mask = partial(_read, name, first), partial(_class_of, name, first)
+    content = partial(_content, name, first)
     splits = []
     for split, start, each in (("train", 0, scenes.train), ("test", _FIRST_TEST, scenes.test)):
         identifiers = tuple(f"{start + number:05d}" for number in range(each * len(scenes.classes)))

@@ -24,7 +24,7 @@ class PooledSource(ModelSource):
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
         """See :meth:`ModelSource.build`."""
-        inner = parse_record(blueprint.config.get(INNER), Blueprint, INNER, ConfigError)
+        inner = parse_record(blueprint.config.get(INNER) or {}, Blueprint, INNER, ConfigError)
         return Pooled(rebuild(inner, num_classes))
 
 
