@@ -108,6 +108,10 @@ def distil(
     whole = load_ensemble(fitted, hardware.resolved_device(), hardware.precision)
     if whole.classes != seen.dataset.spec.classes:
         raise ConfigError(f"{fitted} is for other classes than {seen.dataset.spec.name}. Give its own --selection.")
+    if whole.is_pooled:
+        raise ConfigError(
+            f"{fitted} classifies whole images; only ensembles that segment images can be distilled so far."
+        )
     name = as_file_name(f"{run.resolve().name}-{architecture or 'soup'}")
     folder = output or FINETUNINGS / name
     inputs = {"--ensemble": run, "--unlabelled": unlabelled, "the target": seen.dataset.reference}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
 from muster.commands.newest import newest_ensemble
 from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
 from muster.commands.spread import Spread
@@ -149,7 +150,7 @@ def predict_folder(
     option: str = "--images",
     settings: PredictionSettings = PredictionSettings(),  # noqa: B008 (frozen)
 ) -> int:
-    """Write a mask and an overlay for every image, and what else is asked for.
+    """Write a mask and an overlay for every image, and what else is asked for; or the class of each in ``classes.csv``.
 
     Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
     georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
@@ -178,14 +179,20 @@ def predict_folder(
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each image at {loaded.preprocessing.known_size}.")
+    if loaded.is_pooled:
+        require_no_maps(settings)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
         strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
-        in_tiles, damaged = _predict_all(files, loaded, output, settings)
+        if loaded.is_pooled:
+            in_tiles, damaged = 0, classify_files(files, loaded, output)
+        else:
+            in_tiles, damaged = _predict_all(files, loaded, output, settings)
         write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
         write_text(output / "config.yaml", configuration)
     done, problems = len(files) - len(damaged), [*unread, *damaged]
-    written = " and ".join([", ".join(settings.parts[:-1]), settings.parts[-1]] if settings.parts[1:] else ["masks"])
+    parts = (CLASSES,) if loaded.is_pooled else settings.parts
+    written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")
     if in_tiles:
         side = settings.tile_side or max(loaded.stored_size or (0,))

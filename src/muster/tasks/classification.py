@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int64, Real
 from torch import Tensor
 
 from muster.data import Split
@@ -27,7 +27,7 @@ class Classification(ClassCounts):
     losses = ("scores",)
     void = -1
 
-    def results(self, digests: Float[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:
+    def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:
         """Hits among all images."""
         hits, truth, _ = digests.double().unbind(dim=-2)
         return hits.sum(dim=-1) / truth.sum(dim=-1)

@@ -6,7 +6,7 @@ Axis names: in a confusion matrix the first ``c`` (classes) is the truth and the
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float64, Int64, Real
 from torch import Tensor
 
 from muster.data import VOID
@@ -48,7 +48,7 @@ class Segmentation(ClassCounts):
     losses = ("dice", "focal", "probabilities", "scores")
     void = VOID
 
-    def results(self, digests: Float[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:
+    def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:
         """The mean IoU over the classes that occur in the ground truth."""
         hits, truth, predicted = digests.double().unbind(dim=-2)
         ious = (hits / (truth + predicted - hits)).masked_fill(truth == 0, torch.nan)

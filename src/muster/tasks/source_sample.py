@@ -143,9 +143,9 @@ def draw_balanced(split: Split, count: int, seed: int) -> Split:
     weights = shown @ np.divide(1.0, images_with, out=np.zeros(len(images_with)), where=images_with > 0)
     if not weights.any():
         return split.subset(count, seed)
-    labelled = int((weights > 0).sum())
+    usable = int((weights > 0).sum())
     generator = np.random.default_rng(seed % 2**64)
-    drawn = generator.choice(len(split), min(count, labelled), replace=False, p=weights / weights.sum())
+    drawn = generator.choice(len(split), min(count, usable), replace=False, p=weights / weights.sum())
     return replace(split, identifiers=tuple(split.identifiers[index] for index in np.sort(drawn).tolist()))
 
 

@@ -14,6 +14,7 @@ def ensemble_page(
     image_size: int | str,
     licences: Mapping[str, str],
     versions: Mapping[str, str],
+    is_pooled: bool = False,
 ) -> str:
     """The page of a fine-tuned ensemble.
 
@@ -24,20 +25,21 @@ def ensemble_page(
         image_size: Size at which members see an image.
         licences: Terms of the data and weights that it is made from, by what they are of; empty if they are not known.
         versions: Software it was made with.
+        is_pooled: Whether it classifies whole images.
 
     Returns:
         The content of its README.md.
     """
-    many = f"{len(members)} segmentation models" if len(members) > 1 else "A segmentation model"
+    kind = "classification" if is_pooled else "segmentation"
+    many = f"{len(members)} {kind} models" if len(members) > 1 else f"A {kind} model"
     about = (
         f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and "
         "class. Images of any size go in, classes come out."
     )
-    usage = (
-        "import muster\n"
-        "import muster.data\n\n"
-        'ensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n'
-        'mask = ensemble.predict(muster.data.read_image("photo.jpg"))  # class indices [h, w]'
+    usage = 'import muster\nimport muster.data\n\nensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n' + (
+        'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
+        if is_pooled
+        else 'mask = ensemble.predict(muster.data.read_image("photo.jpg"))  # class indices [h, w]'
     )
     facts = {
         **{f"member {number}": f"{name} ({kind})" for number, (name, kind) in enumerate(members.items(), start=1)},

@@ -22,6 +22,7 @@ from muster.errors import ConfigError, MusterError
 from muster.files import as_file_name, read_record, sha256_of, write_record
 from muster.model_page import PAGE
 from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models.pooled import Pooled
 from muster.models.prediction import interpolated_rows
 from muster.models.tensors import write_tensors
 from muster.models.tta import PLAIN
@@ -100,6 +101,11 @@ class EnsembleCard:
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
     licences: dict[str, str] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it has one prediction for a whole image."""
+        return any(blueprint.source == "pooled" for blueprint in self.blueprints)
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -227,6 +233,29 @@ class Ensemble(nn.Module):
             for index, (scores, part) in enumerate(self.member_maps(images, variant)):
                 yield ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether it has one prediction for a whole image."""
+        return any(isinstance(member, Pooled) for member in self.members)
+
+    @torch.no_grad()
+    def classify(self, image: Num[Tensor, "channels h w"]) -> Float[Tensor, " classes"]:
+        """Probabilities of the classes of one image of any size, by an ensemble that classifies whole images.
+
+        Args:
+            image: As for :meth:`predict`.
+
+        Returns:
+            float32, on the CPU.
+
+        Raises:
+            ValueError: If the image is of another kind or shape, or the ensemble has a class for every pixel.
+        """
+        if not self.is_pooled:
+            raise ValueError("Expected an ensemble for classification, but this one segments images; use predict.")
+        self._require_image(image)
+        return self(self.prepare(image[None]), (1, 1))[0, :, 0, 0].float().cpu()
+
     @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
@@ -239,16 +268,11 @@ class Ensemble(nn.Module):
             Class indices, of the image's size, on the CPU.
 
         Raises:
-            ValueError: If the image is of another kind or shape.
+            ValueError: If the image is of another kind or shape, or the ensemble classifies whole images.
         """
-        channels = len(self.preprocessing.statistics.mean)
-        kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
-        if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
-            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
-            raise ValueError(
-                f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
-                "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
-            )
+        if self.is_pooled:
+            raise ValueError("Expected an ensemble for segmentation, but this one classifies images; use classify.")
+        self._require_image(image)
         prepared = self.prepare(image[None])
         maps = list(self.probability_maps(prepared))
         height, width = image.shape[1:]
@@ -259,6 +283,16 @@ class Ensemble(nn.Module):
             total = torch.stack([interpolated_rows(each, rows, height, width) for each in maps]).sum(dim=0)
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
+
+    def _require_image(self, image: Tensor) -> None:
+        channels = len(self.preprocessing.statistics.mean)
+        kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
+        if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
+            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+            raise ValueError(
+                f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
+                "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
+            )
 
     def save(
         self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
@@ -318,7 +352,9 @@ def page_of(folder: Path) -> str:
 
 def _page(card: EnsembleCard) -> str:
     members = dict(zip(card.members, card.architectures, strict=True))
-    return ensemble_page(card.target, card.classes, members, card.image_size, card.licences, card.versions)
+    return ensemble_page(
+        card.target, card.classes, members, card.image_size, card.licences, card.versions, card.is_pooled
+    )
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:

@@ -23,7 +23,7 @@ from muster.errors import DatasetError, unknown_name
 
 _FIRST = 1_000_000
 _BLOCK = 100_000
-_FIRST_TEST = 50_000
+_FIRST_TEST = 60_000
 """Within the block of numbers that a set has."""
 
 

@@ -93,6 +93,11 @@ def export_ensemble(
         ConfigError: If the format is not known.
         ExportError: If a package is missing, a member cannot be exported, or the file does not agree with the ensemble.
     """
+    if ensemble.is_pooled:
+        raise ExportError(
+            "Only ensembles that segment images can be exported so far, and this one classifies whole images. Predict "
+            "with it in Python: muster.load_ensemble(PATH).classify(image)."
+        )
     chosen = FORMATS[file_format]
     require_installed(chosen)
     shapes = shapes_to_check(preprocessings_of(ensemble), fixed_size)

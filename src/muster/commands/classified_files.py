@@ -1,0 +1,60 @@
+"""What an ensemble that classifies whole images says of files: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from muster.commands.prediction_files import PredictionSettings
+from muster.data import read_image
+from muster.errors import ConfigError, DatasetError
+from muster.files import atomic_write
+from muster.training.finetuned_ensemble import Ensemble
+
+CLASSES = "classes.csv"
+_BESIDE = ("image", "file", "class", "probability")
+
+
+def classify_files(files: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
+    """Write the class of every image and the probabilities of all classes, one row an image.
+
+    Args:
+        files: Images by what to call them.
+        ensemble: In evaluation mode; it classifies images.
+        output: Where ``classes.csv`` goes.
+
+    Returns:
+        What is wrong with images that cannot be read.
+    """
+    rows, problems = list[tuple[object, ...]](), list[str]()
+    for stem, path in files.items():
+        try:
+            probabilities = ensemble.classify(read_image(path))
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        best = int(probabilities.argmax())
+        shares = [round(value, 6) for value in probabilities.tolist()]
+        rows.append((stem, str(path), ensemble.classes[best], shares[best], *shares))
+    # A class may be called like one of the first columns, or like another class in other letters.
+    table = pd.DataFrame(rows, columns=[*_BESIDE, *(f"p({name})" for name in ensemble.classes)])
+    with atomic_write(output / CLASSES) as partial:
+        table.to_csv(partial, index=False)
+    return problems
+
+
+def require_no_maps(settings: PredictionSettings) -> None:
+    """Refuse what only makes sense where every pixel is classified.
+
+    Raises:
+        ConfigError: If it was asked for.
+    """
+    usual = PredictionSettings()
+    idle = [name for name, value in vars(settings).items() if name != "overlays" and value != getattr(usual, name)]
+    if idle:
+        raise ConfigError(
+            f"{', '.join(f'--{name}' for name in idle)}: the ensemble has one class for a whole image, so there are no "
+            "maps. Leave it out."
+        )

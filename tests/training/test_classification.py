@@ -1,0 +1,196 @@
+"""Classifying whole images, from training to a table of predictions: the way of segmentation, and no other code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import muster
+from muster.commands.predict import predict_folder
+from muster.commands.terminal import make_console
+from muster.data import Dataset, open_dataset, prepare_image
+from muster.errors import ConfigError, SelectionError
+from muster.models.pooled import Pooled
+from muster.pool import Pool
+from muster.report import write_finetuning_report, write_selection_report
+from muster.report.finetuned_images import finetuned_images
+from muster.selection import Selection
+from muster.selection.run import select
+from muster.training.export import ExportError, export_ensemble
+from muster.training.finetuning import (
+    ENSEMBLE,
+    build_ensemble,
+    evaluate,
+    fit_members,
+    load_members,
+    target_data,
+    with_baseline,
+)
+from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
+from muster.training.modules import EnsembleTraining
+from muster.training.results import LEARNED_HEAD, FinetuneResult
+from muster.training.settings import SourceSettings, TrainingSettings
+from muster.training.source import train_member
+from muster.training.summary import summarise, write_results
+from tests.data.test_image_folders import write
+from tests.helpers import make_member
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+SOURCE = SourceSettings(
+    steps=8, batch_size=6, image_size=32, crop_size=32, learning_rate=0.05, validation_fraction=0.2, validate_every=4
+)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Noise of three tones that overlap: perfect predictions would tie, and are questioned aloud."""
+    root, noise = tmp_path_factory.mktemp("target") / "tones", np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 3)):
+        for name, tone in (("dark", 100), ("grey", 120), ("light", 140)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                middle = tone + noise.normal(0, 12)
+                pixels = noise.normal(middle, 40, (32, 32 + 4 * (number % 2), 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return open_dataset(str(root))
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    """Two classifiers of scenes, and a network that was trained to segment."""
+    folder = tmp_path_factory.mktemp("pool")
+    for name in ("waters", "land"):
+        job = MemberJob(name, folder, f"scenes/{name}", "small_fpn", "none", SOURCE, Hardware("cpu"))
+        train_member(job, lambda step, loss: None)
+    make_member(folder, "segmenter", 0)
+    return Pool.open(folder)
+
+
+@pytest.fixture(scope="module")
+def selection(pool: Pool, target: Dataset) -> Selection:
+    return select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
+
+
+class Run:
+    """A fine-tuning, and where it lies."""
+
+    def __init__(self, folder: Path, pool: Pool, selection: Selection, target: Dataset) -> None:
+        hardware = Hardware("cpu")
+        self.folder, self.target = folder, target_data(selection, target)
+        settings = TrainingSettings(steps=6, batch_size=6, crop_size=32)
+        module = EnsembleTraining(settings, target.spec.num_classes)
+        names = with_baseline(selection)
+        module.set_members(names, load_members(pool.used_for(target.spec), names))
+        assert fit_members(module, self.target, folder, hardware)
+        self.ensemble = build_ensemble(module, selection.members, self.target, hardware)
+        counts = evaluate(module, self.ensemble, self.target, hardware)
+        self.result: FinetuneResult = summarise(
+            selection, {"e_leep": selection.score}, module, self.ensemble, counts, self.target, hardware, 1.0
+        )
+        write_results(folder, self.result, module, self.ensemble)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, pool: Pool, selection: Selection, target: Dataset) -> Run:
+    return Run(tmp_path_factory.mktemp("run"), pool, selection, target)
+
+
+def test_a_member_learns_and_says_so(pool: Pool) -> None:
+    card = pool["land"].card
+    assert (card.task, card.classes) == ("classification", ("farmland", "suburb", "delta"))
+    assert card.majority_miou == pytest.approx(1 / 3)
+    model, test = pool["land"].load_model(), open_dataset("scenes/land").test
+    assert isinstance(model, Pooled)
+    preprocessing = pool["land"].card
+    assert preprocessing.test_miou is not None
+    history = pd.read_csv(pool["land"].folder / "history.csv")
+    assert "top1/land" in history
+    assert card.test_images == len(test)
+
+
+def test_the_result_on_the_card_is_that_of_the_weights(pool: Pool) -> None:
+    from muster.data import ChannelStatistics, ImageSize, Preprocessing
+
+    card, model = pool["waters"].card, pool["waters"].load_model()
+    shown = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(32))
+    test = open_dataset("scenes/waters").test
+    hits = [int(model.predict(prepare_image(s.image, shown)[None]).argmax()) == int(s.mask) for s in test]
+    assert card.test_miou == pytest.approx(sum(hits) / len(hits))
+
+
+def test_networks_that_segment_are_candidates_too(selection: Selection) -> None:
+    assert set(selection.member_names) == {"waters", "land", "segmenter"}
+    assert selection.task == "classification"
+    assert len(selection.train_images) == 18
+    assert all(value is None or 0 <= value <= 1 for value in selection.class_ious)
+
+
+def test_classifiers_are_no_candidates_for_segmentation(pool: Pool) -> None:
+    with pytest.raises(SelectionError, match=r"land \(was trained for classification, with one prediction for a whole"):
+        select(pool, "worlds/attic", size=2, train_images=4, cache_gb=0.0)
+
+
+def test_the_result_is_the_share_of_images_that_are_right(run: Run) -> None:
+    loaded = muster.load_ensemble(run.folder / ENSEMBLE)
+    test = run.target.dataset.test
+    hits = [int(loaded.classify(sample.image).argmax()) == int(sample.mask) for sample in test]
+    assert run.result.mious[LEARNED_HEAD] == pytest.approx(sum(hits) / len(hits))
+    assert run.result.class_pixels == (3, 3, 3)
+    assert (run.result.task, run.result.words.result) == ("classification", "top-1 accuracy")
+    with pytest.raises(ValueError, match="this one classifies images; use classify"):
+        loaded.predict(test[0].image)
+
+
+def test_reports_speak_of_images_and_accuracy(run: Run, pool: Pool, selection: Selection, tmp_path: Path) -> None:
+    images = finetuned_images(run.ensemble, run.target, 2)
+    write_finetuning_report(run.result, tmp_path / "finetuning.html", images)
+    page = (tmp_path / "finetuning.html").read_text("utf-8")
+    assert "Top-1 accuracy on the 9 test images" in page
+    assert "mIoU" not in page
+    write_selection_report(selection, pool, run.target.dataset, tmp_path / "selection.html")
+    page = (tmp_path / "selection.html").read_text("utf-8")
+    assert "Predicted accuracy of each class" in page
+    assert "source top-1 accuracy" in page
+
+
+def test_files_are_classified_in_one_table(run: Run, target: Dataset, tmp_path: Path) -> None:
+    folder = Path(target.reference) / "test" / "light"
+    (tmp_path / "images").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "images" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "images" / "torn.png").write_bytes(b"no image")
+    output = tmp_path / "output"
+    assert predict_folder(tmp_path / "images", run.folder / ENSEMBLE, output, "cpu", make_console()) == 1
+    table = pd.read_csv(output / "classes.csv")
+    assert list(table.columns) == ["image", "file", "class", "probability", "p(dark)", "p(grey)", "p(light)"]
+    assert list(table["image"]) == ["0", "1", "2"] or list(table["image"]) == [0, 1, 2]
+    shares = table[["p(dark)", "p(grey)", "p(light)"]]
+    assert shares.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (shares.max(axis=1) == table["probability"]).all()
+    assert not (output / "masks").exists()
+
+
+def test_what_is_for_maps_alone_is_refused(run: Run, tmp_path: Path) -> None:
+    from muster.commands.prediction_files import PredictionSettings
+
+    write(tmp_path, "images", "some", 1, 9)
+    wanted = PredictionSettings(confidence=True)
+    with pytest.raises(ConfigError, match="--confidence: the ensemble has one class for a whole image"):
+        predict_folder(
+            tmp_path / "images" / "some", run.folder / ENSEMBLE, tmp_path / "o", "cpu", make_console(), settings=wanted
+        )
+    with pytest.raises(ExportError, match="this one classifies whole images"):
+        export_ensemble(muster.load_ensemble(run.folder / ENSEMBLE), tmp_path / "model.onnx")
+
+
+def test_probe_units_are_images(selection: Selection) -> None:
+    assert selection.guessing is not None
+    assert torch.tensor(list(selection.member_scores.values())).isfinite().all()
