@@ -99,7 +99,7 @@ def write_finetuning_report(
             interval_sentence(result),
             measured_text(result),
         ],
-        "strips": strips(report_images),
+        "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
         "swatches": legend(result.classes),
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),

@@ -122,26 +122,41 @@ def legend(classes: Sequence[str]) -> list[Swatch]:
     return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
 
 
-def strips(report_images: Sequence[ReportImage]) -> list[Strip]:
-    """What the templates draw of an image: itself, ground truth, every prediction in order, confidence."""
-    return [_strip(report_image) for report_image in report_images]
+def strips(report_images: Sequence[ReportImage], classes: Sequence[str] = ()) -> list[Strip]:
+    """What the templates draw of an image: itself, ground truth, every prediction in order, confidence.
+
+    Args:
+        report_images: The images.
+        classes: Names of the classes, if each image has one as a whole: it is named then.
+    """
+    return [_strip(report_image, classes) for report_image in report_images]
 
 
-def _strip(report_image: ReportImage) -> Strip:
+def _strip(report_image: ReportImage, classes: Sequence[str]) -> Strip:
     truth = report_image.truth.numpy()
     known = truth != VOID
     image = report_image.image.permute(1, 2, 0).contiguous().numpy()
     tiles = [Tile("image", "", jpeg_address(image), "image")]
-    tiles.append(Tile("ground truth", "", png_address(label_colours(report_image.truth)), "truth"))
+    tiles.append(
+        Tile("ground truth", _class_of(truth, classes), png_address(label_colours(report_image.truth)), "truth")
+    )
     for name, prediction in report_image.predictions.items():
         right = (prediction.numpy() == truth)[known].mean() if known.any() else np.nan
-        note = "" if np.isnan(right) else f"{100 * right:.0f} % of pixels right"
+        note = _class_of(prediction.numpy(), classes)
+        if not classes and not np.isnan(right):
+            note = f"{100 * right:.0f} % of pixels right"
         tiles.append(Tile(name, note, png_address(label_colours(prediction)), "prediction"))
     confidence = report_image.confidence.numpy()[known]
-    note = f"{number(float(confidence.mean()), 2)} on average" if known.any() else ""
+    average = "" if classes else " on average"
+    note = f"{number(float(confidence.mean()), 2)}{average}" if known.any() else ""
     map_address = png_address(confidence_colours(report_image.confidence))
     tiles.append(Tile("confidence in the truth", note, map_address, "confidence"))
     return Strip(report_image.identifier, tuple(tiles), max(truth.shape) < PIXELATED_SIDE)
+
+
+def _class_of(labels: NumpyArray, classes: Sequence[str]) -> str:
+    """The name of the class that an image has as a whole; empty without names."""
+    return classes[int(labels.flat[0])] if classes else ""
 
 
 def jpeg_address(pixels: NumpyArray) -> str:

@@ -125,7 +125,7 @@ def write_selection_report(
         "track_record": track_record_sentence(selection),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
-        "strips": strips(report_images),
+        "strips": strips(report_images, selection.classes if selection.words.is_pooled else ()),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
         "class_result": selection.words.class_result,
