@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
+from muster.data import ImageSize
 from muster.execution.executor import Job
 from muster.files import to_builtin_types
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
@@ -211,7 +212,7 @@ def _distance_steps(plan: StudyPlan) -> Iterator[Step]:
     """Features of each dataset's images, and what they say of all datasets together."""
     if (network := plan.network) is None:
         return
-    size = plan.settings.image_size or usual_image_size([network])
+    size = ImageSize.of(plan.settings.image_size or usual_image_size([network])).setting
     images, device = plan.settings.distance_images, plan.hardware.device
     names = {dataset: f"images of {dataset}" for dataset in plan.compared}
     for name, dataset in plan.compared.items():
