@@ -113,6 +113,12 @@ FIGURES: dict[str, tuple[Callable[[], StudyFigure], int]] = {  # how to draw it,
         ),
         3,
     ),
+    "time": (
+        lambda: choice_figures.time_figure(
+            pd.DataFrame({"choice": ["a", "b"], "seconds": [0.5, 5e2], "quality": [0.4, 0.6]}), "tau", reference="b"
+        ),
+        2,
+    ),
     "intervals": (lambda: choice_figures.intervals_figure(intervals(), "tau"), 4),
     "chosen sources": (lambda: choice_figures.chosen_sources_figure(*chosen()), 3),
     "gain matrix": (

@@ -139,6 +139,33 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
     assert_same(written, tables)
 
 
+def test_every_metric_has_a_time_of_its_own(outcome: StudyOutcome) -> None:
+    costs = outcome.tables.costs
+    whole = costs[costs["step"] == "scores"]
+    assert set(whole["predictor"]) == {"linear_probe", "eep"}
+    assert set(zip(whole["metric"], whole["size"], strict=True)) == {("", 0)}
+    alone = costs[costs["step"] == "metric"]
+    assert (alone["seconds"] > 0).all()
+    found = alone.groupby(["metric", "size"])["predictor"].agg(lambda names: sorted(set(names))).to_dict()
+    both = ["eep", "linear_probe"]
+    ensembles = {(metric, size): both for metric in ("soft_iou_eep", "ms_leep") for size in (1, 2, 3)}
+    assert found == {**ensembles, ("leep", 1): both, ("logme", 1): [""], ("base", 1): [""]}
+    for (seed, predictor), rows in alone.groupby(["probe_seed", "predictor"]):
+        of_all = whole[(whole["probe_seed"] == seed) & (whole["predictor"] == predictor)]["seconds"]
+        assert not predictor or rows["seconds"].sum() < of_all.item()
+
+
+def test_tables_of_a_study_without_times_of_metrics_are_read(outcome: StudyOutcome, tmp_path: Path) -> None:
+    outcome.tables.write(tmp_path)
+    whole = outcome.tables.costs[outcome.tables.costs["step"] == "scores"].reset_index(drop=True)
+    older = whole.drop(columns=["metric", "size"])
+    older.to_parquet(tmp_path / "costs.parquet")
+    read = StudyTables.read(tmp_path).costs
+    pd.testing.assert_frame_equal(read, whole, check_dtype=False)
+    mixed = StudyTables.of(costs=pd.concat([older, outcome.tables.costs])).costs
+    assert set(mixed["size"]) == {0, 1, 2, 3}
+
+
 def plain_mean(members: Sequence[SourceModel], images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
     total = torch.zeros(())
     for model in members:
@@ -345,7 +372,12 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
     assert "Two runs of fine-tuning agree at" in best_metric(findings)
     assert "Two runs of fine-tuning, and the ceiling" in text
     figures = {file.name for file in (tmp_path / "figures").iterdir()}
-    for name in ("choices_few_linear_probe_soft_iou_eep", "cost_few_eep_soft_iou_eep", "tau_few_linear_probe_of_2"):
+    for name in (
+        "time_few_eep_of_2",
+        "choices_few_linear_probe_soft_iou_eep",
+        "cost_few_eep_soft_iou_eep",
+        "tau_few_linear_probe_of_2",
+    ):
         assert {f"{name}.svg", f"{name}.png", f"{name}.html"} <= figures
 
 

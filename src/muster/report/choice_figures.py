@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,50 @@ def cost_figure(
     Returns:
         The figure; a line joins the choices than which none is both cheaper and better.
     """
+    caption = (
+        "Round dots: no other way is both cheaper and better. The cost is all that has to be computed on the target: "
+        "choosing and fine-tuning."
+    )
+    return _against(costs, quality, name, seconds_label, duration, ("Quality against cost", caption))
+
+
+@styled
+def time_figure(
+    times: pd.DataFrame, quality: str, name: str = "time", reference: str = "", title: str = "Quality against time"
+) -> StudyFigure:
+    """How well each metric does against the time that it takes (as B21 compares methods).
+
+    Args:
+        times: ``choice`` (which metric), ``seconds`` (those of the metric divided by those of the reference; positive),
+            ``quality``.
+        quality: What the quality is called.
+        name: Of the files.
+        reference: The metric whose time is 1.
+        title: Of the figure.
+
+    Returns:
+        The figure; a line joins the metrics than which none is both quicker and better.
+    """
+    caption = (
+        "Round dots: no other metric is both quicker and better. The time is that of the scores alone, without running "
+        "the members or making predictions of them."
+    )
+    return _against(times, quality, name, f"time beside {reference}", _times, (title, caption))
+
+
+def _times(factor: float | int) -> str:
+    return f"\N{MULTIPLICATION SIGN} {factor:.3g}"
+
+
+def _against(
+    costs: pd.DataFrame,
+    quality: str,
+    name: str,
+    cost: str,
+    told: Callable[[float], str],
+    words: tuple[str, str],
+) -> StudyFigure:
+    """Dots with their names, and the front; ``words`` are the title and the caption."""
     drawing = start(3.1, 5.8)
     axes = drawing.figure.subplots()
     ordered = costs.sort_values(["seconds", "quality"], ascending=[True, False]).reset_index(drop=True)
@@ -138,21 +182,20 @@ def cost_figure(
         on_front = row["choice"] in best
         dot = axes.scatter([row["seconds"]], [row["quality"]], s=42, color=BLUE if on_front else GREY,
                            marker="o" if on_front else "s", edgecolor="white", linewidth=0.7, zorder=3)  # fmt: skip
-        drawing.says(dot, [f"{row['choice']}\n{quality} {number(row['quality'])}, {duration(row['seconds'])}"])
+        drawing.says(dot, [f"{row['choice']}\n{quality} {number(row['quality'])}, {told(row['seconds'])}"])
     axes.set_xscale("log")
     axes.margins(x=0.16, y=0.14)
-    _duration_ticks(axes)
+    if told is duration:
+        _duration_ticks(axes)
+    else:
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(float(value))))
     _label_dots(
         drawing.figure, axes, list(ordered["seconds"]), list(ordered["quality"]), list(map(str, ordered["choice"]))
     )
-    axes.set_xlabel(seconds_label)
+    axes.set_xlabel(cost)
     axes.set_ylabel(quality)
-    return drawing.finished(
-        name,
-        "Quality against cost",
-        "Round dots: no other way is both cheaper and better. The cost is all that has to be computed on the target: "
-        "choosing and fine-tuning.",
-    )
+    return drawing.finished(name, *words)
 
 
 def front_of(costs: pd.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ in, ``classes`` the target's.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class ScoredMembers:
             what :attr:`muster.metrics.Combination.of_member` returned of each.
         dropped: Metrics that could not be computed, with the reason.
         shared: What all members have in common, see :func:`muster.selection.metric_inputs.target_inputs`.
+        seconds: For each metric, the time of each member that it was computed for, without making its predictions.
     """
 
     members: list[Member] = field(default_factory=list)
@@ -121,6 +123,7 @@ class ScoredMembers:
     broken: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
 
 
 def score_members(
@@ -280,11 +283,15 @@ class _Work:
     def _scores(self, member: Member, inputs: Inputs) -> dict[str, Any]:
         """A score for each metric, or what candidates are compared by, or which pixels are hard; others are dropped."""
         found: dict[str, Any] = {}
+        if any(spec.metric.name != "leep" for spec in self.asked):
+            _ = inputs.on_host  # now, or the first metric that looks at it would seem to take the time of the copy
         for spec in self.asked:
             if spec.name in self.scored.dropped:
                 continue
+            begin = time.perf_counter()
             try:
                 found[spec.name] = self._score(spec, member, inputs)
+                self.scored.seconds.setdefault(spec.name, []).append(time.perf_counter() - begin)
             except ValueError as error:
                 is_unknown = isinstance(error, UnknownError)
                 reason = f"it cannot be computed for member {member.name!r}: {error}{'.' if is_unknown else ''}"

@@ -13,7 +13,7 @@ import pandas as pd
 from muster.study.measures.choices import StudiedChoice
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
 from muster.study.measures.static_orders import STATIC_ORDERS
-from muster.study.tables import CELL, RESULT, StudyTables
+from muster.study.tables import ALL_SCORES, CELL, RESULT, StudyTables
 
 WITHOUT_CHOOSING = (*STATIC_ORDERS, "random", "greedy", "validation_loss", "best_single", "oracle", "pre_training_best")
 """Approaches for which no score is computed."""
@@ -41,8 +41,9 @@ def approach_costs(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoi
     """
     own = choice.rows_of(gains)
     of_members, of_heads = _finetuning(tables), _heads(tables)
-    of_choosing = tables.costs.groupby([*CELL, "predictor"])["seconds"].mean().to_dict() if len(tables.costs) else {}
-    default = str(tables.costs["predictor"].iloc[0]) if len(tables.costs) else ""  # for metrics that use none
+    costs = tables.costs[tables.costs["step"] == ALL_SCORES]
+    of_choosing = costs.groupby([*CELL, "predictor"])["seconds"].mean().to_dict() if len(costs) else {}
+    default = str(costs["predictor"].iloc[0]) if len(costs) else ""  # for metrics that use none
     rows = []
     for row in own.to_dict("records"):
         run = tuple(row[name] for name in RESULT)

@@ -22,6 +22,7 @@ from muster.study.measures import (
     headline,
     seed_agreement,
     standings,
+    tau_and_time,
 )
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
@@ -125,6 +126,10 @@ class Findings:
         predictor, metric = self.chooser
         rows = self.gains[(self.gains["metric"] == metric) & (self.gains["size"] == self.size)]
         return rows[rows["predictor"].isin([predictor, ""])]
+
+    def times(self, size: int) -> pd.DataFrame:
+        """How well each metric orders candidates of one size, and how long it takes beside the page's."""
+        return tau_and_time(self.agreement, self.tables.costs, size, self.chooser)
 
     @cached_property
     def first_regime(self) -> str:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from muster.selection.member_scoring import Request, ScoredMembers, score_member
 from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
-from muster.study.tables import joined_names, with_keys
+from muster.study.tables import ALL_SCORES, ONE_METRIC, joined_names, with_keys
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -115,7 +115,8 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             run = _Run(job, members, reader, cache, predictor, specs)
             scores += run.tables(partial(_tell, progress, number * len(members)))
             done_before |= {spec.name for spec in specs}
-            costs.append({"predictor": name, "step": "scores", "seconds": time.perf_counter() - begin})
+            about = {"predictor": name, "step": ALL_SCORES, "metric": "", "size": 0}
+            costs += [{**about, "seconds": time.perf_counter() - begin}, *run.costs]
     keys = {**cell.cell.keys, "probe_seed": job.seed}
     return with_keys(pd.concat(scores), keys), with_keys(pd.DataFrame(costs), keys)
 
@@ -127,6 +128,20 @@ def uses_predictor(spec: MetricSpec) -> bool:
         or bool(set(spec.metric.needs) & {"prediction", "predictions"})
         or (spec.metric.name == "leep")
     )
+
+
+def warm_seconds(seconds: Sequence[float]) -> float:
+    """What a metric takes for all members, as if none had been the first.
+
+    Args:
+        seconds: Of each member, in the order in which it was computed; the first one includes what is compiled or made
+            once for all.
+
+    Returns:
+        Their sum with the mean of the others in place of the first.
+    """
+    others = seconds[1:] or seconds
+    return len(seconds) * sum(others) / len(others) if others else 0.0
 
 
 def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
@@ -149,6 +164,7 @@ class _Run:
     cache: ProbeCache
     predictor: Predictor
     specs: Sequence[MetricSpec]
+    costs: list[dict[str, Any]] = field(default_factory=list)
 
     def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
         """Members' scores, then those of the candidates of each size."""
@@ -163,11 +179,24 @@ class _Run:
             yield self._of_members(scored)
             together = [spec for spec in self.specs if spec.kind != "member" and spec.name not in scored.dropped]
             store = writer.store()
+            for spec in together:
+                rank_all(store, scored, [spec], 1)  # what a metric compiles when it is first used is not its time
             for size in self.job.sizes:
-                if together and size <= len(scored.members):
-                    yield self._of_candidates(scored, rank_all(store, scored, together, size))
+                for spec in together if size <= len(scored.members) else ():
+                    begin = time.perf_counter()
+                    ranking = rank_all(store, scored, [spec], size)
+                    self._took(spec, size, scored, time.perf_counter() - begin)
+                    yield self._of_candidates(scored, ranking)
+
+    def _took(self, spec: MetricSpec, size: int, scored: ScoredMembers, seconds: float = 0.0) -> None:
+        """Note the time of a metric: that of the members, and that of the candidates."""
+        about = {"predictor": self._named(spec), "step": ONE_METRIC, "metric": spec.name, "size": size}
+        self.costs.append({**about, "seconds": warm_seconds(scored.seconds.get(spec.name, ())) + seconds})
 
     def _of_members(self, scored: ScoredMembers) -> pd.DataFrame:
+        for spec in self.specs:
+            if spec.kind == "member" and spec.name in scored.single_scores:
+                self._took(spec, 1, scored)
         rows = [
             (self._named(spec), spec.name, 1, member, score)
             for spec in self.specs

@@ -40,9 +40,16 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "scores": (*PROBE, "predictor", "metric", "size", "members", "score"),
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
-    "costs": (*PROBE, "predictor", "step", "seconds"),
+    "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
 }
 """The columns of each table, see docs/studies.md."""
+
+LATER: dict[str, dict[str, str | int]] = {"costs": {"metric": "", "size": 0}}
+"""Columns that tables of older studies lack, and what stands there then."""
+
+ALL_SCORES, ONE_METRIC = "scores", "metric"
+"""Steps of the table ``costs``: all metrics of a predictor together, from the images on; one metric alone, warm, from
+what the members make of the images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,7 @@ class StudyTables:
             score is the sum of its members'.
         heads: One row an ensemble with a learned head.
         equal_cost: One row a single model that was given the cost of an ensemble.
-        costs: One row a step of choosing, and how long it took.
+        costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
     """
 
     members: pd.DataFrame
@@ -122,9 +129,19 @@ def _complete(name: str, table: pd.DataFrame | None) -> pd.DataFrame:
     columns = list(COLUMNS[name])
     if table is None or (table.empty and not len(table.columns)):
         return pd.DataFrame({column: pd.Series(dtype=object) for column in columns})
-    if missing := [column for column in columns if column not in table]:
+    later = LATER.get(name, {})
+    if missing := [column for column in columns if column not in table and column not in later]:
         raise ConfigError(f"The table {name!r} of a study lacks the column(s) {', '.join(missing)}.")
-    return table[columns].reset_index(drop=True)
+    return _with_later(table, later)[columns].reset_index(drop=True)
+
+
+def _with_later(table: pd.DataFrame, later: Mapping[str, str | int]) -> pd.DataFrame:
+    """With the columns that it lacks, or that some of the tables that it was put together from lack."""
+    filled = {}
+    for column, value in later.items():
+        given = table[column].astype(object) if column in table else pd.Series(value, table.index, dtype=object)
+        filled[column] = given.where(given.notna(), value).astype(type(value))
+    return table.assign(**filled)
 
 
 def joined_names(names: Sequence[str], rows: Int[NumpyArray, "candidates size"]) -> list[str]:

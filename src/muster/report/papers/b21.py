@@ -19,7 +19,7 @@ from muster.study.papers import (
     single_model_pairs,
     with_depth,
 )
-from muster.study.tables import StudyTables
+from muster.study.tables import ONE_METRIC, StudyTables
 
 _TITLE = "Single models (B21)"
 _TEXT = (
@@ -48,7 +48,10 @@ def b21_part(tables: StudyTables) -> PagePart:
         named = f"{regime}, {str(predictor).replace('_', ' ') or 'without a predictor'}"
         means = mean_pearson(part)
         plain = part[part["metric"].isin(set(pairs["metric"]))]
-        shown[f"Methods (table 1): {named}"] = _table(method_table(mean_pearson(plain)))
+        seconds = tables.costs[(tables.costs["step"] == ONE_METRIC) & (tables.costs["size"] == 1)]
+        of_series = (seconds["regime"] == regime) & (seconds["predictor"] == predictor)
+        methods = method_table(mean_pearson(plain), seconds[of_series] if of_series.any() else None)
+        shown[f"Methods (table 1): {named}"] = _table(methods)
         modes = evaluation_modes(plain)
         if modes["mode"].nunique() > 1:
             matrix = modes.pivot_table(index="metric", columns="mode", values="mean", sort=False)
@@ -66,4 +69,5 @@ def b21_part(tables: StudyTables) -> PagePart:
 
 def _table(table: pd.DataFrame) -> Table:
     kept = table.drop(columns=[column for column in ("regime", "predictor") if column in table])
-    return frame_table(kept.assign(metric=[metric_label(str(metric)) for metric in kept["metric"]]))
+    named = kept.assign(metric=[metric_label(str(metric)) for metric in kept["metric"]])
+    return frame_table(named, {"seconds": 3, "seconds_deviation": 3})

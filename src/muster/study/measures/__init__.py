@@ -13,6 +13,7 @@ from muster.study.measures.gains import gains
 from muster.study.measures.greedy import greedy_ensemble
 from muster.study.measures.headline import CONTENDERS, Headline, headline, standings
 from muster.study.measures.intervals import member_draws, tau_interval
+from muster.study.measures.metric_times import metric_seconds, tau_and_time
 from muster.study.measures.over_targets import (
     PairedTest,
     differences_over_targets,
@@ -54,6 +55,7 @@ __all__ = [
     "greedy_ensemble",
     "headline",
     "member_draws",
+    "metric_seconds",
     "over_seeds",
     "over_targets",
     "paired_test",
@@ -64,6 +66,7 @@ __all__ = [
     "standings",
     "static_orders",
     "strata_of",
+    "tau_and_time",
     "tau_interval",
     "without_pool",
 ]
