@@ -11,14 +11,14 @@ from typing import Literal, TypeAlias
 from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, parse_metric
+from muster.metrics import DEFAULT_METRIC, parse_metric
 from muster.selection.predictors import PredictorName
 from muster.selection.settings import TrainImages
 
 Candidates: TypeAlias = Literal["all", "a22"]
 
 STUDY_METRICS: tuple[str, ...] = (
-    *ENSEMBLE_METRICS,
+    *("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"),
     *("base", "leep", "logme", "h_score", "knn_accuracy", "logistic_accuracy", "gbc", "n_leep", "depth_and_size"),
 )
 """Metrics that a study compares unless others are named."""
