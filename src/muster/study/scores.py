@@ -66,7 +66,7 @@ class ScoreJob(CellJob):
     device: str
 
     def description(self) -> str:
-        """See :meth:`CellJob.description`."""
+        """See :meth:`StudyJob.description`."""
         places = ("cell", "members", "folder", "device")
         facts = {name: value for name, value in asdict(self).items() if name not in places}
         return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})

@@ -41,6 +41,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
+    "distances": ("target", "source", "assignment", "distance", "member", "kind"),
+    "image_map": ("dataset", "domain", "image", "x", "y"),
 }
 """The columns of each table, see docs/studies.md."""
 
@@ -67,6 +69,9 @@ class StudyTables:
         heads: One row an ensemble with a learned head.
         equal_cost: One row a single model that was given the cost of an ensemble.
         costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
+        distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
+            whose features they are of. Studies from before have none.
+        image_map: One row an image of each dataset, and its place on a plane. Likewise.
     """
 
     members: pd.DataFrame
@@ -78,6 +83,8 @@ class StudyTables:
     heads: pd.DataFrame
     equal_cost: pd.DataFrame
     costs: pd.DataFrame
+    distances: pd.DataFrame
+    image_map: pd.DataFrame
 
     @staticmethod
     def of(**tables: pd.DataFrame) -> StudyTables:

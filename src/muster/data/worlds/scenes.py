@@ -21,6 +21,9 @@ from muster.data.worlds.catalogue import WORLDS
 from muster.data.worlds.render import read_world_image
 from muster.errors import DatasetError, unknown_name
 
+SCENES_NAME = "scenes_"
+"""What the names of these datasets begin with."""
+
 _FIRST = 1_000_000
 _BLOCK = 100_000
 _FIRST_TEST = 60_000
@@ -84,7 +87,7 @@ def open_scenes(name: str) -> Dataset:
         raise DatasetError(unknown_name("built-in scenes", name, SCENES))
     scenes = SCENES[name]
     spec = DatasetSpec(
-        name=f"scenes_{name}",
+        name=f"{SCENES_NAME}{name}",
         domain=scenes.domain,
         classes=tuple(scenes.classes),
         source="drawn by muster.data.worlds",
