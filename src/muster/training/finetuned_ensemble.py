@@ -254,7 +254,8 @@ class Ensemble(nn.Module):
         if not self.is_pooled:
             raise ValueError("Expected an ensemble for classification, but this one segments images; use predict.")
         self._require_image(image)
-        return self(self.prepare(image[None]), (1, 1))[0, :, 0, 0].float().cpu()
+        probabilities: Tensor = self(self.prepare(image[None]), (1, 1))[0, :, 0, 0]
+        return probabilities.float().cpu()
 
     @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
