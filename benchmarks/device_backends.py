@@ -11,7 +11,6 @@ import torch
 
 from benchmarks.timing import cost
 from muster.arrays import NumpyArray
-from muster.metrics import ENSEMBLE_METRICS
 from muster.metrics.ensemble_block import Members, members_of
 from muster.scoring.device.backends import NAMES, objection
 from muster.scoring.device.exhaustive import score_tiles
@@ -48,7 +47,7 @@ def _measure(name: str, members: Members, expected: Ranking, most_seconds: float
     first = members.predictions[0]
     if reason := objection(name, first.device, first.dtype):
         return {"cannot_be_used": reason}
-    score = partial(score_tiles, members, expected.members, ENSEMBLE_METRICS, lambda _: None, backend=name)
+    score = partial(score_tiles, members, expected.members, list(expected.scores), lambda _: None, backend=name)
     found, _ = cost(score)
     spent, scores = cost(score)
     aim = {} if most_seconds is None else {"most_seconds": most_seconds}

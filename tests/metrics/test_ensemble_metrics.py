@@ -17,8 +17,8 @@ every_metric = pytest.mark.parametrize("metric", FUNCTIONS)
 Score = Callable[..., float]
 
 
-def test_there_are_four() -> None:
-    assert ENSEMBLE_METRICS == ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
+def test_there_are_six() -> None:
+    assert ENSEMBLE_METRICS == ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "accuracy_eep", "soft_accuracy_eep")
 
 
 @every_metric

@@ -11,7 +11,8 @@ import muster.metrics
 from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, METRICS, get_metric
 
 NAMES = {
-    "ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "base", "leep", "nce", "n_leep", "h_score", "h_score_shrinkage",
+    "ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "accuracy_eep", "soft_accuracy_eep",
+    "base", "leep", "nce", "n_leep", "h_score", "h_score_shrinkage",
     "logme", "gbc", "gbc_spherical", "transrate", "parc", "rsa", "dds", "knn_accuracy", "knn_shares",
     "logistic_accuracy", "otce", "osborn", "depth_and_size",
 }  # fmt: skip

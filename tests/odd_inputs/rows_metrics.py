@@ -125,7 +125,7 @@ CASES = [
     Case(
         "a search that does not go with the metric",
         lambda bench: _stock(bench, "--metric", "logme", "--search", "greedy"),
-        ("search: 'greedy' can choose by ms_leep, e_leep, iou_eep, soft_iou_eep only", "'logme'"),
+        ("search: 'greedy' can choose by ms_leep, e_leep, iou_eep, soft_iou_eep, accuracy_eep", "'logme'"),
     ),
     Case(
         "more principal components than there are",

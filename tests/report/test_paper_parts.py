@@ -13,6 +13,7 @@ from muster.report.papers import paper_parts
 from muster.report.study_page import PagePart, write_study_page
 from muster.report.study_report import study_parts
 from muster.study.findings import Findings
+from muster.study.papers import domain_distances, image_map
 from muster.study.tables import COLUMNS, StudyTables
 from tests.study.papers.made_up import DATASETS, made_up
 
@@ -43,11 +44,12 @@ def as_tables(**changes: pd.DataFrame) -> StudyTables:
 def parts() -> list[PagePart]:
     random = np.random.default_rng(0)
     features = {name: random.normal(size=(5, 4)) + 5 * place for place, name in enumerate(DATASETS)}
-    tables = as_tables()
+    distances = domain_distances(features, targets=("camvid", "sun")).assign(member="several", kind="multi-source")
+    tables = as_tables(distances=distances, image_map=image_map(features, dict.fromkeys(DATASETS, "driving")))
     capped = tables.members["member"].str.startswith("kitti")
     tables.members.loc[capped, "pool"] = "capped"
     chooser = "linear_probe", "soft_iou_eep"
-    return list(study_parts(Findings(tables, 3, chooser, draws=5, features=features, capped_pool="capped")))
+    return list(study_parts(Findings(tables, 3, chooser, draws=5, capped_pool="capped")))
 
 
 def test_each_paper_has_its_tables_and_figures(parts: list[PagePart], tmp_path: Path) -> None:
@@ -56,12 +58,13 @@ def test_each_paper_has_its_tables_and_figures(parts: list[PagePart], tmp_path: 
     for beginning, count in (("tau", 4), ("choices", 1), ("cost", 1), ("a22", 6), ("m21", 9), ("b21", 0), ("h22", 4)):
         assert sum(name.startswith(beginning) for name in names) == count, beginning
     captions = " | ".join(caption for part in parts for caption in part.tables or {})
-    for wanted in ("table 1)", "table 3)", "section 5.2", "table 7", "A8", "table 8", "A5", "A9", "table 10", "A10",
-                   "Methods", "depth added", "hard subsets"):  # fmt: skip
+    for wanted in ("table 1)", "table 3)", "section 5.2", "table 7", "A8", "table 8", "A5", "A4", "A9", "table 10",
+                   "A10", "Methods", "depth added", "hard subsets"):  # fmt: skip
         assert wanted in captions
     page = write_study_page(tmp_path / "papers.html", "Papers", "", parts).read_text(encoding="utf-8")
     assert page.count("<svg") == len(names)
     assert ">nan<" not in page
+    assert "by the features of several, a member that was trained on several datasets at once" in page
 
 
 def test_a_study_that_lacks_what_a_paper_needs_is_told_so() -> None:

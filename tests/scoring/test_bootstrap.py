@@ -17,6 +17,7 @@ from muster.scoring.bootstrap import Fixed, Refitted, ResampledScores, bootstrap
 from muster.scoring.cpu import resampling
 from muster.scoring.device import resampling as device_resampling
 from muster.selection.bootstrap_confidence import as_record
+from tests.scoring.compiled_metrics import COMPILED
 
 Numbers = np.ndarray[Any, Any]
 
@@ -208,7 +209,7 @@ def test_threads_do_not_matter(problem: Problem, metric: str, kind: Any) -> None
     np.testing.assert_array_equal(*results)
 
 
-@every_metric
+@pytest.mark.parametrize("metric", COMPILED)
 def test_little_memory_gives_the_same(problem: Problem, metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(problem, metric).resampled
     calls: list[tuple[int, int]] = []

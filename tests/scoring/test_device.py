@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from muster.metrics.ensemble_block import Members, members_of
-from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring import score_ensembles
 from muster.scoring.device.backends import backend_named, fastest_backend, objection
 from muster.scoring.device.blocks import PIXEL_TILE, Block, LogScale, Runs, split_logs
 from muster.scoring.device.exhaustive import score_tiles
+from tests.scoring.compiled_metrics import COMPILED
 from tests.scoring.test_score import problem
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def triples(num_members: int) -> Numbers:
 
 
 def score(members: Members, candidates: Numbers, **options: Any) -> dict[str, Numbers]:
-    return score_tiles(members, candidates, ENSEMBLE_METRICS, lambda _: None, **options)
+    return score_tiles(members, candidates, COMPILED, lambda _: None, **options)
 
 
 @pytest.mark.parametrize("kind", ["random", "ties", "tiny"])
@@ -55,7 +55,7 @@ def test_half_precision_scores_as_promoted_to_float32(dtype: torch.dtype) -> Non
     eeps, labels = problem(6, 200, 5)
     stored = torch.from_numpy(eeps).to(dtype)
     halves = Members(list(stored), torch.from_numpy(labels), 5)
-    expected = score_ensembles(stored.float(), labels)
+    expected = score_ensembles(stored.float(), labels, metrics=COMPILED)
     for metric, values in score(halves, expected.members).items():
         np.testing.assert_allclose(values, expected.scores[metric], rtol=1e-12, err_msg=metric)
 
@@ -69,7 +69,7 @@ def test_listed_candidates_score_as_among_all() -> None:
         np.testing.assert_array_equal(values, expected[metric][some], err_msg=metric)
 
 
-@pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
+@pytest.mark.parametrize("metric", COMPILED)
 def test_only_what_is_asked_for_is_scored(metric: str) -> None:
     members = members_of(*problem(5, 60, 4))
     alone = score_tiles(members, triples(5), [metric], lambda _: None)
@@ -79,7 +79,7 @@ def test_only_what_is_asked_for_is_scored(metric: str) -> None:
 
 def test_more_classes_than_are_compiled_together() -> None:
     eeps, labels = problem(5, 120, 70, kind="ties")
-    expected = score_ensembles(eeps, labels)
+    expected = score_ensembles(eeps, labels, metrics=COMPILED)
     with torch.compiler.set_stance("force_eager"):
         for backend in ("torch", "compiled"):
             for metric, values in score(members_of(eeps, labels), expected.members, backend=backend).items():

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from muster.metrics.ensemble_block import Members
-from muster.metrics.registry import ENSEMBLE_METRICS
 from muster.scoring import score_ensembles
 from muster.scoring.device.exhaustive import BLOCK_NUMBERS, score_tiles
+from tests.scoring.compiled_metrics import COMPILED
 from tests.scoring.test_score import problem
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton, which this platform has not")
@@ -80,13 +80,13 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_kernels_score_as_the_definition(interpreted: dict[str, Any], name: str) -> None:
     predictions, labels, candidates, _ = PROBLEMS[name]
-    everything = score_ensembles(predictions, labels, size=candidates.shape[1])
+    everything = score_ensembles(predictions, labels, candidates.shape[1], COMPILED)
     places = {tuple(row): place for place, row in enumerate(everything.members.tolist())}
     rows = [places[tuple(row)] for row in candidates.tolist()]
     for metric, values in everything.scores.items():
         found, expected = interpreted[name][metric].numpy(), values[rows]
         known = ~np.isnan(found) if metric == "soft_iou_eep" else np.ones(len(rows), dtype=bool)  # NaN: too coarse
-        tolerance = 1e-14 if metric == "iou_eep" else 1e-9 if "tiny" in name else 1e-12
+        tolerance = 1e-14 if metric in ("iou_eep", "accuracy_eep") else 1e-9 if "tiny" in name else 1e-12
         np.testing.assert_allclose(found[known], expected[known], rtol=tolerance, atol=1e-13, err_msg=metric)
     assert interpreted[name]["told"] == pytest.approx(len(rows))
 
@@ -95,7 +95,7 @@ def test_kernels_score_as_the_definition(interpreted: dict[str, Any], name: str)
 def test_kernels_and_tensor_operations_add_the_same_integers(interpreted: dict[str, Any], name: str) -> None:
     predictions, labels, candidates, _ = PROBLEMS[name]
     members = Members(list(predictions), labels, predictions.shape[2])
-    expected = score_tiles(members, candidates.numpy(), ENSEMBLE_METRICS, lambda _: None, backend="torch")
+    expected = score_tiles(members, candidates.numpy(), COMPILED, lambda _: None, backend="torch")
     for metric, values in expected.items():
         found = interpreted[name][metric].numpy()
         if metric == "e_leep":  # the same but for the last digit of a log
@@ -166,7 +166,7 @@ def test_every_backend_scores_alike_on_a_gpu(name: str, backend: str) -> None:
         score_tiles(
             Members(list(predictions.to(device)), labels.to(device), predictions.shape[2]),
             candidates.numpy(),
-            ENSEMBLE_METRICS,
+            COMPILED,
             lambda _: None,
             numbers,
             backend=way,

@@ -28,17 +28,18 @@ from muster.scoring.prediction_store import PredictionStore, draw_order
 from muster.scoring.ranking import Ranking
 from muster.scoring.score import list_candidates, score_ensembles
 from muster.scoring.store_writer import StoreWriter
+from tests.scoring.compiled_metrics import COMPILED
 
 Numbers = np.ndarray[Any, Any]
 
 
 def slow_scores(eeps: Numbers, labels: Numbers, members: tuple[int, ...]) -> dict[str, float]:
-    """All four metrics in one pass over the pixels, in float64; the arg max alone is of sums in the given type."""
+    """All metrics in one pass over the pixels, in float64; the arg max alone is of sums in the given type."""
     _, pixels, classes = eeps.shape
     tiny = float(np.finfo(eeps.dtype).smallest_normal)
     tp, union = [0] * classes, [0] * classes
     soft_tp, soft_union = [0.0] * classes, [0.0] * classes
-    ms_leep = e_leep = 0.0
+    ms_leep = e_leep = soft = 0.0
     for i, label in enumerate(labels.tolist()):
         sums = list(eeps[members[0], i])
         for s in members[1:]:
@@ -47,6 +48,7 @@ def slow_scores(eeps: Numbers, labels: Numbers, members: tuple[int, ...]) -> dic
         p = sum(float(eeps[s, i, label]) for s in members) / len(members)
         ms_leep += sum(math.log(max(float(eeps[s, i, label]), tiny)) for s in members) / pixels
         e_leep += math.log(max(p, tiny)) / pixels
+        soft += p / pixels
         if predicted == label:
             tp[label] += 1
             union[label] += 1
@@ -62,6 +64,8 @@ def slow_scores(eeps: Numbers, labels: Numbers, members: tuple[int, ...]) -> dic
         "e_leep": e_leep,
         "iou_eep": sum(tp[c] / union[c] for c in present) / len(present),
         "soft_iou_eep": sum(soft_tp[c] / soft_union[c] if soft_tp[c] else 0.0 for c in present) / len(present),
+        "accuracy_eep": sum(tp) / pixels,
+        "soft_accuracy_eep": soft,
     }
 
 
@@ -94,7 +98,11 @@ def assert_same(found: Ranking, expected: Ranking, tolerance: float = 1e-9) -> N
     np.testing.assert_array_equal(found.members, expected.members)
     for metric, values in expected.scores.items():
         np.testing.assert_allclose(
-            found.scores[metric], values, rtol=1e-14 if metric == "iou_eep" else tolerance, atol=1e-11, err_msg=metric
+            found.scores[metric],
+            values,
+            rtol=1e-14 if metric in ("iou_eep", "accuracy_eep") else tolerance,
+            atol=1e-11,
+            err_msg=metric,
         )
 
 
@@ -114,14 +122,14 @@ def pool() -> tuple[Numbers, Numbers]:
 def test_agrees_with_slow_version(size: int, dtype: Any, kind: str) -> None:
     eeps, labels = problem(6, 101, 5, dtype, seed=size, kind=kind)
     ranking = score_ensembles(
-        PredictionStore.of(eeps, labels, chunk_pixels=60), labels[draw_order(labels, 0, 60)], size=size
+        PredictionStore.of(eeps, labels, chunk_pixels=60), labels[draw_order(labels, 0, 60)], size, ENSEMBLE_METRICS
     )
     assert ranking.members.tolist() == [list(row) for row in combinations(range(6), size)]
-    assert list(ranking.scores) == ["ms_leep", "e_leep", "iou_eep", "soft_iou_eep"]
+    assert tuple(ranking.scores) == ENSEMBLE_METRICS
     assert ranking.fraction == 1
     for row, members in enumerate(ranking.members.tolist()):
         for metric, expected in slow_scores(eeps, labels, members).items():
-            tolerance = 1e-12 if metric == "iou_eep" else 1e-9
+            tolerance = 1e-12 if metric in ("iou_eep", "accuracy_eep") else 1e-9
             assert ranking.scores[metric][row] == pytest.approx(expected, rel=tolerance, abs=1e-11), (metric, members)
 
 
@@ -136,17 +144,17 @@ def test_agrees_with_slow_version(size: int, dtype: Any, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["random", "ties"])
 def test_equals_the_metric_of_each_candidate(members: int, pixels: int, classes: int, size: int, kind: str) -> None:
     eeps, labels = problem(members, pixels, classes, kind=kind)
-    ranking = score_ensembles(eeps, labels, size=size)
+    ranking = score_ensembles(eeps, labels, size, ENSEMBLE_METRICS)
     for row in np.random.default_rng(0).permutation(len(ranking))[:60]:
         for metric, values in ranking.scores.items():
             expected = METRICS[metric].function(eeps[ranking.members[row]], labels)
-            tolerance = 1e-14 if metric == "iou_eep" else 1e-9
+            tolerance = 1e-14 if metric in ("iou_eep", "accuracy_eep") else 1e-9
             assert values[row] == pytest.approx(expected, rel=tolerance, abs=1e-11), (metric, ranking.members[row])
 
 
 @pytest.mark.parametrize("metric", ENSEMBLE_METRICS)
 def test_one_metric_alone_scores_as_among_others(pool: Any, metric: str) -> None:
-    alone, together = score_ensembles(*pool, metrics=(metric,)), score_ensembles(*pool)
+    alone, together = score_ensembles(*pool, metrics=(metric,)), score_ensembles(*pool, metrics=ENSEMBLE_METRICS)
     np.testing.assert_array_equal(alone.scores[metric], together.scores[metric])
 
 
@@ -154,9 +162,9 @@ def test_one_metric_alone_scores_as_among_others(pool: Any, metric: str) -> None
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_tiles_for_other_devices_score_alike(size: int, kind: str) -> None:
     eeps, labels = problem(7, 150, 6, np.float32 if size % 2 else np.float64, kind=kind)
-    expected, works = score_ensembles(eeps, labels, size=size), []
+    expected, works = score_ensembles(eeps, labels, size, COMPILED), []
     # Few pixels at a time, and a number that is no multiple of anything.
-    scores = score_tiles(members_of(eeps, labels), expected.members, ENSEMBLE_METRICS, works.append, 7 * 6 * 47)
+    scores = score_tiles(members_of(eeps, labels), expected.members, COMPILED, works.append, 7 * 6 * 47)
     assert_same(Ranking(expected.members, {metric: scores[metric] for metric in expected.scores}), expected)
     assert sum(works) == pytest.approx(len(expected))
 
@@ -187,7 +195,7 @@ def test_sequence_of_members_equals_stack(pool: Any) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_threads_do_not_matter(size: int) -> None:
     eeps, labels = problem(9, 2000, 4)
-    rankings = [score_ensembles(eeps, labels, size=size, threads=threads) for threads in (1, 2, 5)]
+    rankings = [score_ensembles(eeps, labels, size, ENSEMBLE_METRICS, threads=threads) for threads in (1, 2, 5)]
     for metric in ENSEMBLE_METRICS:
         for ranking in rankings[1:]:
             np.testing.assert_array_equal(ranking.scores[metric], rankings[0].scores[metric])
@@ -199,7 +207,8 @@ def test_store_on_disk_scores_as_arrays(tmp_path: Path) -> None:
         for eep in eeps:
             writer.add(eep)
     store = PredictionStore.open(tmp_path / "store")
-    found, expected = score_ensembles(store, store.labels), score_ensembles(eeps, labels)
+    found = score_ensembles(store, store.labels, metrics=ENSEMBLE_METRICS)
+    expected = score_ensembles(eeps, labels, metrics=ENSEMBLE_METRICS)
     for metric in ENSEMBLE_METRICS:
         np.testing.assert_array_equal(found.scores[metric], expected.scores[metric])
     with pytest.raises(ValueError, match=r"`labels` to be the store's own, in its order"):
@@ -208,10 +217,10 @@ def test_store_on_disk_scores_as_arrays(tmp_path: Path) -> None:
 
 def test_several_passes_score_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     eeps, labels = problem(12, 300, 4)
-    expected, told = score_ensembles(eeps, labels, size=4), []
+    expected, told = score_ensembles(eeps, labels, 4, COMPILED), []
     monkeypatch.setattr(exhaustive, "TABLE_BYTES", 100 * 12 * 8)  # a hundred of the 495 candidates
-    found = score_ensembles(eeps, labels, size=4, progress=lambda done, _: told.append(done))
-    for metric in ENSEMBLE_METRICS:
+    found = score_ensembles(eeps, labels, 4, COMPILED, progress=lambda done, _: told.append(done))
+    for metric in COMPILED:
         np.testing.assert_array_equal(found.scores[metric], expected.scores[metric])
     assert told[-1] == 495
     assert told == sorted(told)
@@ -369,7 +378,7 @@ def test_entries_are_unpacked_before_they_are_full() -> None:
 def test_better_members_rank_higher(pool: Any) -> None:
     eeps, labels = pool
     perfect, useless = np.eye(4)[labels], np.full((80, 4), 0.25)
-    ranking = score_ensembles([useless, eeps[2], perfect], labels, size=1)
+    ranking = score_ensembles([useless, eeps[2], perfect], labels, 1, ENSEMBLE_METRICS)
     for metric in ENSEMBLE_METRICS:
         assert ranking.order(metric).tolist() == [2, 1, 0], metric
 

@@ -31,11 +31,15 @@ def score(eeps: Numbers, labels: Numbers, metric: str) -> float:
     mean = true_class.mean(axis=0)
     if metric == "e_leep":
         return float(np.log(np.maximum(mean, least)).mean())
+    if metric == "soft_accuracy_eep":
+        return float(mean.mean())
     total = eeps[0].copy()
     for eep in eeps[1:]:
         total += eep
     predicted = total.argmax(axis=1)
     right = predicted == labels
+    if metric == "accuracy_eep":
+        return float(right.mean())
     hits, misses = (mean, 1.0 - mean) if metric == "soft_iou_eep" else (np.ones(len(labels)), np.ones(len(labels)))
     scores = []
     for c in range(classes):

@@ -31,6 +31,7 @@ from muster.study.cells import Cell
 from muster.study.findings import Findings
 from muster.study.fits import WEIGHTS, load_fitted, read_record_of
 from muster.study.measures.headline import CONTENDERS
+from muster.study.papers import assigned_distance, dataset_features
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, _member_row, run_study
 from muster.study.scores import ScoreJob
@@ -67,6 +68,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     make_pool(folder / "pool", 4)
     write_dataset(folder / "tiny", images=12, tests=3, size=48)
+    source = open_dataset(str(write_dataset(folder / "other", images=5, tests=1, size=40)))
+    make_member(folder / "pool", "d", 3, classes=3, trained_on=source)
     return folder
 
 
@@ -150,6 +153,40 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
     assert set(tables.scores["metric"]) == set(METRICS)
     written = StudyTables.read(plan.output)
     assert_same(written, tables)
+
+
+def test_the_target_is_compared_with_the_source_that_is_at_hand(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    """By the member with the most training images: there is none of several sources, and no backbone."""
+    assert list(plan.not_at_hand) == ["elsewhere"]
+    assert "no folder of that name" in plan.not_at_hand["elsewhere"]
+    datasets = {name: open_dataset(str(plan.output.parent / name)) for name in ("tiny", "other")}
+    features = dataset_features(plan.pool["d"], datasets, 48)
+    distances = outcome.tables.distances
+    assert set(zip(distances["target"], distances["source"], distances["member"], distances["kind"], strict=True)) == {
+        ("tiny", "other", "d", "single-source")
+    }
+    for assignment, found in distances.set_index("assignment")["distance"].items():
+        assert found == pytest.approx(assigned_distance(features["tiny"], features["other"], str(assignment)))
+    points = outcome.tables.image_map
+    assert points.groupby("dataset")["image"].apply(set).to_dict() == {
+        name: set(dataset.train.identifiers) for name, dataset in datasets.items()
+    }
+    assert points[["x", "y"]].notna().all(axis=None)
+
+
+def test_a_study_from_before_is_compared_without_doing_anything_else_again(
+    plan: StudyPlan, outcome: StudyOutcome, home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(plan.output, tmp_path / "output")
+    shutil.rmtree(tmp_path / "output" / "distances")
+    for name in ("distances", "image_map"):
+        (tmp_path / "output" / "tables" / f"{name}.parquet").unlink()
+    assert StudyTables.read(tmp_path / "output").distances.empty
+    without = run(plan_for(settings_for(home, distance_images=0), tmp_path / "output"))
+    assert (without.done, without.found, len(without.tables.image_map)) == (0, outcome.done - 3, 0)
+    again = run(plan_for(settings_for(home), tmp_path / "output"))
+    assert (again.done, again.found) == (3, outcome.done - 3)
+    assert_same(again.tables, outcome.tables)
 
 
 def test_every_metric_has_a_time_of_its_own(outcome: StudyOutcome) -> None:
@@ -444,6 +481,7 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
     assert best_metric(findings) in html.unescape(text)
     assert "Two runs of fine-tuning agree at" in best_metric(findings)
     assert "Two runs of fine-tuning, and the ceiling" in text
+    assert "by the features of d, the member with the largest source" in text
     figures = {file.name for file in (tmp_path / "figures").iterdir()}
     for name in (
         "time_few_eep_of_2",
@@ -451,6 +489,8 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
         "choices_few_linear_probe_soft_iou_eep",
         "cost_few_eep_soft_iou_eep",
         "tau_few_linear_probe_of_2",
+        "m21_distances",
+        "m21_map",
     ):
         assert {f"{name}.svg", f"{name}.png", f"{name}.html"} <= figures
 

@@ -74,10 +74,14 @@ def study(
         **{f"pool {number + 1}": pool for number, pool in enumerate(study.pools)},
         "--large_pool": study.large_pool,
         **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
+        **{f"source {name}": each.reference for name, each in plan.compared.items() if name not in plan.datasets},
     }
     for name, members in plan.members.items():
         left_out = "; ".join(f"{other} ({reason})" for other, reason in plan.excluded[name].items()) or "none"
         console.print(f"{name}: {len(members)} candidates. Left out: {left_out}.", markup=False)
+    if plan.not_at_hand:
+        missing = "; ".join(f"{name} ({reason})" for name, reason in plan.not_at_hand.items())
+        console.print(f"Sources not at hand, so without a distance from targets: {missing}.", markup=False)
     with claimed(output, STUDY, inputs) as lock:
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)
@@ -108,6 +112,6 @@ def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) 
         idle["sweeps.metrics"] = "without other --sweeps"
     if study.equal_cost:
         idle.pop("training.held_out_fraction", None)
-    if all(target.startswith(WORLD_PREFIX) for target in study.targets):
-        idle["data_root"] = "as all targets are built in"
+    if all(target.startswith(WORLD_PREFIX) for target in study.targets) and not study.distance_images:
+        idle["data_root"] = "as all targets are built in, and --distance_images 0 looks for no sources"
     return idle

@@ -7,6 +7,7 @@ Nothing in this package knows of files, models or training.
 from __future__ import annotations
 
 from muster.metrics.accumulators import Accumulator, Definition, HitsAndMisses, LogLikelihood
+from muster.metrics.accuracy_eep import accuracy_eep
 from muster.metrics.base import base
 from muster.metrics.calibrated_eep import calibrated_eep, cross_validated_eep
 from muster.metrics.corrections import depth_correction, reduce_dimensions, standardised_sum
@@ -64,6 +65,7 @@ from muster.metrics.registry import (
     register,
 )
 from muster.metrics.rsa import rsa
+from muster.metrics.soft_accuracy_eep import soft_accuracy_eep
 from muster.metrics.soft_iou_eep import soft_class_ious, soft_iou_eep
 from muster.metrics.transrate import transrate
 
@@ -81,6 +83,7 @@ __all__ = [
     "MetricSpec",
     "OsbornMember",
     "OsbornTerms",
+    "accuracy_eep",
     "base",
     "calibrated_eep",
     "class_ious",
@@ -130,6 +133,7 @@ __all__ = [
     "register",
     "rsa",
     "similarity_hardness",
+    "soft_accuracy_eep",
     "soft_class_ious",
     "soft_iou_eep",
     "standardised_sum",

@@ -22,6 +22,7 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.errors import unknown_name
 from muster.metrics.accumulators import Definition, score_of
+from muster.metrics.accuracy_eep import ACCURACY_EEP, accuracy_eep
 from muster.metrics.base import base
 from muster.metrics.dds import dds
 from muster.metrics.depth_and_size import depth_and_size
@@ -41,6 +42,7 @@ from muster.metrics.osborn import osborn, osborn_of_member, osborn_of_members
 from muster.metrics.otce import otce
 from muster.metrics.parc import parc
 from muster.metrics.rsa import rsa
+from muster.metrics.soft_accuracy_eep import SOFT_ACCURACY_EEP, soft_accuracy_eep
 from muster.metrics.soft_iou_eep import SOFT_IOU_EEP, soft_iou_eep
 from muster.metrics.transrate import transrate
 
@@ -162,6 +164,8 @@ METRICS: dict[str, Metric] = {
         Metric.of_ensembles("e_leep", "E-LEEP", E_LEEP, e_leep),
         Metric.of_ensembles("iou_eep", "IoU-EEP", IOU_EEP, iou_eep),
         Metric.of_ensembles("soft_iou_eep", "SoftIoU-EEP", SOFT_IOU_EEP, soft_iou_eep),
+        Metric.of_ensembles("accuracy_eep", "Accuracy-EEP", ACCURACY_EEP, accuracy_eep),
+        Metric.of_ensembles("soft_accuracy_eep", "SoftAccuracy-EEP", SOFT_ACCURACY_EEP, soft_accuracy_eep),
         Metric("base", "BASE", base, _CARDS),
         Metric("leep", "LEEP", leep, _PROBS),
         Metric("nce", "NCE", nce, _PROBS),

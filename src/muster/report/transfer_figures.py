@@ -259,17 +259,20 @@ def map_figure(points: pd.DataFrame, name: str = "map", title: str = "Images of 
         title: For the heading.
 
     Returns:
-        The figure: colour is the domain, shape the dataset in it.
+        The figure: colour is the domain, shape the dataset among those of one colour.
     """
     drawing = start(4.6, 6.4)
     axes = drawing.figure.subplots()
     domains = list(dict.fromkeys(points["domain"]))
     colours = series_colours(domains)
+    used: dict[str, list[str]] = {}  # by colour: with many domains colours repeat, and shapes must not
     for domain in domains:
         of_domain = points[points["domain"] == domain]
-        shapes = series_markers(list(dict.fromkeys(of_domain["dataset"])))
+        alike = used.setdefault(colours[domain], [])
+        alike += dict.fromkeys(of_domain["dataset"])
+        shapes = series_markers(alike)
         for dataset, part in of_domain.groupby("dataset", sort=False):
-            label = f"{short(str(dataset), 18)} ({short(domain, 16)})"
+            label = f"{short(str(dataset), 18)} ({short(domain, 22)})"
             dots = axes.scatter(part["x"], part["y"], s=13, color=colours[domain], marker=shapes[str(dataset)],
                                 alpha=0.65, linewidth=0, zorder=2, label=label)  # fmt: skip
             names = part["image"] if "image" in part else [""] * len(part)

@@ -16,8 +16,9 @@ For E-LEEP, a log likelihood of at most 0, the share is that of the best single 
 What to expect. IoU-EEP looks at decisions, SoftIoU-EEP and E-LEEP at confidences too, and the mean of members of
 unequal skill is less confident than the best of them. On five targets, with a pool of 14 small members and EEP, the
 best pair beat the best single member by 7 to 43 % in IoU-EEP, by -4 to 30 % in SoftIoU-EEP and by -1.7 to 0.3 % in
-E-LEEP. So SoftIoU-EEP and E-LEEP propose fewer members than IoU-EEP. Members are scored before they are fine-tuned;
-what that does to such differences, no metric sees. That 2 % is the right price is a choice, not a finding.
+E-LEEP. So SoftIoU-EEP and E-LEEP propose fewer members than IoU-EEP. SoftAccuracy-EEP proposes one member at any price,
+because an ensemble's is the mean of its members' own. Members are scored before they are fine-tuned; what that does to
+such differences, no metric sees. That 2 % is the right price is a choice, not a finding.
 
 Axis names: ``members`` those of the pool, ``candidates`` sets of them, ``size`` the members of one candidate.
 """
@@ -34,10 +35,9 @@ from jaxtyping import Bool, Int
 
 from muster.arrays import Column, NumpyArray, to_column
 from muster.errors import ConfigError, SelectionError
+from muster.metrics.registry import ensemble_metrics
 from muster.metrics.ties import first_best
-
-COMPARES_SIZES = ("e_leep", "iou_eep", "soft_iou_eep")
-"""Metrics that mean the same for every size of an ensemble."""
+from muster.scoring.metric_kinds import definition_of
 
 LEAST_GAIN = 0.02
 """What a member as costly as the best single one has to add, as a share of that one's score."""
@@ -102,6 +102,15 @@ class SizeProposal:
         return self.rows[self.size - 1].members
 
 
+def comparing_sizes() -> tuple[str, ...]:
+    """Names of the metrics that mean the same for every size of an ensemble.
+
+    They look at the mean of the members' predictions, which does not change when members are repeated. A sum over
+    members does.
+    """
+    return tuple(name for name, metric in ensemble_metrics().items() if not definition_of(metric).sums_members)
+
+
 def require_compares_sizes(metric: str) -> None:
     """Refuse to compare sizes by a metric whose scale changes with the size.
 
@@ -109,15 +118,16 @@ def require_compares_sizes(metric: str) -> None:
         metric: Its name, with its wrappers.
 
     Raises:
-        ConfigError: If it is not one of :data:`COMPARES_SIZES`, with the reason.
+        ConfigError: If it is not one of :func:`comparing_sizes`, with the reason.
     """
-    if metric in COMPARES_SIZES:
+    known = comparing_sizes()
+    if metric in known:
         return
     raise ConfigError(
         f"size: 'auto' compares ensembles of different sizes, but {metric!r} is not the same measure for all of them "
         "(a sum over members, as MS-LEEP and BASE are, changes with their number, whatever they are worth; and the "
         "more members, the more of the target their hard subsets cover). Choose by "
-        f"{', '.join(COMPARES_SIZES[:-1])} or {COMPARES_SIZES[-1]}, or give the size as a number."
+        f"{', '.join(known[:-1])} or {known[-1]}, or give the size as a number."
     )
 
 
@@ -137,7 +147,7 @@ def propose_size(
         members: The best candidate of size 1, 2, ... up to the largest wanted: indices into ``costs``.
         scores: The score of each, larger is better.
         costs: What each member of the pool costs, positive.
-        metric: What the scores are; one of :data:`COMPARES_SIZES`.
+        metric: What the scores are; one of :func:`comparing_sizes`.
         cost: What the costs are; those of an ensemble are the sum over its members, which run one after the other.
         least_gain: At least 0. A smaller one proposes larger ensembles; 0 the smallest of the best score.
 

@@ -26,7 +26,7 @@ from muster.limits import (
     require_seed,
     require_whole,
 )
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, MetricSpec, parse_metric
+from muster.metrics import DEFAULT_METRIC, MetricSpec, parse_metric
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.precision import Precision
@@ -43,7 +43,7 @@ OF_THE_MACHINE = frozenset(
 )
 """Options on which the choice does not depend."""
 
-SELECTION_METRICS: tuple[str, ...] = (*ENSEMBLE_METRICS, "base")
+SELECTION_METRICS: tuple[str, ...] = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "base")
 """Metrics that a selection shows unless others are named."""
 
 
@@ -143,9 +143,9 @@ class MetricSettings(_Part):
     """Which metrics are computed, and how.
 
     Attributes:
-        metric: What to choose by: soft_iou_eep, iou_eep, e_leep, ms_leep, base, or any metric of docs/metrics.md, also
-            wrapped (logme+pca32+l, leep+haste_cs). An ensemble's score by a metric of single members is the sum of its
-            members' scores.
+        metric: What to choose by: soft_iou_eep, iou_eep, accuracy_eep, e_leep, ms_leep, base, or any metric of
+            docs/metrics.md, also wrapped (logme+pca32+l, leep+haste_cs). An ensemble's score by a metric of single
+            members is the sum of its members' scores.
         metrics: What to show for comparison, any of the same. LEEP of every single member is always computed, of what
             the predictor makes of it: MS-LEEP is the sum of these.
         reference: Folder of a member trained on the target, which rsa and dds compare with; null takes the best such

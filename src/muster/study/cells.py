@@ -19,10 +19,11 @@ from muster.data import (
 )
 from muster.errors import ConfigError
 from muster.files import as_file_name, read_record, write_record
-from muster.pool import Member, Pool, without_exported
+from muster.pool import Card, Member, Pool, without_exported
 from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
+from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -185,3 +186,10 @@ def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], di
         They, and for every other member the reason why it is none.
     """
     return without_exported(*pool.for_channels(dataset.spec.channels).eligible_for(dataset))
+
+
+def kind_of(card: Card) -> str:
+    """What a member was trained on: never to segment, on several datasets, or on one; as tables call it."""
+    if not card.classes:
+        return PRE_TRAINING
+    return MULTI_SOURCE if card.sources else SINGLE_SOURCE

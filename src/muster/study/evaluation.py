@@ -66,7 +66,7 @@ class EvaluationJob(CellJob):
         return {name: record for name, record in found.items() if record is not None}
 
     def description(self) -> str:
-        """See :meth:`CellJob.description`."""
+        """See :meth:`StudyJob.description`."""
         return digest_of(
             {
                 "cell": asdict(Cell.read(self.cell)),

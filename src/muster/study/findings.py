@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
-from jaxtyping import Float
 
-from muster.arrays import NumpyArray
 from muster.study.measures import (
     ALL,
     MEAN,
@@ -42,7 +39,6 @@ class Findings:
         chooser: Predictor and metric of the choice that the page is about.
         large_pool: Name of the pool of large single models; ``None`` if there is none.
         draws: Bootstrap draws for intervals.
-        features: Of each dataset's images by one network, for domain distances; ``None`` if they are not known.
         capped_pool: Name of the pool of members that saw a limited number of images of their sources, if there is one.
     """
 
@@ -51,7 +47,6 @@ class Findings:
     chooser: tuple[str, str]
     large_pool: str | None = None
     draws: int = DRAWS
-    features: Mapping[str, Float[NumpyArray, "_ _"]] | None = None
     capped_pool: str | None = None
 
     @staticmethod

@@ -61,7 +61,7 @@ class FitJob(CellJob):
         return (self.settings, None) if chosen is None else (self.settings.at_rate(chosen.learning_rate), chosen.stop)
 
     def description(self) -> str:
-        """See :meth:`CellJob.description`."""
+        """See :meth:`StudyJob.description`."""
         settings, stop = self.resolved()
         return digest_of(
             {

@@ -58,7 +58,7 @@ class HeadJob(CellJob):
     hardware: Hardware
 
     def description(self) -> str:
-        """See :meth:`CellJob.description`."""
+        """See :meth:`StudyJob.description`."""
         used = sorted({*(name for choice in self.choices for name in choice), *([self.rival] if self.rival else [])})
         records = {name: read_record_of(self.fits[name]) for name in used if name in self.fits}
         return digest_of(

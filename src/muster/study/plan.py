@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from muster.data import Dataset, open_dataset
@@ -11,7 +11,9 @@ from muster.errors import ConfigError, SelectionError
 from muster.files import as_file_name
 from muster.pool import Member, Pool
 from muster.study.cells import Cell, candidates_for, make_cells
+from muster.study.distances import network_for_distances
 from muster.study.settings import StudySettings
+from muster.study.source_datasets import source_datasets
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
 
@@ -21,6 +23,7 @@ SCORES = "scores"
 RESULTS = "results"
 HEADS = "heads"
 SWEEPS = "sweeps"
+DISTANCES = "distances"
 TABLES = "tables"
 CELL = "cell.yaml"
 
@@ -41,6 +44,8 @@ class StudyPlan:
         members: By target, its candidates.
         excluded: By target, for every other member the reason why it is none.
         large: By target, the members of the large pool, which are single models only.
+        compared: Datasets that are compared with the targets by their images, the targets included; empty if none are.
+        not_at_hand: By name, sources that are not, and why.
     """
 
     settings: StudySettings
@@ -54,6 +59,8 @@ class StudyPlan:
     members: Mapping[str, tuple[Member, ...]]
     excluded: Mapping[str, Mapping[str, str]]
     large: Mapping[str, tuple[Member, ...]]
+    compared: Mapping[str, Dataset] = field(default_factory=dict)
+    not_at_hand: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -95,9 +102,28 @@ class StudyPlan:
             name: () if large_pool is None else candidates_for(large_pool, dataset)[0]
             for name, dataset in datasets.items()
         }
+        sources, missing = dict[str, Dataset](), dict[str, str]()
+        if settings.distance_images:
+            sources, missing = source_datasets(pool, datasets, data_root, settings.pools)
+        compared = {**datasets, **sources} if settings.distance_images else {}
         return StudyPlan(
-            settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large
-        )
+            settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large,
+            compared, missing,
+        )  # fmt: skip
+
+    @property
+    def distances_folder(self) -> Path:
+        """Where distances between datasets, and the map of their images, are kept."""
+        return self.output / DISTANCES / "all"
+
+    def features_folder(self, dataset: str) -> Path:
+        """Where the features of a dataset's images are kept."""
+        return self.output / DISTANCES / as_file_name(f"features-{dataset}")
+
+    @property
+    def network(self) -> Member | None:
+        """The network whose features datasets are compared by, if they are."""
+        return network_for_distances(self.pool, self.datasets) if len(self.compared) > 1 else None
 
     def cell_folder(self, cell: Cell) -> Path:
         """Where what belongs to a cell is kept."""

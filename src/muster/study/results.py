@@ -1,4 +1,4 @@
-"""What the jobs of a study have in common: a cell, a folder, and results that are there as a whole or not at all."""
+"""What the jobs of a study have in common: a folder, mostly a cell, and a result that is there as a whole or not."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ RECORD = "done.yaml"
 
 
 @dataclass(frozen=True)
-class CellJob(ABC):
-    """Something to do on a cell.
+class StudyJob(ABC):
+    """Something to do in a study.
 
     Attributes:
-        cell: The file that says what the cell is.
         folder: Where the result goes.
     """
 
-    cell: Path
     folder: Path
 
     @property
@@ -50,6 +48,17 @@ class CellJob(ABC):
             for name, table in tables.items():
                 table.to_parquet(partial / f"{name}.parquet", index=False, compression="zstd")
             write_yaml(partial / RECORD, to_builtin_types(asdict(Finished(self.description()))))
+
+
+@dataclass(frozen=True)
+class CellJob(StudyJob):
+    """Something to do on a cell.
+
+    Attributes:
+        cell: The file that says what the cell is.
+    """
+
+    cell: Path
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:

@@ -16,12 +16,13 @@ from muster.execution.executor import Executor
 from muster.execution.local import LocalProcesses
 from muster.execution.progress import TrainingProgress
 from muster.pool import Member
+from muster.study.cells import kind_of
 from muster.study.plan import TABLES, StudyPlan
 from muster.study.results import read_table
 from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.sweeps import part_name, parts_of
-from muster.study.tables import COLUMNS, MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE, StudyTables
+from muster.study.tables import COLUMNS, StudyTables
 from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
 
 
@@ -141,6 +142,7 @@ def tables_of(plan: StudyPlan) -> StudyTables:
         "ensembles": [read_table(folder, "ensembles") for folder in results],
         "heads": [read_table(folder, "heads") for folder in heads],
         "equal_cost": [read_table(folder, "equal_cost") for folder in heads],
+        **{name: [read_table(plan.distances_folder, name)] for name in ("distances", "image_map") if plan.compared},
     }
     return StudyTables.of(
         members=_frame("members", (_member_row(members[name]) for name in sorted(members))),
@@ -162,10 +164,17 @@ def _frame(name: str, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
 def _member_row(member: Member) -> tuple[Any, ...]:
     card = member.card
     sources = [source.dataset for source in card.sources] or [card.dataset]
-    kind = PRE_TRAINING if not card.classes else MULTI_SOURCE if card.sources else SINGLE_SOURCE
     return (
-        *(card.name, str(member.folder.parent.parent.name), kind, " ".join(sources), card.domain, card.architecture),
-        *(card.pretraining, card.parameters, card.depth, card.train_images, len(card.classes), card.test_miou),
+        *(card.name, str(member.folder.parent.parent.name), kind_of(card), " ".join(sources), card.domain),
+        *(
+            card.architecture,
+            card.pretraining,
+            card.parameters,
+            card.depth,
+            card.train_images,
+            len(card.classes),
+            card.test_miou,
+        ),
     )
 
 

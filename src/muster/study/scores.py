@@ -70,7 +70,7 @@ class ScoreJob(CellJob):
     image_size: int | None = None
 
     def description(self) -> str:
-        """See :meth:`CellJob.description`."""
+        """See :meth:`StudyJob.description`."""
         places = ("cell", "members", "folder", "device")
         facts = {name: value for name, value in asdict(self).items() if name not in places and value is not None}
         return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})

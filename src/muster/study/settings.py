@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, parse_metric
+from muster.metrics import DEFAULT_METRIC, parse_metric
 from muster.selection.predictors import PredictorName
 from muster.selection.settings import TrainImages
 from muster.study.sweep_settings import SweepSettings
@@ -19,7 +19,7 @@ from muster.study.sweep_settings import SweepSettings
 Candidates: TypeAlias = Literal["all", "a22"]
 
 STUDY_METRICS: tuple[str, ...] = (
-    *ENSEMBLE_METRICS,
+    *("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"),
     *("base", "leep", "logme", "h_score", "knn_accuracy", "logistic_accuracy", "gbc", "n_leep", "depth_and_size"),
 )
 """Metrics that a study compares unless others are named."""
@@ -102,6 +102,8 @@ class StudySettings:
         validation_images: Target training images set aside before the others are drawn, on which ensembles of
             fine-tuned members are compared as somebody could who fine-tuned them all; at most a fifth. 0 for none.
         sweeps: Other settings of the probe that candidates are scored with, too.
+        distance_images: Training images of each target, and of each source that is at hand, by which datasets are
+            compared with each other (domain distance, map of images). 0 for none.
     """
 
     pools: tuple[Path, ...]
@@ -122,6 +124,7 @@ class StudySettings:
     image_size: SizeSetting | None = None
     validation_images: int = 30
     sweeps: SweepSettings = SweepSettings()  # noqa: RUF009 (frozen)
+    distance_images: int = 150
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -142,6 +145,7 @@ class StudySettings:
             raise ConfigError(f"size: expected one of sizes ({', '.join(map(str, self.sizes))}), but got {self.size}.")
         require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
         require_whole("validation_images", self.validation_images, 0, MOST_IMAGES)
+        require_whole("distance_images", self.distance_images, 0, MOST_IMAGES)
         if self.image_size is not None:
             ImageSize.of(self.image_size)
         for metric in self.metrics:

@@ -8,18 +8,21 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 
+from muster.data import ImageSize
 from muster.execution.executor import Job
 from muster.files import to_builtin_types
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member
-from muster.study import evaluation, fits, heads, scores, sweeps
-from muster.study.cells import Cell
+from muster.selection.run import usual_image_size
+from muster.study import distances, evaluation, fits, heads, scores, sweeps
+from muster.study.cells import Cell, kind_of
+from muster.study.distances import DistancesJob, FeaturesJob
 from muster.study.evaluation import EvaluationJob
 from muster.study.fits import FitJob
 from muster.study.heads import HeadJob
 from muster.study.plan import StudyPlan
 from muster.study.protocols import a22_members, best_ensemble
-from muster.study.results import CellJob, read_table
+from muster.study.results import StudyJob, read_table
 from muster.study.schedule import Step
 from muster.study.scores import ScoreJob
 from muster.study.sweeps import SweepJob, part_name, parts_of
@@ -39,7 +42,8 @@ def phases_of(plan: StudyPlan) -> Iterator[tuple[str, list[Step]]]:
     if plan.settings.candidates == "all":
         yield "Scores, fine-tuning and results", list(_all_steps(plan))
     else:
-        yield "Scores", [step for cell in plan.cells for step in _score_steps(plan, cell)]
+        scored = [step for cell in plan.cells for step in _score_steps(plan, cell)]
+        yield "Scores", [*scored, *_distance_steps(plan)]
         yield "Fine-tuning and results", list(_result_steps(plan))
 
 
@@ -49,6 +53,7 @@ def _all_steps(plan: StudyPlan) -> Iterator[Step]:
     for cell in plan.cells:
         yield from _score_steps(plan, cell)
         yield from _steps_of_run(plan, cell, first)
+    yield from _distance_steps(plan)
     for seed in others:
         for cell in plan.cells:
             yield from _steps_of_run(plan, cell, seed)
@@ -233,5 +238,28 @@ def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member])
     )
 
 
-def _job(name: str, task: str, content: CellJob) -> Job:
+def _distance_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Features of each dataset's images, and what they say of all datasets together."""
+    if (network := plan.network) is None:
+        return
+    size = ImageSize.of(plan.settings.image_size or usual_image_size([network])).setting
+    images, device = plan.settings.distance_images, plan.hardware.device
+    names = {dataset: f"images of {dataset}" for dataset in plan.compared}
+    for name, dataset in plan.compared.items():
+        job = FeaturesJob.of(dataset, images, network, size, device, plan.features_folder(name))
+        yield Step(names[name], partial(_job, names[name], distances.FEATURES_TASK, job), job.is_done)
+    together = DistancesJob(
+        features={name: plan.features_folder(name) for name in plan.compared},
+        domains={name: dataset.spec.domain for name, dataset in plan.compared.items()},
+        targets=tuple(plan.datasets),
+        member=network.name,
+        kind=kind_of(network.card),
+        folder=plan.distances_folder,
+    )
+    name = "distances between datasets"
+    make = partial(_job, name, distances.TASK, together)
+    yield Step(name, make, together.is_done, tuple(names.values()), adds_results=True)
+
+
+def _job(name: str, task: str, content: StudyJob) -> Job:
     return Job(name, task, json.dumps(to_builtin_types(asdict(content))), content.work)

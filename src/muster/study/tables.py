@@ -42,6 +42,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
     "sweeps": (*PROBE, "setting", "value", "predictor", "metric", "size", "members", "score"),
+    "distances": ("target", "source", "assignment", "distance", "member", "kind"),
+    "image_map": ("dataset", "domain", "image", "x", "y"),
 }
 """The columns of each table, see docs/studies.md."""
 
@@ -72,6 +74,9 @@ class StudyTables:
         equal_cost: One row a single model that was given the cost of an ensemble.
         costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
         sweeps: One row a score with another setting of the probe; columns as of scores.
+        distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
+            whose features they are of. Studies from before have none.
+        image_map: One row an image of each dataset, and its place on a plane. Likewise.
     """
 
     members: pd.DataFrame
@@ -84,6 +89,8 @@ class StudyTables:
     equal_cost: pd.DataFrame
     costs: pd.DataFrame
     sweeps: pd.DataFrame
+    distances: pd.DataFrame
+    image_map: pd.DataFrame
 
     @staticmethod
     def of(**tables: pd.DataFrame) -> StudyTables:

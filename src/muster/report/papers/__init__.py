@@ -24,7 +24,7 @@ def paper_parts(findings: Findings) -> list[PagePart]:
     tables = findings.tables
     return [
         a22_part(findings),
-        m21_part(tables, findings.features, findings.capped_pool),
+        m21_part(tables, findings.capped_pool),
         b21_part(tables),
         h22_part(tables),
     ]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
-from jaxtyping import Float
 
-from muster.arrays import NumpyArray
 from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
@@ -22,10 +18,8 @@ from muster.report.transfer_figures import (
 from muster.study.papers import (
     best_source_shares,
     distance_matrix,
-    domain_distances,
     gain_matrix,
     gains_in_both,
-    image_map,
     inclusion_against_size,
     level_shares,
     multi_source_against_largest,
@@ -34,33 +28,62 @@ from muster.study.papers import (
     transfer_gains,
     with_distances,
 )
-from muster.study.tables import SINGLE_SOURCE, StudyTables
+from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE, StudyTables
 
-_TITLE = "Transfer gains (M21)"
+_TITLE = "Transfer gains and domain distance (M21)"
+
+_NO_GAIN = "No target was trained straight from a member's pre-training, so no gain is known."
+_GAIN = "A gain compares a target trained from a source with the same target without one."
+_NO_DISTANCE = "No distances between datasets were computed."
+
+_ASSIGNED = {
+    "one_to_one": "one to one (overlap)",
+    "target_to_source": "each target image (eq. 1, inclusion)",
+    "source_to_target": "each source image",
+    "symmetric": "both, mean",
+}
+"""Assignments of images to images, for people."""
+
+_KINDS = {
+    MULTI_SOURCE: "a member that was trained on several datasets at once, as in M21",
+    PRE_TRAINING: "a backbone straight from pre-training, as the pools have no multi-source member",
+    SINGLE_SOURCE: "the member with the largest source, as the pools have neither a multi-source member nor a "
+    "backbone; it is at home in one dataset, which spoils distances to that",
+}
+"""Whose features distances are of."""
 
 
-def m21_part(
-    tables: StudyTables,
-    features: Mapping[str, Float[NumpyArray, "_ _"]] | None = None,
-    capped_pool: str | None = None,
-) -> PagePart:
-    """What sources bring over starting straight from pre-training (M21, tables 4 to 10, figure 3a, A3 to A10).
+def m21_part(tables: StudyTables, capped_pool: str | None = None) -> PagePart:
+    """What sources bring over starting straight from pre-training, and how far they are from targets.
+
+    M21, tables 4 to 10, figure 3a, A3 to A10.
 
     Args:
         tables: Of a study; its regimes are taken from the fewest images to the most.
-        features: See :class:`muster.study.findings.Findings`.
-        capped_pool: Likewise.
+        capped_pool: See :class:`muster.study.findings.Findings`.
 
     Returns:
-        A section; empty but for a sentence if no target was trained straight from a pre-training.
+        A section; empty but for a sentence if no target was trained straight from a pre-training, and no datasets were
+        compared.
     """
     gains = transfer_gains(tables.finetuned, tables.members, tables.targets)
-    if gains["gain"].notna().sum() == 0:
-        return PagePart(_TITLE, "No target was trained straight from a member's pre-training, so no gain is known.")
     capped = gains[gains["member"].isin(_of_pool(tables, capped_pool))]
     gains = gains.drop(index=capped.index)
-    domains = _domains(tables)
     figures, shown = list[StudyFigure](), dict[str, Table]()
+    known = bool(gains["gain"].notna().any())
+    if known:
+        figures += _matrices(tables, gains)
+        _levels(gains, shown)
+        figures += _regimes(tables, gains, shown)
+    if len(tables.distances):
+        figures += _of_distances(tables, gains, capped if known else capped.iloc[:0], shown)
+    said = [_GAIN if known else _NO_GAIN, _network_of(tables) if len(tables.distances) else _NO_DISTANCE]
+    return PagePart(_TITLE, " ".join(said), figures, shown)
+
+
+def _matrices(tables: StudyTables, gains: pd.DataFrame) -> list[StudyFigure]:
+    """Gains, and the results behind them."""
+    domains, figures = _domains(tables), list[StudyFigure]()
     for regime, part in gains.groupby("regime", sort=False):
         figures.append(
             gain_matrix_figure(gain_matrix(part), domains, f"m21_gains_{regime}", f"Transfer gains, images: {regime}")
@@ -69,12 +92,16 @@ def m21_part(
             gain_matrix(part, "miou"), "mIoU", 3, domains, f"m21_results_{regime}", f"Results behind them: {regime}"
         )
         figures.append(results)
-    _levels(gains, shown)
-    figures += _regimes(tables, gains, shown)
-    if features is not None:
-        figures += _of_features(gains, capped, features, domains, shown)
-    return PagePart(_TITLE, "A gain compares a target trained from a source with the same target without one.", figures,
-                    shown)  # fmt: skip
+    return figures
+
+
+def _network_of(tables: StudyTables) -> str:
+    """Whose features the distances are of."""
+    row = tables.distances.iloc[0]
+    return (
+        f"Distances between datasets are by the features of {row['member']}, {_KINDS[str(row['kind'])]}. A small "
+        "distance from a target to a source says that the source has images like the target's."
+    )
 
 
 def _of_pool(tables: StudyTables, pool: str | None) -> set[str]:
@@ -85,7 +112,8 @@ def _domains(tables: StudyTables) -> pd.Series[str]:
     """The domain of each source and target."""
     of_targets = dict(zip(tables.targets["target"], tables.targets["domain"], strict=True))
     single = tables.members[tables.members["kind"] == SINGLE_SOURCE]
-    return pd.Series({**dict(zip(single["dataset"], single["domain"], strict=True)), **of_targets})
+    of_images = dict(zip(tables.image_map["dataset"], tables.image_map["domain"], strict=True))
+    return pd.Series({**of_images, **dict(zip(single["dataset"], single["domain"], strict=True)), **of_targets})
 
 
 def _levels(gains: pd.DataFrame, shown: dict[str, Table]) -> None:
@@ -116,28 +144,38 @@ def _regimes(tables: StudyTables, gains: pd.DataFrame, shown: dict[str, Table]) 
     return [small_full_figure(gains_in_both(gains, small, full), small, full, "m21_two_regimes")]
 
 
-def _of_features(
-    gains: pd.DataFrame,
-    capped: pd.DataFrame,
-    features: Mapping[str, Float[NumpyArray, "_ _"]],
-    domains: pd.Series[str],
-    shown: dict[str, Table],
+def _of_distances(
+    tables: StudyTables, gains: pd.DataFrame, capped: pd.DataFrame, shown: dict[str, Table]
 ) -> list[StudyFigure]:
     """Domain distance (tables 9 and 10, A3, A10), and the map of images."""
-    distances = domain_distances(features)
-    correlations = rank_correlations(gains, distances)
-    shown["Rank correlation of gains with closeness and with size (table 10, A3)"] = frame_table(correlations)
-    if len(capped):
-        both = inclusion_against_size(gains, capped, distances)
-        shown["All images of the sources against a limited number (A10)"] = frame_table(both)
-    ordered = sorted(features, key=lambda name: (str(domains.get(name, "")), name))
-    matrix = distance_matrix(distances).reindex(index=ordered, columns=ordered)
+    distances, domains = tables.distances, _domains(tables)
+    ordered = sorted({*distances["target"], *distances["source"]}, key=lambda name: (str(domains.get(name)), name))
+    matrix = distance_matrix(distances)
+    matrix = matrix.reindex(index=[name for name in ordered if name in matrix.index], columns=ordered)
     figures = [
         amount_matrix_figure(matrix, "distance", 2, domains, "m21_distances", "Distance from targets to sources", True)
     ]
-    for regime, part in with_distances(gains, distances).groupby("regime", sort=False):
-        row = correlations[(correlations["regime"] == regime) & (correlations["with"] == "target_to_source")]
-        tau = float(row["tau"].iloc[0]) if len(row) else None
-        figures.append(distance_gain_figure(part, tau=tau, name=f"m21_distance_gain_{regime}"))
-    points = image_map(features, {name: str(domains.get(name, "")) for name in features})
-    return [*figures, map_figure(points, "m21_map")]
+    shown["The closest source of each target, by which images are compared (A4)"] = frame_table(_closest(distances))
+    pairs = with_distances(gains, distances)
+    if len(pairs):
+        correlations = rank_correlations(gains, distances)
+        named = correlations.assign(**{"with": correlations["with"].replace(_ASSIGNED)})
+        shown["Rank correlation of gains with closeness and with size (table 10, A3)"] = frame_table(named)
+        for regime, part in pairs.groupby("regime", sort=False):
+            row = correlations[(correlations["regime"] == regime) & (correlations["with"] == "target_to_source")]
+            tau = float(row["tau"].iloc[0]) if len(row) else None
+            figures.append(distance_gain_figure(part, tau=tau, name=f"m21_distance_gain_{regime}"))
+    if len(capped) and len(pairs):
+        both = inclusion_against_size(gains, capped, distances)
+        shown["All images of the sources against a limited number (A10)"] = frame_table(both)
+    if len(tables.image_map):
+        figures.append(map_figure(tables.image_map, "m21_map"))
+    return figures
+
+
+def _closest(distances: pd.DataFrame) -> pd.DataFrame:
+    """One row a target: the source with the least distance by each assignment, and that distance."""
+    nearest = distances.loc[distances.groupby(["target", "assignment"], sort=False)["distance"].idxmin()]
+    nearest = nearest.assign(text=nearest["source"] + " (" + nearest["distance"].map("{:.2f}".format) + ")")
+    wide = nearest.pivot_table(index="target", columns="assignment", values="text", aggfunc="first", sort=False)
+    return wide[list(_ASSIGNED)].rename(columns=_ASSIGNED).reset_index()

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
-from muster.data import Dataset, ImageSize, Preprocessing, channel_statistics
+from muster.data import Dataset, ImageSize, Preprocessing, Split, channel_statistics
+from muster.models import SourceModel
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set
 from muster.study.papers.domain_distance import DISTANCE_IMAGES
@@ -44,8 +45,37 @@ def dataset_features(
     model = member.load_model(device)
     found = {}
     for name, dataset in datasets.items():
-        split = dataset.train.subset(images, seed)
-        shown = Preprocessing(channel_statistics(split), ImageSize.of(image_size))
-        reader = ProbeReader(split, draw_probe_set(split, 1, seed), shown, device)
-        found[name] = reader.read_all(model, stages=False).image_features.cpu().numpy()
+        found[name] = image_features(model, dataset.train, image_size, images, seed, device)[1]
     return found
+
+
+def image_features(
+    model: SourceModel,
+    split: Split,
+    image_size: int | str,
+    images: int = DISTANCE_IMAGES,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> tuple[tuple[str, ...], Float[NumpyArray, "images dimensions"]]:
+    """What a network makes of some images of one dataset.
+
+    Args:
+        model: In evaluation mode, on the device.
+        split: The images.
+        image_size: As for :func:`dataset_features`, and so are the others.
+        images: See there.
+        seed: See there.
+        device: See there.
+
+    Returns:
+        Their identifiers, and their features.
+
+    Raises:
+        DatasetError: If an image cannot be read.
+        SelectionError: If no image has a label.
+    """
+    chosen = split.subset(images, seed)
+    shown = Preprocessing(channel_statistics(chosen), ImageSize.of(image_size))
+    probe = draw_probe_set(chosen, 1, seed)
+    features = ProbeReader(chosen, probe, shown, device).read_all(model, stages=False).image_features
+    return tuple(chosen.identifiers[place] for place in probe.images), features.cpu().numpy()

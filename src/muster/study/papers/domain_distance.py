@@ -6,7 +6,7 @@ spatial mean of the map of a network that was trained on several datasets (M21 3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,13 +112,19 @@ def _one_to_one(distances: NumpyArray) -> float:
     return float(ot.emd2([], [], distances))  # empty weights are equal ones
 
 
-def domain_distances(features: Mapping[str, Features], images: int = DISTANCE_IMAGES, seed: int = 0) -> pd.DataFrame:
+def domain_distances(
+    features: Mapping[str, Features],
+    images: int = DISTANCE_IMAGES,
+    seed: int = 0,
+    targets: Collection[str] | None = None,
+) -> pd.DataFrame:
     """Distances between all pairs of datasets.
 
     Args:
         features: Of each dataset, of one network.
         images: Of a dataset with more, so many are drawn; the same as target and as source.
         seed: Of that draw.
+        targets: Which of the datasets are targets; by default all of them.
 
     Returns:
         ``target``, ``source``, ``assignment``, ``distance``; a dataset is not compared with itself.
@@ -130,7 +136,7 @@ def domain_distances(features: Mapping[str, Features], images: int = DISTANCE_IM
     rows: list[dict[str, Any]] = []
     for target, target_features in drawn.items():
         for source, source_features in drawn.items():
-            if target != source:
+            if target != source and (targets is None or target in targets):
                 try:
                     found = {each: assigned_distance(target_features, source_features, each) for each in ASSIGNMENTS}
                 except ValueError as error:
