@@ -71,6 +71,12 @@ def sweep() -> pd.DataFrame:
     return frame.assign(relative_seconds=frame["pixels"] / 500, deviation=frame["deviation"].abs())
 
 
+def panels() -> pd.DataFrame:
+    frame = numbers(table(panel=["camvid", "mean"], metric=[*METRICS], value=[10.0, 20.0, np.inf]), "weighted_kendall")
+    frame.loc[4, "weighted_kendall"] = np.nan
+    return frame.assign(own=np.isinf(frame["value"]))
+
+
 def members() -> pd.DataFrame:
     rows = [("x", "a b", (0.4, 0.5), 0.52, 0.55), ("y", "a c", (0.4, 0.3), 0.42, np.nan)]
     return pd.DataFrame(rows, columns=["target", "members", "mious", "plain_mean", "learned_head"])
@@ -130,6 +136,7 @@ FIGURES: dict[str, tuple[Callable[[], StudyFigure], int]] = {  # how to draw it,
     "two regimes": (lambda: transfer_figures.small_full_figure(gains(), "few", "all"), 8),
     "map": (lambda: transfer_figures.map_figure(points()), 4),
     "sweep": (lambda: sweep_figures.sweep_figure(sweep(), "pixels", reference=500), 9),
+    "panels": (lambda: sweep_figures.sweep_panels(panels(), "pixels", "panels", "By pixels"), 2 * 3 * 3 - 1),
     "relative time": (lambda: sweep_figures.sweep_figure(sweep(), "pixels", "relative_seconds", "relative time"), 9),
     "hard subsets": (
         lambda: sweep_figures.hard_subsets_figure(

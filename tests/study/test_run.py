@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 from muster.data import Views, open_dataset, prepared_images
 from muster.errors import ConfigError, SelectionError
 from muster.execution.progress import TrainingProgress
+from muster.files import parse_record
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool, SourceRecord
 from muster.report.study_report import best_metric, headline, write_study_report
@@ -32,11 +34,15 @@ from muster.study.measures.headline import CONTENDERS
 from muster.study.papers import assigned_distance, dataset_features
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, _member_row, run_study
+from muster.study.scores import ScoreJob
 from muster.study.settings import Regime, StudySettings
+from muster.study.steps import phases_of
+from muster.study.sweep_settings import SweepSettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
 from muster.tasks.segmentation import mean_iou
 from muster.training.evaluation import count_split
+from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
 from tests.execution.this_process import ThisProcess
@@ -45,10 +51,15 @@ from tests.odd_inputs.bench import write_dataset
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Checkpoint directory .* exists and is not empty",  # it holds what is resumed
+    "ignore:Metric '.*haste_ca",  # these members carry no sample of their source
 )
 
 METRICS = ("soft_iou_eep", "ms_leep", "leep", "logme", "base")
 TRAINING = TrainingSettings(steps=2, batch_size=2, learning_rates=(0.01, 0.02), crop_size=32, checkpoint_every=1)
+SWEEPS = SweepSettings(
+    pixels_per_image=(20, 50), train_images=(4, 99), dimensions=(2,), hard_fraction=(0.5,), hard_buckets=2,
+    metrics=("soft_iou_eep", "logme"),
+)  # fmt: skip
 ABOUT_TIME = ("seconds", "device")
 
 
@@ -76,6 +87,7 @@ def settings_for(home: Path, **others: object) -> StudySettings:
             pixels_per_image=50,
             image_size=48,
             validation_images=2,
+            sweeps=SWEEPS,
         ),
         **others,  # type: ignore[arg-type]
     )
@@ -132,6 +144,7 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
         "train_images": 10,
         "validation_images": 2,
         "image_size": "48",
+        "pixels_per_image": 50,
     }
     counts = tables.ensembles.groupby(["finetuning_seed", "size"]).size()
     assert counts.to_dict() == {(seed, size): n for seed in (0, 1) for size, n in ((1, 4), (2, 6), (3, 4))}
@@ -201,6 +214,63 @@ def test_tables_of_a_study_without_times_of_metrics_are_read(outcome: StudyOutco
     pd.testing.assert_frame_equal(read, whole, check_dtype=False)
     mixed = StudyTables.of(costs=pd.concat([older, outcome.tables.costs])).costs
     assert set(mixed["size"]) == {0, 1, 2, 3}
+
+
+def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
+    plan: StudyPlan, outcome: StudyOutcome
+) -> None:
+    sweeps = outcome.tables.sweeps
+    assert set(zip(sweeps["setting"], sweeps["value"], strict=True)) == {
+        ("pixels_per_image", 20.0), ("train_images", 4.0), ("dimensions", 2.0), ("hard_fraction", 0.5),
+        ("hard_bucket", 1.0), ("hard_bucket", 2.0),
+    }  # fmt: skip
+    assert set(sweeps.loc[sweeps["setting"] == "dimensions", "metric"]) == {"logme"}
+    assert set(sweeps["size"]) == {1, 2}
+    (cell,) = plan.cells
+    dataset = plan.datasets["tiny"]
+    seen = replace(dataset, train=replace(dataset.train, identifiers=cell.train_images))
+    wanted = ("soft_iou_eep", "logme+pca2", "soft_iou_eep+haste_cs", "logme+haste_cs_2of2")
+    names = {("pixels_per_image", 20): wanted[:1], ("dimensions", 2): wanted[1:2],
+             ("hard_fraction", 0.5): wanted[2:3], ("hard_bucket", 2): wanted[3:]}  # fmt: skip
+    fewer = sweeps[sweeps["setting"] == "train_images"].drop(columns=["setting", "value"])
+    keys = [column for column in fewer.columns if column != "score"]
+    both = fewer.merge(outcome.tables.scores, on=keys)  # (a selection would take the statistics of these images alone)
+    assert len(both) == len(fewer)
+    assert (both["score_x"] != both["score_y"]).mean() > 0.9
+    for (setting, value), (metric,) in names.items():
+        options: dict[str, object] = {"train_images": None, "pixels_per_image": 50}
+        options |= {setting: value} if setting not in ("dimensions", "hard_bucket") else {}
+        selection = select(plan.pool, seen, size=2, metrics=(metric,), predictor="linear_probe", seed=1, image_size=48,
+                           cache_gb=0.0, resamples=0, **options)  # fmt: skip
+        rows = sweeps[(sweeps["setting"] == setting) & (sweeps["value"] == value) & (sweeps["probe_seed"] == 1)]
+        rows = rows[rows["predictor"].isin(["linear_probe", ""])]
+        name = {"logme+pca2": "logme", "logme+haste_cs_2of2": "logme+haste_cs"}.get(metric, metric)
+        found = rows[rows["metric"] == name].set_index("members")["score"]
+        if "logme" in metric:
+            assert found.to_dict() == pytest.approx(selection.single_scores[metric], rel=1e-6)
+        else:
+            pairs = [" ".join(selection.names_of(row)) for row in range(len(selection.ranking))]
+            np.testing.assert_allclose(found.loc[pairs], selection.ranking.scores[metric], rtol=1e-6)
+
+
+def test_sweeps_stand_beside_the_studys_own_scores(outcome: StudyOutcome, home: Path) -> None:
+    told = Findings.of(outcome.tables, settings_for(home)).sweeps
+    own = told[told["own"]].groupby("setting")["value"].unique().map(list).to_dict()
+    assert own == {"pixels_per_image": [50.0], "train_images": [10.0], "dimensions": [np.inf],
+                   "hard_fraction": [1.0], "hard_bucket": [np.inf]}  # fmt: skip
+    whole = Findings.of(outcome.tables, settings_for(home)).agreement.query("size == 2 and metric == 'soft_iou_eep'")
+    taus = whole[(whole["stratum"] == "all") & (whole["result"] == "mean")].set_index("predictor")["weighted_kendall"]
+    again = told[told["own"] & (told["setting"] == "pixels_per_image") & (told["metric"] == "soft_iou_eep")]
+    assert again.set_index("predictor")["weighted_kendall"].to_dict() == pytest.approx(taus.to_dict())
+
+
+def test_scores_of_older_studies_stay_done(plan: StudyPlan) -> None:
+    """Nothing that a job was given later is in its description unless it is used."""
+    step = next(step for _, steps in phases_of(plan) for step in steps)
+    job = parse_record(json.loads(step.job().content), ScoreJob, "job", ConfigError)
+    older = ("checksums", "sizes", "metrics", "predictors", "pixels_per_image", "seed", "hard_fraction")
+    facts = {name: getattr(job, name) for name in older}
+    assert job.description() == digest_of({**facts, "cell": asdict(plan.cells[0])})
 
 
 def plain_mean(members: Sequence[SourceModel], images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
@@ -323,7 +393,8 @@ def test_a_member_that_cannot_be_fitted_is_missed_aloud(home: Path, tmp_path: Pa
     shutil.copytree(home / "pool", tmp_path / "pool")
     weights = tmp_path / "pool" / "members" / "b" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100] + bytes(100))
-    given = settings_for(home, pools=(tmp_path / "pool",), metrics=("base",), heads=(), equal_cost=False)
+    given = settings_for(home, pools=(tmp_path / "pool",), metrics=("base",), heads=(), equal_cost=False,
+                         sweeps=SweepSettings())  # fmt: skip
     plan = plan_for(
         replace(given, finetuning_seeds=(0,), probe_seeds=(0,)), tmp_path / "output", TRAINING.at_rate(0.01)
     )
@@ -389,6 +460,8 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
         ({"heads": ()}, "equal_cost: expected at least one of heads"),
         ({"regimes": (Regime("a"), Regime("a"))}, "regimes: expected at least one, each once"),
+        ({"sweeps": SweepSettings(metrics=("h_score",))}, "sweeps.metrics: expected some of metrics"),
+        ({"sweeps": SweepSettings(dimensions=(2,), metrics=("leep",))}, "sweeps: dimensions changes none"),
         ({"finetuning_seeds": ()}, "finetuning_seeds: expected at least one"),
     ],
 )
@@ -412,6 +485,7 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
     figures = {file.name for file in (tmp_path / "figures").iterdir()}
     for name in (
         "time_few_eep_of_2",
+        "sweep_hard_fraction_few_eep_of_2",
         "choices_few_linear_probe_soft_iou_eep",
         "cost_few_eep_soft_iou_eep",
         "tau_few_linear_probe_of_2",

@@ -108,6 +108,8 @@ def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) 
     idle["training.seed"] = "as --finetuning_seeds says which seeds there are"
     if not study.heads:
         idle |= {f"head.{field.name}": "without --heads" for field in fields(HeadSettings)}
+    if not study.sweeps.settings:
+        idle["sweeps.metrics"] = "without other --sweeps"
     if study.equal_cost:
         idle.pop("training.held_out_fraction", None)
     if all(is_built_in(target) for target in study.targets) and not study.distance_images:

@@ -1,21 +1,39 @@
-"""Sections of a study's page about the scores themselves: how long each metric takes."""
+"""Sections of a study's page about the scores themselves: what each metric costs, and what the probe changes."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from muster.report.choice_figures import time_figure
 from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
+from muster.report.sweep_figures import sweep_panels
 from muster.report.tables import Table, metric_label
 from muster.study.findings import Findings
+from muster.study.measures import over_cells
 
 _TIME = (
     "Seconds to score all members, or all candidates, from what the members made of the probe pixels: running the "
     "members and fitting linear probes comes on top, once for all metrics. The first member does not count, as what is "
     "compiled or loaded once falls on it."
 )
+
+_SWEEPS = (
+    "The same fine-tuned results, and scores with one setting of the probe changed at a time. The dotted line is the "
+    "study's own setting; what moves less than it does between seeds of the probe pixels says nothing."
+)
+
+SWEPT = {
+    "pixels_per_image": "probe pixels of an image",
+    "train_images": "labelled images",
+    "image_size": "longer side of the images",
+    "dimensions": "dimensions of the features",
+    "hard_fraction": "share that counts as hard",
+    "hard_bucket": "bucket from hard to easy",
+}
+"""What was changed, for people."""
 
 
 def times_part(findings: Findings) -> PagePart:
@@ -37,6 +55,50 @@ def times_part(findings: Findings) -> PagePart:
             figures.append(figure)
             shown[f"Time of each metric: {named}"] = table
     return PagePart("What each metric costs", _TIME, figures, shown)
+
+
+def sweeps_part(findings: Findings) -> PagePart:
+    """How well metrics order candidates with other settings of the probe.
+
+    Args:
+        findings: Of a study.
+
+    Returns:
+        A section: for each setting that was tried, each target and their mean; without figures if none was.
+    """
+    figures, shown = list[StudyFigure](), dict[str, Table]()
+    for size in dict.fromkeys((findings.size, 1)):
+        told = findings.sweeps[findings.sweeps["size"] == size]
+        for setting, label in SWEPT.items():
+            of_setting = told[told["setting"] == setting]
+            for regime, predictor in series_of(of_setting):
+                rows = of_setting[(of_setting["regime"] == regime) & of_setting["predictor"].isin([predictor, ""])]
+                named = f"{members_of(size)}, {regime}{', ' if predictor else ''}{predictor.replace('_', ' ')}"
+                panels, key = _panels(rows), f"sweep_{setting}_{regime}_{predictor or 'none'}_of_{size}"
+                figures.append(sweep_panels(panels, label, key, f"Agreement by {label}: {named}"))
+                last = panels[panels["panel"] == panels["panel"].iloc[-1]]
+                shown[f"By {label}, {panels['panel'].iloc[-1]}: {named}"] = _wide(last)
+    return PagePart("What the probe changes", _SWEEPS, figures, shown)
+
+
+def _panels(rows: pd.DataFrame) -> pd.DataFrame:
+    """One panel a target, and their mean if there are several."""
+    by = ["target", "metric", "value", "own"]
+    each = rows.groupby(by, sort=False)["weighted_kendall"].mean().reset_index().rename(columns={"target": "panel"})
+    if each["panel"].nunique() < 2:
+        return each
+    mean = over_cells(rows).assign(panel=f"mean of {each['panel'].nunique()} targets")
+    return pd.concat([each, mean[["panel", *by[1:], "weighted_kendall"]]], ignore_index=True)
+
+
+def _wide(rows: pd.DataFrame) -> Table:
+    ordered = rows.assign(metric=[metric_label(str(name)) for name in rows["metric"]]).sort_values("value")
+    wide = ordered.pivot_table(index="metric", columns="value", values="weighted_kendall", sort=False)
+    own = set(ordered.loc[ordered["own"], "value"])
+    heads = [
+        f"{'all' if np.isinf(value) else f'{value:g}'}{' (own)' if value in own else ''}" for value in wide.columns
+    ]
+    return frame_table(wide.set_axis(heads, axis=1), index=True)
 
 
 def series_of(rows: pd.DataFrame) -> list[tuple[str, str]]:

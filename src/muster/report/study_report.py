@@ -10,7 +10,7 @@ import pandas as pd
 
 from muster.report.choice_parts import order_label, what_predicts, what_to_do
 from muster.report.papers import paper_parts
-from muster.report.probe_parts import times_part
+from muster.report.probe_parts import sweeps_part, times_part
 from muster.report.study_page import PagePart, write_figures, write_study_page
 from muster.report.study_tables import frame_table
 from muster.report.tables import metric_label, number
@@ -130,6 +130,8 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
     )
     if len((times := times_part(findings)).figures):
         yield times
+    if len((sweeps := sweeps_part(findings)).figures):
+        yield sweeps
     yield from paper_parts(findings)
 
 

@@ -10,6 +10,7 @@ from muster.report.figures import BLUE, INK, ORANGE
 from muster.report.study_style import (
     GREY,
     PALE,
+    WIDTH,
     StudyFigure,
     legend_above,
     only_grid,
@@ -20,6 +21,9 @@ from muster.report.study_style import (
     styled,
 )
 from muster.report.tables import metric_label, number
+
+_MOST_PANELS = 3
+"""Beside each other."""
 
 
 @styled
@@ -81,6 +85,56 @@ def sweep_figure(
     return drawing.finished(
         name, f"{label[:1].upper()}{label[1:]} by {setting}", "Bands are one standard deviation over probe seeds."
     )
+
+
+@styled
+def sweep_panels(table: pd.DataFrame, label: str, name: str, title: str) -> StudyFigure:
+    """How metrics change with one setting of the probe, on each target and on average.
+
+    Args:
+        table: ``panel`` (a target, or their mean), ``metric``, ``value``, ``weighted_kendall`` and ``own``, whether it
+            is the study's own setting. An infinite value means all that there is, and stands at the right end.
+        label: What was varied.
+        name: Of the files.
+        title: Of the figure.
+
+    Returns:
+        The figure: a panel a target, a line a metric.
+    """
+    metrics, panels = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["panel"]))
+    values = sorted(set(table["value"]))
+    places = dict(zip(values, range(len(values)), strict=True))
+    columns = min(len(panels), _MOST_PANELS)
+    rows = -(-len(panels) // columns)
+    drawing = start(0.5 + 1.75 * rows + 0.17 * -(-len(metrics) // 4), min(WIDTH, 2.2 + 2.0 * columns))
+    grid = drawing.figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    colours, markers = series_colours(metrics), series_markers(metrics)
+    for axes, panel in zip(grid, panels, strict=False):
+        part = table[table["panel"] == panel]
+        for metric in metrics:
+            line = part[part["metric"] == metric].sort_values("value")
+            at = line["value"].map(places)
+            axes.plot(at, line["weighted_kendall"], color=colours[metric], linewidth=1.2, zorder=2)
+            known = line[line["weighted_kendall"].notna()]
+            dots = axes.scatter(known["value"].map(places), known["weighted_kendall"], s=18, color=colours[metric],
+                                marker=markers[metric], zorder=3, label=short(metric_label(metric), 26))  # fmt: skip
+            drawing.says(dots, [f"{metric_label(metric)}, {panel}\n{label}: {_value(row['value'])}"
+                                f"{' (own)' if row['own'] else ''}\nweighted tau {number(row['weighted_kendall'], 2)}"
+                                for row in known.to_dict("records")])  # fmt: skip
+        for own in set(part.loc[part["own"], "value"]):
+            axes.axvline(places[own], color=INK, linewidth=0.9, linestyle=":", zorder=1)
+        axes.set_title(short(str(panel)))
+        axes.set_xticks(range(len(values)), [_value(value) for value in values])
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    drawing.figure.supxlabel(label, fontsize=8.0)
+    drawing.figure.supylabel("weighted Kendall tau", fontsize=8.0)
+    legend_above(drawing)
+    return drawing.finished(name, title, "A line is a metric; dotted is the study's own setting.")
+
+
+def _value(value: float | int) -> str:
+    return "all" if np.isinf(value) else f"{value:g}"
 
 
 @styled

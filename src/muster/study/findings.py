@@ -19,6 +19,7 @@ from muster.study.measures import (
     headline,
     seed_agreement,
     standings,
+    sweep_agreement,
     tau_and_time,
 )
 from muster.study.settings import StudySettings
@@ -121,6 +122,11 @@ class Findings:
         predictor, metric = self.chooser
         rows = self.gains[(self.gains["metric"] == metric) & (self.gains["size"] == self.size)]
         return rows[rows["predictor"].isin([predictor, ""])]
+
+    @cached_property
+    def sweeps(self) -> pd.DataFrame:
+        """How well metrics order candidates with other settings of the probe."""
+        return sweep_agreement(self.tables, self._compared)
 
     def times(self, size: int) -> pd.DataFrame:
         """How well each metric orders candidates of one size, and how long it takes beside the page's."""

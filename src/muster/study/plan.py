@@ -22,6 +22,7 @@ FITS = "fits"
 SCORES = "scores"
 RESULTS = "results"
 HEADS = "heads"
+SWEEPS = "sweeps"
 DISTANCES = "distances"
 TABLES = "tables"
 CELL = "cell.yaml"
@@ -135,6 +136,10 @@ class StudyPlan:
     def scores_folder(self, cell: Cell, seed: int, large: bool = False) -> Path:
         """Where the scores of a seed of the probe pixels are kept."""
         return self.cell_folder(cell) / SCORES / f"{'large-' if large else ''}probe-{seed}"
+
+    def sweep_folder(self, cell: Cell, seed: int, part: str) -> Path:
+        """Where the scores with other settings of the probe are kept."""
+        return self.cell_folder(cell) / SWEEPS / f"probe-{seed}" / part
 
     def results_folder(self, cell: Cell, seed: int) -> Path:
         """Where the results of a seed of the fine-tuning are kept."""

@@ -21,6 +21,7 @@ from muster.study.plan import TABLES, StudyPlan
 from muster.study.results import read_table
 from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
+from muster.study.sweeps import part_name, parts_of
 from muster.study.tables import COLUMNS, StudyTables
 from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
 
@@ -127,10 +128,16 @@ def tables_of(plan: StudyPlan) -> StudyTables:
     ]
     results = [plan.results_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
     heads = [plan.heads_folder(*key) for key in product(plan.cells, settings.finetuning_seeds)]
+    sweeps = [
+        plan.sweep_folder(cell, seed, part_name(*part))
+        for cell, seed in product(plan.cells, settings.probe_seeds)
+        for part in parts_of(settings, cell)
+    ]
     members = {member.name: member for each in (*plan.members.values(), *plan.large.values()) for member in each}
     read = {
         "scores": [read_table(folder, "scores") for folder in probes],
         "costs": [read_table(folder, "costs") for folder in probes],
+        "sweeps": [read_table(folder, "sweeps") for folder in sweeps],
         "finetuned": [read_table(folder, "finetuned") for folder in results],
         "ensembles": [read_table(folder, "ensembles") for folder in results],
         "heads": [read_table(folder, "heads") for folder in heads],
@@ -179,7 +186,8 @@ def _target_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
 def _cell_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
     for cell in plan.cells:
         counts = len(cell.train_images), len(cell.validation_images)
-        yield cell.target, cell.regime, cell.subset_seed, *counts, str(cell.image_size)
+        seen = str(cell.image_size), plan.settings.pixels_per_image
+        yield cell.target, cell.regime, cell.subset_seed, *counts, *seen
 
 
 def warn_of_failures(outcome: StudyOutcome) -> None:

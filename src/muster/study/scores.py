@@ -53,6 +53,8 @@ class ScoreJob(CellJob):
         seed: Which pixels.
         hard_fraction: Which part of them counts as hard, for metrics that ask.
         device: Where members run.
+        train_images: How many of the cell's images are looked at; ``None`` for all of them.
+        image_size: Longer side of the images; ``None`` for the cell's.
     """
 
     members: tuple[Path, ...]
@@ -64,11 +66,13 @@ class ScoreJob(CellJob):
     seed: int
     hard_fraction: float
     device: str
+    train_images: int | None = None
+    image_size: int | None = None
 
     def description(self) -> str:
         """See :meth:`StudyJob.description`."""
         places = ("cell", "members", "folder", "device")
-        facts = {name: value for name, value in asdict(self).items() if name not in places}
+        facts = {name: value for name, value in asdict(self).items() if name not in places and value is not None}
         return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})
 
 
@@ -111,6 +115,8 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             predictor = Predictor(name, cell.target.dataset.spec.num_classes)
             specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
             specs = [spec for spec in specs if uses_predictor(spec) or spec.name not in done_before]
+            if not specs:
+                continue
             run = _Run(job, members, reader, cache, predictor, specs)
             scores += run.tables(partial(_tell, progress, number * len(members)))
             done_before |= {spec.name for spec in specs}
@@ -144,9 +150,11 @@ def warm_seconds(seconds: Sequence[float]) -> float:
 
 
 def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
-    train = cell.target.train
+    train, seen = cell.target.train.subset(job.train_images, job.seed), cell.cell
+    if job.image_size is not None:
+        seen = replace(seen, image_size=job.image_size)
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)
-    return ProbeReader(train, probe, cell.cell.preprocessing, resolve_device(job.device), _BATCH_SIZE)
+    return ProbeReader(train, probe, seen.preprocessing, resolve_device(job.device), _BATCH_SIZE)
 
 
 def _tell(progress: Callable[[int], None], before: int, done: int) -> None:

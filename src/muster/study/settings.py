@@ -14,6 +14,7 @@ from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
 from muster.metrics import DEFAULT_METRIC, parse_metric
 from muster.selection.predictors import PredictorName
 from muster.selection.settings import TrainImages
+from muster.study.sweep_settings import SweepSettings
 
 Candidates: TypeAlias = Literal["all", "a22"]
 
@@ -100,6 +101,7 @@ class StudySettings:
         image_size: Size at which members see the images; null takes the median of what the members' cards say.
         validation_images: Target training images set aside before the others are drawn, on which ensembles of
             fine-tuned members are compared as somebody could who fine-tuned them all; at most a fifth. 0 for none.
+        sweeps: Other settings of the probe that candidates are scored with, too.
         distance_images: Training images of each target, and of each source that is at hand, by which datasets are
             compared with each other (domain distance, map of images). 0 for none.
     """
@@ -121,6 +123,7 @@ class StudySettings:
     pixels_per_image: int = 1000
     image_size: SizeSetting | None = None
     validation_images: int = 30
+    sweeps: SweepSettings = SweepSettings()  # noqa: RUF009 (frozen)
     distance_images: int = 150
 
     def __post_init__(self) -> None:
@@ -147,6 +150,7 @@ class StudySettings:
             ImageSize.of(self.image_size)
         for metric in self.metrics:
             _require_metric(metric)
+        self.sweeps.require_metrics(self.metrics)
         for head in self.heads:
             self.chooser(head)
         if self.equal_cost and not self.heads:

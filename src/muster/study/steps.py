@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import product
 
 from muster.data import ImageSize
 from muster.execution.executor import Job
@@ -13,7 +14,7 @@ from muster.files import to_builtin_types
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member
 from muster.selection.run import usual_image_size
-from muster.study import distances, evaluation, fits, heads, scores
+from muster.study import distances, evaluation, fits, heads, scores, sweeps
 from muster.study.cells import Cell, kind_of
 from muster.study.distances import DistancesJob, FeaturesJob
 from muster.study.evaluation import EvaluationJob
@@ -24,6 +25,7 @@ from muster.study.protocols import a22_members, best_ensemble
 from muster.study.results import StudyJob, read_table
 from muster.study.schedule import Step
 from muster.study.scores import ScoreJob
+from muster.study.sweeps import SweepJob, part_name, parts_of
 
 _ALONE = ("leep",)
 
@@ -55,6 +57,7 @@ def _all_steps(plan: StudyPlan) -> Iterator[Step]:
     for seed in others:
         for cell in plan.cells:
             yield from _steps_of_run(plan, cell, seed)
+    yield from _sweep_steps(plan)
 
 
 def _score_steps(plan: StudyPlan, cell: Cell) -> Iterator[Step]:
@@ -66,8 +69,15 @@ def _score_steps(plan: StudyPlan, cell: Cell) -> Iterator[Step]:
 
 
 def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], large: bool) -> Step:
+    job = _score_job(plan, cell, seed, members, large)
+    name = _score_name(cell, seed, large)
+    units = len(members) * len(plan.settings.predictors)
+    return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units)
+
+
+def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], large: bool) -> ScoreJob:
     settings = plan.settings
-    job = ScoreJob(
+    return ScoreJob(
         cell=plan.cell_file(cell),
         members=tuple(member.folder for member in members),
         checksums=tuple(member.card.checksum for member in members),
@@ -80,9 +90,6 @@ def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
     )
-    name = _score_name(cell, seed, large)
-    units = len(members) * len(settings.predictors)
-    return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units)
 
 
 def _score_name(cell: Cell, seed: int, large: bool) -> str:
@@ -97,6 +104,29 @@ def _result_steps(plan: StudyPlan) -> Iterator[Step]:
     for seed in plan.settings.finetuning_seeds:
         for cell in plan.cells:
             yield from _steps_of_run(plan, cell, seed)
+    yield from _sweep_steps(plan)
+
+
+def _sweep_steps(plan: StudyPlan) -> Iterator[Step]:
+    """Scores with other settings of the probe, of the members whose ensembles are compared; last, as nothing waits."""
+    for cell, seed in product(plan.cells, plan.settings.probe_seeds):
+        for setting, values in parts_of(plan.settings, cell):
+            yield _sweep_step(plan, cell, seed, setting, values)
+
+
+def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tuple[float, ...]) -> Step:
+    part, settings = part_name(setting, values), plan.settings
+    members = members_to_fit(plan, cell)
+    job = SweepJob(
+        cell=plan.cell_file(cell),
+        folder=plan.sweep_folder(cell, seed, part),
+        setting=setting,
+        values=values,
+        sweeps=settings.sweeps,
+        scores=replace(_score_job(plan, cell, seed, members, large=False), sizes=tuple(sorted({1, settings.size}))),
+    )
+    name, units = f"{cell.name} {part} with probe seed {seed}", len(members) * len(settings.predictors) * len(values)
+    return Step(name, partial(_job, name, sweeps.TASK, job), job.is_done, (), units)
 
 
 def _steps_of_run(plan: StudyPlan, cell: Cell, seed: int) -> Iterator[Step]:

@@ -31,7 +31,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("train_images", "num_classes", "test_miou"),
     ),
     "targets": ("target", "domain", "num_classes", "train_images", "test_images"),
-    "cells": (*CELL, "train_images", "validation_images", "image_size"),
+    "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image"),
     "finetuned": (
         *RESULT,
         *("member", "miou", "validation_miou", "validation_loss", "learning_rate", "steps", "seconds", "device"),
@@ -41,12 +41,16 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
+    "sweeps": (*PROBE, "setting", "value", "predictor", "metric", "size", "members", "score"),
     "distances": ("target", "source", "assignment", "distance", "member", "kind"),
     "image_map": ("dataset", "domain", "image", "x", "y"),
 }
 """The columns of each table, see docs/studies.md."""
 
-LATER: dict[str, dict[str, str | int]] = {"costs": {"metric": "", "size": 0}}
+LATER: dict[str, dict[str, str | int]] = {
+    "costs": {"metric": "", "size": 0},
+    "cells": {"pixels_per_image": 0},
+}
 """Columns that tables of older studies lack, and what stands there then."""
 
 ALL_SCORES, ONE_METRIC = "scores", "metric"
@@ -69,6 +73,7 @@ class StudyTables:
         heads: One row an ensemble with a learned head.
         equal_cost: One row a single model that was given the cost of an ensemble.
         costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
+        sweeps: One row a score with another setting of the probe; columns as of scores.
         distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
             whose features they are of. Studies from before have none.
         image_map: One row an image of each dataset, and its place on a plane. Likewise.
@@ -83,6 +88,7 @@ class StudyTables:
     heads: pd.DataFrame
     equal_cost: pd.DataFrame
     costs: pd.DataFrame
+    sweeps: pd.DataFrame
     distances: pd.DataFrame
     image_map: pd.DataFrame
 

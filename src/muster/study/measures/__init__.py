@@ -25,6 +25,7 @@ from muster.study.measures.seed_agreement import seed_agreement
 from muster.study.measures.seed_noise import SeedNoise, seed_noise
 from muster.study.measures.static_orders import STATIC_ORDERS, past_results, static_orders
 from muster.study.measures.strata import ALL, STRATA, strata_of
+from muster.study.measures.sweeps import over_cells, sweep_agreement, sweep_scores
 
 __all__ = [
     "ALL",
@@ -56,6 +57,7 @@ __all__ = [
     "headline",
     "member_draws",
     "metric_seconds",
+    "over_cells",
     "over_seeds",
     "over_targets",
     "paired_test",
@@ -66,6 +68,8 @@ __all__ = [
     "standings",
     "static_orders",
     "strata_of",
+    "sweep_agreement",
+    "sweep_scores",
     "tau_and_time",
     "tau_interval",
     "without_pool",

@@ -1,0 +1,107 @@
+"""Scores of a cell's candidates with other settings of the probe, for the same fine-tuned results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+
+from muster.errors import ConfigError
+from muster.files import parse_record
+from muster.study.cells import Cell
+from muster.study.results import CellJob
+from muster.study.scores import ScoreJob, score_cell
+from muster.study.settings import StudySettings
+from muster.study.sweep_settings import HARD_FRACTION, PROBES, SweepSettings
+from muster.training.finished import digest_of
+
+TASK = "muster.study.sweeps:sweep_job"
+"""What a worker process is told to call."""
+
+
+@dataclass(frozen=True)
+class SweepJob(CellJob):
+    """Values of one setting that a cell's members are scored with.
+
+    Attributes:
+        setting: Which setting.
+        values: Which values.
+        sweeps: Says which metrics it changes.
+        scores: What is scored with the study's own setting.
+    """
+
+    setting: str
+    values: tuple[float, ...]
+    sweeps: SweepSettings
+    scores: ScoreJob
+
+    def description(self) -> str:
+        """See :meth:`CellJob.description`."""
+        names = [self._names(value) for value in self.values]
+        facts = {"setting": self.setting, "values": self.values, "metrics": names}
+        return digest_of({**facts, "scores": self.scores.description()})
+
+    def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
+        """The scores of one value after the other; predictions that stay the same are made once."""
+        units = len(self.scores.members) * len(self.scores.predictors)
+        for place, value in enumerate(self.values):
+            names = self._names(value)
+            scores, _ = score_cell(self._job(value, tuple(names)), partial(_tell, progress, place * units))
+            named = scores.assign(metric=scores["metric"].map(names), setting=self.setting, value=value)
+            yield named[named["size"].isin(self.scores.sizes)]
+
+    def _names(self, value: float) -> dict[str, str]:
+        return self.sweeps.names(self.setting, value, self.scores.metrics)
+
+    def _job(self, value: float, metrics: tuple[str, ...]) -> ScoreJob:
+        job = replace(self.scores, folder=self.folder, metrics=metrics)  # its folder: one cache for all values
+        if self.setting in PROBES:
+            return replace(job, **{self.setting: int(value)})  # type: ignore[arg-type]
+        return replace(job, hard_fraction=value) if self.setting == HARD_FRACTION else job
+
+
+def _tell(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def sweep_job(content: str, tell: Callable[[str], None]) -> str:
+    """Score in a worker process.
+
+    Args:
+        content: A :class:`SweepJob` as JSON.
+        tell: Takes how many members were looked at, as JSON.
+
+    Returns:
+        Nothing: the table lies in its folder.
+    """
+    job = parse_record(json.loads(content), SweepJob, "job", ConfigError)
+    job.write_tables({"sweeps": pd.concat(job.tables(lambda done: tell(json.dumps([done, None]))), ignore_index=True)})
+    return ""
+
+
+def parts_of(settings: StudySettings, cell: Cell) -> list[tuple[str, tuple[float, ...]]]:
+    """What is scored together: each value that takes another look at the images, and all values of other settings.
+
+    Args:
+        settings: Those of the study.
+        cell: The study's own values, and more images than it has, are left out.
+
+    Returns:
+        Settings with values.
+    """
+    own = {"pixels_per_image": settings.pixels_per_image, "image_size": cell.image_size}
+    parts = list[tuple[str, tuple[float, ...]]]()
+    for setting in settings.sweeps.settings:
+        values = [value for value in settings.sweeps.values(setting) if value != own.get(setting)]
+        if setting == "train_images":
+            values = [value for value in values if value < len(cell.train_images)]
+        parts += [(setting, (value,)) for value in values] if setting in PROBES else [(setting, tuple(values))]
+    return parts
+
+
+def part_name(setting: str, values: tuple[float, ...]) -> str:
+    """Names the folder of what is scored together."""
+    return f"{setting}-{values[0]:.0f}" if setting in PROBES else setting
