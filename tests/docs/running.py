@@ -52,6 +52,8 @@ def reduced(name: str, words: list[str]) -> list[str]:
     if name == "train":
         if "--list" in words or "--verify" in words:
             return []
+        if "configs/train/scenes.yaml" in words:
+            return [*_TRAINING, "--plan.datasets", "[scenes/land, scenes/waters]"]
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
     if name == "select":

@@ -14,7 +14,6 @@ from pytorch_lightning.loggers import Logger
 from muster.errors import ConfigError
 from muster.files import remove_partial
 from muster.launch import launched_nodes
-from muster.tasks.task import task_of
 from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
@@ -58,7 +57,6 @@ def fit(
     """
     settings = module.settings
     data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
-    module.task = task_of(data.train.spec)
     module.class_weights = data.class_weights(module.num_classes)
     hardware.require_devices(hardware.resolved_devices())
     require_shared_batches(settings, hardware.processes())

@@ -14,11 +14,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from muster.data import Preprocessing, Views, view_for
+from muster.data import Preprocessing, Split, Views, view_for
 from muster.errors import MusterError
 from muster.models import ImageMap, SourceModel, upsample_probabilities
 from muster.tasks.loss import LossOptions
-from muster.tasks.task import TalliedMetric, Task, tally_is_empty
+from muster.tasks.task import TalliedMetric, Task, tally_is_empty, task_of
 from muster.training.adaptation import adapt_member
 from muster.training.frozen import FrozenBatch
 from muster.training.optimizers import make_optimizer, with_schedule
@@ -64,7 +64,7 @@ class EnsembleTraining(pl.LightningModule):
     Attributes:
         settings: How to train.
         num_classes: Size of the label space.
-        task: What is to be predicted; a fit sets it, by its images.
+        task: What is to be predicted; ``None`` until it is known, see :attr:`of_task`.
         names: Names of the members, in order.
         members: The models, likewise.
         history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
@@ -160,13 +160,16 @@ class EnsembleTraining(pl.LightningModule):
 
     @property
     def of_task(self) -> Task:
-        """What is to be predicted, within a fit.
+        """What is to be predicted, told by the images of the fit.
 
         Raises:
-            RuntimeError: If no fit has begun.
+            RuntimeError: If there is no fit, or its data module does not say which images are learned from.
         """
         if self.task is None:
-            raise RuntimeError("Expected a fit to have set the task; call muster.training.fitting.fit.")
+            train = getattr(getattr(self.trainer, "datamodule", None), "train", None)
+            if not isinstance(train, Split):
+                raise RuntimeError("Expected a data module with the training images as `train`, as FitData has it.")
+            self.task = task_of(train.spec)
         return self.task
 
     def losses(self, name: str) -> list[tuple[int, float]]:
