@@ -155,6 +155,7 @@ def test_reports_speak_of_images_and_accuracy(run: Run, pool: Pool, selection: S
     page = (tmp_path / "finetuning.html").read_text("utf-8")
     assert "Top-1 accuracy on the 9 test images" in page
     assert "mIoU" not in page
+    assert "void, never scored" not in page
     write_selection_report(selection, pool, run.target.dataset, tmp_path / "selection.html")
     page = (tmp_path / "selection.html").read_text("utf-8")
     assert "Predicted accuracy of each class" in page

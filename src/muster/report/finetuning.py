@@ -95,7 +95,7 @@ def write_finetuning_report(
         "unit": result.words.unit,
         "miou_bars": _miou_bars(result),
         "miou_notes": [
-            trials_sentence(result.equal_cost) if result.equal_cost else "",
+            trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
             interval_sentence(result),
             measured_text(result),
         ],

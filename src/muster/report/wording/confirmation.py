@@ -26,16 +26,16 @@ def confirmation_sentence(result: FinetuneResult) -> str:
     return (
         f"{who} by {metric} ({_counted(len(told.members), 'member')}) {was} fine-tuned briefly on "
         f"{told.train_images:,} training images and compared on the other {told.held_out_images:,}, which took "
-        f"{_duration(told.seconds)}. {_outcome(told)}"
+        f"{_duration(told.seconds)}. {_outcome(told, result.words.result)}"
     )
 
 
-def _outcome(told: Confirmation) -> str:
+def _outcome(told: Confirmation, reached: str) -> str:
     if told.chosen == told.by_metric:
         return f"This confirmed the metric's choice, {_names(told.by_metric)}."
     last = next(each for each in reversed(told.rounds) if told.by_metric in each.candidates)
     return (
-        f"This replaced the metric's choice, {_names(told.by_metric)}, by {_names(told.chosen)}: held-out mIoU "
+        f"This replaced the metric's choice, {_names(told.by_metric)}, by {_names(told.chosen)}: held-out {reached} "
         f"{_miou(last, told.chosen)} against {_miou(last, told.by_metric)} after {_counted(last.steps, 'step')}."
     )
 

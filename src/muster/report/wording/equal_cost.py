@@ -46,11 +46,12 @@ def spent_on_text(option: SpentOn) -> str:
     return f"{images}, at scales {scales}{', mirrored too' if option.flip else ''}"
 
 
-def trials_sentence(single: EqualCost) -> str:
+def trials_sentence(single: EqualCost, result: str) -> str:
     """How it was decided what the time is spent on.
 
     Args:
         single: The model of equal cost.
+        result: What results are called.
 
     Returns:
         Two sentences.
@@ -58,7 +59,7 @@ def trials_sentence(single: EqualCost) -> str:
     minutes, seconds = divmod(round(single.seconds), 60)
     return (
         f"What the single model spends its time on was decided by trials of {single.trial_steps:,} steps on "
-        f"{single.train_images:,} training images and mIoU on the other {single.held_out_images:,}; whatever takes no "
-        f"longer for an image than the ensemble's {cost_label(single.budget, 'seconds')}, as measured before them, was "
-        f"tried. All of it took {minutes} min {seconds} s."
+        f"{single.train_images:,} training images and {result} on the other {single.held_out_images:,}; whatever takes "
+        f"no longer for an image than the ensemble's {cost_label(single.budget, 'seconds')}, as measured before them, "
+        f"was tried. All of it took {minutes} min {seconds} s."
     )
