@@ -15,6 +15,7 @@ from muster.commands.predict import predict_folder
 from muster.commands.terminal import make_console
 from muster.data import Dataset, open_dataset, prepare_image
 from muster.errors import ConfigError, SelectionError
+from muster.models import build_model
 from muster.models.pooled import Pooled
 from muster.pool import Pool
 from muster.report import write_finetuning_report, write_selection_report
@@ -195,3 +196,24 @@ def test_what_is_for_maps_alone_is_refused(run: Run, tmp_path: Path) -> None:
 def test_probe_units_are_images(selection: Selection) -> None:
     assert selection.guessing is not None
     assert torch.tensor(list(selection.member_scores.values())).isfinite().all()
+
+
+def test_models_are_ranked_for_images_too(pool: Pool, target: Dataset) -> None:
+    models = {"a": build_model("small_fpn", 3, seed=1), "pool": str(pool["land"].folder)}
+    table = muster.rank(models, target, image_size=32, show=False)
+    assert set(table.index) == {"a", "pool"}
+    steps = 1 / len(target.train)
+    assert (table["linear_probe"] / steps).to_numpy() == pytest.approx(
+        (table["linear_probe"] / steps).round().to_numpy()
+    )
+
+
+def test_a_map_is_not_read_as_if_it_were_a_whole_image(target: Dataset) -> None:
+    from muster.data import ImageSize, Preprocessing, channel_statistics
+    from muster.probe import ProbeReader, draw_probe_set
+
+    shown = Preprocessing(channel_statistics(target.train), ImageSize.of(32))
+    reader = ProbeReader(target.train, draw_probe_set(target.train), shown)
+    assert len(reader.probe) == len(target.train)
+    with pytest.raises(ValueError, match="one prediction for a whole image"):
+        reader.read(build_model("small_fpn", 3).eval())

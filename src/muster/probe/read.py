@@ -16,12 +16,14 @@ from muster.data import Preprocessing, Split
 from muster.machine import free_bytes
 from muster.models import SourceModel
 from muster.models.padding import spatial_mean
+from muster.models.pooled import Pooled
 from muster.models.prediction import probabilities_of
 from muster.precision import forward_precision, resolve_precision
 from muster.probe.interpolation import read_batch
 from muster.probe.pixels import ProbeSet
 from muster.probe.prepared import KeptBytes, PreparedProbe
 from muster.probe.reading import Reading, RowBuffer
+from muster.tasks.task import task_of
 
 _READING_PART = 0.5
 """Part of a GPU's free memory that what is read from one member may take."""
@@ -127,6 +129,8 @@ class ProbeReader:
     def _read(
         self, model: SourceModel, progress: Callable[[int, int], None] | None, features: bool, stages: bool
     ) -> Reading:
+        if task_of(self._split.spec).is_pooled and not isinstance(model, Pooled):
+            raise ValueError("Expected a model with one prediction for a whole image; Member.used_for makes it so.")
         # Convolutions take a tenth to a third less time so, and a pixel's channels lie together for the interpolation.
         model.to(memory_format=torch.channels_last)
         with forward_precision(self.precision, self.device):

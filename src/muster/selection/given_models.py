@@ -37,7 +37,8 @@ class GivenMember(Member):
 
     def load_model(self, device: torch.device | str = "cpu") -> SourceModel:
         """The network, in evaluation mode."""
-        return self.model.to(device).eval()
+        model = self.model if self.task is None else self.task.fitted(self.model)
+        return model.to(device).eval()
 
     def load_unverified(self, device: torch.device | str = "cpu") -> SourceModel:
         """See :meth:`load_model`: there are no files that could be others."""

@@ -85,7 +85,7 @@ def rank(
         raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
     dataset = _dataset(data, classes, settings)
-    members = [replace(member, channels=dataset.spec.channels) for member in members_from(models)]
+    members = [member.used_for(dataset.spec) for member in members_from(models)]
     device = resolve_device(settings.device)
     split, reader = probe_reader(dataset, members, settings, device)
     if len(reader.probe.images) < 2:

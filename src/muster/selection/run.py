@@ -303,7 +303,7 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence
     if not asking:
         return None
     if folder is not None:
-        member = Member.open(folder)
+        member = Member.open(folder).used_for(target.spec)
         if reason_to_bar(member.card, TargetContent(target)) is None:
             raise SelectionError(f"reference: {folder} was trained on {member.card.dataset}, not {target.spec.name}.")
         return member
