@@ -57,8 +57,8 @@ pytestmark = pytest.mark.filterwarnings(
 METRICS = ("soft_iou_eep", "ms_leep", "leep", "logme", "base")
 TRAINING = TrainingSettings(steps=2, batch_size=2, learning_rates=(0.01, 0.02), crop_size=32, checkpoint_every=1)
 SWEEPS = SweepSettings(
-    pixels_per_image=(20, 50), train_images=(4, 99), dimensions=(2,), hard_fraction=(0.5,), hard_buckets=2,
-    metrics=("soft_iou_eep", "logme"),
+    pixels_per_image=(20, 50), train_images=(4, 99), image_size=(32,), dimensions=(2,), hard_fraction=(0.5,),
+    hard_buckets=2, metrics=("soft_iou_eep", "logme"),
 )  # fmt: skip
 ABOUT_TIME = ("seconds", "device")
 
@@ -221,8 +221,8 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
 ) -> None:
     sweeps = outcome.tables.sweeps
     assert set(zip(sweeps["setting"], sweeps["value"], strict=True)) == {
-        ("pixels_per_image", 20.0), ("train_images", 4.0), ("dimensions", 2.0), ("hard_fraction", 0.5),
-        ("hard_bucket", 1.0), ("hard_bucket", 2.0),
+        ("pixels_per_image", 20.0), ("train_images", 4.0), ("image_size", 32.0), ("dimensions", 2.0),
+        ("hard_fraction", 0.5), ("hard_bucket", 1.0), ("hard_bucket", 2.0),
     }  # fmt: skip
     assert set(sweeps.loc[sweeps["setting"] == "dimensions", "metric"]) == {"logme"}
     assert set(sweeps["size"]) == {1, 2}
@@ -230,7 +230,7 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
     dataset = plan.datasets["tiny"]
     seen = replace(dataset, train=replace(dataset.train, identifiers=cell.train_images))
     wanted = ("soft_iou_eep", "logme+pca2", "soft_iou_eep+haste_cs", "logme+haste_cs_2of2")
-    names = {("pixels_per_image", 20): wanted[:1], ("dimensions", 2): wanted[1:2],
+    names = {("pixels_per_image", 20): wanted[:1], ("image_size", 32): wanted[:1], ("dimensions", 2): wanted[1:2],
              ("hard_fraction", 0.5): wanted[2:3], ("hard_bucket", 2): wanted[3:]}  # fmt: skip
     fewer = sweeps[sweeps["setting"] == "train_images"].drop(columns=["setting", "value"])
     keys = [column for column in fewer.columns if column != "score"]
@@ -238,9 +238,9 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
     assert len(both) == len(fewer)
     assert (both["score_x"] != both["score_y"]).mean() > 0.9
     for (setting, value), (metric,) in names.items():
-        options: dict[str, object] = {"train_images": None, "pixels_per_image": 50}
+        options: dict[str, object] = {"train_images": None, "pixels_per_image": 50, "image_size": 48}
         options |= {setting: value} if setting not in ("dimensions", "hard_bucket") else {}
-        selection = select(plan.pool, seen, size=2, metrics=(metric,), predictor="linear_probe", seed=1, image_size=48,
+        selection = select(plan.pool, seen, size=2, metrics=(metric,), predictor="linear_probe", seed=1,
                            cache_gb=0.0, resamples=0, **options)  # fmt: skip
         rows = sweeps[(sweeps["setting"] == setting) & (sweeps["value"] == value) & (sweeps["probe_seed"] == 1)]
         rows = rows[rows["predictor"].isin(["linear_probe", ""])]
@@ -256,7 +256,7 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
 def test_sweeps_stand_beside_the_studys_own_scores(outcome: StudyOutcome, home: Path) -> None:
     told = Findings.of(outcome.tables, settings_for(home)).sweeps
     own = told[told["own"]].groupby("setting")["value"].unique().map(list).to_dict()
-    assert own == {"pixels_per_image": [50.0], "train_images": [10.0], "dimensions": [np.inf],
+    assert own == {"pixels_per_image": [50.0], "train_images": [10.0], "image_size": [48.0], "dimensions": [np.inf],
                    "hard_fraction": [1.0], "hard_bucket": [np.inf]}  # fmt: skip
     whole = Findings.of(outcome.tables, settings_for(home)).agreement.query("size == 2 and metric == 'soft_iou_eep'")
     taus = whole[(whole["stratum"] == "all") & (whole["result"] == "mean")].set_index("predictor")["weighted_kendall"]

@@ -27,6 +27,7 @@ from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, ONE_METRIC, joined_names, with_keys
+from muster.tasks.task import task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -150,7 +151,8 @@ def warm_seconds(seconds: Sequence[float]) -> float:
 
 
 def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
-    train, seen = cell.target.train.subset(job.train_images, job.seed), cell.cell
+    task, seen = task_of(cell.target.dataset.spec), cell.cell
+    train = task.subset(cell.target.train, job.train_images, job.seed)
     if job.image_size is not None:
         seen = replace(seen, image_size=job.image_size)
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)
