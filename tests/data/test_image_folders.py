@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from rich.console import Console
 
+from muster.commands.check import check_opened
 from muster.data import Dataset, class_pixel_counts, content_prefixes, open_dataset, require_usable
 from muster.data.layout import name_layout
 from muster.data.worlds.scenes import SCENES
@@ -115,3 +118,13 @@ def test_no_set_of_scenes_shows_an_image_of_another_or_of_a_world() -> None:
 def test_unknown_scenes_are_named() -> None:
     with pytest.raises(DatasetError, match="Did you mean 'places'"):
         open_dataset("scenes/place")
+
+
+def test_a_check_shows_images_beside_their_class(root: Path, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    assert check_opened(opened(root), tmp_path, console) == 0
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "images of train" in told
+    assert "10 x 8" in told
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        assert min(sheet.size) > 100

@@ -13,6 +13,7 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import (
+    MAX_CLASSES,
     Dataset,
     Sample,
     Split,
@@ -83,7 +84,7 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     found = Findings(dataset, splits, *repeated_images(dataset))
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])
-    if samples:
+    if samples and dataset.spec.num_classes <= MAX_CLASSES:  # there are not so many colours
         title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
         write_bytes(folder / SHEET, contact_sheet(samples, dataset.spec.classes, title))
         console.print(f"Contact sheet: {folder / SHEET}")

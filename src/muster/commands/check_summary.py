@@ -14,6 +14,7 @@ from rich.table import Table
 from muster.data import Dataset, Split, SplitCheck, judge_labels
 from muster.data.layouts.voc import CLASSES
 from muster.errors import DatasetError
+from muster.tasks.task import task_of
 
 SHOWN = 10
 """How many faults of a kind are printed; the record has all."""
@@ -75,7 +76,7 @@ def print_check(found: Findings, console: Console) -> None:
     console.print(f"{spec.name} ({spec.domain}), {spec.num_classes} classes: {found.dataset.reference}")
     console.print(_splits(found.splits))
     console.print()
-    console.print(_classes(spec.classes, found.splits))
+    console.print(_classes(spec.classes, found.splits, task_of(spec).unit))
     _list("image(s) cannot be used", found.problems, console, "red")
     for fault in found.faults:
         console.print(fault, style="red")
@@ -136,11 +137,11 @@ def _splits(found: Mapping[str, SplitCheck]) -> Table:
     return table
 
 
-def _classes(classes: Sequence[str], found: Mapping[str, SplitCheck]) -> Table:
+def _classes(classes: Sequence[str], found: Mapping[str, SplitCheck], unit: str) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
     for name in found:
-        table.add_column(f"pixels of {name}", justify="right")
+        table.add_column(f"{unit}s of {name}", justify="right")
         table.add_column("in images", justify="right")
     for index, label in enumerate(classes):
         cells = []

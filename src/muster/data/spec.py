@@ -41,6 +41,15 @@ class Sample(NamedTuple):
     image: Tensor
     mask: Tensor
 
+    def with_map(self) -> Sample:
+        """The same with a mask of the image's size, to be shown: a class of the whole image is everywhere in it.
+
+        Such classes are uint8 then, so that there may be at most :data:`MAX_CLASSES`.
+        """
+        if self.mask.numel() > 1 or tuple(self.image.shape[1:]) == (1, 1):
+            return self
+        return self._replace(mask=self.mask.to(torch.uint8).expand(self.image.shape[1:]))
+
 
 def labelled(mask: Tensor) -> Tensor:
     """Where something is known: a truth of 8 bits has void, one of more bits has none.

@@ -192,7 +192,7 @@ def check_split(
     examples: dict[int, str] = {}
     for index, identifier in enumerate(split.identifiers):
         try:
-            mask = split.mask(index) if masks_only else split[index].mask
+            mask, size = _mask_and_size(split, index, masks_only)
         except DatasetError as error:
             problems.append(str(error))
         else:
@@ -203,7 +203,7 @@ def check_split(
             seen += counts > 0
             examples |= dict.fromkeys((counts > most).nonzero().flatten().tolist(), identifier)
             most = torch.maximum(most, counts)
-            sizes.append((mask.shape[0], mask.shape[1]))
+            sizes.append(size)
             if not known.any():
                 all_void.append(identifier)
         if progress is not None:
@@ -219,6 +219,15 @@ def check_split(
         examples=tuple(examples.get(index) for index in range(classes)),
         sizes=tuple(sizes),
     )
+
+
+def _mask_and_size(split: Split, index: int, masks_only: bool) -> tuple[Tensor, tuple[int, int]]:
+    """The mask of an image, and rows and columns: of the image, where that was read."""
+    if masks_only:
+        mask = split.mask(index)
+        return mask, (mask.shape[0], mask.shape[1])
+    sample = split[index]
+    return sample.mask, (sample.image.shape[1], sample.image.shape[2])
 
 
 def require_usable(split: Split, masks_only: bool = False) -> None:

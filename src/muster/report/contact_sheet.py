@@ -45,6 +45,7 @@ def contact_sheet(samples: Sequence[tuple[str, Sample]], classes: Sequence[str],
         The content of a PNG file.
     """
     rows = -(-len(samples) // COLUMNS)
+    samples = [(caption, sample.with_map()) for caption, sample in samples]
     tiles = [_tile(sample) for _, sample in samples]
     width = max(_NARROWEST, max(tile.shape[1] for tile in tiles) / _PIXELS_PER_INCH)
     height = max(tile.shape[0] / tile.shape[1] for tile in tiles) * width + _CAPTION

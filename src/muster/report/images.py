@@ -86,8 +86,7 @@ def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
         The image, smoothly shrunk, and its mask, whose values are kept; a class of the whole image becomes a mask that
         has it everywhere.
     """
-    if sample.mask.numel() == 1:  # a class of the whole image is shown as an area of its colour
-        sample = sample._replace(mask=sample.mask.to(torch.uint8).expand(sample.image.shape[1:]))
+    sample = sample.with_map()
     height, width = sample.mask.shape
     if max(height, width) <= longest_side and sample.image.shape[1:] == sample.mask.shape:
         return sample
