@@ -518,3 +518,8 @@ def test_a_track_record_has_what_each_metric_chose(outcome: StudyOutcome, home: 
         <= row["best_miou"]
         == pytest.approx(ensembles.groupby("finetuning_seed")["miou"].max().mean(), abs=1e-4)
     )
+
+
+def test_a_target_of_whole_images_is_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="scenes_land is for classification, and studies take"):
+        plan_for(settings_for(home, targets=("scenes/land",)), tmp_path)

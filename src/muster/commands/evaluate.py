@@ -16,6 +16,7 @@ from muster.data import DataSettings, open_dataset, require_usable
 from muster.errors import ConfigError
 from muster.files import write_table
 from muster.launch import only_helps
+from muster.tasks.task import task_of
 from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.hardware import Hardware
 from muster.training.side_by_side import Evaluated, evaluate_side_by_side, evaluated_as_markdown
@@ -65,8 +66,10 @@ def evaluate(
     opened = {name: load_ensemble(path, device, hardware.precision) for name, path in zip(names, paths, strict=True)}
     rows = evaluate_side_by_side(opened, dataset.test)
     console = make_console()
-    console.print(f"{len(dataset.test)} test images of {dataset.spec.name}, masks at their stored size.")
-    console.print(evaluated_as_markdown(rows), markup=False, soft_wrap=True)
+    task = task_of(dataset.spec)
+    size = "" if task.is_pooled else ", masks at their stored size"
+    console.print(f"{len(dataset.test)} test images of {dataset.spec.name}{size}.")
+    console.print(evaluated_as_markdown(rows, task.result), markup=False, soft_wrap=True)
     if table is not None:
         _write(table, rows, dataset.spec.classes)
     return 0

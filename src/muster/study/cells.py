@@ -176,6 +176,20 @@ def _set_aside(train: Split, wanted: int) -> tuple[Split, Split]:
     return held, rest
 
 
+def require_maps(dataset: Dataset) -> None:
+    """Refuse targets whose results a study would call what they are not.
+
+    Raises:
+        ConfigError: If a target has one class for a whole image.
+    """
+    task = task_of(dataset.spec)
+    if task.is_pooled:
+        raise ConfigError(
+            f"targets: {dataset.spec.name} is for {task.name}, and studies take datasets for segmentation so far: they "
+            f"report mIoU, which is not {task.result}."
+        )
+
+
 def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:
     """Members of a pool that can be fine-tuned on a target that they never saw.
 

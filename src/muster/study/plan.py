@@ -10,7 +10,7 @@ from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.files import as_file_name
 from muster.pool import Member, Pool
-from muster.study.cells import Cell, candidates_for, make_cells
+from muster.study.cells import Cell, candidates_for, make_cells, require_maps
 from muster.study.distances import network_for_distances
 from muster.study.settings import StudySettings
 from muster.study.source_datasets import source_datasets
@@ -74,7 +74,7 @@ class StudyPlan:
         """Open all that is named, and say what there is to do.
 
         Raises:
-            ConfigError: If two targets have the same name.
+            ConfigError: If two targets have the same name, or one is for classification.
             SelectionError: If a target has too few candidates for the largest ensembles.
             PoolError: If a pool is missing or damaged.
             DatasetError: If a target cannot be opened.
@@ -85,6 +85,8 @@ class StudyPlan:
         if large_pool is not None:
             Pool.union([*pools, large_pool])  # names must be different
         opened = [open_dataset(target, data_root) for target in settings.targets]
+        for dataset in opened:
+            require_maps(dataset)
         datasets = {dataset.spec.name: dataset for dataset in opened}
         if len(datasets) < len(opened):
             raise ConfigError("targets: expected datasets of different names, but two are named alike.")

@@ -146,13 +146,14 @@ def _require_fitting(name: str, ensemble: Ensemble, split: Split) -> None:
         )
 
 
-def evaluated_as_markdown(rows: Sequence[Evaluated]) -> str:
+def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU") -> str:
     """The rows as a table.
 
     Args:
         rows: At least one.
+        result: What results are called.
     """
-    headings = ["ensemble", "members", "size", "mIoU (95 % interval)", f"beyond {rows[0].name}", "ms an image"]
+    headings = ["ensemble", "members", "size", f"{result} (95 % interval)", f"beyond {rows[0].name}", "ms an image"]
     cells = [
         [
             row.name,
