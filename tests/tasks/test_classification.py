@@ -106,3 +106,13 @@ def test_a_network_is_pooled_once() -> None:
     assert isinstance(pooled, Pooled)
     assert CLASSIFICATION.fitted(pooled) is pooled
     assert SEGMENTATION.fitted(model) is model
+
+
+@pytest.mark.parametrize(
+    ("loss", "added", "named"), [("dice", "none", "training.loss"), ("scores", "focal", "added_loss")]
+)
+def test_losses_of_maps_are_refused(loss: str, added: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{named}: expected one for classification \(scores\), but got"):
+        CLASSIFICATION.require_losses(loss, added)
+    SEGMENTATION.require_losses(loss, added)
+    CLASSIFICATION.require_losses("scores")

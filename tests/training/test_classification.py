@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from muster.training.finetuning import (
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
+from muster.training.multi_source import train_multi_source
 from muster.training.results import LEARNED_HEAD, FinetuneResult
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
@@ -217,3 +219,16 @@ def test_a_map_is_not_read_as_if_it_were_a_whole_image(target: Dataset) -> None:
     assert len(reader.probe) == len(target.train)
     with pytest.raises(ValueError, match="one prediction for a whole image"):
         reader.read(build_model("small_fpn", 3).eval())
+
+
+def test_several_sources_and_losses_of_maps_are_refused(tmp_path: Path) -> None:
+    several = MemberJob(
+        "both", tmp_path, "", "small_fpn", "none", SOURCE, Hardware("cpu"), datasets=("scenes/land", "scenes/waters")
+    )
+    with pytest.raises(ConfigError, match=r"plan\.multi_source: scenes_land has one class for a whole image"):
+        train_multi_source(several, lambda step, loss: None)
+    dice = MemberJob(
+        "dice", tmp_path, "scenes/land", "small_fpn", "none", replace(SOURCE, loss="dice"), Hardware("cpu")
+    )
+    with pytest.raises(ConfigError, match=r"training\.loss: expected one for classification"):
+        train_member(dice, lambda step, loss: None)

@@ -1,1 +1,1 @@
-"""Tasks: what differs between task types, one file each. Segmentation is the one there is."""
+"""Tasks: what differs between task types, one file each: segmentation, and classification of whole images."""

@@ -72,14 +72,21 @@ class Task(ABC):
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image."""
         return pooled(model) if self.is_pooled else model
 
-    def require_loss(self, name: str) -> None:
-        """Refuse a training loss that is none of this task's.
+    def require_losses(self, loss: str, added: str = "none") -> None:
+        """Refuse training losses that are none of this task's.
+
+        Args:
+            loss: Name of the loss.
+            added: Name of the loss that is added; ``none`` for none.
 
         Raises:
             ConfigError: With those that are.
         """
-        if name not in self.losses:
-            raise ConfigError(f"Loss {name!r} is none for {self.name}. Use one of: {', '.join(self.losses)}.")
+        for option, name in (("loss", loss), ("added_loss", added)):
+            if name not in self.losses and (option, name) != ("added_loss", "none"):
+                raise ConfigError(
+                    f"training.{option}: expected one for {self.name} ({', '.join(self.losses)}), but got {name!r}."
+                )
 
     def loss(
         self,

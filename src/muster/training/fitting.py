@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 from muster.errors import ConfigError
 from muster.files import remove_partial
 from muster.launch import launched_nodes
+from muster.tasks.task import task_of
 from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
@@ -51,11 +52,12 @@ def fit(
 
     Raises:
         ConfigError: If the checkpoint is damaged or holds objects, the devices do not divide the batch, a member cannot
-            take the crops, or memory is short.
+            take the crops, a loss is none for the task, or memory is short.
         TrainingDivergedError: If the loss became infinite or NaN; the checkpoint is deleted, as it may be spoilt.
         KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
+    task_of(data.train.spec).require_losses(settings.loss, settings.added_loss)
     data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
     module.class_weights = data.class_weights(module.num_classes)
     hardware.require_devices(hardware.resolved_devices())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from muster.data import Views, open_dataset, view_for
+from muster.errors import ConfigError
 from muster.models import Segmenter, build_model, put_source_heads, source_heads, upsample_probabilities
 from muster.models.prediction import probabilities_of
 from muster.tasks.task import Task, task_of
@@ -30,10 +31,17 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
 
     Raises:
         TrainingDivergedError: If the loss became infinite or NaN.
+        ConfigError: If a dataset is for classification.
         MusterError: If a dataset or the weights to start from cannot be read.
     """
     settings = job.settings
     datasets = [open_dataset(reference) for reference in job.datasets]
+    for dataset in datasets:
+        if task_of(dataset.spec).is_pooled:
+            raise ConfigError(
+                f"plan.multi_source: {dataset.spec.name} has one class for a whole image; members with several sources "
+                "are for segmentation so far. Leave it out."
+            )
     sources = [SourceImages.of(job, dataset) for dataset in datasets]
     seen = seen_in(job, sources)
     model = build_model(job.architecture, 1, job.start, settings.seed)
