@@ -204,6 +204,7 @@ def test_the_script_gives_way_to_the_standard_module(tmp_path: Path) -> None:
     assert str(ROOT / "select.py") not in done.stdout
 
 
+@pytest.mark.slow  # tests/selection/test_record.py has two processes choose, without torchrun
 def test_torchrun_chooses_like_one_process(pool: Pool, tmp_path: Path) -> None:
     # Four images are one batch: one of the processes has none to probe.
     options = ["--pool", str(pool.folder), *OPTIONS, "--batch_size", "4", "--cache_gb", "0", "--output"]

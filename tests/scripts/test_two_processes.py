@@ -56,6 +56,7 @@ def test_finetune_starts_its_second_process_itself(workplace: Workplace, selecti
     require_same_result(alone, folder)
 
 
+@pytest.mark.slow  # test_finetune_starts_its_second_process_itself is not
 def test_a_worker_starts_its_second_process_itself_which_has_no_validation_image(workplace: Workplace) -> None:
     plan = ["--plan.datasets", "[alpha]", "--plan.architectures", "[small_fpn]", *FEW, "--training.validate_every", "2"]
     one, two = workplace.home / "one for one member", workplace.home / "two for one member"

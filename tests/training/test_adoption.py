@@ -189,7 +189,7 @@ def test_all_kinds_are_fine_tuned_together_and_predict(pool: Pool, files: Path) 
 @pytest.mark.parametrize(
     "names",
     [
-        ("plain", "segformer", "native-a"),
+        pytest.param(("plain", "segformer", "native-a"), marks=pytest.mark.slow),  # each kind by itself is not
         pytest.param(("lraspp", "smp", "bare", "native-b", "plain"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
