@@ -12,7 +12,7 @@ import muster
 from muster.commands.main import start
 from muster.selection.candidates import leading_candidates
 from muster.selection.record import Selection
-from muster.training.finetuned_ensemble import read_card
+from muster.training.ensemble_card import read_card
 from tests.odd_inputs.bench import Bench, make_stock
 
 

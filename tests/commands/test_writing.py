@@ -24,7 +24,8 @@ from muster.report import write_selection_report
 from muster.scoring.store_writer import StoreWriter
 from muster.selection.record import Selection
 from muster.training.checkpoints import WholeCheckpoints
-from muster.training.finetuned_ensemble import EnsembleError, load_ensemble
+from muster.training.ensemble_card import EnsembleError
+from muster.training.finetuned_ensemble import load_ensemble
 from tests.odd_inputs.bench import Bench, make_stock, start
 
 

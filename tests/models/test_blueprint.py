@@ -13,7 +13,7 @@ from muster.errors import ConfigError, PoolError
 from muster.files import read_yaml, write_yaml
 from muster.models import SOURCES, Blueprint, build_model, rebuild
 from muster.pool import CARD, Member
-from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
+from muster.training.ensemble_card import CARD as ENSEMBLE_CARD
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from tests.helpers import make_member, shown
 

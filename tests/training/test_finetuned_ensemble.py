@@ -13,7 +13,8 @@ from muster.data import Dataset, prepare_image
 from muster.models import Segmenter, build_model, upsample_probabilities
 from muster.tasks.source_sample import draw_labelled_pixels
 from muster.training import finetuned_ensemble as ensemble_module
-from muster.training.finetuned_ensemble import CARD, HEAD, Ensemble, EnsembleError, load_ensemble
+from muster.training.ensemble_card import CARD, EnsembleError
+from muster.training.finetuned_ensemble import HEAD, Ensemble, load_ensemble
 from muster.training.head import learn_head
 from muster.training.settings import HeadSettings
 from tests.helpers import at_work_elsewhere, make_target, shown

@@ -19,7 +19,7 @@ from muster.model_page import PAGE
 from muster.models import build_model
 from muster.pool import CARD, SOURCE_SAMPLE, WEIGHTS, Member, Pool, verify_pool
 from muster.training import Ensemble, EnsembleError
-from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
+from muster.training.ensemble_card import CARD as ENSEMBLE_CARD
 from muster.training.pretrained import HubError
 from muster.training.summary import licences_of
 from tests.helpers import make_member, shown

@@ -36,7 +36,8 @@ from muster.training.distilling import (
     soups_of,
     teach,
 )
-from muster.training.finetuned_ensemble import Ensemble, load_ensemble, read_card
+from muster.training.ensemble_card import read_card
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE as FOLDER
 from muster.training.finetuning import TargetData, forget_checkpoint, target_data
 from muster.training.hardware import Hardware

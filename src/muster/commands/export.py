@@ -17,9 +17,10 @@ from muster.limits import MOST_PIXELS, require_whole
 from muster.machine import now
 from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
+from muster.training.ensemble_card import CARD, EnsembleCard, read_card
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
-from muster.training.finetuned_ensemble import CARD, EnsembleCard, load_ensemble, read_card
+from muster.training.finetuned_ensemble import load_ensemble
 
 
 def export(

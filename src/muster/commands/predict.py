@@ -24,7 +24,8 @@ from muster.launch import only_helps
 from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
 from muster.precision import Precision
-from muster.training.finetuned_ensemble import CARD, Ensemble, EnsembleCard, load_ensemble, read_card
+from muster.training.ensemble_card import CARD, EnsembleCard, read_card
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
 

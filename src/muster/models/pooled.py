@@ -14,6 +14,9 @@ from muster.models.blueprint import Blueprint
 from muster.models.padding import Part, spatial_mean
 from muster.models.source_model import SourceModel
 
+POOLED = "pooled"
+"""The model source that builds such networks."""
+
 INNER = "of"
 """Key of a blueprint's config for the network whose map is averaged."""
 
@@ -40,7 +43,7 @@ class Pooled(SourceModel):
     def _describe(self) -> None:
         inner = self.inner
         self.architecture, self.feature_channels = inner.architecture, inner.feature_channels
-        self.blueprint = Blueprint("pooled", inner.architecture, {INNER: asdict(inner.blueprint)})
+        self.blueprint = Blueprint(POOLED, inner.architecture, {INNER: asdict(inner.blueprint)})
 
     @property
     def num_classes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from muster.training.finetuned_ensemble import Ensemble, EnsembleError, load_ensemble
+from muster.training.ensemble_card import EnsembleError
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 
 __all__ = ["Ensemble", "EnsembleError", "load_ensemble"]

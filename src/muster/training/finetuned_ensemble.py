@@ -6,7 +6,6 @@ Axis names: ``s`` members, ``b`` images, ``c`` classes, ``h`` and ``w`` rows and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -18,10 +17,10 @@ from torch import Tensor, nn
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.data.spec import RGB
-from muster.errors import ConfigError, MusterError
-from muster.files import as_file_name, read_record, sha256_of, write_record
+from muster.errors import ConfigError
+from muster.files import as_file_name, sha256_of, write_record
 from muster.model_page import PAGE
-from muster.models import Blueprint, ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models import ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.pooled import Pooled
 from muster.models.prediction import interpolated_rows
 from muster.models.tensors import write_tensors
@@ -29,19 +28,20 @@ from muster.models.tta import PLAIN
 from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
-from muster.training.ensemble_page import ensemble_page
+from muster.training.ensemble_card import (
+    CARD,
+    FORMAT_VERSION,
+    EnsembleCard,
+    EnsembleError,
+    folder_of,
+    read_card,
+)
 from muster.user_files import require_regular
 
-FORMAT_VERSION = 1
-CARD = "ensemble.yaml"
 HEAD = "head.safetensors"
 
 PIXELS_AT_ONCE = 1 << 24
 """Interpolated probabilities are made for so many numbers at a time, so that a large image needs little memory."""
-
-
-class EnsembleError(MusterError):
-    """A fine-tuned ensemble cannot be read."""
 
 
 class EnsembleHead(nn.Module):
@@ -64,53 +64,6 @@ class EnsembleHead(nn.Module):
     def adjust(self, member: int, scores: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Scores of one member after its weights and biases."""
         return scores.float() * self.weights[member, :, None, None] + self.biases[member, :, None, None]
-
-
-@dataclass(frozen=True)
-class EnsembleCard:
-    """What is needed to open an ensemble again.
-
-    Attributes:
-        target: Name of the dataset that it was fine-tuned for.
-        classes: Its label space.
-        mean: Channel means that images are normalised with, of pixels scaled to 0..1.
-        std: Channel standard deviations, likewise.
-        image_size: Size at which members see an image, as :meth:`muster.data.ImageSize.of` reads it.
-        members: Names of the members.
-        architectures: What a reader calls each.
-        checksums: SHA-256 of every file of tensors.
-        versions: Software it was made with.
-        preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
-        tta: In which ways an image is predicted.
-        stored_size: Rows and columns of a usual training image as stored; ``None`` in cards from before.
-        blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
-        licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
-    """
-
-    target: str
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    image_size: int | str
-    members: tuple[str, ...]
-    architectures: tuple[str, ...]
-    checksums: dict[str, str]
-    versions: dict[str, str]
-    preprocessings: tuple[Preprocessing | None, ...] = ()
-    blueprints: tuple[Blueprint, ...] = ()
-    tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
-    licences: dict[str, str] = field(default_factory=dict)
-    stored_size: tuple[int, int] | None = None
-
-    @property
-    def is_pooled(self) -> bool:
-        """Whether it has one prediction for a whole image."""
-        return any(blueprint.source == "pooled" for blueprint in self.blueprints)
-
-    @property
-    def built_by(self) -> tuple[Blueprint, ...]:
-        """How each member is built."""
-        return self.blueprints or tuple(Blueprint("native", architecture) for architecture in self.architectures)
 
 
 class Ensemble(nn.Module):
@@ -333,29 +286,7 @@ class Ensemble(nn.Module):
                 stored_size=self.stored_size,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
-            (partial / PAGE).write_text(_page(card), "utf-8")
-
-
-def page_of(folder: Path) -> str:
-    """The page of an ensemble, for folders from before that have none.
-
-    Args:
-        folder: The ensemble's.
-
-    Returns:
-        The content of its README.md.
-
-    Raises:
-        EnsembleError: If its card cannot be read.
-    """
-    return _page(read_record(folder / CARD, EnsembleCard, FORMAT_VERSION, EnsembleError))
-
-
-def _page(card: EnsembleCard) -> str:
-    members = dict(zip(card.members, card.architectures, strict=True))
-    return ensemble_page(
-        card.target, card.classes, members, card.image_size, card.licences, card.versions, card.is_pooled
-    )
+            (partial / PAGE).write_text(card.page(), "utf-8")
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:
@@ -375,7 +306,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     Example:
         ``mask = muster.load_ensemble("runs/finetunings/camvid-small_real").predict(image)``
     """
-    folder = _folder_of(Path(path))
+    folder = folder_of(Path(path))
     card = read_card(folder)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
@@ -390,31 +321,6 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     ensemble.precision = resolve_precision(precision, torch.device(device))
     ensemble.tta, ensemble.stored_size = card.tta, card.stored_size
     return ensemble.to(device).eval()
-
-
-def read_card(path: Path | str) -> EnsembleCard:
-    """What is written about a fine-tuned ensemble, without its weights.
-
-    Args:
-        path: As for :func:`load_ensemble`.
-
-    Returns:
-        Its card.
-
-    Raises:
-        EnsembleError: If it is missing or damaged.
-    """
-    card = _folder_of(Path(path)) / CARD
-    if not card.exists() and not card.is_symlink():
-        said = f"Give what finetune.py or muster distil wrote; a selection is fine-tuned first ({CARD} is missing)"
-        raise EnsembleError(f"{path} holds no fine-tuned ensemble. {said}.")
-    return read_record(card, EnsembleCard, FORMAT_VERSION, EnsembleError)
-
-
-def _folder_of(path: Path) -> Path:
-    """Where the ensemble of a run lies."""
-    inner = path / "ensemble"
-    return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 
 
 def _files(names: Sequence[str]) -> list[str]:

@@ -24,8 +24,9 @@ from muster.outputs import replaced, require_apart, require_ours
 from muster.pool import CARD as MEMBER_CARD
 from muster.pool import Member
 from muster.pool.page import member_page
-from muster.training.finetuned_ensemble import CARD as ENSEMBLE_CARD
-from muster.training.finetuned_ensemble import Ensemble, EnsembleError, load_ensemble, page_of
+from muster.training.ensemble_card import CARD as ENSEMBLE_CARD
+from muster.training.ensemble_card import EnsembleError, page_of
+from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 

@@ -7,7 +7,7 @@ from muster.files import parse_record
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.model_source import SOURCES, ModelSource, rebuild
-from muster.models.pooled import INNER, Pooled
+from muster.models.pooled import INNER, POOLED, Pooled
 from muster.models.source_model import SourceModel
 
 
@@ -28,4 +28,4 @@ class PooledSource(ModelSource):
         return Pooled(rebuild(inner, num_classes))
 
 
-SOURCES.add("pooled", PooledSource())
+SOURCES.add(POOLED, PooledSource())
