@@ -290,9 +290,11 @@ def require_apart(
     Raises:
         MusterError: Of class ``error``, naming both.
     """
+    from muster.data.opening import is_built_in  # here, as what reads data imports torch, and this module is light
+
     output = _resolved(folder)
     for name, given in inputs.items():
-        if given is None or (str(given).startswith("worlds/") and not Path(given).exists()):
+        if given is None or (is_built_in(str(given)) and not Path(given).exists()):
             continue
         path = _resolved(given)
         inside = output == path or path in output.parents

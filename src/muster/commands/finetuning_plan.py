@@ -22,7 +22,7 @@ from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
-from muster.tasks.task import task_of
+from muster.tasks.task import choose_images
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
@@ -141,7 +141,7 @@ def plan_with_choice(
     """
     dataset = open_dataset(reference, choice.data_root)
     count = resolve_train_images(choice.train_images, dataset.spec.probe_images)
-    train = cached(task_of(dataset.spec).subset(dataset.train, count, choice.seed))
+    train = cached(choose_images(dataset.train, count, choice.seed))
     size = choice.image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
     target = TargetData(dataset, train, Preprocessing(channel_statistics(train), ImageSize.of(size)))
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"

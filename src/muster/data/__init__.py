@@ -12,7 +12,7 @@ from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
 from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
-from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, labelled, split_record
+from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, labelled, split_record, units_of
 from muster.data.statistics import (
     ChannelStatistics,
     SplitCheck,
@@ -76,6 +76,7 @@ __all__ = [
     "require_usable",
     "source_of_step",
     "split_record",
+    "units_of",
     "unreadable_images",
     "view_for",
     "warn_of_shared_images",

@@ -51,23 +51,12 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
         DatasetError: If there is no such world or folder, with near matches, or if the folder cannot be opened.
     """
     # Here, because the worlds are many modules of drawing code that a user of folders does not need.
-    from muster.data.worlds import WORLD_NAMES, open_world
+    from muster.data.worlds import WORLD_NAMES
 
-    if reference.startswith(WORLD_PREFIX):
+    if is_built_in(reference):
         if reader:
             raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
-        name, count = counted(reference.removeprefix(WORLD_PREFIX))
-        if name not in WORLD_NAMES:
-            raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
-        world: Dataset = open_world(name, count)
-        return world
-    if reference.startswith(SCENES_PREFIX):
-        if reader:
-            raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
-        from muster.data.worlds.scenes import open_scenes
-
-        scenes: Dataset = open_scenes(reference.removeprefix(SCENES_PREFIX))
-        return scenes
+        return _built_in(reference)
     if not reference.strip():
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
     tried = places_of(reference, data_root)
@@ -76,6 +65,20 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     if found is None:
         raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
     return open_folder(found.absolute(), reader=reader)
+
+
+def _built_in(reference: str) -> Dataset:
+    from muster.data.worlds import WORLD_NAMES, open_world
+    from muster.data.worlds.scenes import open_scenes
+
+    if reference.startswith(SCENES_PREFIX):
+        scenes: Dataset = open_scenes(reference.removeprefix(SCENES_PREFIX))
+        return scenes
+    name, count = counted(reference.removeprefix(WORLD_PREFIX))
+    if name not in WORLD_NAMES:
+        raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))
+    world: Dataset = open_world(name, count)
+    return world
 
 
 def is_built_in(reference: str) -> bool:

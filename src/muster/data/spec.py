@@ -63,6 +63,16 @@ def labelled(mask: Tensor) -> Tensor:
     return mask != VOID if mask.dtype == torch.uint8 else torch.ones_like(mask, dtype=torch.bool)
 
 
+def units_of(mask: Tensor, wanted: int) -> int:
+    """How many units of an image are looked at if so many are wanted: a whole image is one.
+
+    Args:
+        mask: Of :class:`Sample`.
+        wanted: For images whose every pixel is one.
+    """
+    return min(wanted, 1) if mask.numel() == 1 else wanted
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """What one should know of a dataset before using it.

@@ -25,7 +25,7 @@ from muster.output_kinds import MEMBER
 from muster.outputs import require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.pool.page import member_page
-from muster.tasks.task import Task, task_of
+from muster.tasks.task import task_of
 from muster.user_files import require_regular
 
 WEIGHTS = "model.safetensors"
@@ -41,14 +41,12 @@ class Member:
     Attributes:
         folder: Where it lies.
         card: What is known of it.
-        channels: Channels of the images that it is to see; ``None`` for those that it was trained on.
-        task: What it is to be used for; ``None`` for what it was trained for.
+        target: What it is to be used for, which says channels and task; ``None`` for what it was trained on.
     """
 
     folder: Path
     card: Card
-    channels: int | None = None
-    task: Task | None = None
+    target: DatasetSpec | None = None
 
     @property
     def name(self) -> str:
@@ -97,7 +95,7 @@ class Member:
         Returns:
             A member that raises :class:`muster.errors.UnfitMemberError` if it cannot take such images.
         """
-        return replace(self, channels=spec.channels, task=task_of(spec))
+        return replace(self, target=spec)
 
     def problem(self) -> str | None:
         """What is wrong with the member's files, or ``None``: card, checksum, weights, source sample."""
@@ -165,10 +163,9 @@ class Member:
         except RuntimeError as error:
             raise PoolError(f"Member {self.name!r}: {path} does not fit {self.card.architecture!r}: {error}") from error
         model.preprocessing = self.card.preprocessing
-        if self.channels is not None:
-            self._adapt(model, self.channels)
-        if self.task is not None:
-            model = self.task.fitted(model)
+        if self.target is not None:
+            self._adapt(model, self.target.channels)
+            model = task_of(self.target).fitted(model)
         return model.to(device).eval()
 
     def _adapt(self, model: SourceModel, channels: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
-from muster.data import VOID, Split, class_pixel_counts
+from muster.data import VOID, Split, class_pixel_counts, units_of
 from muster.errors import SelectionError
 
 
@@ -100,7 +100,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
     for place in range(len(split)):
         identifier, image, mask = split[place]
         content.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
-        pixels = _draw_pixels(mask, weights, pixels_per_image, np.random.default_rng((seed, place)))
+        pixels = _draw_pixels(mask, weights, units_of(mask, pixels_per_image), np.random.default_rng((seed, place)))
         drawn.append(pixels)
         starts.append(starts[-1] + len(pixels[0]))
         sizes.append((mask.shape[0], mask.shape[1]))
@@ -151,7 +151,6 @@ def _draw_pixels(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and labels of the drawn pixels, all empty if there is none to draw."""
     flat = mask.numpy().ravel()
-    count = min(count, 1) if len(flat) == 1 else count  # a whole image is one unit
     cumulative = np.cumsum(weights[flat])
     total = cumulative[-1] if len(cumulative) else 0.0
     if total == 0:

@@ -20,6 +20,7 @@ from muster.models.adapted import adapt
 from muster.models.adoption import Adopted, Adoption
 from muster.models.hub_files import local_or_hub
 from muster.pool import CARD, MEMBERS, Member, Pool, card_of_adopted
+from muster.tasks.task import task_of
 
 Given: TypeAlias = str | Path | nn.Module | Mapping[str, Any] | Member
 """A folder or a name on a hub, a network, or what a pool plan says of a model to adopt."""
@@ -37,7 +38,7 @@ class GivenMember(Member):
 
     def load_model(self, device: torch.device | str = "cpu") -> SourceModel:
         """The network, in evaluation mode."""
-        model = self.model if self.task is None else self.task.fitted(self.model)
+        model = self.model if self.target is None else task_of(self.target).fitted(self.model)
         return model.to(device).eval()
 
     def load_unverified(self, device: torch.device | str = "cpu") -> SourceModel:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from muster.data import Dataset, Split, content_prefixes
@@ -153,7 +152,7 @@ def recorded_options(options: SelectionSettings, idle: Mapping[str, str], refere
 
 def _class_results(eeps: Sequence[Tensor], labels: Tensor, task: Task, request: Request) -> tuple[float | None, ...]:
     """What the chosen members promise of each class; ``None`` for one that no probe unit has."""
-    known = task.expected_class_results(torch.stack([each.float().cpu() for each in eeps]).mean(dim=0), labels)
+    known = task.expected_class_results(eeps, labels)
     if known is not None:
         return known
     ious = class_ious if request.chosen_by.metric.name == "iou_eep" else soft_class_ious

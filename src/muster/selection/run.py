@@ -49,7 +49,7 @@ from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
-from muster.tasks.task import task_of
+from muster.tasks.task import choose_images
 
 _IMAGE_SIZE = 512
 """Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
@@ -188,7 +188,7 @@ def probe_reader(
         The training images that are looked at, and the reader.
     """
     count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
-    split = cached(task_of(dataset.spec).subset(dataset.train, count, settings.seed))
+    split = cached(choose_images(dataset.train, count, settings.seed))
     reader = ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),

@@ -24,7 +24,7 @@ from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
-from muster.tasks.task import task_of
+from muster.tasks.task import choose_images, task_of
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -150,7 +150,7 @@ def make_cells(
     for regime in settings.all_regimes:
         count = resolve_train_images(regime.train_images, dataset.spec.probe_images)
         for seed in settings.subset_seeds:
-            train = task_of(dataset.spec).subset(rest, count, seed)
+            train = choose_images(rest, count, seed)
             require_usable(train)
             statistics = channel_statistics(train)
             yield Cell(

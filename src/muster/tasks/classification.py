@@ -5,9 +5,11 @@ Axis names: ``c`` classes; in a confusion matrix the first is the truth and the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, Int64, Real
 from torch import Tensor
 
@@ -38,11 +40,12 @@ class Classification(ClassCounts):
         return tuple(float(h / t) if t else None for h, t in zip(hits.double(), truth, strict=True))
 
     def expected_class_results(
-        self, predictions: Float[Tensor, "units c"], labels: Int64[Tensor, " units"]
+        self, predictions: Sequence[Float[Tensor, "units c"]], labels: Int64[Tensor, " units"]
     ) -> tuple[float | None, ...]:
         """See :meth:`Task.expected_class_results`."""
-        decided = self.decide(predictions[:, :, None, None].cpu())
-        return self.class_results_of(self.tally(decided, labels.cpu()[:, None, None], predictions.shape[1]).sum(dim=0))
+        mean = torch.stack([each.float().cpu() for each in predictions]).mean(dim=0)
+        decided = self.decide(mean[:, :, None, None])
+        return self.class_results_of(self.tally(decided, labels.cpu()[:, None, None], mean.shape[1]).sum(dim=0))
 
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: at least two images of each class, where there are so many and the count allows it.

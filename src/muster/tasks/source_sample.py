@@ -15,7 +15,7 @@ from jaxtyping import Int64, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Preprocessing, Split, labelled, prepared_images, view_for
+from muster.data import VOID, Preprocessing, Split, labelled, prepared_images, units_of, view_for
 from muster.models import SourceModel
 from muster.probe import read_pixels
 
@@ -183,7 +183,7 @@ def draw_labelled_pixels(mask: Integer[Tensor, "h w"], count: int, seed: int, in
         image.
     """
     places = np.flatnonzero(labelled(mask).numpy())
-    count = min(count, 1) if mask.numel() == 1 else count  # a whole image is one unit
+    count = units_of(mask, count)
     drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
     rows, columns = np.divmod(drawn, mask.shape[1])
     return torch.from_numpy(rows), torch.from_numpy(columns)

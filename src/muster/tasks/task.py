@@ -12,6 +12,7 @@ resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float64
@@ -182,13 +183,13 @@ class Task(ABC):
 
     def expected_class_results(
         self,
-        predictions: Float[Tensor, "units outputs"],  # noqa: ARG002 (for those who do)
+        predictions: Sequence[Float[Tensor, "units outputs"]],  # noqa: ARG002 (for those who do)
         labels: Tensor,  # noqa: ARG002
     ) -> tuple[float | None, ...] | None:
         """:meth:`class_results_of` as predictions at the probe units have it, before any fine-tuning.
 
         Args:
-            predictions: Probabilities of an ensemble.
+            predictions: Probabilities of each member of an ensemble.
             labels: The true classes of the units.
 
         Returns:
@@ -216,6 +217,11 @@ def task_of(spec: DatasetSpec) -> Task:
         ConfigError: If there is none of that name.
     """
     return TASKS[spec.task]
+
+
+def choose_images(split: Split, count: int | None, seed: int) -> Split:
+    """A seeded choice of images as their task makes it, see :meth:`Task.subset`."""
+    return task_of(split.spec).subset(split, count, seed)
 
 
 class TalliedMetric(Metric):

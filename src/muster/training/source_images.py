@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muster.data import Dataset, ImageSize, Preprocessing, Split, cached, channel_statistics, require_usable
-from muster.tasks.task import task_of
+from muster.tasks.task import choose_images
 from muster.training.member_job import MemberJob
 
 MOST_KEPT_BYTES = 1 << 30
@@ -44,10 +44,7 @@ class SourceImages:
         """
         require_usable(dataset.test)
         settings, most = job.settings, MOST_KEPT_BYTES // len(job.sources)
-        train, held = (
-            cached(task_of(dataset.spec).subset(dataset.train, settings.train_images, settings.seed), most),
-            None,
-        )
+        train, held = cached(choose_images(dataset.train, settings.train_images, settings.seed), most), None
         if settings.validation_fraction > 0:
             train, held = train.hold_out(settings.validation_fraction, settings.seed)
         require_usable(train, masks_only=True)

@@ -16,6 +16,7 @@ from muster.files import to_builtin_types, write_yaml
 from muster.models import SourceModel, weights_file
 from muster.pool import CARD, HISTORY, Card, Member, software_versions, write_member
 from muster.tasks.source_sample import sample_sources
+from muster.tasks.task import TASKS
 from muster.tracking import LOGS, Content, Run, send
 from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
@@ -121,9 +122,10 @@ def _write(
 
 def _content(job: MemberJob, card: Card) -> Content:
     """What trackers are told of a finished member."""
+    key = TASKS[card.task].key
     numbers = {
-        "miou/source test": card.test_miou,
-        "miou/majority": card.majority_miou,
+        f"{key}/source test": card.test_miou,
+        f"{key}/majority": card.majority_miou,
         "parameters": float(card.parameters),
         "seconds": card.training_seconds,
     }

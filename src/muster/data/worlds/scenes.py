@@ -95,7 +95,7 @@ def open_scenes(name: str) -> Dataset:
         task="classification",
     )
     first = _FIRST + list(SCENES).index(name) * _BLOCK
-    read, mask = partial(_read, name, first), partial(_class_of, name, first)
+    read, mask = partial(_read, name, first), partial(_class_of, name)
     content = partial(_content, name, first)
     splits = []
     for split, start, each in (("train", 0, scenes.train), ("test", _FIRST_TEST, scenes.test)):
@@ -115,10 +115,10 @@ def _place(name: str, identifier: str) -> tuple[int, str]:
 def _read(name: str, first: int, identifier: str) -> Sample:
     _, world = _place(name, identifier)
     drawn = read_world_image(world, str(first + int(identifier)))
-    return Sample(identifier, drawn.image, _class_of(name, first, identifier))
+    return Sample(identifier, drawn.image, _class_of(name, identifier))
 
 
-def _class_of(name: str, first: int, identifier: str) -> Tensor:  # noqa: ARG001 (as the others)
+def _class_of(name: str, identifier: str) -> Tensor:
     return torch.tensor([[_place(name, identifier)[0]]])
 
 
