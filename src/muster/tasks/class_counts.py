@@ -6,6 +6,7 @@ the truth and the second the prediction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -62,6 +63,12 @@ class ClassCounts(Task):
         """Hits, units of the truth and units of the prediction, of each image and class."""
         parts = tally.diagonal(dim1=-2, dim2=-1), tally.sum(dim=-1), tally.sum(dim=-2)
         return torch.stack(parts, dim=-2)
+
+    def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
+        """The most probable class, its probability, and those of all."""
+        best = max(range(len(names)), key=lambda index: predictions[index])
+        shares = {f"p({name})": round(value, 6) for name, value in zip(names, predictions, strict=True)}
+        return {"class": names[best], "probability": round(predictions[best], 6), **shares}
 
     def about_truth(
         self, predictions: Float[Tensor, "*any outputs units"], truth: Int64[Tensor, " units"]

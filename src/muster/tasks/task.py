@@ -166,6 +166,18 @@ class Task(ABC):
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
 
+    def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
+        """What a table says of one image of which one prediction is made.
+
+        Args:
+            predictions: One for each output.
+            names: Of the outputs.
+
+        Returns:
+            By name of the column.
+        """
+        return {name: round(value, 6) for name, value in zip(names, predictions, strict=True)}
+
     @abstractmethod
     def about_truth(
         self, predictions: Float[Tensor, "*any outputs units"], truth: Tensor

@@ -68,7 +68,6 @@ class SplitCounts:
         return self.task.class_results_of(self.tally)
 
 
-@torch.no_grad()
 def maps_of(
     models: Mapping[str, SourceModel], task: Task, views: Views, size: tuple[int, int]
 ) -> Iterator[tuple[str, Tensor]]:
@@ -102,6 +101,7 @@ def models_predictor(models: Mapping[str, SourceModel], task: Task) -> Predictor
     return predict
 
 
+@torch.no_grad()
 def count_split(
     predict: Predictor,
     split: Split,
