@@ -134,16 +134,15 @@ def _segmented(heading: Heading) -> Dataset:
 
 
 def _settings(heading: Heading) -> RegionSettings:
-    chosen: dict[str, Any] = {
-        key: heading.options[key] for key in REGION_KEYS if key in heading.options and key != "of"
-    }
+    asked: dict[str, Any] = {key: heading.options[key] for key in REGION_KEYS if key in heading.options and key != "of"}
     for key, value in asked.items():
         if key in _SHARES:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _SHARES[key]:
                 raise wrong(heading.path, key, f"a share from 0 to {_SHARES[key]:g}", value)
         elif not is_whole(value) or value < 1:
             raise wrong(heading.path, key, "a whole number from 1", value)
-    return RegionSettings(**{key: float(value) if key in _SHARES else value for key, value in asked.items()})
+    shares = {key: float(value) for key, value in asked.items() if key in _SHARES}
+    return RegionSettings(**asked | shares)
 
 
 def _labels(description: Description, spec: DatasetSpec) -> frozenset[int]:
