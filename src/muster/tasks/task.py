@@ -38,6 +38,9 @@ class Task(ABC):
         class_result: What the part of a single class in it is called.
         is_pooled: Whether one prediction is made for a whole image: members then average their map over it.
         losses: Names of the training losses that can be used, of those in :data:`muster.tasks.loss.LOSSES`.
+        ensemble_metrics: Names of metrics of ensembles that are compared where nobody names any, of those in
+            :mod:`muster.metrics`.
+        default_metric: Name of the metric that ensembles are chosen by where nobody names one.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Task(ABC):
     class_result: str
     is_pooled: bool = False
     losses: tuple[str, ...]
+    ensemble_metrics: tuple[str, ...] = ()
+    default_metric: str = "logme"  # takes any kind of truth
 
     @property
     def title(self) -> str:
