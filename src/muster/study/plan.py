@@ -75,8 +75,8 @@ class StudyPlan:
         """Open all that is named, and say what there is to do.
 
         Raises:
-            ConfigError: If two targets have the same name or different tasks, or the training's loss or a head is none
-                for their task.
+            ConfigError: If two targets have the same name or different tasks, or one whose truth is no class, or the
+                training's loss or a head is none for their task.
             SelectionError: If a target has too few candidates for the largest ensembles.
             PoolError: If a pool is missing or damaged.
             DatasetError: If a target cannot be opened.
@@ -186,7 +186,12 @@ def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task
             "each task."
         )
     task = task_of(targets[0].spec)
-    task.require_losses(training.loss, training.added_loss)
+    if not task.has_classes:
+        raise ConfigError(
+            f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
+            "class each predicts, so it takes tasks whose truth is one class so far."
+        )
+    task.require_losses(training.loss, training.added_loss, training.class_weighting)
     return task
 
 

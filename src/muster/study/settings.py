@@ -150,15 +150,18 @@ class StudySettings:
         if self.image_size is not None:
             ImageSize.of(self.image_size)
         if self.metrics:
-            _require_distinct("metrics", self.metrics)
-            for metric in self.metrics:
-                _require_metric(metric)
-            self.sweeps.require_metrics(self.metrics)
-            for head in self.heads:
-                if "/" in head:
-                    self.chooser(head)
+            self._require_metrics()
         if self.equal_cost and not self.heads:
             raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+
+    def _require_metrics(self) -> None:
+        _require_distinct("metrics", self.metrics)
+        for metric in self.metrics:
+            _require_metric(metric)
+        self.sweeps.require_metrics(self.metrics)
+        for head in self.heads:
+            if "/" in head:
+                self.chooser(head)
 
     @property
     def all_regimes(self) -> tuple[Regime, ...]:
