@@ -41,6 +41,9 @@ class Task(ABC):
         has_classes: Whether the truth of a unit is one of the classes of the label space, so that predictions can be
             coloured, confused with each other, and weighted by how frequent classes are.
         losses: Names of the training losses that can be used, of those in :data:`muster.tasks.loss.LOSSES`.
+        ensemble_metrics: Names of metrics of ensembles that are compared where nobody names any, of those in
+            :mod:`muster.metrics`.
+        default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
     """
 
@@ -52,6 +55,8 @@ class Task(ABC):
     is_pooled: bool = False
     has_classes: bool = False
     losses: tuple[str, ...]
+    ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
+    default_metric: str = "e_leep"
     selected_as: str = ""
 
     @property
