@@ -182,3 +182,57 @@ def test_more_classes_than_a_mask_could_hold(tmp_path: Path) -> None:
         (tmp_path / f"{split}.csv").write_text("\n".join(["image,label", *lines]))
     dataset = opened(tmp_path)
     assert (dataset.spec.num_classes, dataset.test.mask(299).item()) == (300, 299)
+
+
+def write_saved(root: Path, test: list[int], **more: list[int]) -> None:
+    """A set of whole images, saved by the library itself."""
+    import datasets
+    from PIL import Image
+
+    kinds = {"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    kinds |= {name: datasets.ClassLabel(names=["pet", "toy"]) for name in more}
+    sets = {
+        name: datasets.Dataset.from_dict(
+            {
+                "img": [Image.fromarray(picture(start + 30 * number)) for number in range(len(labels))],
+                "label": labels,
+                **{column: values[: len(labels)] for column, values in more.items()},
+            },
+            features=datasets.Features(kinds),
+        )
+        for name, start, labels in (("train", 0, [1, 0, 1]), ("test", 130, test))
+    }
+    datasets.DatasetDict(sets).save_to_disk(root)
+
+
+def test_a_saved_set_of_whole_images(tmp_path: Path) -> None:
+    write_saved(tmp_path / "two", [0, 1], label_coarse=[1, 0, 0])
+    dataset = opened(tmp_path / "two")
+    assert (dataset.spec.task, dataset.spec.classes) == ("classification", ("cat", "dog"))
+    assert [dataset.train.mask(index).item() for index in range(3)] == [1, 0, 1]
+    sample = pickle.loads(pickle.dumps(dataset.test))[1]
+    assert (sample.mask.tolist(), sample.image.unique().tolist()) == ([[1]], [160])
+    require_usable(dataset.test)
+    (tmp_path / "two" / "dataset.yaml").write_text("columns: {label: label_coarse}\nsplits: seeded\n")
+    coarse = opened(tmp_path / "two")
+    assert coarse.spec.classes == ("pet", "toy")
+    held = {**dict.fromkeys(coarse.train.identifiers, 0), **dict.fromkeys(coarse.test.identifiers, 1)}
+    assert sorted(held) == [f"{number:07}" for number in range(3)]
+    assert sum(held.values()) == 1
+    truth = {
+        name: split.mask(at).item()
+        for split in (coarse.train, coarse.test)
+        for at, name in enumerate(split.identifiers)
+    }
+    assert truth == {"0000000": 1, "0000001": 0, "0000002": 0}
+    (tmp_path / "two" / "dataset.yaml").write_text("columns: {label: colour}\n")
+    with pytest.raises(DatasetError, match="not clear which column has the class of an image: label, label_coarse"):
+        opened(tmp_path / "two")
+
+
+def test_a_saved_set_without_labels_is_refused(tmp_path: Path) -> None:
+    write_saved(tmp_path / "one", [-1, -1])
+    with pytest.raises(
+        DatasetError, match=r"column 'label' of row 0 in .*test is -1, but expected a class from 0 to 1"
+    ):
+        opened(tmp_path / "one")

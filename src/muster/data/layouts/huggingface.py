@@ -8,13 +8,15 @@
       validation/...                           the test split, unless there is one called test
 
 Classes come from ``dataset.yaml`` beside it. ``columns: {image: NAME, mask: NAME}`` names columns that are called
-otherwise, ``splits: {train: NAME, test: NAME}`` other sets. The files are Arrow tables, so the library is not needed.
+otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class labels is
+one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. The files are Arrow
+tables, so the library is not needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from muster.data.content import prefix_of_bytes
 from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description, read_heading
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.json_files import read_json
+from muster.data.labelled_images import labelled_split
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import MaskValues
 from muster.data.patterns import require_parts
@@ -46,6 +49,10 @@ MASK_COLUMNS = (
 )  # fmt: skip
 """Likewise of masks."""
 
+CLASS_COLUMNS = ("label", "labels", "fine_label")
+"""Likewise of classes, where images have no masks."""
+
+_TITLE = "A set that the library datasets saved"
 _TEST_SETS = ("test", "validation", "val", "valid")
 
 
@@ -63,13 +70,14 @@ class HuggingFace(Layout):
         info = read_json(places["train"] / INFO)
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
         keys = (*MASK_KEYS, "splits", "columns")
+        if (label := _class_column(heading, info)) is not None:
+            return _open_classes(heading, places, info, said, label, reference)
         description = read_description(folder, heading.unsaid | said, places["train"] / INFO, keys)
         rows = {name: Rows(place, *_columns(description, place)) for name, place in places.items()}
         names = {name: [f"{number:07}" for number in range(len(each))] for name, each in rows.items()}
         if "test" not in rows:
             every, rows["test"] = names["train"], rows["train"]
-            title = "A set that the library datasets saved"
-            names["train"], names["test"] = divide_aloud(heading.root, title, every, description.test_is_seeded)
+            names["train"], names["test"] = divide_aloud(heading.root, _TITLE, every, description.test_is_seeded)
         train, test = (
             make_split(
                 description,
@@ -242,6 +250,69 @@ def _sets(heading: Heading) -> dict[str, Path]:
                 "{train: NAME, test: NAME}'."
             )
     return {split: root / name for split, name in wanted.items()}
+
+
+def _class_column(heading: Heading, info: Mapping[str, Any]) -> str | None:
+    """Name of the column of classes if the set is one of whole images: it has one column of images, none of masks."""
+    features = info.get("features") or {}
+    kinds = {name: kind.get("_type") for name, kind in features.items() if isinstance(kind, dict)}
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    said = heading.options.get("columns", {})
+    if not classes or list(kinds.values()).count("Image") != 1 or not isinstance(said, dict) or "mask" in said:
+        return None
+    wanted = said.get("label", classes[0] if len(classes) == 1 else _first(CLASS_COLUMNS, classes))
+    if wanted not in classes:
+        raise DatasetError(
+            f"{heading.root}: it is not clear which column has the class of an image: {', '.join(classes)}. Say it in "
+            f"{heading.path.name}: 'columns: {{label: NAME}}'."
+        )
+    return str(wanted)
+
+
+def _open_classes(
+    heading: Heading,
+    places: Mapping[str, Path],
+    info: Mapping[str, Any],
+    said: dict[str, str],
+    label: str,
+    reference: str,
+) -> Dataset:
+    """A set whose images have one class each."""
+    features = info["features"]
+    image = next(name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image")
+    names = [str(name) for name in features[label].get("names") or []]
+    known = {**heading.unsaid, **said, "classes": names}
+    description = read_description(heading.path.parent, known, places["train"] / INFO, ("splits", "columns"), None)
+    if list(description.spec.classes) != names:
+        raise DatasetError(f"{description.path}: leave 'classes' out: the column {label!r} says them.")
+    spec = replace(description.spec, task="classification")
+    rows = {split: Rows(place, image, label) for split, place in places.items()}
+    labels = {split: _classes_of(each, names) for split, each in rows.items()}
+    if "test" not in rows:
+        parts = divide_aloud(heading.root, _TITLE, labels["train"], description.test_is_seeded)
+        every, rows["test"] = labels["train"], rows["train"]
+        labels = {
+            split: {name: every[name] for name in part} for split, part in zip(("train", "test"), parts, strict=True)
+        }
+    train, test = (
+        labelled_split(spec, split, RowImages(spec.name, rows[split], tuple(labels[split])), labels[split])
+        for split in ("train", "test")
+    )
+    compare_counts(description, {"train": len(train), "test": len(test)})
+    return Dataset(spec, train, test, reference)
+
+
+def _classes_of(rows: Rows, names: Sequence[str]) -> dict[str, int]:
+    """The class of each row."""
+    found = {}
+    for number, label in enumerate(rows.table.column(rows.mask).to_pylist()):
+        if not isinstance(label, int) or not 0 <= label < len(names):
+            raise DatasetError(
+                f"{rows.called(rows.mask, str(number))} is {label}, but expected a class from 0 to {len(names) - 1}. "
+                "If this set has no labels, name another one in dataset.yaml: 'splits: {train: NAME, test: NAME}'."
+            )
+        found[f"{number:07}"] = label
+    return found
 
 
 def _columns(description: Description, place: Path) -> tuple[str, str]:
