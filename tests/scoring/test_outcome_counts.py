@@ -12,7 +12,8 @@ from torch import Tensor
 from muster.data import VOID
 from muster.scoring.outcome_counts import OutcomeCounts
 from muster.tasks.class_counts import confusion_matrix
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.classification import CLASSIFICATION
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 
 CLASSES = 4
 
@@ -45,13 +46,14 @@ def test_counts_are_exact(threads: int) -> None:
     for predictions, labels in given:
         counts.add(predictions, labels)
     for size in (1, 2, 3, 5):
-        mious, counted = counts.mean_ious(size), counts.hits_and_misses(size)
+        counted = torch.from_numpy(counts.digests(size))
+        mious, accuracies = SEGMENTATION.results(counted), CLASSIFICATION.results(counted)
         for row, members in enumerate(combinations(range(5), size)):
             confusion = slow_confusion(given, members)
             hits = confusion.diagonal()
-            misses = confusion.sum(dim=0) + confusion.sum(dim=1) - 2 * hits
-            np.testing.assert_array_equal(counted[row], torch.stack([hits, misses]))
-            assert mious[row] == pytest.approx(mean_iou(confusion), abs=1e-12)
+            assert torch.equal(counted[row], torch.stack([hits, confusion.sum(dim=1), confusion.sum(dim=0)]))
+            assert mious[row].item() == pytest.approx(mean_iou(confusion), abs=1e-12)
+            assert accuracies[row].item() == pytest.approx(hits.sum().item() / confusion.sum().item(), abs=1e-12)
 
 
 def test_an_image_without_labels_counts_nothing() -> None:
@@ -72,4 +74,4 @@ def test_on_another_backend_the_counts_are_the_same() -> None:
             counts.add(predictions, labels)
         counted.append(counts)
     for size in (1, 3):
-        np.testing.assert_array_equal(*(counts.hits_and_misses(size) for counts in counted))
+        np.testing.assert_array_equal(*(counts.digests(size) for counts in counted))

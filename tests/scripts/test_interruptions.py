@@ -92,8 +92,7 @@ def test_a_pool_is_completed_after_all_or_one_of_its_workers_were_killed(workpla
     assert f"FAILED {victim}" in script.said()
     assert len(Pool.open(killed)) == 2
 
-    # At last in peace; under torchrun, where the second process has nothing to do.
-    Script([*TORCHRUN, *words], workplace.home).end()
+    Script(words, workplace.home).end()  # at last in peace
     require_whole(killed, pool, interrupted)
 
 
@@ -107,7 +106,8 @@ def test_a_pool_is_completed_after_it_was_killed_at_its_start_and_interrupted(wo
     assert "The same command goes on from here" in script.said()
     interrupted = [path.parent.name for path in (killed / "work").glob("*/last.ckpt")]
     assert interrupted
-    Script(words, workplace.home).end()
+    # At last under torchrun, where the second process has nothing to do.
+    Script([*TORCHRUN, *words], workplace.home).end()
     require_whole(killed, pool, interrupted)
 
 

@@ -40,7 +40,7 @@ from muster.study.steps import phases_of
 from muster.study.sweep_settings import SweepSettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
-from muster.tasks.segmentation import mean_iou
+from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.evaluation import count_split
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
@@ -91,6 +91,10 @@ def settings_for(home: Path, **others: object) -> StudySettings:
         ),
         **others,  # type: ignore[arg-type]
     )
+
+
+def findings_of(tables: StudyTables, settings: StudySettings) -> Findings:
+    return Findings.of(tables, settings.of_task(SEGMENTATION))
 
 
 def plan_for(settings: StudySettings, output: Path, training: TrainingSettings = TRAINING) -> StudyPlan:
@@ -254,11 +258,11 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
 
 
 def test_sweeps_stand_beside_the_studys_own_scores(outcome: StudyOutcome, home: Path) -> None:
-    told = Findings.of(outcome.tables, settings_for(home)).sweeps
+    told = findings_of(outcome.tables, settings_for(home)).sweeps
     own = told[told["own"]].groupby("setting")["value"].unique().map(list).to_dict()
     assert own == {"pixels_per_image": [50.0], "train_images": [10.0], "image_size": [48.0], "dimensions": [np.inf],
                    "hard_fraction": [1.0], "hard_bucket": [np.inf]}  # fmt: skip
-    whole = Findings.of(outcome.tables, settings_for(home)).agreement.query("size == 2 and metric == 'soft_iou_eep'")
+    whole = findings_of(outcome.tables, settings_for(home)).agreement.query("size == 2 and metric == 'soft_iou_eep'")
     taus = whole[(whole["stratum"] == "all") & (whole["result"] == "mean")].set_index("predictor")["weighted_kendall"]
     again = told[told["own"] & (told["setting"] == "pixels_per_image") & (told["metric"] == "soft_iou_eep")]
     assert again.set_index("predictor")["weighted_kendall"].to_dict() == pytest.approx(taus.to_dict())
@@ -358,7 +362,7 @@ def test_heads_and_the_model_of_equal_cost(outcome: StudyOutcome) -> None:
 
 
 def test_b1_stands_beside_the_choice_with_a_head_too(outcome: StudyOutcome, home: Path) -> None:
-    gained = Findings.of(outcome.tables, settings_for(home)).main_gains
+    gained = findings_of(outcome.tables, settings_for(home)).main_gains
     told = gained[gained["baseline"] == "b1_head"]
     assert len(told)
     learned = outcome.tables.heads.set_index(["finetuning_seed", "members"])["learned_head"]
@@ -455,6 +459,7 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"size": 4}, "size: expected one of sizes"),
         ({"sizes": (2, 2)}, "sizes: expected at least one, each once"),
         ({"sizes": (6,), "size": 6}, "sizes: expected a whole number, from 1 to 5"),
+        ({"metrics": ("leep", "leep")}, "metrics: expected at least one, each once"),
         ({"metrics": ("sofft",)}, "metrics: "),
         ({"metrics": ("rsa",)}, "metrics: rsa compares with a model trained on the target"),
         ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
@@ -471,7 +476,7 @@ def test_settings_that_cannot_work_are_refused(home: Path, change: dict[str, obj
 
 
 def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Path) -> None:
-    findings = replace(Findings.of(outcome.tables, settings_for(home)), draws=5)
+    findings = replace(findings_of(outcome.tables, settings_for(home)), draws=5)
     path = write_study_report(findings, tmp_path)
     text, said = path.read_text("utf-8"), headline(findings)
     assert said in html.unescape(text)
@@ -499,13 +504,13 @@ def test_a_rival_that_beats_every_ensemble_is_what_the_page_names(outcome: Study
     """A planted single model of equal cost."""
     planted = outcome.tables.equal_cost.assign(miou=0.99)
     tables = replace(outcome.tables, equal_cost=planted)
-    said = headline(Findings.of(tables, settings_for(home)))
+    said = headline(findings_of(tables, settings_for(home)))
     assert said.startswith("Single model of equal cost does best: 0.990 mIoU")
     assert "not worth its cost here" in said
 
 
 def test_a_track_record_has_what_each_metric_chose(outcome: StudyOutcome, home: Path) -> None:
-    table = track_record(Findings.of(outcome.tables, settings_for(home)), "mine")
+    table = track_record(findings_of(outcome.tables, settings_for(home)), "mine")
     assert list(table.columns) == list(COLUMNS)
     assert set(table["metric"]) == set(METRICS)
     assert set(table["size"]) == {2, 3}
@@ -518,8 +523,3 @@ def test_a_track_record_has_what_each_metric_chose(outcome: StudyOutcome, home: 
         <= row["best_miou"]
         == pytest.approx(ensembles.groupby("finetuning_seed")["miou"].max().mean(), abs=1e-4)
     )
-
-
-def test_a_target_of_whole_images_is_refused(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="scenes_land is for classification, and studies take"):
-        plan_for(settings_for(home, targets=("scenes/land",)), tmp_path)

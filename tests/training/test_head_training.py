@@ -69,7 +69,7 @@ def test_the_loss_of_an_image_is_that_of_the_whole_map(target: Dataset) -> None:
     total, labelled = 0.0, 0
     for sample in target.train:
         image = prepare_image(sample.image, ensemble.preprocessing)[None]
-        total += float(head_loss(ensemble.head, ensemble.member_maps(image), sample.mask).detach())
+        total += float(head_loss(ensemble.task, ensemble.head, ensemble.member_maps(image), sample.mask).detach())
         labelled += int((sample.mask != VOID).sum())
     assert total / labelled == pytest.approx(whole_loss(ensemble, target), rel=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from muster.machine import now
 from muster.output_kinds import CHECK
 from muster.outputs import claimed
 from muster.report.contact_sheet import SHOWN_IMAGES, contact_sheet
+from muster.tasks.task import in_classes
 
 CHECKS = Path("runs/checks")
 SHEET = "contact_sheet.png"
@@ -80,7 +82,9 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     Returns:
         As :func:`check`.
     """
-    splits = {split.name: _checked(split, console) for split in (dataset.train, dataset.test)}
+    train, test = in_classes(dataset.train), in_classes(dataset.test)
+    dataset = replace(dataset, spec=train.spec, train=train, test=test)
+    splits = {split.name: _checked(split, console) for split in (train, test)}
     found = Findings(dataset, splits, *repeated_images(dataset))
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])

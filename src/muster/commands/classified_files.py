@@ -14,11 +14,10 @@ from muster.files import atomic_write
 from muster.training.finetuned_ensemble import Ensemble
 
 CLASSES = "classes.csv"
-_BESIDE = ("image", "file", "class", "probability")
 
 
 def classify_files(files: Mapping[str, Path], ensemble: Ensemble, output: Path) -> list[str]:
-    """Write the class of every image and the probabilities of all classes, one row an image.
+    """Write what is predicted of every image, such as its class and the probabilities of all, one row an image.
 
     Args:
         files: Images by what to call them.
@@ -29,17 +28,17 @@ def classify_files(files: Mapping[str, Path], ensemble: Ensemble, output: Path) 
         What is wrong with images that cannot be read.
     """
     rows, problems = list[tuple[object, ...]](), list[str]()
+    columns = ["image", "file"]
     for stem, path in files.items():
         try:
             probabilities = ensemble.classify(read_image(path))
         except DatasetError as error:
             problems.append(str(error))
             continue
-        best = int(probabilities.argmax())
-        shares = [round(value, 6) for value in probabilities.tolist()]
-        rows.append((stem, str(path), ensemble.classes[best], shares[best], *shares))
-    # A class may be called like one of the first columns, or like another class in other letters.
-    table = pd.DataFrame(rows, columns=[*_BESIDE, *(f"p({name})" for name in ensemble.classes)])
+        told = ensemble.task.in_words(probabilities.tolist(), ensemble.classes)
+        rows.append((stem, str(path), *told.values()))
+        columns = ["image", "file", *told]
+    table = pd.DataFrame(rows, columns=columns)
     with atomic_write(output / CLASSES) as partial:
         table.to_csv(partial, index=False)
     return problems

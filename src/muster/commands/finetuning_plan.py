@@ -119,7 +119,7 @@ def plan_of_selection(
     names = with_baseline(selection)
     compared = members_of(leading_candidates(selection, comparison.confirm))
     pool = open_pool(selection, sorted({*names, *compared}), pool_now).used_for(target.dataset.spec)
-    module = EnsembleTraining(training, len(selection.classes))
+    module = EnsembleTraining(training, target.dataset.spec.num_classes)
     module.set_members(names, load_members(pool, names))
     return FinetuningPlan(folder.resolve().name, pool, target, module, chosen=selection, comparison=comparison)
 

@@ -86,7 +86,7 @@ def study(
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)
         warn_of_failures(outcome)
-        told = _report(outcome.tables, study, output)
+        told = _report(outcome.tables, plan.settings, output)
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
     console.print(told, markup=False)
     return 1 if outcome.failed else 0

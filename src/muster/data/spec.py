@@ -33,8 +33,9 @@ class Sample(NamedTuple):
     Attributes:
         identifier: Name of the image within its split.
         image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
-        mask: The truth: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing is known. Where a class is of the
-            whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`).
+        mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
+            is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
+            as a selection sees it, also ``[k, 1]`` for an image with k classes.
     """
 
     identifier: str
@@ -44,11 +45,13 @@ class Sample(NamedTuple):
     def with_map(self) -> Sample:
         """The same with a mask of the image's size, to be shown: a class of the whole image is everywhere in it.
 
-        Such classes are uint8 then, so that there may be at most :data:`MAX_CLASSES`.
+        Such classes are uint8 then, so that there may be at most :data:`MAX_CLASSES`. Of several the first is shown,
+        and an image that has none is void.
         """
-        if self.mask.numel() > 1 or tuple(self.image.shape[1:]) == (1, 1):
+        if self.mask.dtype == torch.uint8:
             return self
-        return self._replace(mask=self.mask.to(torch.uint8).expand(self.image.shape[1:]))
+        shown = self.mask.to(torch.uint8) if self.mask.numel() else torch.full((1, 1), VOID, dtype=torch.uint8)
+        return self._replace(mask=shown[:1, :1].expand(self.image.shape[1:]))
 
 
 def labelled(mask: Tensor) -> Tensor:
@@ -64,13 +67,13 @@ def labelled(mask: Tensor) -> Tensor:
 
 
 def units_of(mask: Tensor, wanted: int) -> int:
-    """How many units of an image are looked at if so many are wanted: a whole image is one.
+    """How many units of an image are looked at if so many are wanted: a whole image is one for each of its classes.
 
     Args:
         mask: Of :class:`Sample`.
-        wanted: For images whose every pixel is one.
+        wanted: For images whose every pixel is one, which are drawn with replacement.
     """
-    return min(wanted, 1) if mask.numel() == 1 else wanted
+    return wanted if mask.dtype == torch.uint8 else min(wanted, mask.numel())
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ class Split:
 
     def mask(self, index: int) -> Tensor:
         """The mask of one image, as in :class:`Sample`."""
-        identifier = self.identifiers[index]
+        return self.mask_of(self.identifiers[index])
+
+    def mask_of(self, identifier: str) -> Tensor:
+        """:meth:`mask`, of the image with this identifier."""
         return self.read(identifier).mask if self.read_mask is None else self.read_mask(identifier)
 
     def subset(self, count: int | None, seed: int) -> Split:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, Integer, Num
+from jaxtyping import Float32, Int64, Num
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
@@ -84,7 +84,7 @@ class Crop(NamedTuple):
     """
 
     image: Num[Tensor, "channels rows columns"]
-    mask: Integer[Tensor, "_ _"]
+    mask: Num[Tensor, "_ _"]
     box: Int64[Tensor, " 4"]
 
 
@@ -139,8 +139,8 @@ class TrainingTransform:
         return self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size, self.crop_size)
 
     def __call__(
-        self, image: Num[Tensor, "channels h w"], mask: Integer[Tensor, "_ _"], generator: np.random.Generator
-    ) -> tuple[Float32[Tensor, "channels rows columns"], Int64[Tensor, "_ _"]]:
+        self, image: Num[Tensor, "channels h w"], mask: Num[Tensor, "_ _"], generator: np.random.Generator
+    ) -> tuple[Float32[Tensor, "channels rows columns"], Num[Tensor, "_ _"]]:
         """Draw one training example from an image.
 
         Args:
@@ -152,10 +152,11 @@ class TrainingTransform:
             Normalised image and mask. The mask holds only values of the stored mask, or void.
         """
         crop = self.draw(image, mask, generator)
-        return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], crop.mask.long()
+        mask = crop.mask if crop.mask.is_floating_point() else crop.mask.long()
+        return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], mask
 
     def draw(
-        self, image: Num[Tensor, "channels h w"], mask: Integer[Tensor, "_ _"], generator: np.random.Generator
+        self, image: Num[Tensor, "channels h w"], mask: Num[Tensor, "_ _"], generator: np.random.Generator
     ) -> Crop:
         """The same example in whole numbers: a quarter of the memory, to be normalised where the model is.
 

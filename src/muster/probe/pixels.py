@@ -151,6 +151,9 @@ def _draw_pixels(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and labels of the drawn pixels, all empty if there is none to draw."""
     flat = mask.numpy().ravel()
+    if mask.dtype != torch.uint8:  # of the whole image: each of its classes once
+        places = np.arange(count)
+        return torch.from_numpy(places), torch.zeros(count, dtype=torch.int64), torch.from_numpy(flat[:count])
     cumulative = np.cumsum(weights[flat])
     total = cumulative[-1] if len(cumulative) else 0.0
     if total == 0:

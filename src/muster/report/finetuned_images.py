@@ -27,7 +27,7 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     Returns:
         The images; fewer if the test split has not so many.
     """
-    if len(ensemble.classes) > MAX_CLASSES:  # there are not so many colours
+    if len(ensemble.classes) > MAX_CLASSES or not ensemble.task.has_classes:  # there are not so many colours, or none
         return []
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
     places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
@@ -38,7 +38,7 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
         images = ensemble.prepare(some[place].image[None])
         maps = ensemble.member_maps(images)
         alone = {
-            name: upsample_probabilities(scores.softmax(dim=1), size, part)[0]
+            name: upsample_probabilities(ensemble.task.activate(scores), size, part)[0]
             for name, (scores, part) in zip(ensemble.names, maps, strict=True)
         }
         report_images.append(make_report_image(sample, alone, ensemble(images, size)[0]))

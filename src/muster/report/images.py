@@ -22,6 +22,7 @@ from muster.pool import Pool
 from muster.report.display import as_rgb
 from muster.report.records import ReportImage
 from muster.selection.record import Selection
+from muster.tasks.task import in_classes
 
 LONGEST_SIDE = 480
 """Images in reports are shrunk to this many pixels."""
@@ -148,7 +149,7 @@ def selection_images(
     split = surveyed(selection, target)
     if counts is None:
         counts = class_counts(split, len(selection.classes))
-    adapted = pool.used_for(target.spec)
+    adapted = pool.used_for(split.spec)
     models = {name: adapted[name].load_model(device) for name in selection.members}
     chosen = choose_images(counts, count, selection.probe.seed)
     return [_selection_image(selection, split[index], models, device) for index in chosen]
@@ -157,7 +158,7 @@ def selection_images(
 def surveyed(selection: Selection, target: Dataset) -> Split:
     """The target training images among which a selection's images are chosen."""
     images = Split(target.spec, target.train.name, tuple(selection.train_images), target.train.read)
-    return images.subset(SURVEYED_IMAGES, selection.probe.seed)
+    return in_classes(images).subset(SURVEYED_IMAGES, selection.probe.seed)
 
 
 def _selection_image(

@@ -1,7 +1,7 @@
 """Count the predictions of every candidate over images that come one after the other.
 
-For the results of fine-tuned ensembles on a whole test split: the mean IoU of all candidates, from one look at each
-image, and no image is kept. Axis names as in :mod:`muster.scoring.score`.
+For the results of fine-tuned ensembles on a whole test split: what makes up the mean IoU or the accuracy of all
+candidates, from one look at each image, and no image is kept. Axis names as in :mod:`muster.scoring.score`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from muster.arrays import Array, NumpyArray
 from muster.machine import available_cores
 from muster.metrics.ensemble_block import members_of
-from muster.metrics.registry import get_ensemble_metric
 from muster.scoring.cpu.exhaustive import sums_of_store
 from muster.scoring.device.exhaustive import sums_of_tiles
 from muster.scoring.fixed_point import FixedPointSums
@@ -23,11 +22,13 @@ from muster.scoring.prediction_store import Backend, InMemoryStore
 from muster.scoring.score import list_candidates
 
 _METRIC = "iou_eep"
+"""Any metric for which predicted classes are counted."""
+
 _CHUNK_PIXELS = 1 << 16
 
 
 class OutcomeCounts:
-    """Pixels that each candidate predicts right and wrong, by class.
+    """Units (pixels, or whole images) that each candidate predicts right and wrong, by class.
 
     A candidate predicts the class with the largest sum of its members' probabilities, as in
     :func:`muster.metrics.iou_eep`; the counts are exact, on the processor and on other devices.
@@ -79,23 +80,16 @@ class OutcomeCounts:
                 self._counts[size][some] += sums.counts
         self.label_counts += np.bincount(store.labels, minlength=self.num_classes)
 
-    def hits_and_misses(self, size: int) -> Int64[NumpyArray, "candidates 2 classes"]:
-        """Per class, pixels predicted right; and pixels of the class predicted otherwise plus others predicted as it.
+    def digests(self, size: int) -> Int64[NumpyArray, "candidates 3 classes"]:
+        """Per class, what is predicted right, what is of the class, and what is predicted as it.
+
+        Of these a task makes its result, see :meth:`muster.tasks.task.Task.results`.
 
         Args:
             size: One of the sizes.
         """
         wrong, right = np.split(self._counts[size], 2, axis=1)
-        return np.stack([right, self.label_counts - right + wrong], axis=1)
-
-    def mean_ious(self, size: int) -> Float[NumpyArray, " candidates"]:
-        """Mean over the classes that occur in the ground truth of hits / (hits + misses).
-
-        Args:
-            size: One of the sizes.
-        """
-        hits_and_misses = self.hits_and_misses(size).astype(np.float64)
-        return get_ensemble_metric(_METRIC).final_scores(hits_and_misses, self.label_counts)
+        return np.stack([right, np.broadcast_to(self.label_counts, right.shape), right + wrong], axis=1)
 
     def _sums(self, store: InMemoryStore, rows: NumpyArray) -> Iterable[tuple[slice, FixedPointSums]]:
         if (self._backend or store.backend) == "torch":

@@ -27,7 +27,7 @@ from muster.selection.given_models import Given, GivenMember, members_from
 from muster.selection.guessing import percentile_intervals, resampled_means
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor
-from muster.selection.run import probe_reader
+from muster.selection.run import probe_reader, seen_images
 from muster.selection.settings import SelectionSettings
 
 if TYPE_CHECKING:
@@ -87,10 +87,11 @@ def rank(
     dataset = _dataset(data, classes, settings)
     members = [member.used_for(dataset.spec) for member in members_from(models)]
     device = resolve_device(settings.device)
-    split, reader = probe_reader(dataset, members, settings, device)
+    split = seen_images(dataset, settings)
+    reader = probe_reader(split, members, settings, device)
     if len(reader.probe.images) < 2:
         raise ConfigError("data: expected at least 2 images with labelled pixels, to fit on some and look at others.")
-    predictor = Predictor("linear_probe", dataset.spec.num_classes)
+    predictor = Predictor("linear_probe", split.spec.num_classes)
     probed = replace(predictor.scored_by(parse_metric("leep")), name="leep of the linear probe")  # all models have it
     predictions: list[Tensor] = []
     request = Request((probed, *specs), probed, DEFAULT_FRACTION)

@@ -158,8 +158,9 @@ class SelectionRecord:
 
     @property
     def words(self) -> Task:
-        """What results and units are called."""
-        return TASKS[self.task]
+        """What results and units are called as the selection sees them."""
+        task = TASKS[self.task]
+        return TASKS[task.selected_as or task.name]
 
     @property
     def spec(self) -> DatasetSpec:

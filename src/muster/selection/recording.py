@@ -81,11 +81,11 @@ def selection_of(
     order, scores = ranking.order(metric), ranking.scores[metric]
     chosen = names_of(int(order[0]))
     eeps = [store.predictions(int(index)) for index in ranking.members[order[0]]]
-    predicted = _class_results(eeps, reader.probe.labels, task_of(target.spec), request)
+    predicted = _class_results(eeps, reader.probe.labels, task_of(looked_at.split.spec), request)
     return Selection(
         target=target.spec.name,
         target_reference=reference,
-        classes=target.spec.classes,
+        classes=looked_at.split.spec.classes,
         task=target.spec.task,
         train_images=looked_at.split.identifiers,
         void_images=reader.probe.void_images,

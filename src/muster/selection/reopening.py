@@ -18,6 +18,7 @@ from muster.data.opening import is_built_in, places_of
 from muster.errors import DatasetError, SelectionError
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
+from muster.tasks.task import task_of
 
 
 def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str]:
@@ -94,7 +95,7 @@ def require_same_data(selection: SelectionRecord, dataset: Dataset) -> None:
         DatasetError: If an image cannot be read.
     """
     name = f"dataset {dataset.spec.name!r} ({dataset.reference})"
-    if selection.classes != dataset.spec.classes:
+    if task_of(dataset.spec).has_classes and selection.classes != dataset.spec.classes:
         raise SelectionError(
             f"The selection was made for classes {', '.join(selection.classes)}, but {name} has "
             f"{', '.join(dataset.spec.classes)}. Give the data that it was made for (--target), or run select.py again."

@@ -49,7 +49,7 @@ from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, in_classes
 
 _IMAGE_SIZE = 512
 """Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
@@ -119,15 +119,17 @@ def _select(
     least = 1 if settings.size == AUTO else settings.size
     _require_enough(len(eligible), least, excluded, pool, dataset)
     specs, chosen_by, budget = settings.specs(), parse_metric(settings.metric), settings.budget
-    require_searchable(chosen_by, settings.size, settings.search, budget, len(eligible), dataset.spec.num_classes)
+    split = seen_images(dataset, settings)
+    classes = split.spec.num_classes
+    require_searchable(chosen_by, settings.size, settings.search, budget, len(eligible), classes)
     require_source_samples(eligible, specs)
     hardness_models(eligible, settings.hardness_model)
     reference = _reference(settings.reference, pool, dataset, specs)
-    split, reader = probe_reader(dataset, eligible, settings, device)
+    reader = probe_reader(split, eligible, settings, device)
     judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist())
-    predictor = _usable(settings.predictor, reader.probe)
-    classes = Predictor(predictor, dataset.spec.num_classes)
-    specs = tuple(classes.scored_by(spec) for spec in specs)
+    name = _usable(settings.predictor, reader.probe)
+    predictor = Predictor(name, classes)
+    specs = tuple(predictor.scored_by(spec) for spec in specs)
     request = Request(
         specs,
         next(spec for spec in specs if spec.name == settings.metric),
@@ -136,18 +138,18 @@ def _select(
         settings.hardness_model,
         settings.hard_eep,
     )
-    read_twice = predictor == "eep" and (settings.resamples > 0 or request.counts_anew)
+    read_twice = name == "eep" and (settings.resamples > 0 or request.counts_anew)
     with ExitStack() as stack:
         cache = stack.enter_context(_probe_cache(settings, read_twice))
-        writer = stack.enter_context(_writer(reader, settings, dataset.spec.num_classes, len(eligible)))
-        scored = score_members(eligible, reader, cache, request, classes, writer.add, reference, progress)
+        writer = stack.enter_context(_writer(reader, settings, classes, len(eligible)))
+        scored = score_members(eligible, reader, cache, request, predictor, writer.add, reference, progress)
         excluded |= scored.broken
         _require_enough(len(scored.members), least, excluded, pool, dataset)
         store = writer.store()
         found = find(store, scored, request, settings.size, settings.search, budget, reader, progress, cancel)
         require_choice(found.ranking, request.chosen_by.name, scored.columns, lists_all=found.status.lists_all)
         confidence = resample_choice(
-            found, store, scored, request, classes, reader, cache, settings.resamples, settings.seed, progress,
+            found, store, scored, request, predictor, reader, cache, settings.resamples, settings.seed, progress,
             settings.memory_gb, cancel,
         )  # fmt: skip
         alone = {} if found.interrupted else score_alone(store, scored, request)
@@ -157,10 +159,10 @@ def _select(
         return replace(
             selection_of(looked_at, store, scored, request, found, excluded, alone),
             **recorded_options(settings, idle, reference),
-            predictor=predictor,
+            predictor=name,
             bootstrap_confidence=confidence,
             guessing=compare_with_guessing(scored.honest, reader.probe.labels, settings.seed),
-            hard_eep=_hard_eep(request, predictor),
+            hard_eep=_hard_eep(request, name),
         )
 
 
@@ -173,23 +175,32 @@ def _comparable(
     return without_exported(members, excluded, ", ranked by itself with size 1 and predictor eep")
 
 
-def probe_reader(
-    dataset: Dataset, eligible: Sequence[Member], settings: ProbeSettings, device: torch.device
-) -> tuple[Split, ProbeReader]:
-    """What members look at a target with: its images, and the reader that knows the probe set.
+def seen_images(dataset: Dataset, settings: ProbeSettings) -> Split:
+    """The training images of a target that members look at, with classes as truths.
 
     Args:
         dataset: The target.
+        settings: How many, and which.
+    """
+    count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
+    return in_classes(cached(choose_images(dataset.train, count, settings.seed)))
+
+
+def probe_reader(
+    split: Split, eligible: Sequence[Member], settings: ProbeSettings, device: torch.device
+) -> ProbeReader:
+    """What members look at a target with: the reader that knows the probe set.
+
+    Args:
+        split: The images, as :func:`seen_images` gives them.
         eligible: Members that can be candidates: their cards say at which size images are seen by default.
         settings: How they look.
         device: Where they run.
 
     Returns:
-        The training images that are looked at, and the reader.
+        The reader.
     """
-    count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
-    split = cached(choose_images(dataset.train, count, settings.seed))
-    reader = ProbeReader(
+    return ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),
         Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
@@ -198,7 +209,6 @@ def probe_reader(
         settings.num_workers,
         settings.precision,
     )
-    return split, reader
 
 
 def _writer(reader: ProbeReader, settings: SelectionSettings, classes: int, members: int) -> PredictionWriter:

@@ -24,7 +24,7 @@ from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
-from muster.tasks.task import choose_images, task_of
+from muster.tasks.task import choose_images
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -174,20 +174,6 @@ def _set_aside(train: Split, wanted: int) -> tuple[Split, Split]:
         return replace(train, identifiers=()), train
     rest, held = train.hold_out(count / len(train), _VALIDATION_SEED)
     return held, rest
-
-
-def require_maps(dataset: Dataset) -> None:
-    """Refuse targets whose results a study would call what they are not.
-
-    Raises:
-        ConfigError: If a target has one class for a whole image.
-    """
-    task = task_of(dataset.spec)
-    if task.is_pooled:
-        raise ConfigError(
-            f"targets: {dataset.spec.name} is for {task.name}, and studies take datasets for segmentation so far: they "
-            f"report mIoU, which is not {task.result}."
-        )
 
 
 def candidates_for(pool: Pool, dataset: Dataset) -> tuple[tuple[Member, ...], dict[str, str]]:

@@ -1,6 +1,7 @@
 """Results of all ensembles of the fine-tuned members of a cell, from one look at each test image.
 
-Axis names: ``pixels`` labelled pixels of some rows of an image, ``classes`` the target's.
+Axis names: ``pixels`` labelled pixels of some rows of an image, of which a whole image has one if it is predicted as a
+whole; ``classes`` the target's.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from muster.data import Preprocessing, Split, labelled, prepared_images, view_for
+from muster.arrays import NumpyArray
+from muster.data import Preprocessing, Split, prepared_images, view_for
 from muster.errors import ConfigError
 from muster.files import parse_record
 from muster.models import ImageMap, SourceModel
@@ -27,6 +29,7 @@ from muster.study.fits import FitRecord, load_fitted, read_record_of
 from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
 from muster.tasks.source_sample import draw_labelled_pixels
+from muster.tasks.task import Task, task_of
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -114,7 +117,7 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
     models = {name: load_fitted(job.fits[name], spec.num_classes).to(device) for name in records}
     with job.hardware.autocast():
         losses = _validation_losses(job, cell, models)
-        found = _Counted(job, models, spec.num_classes)
+        found = _Counted(job, models, task_of(spec), spec.num_classes)
         test = cell.target.dataset.test
         for done, (maps, mask) in enumerate(_maps(models, test, cell.cell.preprocessing, device)):
             found.add(maps, mask)
@@ -149,11 +152,11 @@ def _maps(
 class _Counted:
     """Counts of the ensembles of every size, and of those that are evaluated alone."""
 
-    def __init__(self, job: EvaluationJob, models: Mapping[str, SourceModel], classes: int) -> None:
+    def __init__(self, job: EvaluationJob, models: Mapping[str, SourceModel], task: Task, classes: int) -> None:
         self.together = [name for name in models if name not in job.alone]
         self.alone = [name for name in models if name in job.alone]
         self.sizes = [size for size in job.sizes if size <= len(self.together)]
-        self.classes = classes
+        self.task, self.classes = task, classes
         self.counts = OutcomeCounts(len(self.together), classes, self.sizes) if self.together else None
         self.of_alone = OutcomeCounts(len(self.alone), classes, (1,)) if self.alone else None
 
@@ -164,19 +167,32 @@ class _Counted:
         for start in range(0, height, strip):
             rows = range(start, min(start + strip, height))
             labels = mask[rows.start : rows.stop].flatten()
-            places = labelled(labels).nonzero()[:, 0]
+            places = self.task.is_known(labels).nonzero()[:, 0]
             for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
                 if counts is not None:
                     predictions = [_rows_of(maps[name], rows, height, width)[places] for name in names]
                     counts.add(predictions, labels[places].long().to(predictions[0].device))
 
     def tables(self) -> Iterator[pd.DataFrame]:
-        """MIoU of the ensembles, size by size."""
+        """Results of the ensembles, size by size."""
         for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
             if counts is None:
                 continue
             for size, rows in sorted(counts.candidates.items()):
-                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": counts.mean_ious(size)})
+                results = results_of(counts, size, self.task)
+                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": results})
+
+
+def results_of(counts: OutcomeCounts, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
+    """The results of all ensembles of one size.
+
+    Args:
+        counts: What they predict.
+        size: Members of each.
+        task: Says what its result is.
+    """
+    found: NumpyArray = task.results(torch.from_numpy(counts.digests(size))).numpy()
+    return found
 
 
 def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:
@@ -185,19 +201,21 @@ def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float
 
 
 def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel]) -> pd.DataFrame:
-    """Mean negative log probability of the true class on the images set aside, for ensembles of every size."""
+    """Mean negative log probability of the true class on the images set aside, and the result there, by ensemble."""
     columns = ["size", "members", "validation_loss", "validation_miou"]
     names = [name for name in models if name not in job.alone]
     predictions, labels = _at_validation_pixels(cell, {name: models[name] for name in names}, job)
-    if len(labels) == 0:
+    if len(labels) == 0 or not names:
         return pd.DataFrame({name: pd.Series(dtype=object if name == "members" else float) for name in columns})
+    spec, sizes = cell.target.dataset.spec, [size for size in job.sizes if size <= len(names)]
+    counts = OutcomeCounts(len(names), spec.num_classes, sizes)
+    counts.add(predictions, labels)
     parts = []
-    for size in job.sizes:
-        if size <= len(names):
-            ranking = score_ensembles(predictions, labels, size, ("e_leep", "iou_eep"))
-            scores = ranking.scores
-            values = (size, joined_names(names, ranking.members), -scores["e_leep"], scores["iou_eep"])
-            parts.append(pd.DataFrame(dict(zip(columns, values, strict=True))))
+    for size in sizes:
+        ranking = score_ensembles(predictions, labels, size, ("e_leep",))
+        results = results_of(counts, size, task_of(spec))
+        values = (size, joined_names(names, ranking.members), -ranking.scores["e_leep"], results)
+        parts.append(pd.DataFrame(dict(zip(columns, values, strict=True))))
     return pd.concat(parts)
 
 

@@ -10,10 +10,11 @@ from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.files import as_file_name
 from muster.pool import Member, Pool
-from muster.study.cells import Cell, candidates_for, make_cells, require_maps
+from muster.study.cells import Cell, candidates_for, make_cells
 from muster.study.distances import network_for_distances
 from muster.study.settings import StudySettings
 from muster.study.source_datasets import source_datasets
+from muster.tasks.task import Task, task_of
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
 
@@ -33,7 +34,7 @@ class StudyPlan:
     """Everything that a study is to do.
 
     Attributes:
-        settings: What to compare.
+        settings: What to compare; what nobody named is that of the targets' task.
         training: How members are fine-tuned; the seed is one of the settings' seeds instead.
         head: How heads are learned.
         hardware: What one job computes on.
@@ -74,7 +75,8 @@ class StudyPlan:
         """Open all that is named, and say what there is to do.
 
         Raises:
-            ConfigError: If two targets have the same name, or one is for classification.
+            ConfigError: If two targets have the same name or different tasks, or one whose truth is no class, or the
+                training's loss or a head is none for their task.
             SelectionError: If a target has too few candidates for the largest ensembles.
             PoolError: If a pool is missing or damaged.
             DatasetError: If a target cannot be opened.
@@ -85,8 +87,7 @@ class StudyPlan:
         if large_pool is not None:
             Pool.union([*pools, large_pool])  # names must be different
         opened = [open_dataset(target, data_root) for target in settings.targets]
-        for dataset in opened:
-            require_maps(dataset)
+        settings = settings.of_task(_the_task_of(opened, training))
         datasets = {dataset.spec.name: dataset for dataset in opened}
         if len(datasets) < len(opened):
             raise ConfigError("targets: expected datasets of different names, but two are named alike.")
@@ -171,6 +172,27 @@ class StudyPlan:
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             cell.write(path)
+
+
+def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task:
+    """The task of all targets."""
+    named: dict[str, list[str]] = {}
+    for dataset in targets:
+        named.setdefault(dataset.spec.task, []).append(dataset.spec.name)
+    if len(named) > 1:
+        came = "; ".join(f"{', '.join(names)} for {task}" for task, names in named.items())
+        raise ConfigError(
+            f"targets: expected datasets for one task, whose results can be compared, but got {came}. Make a study of "
+            "each task."
+        )
+    task = task_of(targets[0].spec)
+    if not task.has_classes:
+        raise ConfigError(
+            f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
+            "class each predicts, so it takes tasks whose truth is one class so far."
+        )
+    task.require_losses(training.loss, training.added_loss, training.class_weighting)
+    return task
 
 
 def _require_enough(target: str, members: Sequence[Member], excluded: Mapping[str, str], size: int) -> None:

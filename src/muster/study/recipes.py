@@ -17,7 +17,6 @@ from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
 from muster.selection.record import Selection
-from muster.study.cells import require_maps
 from muster.training.clock import Clock, Progress
 from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts
@@ -152,7 +151,6 @@ def compare_recipes(
     Yields:
         A row for each recipe, in their order.
     """
-    require_maps(dataset)
     target = target_data(selection, dataset)
     require_usable(target.train)
     require_usable(dataset.test)

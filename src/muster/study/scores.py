@@ -27,7 +27,7 @@ from muster.selection.predictors import Predictor, PredictorName
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -118,7 +118,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             specs = [spec for spec in specs if uses_predictor(spec) or spec.name not in done_before]
             if not specs:
                 continue
-            run = _Run(job, members, reader, cache, predictor, specs)
+            run = _Run(job, members, reader, cache, predictor, specs, task_of(cell.target.dataset.spec).default_metric)
             scores += run.tables(partial(_tell, progress, number * len(members)))
             done_before |= {spec.name for spec in specs}
             about = {"predictor": name, "step": ALL_SCORES, "metric": "", "size": 0}
@@ -172,11 +172,12 @@ class _Run:
     cache: ProbeCache
     predictor: Predictor
     specs: Sequence[MetricSpec]
+    metric: str
     costs: list[dict[str, Any]] = field(default_factory=list)
 
     def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
         """Members' scores, then those of the candidates of each size."""
-        chosen_by = next((spec for spec in self.specs if spec.is_plain_ensemble), parse_metric("soft_iou_eep"))
+        chosen_by = next((spec for spec in self.specs if spec.is_plain_ensemble), parse_metric(self.metric))
         request = Request(tuple(self.specs), chosen_by, self.job.hard_fraction)
         labels, classes = self.reader.probe.labels, self.predictor.num_classes
         with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:

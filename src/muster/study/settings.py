@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
-from muster.metrics import DEFAULT_METRIC, parse_metric
+from muster.metrics import parse_metric
 from muster.selection.predictors import PredictorName
 from muster.selection.settings import TrainImages
 from muster.study.sweep_settings import SweepSettings
+from muster.tasks.task import Task
 
 Candidates: TypeAlias = Literal["all", "a22"]
 
-STUDY_METRICS: tuple[str, ...] = (
-    *("ms_leep", "e_leep", "iou_eep", "soft_iou_eep"),
+METRICS_OF_MEMBERS: tuple[str, ...] = (
     *("base", "leep", "logme", "h_score", "knn_accuracy", "logistic_accuracy", "gbc", "n_leep", "depth_and_size"),
 )
-"""Metrics that a study compares unless others are named."""
+"""Metrics that a study compares beside those of the task's ensembles unless others are named."""
 
 MOST_MEMBERS_OF_ONE = 5
 """Largest ensembles that a study evaluates (A22 appendix C)."""
@@ -92,10 +92,11 @@ class StudySettings:
         size: Number of members of the ensembles that are chosen: one of ``sizes``.
         candidates: Which ensembles: all of the eligible members, or A22's choice: of the 5 members that are most
             frequent among the best candidates by all metrics, and 10 random ones.
-        metrics: What is compared.
+        metrics: What is compared; none named means the usual ones for ensembles of the targets' task, and nine others.
         predictors: What turns members into classifiers of the target's classes, for metrics of predictions.
         heads: For the choices by these, written as PREDICTOR/METRIC, the ensemble head is learned as well, and for the
-            single member that LEEP chooses with the same predictor (B1).
+            single member that LEEP chooses with the same predictor (B1). A predictor alone takes the metric that a
+            selection chooses by where nobody names one.
         equal_cost: Whether a single model is given as much time as the first of these choices.
         pixels_per_image: Probe pixels of each image.
         image_size: Size at which members see the images; null takes the median of what the members' cards say.
@@ -116,9 +117,9 @@ class StudySettings:
     sizes: tuple[int, ...] = (1, 2, 3)
     size: int = 3
     candidates: Candidates = "all"
-    metrics: tuple[str, ...] = STUDY_METRICS
+    metrics: tuple[str, ...] = ()
     predictors: tuple[PredictorName, ...] = ("linear_probe", "eep")
-    heads: tuple[str, ...] = (f"linear_probe/{DEFAULT_METRIC}", f"eep/{DEFAULT_METRIC}")
+    heads: tuple[str, ...] = ("linear_probe", "eep")
     equal_cost: bool = False
     pixels_per_image: int = 1000
     image_size: SizeSetting | None = None
@@ -132,7 +133,7 @@ class StudySettings:
         Raises:
             ConfigError: If a list is empty or has something twice, or a value is out of its range.
         """
-        for name in ("pools", "targets", "sizes", "metrics", "predictors"):
+        for name in ("pools", "targets", "sizes", "predictors"):
             _require_distinct(name, getattr(self, name))
         _require_distinct("regimes", [regime.name for regime in self.all_regimes])
         for name in ("subset_seeds", "probe_seeds", "finetuning_seeds"):
@@ -148,13 +149,19 @@ class StudySettings:
         require_whole("distance_images", self.distance_images, 0, MOST_IMAGES)
         if self.image_size is not None:
             ImageSize.of(self.image_size)
+        if self.metrics:
+            self._require_metrics()
+        if self.equal_cost and not self.heads:
+            raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+
+    def _require_metrics(self) -> None:
+        _require_distinct("metrics", self.metrics)
         for metric in self.metrics:
             _require_metric(metric)
         self.sweeps.require_metrics(self.metrics)
         for head in self.heads:
-            self.chooser(head)
-        if self.equal_cost and not self.heads:
-            raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+            if "/" in head:
+                self.chooser(head)
 
     @property
     def all_regimes(self) -> tuple[Regime, ...]:
@@ -165,6 +172,19 @@ class StudySettings:
     def all_sizes(self) -> tuple[int, ...]:
         """Numbers of members that are evaluated and scored, in ascending order."""
         return tuple(sorted({1, *self.sizes}))
+
+    def of_task(self, task: Task) -> StudySettings:
+        """With the metrics that nobody named.
+
+        Args:
+            task: Of the targets.
+
+        Raises:
+            ConfigError: If one of the heads, or of the metrics of a sweep, is none of what the study computes.
+        """
+        metrics = self.metrics or (*task.ensemble_metrics, *METRICS_OF_MEMBERS)
+        heads = [head if "/" in head else f"{head}/{task.default_metric}" for head in self.heads]
+        return replace(self, metrics=metrics, heads=tuple(heads))
 
     def chooser(self, text: str) -> tuple[str, str]:
         """The predictor and the metric of PREDICTOR/METRIC.

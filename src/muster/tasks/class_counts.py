@@ -6,6 +6,7 @@ the truth and the second the prediction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from muster.data import Split, class_pixel_counts, labelled
 from muster.tasks.loss import LossOptions
 from muster.tasks.task import Task
 
@@ -24,6 +26,7 @@ class ClassCounts(Task):
         void: The value of a truth that is not known.
     """
 
+    has_classes = True
     void: int
 
     def loss(
@@ -61,11 +64,45 @@ class ClassCounts(Task):
         parts = tally.diagonal(dim1=-2, dim2=-1), tally.sum(dim=-1), tally.sum(dim=-2)
         return torch.stack(parts, dim=-2)
 
-    def guess(self, train_counts: Int64[Tensor, " c"], tally: Int64[Tensor, "c c"]) -> float:
+    def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
+        """The most probable class, its probability, and those of all."""
+        best = max(range(len(names)), key=lambda index: predictions[index])
+        shares = {f"p({name})": round(value, 6) for name, value in zip(names, predictions, strict=True)}
+        return {"class": names[best], "probability": round(predictions[best], 6), **shares}
+
+    def about_truth(
+        self, predictions: Float[Tensor, "*any outputs units"], truth: Int64[Tensor, " units"]
+    ) -> Float[Tensor, "*any 1 units"]:
+        """The probability of the true class."""
+        return predictions.gather(-2, truth.expand(*predictions.shape[:-2], 1, -1))
+
+    def unit_losses(
+        self,
+        about_truth: Float[Tensor, "1 units"],
+        truth: Int64[Tensor, " units"],  # noqa: ARG002 (its probability says it)
+    ) -> Float[Tensor, " units"]:
+        """Minus the logarithm of the probability of the true class."""
+        return -about_truth[0].clamp(min=torch.finfo(torch.float32).tiny).log()
+
+    def known_units(self, truth: Integer[Tensor, "h w"]) -> tuple[Int64[Tensor, " units"], Int64[Tensor, " units"]]:
+        """See :meth:`Task.known_units`: those that are not void."""
+        classes = truth.flatten()
+        places = labelled(classes).nonzero()[:, 0]
+        return places, classes[places].long()
+
+    def guess(self, train: Split, tally: Int64[Tensor, "c c"]) -> float:
         """The result of always answering the most frequent class of the training images."""
+        return self.constant_guess(class_pixel_counts(train, len(tally)), tally)
+
+    def constant_guess(self, train_counts: Int64[Tensor, " c"], tally: Int64[Tensor, "c c"]) -> float:
+        """:meth:`guess`, where the training units of each class are known."""
         constant = torch.zeros_like(tally)
         constant[:, int(train_counts.argmax())] = tally.sum(dim=1)
         return self.result_of(constant)
+
+    def units_of_outputs(self, tally: Int64[Tensor, "c c"]) -> tuple[int, ...]:
+        """Those of each true class."""
+        return tuple(tally.sum(dim=1).tolist())
 
 
 def confusion_matrix(

@@ -27,6 +27,11 @@ class Classification(ClassCounts):
     name, unit, result, key, class_result = "classification", "image", "top-1 accuracy", "top1", "accuracy"
     is_pooled = True
     losses = ("scores",)
+    ensemble_metrics = ("ms_leep", "e_leep", "accuracy_eep", "soft_accuracy_eep")
+    # Not soft accuracy, what stands beside SoftIoU-EEP: it is linear, so a set's score is the mean of its members', and
+    # members that repeat each other look as good as members that complete each other. E-LEEP is of the whole set too,
+    # and tells sets apart that are right on the same of a few hundred images, where accuracy-EEP has ties.
+    default_metric = "e_leep"
     void = -1
 
     def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:

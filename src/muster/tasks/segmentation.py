@@ -46,6 +46,8 @@ class Segmentation(ClassCounts):
 
     name, unit, result, key, class_result = "segmentation", "pixel", "mIoU", "miou", "IoU"
     losses = ("dice", "focal", "probabilities", "scores")
+    ensemble_metrics = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
+    default_metric = "soft_iou_eep"
     void = VOID
 
     def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:

@@ -184,6 +184,9 @@ def draw_labelled_pixels(mask: Integer[Tensor, "h w"], count: int, seed: int, in
     """
     places = np.flatnonzero(labelled(mask).numpy())
     count = units_of(mask, count)
-    drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
+    if mask.dtype != torch.uint8:  # of the whole image: each of its classes once
+        drawn = places[:count]
+    else:
+        drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
     rows, columns = np.divmod(drawn, mask.shape[1])
     return torch.from_numpy(rows), torch.from_numpy(columns)

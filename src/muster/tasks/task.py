@@ -22,6 +22,7 @@ from torchmetrics import Metric
 from muster.data.spec import DatasetSpec, Split
 from muster.errors import ConfigError, UnfitMemberError
 from muster.models.pooled import Pooled, pooled
+from muster.models.prediction import probabilities_of
 from muster.models.source_model import SourceModel
 from muster.registry import Registry
 from muster.tasks.loss import LOSSES, LossOptions
@@ -37,7 +38,13 @@ class Task(ABC):
         key: The same in names of columns and curves.
         class_result: What the part of a single class in it is called.
         is_pooled: Whether one prediction is made for a whole image: members then average their map over it.
+        has_classes: Whether the truth of a unit is one of the classes of the label space, so that predictions can be
+            coloured, confused with each other, and weighted by how frequent classes are.
         losses: Names of the training losses that can be used, of those in :data:`muster.tasks.loss.LOSSES`.
+        ensemble_metrics: Names of metrics of ensembles that are compared where nobody names any, of those in
+            :mod:`muster.metrics`.
+        default_metric: Name of the metric that ensembles are chosen by where nobody names one.
+        selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
     """
 
     name: str
@@ -46,7 +53,11 @@ class Task(ABC):
     key: str
     class_result: str
     is_pooled: bool = False
+    has_classes: bool = False
     losses: tuple[str, ...]
+    ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
+    default_metric: str = "e_leep"
+    selected_as: str = ""
 
     @property
     def title(self) -> str:
@@ -69,6 +80,20 @@ class Task(ABC):
         """
         return split.subset(count, seed)
 
+    def in_classes(self, split: Split) -> Split:
+        """Images as a selection sees them: with a class, or several, as the truth of each image or pixel.
+
+        Metrics of transferability compare predictions with classes. A task whose truth is another one says here how
+        truths become classes, such as intervals of a number.
+
+        Args:
+            split: Images of this task.
+
+        Returns:
+            Of the task :attr:`selected_as`; the same images where the truth is a class already.
+        """
+        return split
+
     def fitted(self, model: SourceModel) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
@@ -81,16 +106,22 @@ class Task(ABC):
             )
         return pooled(model) if self.is_pooled else model
 
-    def require_losses(self, loss: str, added: str = "none") -> None:
-        """Refuse training losses that are none of this task's.
+    def require_losses(self, loss: str, added: str = "none", class_weighting: str = "none") -> None:
+        """Refuse training losses that are none of this task's, and weights of classes where there are none.
 
         Args:
             loss: Name of the loss.
             added: Name of the loss that is added; ``none`` for none.
+            class_weighting: How classes are to be weighted, if at all.
 
         Raises:
             ConfigError: With those that are.
         """
+        if class_weighting != "none" and not self.has_classes:
+            raise ConfigError(
+                f"training.class_weighting: expected none, as the truth in {self.name} is no class that could have a "
+                f"weight, but got {class_weighting!r}."
+            )
         for option, name in (("loss", loss), ("added_loss", added)):
             if name not in self.losses and (option, name) != ("added_loss", "none"):
                 raise ConfigError(
@@ -123,9 +154,75 @@ class Task(ABC):
         total = LOSSES[loss](scores, truth, options)
         return total if added == "none" else total + added_weight * LOSSES[added](scores, truth, options)
 
-    def decide(self, probabilities: Float[Tensor, "b outputs h w"]) -> Tensor:
-        """What is predicted, of the probabilities at the places of the truth: the most probable class."""
-        return probabilities.argmax(dim=1)
+    def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
+        """Predictions from what a head gives: the probabilities of classes, by softmax.
+
+        Predictions are interpolated, and averaged over the members of an ensemble.
+
+        Args:
+            scores: At any resolution.
+
+        Returns:
+            float32.
+        """
+        return probabilities_of(scores)
+
+    def places_of(self, truth: Tensor) -> tuple[int, int]:
+        """Rows and columns at which predictions are wanted for a truth: one place, if it is of a whole image.
+
+        Args:
+            truth: Of one image, or of several that have the same shape.
+        """
+        return (1, 1) if self.is_pooled else (truth.shape[-2], truth.shape[-1])
+
+    def decide(self, predictions: Float[Tensor, "b outputs h w"]) -> Tensor:
+        """What is predicted, of the predictions at the places of the truth: the most probable class."""
+        return predictions.argmax(dim=1)
+
+    def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
+        """What a table says of one image of which one prediction is made.
+
+        Args:
+            predictions: One for each output.
+            names: Of the outputs.
+
+        Returns:
+            By name of the column.
+        """
+        return {name: round(value, 6) for name, value in zip(names, predictions, strict=True)}
+
+    @abstractmethod
+    def about_truth(
+        self, predictions: Float[Tensor, "*any outputs units"], truth: Tensor
+    ) -> Float[Tensor, "*any _ units"]:
+        """The part of predictions that :meth:`unit_losses` looks at, which may be smaller: the true class's alone.
+
+        It is linear in the predictions, so that it can be taken before they are interpolated and averaged.
+
+        Args:
+            predictions: Of some units.
+            truth: Of these units, ``[units, ...]``.
+        """
+
+    @abstractmethod
+    def unit_losses(self, about_truth: Float[Tensor, "_ units"], truth: Tensor) -> Float[Tensor, " units"]:
+        """What the head of an ensemble is to make small, for each of some units.
+
+        Args:
+            about_truth: Of the ensemble's predictions.
+            truth: Of these units.
+        """
+
+    @abstractmethod
+    def known_units(self, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """The units of an image that have a truth.
+
+        Args:
+            truth: Of one image.
+
+        Returns:
+            Their places among all of the image, row after row, int64 ``[units]``; and their truths ``[units, ...]``.
+        """
 
     @abstractmethod
     def without_truth(self, truth: Tensor) -> Tensor:
@@ -206,13 +303,17 @@ class Task(ABC):
         return None
 
     @abstractmethod
-    def guess(self, train_counts: Tensor, tally: Tensor) -> float:
+    def guess(self, train: Split, tally: Tensor) -> float:
         """The result of whoever never looks at an image, such as always naming the most frequent class.
 
         Args:
-            train_counts: Units of each class in the training images.
+            train: The training images; their truths are read.
             tally: Any over the test split; only what it says of the truth is read.
         """
+
+    @abstractmethod
+    def units_of_outputs(self, tally: Tensor) -> tuple[int, ...]:
+        """How many units were scored, for each output of the head: those of a class, as a rule."""
 
 
 TASKS: Registry[Task] = Registry("task", "muster.tasks", ConfigError)
@@ -225,6 +326,11 @@ def task_of(spec: DatasetSpec) -> Task:
         ConfigError: If there is none of that name.
     """
     return TASKS[spec.task]
+
+
+def in_classes(split: Split) -> Split:
+    """Images as a selection sees them, see :meth:`Task.in_classes`."""
+    return task_of(split.spec).in_classes(split)
 
 
 def choose_images(split: Split, count: int | None, seed: int) -> Split:

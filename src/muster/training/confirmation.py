@@ -206,7 +206,7 @@ class _Rounds:
         task = task_of(self.held.spec)
 
         def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-            maps = dict(maps_of(models, images, size))
+            maps = dict(maps_of(models, task, images, size))
             sums = {key: torch.stack([maps[name] for name in names]).sum(dim=0) for key, names in sound.items()}
             return {key: task.decide(total) for key, total in sums.items()}
 

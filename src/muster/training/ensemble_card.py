@@ -36,6 +36,7 @@ class EnsembleCard:
         versions: Software it was made with.
         preprocessings: The own preprocessing of each member, ``None`` for one without; empty if no member has one.
         tta: In which ways an image is predicted.
+        task: What it predicts, see :mod:`muster.tasks.task`; empty in cards from before.
         stored_size: Rows and columns of a usual training image as stored; ``None`` in cards from before.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
         licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
@@ -55,11 +56,13 @@ class EnsembleCard:
     tta: TTASettings = TTASettings()  # noqa: RUF009 (frozen)
     licences: dict[str, str] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
+    task: str = ""
 
     @property
-    def is_pooled(self) -> bool:
-        """Whether it has one prediction for a whole image."""
-        return any(blueprint.source == POOLED for blueprint in self.blueprints)
+    def known_task(self) -> str:
+        """What it predicts, as far as a card from before says it."""
+        pooled = any(blueprint.source == POOLED for blueprint in self.blueprints)
+        return self.task or ("classification" if pooled else "segmentation")
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:
@@ -69,7 +72,7 @@ class EnsembleCard:
     def page(self) -> str:
         """The content of the ensemble's README.md."""
         members = dict(zip(self.members, self.architectures, strict=True))
-        facts = self.target, self.classes, members, self.image_size, self.licences, self.versions, self.is_pooled
+        facts = self.target, self.classes, members, self.image_size, self.licences, self.versions, self.known_task
         return ensemble_page(*facts)
 
 

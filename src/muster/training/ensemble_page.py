@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from muster.model_page import NOT_STATED, ModelPage
+from muster.tasks.task import TASKS
 
 
 def ensemble_page(
@@ -14,7 +15,7 @@ def ensemble_page(
     image_size: int | str,
     licences: Mapping[str, str],
     versions: Mapping[str, str],
-    is_pooled: bool = False,
+    task: str = "segmentation",
 ) -> str:
     """The page of a fine-tuned ensemble.
 
@@ -25,16 +26,16 @@ def ensemble_page(
         image_size: Size at which members see an image.
         licences: Terms of the data and weights that it is made from, by what they are of; empty if they are not known.
         versions: Software it was made with.
-        is_pooled: Whether it classifies whole images.
+        task: What it predicts.
 
     Returns:
         The content of its README.md.
     """
-    kind = "classification" if is_pooled else "segmentation"
-    many = f"{len(members)} {kind} models" if len(members) > 1 else f"A {kind} model"
+    is_pooled = TASKS[task].is_pooled
+    many = f"{len(members)} {task} models" if len(members) > 1 else f"A {task} model"
     about = (
         f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and "
-        "class. Images of any size go in, classes come out."
+        f"{'class' if TASKS[task].has_classes else 'output'}. Images of any size go in, predictions come out."
     )
     usage = 'import muster\nimport muster.data\n\nensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n' + (
         'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'

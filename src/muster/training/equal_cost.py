@@ -255,7 +255,7 @@ class _Maker:
             labels = {}
             for place, option in enumerate(options):
                 ensemble.tta = tta_of(option)
-                labels[str(place)] = ensemble(images, size).argmax(dim=1)
+                labels[str(place)] = ensemble.task.decide(ensemble(images, size))
             return labels
 
         device = self.rival.hardware.resolved_device()

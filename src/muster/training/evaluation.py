@@ -44,6 +44,11 @@ class SplitCounts:
         return self.tally
 
     @property
+    def confusion_rows(self) -> tuple[tuple[int, ...], ...]:
+        """The same in plain values; none where no classes are predicted."""
+        return tuple(tuple(row) for row in self.tally.tolist()) if self.task.has_classes else ()
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was scored."""
         return tally_is_empty(self.tally)
@@ -63,20 +68,23 @@ class SplitCounts:
         return self.task.class_results_of(self.tally)
 
 
-def maps_of(models: Mapping[str, SourceModel], views: Views, size: tuple[int, int]) -> Iterator[tuple[str, Tensor]]:
+def maps_of(
+    models: Mapping[str, SourceModel], task: Task, views: Views, size: tuple[int, int]
+) -> Iterator[tuple[str, Tensor]]:
     """What each of some models says of images by itself, one after the other.
 
     Args:
         models: In evaluation mode.
+        task: What they predict.
         views: Prepared images, as each model wants them.
         size: Wanted rows and columns.
 
     Yields:
-        The name of a model, and its probabilities ``[b, c, height, width]``.
+        The name of a model, and its predictions ``[b, outputs, height, width]``.
     """
     for name, model in models.items():
         images = view_for(views, model.preprocessing)
-        yield name, upsample_probabilities(model.predict(images), size, model.part_of(images))
+        yield name, upsample_probabilities(task.activate(model(images)), size, model.part_of(images))
 
 
 def model_predictor(model: SourceModel, task: Task) -> Predictor:
@@ -88,11 +96,12 @@ def models_predictor(models: Mapping[str, SourceModel], task: Task) -> Predictor
     """Predict with each of some models by itself, under its name."""
 
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
-        return {name: task.decide(maps) for name, maps in maps_of(models, views, size)}
+        return {name: task.decide(maps) for name, maps in maps_of(models, task, views, size)}
 
     return predict
 
 
+@torch.no_grad()
 def count_split(
     predict: Predictor,
     split: Split,
@@ -124,8 +133,9 @@ def count_split(
     # A process without an image looks at one all the same, to learn the names, and counts nothing.
     for batch in prepared_images(split, preprocessing, batch_size, num_workers, mine or range(1), owns):
         images = map_views(batch.images, lambda view: view.to(device))
-        for size, positions in _by_size(batch.masks).items():
-            for some in _chunks(positions, size, outputs):
+        for shape, positions in _by_shape(batch.masks).items():
+            size = task.places_of(batch.masks[positions[0]])
+            for some in _chunks(positions, shape, outputs):
                 masks = torch.stack([batch.masks[i] for i in some]).to(device)
                 places = [batch.indices[i] for i in some]
                 for name, decided in predict(_chosen(images, some), size).items():
@@ -166,7 +176,7 @@ def _chunks(positions: list[int], size: tuple[int, int], num_classes: int) -> It
         yield positions[start : start + count]
 
 
-def _by_size(masks: list[Tensor]) -> dict[tuple[int, int], list[int]]:
+def _by_shape(masks: list[Tensor]) -> dict[tuple[int, int], list[int]]:
     groups: dict[tuple[int, int], list[int]] = {}
     for index, mask in enumerate(masks):
         groups.setdefault((mask.shape[0], mask.shape[1]), []).append(index)

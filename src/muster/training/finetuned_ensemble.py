@@ -21,13 +21,14 @@ from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of, write_record
 from muster.model_page import PAGE
 from muster.models import ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
-from muster.models.pooled import Pooled
 from muster.models.prediction import interpolated_rows
 from muster.models.tensors import write_tensors
 from muster.models.tta import PLAIN
 from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
+from muster.tasks.segmentation import SEGMENTATION
+from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (
     CARD,
     FORMAT_VERSION,
@@ -73,6 +74,7 @@ class Ensemble(nn.Module):
         names: Names of the members.
         classes: Label space.
         preprocessing: How images are shown to members without a preprocessing of their own.
+        task: What it predicts.
         members: The models.
         head: Combines them.
         precision: What members compute in, as :meth:`muster.training.hardware.Hardware.resolved_precision` has it.
@@ -88,11 +90,12 @@ class Ensemble(nn.Module):
         members: Sequence[SourceModel],
         classes: Sequence[str],
         preprocessing: Preprocessing,
+        task: Task = SEGMENTATION,
     ) -> None:
         """Begin with the plain mean of the members."""
         super().__init__()
         self.names, self.classes = tuple(names), tuple(classes)
-        self.preprocessing = preprocessing
+        self.preprocessing, self.task = preprocessing, task
         self.members = nn.ModuleList(members)
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"
@@ -132,7 +135,7 @@ class Ensemble(nn.Module):
         Returns:
             In evaluation mode, with a head that changes nothing.
         """
-        made = Ensemble((name,), (model,), self.classes, shown or self.preprocessing)
+        made = Ensemble((name,), (model,), self.classes, shown or self.preprocessing, self.task)
         made.precision, made.stored_size = self.precision, self.stored_size
         return made.to(self.head.weights.device).eval()
 
@@ -169,7 +172,7 @@ class Ensemble(nn.Module):
         """Like :meth:`forward` of one variant, from what :meth:`member_maps` gave."""
         total = torch.zeros(())
         for index, (scores, part) in enumerate(maps):
-            total = total + upsample_probabilities(self.head.adjust(index, scores).softmax(dim=1), size, part)
+            total = total + upsample_probabilities(self.task.activate(self.head.adjust(index, scores)), size, part)
         return total / len(maps)
 
     @torch.no_grad()
@@ -184,12 +187,12 @@ class Ensemble(nn.Module):
         """
         for variant in self.tta.variants:
             for index, (scores, part) in enumerate(self.member_maps(images, variant)):
-                yield ImageMap(self.head.adjust(index, scores).softmax(dim=1), part)
+                yield ImageMap(self.task.activate(self.head.adjust(index, scores)), part)
 
     @property
     def is_pooled(self) -> bool:
         """Whether it has one prediction for a whole image."""
-        return any(isinstance(member, Pooled) for member in self.members)
+        return self.task.is_pooled
 
     @torch.no_grad()
     def classify(self, image: Num[Tensor, "channels h w"]) -> Float[Tensor, " classes"]:
@@ -284,6 +287,7 @@ class Ensemble(nn.Module):
                 tta=self.tta,
                 licences=dict(licences or {}),
                 stored_size=self.stored_size,
+                task=self.task.name,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(card.page(), "utf-8")
@@ -315,7 +319,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
         raise EnsembleError(f"{folder / CARD}: {error}") from error
     for model, own in zip(models, card.preprocessings or [None] * len(models), strict=True):
         model.preprocessing = own
-    ensemble = Ensemble(card.members, models, card.classes, preprocessing)
+    ensemble = Ensemble(card.members, models, card.classes, preprocessing, TASKS[card.known_task])
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))

@@ -27,6 +27,7 @@ from muster.models import SourceModel, TTASettings, Variant, upsample_probabilit
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
+from muster.tasks.task import task_of
 from muster.training.adaptation import merge_adapters
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
 from muster.training.checks import require_shared_batches, require_trainable
@@ -246,7 +247,7 @@ def build_ensemble(
         The ensemble, in evaluation mode.
     """
     members = [module.models[name] for name in names]
-    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.preprocessing)
+    ensemble = Ensemble(names, members, target.dataset.spec.classes, target.preprocessing, task_of(target.dataset.spec))
     device, seed = hardware.resolved_device(), module.settings.seed
     ensemble.to(device).eval()
     ensemble.precision, ensemble.tta = hardware.resolved_precision(), tta
@@ -271,14 +272,15 @@ def evaluate(
     Returns:
         By name: every fine-tuned member, the plain mean of the ensemble's members, and its learned head.
     """
+    variants = ensemble.tta.variants
 
     @torch.no_grad()
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
-        for variant in ensemble.tta.variants:
+        for variant in variants:
             for name, probabilities in _probabilities(module, ensemble, variant, images, size).items():
                 totals[name] = probabilities + totals[name] if name in totals else probabilities
-        return {name: total.argmax(dim=1) for name, total in totals.items()}
+        return {name: ensemble.task.decide(total / len(variants)) for name, total in totals.items()}
 
     shown, device = target.preprocessing, hardware.resolved_device()
     with hardware.autocast():
@@ -288,12 +290,13 @@ def evaluate(
 def _probabilities(
     module: EnsembleTraining, ensemble: Ensemble, variant: Variant, images: Views, size: tuple[int, int]
 ) -> dict[str, Tensor]:
-    """What every member alone, their plain mean (not divided) and the learned head make of images shown in one way."""
+    """What every member alone, their plain mean and the learned head make of images shown in one way."""
     scores = {
         name: variant.map_of(model, view_for(images, model.preprocessing)) for name, model in module.models.items()
     }
-    alone = {name: upsample_probabilities(maps.softmax(dim=1), size, part) for name, (maps, part) in scores.items()}
-    mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0)
+    activate = ensemble.task.activate
+    alone = {name: upsample_probabilities(activate(maps), size, part) for name, (maps, part) in scores.items()}
+    mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0) / len(ensemble.names)
     learned = ensemble.combine([scores[name] for name in ensemble.names], size)
     return {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}
 

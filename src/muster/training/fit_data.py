@@ -114,7 +114,7 @@ class FitData(pl.LightningDataModule):
             images, masks = batch
         else:
             crops, masks, boxes = batch
-            images, masks = self._crops().views(crops, boxes), masks.long()
+            images, masks = self._crops().views(crops, boxes), as_numbers(masks)
         if self.channels_last:
             images = map_views(images, lambda view: view.contiguous(memory_format=torch.channels_last))
         return images, masks
@@ -177,6 +177,11 @@ def weights_of(train: Split, num_classes: int, settings: TrainingSettings) -> Fl
     return class_weights_of(class_pixel_counts(train, num_classes), settings.class_weighting)
 
 
+def as_numbers(truth: Tensor) -> Tensor:
+    """A truth as losses take it: classes as int64, whatever they are stored as; other numbers as they are."""
+    return truth if truth.is_floating_point() else truth.long()
+
+
 def _feeds_a_gpu(trainer: pl.Trainer) -> bool:
     return trainer.strategy.root_device.type == "cuda"
 
@@ -204,7 +209,7 @@ class _ValidationShare(Dataset[tuple[Views, Tensor]]):
     def __getitem__(self, position: int) -> tuple[Views, Tensor]:
         place, count = self.places[position], len(self.images)
         _, image, mask = self.images[place % count]
-        return image, (mask if place < count else self.task.without_truth(mask)).long()
+        return image, as_numbers(mask if place < count else self.task.without_truth(mask))
 
 
 def _one_image(items: list[tuple[Views, Tensor]]) -> tuple[Views, Tensor]:

@@ -57,7 +57,7 @@ def fit(
         KeyboardInterrupt: After Ctrl-C.
     """
     settings = module.settings
-    task_of(data.train.spec).require_losses(settings.loss, settings.added_loss)
+    task_of(data.train.spec).require_losses(settings.loss, settings.added_loss, settings.class_weighting)
     data.channels_last, module.compiles = hardware.resolved_channels_last(), hardware.resolved_compile()
     module.class_weights = data.class_weights(module.num_classes)
     hardware.require_devices(hardware.resolved_devices())

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from muster.data import Split, map_views, prepared_images
 from muster.probe import read_corners
 from muster.ranks import from_rank_zero, rank, sum_over_ranks, world_size
-from muster.tasks.source_sample import draw_labelled_pixels
+from muster.tasks.task import Task
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.head_training import distance_from_mean
 from muster.training.settings import HeadSettings
@@ -47,18 +48,19 @@ def learn_head(
         The loss before and after; the one after is not larger. (0, 0) if every pixel is void. Where the loss before is
         not finite, the plain mean stays.
     """
-    readings, labels = _collect(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
-    if len(labels) == 0:
+    task = ensemble.task
+    readings, truth = _collect(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
+    if len(truth) == 0:
         return 0.0, 0.0
     head = ensemble.head
     start = {name: value.clone() for name, value in head.state_dict().items()}
     with torch.no_grad():
-        before = float(_loss(head, readings, labels))
+        before = float(_loss(task, head, readings, truth))
     if not math.isfinite(before):  # a member went astray, and there is nothing to go downhill on
         return before, before
-    _minimise(head, readings, labels, settings)
+    _minimise(task, head, readings, truth, settings)
     with torch.no_grad():
-        after = float(_loss(head, readings, labels))
+        after = float(_loss(task, head, readings, truth))
     if not after <= before:  # a line search that went astray: the plain mean stays
         head.load_state_dict(start)
         after = before
@@ -79,45 +81,46 @@ class _Reading(NamedTuple):
     shares: Tensor
 
 
-def _minimise(head: EnsembleHead, readings: list[_Reading], labels: Tensor, settings: HeadSettings) -> None:
+def _minimise(task: Task, head: EnsembleHead, readings: list[_Reading], truth: Tensor, settings: HeadSettings) -> None:
     """Full-batch L-BFGS: there are a few dozen parameters, and every one concerns every pixel."""
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=settings.steps, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = _loss(head, readings, labels) + settings.penalty * distance_from_mean(head)
+        loss = _loss(task, head, readings, truth) + settings.penalty * distance_from_mean(head)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
-def _loss(head: EnsembleHead, readings: list[_Reading], labels: Tensor) -> Tensor:
-    """Mean of minus log of the probability of the true class: softmax in each cell, interpolation, mean."""
-    chosen = torch.zeros(len(labels), device=labels.device)
+def _loss(task: Task, head: EnsembleHead, readings: list[_Reading], truth: Tensor) -> Tensor:
+    """Mean loss of the units: predictions in each cell, interpolation, mean over the members."""
+    total = torch.zeros((), device=truth.device)
     for member, (cells, shares) in enumerate(readings):
         scores = cells * head.weights[member, :, None] + head.biases[member, :, None]
-        probabilities = scores.softmax(dim=1).gather(1, labels.expand(4, 1, -1))[:, 0]
-        chosen = chosen + (probabilities * shares).sum(dim=0)
-    return -(chosen / len(readings)).clamp(min=torch.finfo(torch.float32).tiny).log().mean()
+        predictions = task.activate(scores[..., None])[..., 0]  # a row of places, as maps have them
+        total = total + (task.about_truth(predictions, truth) * shares[:, None]).sum(dim=0)
+    return task.unit_losses(total / len(readings), truth).mean()
 
 
 @torch.no_grad()
 def _collect(
     ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int, pixels_per_image: int
 ) -> tuple[list[_Reading], Tensor]:
-    """One pass over the images: predictions of each member at the sampled pixels, and the labels ``[p]`` there."""
-    places, labels = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
-    classes = len(ensemble.classes)
+    """One pass over the images: predictions of each member at the sampled pixels, and the truths ``[p, ...]`` there."""
+    task, classes = ensemble.task, len(ensemble.classes)
+    places, truths = [torch.zeros(0, dtype=torch.int64)], [task.known_units(train.mask(0))[1][:0]]
     parts = [[_Reading(torch.zeros(4, classes, 0), torch.zeros(4, 0))] for _ in ensemble.names]
     mine = range(rank(), len(train), world_size())
     for batch in prepared_images(train, ensemble.preprocessing, batch_size, indices=mine, owns=ensemble.owns):
         maps = ensemble.member_maps(map_views(batch.images, lambda view: view.to(device)))
         for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
-            rows, columns = draw_labelled_pixels(mask, pixels_per_image, seed, index)
-            labels.append(mask[rows, columns].long())
-            places.append(index * pixels_per_image + torch.arange(len(rows)))
-            rows, columns, size = rows.to(device), columns.to(device), (mask.shape[0], mask.shape[1])
+            drawn, truth = draw_units(task, mask, pixels_per_image, seed, index)
+            truths.append(truth)
+            places.append(index * pixels_per_image + torch.arange(len(drawn)))
+            size = task.places_of(mask)
+            rows, columns = drawn.to(device) // size[1], drawn.to(device) % size[1]
             for member, (scores, part) in enumerate(maps):
                 four, across, down = read_corners(scores[place], rows, columns, size, part)
                 shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
@@ -125,11 +128,32 @@ def _collect(
     joined = [_Reading(*(torch.cat([each.to(device) for each in values], dim=-1) for values in zip(*part, strict=True)))
               for part in parts]  # fmt: skip
     every = _EveryPixel(torch.cat(places), len(train) * pixels_per_image, torch.device(device))
-    # A label is one more than the class, and 0 where no process has drawn a pixel.
-    found = every.of(torch.cat(labels) + 1)
-    drawn = (found > 0).nonzero()[:, 0]
-    readings = [_Reading(every.of(part.cells)[..., drawn], every.of(part.shares)[..., drawn]) for part in joined]
-    return readings, found[drawn] - 1
+    truth = torch.cat(truths)
+    found = every.of(torch.ones(len(truth), dtype=torch.int64)).nonzero()[:, 0]
+    readings = [_Reading(every.of(part.cells)[..., found], every.of(part.shares)[..., found]) for part in joined]
+    return readings, every.of(truth.movedim(0, -1))[..., found].movedim(-1, 0)
+
+
+def draw_units(task: Task, truth: Tensor, count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
+    """Draw units of an image uniformly, with replacement, from those that have a truth.
+
+    Args:
+        task: Says which these are.
+        truth: Of the image.
+        count: How many; of an image with one unit it is that.
+        seed: The seed of the whole draw.
+        index: Which image it is; every image has a draw of its own.
+
+    Returns:
+        Their places in the image, row after row, int64 ``[units]``, and their truths ``[units, ...]``; none if no unit
+        has a truth.
+    """
+    places, truths = task.known_units(truth)
+    if len(places) == 0:
+        return places, truths
+    wanted = min(count, 1) if task.is_pooled else count
+    chosen = torch.from_numpy(np.random.default_rng((seed % 2**64, index)).choice(len(places), wanted))
+    return places[chosen], truths[chosen]
 
 
 class _EveryPixel:

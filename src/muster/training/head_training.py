@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from muster.data import PreparedSplit, Split, Views, labelled, map_views
+from muster.data import PreparedSplit, Split, Views, map_views
 from muster.data.views import bytes_of
 from muster.models import ImageMap, upsample_probabilities
 from muster.ranks import sum_over_ranks, world_size
+from muster.tasks.task import Task
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.fitting import fit_small
@@ -32,7 +32,6 @@ from muster.training.settings import HeadSettings
 
 CURVE = f"loss/{LEARNED_HEAD}"
 
-_IGNORED = -100
 HISTORY_EVERY = 10
 """Steps between two points of the curve."""
 
@@ -61,6 +60,7 @@ class HeadTraining(pl.LightningModule):
             steps_before: Steps that its members were fine-tuned for: the curve begins there.
         """
         super().__init__()
+        self.task = ensemble.task
         self.head: EnsembleHead = ensemble.head.train()  # Lightning warns of what it finds in evaluation mode
         self.settings, self.steps_before = settings, steps_before
         self.history: list[dict[str, float]] = []
@@ -73,8 +73,8 @@ class HeadTraining(pl.LightningModule):
         """
         total = torch.zeros((), device=self.device)
         for index, image, mask in batch:
-            total = total + head_loss(self.head, self._scores(index, image), mask.to(self.device))
-        known = torch.tensor(sum(int(labelled(mask).sum()) for _, _, mask in batch))
+            total = total + head_loss(self.task, self.head, self._scores(index, image), mask.to(self.device))
+        known = torch.tensor(sum(len(self.task.known_units(mask)[0]) for _, _, mask in batch))
         everywhere = sum_over_ranks(known, self.device).item() / world_size()
         loss = total / max(1 / world_size(), everywhere)
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
@@ -111,26 +111,25 @@ class HeadTraining(pl.LightningModule):
         return with_schedule(optimizer, chosen.schedule, chosen.steps)
 
 
-def head_loss(
-    head: EnsembleHead, scores: Sequence[ImageMap], mask: Integer[Tensor, "height width"]
-) -> Float[Tensor, ""]:
-    """Minus the logarithm of the ensemble's probability of the true class, summed over the labelled pixels of an image.
+def head_loss(task: Task, head: EnsembleHead, scores: Sequence[ImageMap], truth: Tensor) -> Float[Tensor, ""]:
+    """The loss of the ensemble's predictions, summed over the units of an image that have a truth.
 
     Args:
+        task: Says what the loss is; where the truth is a class, minus the logarithm of its probability.
         head: Combines the members.
         scores: The scores of each member, at its own resolution.
-        mask: Class indices; void is not counted.
+        truth: Of the image.
 
     Returns:
-        The sum; 0 if every pixel is void.
+        The sum; 0 if no unit has a truth.
     """
-    size = (mask.shape[0], mask.shape[1])
+    size = task.places_of(truth)
     maps = [
-        upsample_probabilities(head.adjust(s, each).softmax(dim=1), size, part) for s, (each, part) in enumerate(scores)
+        upsample_probabilities(task.activate(head.adjust(s, each)), size, part) for s, (each, part) in enumerate(scores)
     ]
-    mean = torch.stack(maps).mean(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
-    truth = torch.where(labelled(mask), mask.long(), _IGNORED)
-    return functional.nll_loss(mean.log(), truth[None], ignore_index=_IGNORED, reduction="sum")
+    places, known = task.known_units(truth)
+    predictions = torch.stack(maps).mean(dim=0)[0].flatten(1)[:, places]
+    return task.unit_losses(task.about_truth(predictions, known), known).sum()
 
 
 def distance_from_mean(head: EnsembleHead) -> Float[Tensor, ""]:

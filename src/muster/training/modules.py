@@ -284,11 +284,11 @@ class EnsembleTraining(pl.LightningModule):
     def validation_step(self, batch: tuple[Views, Tensor]) -> None:
         """Count on one whole image."""
         images, masks = batch
-        size = (masks.shape[-2], masks.shape[-1])
+        task, size = self.of_task, self.of_task.places_of(masks)
         for model, metric in zip(self.models.values(), self._tallies, strict=True):
             view = view_for(images, model.preprocessing)
-            probabilities = upsample_probabilities(model(view).float().softmax(dim=1), size, model.part_of(view))
-            cast("TalliedMetric", metric).update(probabilities, masks)
+            predictions = upsample_probabilities(task.activate(model(view)), size, model.part_of(view))
+            cast("TalliedMetric", metric).update(predictions, masks)
 
     def on_validation_epoch_end(self) -> None:
         """Add a point to the validation curve."""

@@ -177,10 +177,9 @@ class MultiSourceTraining(EnsembleTraining):
         """Count on one whole image of one dataset, with its head."""
         images, masks = batch
         view = view_for(images, self.model.preprocessing)
-        scores = self.heads.scores_of(dataloader_idx, self.model.features(view)).float()
-        size = (masks.shape[-2], masks.shape[-1])
-        probabilities = upsample_probabilities(scores.softmax(dim=1), size, self.model.part_of(view))
-        cast("TalliedMetric", self._tallies[dataloader_idx]).update(probabilities, masks)
+        task, scores = self.of_task, self.heads.scores_of(dataloader_idx, self.model.features(view))
+        predictions = upsample_probabilities(task.activate(scores), task.places_of(masks), self.model.part_of(view))
+        cast("TalliedMetric", self._tallies[dataloader_idx]).update(predictions, masks)
 
     def on_validation_epoch_end(self) -> None:
         """Add a point to the validation curve of each dataset, and their mean."""

@@ -17,7 +17,7 @@ from muster.files import as_file_name, to_builtin_types
 from muster.models import SOURCES, build_model, check_architecture, weights_file
 from muster.models.adoption import Adoption
 from muster.pool import WEIGHTS
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, in_classes
 from muster.training.adoption import AdoptionJob
 from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
@@ -302,8 +302,9 @@ def _check_data(datasets: Sequence[Dataset], jobs: Sequence[MemberJob]) -> None:
         if not waiting or is_built_in(dataset.reference):
             continue
         for count, seed in dict.fromkeys((job.settings.train_images, job.settings.seed) for job in waiting):
-            require_usable(choose_images(dataset.train, count, seed).subset(_MOST_MASKS, seed), masks_only=True)
-        require_usable(dataset.test.subset(_MOST_MASKS, 0), masks_only=True)
+            some = choose_images(dataset.train, count, seed).subset(_MOST_MASKS, seed)
+            require_usable(in_classes(some), masks_only=True)
+        require_usable(in_classes(dataset.test.subset(_MOST_MASKS, 0)), masks_only=True)
 
 
 def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from muster.data import Dataset, ImageSize, Preprocessing, Split, cached, channel_statistics, require_usable
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, in_classes
 from muster.training.member_job import MemberJob
 
 MOST_KEPT_BYTES = 1 << 30
@@ -42,11 +42,11 @@ class SourceImages:
         Raises:
             DatasetError: If a mask cannot be read, or fewer than two classes have a labelled pixel.
         """
-        require_usable(dataset.test)
+        require_usable(in_classes(dataset.test))
         settings, most = job.settings, MOST_KEPT_BYTES // len(job.sources)
         train, held = cached(choose_images(dataset.train, settings.train_images, settings.seed), most), None
         if settings.validation_fraction > 0:
             train, held = train.hold_out(settings.validation_fraction, settings.seed)
-        require_usable(train, masks_only=True)
+        require_usable(in_classes(train), masks_only=True)
         statistics = job.own_statistics() or channel_statistics(train)
         return cls(dataset, train, held, Preprocessing(statistics, ImageSize.of(settings.image_size)))

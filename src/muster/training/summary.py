@@ -70,9 +70,9 @@ def summarise(
         seconds=round(seconds, 1),
         mious={name: each.result for name, each in counts.items()},
         class_ious={name: each.class_results for name, each in counts.items()},
-        class_pixels=tuple(int(pixels) for pixels in some.confusion.sum(dim=1)),
+        class_pixels=some.task.units_of_outputs(some.tally),
         predicted=dict(scores),
-        predicted_class_ious=_known(selection.class_ious),
+        predicted_class_ious=_known(selection.class_ious) if some.task.has_classes else None,
         losses={name: curve for name in (*module.names, LEARNED_HEAD) if (curve := module.losses(name))},
         learning_rates={name: module.rate_of(name) for name in module.names},
         held_out=module.held_out,
@@ -99,7 +99,7 @@ def summarise(
         differences_to_single_best=differences_to(selection.single_best, counts, settings.seed),
         interval_level=LEVEL,
         resamples=DRAWS if intervals else 0,
-        confusion=tuple(tuple(row) for row in counts[LEARNED_HEAD].confusion.tolist()),
+        confusion=counts[LEARNED_HEAD].confusion_rows,
     )
 
 
@@ -136,7 +136,10 @@ def write_results(
 ) -> None:
     """Put the ensemble and its results on disk."""
     ensemble.save(folder / ENSEMBLE, result.target, software_versions(), licences)
-    for file, table in ((HISTORY, pd.DataFrame(module.history)), (CONFUSION, confusion_table(result))):
+    tables = {HISTORY: pd.DataFrame(module.history)}
+    if result.confusion:
+        tables[CONFUSION] = confusion_table(result)
+    for file, table in tables.items():
         with atomic_write(folder / file) as partial:
             table.to_csv(partial, index=False)
     content = asdict(result)

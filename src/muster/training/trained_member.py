@@ -11,12 +11,12 @@ import pandas as pd
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from muster.data import ContentSketch, Preprocessing, class_pixel_counts, content_prefixes, split_record
+from muster.data import ContentSketch, Preprocessing, content_prefixes, split_record
 from muster.files import to_builtin_types, write_yaml
 from muster.models import SourceModel, weights_file
 from muster.pool import CARD, HISTORY, Card, Member, software_versions, write_member
 from muster.tasks.source_sample import sample_sources
-from muster.tasks.task import TASKS
+from muster.tasks.task import TASKS, in_classes
 from muster.tracking import LOGS, Content, Run, send
 from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
@@ -88,7 +88,7 @@ def finish_member(
         ]
         if not writes:
             return
-        shown = [(source.train, source.preprocessing) for source in sources]
+        shown = [(in_classes(source.train), source.preprocessing) for source in sources]
         sample = sample_sources(model, shown, job.settings.seed, device, job.settings.sample_images)
     cards = [
         _card(job, source, seen, module, model, found["prediction"], seconds)
@@ -164,7 +164,7 @@ def _card(
         test_images=len(source.dataset.test),
         test_miou=counts.result,
         test_ious=counts.class_results,
-        majority_miou=counts.task.guess(class_pixel_counts(source.train, spec.num_classes), counts.tally),
+        majority_miou=counts.task.guess(source.train, counts.tally),
         steps=module.last_step_of(job.name),
         batch_size=settings.batch_size,
         learning_rate=module.rate_of(job.name),

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from muster.metrics import DEFAULT_METRIC
 from muster.report.choice_figures import chosen_sources_figure
 from muster.report.study_figures import (
     agreement_figure,
@@ -40,17 +39,16 @@ MOST_METRICS = 6
 """That figures of many panels show."""
 
 
-def a22_part(findings: Findings, metric: str = DEFAULT_METRIC) -> PagePart:
+def a22_part(findings: Findings) -> PagePart:
     """How well ensemble metrics order candidates, and what the chosen ensemble reaches (A22, tables 1, 3, figures 2-7).
 
     Args:
         findings: Of a study.
-        metric: The metric that chooses.
 
     Returns:
         A section; empty but for a sentence if no ensemble of the study's size was evaluated.
     """
-    tables, size, ensembles = findings.tables, findings.size, findings.candidates
+    tables, size, ensembles, metric = findings.tables, findings.size, findings.candidates, findings.chooser[1]
     of_size = ensembles[ensembles["size"] == size]
     if of_size.empty or tables.scores.empty:
         return PagePart("Ensembles (A22)", f"No ensemble of {size} members was evaluated and scored.")

@@ -1,0 +1,136 @@
+"""A study of targets whose images have one class each: accuracies of ensembles against counting, and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from muster.data import prepared_images
+from muster.errors import ConfigError
+from muster.execution.progress import TrainingProgress
+from muster.report.study_report import write_study_report
+from muster.scoring.outcome_counts import OutcomeCounts
+from muster.study.evaluation import results_of
+from muster.study.findings import Findings
+from muster.study.fits import load_fitted
+from muster.study.plan import StudyPlan
+from muster.study.run import StudyOutcome, run_study
+from muster.study.settings import METRICS_OF_MEMBERS, StudySettings
+from muster.tasks.classification import CLASSIFICATION
+from muster.tasks.segmentation import SEGMENTATION
+from muster.training.hardware import Hardware
+from muster.training.settings import HeadSettings, TrainingSettings
+from tests.execution.this_process import ThisProcess
+from tests.helpers import make_pool
+from tests.odd_inputs.bench import write_dataset
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+TRAINING = TrainingSettings(steps=2, batch_size=4, crop_size=32, checkpoint_every=2).at_rate(0.02)
+
+
+def settings_for(home: Path, *targets: str) -> StudySettings:
+    return StudySettings(
+        pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2, metrics=("e_leep", "accuracy_eep", "leep"),
+        predictors=("eep",), heads=("eep",), equal_cost=True, image_size=32, validation_images=8, distance_images=0,
+    )  # fmt: skip
+
+
+def plan_for(settings: StudySettings, home: Path, training: TrainingSettings = TRAINING) -> StudyPlan:
+    return StudyPlan.of(settings, training, HeadSettings(), Hardware("cpu"), home / "output", None)
+
+
+def run(plan: StudyPlan) -> StudyOutcome:
+    return run_study(plan, TrainingProgress(Console(quiet=True)), workers=1, executor=ThisProcess())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classified")
+    make_pool(folder / "pool", 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(home: Path) -> StudyPlan:
+    return plan_for(settings_for(home, "scenes/waters"), home)
+
+
+@pytest.fixture(scope="module")
+def outcome(plan: StudyPlan) -> StudyOutcome:
+    return run(plan)
+
+
+def test_accuracies_of_ensembles_by_hand() -> None:
+    """Three members look at four images; the third image is right only where the first two are together."""
+    says = [[(0.9, 0.1), (0.6, 0.4), (0.3, 0.7), (0.2, 0.8)],
+            [(0.8, 0.2), (0.3, 0.7), (0.8, 0.2), (0.6, 0.4)],
+            [(0.4, 0.6), (0.3, 0.7), (0.1, 0.9), (0.9, 0.1)]]  # fmt: skip
+    counts = OutcomeCounts(3, 2, (1, 2, 3))
+    for image, label in enumerate((0, 1, 0, 1)):  # one image after the other
+        counts.add([torch.tensor([member[image]]) for member in says], torch.tensor([label]))
+    assert results_of(counts, 1, CLASSIFICATION).tolist() == [0.5, 0.75, 0.25]
+    assert results_of(counts, 2, CLASSIFICATION).tolist() == [1.0, 0.5, 0.5]
+    assert results_of(counts, 3, CLASSIFICATION).tolist() == [0.5]
+    # Class 0 has 2 hits of 2, class 1 too; as pairs: a and c have one hit each and one miss each.
+    assert results_of(counts, 2, SEGMENTATION).tolist() == pytest.approx([1.0, 1 / 3, 1 / 3])
+
+
+def test_an_ensemble_reaches_the_share_of_images_that_its_members_get_right_together(
+    plan: StudyPlan, outcome: StudyOutcome
+) -> None:
+    assert not outcome.failed
+    (cell,), dataset = plan.cells, plan.datasets["scenes_waters"]
+    models = {name: load_fitted(plan.fit_folder(cell, 0, name), 2) for name in "abc"}
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in models}
+    truth = torch.cat([dataset.test.mask(place).flatten() for place in range(len(dataset.test))])
+    for batch in prepared_images(dataset.test, cell.preprocessing):
+        assert isinstance(batch.images, torch.Tensor)
+        with torch.no_grad():
+            for name, model in models.items():
+                found[name].append(model.predict(batch.images)[:, :, 0, 0])
+    maps = {name: torch.cat(parts) for name, parts in found.items()}
+    reached = outcome.tables.ensembles.set_index("members")["miou"]
+    for names in (each for size in (1, 2, 3) for each in combinations("abc", size)):
+        decided = torch.stack([maps[name] for name in names]).sum(dim=0).argmax(dim=1)
+        assert reached[" ".join(names)] == pytest.approx((decided == truth).double().mean().item(), abs=1e-12)
+    heads = outcome.tables.heads
+    assert heads["plain_mean"].tolist() == pytest.approx(reached[heads["members"]].tolist(), abs=1e-12)
+    assert outcome.tables.finetuned["validation_miou"].between(0, 1).all()
+
+
+def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    again = run(plan)
+    assert (again.done, again.found, again.failed) == (0, outcome.done, {})
+
+
+def test_what_nobody_names_is_what_the_task_says(home: Path) -> None:
+    usual = replace(settings_for(home, "scenes/waters"), metrics=(), predictors=("linear_probe", "eep"))
+    usual = replace(usual, heads=("linear_probe", "eep/logme"))
+    whole = usual.of_task(CLASSIFICATION)
+    assert whole.metrics == ("ms_leep", "e_leep", "accuracy_eep", "soft_accuracy_eep", *METRICS_OF_MEMBERS)
+    assert whole.heads == ("linear_probe/e_leep", "eep/logme")
+    whole = usual.of_task(SEGMENTATION)
+    assert whole.metrics[:4] == ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
+    assert whole.heads == ("linear_probe/soft_iou_eep", "eep/logme")
+    with pytest.raises(ConfigError, match="heads: expected PREDICTOR/METRIC"):
+        replace(usual, metrics=("leep",), heads=("eep",)).of_task(CLASSIFICATION)
+
+
+def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "tiny", images=4, tests=2, size=32)
+    with pytest.raises(ConfigError, match=r"scenes_land, scenes_rooms for classification; tiny for segmentation"):
+        plan_for(settings_for(home, "scenes/land", str(tmp_path / "tiny"), "scenes/rooms"), tmp_path)
+    with pytest.raises(ConfigError, match=r"training.loss: expected one for classification"):
+        plan_for(settings_for(home, "scenes/land"), tmp_path, replace(TRAINING, loss="dice"))
+
+
+def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
+    findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
+    text = write_study_report(findings, tmp_path).read_text("utf-8")
+    assert "E-LEEP" in text

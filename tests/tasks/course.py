@@ -1,0 +1,73 @@
+"""The whole way of a task, from two sources to a fine-tuned ensemble and its reports, with what the commands call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from muster.data import Dataset
+from muster.pool import Pool
+from muster.report import write_finetuning_report, write_selection_report
+from muster.report.finetuned_images import finetuned_images
+from muster.selection import Selection
+from muster.selection.run import select
+from muster.training.finetuned_ensemble import Ensemble
+from muster.training.finetuning import (
+    TargetData,
+    build_ensemble,
+    evaluate,
+    fit_members,
+    load_members,
+    target_data,
+    with_baseline,
+)
+from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
+from muster.training.modules import EnsembleTraining
+from muster.training.results import FinetuneResult
+from muster.training.settings import SourceSettings, TrainingSettings
+from muster.training.source import train_member
+from muster.training.summary import summarise, write_results
+
+
+@dataclass
+class Course:
+    """What came of it; reports lie in ``folder``."""
+
+    folder: Path
+    pool: Pool
+    selection: Selection
+    target: TargetData
+    module: EnsembleTraining
+    ensemble: Ensemble
+    result: FinetuneResult
+
+
+def run_course(folder: Path, sources: dict[str, str], target: Dataset, loss: str) -> Course:
+    """Train a member on each source, select two for the target, fine-tune them, write both reports."""
+    hardware = Hardware("cpu")
+    settings = SourceSettings(
+        steps=12, batch_size=8, image_size=32, crop_size=32, learning_rate=0.02, loss=loss, validation_fraction=0.2
+    )
+    for name, reference in sources.items():
+        train_member(MemberJob(name, folder / "pool", reference, "small_fpn", "none", settings, hardware), _ignored)
+    pool = Pool.open(folder / "pool")
+    selection = select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
+    seen = target_data(selection, target)
+    training = TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
+    module = EnsembleTraining(training, target.spec.num_classes)
+    names = with_baseline(selection)
+    module.set_members(names, load_members(pool.used_for(target.spec), names))
+    assert fit_members(module, seen, folder / "run", hardware)
+    ensemble = build_ensemble(module, selection.members, seen, hardware)
+    counts = evaluate(module, ensemble, seen, hardware)
+    scores = {"e_leep": selection.score}
+    result = summarise(selection, scores, module, ensemble, counts, seen, hardware, 1.0)
+    write_results(folder / "run", result, module, ensemble)
+    write_selection_report(selection, pool, target, folder / "selection.html")
+    write_finetuning_report(result, folder / "finetuning.html", finetuned_images(ensemble, seen, 2))
+    return Course(folder, pool, selection, seen, module, ensemble, result)
+
+
+def _ignored(step: int, loss: float) -> None:
+    """Nobody looks at the progress."""
