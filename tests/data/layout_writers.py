@@ -24,8 +24,8 @@ Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
 """By ``train`` and ``test``, and by name: an image ``[h, w, 3]`` and its mask ``[h, w]``."""
 
 CLASSES = ("sky", "road", "tree")
-OF_WHOLE_IMAGES = {"image_folders"}
-"""Layouts without masks; tests/data/test_image_folders.py writes those."""
+OF_WHOLE_IMAGES = {"image_folders", "image_list", "regions"}
+"""Layouts without masks; they have tests of their own."""
 
 COLOURS = {0: (70, 130, 180), 1: (128, 64, 128), 2: (107, 142, 35), 255: (0, 0, 0)}
 

@@ -44,7 +44,10 @@ MASK_KEYS = ("mask_values", "ignore_index", "reduce_zero_label", "colour_map", "
 IMAGE_KEYS = ("channels", "bands", "value_range")
 """Keys for images that are files of other than three channels, or more than 8 bits."""
 
-LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap")
+REGION_KEYS = ("of", "min_pixels", "min_side", "min_share", "margin", "most_per_image", "most_per_class")
+"""Keys of a dataset that is made of the regions of another."""
+
+LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap", *REGION_KEYS)
 """Keys that some layouts know."""
 
 SEEDED = "seeded"

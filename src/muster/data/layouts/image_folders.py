@@ -18,19 +18,15 @@ from __future__ import annotations
 import os
 import unicodedata
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from muster.data.dataset_yaml import IMAGE_KEYS, read_description, read_heading
 from muster.data.images import IMAGE_SUFFIXES
+from muster.data.labelled_images import dataset_of_labelled_files
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.sample_reader import FileImages
-from muster.data.spec import Dataset, Sample, Split
-from muster.data.splits import compare_counts, unknown_image
+from muster.data.spec import Dataset
+from muster.data.splits import compare_counts
 from muster.errors import DatasetError, unknown_name
 
 _LOOKED_AT = 20
@@ -52,35 +48,14 @@ class ImageFolders(Layout):
         classes = _folders(heading.root / "train")
         description = read_description(folder, {**heading.unsaid, "classes": classes}, keys=IMAGE_KEYS)
         root, test_name = description.root, _test_of(description.root)
+        places = {"train": "train", "test": test_name}
         if odd := sorted({*classes, *_folders(root / test_name)} - set(description.spec.classes)):
             problem = unknown_name("class", odd[0], description.spec.classes)
             raise DatasetError(f"{root}: the folder {odd[0]!r} is no class of {description.spec.name!r}. {problem}")
         spec = replace(description.spec, task="classification")
-        splits = []
-        for name, place in (("train", "train"), ("test", test_name)):
-            files = _files(root / place, spec.classes, spec.name)
-            images = FileImages(spec, files, description.bands)
-            reader = _Reader(images, {each: index for index, each in enumerate(spec.classes)})
-            splits.append(Split(spec, name, tuple(files), reader, reader.mask, images.content))
-        compare_counts(description, {"train": len(splits[0]), test_name: len(splits[1])})
-        return Dataset(spec, splits[0], splits[1], reference)
-
-
-@dataclass(frozen=True, eq=False)
-class _Reader:
-    """Reads the images of one split; the first part of an identifier is the class."""
-
-    images: FileImages
-    places: Mapping[str, int]
-
-    def __call__(self, identifier: str) -> Sample:
-        mask = self.mask(identifier)
-        return Sample(identifier, self.images.read(identifier, False), mask)
-
-    def mask(self, identifier: str) -> Tensor:
-        if identifier not in self.images:
-            raise DatasetError(f"Dataset {self.images.spec.name!r}: {unknown_image(identifier, self.images)}")
-        return torch.tensor([[self.places[identifier.split("/")[0]]]])
+        splits = {name: _files(root / place, spec.classes, spec.name) for name, place in places.items()}
+        compare_counts(description, {place: len(splits[name]) for name, place in places.items()})
+        return dataset_of_labelled_files(spec, description, splits, reference)
 
 
 def _folders(folder: Path) -> list[str]:
@@ -110,14 +85,15 @@ def _test_of(root: Path) -> str:
     return found[0]
 
 
-def _files(folder: Path, classes: tuple[str, ...], dataset: str) -> dict[str, Path]:
-    """Images by identifier, class by class."""
-    files: dict[str, Path] = {}
-    for name in classes:
+def _files(folder: Path, classes: tuple[str, ...], dataset: str) -> dict[str, tuple[Path, int]]:
+    """File and class of each image by identifier, class by class."""
+    files: dict[str, tuple[Path, int]] = {}
+    for label, name in enumerate(classes):
         below = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         for path in below:
             identifier = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
-            if (other := files.setdefault(identifier, path)) is not path:
+            other, _ = files.setdefault(identifier, (path, label))
+            if other is not path:
                 raise DatasetError(
                     f"Dataset {dataset!r}: {other} and {path} differ in their endings alone, so that they would have "
                     "the same name. Rename one of them."
