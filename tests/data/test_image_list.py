@@ -73,3 +73,13 @@ def test_wrong_lines_are_named(root: Path, name: str, content: str | bytes, mess
     (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DatasetError, match=message):
         opened(root)
+
+
+def test_a_class_without_an_image_is_told_in_words_of_images(root: Path) -> None:
+    with pytest.raises(DatasetError, match=r"has labelled images of one class only, dog.*labelled image: cat\.$"):
+        require_usable(opened(root).test)
+    (root / "dataset.yaml").write_text("classes: [cat, dog, bird]\n")
+    with pytest.warns(
+        UserWarning, match=r"No labelled image of 1 class.*: bird\. No result says anything about them\.$"
+    ):
+        require_usable(opened(root).train)

@@ -34,7 +34,9 @@ def numbers(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 
 def scores() -> pd.DataFrame:
-    return numbers(table(target=[*TARGETS[:2]], metric=[*METRICS[:2]], members=["a b", "a c", "b c"]), "score", "miou")
+    return numbers(
+        table(target=[*TARGETS[:2]], metric=[*METRICS[:2]], members=["a b", "a c", "b c"]), "score", "result"
+    )
 
 
 def correlations() -> pd.DataFrame:
@@ -47,8 +49,8 @@ def references() -> pd.DataFrame:
 
 
 def choices() -> pd.DataFrame:
-    frame = numbers(table(target=[*TARGETS], choice=["ours", "B1", "oracle"]), "miou")
-    return frame.assign(miou=frame["miou"] + 2, members="a b").drop(index=5)
+    frame = numbers(table(target=[*TARGETS], choice=["ours", "B1", "oracle"]), "result")
+    return frame.assign(result=frame["result"] + 2, members="a b").drop(index=5)
 
 
 def matrix() -> pd.DataFrame:
@@ -79,7 +81,7 @@ def panels() -> pd.DataFrame:
 
 def members() -> pd.DataFrame:
     rows = [("x", "a b", (0.4, 0.5), 0.52, 0.55), ("y", "a c", (0.4, 0.3), 0.42, np.nan)]
-    return pd.DataFrame(rows, columns=["target", "members", "mious", "plain_mean", "learned_head"])
+    return pd.DataFrame(rows, columns=["target", "members", "results", "plain_mean", "learned_head"])
 
 
 def chosen() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -176,7 +178,7 @@ def test_the_same_frame_gives_the_same_files(drawn: dict[str, StudyFigure]) -> N
 
 def test_a_candidate_is_named_with_its_numbers() -> None:
     frame = pd.DataFrame([("t", "leep", "a b", -0.5, 0.25), ("t", "leep", "a c", -0.7, 0.5)],
-                         columns=["target", "metric", "members", "score", "miou"])  # fmt: skip
+                         columns=["target", "metric", "members", "score", "result"])  # fmt: skip
     svg = study_figures.scores_figure(pd.concat([frame, frame.assign(score=frame["score"] - 0.2)])).svg
     assert "a + b\nmIoU 0.250, score \N{MINUS SIGN}0.600" in svg  # the mean over two seeds
     assert ">τ \N{MINUS SIGN}1.00<" in svg
@@ -192,7 +194,7 @@ def test_a_name_of_any_letters_is_one_of_a_file() -> None:
 def test_many_candidates_are_thinned_but_the_best_stay() -> None:
     count = 3 * study_figures.MOST_DOTS
     frame = pd.DataFrame({"target": "t", "metric": "leep", "members": [f"m{i}" for i in range(count)],
-                          "score": np.arange(count), "miou": np.arange(count) / count})  # fmt: skip
+                          "score": np.arange(count), "result": np.arange(count) / count})  # fmt: skip
     titles = re.findall("<title>(.*)", study_figures.scores_figure(frame).svg)
     assert len(titles) == study_figures.MOST_DOTS + 1
     assert {f"m{i}" for i in range(count - study_figures.MOST_DOTS // 4, count)} <= set(titles)

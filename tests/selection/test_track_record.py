@@ -23,8 +23,8 @@ def test_the_file_is_sound() -> None:
         assert each.metric in METRICS
         assert each.predictor in {"eep", "linear_probe", ""}
         assert 1 <= each.rank <= each.candidates
-        assert 0 < each.miou <= each.best_miou
-        assert each.mean_miou <= each.best_miou
+        assert 0 < each.result <= each.best_result
+        assert each.mean_result <= each.best_result
 
 
 def test_shares_are_of_the_better_candidates() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
@@ -21,6 +22,7 @@ from muster.study.fits import load_fitted
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, run_study
 from muster.study.settings import METRICS_OF_MEMBERS, StudySettings
+from muster.study.tables import StudyTables
 from muster.tasks.classification import CLASSIFICATION
 from muster.tasks.segmentation import SEGMENTATION
 from muster.training.hardware import Hardware
@@ -95,13 +97,13 @@ def test_an_ensemble_reaches_the_share_of_images_that_its_members_get_right_toge
             for name, model in models.items():
                 found[name].append(model.predict(batch.images)[:, :, 0, 0])
     maps = {name: torch.cat(parts) for name, parts in found.items()}
-    reached = outcome.tables.ensembles.set_index("members")["miou"]
+    reached = outcome.tables.ensembles.set_index("members")["result"]
     for names in (each for size in (1, 2, 3) for each in combinations("abc", size)):
         decided = torch.stack([maps[name] for name in names]).sum(dim=0).argmax(dim=1)
         assert reached[" ".join(names)] == pytest.approx((decided == truth).double().mean().item(), abs=1e-12)
     heads = outcome.tables.heads
     assert heads["plain_mean"].tolist() == pytest.approx(reached[heads["members"]].tolist(), abs=1e-12)
-    assert outcome.tables.finetuned["validation_miou"].between(0, 1).all()
+    assert outcome.tables.finetuned["validation_result"].between(0, 1).all()
 
 
 def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: StudyOutcome) -> None:
@@ -133,4 +135,18 @@ def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> Non
 def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
     findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
     text = write_study_report(findings, tmp_path).read_text("utf-8")
-    assert "E-LEEP" in text
+    assert "top-1 accuracy" in text
+    assert "mIoU" not in text
+
+
+def test_tables_of_before_are_read(outcome: StudyOutcome, tmp_path: Path) -> None:
+    """Columns had other names, and all targets were for segmentation."""
+    outcome.tables.write(tmp_path)
+    for name in ("ensembles", "finetuned", "equal_cost", "members", "targets"):
+        path = tmp_path / f"{name}.parquet"
+        old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_miou"}
+        pd.read_parquet(path).rename(columns=old).drop(columns="task", errors="ignore").to_parquet(path)
+    read = StudyTables.read(tmp_path)
+    assert (read.task, outcome.tables.task) == (SEGMENTATION, CLASSIFICATION)
+    for name in ("ensembles", "finetuned", "equal_cost", "members"):
+        pd.testing.assert_frame_equal(getattr(read, name), getattr(outcome.tables, name))

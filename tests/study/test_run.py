@@ -152,7 +152,7 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
     }
     counts = tables.ensembles.groupby(["finetuning_seed", "size"]).size()
     assert counts.to_dict() == {(seed, size): n for seed in (0, 1) for size, n in ((1, 4), (2, 6), (3, 4))}
-    assert tables.ensembles[["miou", "validation_loss", "validation_miou"]].notna().all(axis=None)
+    assert tables.ensembles[["result", "validation_loss", "validation_result"]].notna().all(axis=None)
     assert len(tables.finetuned) == 8
     assert set(tables.scores["metric"]) == set(METRICS)
     written = StudyTables.read(plan.output)
@@ -292,7 +292,7 @@ def test_an_ensemble_reaches_what_its_members_predict_together(plan: StudyPlan, 
     for seed in (0, 1):
         models = {name: load_fitted(plan.fit_folder(cell, seed, name), 3) for name in "abcd"}
         table = outcome.tables.ensembles
-        reached = table[table["finetuning_seed"] == seed].set_index("members")["miou"]
+        reached = table[table["finetuning_seed"] == seed].set_index("members")["result"]
         for names in (each for size in (1, 2, 3) for each in combinations("abcd", size)):
             members = [models[name] for name in names]
             with torch.no_grad():
@@ -352,7 +352,7 @@ def test_one_member_of_a_kind_chooses_the_rate_for_all(plan: StudyPlan, outcome:
 def test_heads_and_the_model_of_equal_cost(outcome: StudyOutcome) -> None:
     tables = outcome.tables
     for seed, rows in tables.heads.groupby("finetuning_seed"):
-        ensembles = tables.ensembles[tables.ensembles["finetuning_seed"] == seed].set_index("members")["miou"]
+        ensembles = tables.ensembles[tables.ensembles["finetuning_seed"] == seed].set_index("members")["result"]
         for row in rows.itertuples():
             assert row.plain_mean == pytest.approx(ensembles[row.members], abs=1e-12)
             assert 0 <= row.learned_head <= 1
@@ -368,7 +368,7 @@ def test_b1_stands_beside_the_choice_with_a_head_too(outcome: StudyOutcome, home
     learned = outcome.tables.heads.set_index(["finetuning_seed", "members"])["learned_head"]
     for row in told.itertuples():
         assert " " not in row.baseline_members
-        assert row.baseline_miou == learned[row.finetuning_seed, row.baseline_members]
+        assert row.baseline_result == learned[row.finetuning_seed, row.baseline_members]
 
 
 def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: StudyOutcome) -> None:
@@ -480,7 +480,7 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
     path = write_study_report(findings, tmp_path)
     text, said = path.read_text("utf-8"), headline(findings)
     assert said in html.unescape(text)
-    best = findings.standings.groupby("approach")["miou"].mean().reindex(CONTENDERS).max()
+    best = findings.standings.groupby("approach")["result"].mean().reindex(CONTENDERS).max()
     assert f"does best: {best:.3f} mIoU on the one target" in said
     assert "What predicts: ensembles of 2" in text
     assert best_metric(findings) in html.unescape(text)
@@ -502,7 +502,7 @@ def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Pat
 
 def test_a_rival_that_beats_every_ensemble_is_what_the_page_names(outcome: StudyOutcome, home: Path) -> None:
     """A planted single model of equal cost."""
-    planted = outcome.tables.equal_cost.assign(miou=0.99)
+    planted = outcome.tables.equal_cost.assign(result=0.99)
     tables = replace(outcome.tables, equal_cost=planted)
     said = headline(findings_of(tables, settings_for(home)))
     assert said.startswith("Single model of equal cost does best: 0.990 mIoU")
@@ -517,9 +517,9 @@ def test_a_track_record_has_what_each_metric_chose(outcome: StudyOutcome, home: 
     ensembles = outcome.tables.ensembles.query("size == 2")
     row = table.query("metric == 'soft_iou_eep' and predictor == 'eep' and size == 2").iloc[0]
     assert row["candidates"] == 6
-    assert row["mean_miou"] == pytest.approx(ensembles["miou"].mean(), abs=1e-4)
+    assert row["mean_result"] == pytest.approx(ensembles["result"].mean(), abs=1e-4)
     assert (
-        row["miou"]
-        <= row["best_miou"]
-        == pytest.approx(ensembles.groupby("finetuning_seed")["miou"].max().mean(), abs=1e-4)
+        row["result"]
+        <= row["best_result"]
+        == pytest.approx(ensembles.groupby("finetuning_seed")["result"].max().mean(), abs=1e-4)
     )

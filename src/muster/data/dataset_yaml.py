@@ -144,6 +144,7 @@ def read_description(
     known: Mapping[str, Any] | None = None,
     source: Path | None = None,
     keys: Collection[str] | None = None,
+    most_classes: int | None = MAX_CLASSES,
 ) -> Description:
     """Read and check the ``dataset.yaml`` of a folder.
 
@@ -152,6 +153,7 @@ def read_description(
         known: What the layout says by itself, by the same keys; then the file may be missing.
         source: Where that is from, for messages.
         keys: Of :data:`MASK_KEYS` and :data:`LAYOUT_KEYS`, those that have an effect in this layout; all by default.
+        most_classes: How many classes there may be; ``None`` for any number, where none is written into a mask.
 
     Returns:
         The description. An optional key without a value counts as absent.
@@ -175,7 +177,9 @@ def read_description(
     require_text(path, "source_commit", values.get("source_commit", ""))
     _notes(path, values.get("notes", []))
     ignored = require_names(path, "ignore_classes", values.get("ignore_classes", []))
-    masks = mask_values_of(where, path, taken, _classes(where["classes"], taken["classes"], ignored), content)
+    masks = mask_values_of(
+        where, path, taken, _classes(where["classes"], taken["classes"], ignored, most_classes), content
+    )
     bands = parse_bands(path, taken)
     spec = DatasetSpec(
         _name(path, taken["name"]),
@@ -245,7 +249,7 @@ def _name(path: Path, value: object) -> str:
     return name
 
 
-def _classes(path: Path, value: object, ignored: Collection[str]) -> tuple[str, ...]:
+def _classes(path: Path, value: object, ignored: Collection[str], most: int | None) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise wrong(path, "classes", "a list of class names in index order", value)
     names = require_names(path, "classes", value)
@@ -263,8 +267,8 @@ def _classes(path: Path, value: object, ignored: Collection[str]) -> tuple[str, 
             f"{path}: key 'classes': expected at least two classes, but got only {', '.join(map(repr, left)) or 'none'}"
             ": with one there is nothing to tell apart. Name the rest as well, e.g. background."
         )
-    if len(names) > MAX_CLASSES:
-        raise DatasetError(f"{path}: key 'classes': at most {MAX_CLASSES} are possible, but there are {len(names)}.")
+    if most is not None and len(names) > most:
+        raise DatasetError(f"{path}: key 'classes': at most {most} are possible, but there are {len(names)}.")
     return names
 
 

@@ -29,17 +29,18 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
     """
     spec = split.spec
     absent = [index for index, pixels in enumerate(class_pixels) if pixels == 0]
+    unit = "pixel" if spec.has_masks else "image"
     present = [name for name, pixels in zip(spec.classes, class_pixels, strict=True) if pixels > 0]
     if not present:
         raise DatasetError(
-            f"Every pixel of split {split.name!r} of dataset {spec.name!r} ({len(split)} images) is void: nothing can "
+            f"Every {unit} of split {split.name!r} of dataset {spec.name!r} ({len(split)} images) is void: nothing can "
             f"be learned from it or measured on it.{_what_is_void(spec, [])} Check its masks."
         )
     if len(present) < 2:
         raise DatasetError(
-            f"Split {split.name!r} of dataset {spec.name!r} ({len(split)} images) has labelled pixels of one class "
+            f"Split {split.name!r} of dataset {spec.name!r} ({len(split)} images) has labelled {unit}s of one class "
             f"only, {present[0]}, but at least two are needed: nothing can be told apart, and every score would be "
-            f"perfect. Without a labelled pixel: {some_names([spec.classes[index] for index in absent], _SHOWN)}."
+            f"perfect. Without a labelled {unit}: {some_names([spec.classes[index] for index in absent], _SHOWN)}."
             f"{_what_is_void(spec, present)}"
         )
     if absent:
@@ -48,18 +49,20 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
 
 def _absent_classes(split: Split, absent: Sequence[int]) -> str:
     names = some_names([split.spec.classes[index] for index in absent], _SHOWN)
-    void = split.spec.ignore_index
+    void, unit = (split.spec.ignore_index, "pixel") if split.spec.has_masks else (None, "image")
     named = void is not None and void in absent
     from_one = " If classes begin at 1, write reduce_zero_label: true." if void == 0 else ""
     why = f" (ignore_index: {void} makes class {split.spec.classes[void or 0]} void.{from_one})" if named else ""
     return (
-        f"No labelled pixel of {len(absent)} class(es) in the {len(split)} images read of split {split.name!r} of "
+        f"No labelled {unit} of {len(absent)} class(es) in the {len(split)} images read of split {split.name!r} of "
         f"dataset {split.spec.name!r}: {names}. No result says anything about them.{why}"
     )
 
 
 def _what_is_void(spec: DatasetSpec, present: Sequence[str]) -> str:
     """What the masks hold besides, and how dataset.yaml would say that it is a class."""
+    if not spec.has_masks:
+        return ""
     void = spec.ignore_index
     if void is None:
         return f" mask_values in dataset.yaml say what each stored value means; is too much of it {VOID_WORD}?"

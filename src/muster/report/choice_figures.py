@@ -44,22 +44,24 @@ def choices_figure(
     baseline: str | None = None,
     name: str = "choices",
     highlighted: str | None = None,
+    result: str = "mIoU",
 ) -> StudyFigure:
     """What each way to choose reached on each target.
 
     Args:
-        choices: ``target``, ``choice`` (who chose), ``miou``; ``members`` where known. Several rows of a target and
+        choices: ``target``, ``choice`` (who chose), ``result``; ``members`` where known. Several rows of a target and
             choice (seeds) are averaged.
         order: Which choices, in the order of the legend; all of them by default.
-        baseline: Results are shown in per cent of what this choice reached; ``None`` shows mIoU.
+        baseline: Results are shown in per cent of what this choice reached; ``None`` shows results.
         name: Of the files.
         highlighted: The choice that the figure is about; drawn larger, and dark.
+        result: What a result is called.
 
     Returns:
         The figure: a row a target, and their mean where results are relative.
     """
     names = list(order or dict.fromkeys(choices["choice"]))
-    wide = choices.pivot_table(index="target", columns="choice", values="miou", sort=False)[names]
+    wide = choices.pivot_table(index="target", columns="choice", values="result", sort=False)[names]
     shown = wide if baseline is None else 100 * (wide.div(wide[baseline], axis=0) - 1)
     if baseline is not None and len(shown) > 1:
         shown.loc["mean"] = shown.mean()
@@ -74,7 +76,7 @@ def choices_figure(
         dots = axes.scatter(shown[choice][known], heights[known], s=110 if first else 30,
                             color=INK if first else colours[choice], marker="*" if first else markers[choice],
                             edgecolor="white", linewidth=0.5, zorder=4 if first else 3, label=choice)  # fmt: skip
-        drawing.says(dots, [_choice_text(choice, str(target), wide, shown, chosen, baseline)
+        drawing.says(dots, [_choice_text(choice, str(target), wide, shown, chosen, baseline, result)
                             for target in shown.index[known]])  # fmt: skip
     axes.set_yticks(range(len(shown)), [short(str(target)) for target in shown.index])
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -82,7 +84,7 @@ def choices_figure(
         axes.axhline(place - 0.5, color=PALE, linewidth=0.6)
     if baseline is not None:
         axes.axvline(0, color=GREY, linewidth=0.9, zorder=1)
-    axes.set_xlabel("mIoU" if baseline is None else f"mIoU, per cent above {baseline}")
+    axes.set_xlabel(result if baseline is None else f"{result}, per cent above {baseline}")
     only_grid(axes, "x")
     legend_above(drawing)
     return drawing.finished(
@@ -100,12 +102,13 @@ def _choice_text(
     shown: pd.DataFrame,
     chosen: pd.Series[str] | None,
     baseline: str | None,
+    result: str,
 ) -> str:
     lines = [f"{choice}, {target}"]
     if chosen is not None and isinstance(members := chosen.get((target, choice)), str) and members:
         lines.append(ensemble_text(members))
     if target in wide.index:
-        lines.append(f"mIoU {number(wide[choice][target])}")
+        lines.append(f"{result} {number(wide[choice][target])}")
     if baseline is not None:
         lines.append(f"{number(shown[choice][target], 1)} % above {baseline}")
     return "\n".join(lines)

@@ -41,8 +41,8 @@ APPROACHES = {
 TWO_RUNS, PERFECT = "two runs of fine-tuning", "a perfect metric (simulated)"
 _SHOWN_METRICS = 12
 _WHAT_PREDICTS = (
-    "Weighted Kendall tau between scores and fine-tuned mIoU, means over seeds. A metric that does not beat the lists "
-    "that never look at the target is worth nothing."
+    "Weighted Kendall tau between scores and fine-tuned results, means over seeds. A metric that does not beat the "
+    "lists that never look at the target is worth nothing."
 )
 
 
@@ -151,14 +151,15 @@ def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) 
     order = [APPROACHES[name] for name in there]
     key = f"{choice.regime}_{choice.predictor or 'none'}_{choice.metric}"
     baseline = APPROACHES["b1"] if "b1" in there else None
-    figures = [choices_figure(choices, order, baseline, f"choices_{key}", APPROACHES[CHOICE])]
+    result = tables.task.result
+    figures = [choices_figure(choices, order, baseline, f"choices_{key}", APPROACHES[CHOICE], result)]
     differences = _differences(told, there)
     finite = differences[np.isfinite(differences["low"]) & np.isfinite(differences["high"])]
     if len(finite):
-        label = "mIoU minus that of the choice"
+        label = f"{result} minus that of the choice"
         figures.append(intervals_figure(finite, label, f"differences_{key}", "Beside the choice, over targets"))
     costs = approach_costs(gains, tables, choice)
-    figures += _cost_figures(told, costs, key)
+    figures += _cost_figures(told, costs, key, result)
     table = differences.drop(columns="approach").rename(columns={"label": "approach", "value": "minus the choice"})
     seconds = costs.groupby("approach")["seconds"].mean()
     table.insert(1, "seconds", [float(seconds.get(name, np.nan)) for name in differences["approach"]])
@@ -186,15 +187,15 @@ def _differences(told: pd.DataFrame, there: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).sort_values("value", ascending=False, ignore_index=True)
 
 
-def _cost_figures(told: pd.DataFrame, costs: pd.DataFrame, key: str) -> list[StudyFigure]:
+def _cost_figures(told: pd.DataFrame, costs: pd.DataFrame, key: str, result: str) -> list[StudyFigure]:
     """Quality against cost, over the targets that all approaches have."""
     both = told.merge(costs, on=["approach", "target"])
     counts = both.groupby("approach")["target"].nunique()
     kept = both[both["approach"].isin(counts[counts == counts.max()].index)] if len(both) else both
-    means = kept.groupby("approach")[["miou", "seconds"]].mean().reset_index()
+    means = kept.groupby("approach")[["result", "seconds"]].mean().reset_index()
     means = means[means["seconds"] > 0]
     if len(means) < 2:
         return []
-    named = means.assign(choice=means["approach"].map(APPROACHES)).rename(columns={"miou": "quality"})
-    return [cost_figure(named[["choice", "seconds", "quality"]], "mean mIoU over targets", f"cost_{key}",
+    named = means.assign(choice=means["approach"].map(APPROACHES)).rename(columns={"result": "quality"})
+    return [cost_figure(named[["choice", "seconds", "quality"]], f"mean {result} over targets", f"cost_{key}",
                         "time of choosing and fine-tuning, on one device")]  # fmt: skip

@@ -43,20 +43,21 @@ _ROW = 0.26  # inches of a row of dots
 
 
 @styled
-def scores_figure(pairs: pd.DataFrame, name: str = "scores") -> StudyFigure:
-    """Score against fine-tuned mIoU of every candidate, a panel for each target and metric (A22, figure 2).
+def scores_figure(pairs: pd.DataFrame, name: str = "scores", result: str = "mIoU") -> StudyFigure:
+    """Score against fine-tuned result of every candidate, a panel for each target and metric (A22, figure 2).
 
     Args:
-        pairs: ``target``, ``metric``, ``members``, ``score``, ``miou``; several rows of a candidate (seeds) are
+        pairs: ``target``, ``metric``, ``members``, ``score``, ``result``; several rows of a candidate (seeds) are
             averaged. The order of metrics and targets is kept.
         name: Of the files.
+        result: What a result is called.
 
     Returns:
         The figure; the candidate with the best score is a triangle. Panels of one target are set in rows of
         :data:`PANEL_COLUMNS`; of several targets, each has a row.
     """
     keys = ["target", "metric", "members"]
-    means = pairs.groupby(keys, sort=False)[["score", "miou"]].mean().dropna().reset_index()
+    means = pairs.groupby(keys, sort=False)[["score", "result"]].mean().dropna().reset_index()
     targets, metrics = list(dict.fromkeys(means["target"])), list(dict.fromkeys(means["metric"]))
     wrapped = len(targets) == 1
     columns = min(PANEL_COLUMNS, len(metrics)) if wrapped else len(metrics)
@@ -68,11 +69,11 @@ def scores_figure(pairs: pd.DataFrame, name: str = "scores") -> StudyFigure:
         empty(axes)
     for axes, (target, metric) in zip(grid.flat, panels, strict=False):
         part = means[(means["target"] == target) & (means["metric"] == metric)]
-        _scatter_scores(drawing, axes, part)
+        _scatter_scores(drawing, axes, part, result)
         axes.set_title(metric_label(metric) if wrapped or target == targets[0] else "", fontsize=8.0)
     for row, target in zip(grid, targets, strict=False):
         row[0].set_ylabel(f"{short(target)}\nscore" if not wrapped else "score")
-    drawing.figure.supxlabel("mIoU after fine-tuning", fontsize=8.0, color=MUTED)
+    drawing.figure.supxlabel(f"{result} after fine-tuning", fontsize=8.0, color=MUTED)
     title = f"Scores against results on {targets[0]}" if wrapped else "Scores against results"
     return drawing.finished(
         name,
@@ -82,9 +83,9 @@ def scores_figure(pairs: pd.DataFrame, name: str = "scores") -> StudyFigure:
     )
 
 
-def _scatter_scores(drawing: Drawing, axes: Axes, part: pd.DataFrame) -> None:
+def _scatter_scores(drawing: Drawing, axes: Axes, part: pd.DataFrame, result: str) -> None:
     if len(part) > 1:
-        tau = weighted_kendall(part["score"].to_numpy(float), part["miou"].to_numpy(float))
+        tau = weighted_kendall(part["score"].to_numpy(float), part["result"].to_numpy(float))
         note(axes, f"τ {number(tau, 2)}")
     shown = _thinned(part)
     first = part.loc[[part["score"].idxmax()]] if len(part) else part
@@ -93,22 +94,22 @@ def _scatter_scores(drawing: Drawing, axes: Axes, part: pd.DataFrame) -> None:
         (first, {"s": 42, "color": ORANGE, "marker": "^", "edgecolor": "white", "linewidth": 0.8, "zorder": 4}),
     ]
     for rows, style in styles:
-        dots = axes.scatter(rows["miou"], rows["score"], **style)
-        drawing.says(dots, [_candidate_text(*row) for row in rows[["members", "miou", "score"]].to_numpy()])
+        dots = axes.scatter(rows["result"], rows["score"], **style)
+        drawing.says(dots, [_candidate_text(result, *row) for row in rows[["members", "result", "score"]].to_numpy()])
     axes.margins(y=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _candidate_text(members: str, miou: float, score: float) -> str:
-    return f"{ensemble_text(members)}\nmIoU {number(miou)}, score {number(score)}"
+def _candidate_text(result: str, members: str, reached: float, score: float) -> str:
+    return f"{ensemble_text(members)}\n{result} {number(reached)}, score {number(score)}"
 
 
 def _thinned(part: pd.DataFrame) -> pd.DataFrame:
     """At most :data:`MOST_DOTS` candidates: the best quarter of them by result, the others drawn evenly."""
     if len(part) <= MOST_DOTS:
         return part
-    ordered = part.sort_values("miou", ascending=False, kind="stable")
+    ordered = part.sort_values("result", ascending=False, kind="stable")
     best = MOST_DOTS // 4
     rest = np.linspace(best, len(ordered) - 1, MOST_DOTS - best).round().astype(np.int64)
     return ordered.iloc[[*range(best), *rest]]
@@ -168,8 +169,8 @@ def agreement_figure(
     return drawing.finished(
         name,
         "How well metrics order the candidates",
-        f"{label[:1].upper()}{label[1:]} between scores and fine-tuned mIoU over all candidates of a target; lines are "
-        "intervals where they were computed.",
+        f"{label[:1].upper()}{label[1:]} between scores and fine-tuned results over all candidates of a target; lines "
+        "are intervals where they were computed.",
     )
 
 
@@ -194,13 +195,14 @@ def _reference_lines(
 
 
 @styled
-def gain_bars_figure(table: pd.DataFrame, column: str, name: str = "gains") -> StudyFigure:
+def gain_bars_figure(table: pd.DataFrame, column: str, name: str = "gains", result: str = "mIoU") -> StudyFigure:
     """The relative gain of the chosen ensemble over a baseline on each target (A22, figure 4).
 
     Args:
         table: See :func:`muster.study.papers.gains_over`.
         column: Which gain, e.g. ``gain over B1L``.
         name: Of the files.
+        result: What a result is called.
 
     Returns:
         The figure: the largest gain on top, the average last.
@@ -222,22 +224,23 @@ def gain_bars_figure(table: pd.DataFrame, column: str, name: str = "gains") -> S
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.margins(x=0.14)
     baseline = column.removeprefix("gain over ")
-    axes.set_xlabel(f"relative gain in mIoU over {baseline}, per cent")
+    axes.set_xlabel(f"relative gain in {result} over {baseline}, per cent")
     only_grid(axes, "x")
     return drawing.finished(
         name,
         f"Gain over {baseline}",
-        f"What the chosen ensemble gains over {baseline}, in per cent of its mIoU. The average is that of gains.",
+        f"What the chosen ensemble gains over {baseline}, in per cent of its {result}. The average is that of gains.",
     )
 
 
 @styled
-def sizes_figure(table: pd.DataFrame, name: str = "sizes") -> StudyFigure:
+def sizes_figure(table: pd.DataFrame, name: str = "sizes", result: str = "mIoU") -> StudyFigure:
     """What the best ensemble gains with its size (A22, figure 7).
 
     Args:
         table: See :func:`muster.study.papers.best_of_each_size`; of one regime.
         name: Of the files.
+        result: What a result is called.
 
     Returns:
         The figure: a line a target, and their mean.
@@ -251,7 +254,7 @@ def sizes_figure(table: pd.DataFrame, name: str = "sizes") -> StudyFigure:
         axes.plot(part["size"], part["gain"], color=colours[target], linewidth=1.2, alpha=0.8, zorder=2)
         dots = axes.scatter(part["size"], part["gain"], s=24, color=colours[target], marker=markers[target], zorder=3,
                             label=short(target))  # fmt: skip
-        drawing.says(dots, [_size_text(target, row) for row in part.to_dict("records")])
+        drawing.says(dots, [_size_text(target, row, result) for row in part.to_dict("records")])
     mean = table.groupby("size")["gain"].mean()
     axes.plot(mean.index, mean, color=INK, linewidth=2.4, zorder=4, label="mean")
     axes.set_xticks(sorted(table["size"].unique()))
@@ -266,18 +269,19 @@ def sizes_figure(table: pd.DataFrame, name: str = "sizes") -> StudyFigure:
     )
 
 
-def _size_text(target: str, row: dict[Hashable, Any]) -> str:
+def _size_text(target: str, row: dict[Hashable, Any], result: str) -> str:
     best = f"{target}, best of {row['candidates']:,} of {row['size']}"
-    return f"{best}\nmIoU {number(row['best'])}, {number(row['gain'], 1)} % over the best single member"
+    return f"{best}\n{result} {number(row['best'])}, {number(row['gain'], 1)} % over the best single member"
 
 
 @styled
-def members_figure(table: pd.DataFrame, name: str = "ensemble_and_members") -> StudyFigure:
+def members_figure(table: pd.DataFrame, name: str = "ensemble_and_members", result: str = "mIoU") -> StudyFigure:
     """The chosen ensemble beside its members (A22, figure 6).
 
     Args:
         table: See :func:`muster.study.papers.ensemble_and_members`.
         name: Of the files.
+        result: What a result is called.
 
     Returns:
         The figure: a row a target, the best ensemble on top.
@@ -287,22 +291,22 @@ def members_figure(table: pd.DataFrame, name: str = "ensemble_and_members") -> S
     drawing = start(0.75 + _ROW * len(ordered), 5.6)
     axes = drawing.figure.subplots()
     for place, row in enumerate(ordered.to_dict("records")):
-        singles = row["mious"]
+        singles = row["results"]
         axes.plot([min(singles), row["whole"]], [place, place], color=PALE, linewidth=1.4, zorder=1)
         dots = axes.scatter(singles, [place] * len(singles), s=26, facecolor="white", edgecolor=BLUE, linewidth=1.3,
                             zorder=3, label="its members" if place == 0 else None)  # fmt: skip
-        drawing.says(dots, [f"{member} on {row['target']}\nmIoU {number(miou)}"
-                            for member, miou in zip(row["members"].split(), singles, strict=True)])  # fmt: skip
+        drawing.says(dots, [f"{member} on {row['target']}\n{result} {number(reached)}"
+                            for member, reached in zip(row["members"].split(), singles, strict=True)])  # fmt: skip
         for column, marker, colour, label in (("plain_mean", "D", GREY, "their plain mean"),
                                               ("learned_head", "^", ORANGE, "with learned head")):  # fmt: skip
             if np.isfinite(row[column]):
                 dot = axes.scatter([row[column]], [place], s=34, marker=marker, color=colour, zorder=4)
                 dot.set_label(label if label not in axes.get_legend_handles_labels()[1] else "_nolegend_")
                 drawing.says(dot, [(f"{ensemble_text(row['members'])} on {row['target']}, {label}\n"
-                                   f"mIoU {number(row[column])}")])  # fmt: skip
+                                   f"{result} {number(row[column])}")])  # fmt: skip
     axes.set_yticks(range(len(ordered)), [short(target) for target in ordered["target"]])
     axes.set_ylim(len(ordered) - 0.4, -0.6)
-    axes.set_xlabel("mIoU after fine-tuning")
+    axes.set_xlabel(f"{result} after fine-tuning")
     only_grid(axes, "x")
     legend_above(drawing)
     return drawing.finished(

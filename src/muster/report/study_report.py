@@ -61,8 +61,8 @@ def headline(findings: Findings) -> str:
     choice = f"the ensemble of {findings.size} that {metric_label(metric)} chooses ({predictor})"
     targets = standings["target"].nunique()
     where = "on the one target" if targets == 1 else f"on average over {targets} targets"
-    reached = standings[standings["approach"] == won.winner]["miou"].mean()
-    said = f"{_NAMES[won.winner]} does best: {number(reached)} mIoU {where}"
+    reached = standings[standings["approach"] == won.winner]["result"].mean()
+    said = f"{_NAMES[won.winner]} does best: {number(reached)} {findings.tables.task.result} {where}"
     if won.second is not None and won.lead is not None:
         sure = "" if won.is_certain else ", which may be chance"
         said += f", {_points(won.lead.mean)} above {_lower(_NAMES[won.second])}{sure}"

@@ -16,7 +16,18 @@ from muster.selection.record import SelectionRecord
 
 FILE = Path(__file__).with_name("track_record.csv")
 
-COLUMNS = ("study", "target", "predictor", "metric", "size", "rank", "candidates", "miou", "best_miou", "mean_miou")
+COLUMNS = (
+    "study",
+    "target",
+    "predictor",
+    "metric",
+    "size",
+    "rank",
+    "candidates",
+    "result",
+    "best_result",
+    "mean_result",
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +42,9 @@ class PastChoice:
         size: Members of a candidate.
         rank: 1 if the choice was the best; a mean over seeds.
         candidates: How many there were.
-        miou: What the choice reached: the plain mean of its members, fine-tuned.
-        best_miou: What the best candidate reached.
-        mean_miou: What the candidates reached on average.
+        result: What the choice reached: the plain mean of its members, fine-tuned.
+        best_result: What the best candidate reached.
+        mean_result: What the candidates reached on average.
     """
 
     study: str
@@ -43,9 +54,9 @@ class PastChoice:
     size: int
     rank: float
     candidates: int
-    miou: float
-    best_miou: float
-    mean_miou: float
+    result: float
+    best_result: float
+    mean_result: float
 
     @property
     def better(self) -> float:
@@ -55,7 +66,7 @@ class PastChoice:
     @property
     def regret(self) -> float:
         """How much less than the best the choice reached, as a share of the best."""
-        return 1 - self.miou / self.best_miou
+        return 1 - self.result / self.best_result
 
 
 @cache
@@ -75,7 +86,7 @@ def _choices(rows: csv.DictReader[str]) -> Iterator[PastChoice]:
             int(row["size"]),
             float(row["rank"]),
             int(row["candidates"]),
-            *(float(row[name]) for name in ("miou", "best_miou", "mean_miou")),
+            *(float(row[name]) for name in ("result", "best_result", "mean_result")),
         )
 
 

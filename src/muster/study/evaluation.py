@@ -180,7 +180,7 @@ class _Counted:
                 continue
             for size, rows in sorted(counts.candidates.items()):
                 results = results_of(counts, size, self.task)
-                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "miou": results})
+                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "result": results})
 
 
 def results_of(counts: OutcomeCounts, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
@@ -202,7 +202,7 @@ def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float
 
 def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel]) -> pd.DataFrame:
     """Mean negative log probability of the true class on the images set aside, and the result there, by ensemble."""
-    columns = ["size", "members", "validation_loss", "validation_miou"]
+    columns = ["size", "members", "validation_loss", "validation_result"]
     names = [name for name in models if name not in job.alone]
     predictions, labels = _at_validation_pixels(cell, {name: models[name] for name in names}, job)
     if len(labels) == 0 or not names:

@@ -31,7 +31,7 @@ TASK = "muster.study.heads:head_job"
 """What a worker process is told to call."""
 
 HEADS = ["members", "plain_mean", "learned_head", "seconds"]
-EQUAL_COST = ["members", "member", "image_size", "steps", "miou", "seconds"]
+EQUAL_COST = ["members", "member", "image_size", "steps", "result", "seconds"]
 
 
 @dataclass(frozen=True)

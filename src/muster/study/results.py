@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from muster.files import atomic_folder, to_builtin_types, write_yaml
+from muster.study.tables import renamed
 from muster.training.finished import Finished, read_finished
 
 RECORD = "done.yaml"
@@ -72,4 +73,4 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
         The table; an empty one without columns if the job is not done.
     """
     path = folder / f"{name}.parquet"
-    return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+    return renamed(pd.read_parquet(path)) if path.is_file() else pd.DataFrame()

@@ -180,7 +180,8 @@ def _member_row(member: Member) -> tuple[Any, ...]:
 
 def _target_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
     for name, dataset in plan.datasets.items():
-        yield name, dataset.spec.domain, dataset.spec.num_classes, len(dataset.train), len(dataset.test)
+        counts = dataset.spec.num_classes, len(dataset.train), len(dataset.test)
+        yield name, dataset.spec.domain, *counts, dataset.spec.task
 
 
 def _cell_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from jaxtyping import Int
 from muster.arrays import NumpyArray
 from muster.errors import ConfigError
 from muster.files import atomic_write
+from muster.tasks.task import TASKS, Task
 
 CELL = ("target", "regime", "subset_seed")
 RESULT = (*CELL, "finetuning_seed")
@@ -28,18 +29,18 @@ PRE_TRAINING, MULTI_SOURCE, SINGLE_SOURCE = "pre-training", "multi-source", "sin
 COLUMNS: dict[str, tuple[str, ...]] = {
     "members": (
         *("member", "pool", "kind", "dataset", "domain", "architecture", "pretraining", "parameters", "depth"),
-        *("train_images", "num_classes", "test_miou"),
+        *("train_images", "num_classes", "test_result"),
     ),
-    "targets": ("target", "domain", "num_classes", "train_images", "test_images"),
+    "targets": ("target", "domain", "num_classes", "train_images", "test_images", "task"),
     "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image"),
     "finetuned": (
         *RESULT,
-        *("member", "miou", "validation_miou", "validation_loss", "learning_rate", "steps", "seconds", "device"),
+        *("member", "result", "validation_result", "validation_loss", "learning_rate", "steps", "seconds", "device"),
     ),
-    "ensembles": (*RESULT, "size", "members", "miou", "validation_loss", "validation_miou"),
+    "ensembles": (*RESULT, "size", "members", "result", "validation_loss", "validation_result"),
     "scores": (*PROBE, "predictor", "metric", "size", "members", "score"),
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
-    "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "miou", "seconds"),
+    "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "result", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
     "sweeps": (*PROBE, "setting", "value", "predictor", "metric", "size", "members", "score"),
     "distances": ("target", "source", "assignment", "distance", "member", "kind"),
@@ -50,8 +51,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 LATER: dict[str, dict[str, str | int]] = {
     "costs": {"metric": "", "size": 0},
     "cells": {"pixels_per_image": 0},
+    "targets": {"task": "segmentation"},
 }
 """Columns that tables of older studies lack, and what stands there then."""
+
+EARLIER_NAMES = {"miou": "result", "validation_miou": "validation_result", "test_miou": "test_result"}
+"""What columns were called when all studies were of segmentation, and are called now."""
 
 ALL_SCORES, ONE_METRIC = "scores", "metric"
 """Steps of the table ``costs``: all metrics of a predictor together, from the images on; one metric alone, warm, from
@@ -67,7 +72,8 @@ class StudyTables:
         targets: One row a target.
         cells: One row a cell.
         finetuned: One row a fine-tuned member: what it reached alone, how long it took.
-        ensembles: One row an ensemble of fine-tuned members: mIoU of the mean of their probabilities.
+        ensembles: One row an ensemble of fine-tuned members: the result of the mean of their probabilities, by the
+            task of the targets.
         scores: One row a score; larger is better. Metrics of single members have rows of size 1 only: an ensemble's
             score is the sum of its members'.
         heads: One row an ensemble with a learned head.
@@ -91,6 +97,17 @@ class StudyTables:
     sweeps: pd.DataFrame
     distances: pd.DataFrame
     image_map: pd.DataFrame
+
+    @property
+    def task(self) -> Task:
+        """The task of the targets.
+
+        Raises:
+            ConfigError: If the study has no target, or its task is not known here.
+        """
+        if self.targets.empty:
+            raise ConfigError("The table 'targets' of a study has no row, so its task is not known.")
+        return TASKS[str(self.targets["task"].iloc[0])]
 
     @staticmethod
     def of(**tables: pd.DataFrame) -> StudyTables:
@@ -130,12 +147,17 @@ class StudyTables:
 def _read(folder: Path, name: str) -> pd.DataFrame | None:
     try:
         if (path := folder / f"{name}.parquet").is_file():
-            return pd.read_parquet(path)
+            return renamed(pd.read_parquet(path))
         if (path := folder / f"{name}.csv").is_file():
-            return pd.read_csv(path, keep_default_na=False, na_values=[""])
+            return renamed(pd.read_csv(path, keep_default_na=False, na_values=[""]))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a table: {error}.") from error
     return None
+
+
+def renamed(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of any age with the names that columns have now."""
+    return table.rename(columns=EARLIER_NAMES)
 
 
 def _complete(name: str, table: pd.DataFrame | None) -> pd.DataFrame:

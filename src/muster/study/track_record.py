@@ -22,8 +22,10 @@ def track_record(findings: Findings, study: str) -> pd.DataFrame:
     choices = findings.choices
     own = choices[(choices["size"] > 1) & choices["metric"].map(lambda name: name.split("+")[0] in METRICS)]
     candidates = findings.candidates
-    means = candidates.groupby(["target", "size"])["miou"].mean().rename("mean_miou")
+    means = candidates.groupby(["target", "size"])["result"].mean().rename("mean_result")
     keys = ["target", "predictor", "metric", "size"]
-    rows = own.groupby(keys, sort=False)[["rank", "candidates", "miou", "best_miou"]].mean().reset_index()
+    rows = own.groupby(keys, sort=False)[["rank", "candidates", "result", "best_result"]].mean().reset_index()
     rows = rows.merge(means.reset_index(), on=["target", "size"]).assign(study=study)
-    return rows.astype({"candidates": int}).round({"rank": 1, "miou": 4, "best_miou": 4, "mean_miou": 4})[list(COLUMNS)]
+    return rows.astype({"candidates": int}).round({"rank": 1, "result": 4, "best_result": 4, "mean_result": 4})[
+        list(COLUMNS)
+    ]

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 CELL = ["target", "regime", "subset_seed"]
-ENSEMBLES = [*CELL, "finetuning_seed", "size", "members", "miou", "validation_loss"]
+ENSEMBLES = [*CELL, "finetuning_seed", "size", "members", "result", "validation_loss"]
 SCORES = [*CELL, "probe_seed", "predictor", "metric", "size", "members", "score"]
-FINETUNED = [*CELL, "finetuning_seed", "member", "miou"]
+FINETUNED = [*CELL, "finetuning_seed", "member", "result"]
 
 
 @dataclass
@@ -48,17 +48,17 @@ class MadeUp:
 
     def ensembles(self) -> pd.DataFrame:
         rows = [
-            (target, "few", 0, seed, len(row), self.text(row), mious[list(row)].mean(), 1 - mious[list(row)].mean())
-            for (target, seed), mious in self.results.items()
+            (target, "few", 0, seed, len(row), self.text(row), results[list(row)].mean(), 1 - results[list(row)].mean())
+            for (target, seed), results in self.results.items()
             for row in self.candidates()
         ]
         return pd.DataFrame(rows, columns=ENSEMBLES)
 
     def finetuned(self) -> pd.DataFrame:
         rows = [
-            (target, "few", 0, seed, name, miou)
-            for (target, seed), mious in self.results.items()
-            for name, miou in zip(self.names, mious, strict=True)
+            (target, "few", 0, seed, name, result)
+            for (target, seed), results in self.results.items()
+            for name, result in zip(self.names, results, strict=True)
         ]
         return pd.DataFrame(rows, columns=FINETUNED)
 
@@ -90,6 +90,6 @@ class MadeUp:
             "parameters": np.arange(count) + 1,
             "train_images": np.arange(count) * 10 + 10,
             "num_classes": 2,
-            "test_miou": np.linspace(0.2, 0.8, count),
+            "test_result": np.linspace(0.2, 0.8, count),
         }
         return pd.DataFrame({**facts, **columns})

@@ -12,7 +12,7 @@ from tests.study.measures.made_up import ENSEMBLES, MadeUp
 
 def table(*rows: tuple[str, int, str, float]) -> pd.DataFrame:
     """Target, seed, members, mIoU."""
-    filled = [(target, "few", 0, seed, len(text.split()), text, miou, 1.0) for target, seed, text, miou in rows]
+    filled = [(target, "few", 0, seed, len(text.split()), text, result, 1.0) for target, seed, text, result in rows]
     return pd.DataFrame(filled, columns=ENSEMBLES)
 
 
@@ -22,15 +22,15 @@ def test_candidates_come_in_the_order_of_their_members_with_a_column_a_seed() ->
     first = read[0]
     assert first.texts() == ["x z", "y z"]
     assert first.seeds == (0, 1)
-    np.testing.assert_array_equal(first.mious, [[0.4, np.nan], [0.6, 0.2]])
+    np.testing.assert_array_equal(first.results, [[0.4, np.nan], [0.6, 0.2]])
     # Seed 1 has a part of the candidates: a mean over both would have the noise of one run here, and of two there.
-    np.testing.assert_array_equal(first.results()["mean"], [0.4, 0.6])
-    np.testing.assert_array_equal(first.results()["1"], [np.nan, 0.2])
+    np.testing.assert_array_equal(first.named_results()["mean"], [0.4, 0.6])
+    np.testing.assert_array_equal(first.named_results()["1"], [np.nan, 0.2])
 
 
 def test_results_are_means_over_seeds_that_all_have() -> None:
     read = candidates_of(table(("a", 0, "x", 0.2), ("a", 1, "x", 0.4), ("a", 0, "y", 0.5), ("a", 1, "y", 0.1)))[0]
-    np.testing.assert_allclose(read.results()["mean"], [0.3, 0.3])
+    np.testing.assert_allclose(read.named_results()["mean"], [0.3, 0.3])
 
 
 @pytest.mark.parametrize(

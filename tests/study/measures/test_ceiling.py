@@ -37,10 +37,10 @@ def test_truth_plus_known_noise_gives_the_tau_that_the_simulation_predicts(group
         told = told.assign(metric=told["metric"].str.rstrip("0123"), one=told["result"] != "mean")
         of = told.groupby(["metric", "one"])["weighted_kendall"].mean()
         reached.append([of[metric, one] for metric in ("perfect", "noisy") for one in (True, False)])
-        mious = np.stack([world.results["a", seed] for seed in range(4)], axis=1)
+        results = np.stack([world.results["a", seed] for seed in range(4)], axis=1)
         rows = np.array(world.candidates())
         sides = [
-            simulate_metric(rows, mious[rows].mean(axis=1), deviation, 10) for deviation in (0.0, METRIC_DEVIATION)
+            simulate_metric(rows, results[rows].mean(axis=1), deviation, 10) for deviation in (0.0, METRIC_DEVIATION)
         ]
         predicted.append([tau.mean for side in sides for tau in (side.one_seed, side.mean)])
     np.testing.assert_allclose(np.mean(predicted, axis=0), np.mean(reached, axis=0), atol=0.05)
@@ -52,8 +52,8 @@ def test_noise_has_the_planted_variance_and_is_shared_by_ensembles_that_share_me
     generator = np.random.default_rng(0)
     truth = generator.normal(0, 1, 15)[rows].mean(axis=1)
     effects = generator.normal(0, 0.9, (15, 8))
-    mious = truth[:, None] + effects[rows].mean(axis=1)
-    made = seed_noise(rows, mious)
+    results = truth[:, None] + effects[rows].mean(axis=1)
+    made = seed_noise(rows, results)
     draws = np.stack([made.draw(generator) for _ in range(2000)])
     covariance = np.cov(draws, rowvar=False)
     shared = (rows[:, None, :, None] == rows[None, :, None, :]).sum(axis=(2, 3))
@@ -61,7 +61,7 @@ def test_noise_has_the_planted_variance_and_is_shared_by_ensembles_that_share_me
         assert covariance[shared == members].mean() == pytest.approx(effects.var() * members / 9, abs=0.02)
     means = np.stack([made.draw_mean(generator) for _ in range(500)])
     assert means.var() == pytest.approx(draws.var() / 8, rel=0.15)
-    assert made.truth.var() == pytest.approx(mious.mean(axis=1).var() * made.reliability, rel=0.05)
+    assert made.truth.var() == pytest.approx(results.mean(axis=1).var() * made.reliability, rel=0.05)
     assert made.reliability == pytest.approx(truth.var() / (truth.var() + draws.var() / 8), abs=0.05)
 
 

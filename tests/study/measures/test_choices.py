@@ -16,7 +16,7 @@ from tests.study.measures.made_up import CELL, ENSEMBLES, SCORES, MadeUp
 
 def ensembles(*rows: tuple[str, float, float]) -> pd.DataFrame:
     """Members, mIoU, validation loss."""
-    told = [("a", "few", 0, 7, len(text.split()), text, miou, loss) for text, miou, loss in rows]
+    told = [("a", "few", 0, 7, len(text.split()), text, result, loss) for text, result, loss in rows]
     return pd.DataFrame(told, columns=ENSEMBLES)
 
 
@@ -30,7 +30,7 @@ def scores(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
 
 def heads(*rows: tuple[str, float]) -> pd.DataFrame:
     return pd.DataFrame(
-        [("a", "few", 0, 7, text, 0.0, miou, 1.0) for text, miou in rows],
+        [("a", "few", 0, 7, text, 0.0, result, 1.0) for text, result in rows],
         columns=[*CELL, "finetuning_seed", "members", "plain_mean", "learned_head", "seconds"],
     )
 
@@ -54,9 +54,9 @@ def test_a_choice_by_hand() -> None:
         "metric": "soft",
         "size": 2,
         "members": "x y",
-        "miou": 0.5,
+        "result": 0.5,
         "learned_head": 0.6,
-        "best_miou": 0.8,
+        "best_result": 0.8,
         "regret": pytest.approx(0.3),
         "relative_regret": pytest.approx(0.375),
         "rank": 2,
@@ -67,7 +67,7 @@ def test_a_choice_by_hand() -> None:
 def test_candidates_without_a_score_are_not_chosen_from() -> None:
     table = ensembles(("x", 0.5, 1), ("y", 0.4, 1), ("z", 0.8, 1))
     (row,) = choices(scores(("", "base", "x", 1.0), ("", "base", "y", 2.0)), table).to_dict("records")
-    assert (row["members"], row["best_miou"], row["rank"], row["candidates"]) == ("y", 0.5, 2, 2)
+    assert (row["members"], row["best_result"], row["rank"], row["candidates"]) == ("y", 0.5, 2, 2)
     assert np.isnan(row["learned_head"])
 
 
@@ -96,11 +96,11 @@ def test_gains_by_hand() -> None:
     members = MadeUp(["p", "x", "y", "L"]).members(
         kind=["pre-training", "single-source", "single-source", "single-source"],
         pool=["small", "small", "small", "large"],
-        test_miou=[float("nan"), 0.9, 0.1, 0.5],
+        test_result=[float("nan"), 0.9, 0.1, 0.5],
     )
     equal_cost = pd.DataFrame(
         [("a", "few", 0, 7, "p x", "y", 320, 10, 0.48, 1.0), ("a", "few", 0, 7, "x y", "y", 320, 10, 0.9, 1.0)],
-        columns=[*CELL, "finetuning_seed", "members", "member", "image_size", "steps", "miou", "seconds"],
+        columns=[*CELL, "finetuning_seed", "members", "member", "image_size", "steps", "result", "seconds"],
     )
     finetuned = table[table["size"] == 1].rename(columns={"members": "member"})
     scored = scores(*leeps, *softs, *pairs)
@@ -108,7 +108,7 @@ def test_gains_by_hand() -> None:
     told = gains(ChoiceTables(everything, table, members, heads(("p x", 0.5)), equal_cost, large_pool="large"))
     own = told[(told["metric"] == "soft") & (told["size"] == 2)].set_index("baseline")
     assert (own["members"] == "p x").all()
-    assert (own["miou"] == 0.45).all()
+    assert (own["result"] == 0.45).all()
     expected = {
         "b1": ("y", 0.40),
         "b1_large": ("L", 0.55),
@@ -119,7 +119,7 @@ def test_gains_by_hand() -> None:
         "pre_training:p": ("p", 0.30),
         "parameters": ("x y", 0.60),
         "source_images": ("x y", 0.60),
-        "source_miou": ("x y", 0.60),  # the card of p does not say
+        "source_result": ("x y", 0.60),  # the card of p does not say
         "base": ("x y", 0.60),
         "pretrained_members": ("p x", 0.45),  # all the same: the first
         "random": ("", (0.45 + 0.35 + 0.60) / 3),
@@ -128,15 +128,15 @@ def test_gains_by_hand() -> None:
         "best_single": ("x", 0.50),
         "oracle": ("x y", 0.60),
     }
-    assert {name: (row["baseline_members"], row["baseline_miou"]) for name, row in own.iterrows()} == {
-        name: (text, pytest.approx(miou)) for name, (text, miou) in expected.items()
+    assert {name: (row["baseline_members"], row["baseline_result"]) for name, row in own.iterrows()} == {
+        name: (text, pytest.approx(result)) for name, (text, result) in expected.items()
     }
     assert own.loc["b1", "gain"] == pytest.approx(0.05)
     assert own.loc["b1", "relative_gain"] == pytest.approx(0.125)
     assert own.loc["b1", "head_relative_gain"] == pytest.approx(0.25)
     static = told[(told["metric"] == "base") & (told["size"] == 2)].set_index("baseline")
     assert static.loc["b1", "baseline_members"] == "y"  # a metric without a predictor has the B1 of the only one
-    assert static.loc["equal_cost", "baseline_miou"] == 0.9
+    assert static.loc["equal_cost", "baseline_result"] == 0.9
     assert "equal_cost" not in set(told.loc[told["size"] == 1, "baseline"])
 
 
@@ -155,7 +155,7 @@ def test_every_gain_against_loops(world: MadeUp) -> None:
     assert len(told) == 2 * 3 * 2 * 3 * 12  # targets, seeds, probe seeds, sizes, baselines
     triples = list(combinations(range(6), 3))
     for target, seed, probe_seed in (("a", 0, 5), ("b", 2, 0)):
-        mious = {row: world.results[target, seed][list(row)].mean() for row in world.candidates()}
+        results = {row: world.results[target, seed][list(row)].mean() for row in world.candidates()}
         leeps = [told_by(target, probe_seed, (place,)) for place in range(6)]
         chosen = max(triples, key=lambda row, leeps=leeps: sum(leeps[place] for place in row))
         others = {
@@ -165,25 +165,27 @@ def test_every_gain_against_loops(world: MadeUp) -> None:
         best_leep = max(range(6), key=leeps.__getitem__)
         straight = max((4, 5), key=leeps.__getitem__)
         expected: dict[str, Any] = {
-            "b1": mious[best_leep,],
-            "single": mious[best_leep,],
-            "pre_training": mious[straight,],
-            "pre_training:m4": mious[4,],
-            "pre_training:m5": mious[5,],
-            "pre_training_best": max(mious[4,], mious[5,]),
-            "best_single": max(mious[place,] for place in range(6)),
-            "random": np.mean([mious[row] for row in triples]),
-            "oracle": max(mious[row] for row in triples),
-            "oracle_of_other_seeds": mious[max(others, key=others.__getitem__)],
+            "b1": results[best_leep,],
+            "single": results[best_leep,],
+            "pre_training": results[straight,],
+            "pre_training:m4": results[4,],
+            "pre_training:m5": results[5,],
+            "pre_training_best": max(results[4,], results[5,]),
+            "best_single": max(results[place,] for place in range(6)),
+            "random": np.mean([results[row] for row in triples]),
+            "oracle": max(results[row] for row in triples),
+            "oracle_of_other_seeds": results[max(others, key=others.__getitem__)],
             # The made-up loss of an ensemble is one less its mIoU: the best single member stays alone.
-            "greedy": max(mious[place,] for place in range(6)),
-            "validation_loss": max(mious[row] for row in triples),
+            "greedy": max(results[place,] for place in range(6)),
+            "validation_loss": max(results[row] for row in triples),
         }
         key = {"target": target, "finetuning_seed": seed, "probe_seed": probe_seed, "size": 3}
         own = told.loc[(told[list(key)] == pd.Series(key)).all(axis=1)].set_index("baseline")
         assert set(own["members"]) == {world.text(chosen)}
-        assert own["baseline_miou"].to_dict() == pytest.approx(expected)
-        assert own["gain"].to_dict() == pytest.approx({name: mious[chosen] - miou for name, miou in expected.items()})
+        assert own["baseline_result"].to_dict() == pytest.approx(expected)
+        assert own["gain"].to_dict() == pytest.approx(
+            {name: results[chosen] - result for name, result in expected.items()}
+        )
 
 
 def test_several_single_models_of_equal_cost_count_as_their_mean(world: MadeUp) -> None:
@@ -194,11 +196,11 @@ def test_several_single_models_of_equal_cost_count_as_their_mean(world: MadeUp) 
         for place, member in enumerate("xy")
     ]
     equal_cost = pd.DataFrame(
-        rows, columns=[*CELL, "finetuning_seed", "members", "member", "image_size", "steps", "miou", "seconds"]
+        rows, columns=[*CELL, "finetuning_seed", "members", "member", "image_size", "steps", "result", "seconds"]
     )
     told = gains(ChoiceTables(scored, world.ensembles(), world.members(), equal_cost=equal_cost))
     own = told[told["baseline"] == "equal_cost"]
-    assert own[["target", "members", "baseline_members", "baseline_miou"]].values.tolist() == [
+    assert own[["target", "members", "baseline_members", "baseline_result"]].values.tolist() == [
         ["a", "m3 m4 m5", "", 0.125],
         ["b", "m3 m4 m5", "", 0.125],
     ]

@@ -100,9 +100,9 @@ def study(rival_is_better_by: float) -> tuple[ChoiceTables, pd.DataFrame]:
     ]
     ensembles = world.ensembles()
     triples = ensembles[ensembles["size"] == 3]
-    best = triples.groupby([*CELL, "finetuning_seed"])["miou"].transform("max")
+    best = triples.groupby([*CELL, "finetuning_seed"])["result"].transform("max")
     equal_cost = triples[[*CELL, "finetuning_seed", "members"]].assign(
-        member="m0", image_size=64, steps=1, miou=best + rival_is_better_by, seconds=1.0
+        member="m0", image_size=64, steps=1, result=best + rival_is_better_by, seconds=1.0
     )
     return ChoiceTables(pd.concat(scores), ensembles, world.members(), equal_cost=equal_cost), ensembles
 
@@ -141,10 +141,12 @@ def test_standings_are_means_over_the_runs_of_a_target(better: Any) -> None:
     choice = told.loc[("choice", "a")]
     text = tables.choices.query("metric == 'soft' and size == 3 and target == 'a'")["members"].iloc[0]
     own = ensembles[(ensembles["target"] == "a") & (ensembles["members"] == text)]
-    assert choice["miou"] == pytest.approx(own["miou"].mean())
+    assert choice["result"] == pytest.approx(own["result"].mean())
     assert choice["over_choice"] == 0
-    oracle = ensembles[(ensembles["target"] == "a") & (ensembles["size"] == 3)].groupby("finetuning_seed")["miou"].max()
-    assert told.loc[("oracle", "a"), "over_choice"] == pytest.approx(oracle.mean() - choice["miou"])
+    oracle = (
+        ensembles[(ensembles["target"] == "a") & (ensembles["size"] == 3)].groupby("finetuning_seed")["result"].max()
+    )
+    assert told.loc[("oracle", "a"), "over_choice"] == pytest.approx(oracle.mean() - choice["result"])
     with pytest.raises(ValueError, match="Unknown metric 'sofd'"):
         standings(gained, StudiedChoice("sofd", "linear_probe", 3, "few"))
     with pytest.raises(
@@ -155,7 +157,7 @@ def test_standings_are_means_over_the_runs_of_a_target(better: Any) -> None:
 
 def test_an_approach_on_easy_targets_alone_does_not_win_by_that() -> None:
     rows = [("choice", "easy", 0.9, 0.0), ("choice", "hard", 0.1, 0.0), ("b1", "easy", 0.8, -0.1)]
-    table = pd.DataFrame(rows, columns=["approach", "target", "miou", "over_choice"])
+    table = pd.DataFrame(rows, columns=["approach", "target", "result", "over_choice"])
     told = headline(table)
     assert (told.winner, told.second) == ("choice", "b1")
     assert told.lead is not None

@@ -40,7 +40,7 @@ def test_past_results_by_hand() -> None:
 def test_scores_of_cards() -> None:
     world = MadeUp(["x", "y"], targets=("a", "b"), sizes=(1,))
     members = world.members(
-        test_miou=[0.5, float("nan")], train_images=[10, 0], num_classes=[4, 0], pretraining=["none", "imagenet"]
+        test_result=[0.5, float("nan")], train_images=[10, 0], num_classes=[4, 0], pretraining=["none", "imagenet"]
     )
     scores = world.scores("leep", lambda *_: 1.0, probe_seeds=[3, 4])
     told = static_orders(members, world.finetuned(), scores)
@@ -52,7 +52,7 @@ def test_scores_of_cards() -> None:
     of_a = told[(told["target"] == "a") & (told["probe_seed"] == 4)]
     columns = {name: rows.set_index("members")["score"].to_dict() for name, rows in of_a.groupby("metric")}
     assert columns["base"] == {"x": 20.0}  # the card of y does not say
-    assert columns["source_miou"] == {"x": 0.5}
+    assert columns["source_result"] == {"x": 0.5}
     assert columns["pretrained_members"] == {"x": 0.0, "y": 1.0}
     assert columns["parameters"] == {"x": 1.0, "y": 2.0}
     assert columns["source_images"] == {"x": 10.0, "y": 0.0}

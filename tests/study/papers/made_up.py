@@ -44,7 +44,7 @@ def members_frame() -> pd.DataFrame:
                     {"member": f"{name}-{architecture.split(':')[1]}-{pretraining}", "pool": "made-up", "kind": kind,
                      "dataset": dataset, "domain": domain, "architecture": architecture, "pretraining": pretraining,
                      "parameters": parameters, "depth": depth, "train_images": images, "num_classes": classes,
-                     "test_miou": 0.5 if kind != "pre-training" else float("nan")}
+                     "test_result": 0.5 if kind != "pre-training" else float("nan")}
                 )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -92,12 +92,17 @@ def made_up(
             for finetuning_seed in (0, 1):
                 reached = {name: quality[name] * (1 - 4 * lift) + 0.6 * 4 * lift + random.normal(0, NOISE)
                            for name in names}  # fmt: skip
-                finetuned += [{**cell, "finetuning_seed": finetuning_seed, "member": name, "miou": miou}
-                              for name, miou in reached.items()]  # fmt: skip
+                finetuned += [{**cell, "finetuning_seed": finetuning_seed, "member": name, "result": result}
+                              for name, result in reached.items()]  # fmt: skip
                 for size in sizes:
                     for group in combinations(chosen, size):
-                        miou = np.mean([reached[name] for name in group]) + 0.02 * np.log(size)
-                        about = {"size": size, "members": " ".join(group), "miou": miou, "validation_loss": 1 - miou}
+                        result = np.mean([reached[name] for name in group]) + 0.02 * np.log(size)
+                        about = {
+                            "size": size,
+                            "members": " ".join(group),
+                            "result": result,
+                            "validation_loss": 1 - result,
+                        }
                         ensembles.append({**cell, "finetuning_seed": finetuning_seed, **about})
             for probe_seed in (0, 1):
                 told = {name: quality[name] + random.normal(0, 0.03) for name in names}

@@ -67,7 +67,7 @@ def test_a_metric_that_is_not_there_is_named_with_its_nearest() -> None:
 
 def test_gains_are_relative_and_their_average_is_the_mean_of_gains() -> None:
     rows = [("a", "ensemble", 0.55), ("a", "B1", 0.50), ("a", "B1L", 0.55), ("b", "ensemble", 0.30), ("b", "B1", 0.25)]
-    table = gains_over(pd.DataFrame(rows, columns=["target", "choice", "miou"]), "ensemble", ["B1", "B1L"])
+    table = gains_over(pd.DataFrame(rows, columns=["target", "choice", "result"]), "ensemble", ["B1", "B1L"])
     assert table["gain over B1"].round(9).tolist() == [10.0, 20.0, 15.0]
     assert table["gain over B1L"].round(9).tolist()[::2] == [0.0, 0.0]
     assert math.isnan(table.loc["b", "gain over B1L"])
@@ -78,9 +78,9 @@ def test_gains_are_relative_and_their_average_is_the_mean_of_gains() -> None:
 def test_the_best_of_each_size_is_compared_with_the_best_single_member() -> None:
     rows = []
     for seed, shift in ((0, 0.1), (1, -0.1)):  # the best is that of the mean over seeds
-        for members, miou in (("a", 0.50), ("b", 0.40), ("a b", 0.60), ("a c", 0.45)):
+        for members, result in (("a", 0.50), ("b", 0.40), ("a b", 0.60), ("a c", 0.45)):
             rows.append({"target": "t", "regime": "few", "subset_seed": 0, "finetuning_seed": seed,
-                         "size": len(members.split()), "members": members, "miou": miou + shift})  # fmt: skip
+                         "size": len(members.split()), "members": members, "result": result + shift})  # fmt: skip
     table = best_of_each_size(pd.DataFrame(rows))
     assert table["size"].tolist() == [1, 2]
     assert table["gain"].round(9).tolist() == [0.0, 20.0]
@@ -111,9 +111,9 @@ def test_chosen_members_are_told_by_what_they_are() -> None:
 
 def test_the_ensemble_stands_beside_its_members() -> None:
     rows = [("t", "a", 0.4), ("t", "b", 0.5), ("t", "a b", 0.54)]
-    ensembles = pd.DataFrame(rows, columns=["target", "members", "miou"])
+    ensembles = pd.DataFrame(rows, columns=["target", "members", "result"])
     plain = ensemble_and_members({"t": "a b"}, ensembles).iloc[0]
-    assert plain["mious"] == (0.4, 0.5)
+    assert plain["results"] == (0.4, 0.5)
     assert round(plain["over_best"], 9) == 8.0
     assert round(plain["over_worst"], 9) == 35.0
     heads = pd.DataFrame([{"target": "t", "members": "a b", "learned_head": 0.55}])

@@ -38,12 +38,12 @@ def pairs() -> pd.DataFrame:
         level = random.uniform(0.2, 0.6)
         for place, dataset in enumerate(("a", "b", "c")):
             for depth, architecture in ((18, "r18"), (34, "r34"), (50, "r50"), (101, "r101")):
-                miou = level + 0.05 * place + depth / 1000 + random.normal(0, 0.01)
+                result = level + 0.05 * place + depth / 1000 + random.normal(0, 0.01)
                 for probe_seed in range(3):
                     rows += [{"target": target, "regime": "few", "subset_seed": 0, "probe_seed": probe_seed,
                               "predictor": "", "metric": metric, "size": 1, "members": f"{dataset}-{architecture}",
                               "dataset": dataset, "architecture": architecture, "pretraining": "imagenet",
-                              "depth": depth, "miou": miou, "score": miou + random.normal(0, noise)}
+                              "depth": depth, "result": result, "score": result + random.normal(0, noise)}
                              for metric, noise in (("parc", 0.08), ("parc+pca32", 0.05), ("parc+pca64", 0.04),
                                                    ("logme", 0.06))]  # fmt: skip
     return pd.DataFrame(rows)
@@ -55,7 +55,7 @@ def test_each_mode_equals_loops_over_its_groups(pairs: pd.DataFrame, mode: str) 
     of_seeds = []
     for seed in range(3):
         part = pairs[(pairs["metric"] == "parc") & (pairs["probe_seed"] == seed)]
-        groups = [pearson(rows["score"].to_numpy(), rows["miou"].to_numpy()) for _, rows in part.groupby(FIXED[mode])]
+        groups = [pearson(rows["score"].to_numpy(), rows["result"].to_numpy()) for _, rows in part.groupby(FIXED[mode])]
         of_seeds.append(np.mean(groups))
     assert found.loc["parc", "mean"] == pytest.approx(np.mean(of_seeds))
     assert found.loc["parc", "deviation"] == pytest.approx(np.std(of_seeds, ddof=1))
@@ -82,7 +82,7 @@ def test_a_studys_scores_are_put_beside_the_mean_over_finetuning_seeds() -> None
     found = single_model_pairs(scores_beside_results(study.scores, study.ensembles), study.members)
     row = found.iloc[0]
     same = (study.ensembles["target"] == row["target"]) & (study.ensembles["members"] == row["members"])
-    assert row["miou"] == pytest.approx(study.ensembles.loc[same, "miou"].mean())
+    assert row["result"] == pytest.approx(study.ensembles.loc[same, "result"].mean())
     assert set(found["size"]) == {1}
     assert {"dataset", "architecture", "pretraining", "depth"} <= set(found.columns)
     table = mean_pearson(found).set_index("metric")

@@ -54,13 +54,13 @@ def pairs_of(column: str, values: dict[object, float]) -> pd.DataFrame:
     random = np.random.default_rng(0)
     rows = []
     for target in ("t", "u"):
-        mious = random.uniform(0.3, 0.6, 8)
+        results = random.uniform(0.3, 0.6, 8)
         for probe_seed in (0, 1):
             for value, noise in values.items():
-                for place, miou in enumerate(mious):
+                for place, result in enumerate(results):
                     rows.append({"target": target, "regime": "few", "subset_seed": 0, "probe_seed": probe_seed,
-                                 "metric": "leep+haste_cs", "members": f"m{place}", column: value, "miou": miou,
-                                 "score": miou + random.normal(0, noise)})  # fmt: skip
+                                 "metric": "leep+haste_cs", "members": f"m{place}", column: value, "result": result,
+                                 "score": result + random.normal(0, noise)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -71,7 +71,7 @@ def test_fractions_are_means_over_targets_and_deviations_over_seeds() -> None:
     for seed in (0, 1):
         parts = [pairs[(pairs["fraction"] == 0.1) & (pairs["probe_seed"] == seed) & (pairs["target"] == target)]
                  for target in ("t", "u")]  # fmt: skip
-        of_seeds.append(np.mean([pearson(part["score"].to_numpy(), part["miou"].to_numpy()) for part in parts]))
+        of_seeds.append(np.mean([pearson(part["score"].to_numpy(), part["result"].to_numpy()) for part in parts]))
     assert table.loc[0.1, "mean"] == pytest.approx(np.mean(of_seeds))
     assert table.loc[0.1, "deviation"] == pytest.approx(np.std(of_seeds, ddof=1))
     assert table.loc[0.5, "mean"] > 0.95

@@ -46,7 +46,9 @@ class ImageFolders(Layout):
         """See :meth:`Layout.open`; ``identifiers`` are paths below the folder of the split, without their ending."""
         heading = read_heading(folder)
         classes = _folders(heading.root / "train")
-        description = read_description(folder, {**heading.unsaid, "classes": classes}, keys=IMAGE_KEYS)
+        description = read_description(
+            folder, {**heading.unsaid, "classes": classes}, keys=IMAGE_KEYS, most_classes=None
+        )
         root, test_name = description.root, _test_of(description.root)
         places = {"train": "train", "test": test_name}
         if odd := sorted({*classes, *_folders(root / test_name)} - set(description.spec.classes)):

@@ -68,7 +68,9 @@ class ImageList(Layout):
         heading = read_heading(folder)
         rows = {split: list(_rows(place)) for split, place in _lists(heading).items()}
         classes = sorted({row.label for row in rows["train"]})
-        description = read_description(folder, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"))
+        description = read_description(
+            folder, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"), most_classes=None
+        )
         found = {split: _labelled(description, each) for split, each in rows.items()}
         if "test" not in found:
             names = divide_aloud(heading.root, _TITLE, found["train"], heading.test_is_seeded)

@@ -52,7 +52,7 @@ def a22_part(findings: Findings) -> PagePart:
     of_size = ensembles[ensembles["size"] == size]
     if of_size.empty or tables.scores.empty:
         return PagePart("Ensembles (A22)", f"No ensemble of {size} members was evaluated and scored.")
-    figures, shown = list[StudyFigure](), dict[str, Table]()
+    figures, shown, result = list[StudyFigure](), dict[str, Table](), tables.task.result
     setup = pd.DataFrame(setup_column(tables.members, of_size, size).items(), columns=["of a target", "this study"])
     shown["What is compared (table 1)"] = frame_table(setup)
     correlations = of_all(findings.agreement, size).drop(columns=["low", "high"])  # A22 shows no intervals
@@ -68,16 +68,18 @@ def a22_part(findings: Findings) -> PagePart:
             _with_titles(correlation_table(part, metrics)), index=True
         )
         key = f"{regime}_{predictor}"
-        figures.append(scores_figure(_chosen(_of(pairs, regime, predictor), metrics), f"a22_scores_{key}"))
+        figures.append(scores_figure(_chosen(_of(pairs, regime, predictor), metrics), f"a22_scores_{key}", result))
         figures.append(agreement_figure(_chosen(part, metrics), name=f"a22_agreement_{key}"))
         chosen = _choices_of(_of(pairs, regime, predictor), metric)
         figures += _of_choices(tables, chosen, of_size, ensembles, regime, key)
         if metric in set(part["metric"]):
             told = standings(findings.gains, StudiedChoice(metric, predictor, size, regime))
-            figures += _gains(told, shown, named, key)
+            figures += _gains(told, shown, named, key, result)
     if ensembles["size"].nunique() > 1 and (ensembles["size"] == 1).any():
         best = best_of_each_size(ensembles)
-        figures += [sizes_figure(part, f"a22_sizes_{regime}") for regime, part in best.groupby("regime", sort=False)]
+        figures += [
+            sizes_figure(part, f"a22_sizes_{regime}", result) for regime, part in best.groupby("regime", sort=False)
+        ]
     return PagePart("Ensembles (A22)", "What a metric says of an ensemble, and what it reached.", figures, shown)
 
 
@@ -130,7 +132,9 @@ def _of_choices(
     heads = tables.heads[tables.heads["regime"] == regime] if len(tables.heads) else None
     found = [chosen_sources_figure(chosen_sources(chosen, tables.members), _datasets(tables), f"a22_sources_{key}")]
     if len(singles):
-        found.insert(0, members_figure(ensemble_and_members(chosen, results, heads), f"a22_members_{key}"))
+        found.insert(
+            0, members_figure(ensemble_and_members(chosen, results, heads), f"a22_members_{key}", tables.task.result)
+        )
     return found
 
 
@@ -140,7 +144,7 @@ def _datasets(tables: StudyTables) -> pd.DataFrame:
     return largest[["dataset", "domain", "train_images"]]
 
 
-def _gains(told: pd.DataFrame, shown: dict[str, Table], named: str, key: str) -> list[StudyFigure]:
+def _gains(told: pd.DataFrame, shown: dict[str, Table], named: str, key: str, result: str) -> list[StudyFigure]:
     """Figure 4, and its table."""
     there = set(told["approach"])
     who = LEARNED_HEAD if LEARNED_HEAD in there else CHOICE
@@ -153,4 +157,6 @@ def _gains(told: pd.DataFrame, shown: dict[str, Table], named: str, key: str) ->
     digits = {column: 1 if column.startswith("gain") else 3 for column in table.columns}
     shown[f"What the chosen ensemble gains (section 5.2): {named}"] = frame_table(table, digits, index=True)
     columns = [column for column in table.columns if column.startswith("gain")]
-    return [gain_bars_figure(table, column, f"a22_{column.replace(' ', '_').lower()}_{key}") for column in columns]
+    return [
+        gain_bars_figure(table, column, f"a22_{column.replace(' ', '_').lower()}_{key}", result) for column in columns
+    ]

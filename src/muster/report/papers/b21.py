@@ -23,7 +23,7 @@ from muster.study.tables import ONE_METRIC, StudyTables
 
 _TITLE = "Single models (B21)"
 _TEXT = (
-    "Pearson correlation of scores with fine-tuned mIoU: its mean over targets, and mean and standard deviation "
+    "Pearson correlation of scores with fine-tuned results: its mean over targets, and mean and standard deviation "
     "of that over seeds of the probe."
 )
 

@@ -89,7 +89,12 @@ def _matrices(tables: StudyTables, gains: pd.DataFrame) -> list[StudyFigure]:
             gain_matrix_figure(gain_matrix(part), domains, f"m21_gains_{regime}", f"Transfer gains, images: {regime}")
         )
         results = amount_matrix_figure(
-            gain_matrix(part, "miou"), "mIoU", 3, domains, f"m21_results_{regime}", f"Results behind them: {regime}"
+            gain_matrix(part, "result"),
+            tables.task.result,
+            3,
+            domains,
+            f"m21_results_{regime}",
+            f"Results behind them: {regime}",
         )
         figures.append(results)
     return figures

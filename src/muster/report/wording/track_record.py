@@ -34,7 +34,7 @@ def track_record_sentence(selection: SelectionRecord) -> str:
 
 def _fared(past: Sequence[PastChoice], by: str) -> str:
     top = sum(each.better <= TOP_SHARE for each in past)
-    above = sum(each.miou > each.mean_miou for each in past)
+    above = sum(each.result > each.mean_result for each in past)
     regrets = [each.regret for each in past]
     targets = f"{len(past)} target{'s' if len(past) > 1 else ''}"
     return (

@@ -97,7 +97,7 @@ def _of_metric(
     """Rows of one metric: each stratum with each result."""
     scores = np.stack([column.values for column in columns])
     for stratum in strata:
-        for name, results in candidates.results().items():
+        for name, results in candidates.named_results().items():
             kept = stratum.kept & np.isfinite(results) & np.isfinite(scores).all(axis=0)
             if kept.sum() < LEAST_CANDIDATES:
                 continue

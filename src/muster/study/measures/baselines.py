@@ -3,7 +3,7 @@
 Each baseline is a table with the columns that it depends on: a random candidate depends on the run of fine-tuning and
 the size, the best single member by LEEP on the probe seed and the predictor, a single model of equal cost on the
 ensemble itself. It is joined to the choices by those columns. Its own are ``baseline`` (the name),
-``baseline_members`` (empty where it is none) and ``baseline_miou``.
+``baseline_members`` (empty where it is none) and ``baseline_result``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def all_baselines(tables: ChoiceTables) -> Iterator[pd.DataFrame]:
     b1 = with_default_predictor(_by_leep(tables.single_choices))
     yield _chosen("b1", b1, single)
     # A head lifts a single member too: what an ensemble with one gains is told beside it.
-    yield _chosen("b1_head", b1.assign(miou=b1["learned_head"]).dropna(subset=["miou"]), single)
+    yield _chosen("b1_head", b1.assign(result=b1["learned_head"]).dropna(subset=["result"]), single)
     if tables.large_pool is not None:
         large = tables.single_choices_of("pool", tables.large_pool)
         yield _chosen("b1_large", with_default_predictor(_by_leep(large)), single)
@@ -102,7 +102,9 @@ def with_default_predictor(chosen: pd.DataFrame) -> pd.DataFrame:
 
 def _chosen(baseline: str, chosen: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
     """Choices as a baseline."""
-    told = chosen[[*key, "members", "miou"]].rename(columns={"members": "baseline_members", "miou": "baseline_miou"})
+    told = chosen[[*key, "members", "result"]].rename(
+        columns={"members": "baseline_members", "result": "baseline_result"}
+    )
     return told.assign(baseline=baseline)
 
 
@@ -121,10 +123,10 @@ def equal_cost(measured: pd.DataFrame | None) -> pd.DataFrame:
     """
     key = [*RESULT, "members"]
     if measured is None or measured.empty:
-        return pd.DataFrame(columns=[*key, "baseline", "baseline_members", "baseline_miou"])
+        return pd.DataFrame(columns=[*key, "baseline", "baseline_members", "baseline_result"])
     require_once(measured, [*key, "member"], "the table of single models of equal cost")
     of_one = measured.groupby(key)
-    told = of_one["miou"].mean().rename("baseline_miou").to_frame()
+    told = of_one["result"].mean().rename("baseline_result").to_frame()
     told["baseline_members"] = of_one["member"].first().where(of_one["member"].size() == 1, "")
     return told.reset_index().assign(baseline="equal_cost")
 
@@ -141,19 +143,19 @@ def greedy(ensembles: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     for run, table in ensembles.groupby(list(RESULT), sort=True):
         losses = dict(zip(table["members"], table["validation_loss"].astype(float), strict=True))
-        mious = dict(zip(table["members"], table["miou"].astype(float), strict=True))
+        results = dict(zip(table["members"], table["result"].astype(float), strict=True))
         names = [str(name) for name in table.loc[table["size"] == 1, "members"]]
         for size in sorted(table["size"].unique()):
             chosen = greedy_ensemble(losses, names, int(size))
             if chosen:
                 text = " ".join(chosen)
                 key = {**dict(zip(RESULT, run, strict=True)), "size": int(size)}
-                rows.append({**key, **_told("greedy", text, mious[text])})
-    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_miou"])
+                rows.append({**key, **_told("greedy", text, results[text])})
+    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_result"])
 
 
-def _told(baseline: str, members: str, miou: float) -> dict[str, object]:
-    return {"baseline": baseline, "baseline_members": members, "baseline_miou": float(miou)}
+def _told(baseline: str, members: str, result: float) -> dict[str, object]:
+    return {"baseline": baseline, "baseline_members": members, "baseline_result": float(result)}
 
 
 def _of_runs(
@@ -166,40 +168,40 @@ def _of_runs(
         for place, seed in enumerate(candidates.seeds)
         for row in tell(candidates, place)
     ]
-    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_miou"]).drop(
+    return pd.DataFrame(rows, columns=[*RESULT, "size", "baseline", "baseline_members", "baseline_result"]).drop(
         columns=[name for name in ["size"] if name not in key]
     )
 
 
-def _best(baseline: str, candidates: Candidates, by: NumpyArray, mious: NumpyArray) -> dict[str, object]:
+def _best(baseline: str, candidates: Candidates, by: NumpyArray, results: NumpyArray) -> dict[str, object]:
     """The candidate with the largest number, the first of equals."""
-    known = np.flatnonzero(np.isfinite(by) & np.isfinite(mious))
+    known = np.flatnonzero(np.isfinite(by) & np.isfinite(results))
     chosen = int(known[first_best(by[known])])
-    return _told(baseline, candidates.text(chosen), mious[chosen])
+    return _told(baseline, candidates.text(chosen), results[chosen])
 
 
 def _pre_trained(candidates: Candidates, place: int) -> Iterator[dict[str, object]]:
-    mious = candidates.mious[:, place]
-    yield _best("pre_training_best", candidates, mious, mious)
-    for text, miou in zip(candidates.texts(), mious, strict=True):
-        if np.isfinite(miou):
-            yield _told(f"pre_training:{text}", text, miou)
+    results = candidates.results[:, place]
+    yield _best("pre_training_best", candidates, results, results)
+    for text, result in zip(candidates.texts(), results, strict=True):
+        if np.isfinite(result):
+            yield _told(f"pre_training:{text}", text, result)
 
 
 def _best_single(candidates: Candidates, place: int) -> Iterator[dict[str, object]]:
-    mious = candidates.mious[:, place]
-    yield _best("best_single", candidates, mious, mious)
+    results = candidates.results[:, place]
+    yield _best("best_single", candidates, results, results)
 
 
 def _results(candidates: Candidates, place: int) -> Iterator[dict[str, object]]:
     """What only those know who fine-tuned all members: the best, the mean, and what the validation images say."""
-    mious, losses = candidates.mious[:, place], candidates.losses[:, place]
-    yield _best("oracle", candidates, mious, mious)
-    yield _told("random", "", float(np.nanmean(mious)))
-    if (np.isfinite(losses) & np.isfinite(mious)).any():
-        yield _best("validation_loss", candidates, -losses, mious)
-    others = np.delete(candidates.mious, place, axis=1)
+    results, losses = candidates.results[:, place], candidates.losses[:, place]
+    yield _best("oracle", candidates, results, results)
+    yield _told("random", "", float(np.nanmean(results)))
+    if (np.isfinite(losses) & np.isfinite(results)).any():
+        yield _best("validation_loss", candidates, -losses, results)
+    others = np.delete(candidates.results, place, axis=1)
     if others.shape[1]:
         means = others.mean(axis=1)  # NaN for a candidate that another run lacks
-        if (np.isfinite(means) & np.isfinite(mious)).any():
-            yield _best("oracle_of_other_seeds", candidates, means, mious)
+        if (np.isfinite(means) & np.isfinite(results)).any():
+            yield _best("oracle_of_other_seeds", candidates, means, results)

@@ -34,7 +34,7 @@ class Candidates:
         names: Every member that occurs, ascending.
         rows: For each candidate, ascending places among ``names``.
         seeds: Of fine-tuning, ascending.
-        mious: Fine-tuned mIoU of the plain mean; NaN where a candidate was not evaluated with a seed.
+        results: What the plain mean reaches after fine-tuning; NaN where a candidate was not evaluated with a seed.
         losses: Mean negative log probability on the validation images, likewise.
     """
 
@@ -42,7 +42,7 @@ class Candidates:
     names: tuple[str, ...]
     rows: Int[NumpyArray, "candidates size"]
     seeds: tuple[int, ...]
-    mious: Float[NumpyArray, "candidates seeds"]
+    results: Float[NumpyArray, "candidates seeds"]
     losses: Float[NumpyArray, "candidates seeds"]
 
     def __len__(self) -> int:
@@ -72,23 +72,23 @@ class Candidates:
 
         A mean over seeds that not all candidates have would compare numbers of different noise.
         """
-        counts = np.isfinite(self.mious).sum(axis=0)
+        counts = np.isfinite(self.results).sum(axis=0)
         full: NumpyArray = counts == counts.max()
         return full
 
-    def mean_mious(self) -> Float[NumpyArray, " candidates"]:
+    def mean_results(self) -> Float[NumpyArray, " candidates"]:
         """Mean over :meth:`full_seeds`; NaN for a candidate that lacks one of them."""
-        mean: NumpyArray = self.mious[:, self.full_seeds()].mean(axis=1)
+        mean: NumpyArray = self.results[:, self.full_seeds()].mean(axis=1)
         return mean
 
-    def results(self) -> dict[str, Float[NumpyArray, " candidates"]]:
-        """The mIoU by name of the result: :data:`MEAN` over seeds, and each seed alone."""
-        alone = {str(seed): self.mious[:, place] for place, seed in enumerate(self.seeds)}
-        return {MEAN: self.mean_mious(), **alone}
+    def named_results(self) -> dict[str, Float[NumpyArray, " candidates"]]:
+        """The results by name: :data:`MEAN` over seeds, and each seed alone."""
+        alone = {str(seed): self.results[:, place] for place, seed in enumerate(self.seeds)}
+        return {MEAN: self.mean_results(), **alone}
 
     def only(self, kept: Bool[NumpyArray, " candidates"]) -> Candidates:
         """A part of the candidates; ``names`` stay."""
-        return replace(self, rows=self.rows[kept], mious=self.mious[kept], losses=self.losses[kept])
+        return replace(self, rows=self.rows[kept], results=self.results[kept], losses=self.losses[kept])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +137,10 @@ def _candidates(values: Sequence[object], table: pd.DataFrame) -> Candidates:
     rows = np.array([[place[name] for name in row] for row in members], dtype=np.int64)
     order = np.lexsort(rows.T[::-1])
     seeds = sorted(int(seed) for seed in table["finetuning_seed"].unique())
-    wide = table.pivot(index="members", columns="finetuning_seed", values=["miou", "validation_loss"])
+    wide = table.pivot(index="members", columns="finetuning_seed", values=["result", "validation_loss"])
     wide = wide.reindex(texts[order])
-    mious, losses = (wide[name][seeds].to_numpy(dtype=np.float64) for name in ("miou", "validation_loss"))
-    return Candidates(cell, tuple(names), rows[order], tuple(seeds), mious, losses)
+    results, losses = (wide[name][seeds].to_numpy(dtype=np.float64) for name in ("result", "validation_loss"))
+    return Candidates(cell, tuple(names), rows[order], tuple(seeds), results, losses)
 
 
 def require_once(table: pd.DataFrame, key: Sequence[str], what: str) -> None:

@@ -54,7 +54,7 @@ class Ceiling:
 
 def simulate_metric(
     rows: Int[NumpyArray, "candidates size"],
-    mious: Float[NumpyArray, "candidates seeds"],
+    results: Float[NumpyArray, "candidates seeds"],
     metric_deviation: float = 0.0,
     simulations: int = SIMULATIONS,
     seed: int = 0,
@@ -64,9 +64,9 @@ def simulate_metric(
 
     Args:
         rows: For each candidate, its members as numbers.
-        mious: Measured results, finite, of at least 2 seeds.
+        results: Measured results, finite, of at least 2 seeds.
         metric_deviation: Standard deviation of the noise of the metric around the truth, drawn for each candidate by
-            itself, in mIoU; 0 is a perfect metric.
+            itself, in units of the result; 0 is a perfect metric.
         simulations: Runs to simulate.
         seed: Of the simulation.
         level: Share of the runs between the ends of what they gave, in 0..1.
@@ -81,9 +81,9 @@ def simulate_metric(
     Raises:
         ValueError: If there are fewer than 2 seeds.
     """
-    if mious.shape[1] < 2:
-        raise ValueError(f"Expected results of at least 2 fine-tuning seeds, but got {mious.shape[1]}.")
-    noise = seed_noise(rows, mious, seed)
+    if results.shape[1] < 2:
+        raise ValueError(f"Expected results of at least 2 fine-tuning seeds, but got {results.shape[1]}.")
+    noise = seed_noise(rows, results, seed)
     generator = np.random.default_rng(seed + 1)
     taus = np.array([_one_run(noise, metric_deviation, generator) for _ in range(simulations)])
     told = [_middle(column, level) for column in taus.T]
@@ -152,12 +152,12 @@ def ceiling(
     for candidates in candidates_of(ensembles):
         full = candidates.full_seeds()
         for stratum in strata_of(candidates, members, facts):
-            kept = stratum.kept & np.isfinite(candidates.mious[:, full]).all(axis=1)
+            kept = stratum.kept & np.isfinite(candidates.results[:, full]).all(axis=1)
             if full.sum() < 2 or kept.sum() < LEAST_CANDIDATES:
                 continue
-            names, mious = candidates.rows[kept], candidates.mious[kept][:, full]
-            told = simulate_metric(names, mious, 0.0, simulations, seed, level)
-            pairs = [fast_weighted_kendall(first, second) for first, second in combinations(mious.T, 2)]
+            names, results = candidates.rows[kept], candidates.results[kept][:, full]
+            told = simulate_metric(names, results, 0.0, simulations, seed, level)
+            pairs = [fast_weighted_kendall(first, second) for first, second in combinations(results.T, 2)]
             rows.append(
                 {
                     **candidates.key,

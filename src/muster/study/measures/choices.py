@@ -21,9 +21,9 @@ COLUMNS = (
     "probe_seed",
     *CHOOSER,
     "members",
-    "miou",
+    "result",
     "learned_head",
-    "best_miou",
+    "best_result",
     "regret",
     "relative_regret",
     "rank",
@@ -79,11 +79,11 @@ def choices(scores: pd.DataFrame, ensembles: pd.DataFrame, heads: pd.DataFrame |
         heads: A study's table of ensembles with a learned head.
 
     Returns:
-        One row a choice. ``members``: the candidate; equal scores go to the first in the order of members. ``miou``:
+        One row a choice. ``members``: the candidate; equal scores go to the first in the order of members. ``result``:
         what its plain mean reached, in 0..1; ``learned_head``: with a learned head, NaN where it was not learned.
-        ``best_miou``: the best candidate of that size in that run, ``regret`` how much better it is (top-1 regret), and
-        ``relative_regret`` as a part of the best. ``rank``: 1 for the best candidate, 1 more for each that is better.
-        ``candidates``: how many had both a score and a result; a choice is among those.
+        ``best_result``: the best candidate of that size in that run, ``regret`` how much better it is (top-1 regret),
+        and ``relative_regret`` as a part of the best. ``rank``: 1 for the best candidate, 1 more for each that is
+        better. ``candidates``: how many had both a score and a result; a choice is among those.
 
     Raises:
         ValueError: If a table says two things of one candidate.
@@ -102,13 +102,13 @@ def _chosen(
     candidates: Candidates, column: ScoreColumn, learned: dict[tuple[object, ...], float]
 ) -> Iterator[dict[str, object]]:
     """The choice by one column of scores, for each fine-tuning seed."""
-    for seed, mious in zip(candidates.seeds, candidates.mious.T, strict=True):
-        known = np.flatnonzero(np.isfinite(column.values) & np.isfinite(mious))
+    for seed, results in zip(candidates.seeds, candidates.results.T, strict=True):
+        known = np.flatnonzero(np.isfinite(column.values) & np.isfinite(results))
         if not len(known):
             continue
         chosen = int(known[first_best(column.values[known])])
         members = candidates.text(chosen)
-        reached, best = float(mious[chosen]), float(mious[known].max())
+        reached, best = float(results[chosen]), float(results[known].max())
         yield {
             **candidates.key,
             "finetuning_seed": seed,
@@ -116,12 +116,12 @@ def _chosen(
             "predictor": column.predictor,
             "metric": column.metric,
             "members": members,
-            "miou": reached,
+            "result": reached,
             "learned_head": learned.get((*candidates.cell, seed, members), np.nan),
-            "best_miou": best,
+            "best_result": best,
             "regret": best - reached,
             "relative_regret": (best - reached) / best if best else np.nan,
-            "rank": 1 + int((mious[known] > reached).sum()),
+            "rank": 1 + int((results[known] > reached).sum()),
             "candidates": len(known),
         }
 

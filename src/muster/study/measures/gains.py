@@ -13,7 +13,7 @@ _ALL = [
     *COLUMNS,
     "baseline",
     "baseline_members",
-    "baseline_miou",
+    "baseline_result",
     "gain",
     "relative_gain",
     "head_gain",
@@ -30,7 +30,7 @@ def gains(tables: ChoiceTables) -> pd.DataFrame:
     Returns:
         One row for each choice and baseline (names of :data:`muster.study.measures.BASELINES`) that the study can tell:
         the columns of :func:`muster.study.measures.choices`, ``baseline_members`` (empty where it is none),
-        ``baseline_miou``, ``gain`` of the plain mean in mIoU, ``relative_gain`` as a part of the baseline, and both for
+        ``baseline_result``, ``gain`` of the plain mean, ``relative_gain`` as a part of the baseline, and both for
         the learned head (NaN where it was not learned). The gain over the oracle is minus the regret.
 
     Raises:
@@ -42,9 +42,11 @@ def gains(tables: ChoiceTables) -> pd.DataFrame:
     """
     joined = [_join(tables.choices, baseline) for baseline in all_baselines(tables) if len(baseline)]
     told = pd.concat(joined, ignore_index=True) if joined else tables.choices.head(0).reindex(columns=_ALL)
-    for prefix, column in (("", "miou"), ("head_", "learned_head")):
-        told[f"{prefix}gain"] = told[column] - told["baseline_miou"]
-        told[f"{prefix}relative_gain"] = told[f"{prefix}gain"] / told["baseline_miou"].where(told["baseline_miou"] > 0)
+    for prefix, column in (("", "result"), ("head_", "learned_head")):
+        told[f"{prefix}gain"] = told[column] - told["baseline_result"]
+        told[f"{prefix}relative_gain"] = told[f"{prefix}gain"] / told["baseline_result"].where(
+            told["baseline_result"] > 0
+        )
     return told.sort_values([*RESULT, "probe_seed", *CHOOSER], kind="stable", ignore_index=True)[_ALL]
 
 

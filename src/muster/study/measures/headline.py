@@ -38,8 +38,8 @@ class Headline:
     Attributes:
         winner: One of the contenders: the one with the highest mean over targets.
         second: The next best; ``None`` if there is only one.
-        lead: mIoU of the winner less that of the second, over the targets that both have; ``None`` likewise.
-        over_choice: mIoU of the winner less that of the choice; ``None`` if the choice wins.
+        lead: Result of the winner less that of the second, over the targets that both have; ``None`` likewise.
+        over_choice: Result of the winner less that of the choice; ``None`` if the choice wins.
         is_certain: Whether the interval of the lead is above 0.
     """
 
@@ -58,21 +58,21 @@ def standings(gains: pd.DataFrame, choice: StudiedChoice) -> pd.DataFrame:
         choice: Which one.
 
     Returns:
-        ``approach`` (the choice, the choice with a learned head, every baseline), ``target``, ``miou``, and
-        ``over_choice``: the mIoU less that of the choice in the same runs. Means over seeds.
+        ``approach`` (the choice, the choice with a learned head, every baseline), ``target``, ``result``, and
+        ``over_choice``: the result less that of the choice in the same runs. Means over seeds.
 
     Raises:
         ValueError: If the study has no such choice.
     """
     own = choice.rows_of(gains)
     runs = own.drop_duplicates(["target", "subset_seed", "finetuning_seed", "probe_seed"])
-    of_choice = runs.assign(approach=CHOICE, reached=runs["miou"])
+    of_choice = runs.assign(approach=CHOICE, reached=runs["result"])
     of_heads = runs.assign(approach=LEARNED_HEAD, reached=runs["learned_head"])
-    baselines = own.assign(approach=own["baseline"], reached=own["baseline_miou"])
+    baselines = own.assign(approach=own["baseline"], reached=own["baseline_result"])
     told = pd.concat([of_choice, of_heads, baselines]).dropna(subset=["reached"])
-    told["over_choice"] = told["reached"] - told["miou"]
+    told["over_choice"] = told["reached"] - told["result"]
     means = told.groupby(["approach", "target"])[["reached", "over_choice"]].mean().reset_index()
-    return means.rename(columns={"reached": "miou"})
+    return means.rename(columns={"reached": "result"})
 
 
 def headline(standings: pd.DataFrame, contenders: Sequence[str] = CONTENDERS, level: float = LEVEL) -> Headline:

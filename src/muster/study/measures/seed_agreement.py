@@ -58,7 +58,7 @@ def seed_agreement(
     for candidates in candidates_of(ensembles):
         for stratum in strata_of(candidates, members, facts):
             for first, second in combinations(range(len(candidates.seeds)), 2):
-                left, right = candidates.mious[:, first], candidates.mious[:, second]
+                left, right = candidates.results[:, first], candidates.results[:, second]
                 kept = stratum.kept & np.isfinite(left) & np.isfinite(right)
                 if kept.sum() < LEAST_CANDIDATES:
                     continue

@@ -73,7 +73,7 @@ def _signs(generator: np.random.Generator, count: int) -> NumpyArray:
 
 
 def seed_noise(
-    rows: Int[NumpyArray, "candidates size"], mious: Float[NumpyArray, "candidates seeds"], seed: int = 0
+    rows: Int[NumpyArray, "candidates size"], results: Float[NumpyArray, "candidates seeds"], seed: int = 0
 ) -> SeedNoise:
     """Take results apart into truth and noise.
 
@@ -86,7 +86,7 @@ def seed_noise(
 
     Args:
         rows: For each candidate, its members as numbers.
-        mious: Finite, of at least 2 seeds and candidates.
+        results: Finite, of at least 2 seeds and candidates.
         seed: Of the simulated runs that correct the shape.
 
     Returns:
@@ -97,9 +97,9 @@ def seed_noise(
         shrinkage to the right variance is that of constrained empirical Bayes estimates (Louis, JASA 1984). The
         correction of the shape is ours.
     """
-    candidates, seeds = mious.shape
-    means = mious.mean(axis=1)
-    noise = mious - means[:, None] - mious.mean(axis=0) + mious.mean()
+    candidates, seeds = results.shape
+    means = results.mean(axis=1)
+    noise = results - means[:, None] - results.mean(axis=0) + results.mean()
     names, places = np.unique(rows, return_inverse=True)
     makeup = np.zeros((candidates, len(names)))
     np.put_along_axis(makeup, places.reshape(rows.shape), 1 / rows.shape[1], axis=1)

@@ -19,8 +19,8 @@ OTHER_TARGETS = "other_targets"
 FROM_CARDS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.Series]]] = {
     "parameters": ("Parameters", lambda members: members["parameters"]),
     "source_images": ("Source images", lambda members: members["train_images"]),
-    "source_miou": ("Source test mIoU", lambda members: members["test_miou"]),
-    "base": ("BASE", lambda members: members["test_miou"] * members["train_images"] * members["num_classes"]),
+    "source_result": ("Source test result", lambda members: members["test_result"]),
+    "base": ("BASE", lambda members: members["test_result"] * members["train_images"] * members["num_classes"]),
     "pretrained_members": ("Pre-trained members", lambda members: (members["pretraining"] != "none").astype(float)),
 }
 """Orders that cards alone give: titles, and scores from the table of members (NaN where the card does not say)."""
@@ -76,11 +76,11 @@ def past_results(finetuned: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``target``, ``regime``, ``member`` and ``score``: the mean over the other targets in the same regime of
-        the member's mIoU (a mean over seeds) less that target's mean over members. No row where there is none.
+        the member's result (a mean over seeds) less that target's mean over members. No row where there is none.
     """
     key = ["target", "regime"]
-    means = finetuned.groupby([*key, "member"])["miou"].mean().reset_index()
-    means["score"] = means["miou"] - means.groupby(key)["miou"].transform("mean")
+    means = finetuned.groupby([*key, "member"])["result"].mean().reset_index()
+    means["score"] = means["result"] - means.groupby(key)["result"].transform("mean")
     tables = []
     for (target, regime), _ in means.groupby(key, sort=True):
         others = means[(means["regime"] == regime) & (means["target"] != target)]

@@ -112,22 +112,22 @@ def gains_over(results: pd.DataFrame, choice: str, baselines: Sequence[str]) -> 
     """What the chosen ensemble gains over each baseline (A22 5.2 and figure 4).
 
     Args:
-        results: ``target``, ``choice`` (who: the ensemble, ``B1``, ``B1L``, ...) and ``miou``; several rows of a target
-            and choice (seeds) are averaged.
+        results: ``target``, ``choice`` (who: the ensemble, ``B1``, ``B1L``, ...) and ``result``; several rows of a
+            target and choice (seeds) are averaged.
         choice: Who is compared.
         baselines: With whom.
 
     Returns:
-        One row a target and :data:`AVERAGE`: the mIoU of ``choice`` and of each baseline, and ``gain over NAME``, per
-        cent of the baseline's mIoU. The average of a gain is the mean of the gains, as in A22. NaN where a target has
+        One row a target and :data:`AVERAGE`: the result of ``choice`` and of each baseline, and ``gain over NAME``, per
+        cent of the baseline's result. The average of a gain is the mean of the gains, as in A22. NaN where a target has
         no such baseline.
 
     Raises:
         ValueError: If there is no such choice.
     """
-    require_columns("results", results, ["target", "choice", "miou"])
+    require_columns("results", results, ["target", "choice", "result"])
     require_values("baselines", results, "choice", [choice, *baselines])
-    wide = results.pivot_table(index="target", columns="choice", values="miou", sort=False)
+    wide = results.pivot_table(index="target", columns="choice", values="result", sort=False)
     table = wide[[*baselines, choice]].copy()
     for name in baselines:
         table[f"gain over {name}"] = 100 * (table[choice] / table[name] - 1)
@@ -141,14 +141,14 @@ def best_of_each_size(ensembles: pd.DataFrame) -> pd.DataFrame:
         ensembles: Of a study; of sizes from 1.
 
     Returns:
-        ``target``, ``regime``, ``size``, ``best`` (mIoU), ``gain`` (per cent of the best of size 1; mean over seeds of
-        the subset) and ``candidates``. The best is chosen by its test result, the mean over fine-tuning seeds, so that
-        with more candidates it is the more flattered.
+        ``target``, ``regime``, ``size``, ``best`` (its result), ``gain`` (per cent of the best of size 1; mean over
+        seeds of the subset) and ``candidates``. The best is chosen by its test result, the mean over
+        fine-tuning seeds, so that with more candidates it is the more flattered.
     """
-    require_columns("ensembles", ensembles, [*CELL, "size", "members", "miou"])
+    require_columns("ensembles", ensembles, [*CELL, "size", "members", "result"])
     results = mean_over_finetuning_seeds(ensembles, "members")
     results = results.assign(size=[len(str(names).split()) for names in results["members"]])
-    cells = results.groupby([*CELL, "size"])["miou"].agg(best="max", candidates="size").reset_index()
+    cells = results.groupby([*CELL, "size"])["result"].agg(best="max", candidates="size").reset_index()
     single = cells[cells["size"] == 1][[*CELL, "best"]].rename(columns={"best": "single"})
     cells = cells.merge(single, on=[*CELL])
     cells = cells.assign(gain=100 * (cells["best"] / cells["single"] - 1))
@@ -189,15 +189,15 @@ def ensemble_and_members(
         heads: Of a study, for the learned head; optional.
 
     Returns:
-        One row a target: ``members``, ``mious`` (a tuple, in their order), ``plain_mean``, ``learned_head`` (NaN if
+        One row a target: ``members``, ``results`` (a tuple, in their order), ``plain_mean``, ``learned_head`` (NaN if
         unknown), ``over_best`` and ``over_worst``: how much the ensemble, with its learned head if there is one, gains
         over its best and its worst member, per cent.
 
     Raises:
         ValueError: If the chosen ensemble or one of its members has no result.
     """
-    require_columns("ensembles", ensembles, ["target", "members", "miou"])
-    results = ensembles.groupby(["target", "members"])["miou"].mean()
+    require_columns("ensembles", ensembles, ["target", "members", "result"])
+    results = ensembles.groupby(["target", "members"])["result"].mean()
     learned = None if heads is None else heads.groupby(["target", "members"])["learned_head"].mean()
     rows: list[dict[str, Any]] = []
     for target, names in chosen.items():
@@ -211,6 +211,6 @@ def ensemble_and_members(
         plain = float(results[target, names])
         whole = plain if head != head else head
         gains = {"over_best": 100 * (whole / max(singles) - 1), "over_worst": 100 * (whole / min(singles) - 1)}
-        rows.append({"target": target, "members": names, "mious": singles, "plain_mean": plain, "learned_head": head}
+        rows.append({"target": target, "members": names, "results": singles, "plain_mean": plain, "learned_head": head}
                     | gains)  # fmt: skip
     return pd.DataFrame(rows)

@@ -58,17 +58,17 @@ def require_values(name: str, frame: pd.DataFrame, column: str, wanted: Sequence
 
 
 def mean_over_finetuning_seeds(results: pd.DataFrame, who: str) -> pd.DataFrame:
-    """The mean mIoU of each fine-tuned member or ensemble over the seeds of fine-tuning.
+    """The mean result of each fine-tuned member or ensemble over the seeds of fine-tuning.
 
     Args:
         results: ``finetuned`` or ``ensembles`` of a study.
         who: ``"member"`` or ``"members"``: whose result a row is.
 
     Returns:
-        One row per cell and ``who``, with ``miou``.
+        One row per cell and ``who``, with ``result``.
     """
-    require_columns("results", results, [*CELL, who, "miou"])
-    return results.groupby([*CELL, who], sort=True)["miou"].mean().reset_index()
+    require_columns("results", results, [*CELL, who, "result"])
+    return results.groupby([*CELL, who], sort=True)["result"].mean().reset_index()
 
 
 def scores_beside_results(
@@ -84,7 +84,7 @@ def scores_beside_results(
 
     Returns:
         One row per cell, probe seed, predictor, metric, ``by`` and candidate that has both: ``size``, ``members``,
-        ``score`` and ``miou``.
+        ``score`` and ``result``.
     """
     require_columns("scores", scores, [*CELL, "probe_seed", "predictor", "metric", "members", "score", *by])
     chosen = ensembles if sizes is None else ensembles[ensembles["size"].isin(sizes)]
@@ -94,14 +94,14 @@ def scores_beside_results(
         of_series: dict[str, Any] = dict(zip(by, key, strict=True))
         read = Scores(part)
         parts += [table.assign(**of_series) for each in candidates for table in _beside(read, each)]
-    columns = [*by, *CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "miou"]
+    columns = [*by, *CELL, "probe_seed", "predictor", "metric", "size", "members", "score", "result"]
     whole = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    return whole.dropna(subset=["score", "miou"]).reset_index(drop=True)[columns]
+    return whole.dropna(subset=["score", "result"]).reset_index(drop=True)[columns]
 
 
 def _beside(scores: Scores, candidates: Candidates) -> Iterator[pd.DataFrame]:
     """Each metric with each probe seed, of the candidates of one cell and size."""
-    about = {**candidates.key, "members": candidates.texts(), "miou": candidates.mean_mious()}
+    about = {**candidates.key, "members": candidates.texts(), "result": candidates.mean_results()}
     for column in scores.columns(candidates):
         named = {"probe_seed": column.probe_seed, "predictor": column.predictor, "metric": column.metric}
         yield pd.DataFrame({**about, **named, "score": column.values})
@@ -113,7 +113,7 @@ def correlations_within(
     """How well scores order results, within each group.
 
     Args:
-        pairs: With ``score`` and ``miou``, see :func:`scores_beside_results`.
+        pairs: With ``score`` and ``result``, see :func:`scores_beside_results`.
         by: Columns that name a group.
         fewest: Groups of fewer rows are left out.
         values: Which correlations.
@@ -125,14 +125,14 @@ def correlations_within(
     Raises:
         ValueError: If there is no such correlation, or a column is missing.
     """
-    require_columns("pairs", pairs, [*by, "score", "miou"])
+    require_columns("pairs", pairs, [*by, "score", "result"])
     for value in values:
         if value not in _CORRELATIONS:
             raise ValueError(unknown_name("correlation", value, _CORRELATIONS))
     rows = []
     for group, part in pairs.groupby(list(by), sort=False, dropna=False):
         if len(part) >= fewest:
-            scores, results = part["score"].to_numpy(float), part["miou"].to_numpy(float)
+            scores, results = part["score"].to_numpy(float), part["result"].to_numpy(float)
             found = {name: _CORRELATIONS[name](scores, results) for name in values}
             rows.append({**dict(zip(by, group, strict=True)), **found, "entries": len(part)})
     return pd.DataFrame(rows, columns=[*by, *values, "entries"])

@@ -80,11 +80,11 @@ def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.D
 
     Returns:
         One row per cell and member: ``target``, ``regime``, ``subset_seed``, ``member``, ``kind``, ``dataset``,
-        ``domain``, ``architecture``, ``pretraining``, ``train_images``, ``target_domain``, ``target_images``, ``miou``
-        (mean over the seeds of fine-tuning), ``straight_miou``, ``gain`` (per cent; NaN where the target was not
-        trained straight from that pre-training by that architecture), ``level``, ``domain_transfer`` (``within`` or
-        ``across``; ``multi-source`` for members of several datasets) and ``size_order`` (``larger`` or ``smaller``: the
-        source beside all training images of the target).
+        ``domain``, ``architecture``, ``pretraining``, ``train_images``, ``target_domain``, ``target_images``,
+        ``result`` (mean over the seeds of fine-tuning), ``straight_result``, ``gain`` (per cent; NaN where the
+        target was not trained straight from that pre-training by that architecture), ``level``, ``domain_transfer``
+        (``within`` or ``across``; ``multi-source`` for members of several datasets) and ``size_order`` (``larger`` or
+        ``smaller``: the source beside all training images of the target).
     """
     require_columns("members", members, _ABOUT_MEMBERS)
     require_columns("targets", targets, ["target", "domain", "train_images"])
@@ -94,13 +94,13 @@ def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.D
     )
     results = mean_over_finetuning_seeds(finetuned, "member").merge(about, on="member").merge(of_target, on="target")
     is_straight = results["kind"] == PRE_TRAINING
-    straight = results[is_straight].groupby([*CELL, *_START], dropna=False)["miou"].mean().rename("straight_miou")
+    straight = results[is_straight].groupby([*CELL, *_START], dropna=False)["result"].mean().rename("straight_result")
     gains = results[~is_straight].merge(straight.reset_index(), on=[*CELL, *_START], how="left")
-    known = gains["straight_miou"].notna().to_numpy()
+    known = gains["straight_result"].notna().to_numpy()
     gain = np.full(len(gains), np.nan)
     if known.any():
         gain[known] = relative_transfer_gain(
-            gains["miou"].to_numpy(float)[known], gains["straight_miou"].to_numpy(float)[known]
+            gains["result"].to_numpy(float)[known], gains["straight_result"].to_numpy(float)[known]
         )
     multi = gains["kind"] == MULTI_SOURCE
     within = np.where(gains["domain"] == gains["target_domain"], "within", "across")

@@ -42,7 +42,7 @@ def gain_matrix(gains: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
     Args:
         gains: See :func:`muster.study.papers.m21.transfer_gains`; of one regime. Members of one source are averaged,
             and so are seeds of the subset: choose rows of one architecture and pre-training to see each alone.
-        value: ``gain``, or ``miou`` for the absolute results, which have one column more:
+        value: ``gain``, or ``result`` for the absolute results, which have one column more:
             :data:`STRAIGHT_COLUMN`.
 
     Returns:
@@ -52,7 +52,7 @@ def gain_matrix(gains: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
     Raises:
         ValueError: If there are several regimes.
     """
-    require_columns("gains", gains, [*_CHAIN, "domain", "regime", "train_images", "gain", "miou", "straight_miou"])
+    require_columns("gains", gains, [*_CHAIN, "domain", "regime", "train_images", "gain", "result", "straight_result"])
     regimes = list(gains["regime"].unique())
     if len(regimes) > 1:
         raise ValueError(f"Expected `gains` of one regime, but got {', '.join(map(str, regimes))}.")
@@ -64,8 +64,8 @@ def gain_matrix(gains: pd.DataFrame, value: str = "gain") -> pd.DataFrame:
         ["dataset", "domain", "train_images"], axis=1
     )
     matrix = matrix.reindex(index=datasets_in_order(of_targets), columns=columns)
-    if value == "miou":
-        matrix.insert(0, STRAIGHT_COLUMN, gains.groupby("target")["straight_miou"].mean().reindex(matrix.index))
+    if value == "result":
+        matrix.insert(0, STRAIGHT_COLUMN, gains.groupby("target")["straight_result"].mean().reindex(matrix.index))
     return matrix.rename_axis(index="target", columns="source")
 
 

@@ -1,0 +1,81 @@
+"""Oxford-IIIT Pets, its 37 breeds.
+
+::
+
+    oxford-iiit-pet/
+      images/Abyssinian_1.jpg
+      annotations/trainval.txt            name of the image, number of the breed, species, number within it
+      annotations/test.txt
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from muster.data.dataset_yaml import read_description, read_heading
+from muster.data.labelled_images import dataset_of_labelled_files
+from muster.data.layout import LAYOUTS, Layout
+from muster.data.spec import Dataset
+from muster.data.splits import compare_counts
+from muster.data.text_lists import compare_official, lines_of, require_images, whole_number
+from muster.errors import DatasetError
+
+PETS = {
+    "name": "Oxford-IIIT Pets",
+    "domain": "cats and dogs",
+    "source": "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    "licence": "CC BY-SA 4.0",
+    "citation": "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs. CVPR 2012.",
+}
+_COUNTS = {"classes": 37, "train": 3680, "test": 3669}
+_LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
+
+
+class OxfordPets(Layout):
+    """Two lists, and images whose names begin with their breed."""
+
+    def recognises(self, folder: Path) -> bool:
+        """By the two lists and the folder of images."""
+        return (folder / "images").is_dir() and all((folder / name).is_file() for name in _LISTS.values())
+
+    def open(self, folder: Path, reference: str) -> Dataset:
+        """See :meth:`Layout.open`; ``identifiers`` are the names of the images."""
+        heading = read_heading(folder)
+        root = heading.root
+        breeds: dict[int, str] = {}
+        listed = {split: _listed(root / name, breeds) for split, name in _LISTS.items()}
+        classes = [breeds[number] for number in sorted(breeds)]
+        description = read_description(folder, {**PETS, "classes": classes}, keys=())
+        if list(description.spec.classes) != classes:
+            raise DatasetError(f"{description.path}: leave 'classes' out: the lists of {PETS['name']} say them.")
+        if shared := sorted(set(listed["train"]) & set(listed["test"])):
+            raise DatasetError(f"{listed['test'][shared[0]][0]}: the image {shared[0]!r} is in trainval.txt too.")
+        files = {name: root / "images" / f"{name}.jpg" for each in listed.values() for name in each}
+        require_images(files, f"lists in {root / 'annotations'}")
+        splits = {
+            split: {name: (files[name], classes.index(breeds[number])) for name, (_, number) in each.items()}
+            for split, each in listed.items()
+        }
+        found = {name: len(each) for name, each in splits.items()}
+        compare_official(root, PETS["name"], _COUNTS, {"classes": len(classes), **found})
+        compare_counts(description, found)
+        return dataset_of_labelled_files(
+            replace(description.spec, task="classification"), description, splits, reference
+        )
+
+
+def _listed(path: Path, breeds: dict[int, str]) -> dict[str, tuple[str, int]]:
+    """Place and number of the breed of each image; the names of the breeds are added."""
+    found: dict[str, tuple[str, int]] = {}
+    for place, (name, said, _) in lines_of(path, 3):
+        number, breed = whole_number(place, said), name.rpartition("_")[0]
+        if breeds.setdefault(number, breed) != breed:
+            raise DatasetError(f"{place}: breed {number} is {breeds[number]!r} in another line, but {breed!r} here.")
+        if name in found:
+            raise DatasetError(f"{place}: the image {name!r} is there twice: also at {found[name][0]}.")
+        found[name] = place, number
+    return found
+
+
+LAYOUTS.add("oxford_pets", OxfordPets())

@@ -1,0 +1,86 @@
+"""Text files with one item a line, as many archives have them beside their images."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from muster.errors import DatasetError
+from muster.user_files import open_regular
+
+
+def lines_of(path: Path, parts: int) -> Iterator[tuple[str, list[str]]]:
+    """Read the lines of a file apart at their spaces.
+
+    Args:
+        path: The file, in UTF-8.
+        parts: How many parts a line has at least; the last one is the rest of the line.
+
+    Yields:
+        The file and the line, for messages, and the parts; empty lines and those that begin with ``#`` are passed over.
+
+    Raises:
+        DatasetError: If the file cannot be read, or a line has fewer parts.
+    """
+    try:
+        with open_regular(path) as file:
+            text = file.read().decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"The list {path} cannot be read: {error.strerror}. Is the download complete?") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"The list {path} is not in UTF-8: {error}.") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.startswith("#"):
+            found = line.split(maxsplit=parts - 1)
+            if len(found) < parts:
+                raise DatasetError(
+                    f"{path}, line {number}: expected {parts} values with spaces between, but got {line!r}."
+                )
+            yield f"{path}, line {number}", [part.strip() for part in found]
+
+
+def whole_number(place: str, text: str) -> int:
+    """A number that a line says.
+
+    Raises:
+        DatasetError: If it is none.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise DatasetError(f"{place}: expected a whole number, but got {text!r}.")
+    return int(text)
+
+
+def require_images(files: Mapping[str, Path], told: str) -> None:
+    """Refuse a download with missing images.
+
+    Args:
+        files: Images by what messages call their place.
+        told: The lists that name them.
+
+    Raises:
+        DatasetError: How many are missing, and the first of them.
+    """
+    missing = [place for place, file in files.items() if not file.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of the {len(files)} images that {told} name are missing, e.g. {files[missing[0]]} "
+            f"({missing[0]}). Unpack the archive of the images beside the lists."
+        )
+
+
+def compare_official(root: Path, title: str, official: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """Tell if a copy of a published dataset has other numbers than it was published with.
+
+    Args:
+        root: Where it lies.
+        title: The dataset.
+        official: Numbers of ``classes`` and of images of ``train`` and ``test``.
+        found: Likewise.
+
+    Warns:
+        UserWarning: If one differs.
+    """
+    odd = [f"{found[key]} of {count} ({key})" for key, count in official.items() if found[key] != count]
+    if odd:
+        warnings.warn(f"{root} is not the whole of {title}: it has {', '.join(odd)}.", stacklevel=4)
