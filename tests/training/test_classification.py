@@ -20,10 +20,12 @@ from muster.models import build_model
 from muster.models.pooled import Pooled
 from muster.pool import Pool
 from muster.report import write_finetuning_report, write_selection_report
+from muster.report.distillation import headline, write_distillation_report
 from muster.report.finetuned_images import finetuned_images
 from muster.selection import Selection
 from muster.selection.run import select
-from muster.training.export import ExportError, export_ensemble
+from muster.training.distilling import UNIFORM, compare, result_of, soups_of, teach
+from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
     ENSEMBLE,
     build_ensemble,
@@ -191,8 +193,34 @@ def test_what_is_for_maps_alone_is_refused(run: Run, tmp_path: Path) -> None:
         predict_folder(
             tmp_path / "images" / "some", run.folder / ENSEMBLE, tmp_path / "o", "cpu", make_console(), settings=wanted
         )
-    with pytest.raises(ExportError, match="this one classifies whole images"):
-        export_ensemble(muster.load_ensemble(run.folder / ENSEMBLE), tmp_path / "model.onnx")
+
+
+def test_one_network_is_taught_by_the_ensemble_and_averaged_of_its_members(run: Run, tmp_path: Path) -> None:
+    write(tmp_path, "more", "some", 2, 9)
+    settings = TrainingSettings(steps=3, batch_size=4, crop_size=32)
+    ensemble = muster.load_ensemble(run.folder / ENSEMBLE)
+    made, module, unlabelled = teach(
+        ensemble, run.target, "small_unet", "none", 0.5, tmp_path / "more" / "some", settings, tmp_path, Hardware("cpu")
+    )
+    assert unlabelled == 2
+    assert made.is_pooled
+    image = run.target.dataset.test[0].image
+    assert made.classify(image).shape == (3,)
+    fresh = Pooled(build_model("small_unet", 3, seed=settings.seed)).state_dict()
+    taught = made.members[0].state_dict()
+    assert any(not torch.equal(value, taught[key]) for key, value in fresh.items() if "head" in key)
+    alike = Ensemble(("a", "b"), [ensemble.members[0], ensemble.members[0]], ensemble.classes, ensemble.preprocessing,
+                     ensemble.task)  # fmt: skip
+    soups = soups_of(alike.eval(), run.target, settings)
+    torch.testing.assert_close(soups[UNIFORM][0].classify(image), alike.of_one("a", alike.models["a"]).classify(image))
+    models = compare({"ensemble": ensemble, "distilled": made}, {}, run.target, seed=0)
+    hits = [int(made.classify(sample.image).argmax()) == int(sample.mask) for sample in run.target.dataset.test]
+    assert models["distilled"].miou == pytest.approx(sum(hits) / len(hits))
+    result = result_of(models, run.target, unlabelled, module, Hardware("cpu"))
+    assert "top-1 accuracy and the ensemble" in headline(result)
+    page = write_distillation_report(result, tmp_path / "report.html", "next").read_text("utf-8")
+    assert "Top-1 accuracy on the 9 test images" in page
+    assert "mIoU" not in page
 
 
 def test_probe_units_are_images(selection: Selection) -> None:

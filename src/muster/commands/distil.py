@@ -109,9 +109,10 @@ def distil(
     whole = load_ensemble(fitted, hardware.resolved_device(), hardware.precision)
     if whole.classes != seen.dataset.spec.classes:
         raise ConfigError(f"{fitted} is for other classes than {seen.dataset.spec.name}. Give its own --selection.")
-    if whole.is_pooled:
+    if not whole.task.has_classes:
         raise ConfigError(
-            f"{fitted} classifies whole images; only ensembles that segment images can be distilled so far."
+            f"{fitted} is for {whole.task.name}; only ensembles that give each image or pixel one class can be "
+            "distilled so far."
         )
     name = as_file_name(f"{run.resolve().name}-{architecture or 'soup'}")
     folder = output or FINETUNINGS / name
@@ -126,11 +127,11 @@ def distil(
         command = _export_command(result, folder)
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)
+    reached = whole.task.result
     console.print(headline(result))
     for part, model in result.models.items():
-        console.print(
-            f"  {part:<13} {model.miou:.3f} mIoU  {1000 * model.seconds_per_image:8.1f} ms  {model.megabytes:7.1f} MB"
-        )
+        cost = f"{1000 * model.seconds_per_image:8.1f} ms  {model.megabytes:7.1f} MB"
+        console.print(f"  {part:<13} {model.miou:.3f} {reached}  {cost}")
     console.print(f"Report: {folder / 'report.html'}")
     return 0
 

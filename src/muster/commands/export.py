@@ -1,4 +1,4 @@
-"""The command ``muster export``: one file that segments images, made of a fine-tuned ensemble."""
+"""The command ``muster export``: one file that segments or classifies images, made of a fine-tuned ensemble."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from muster.limits import MOST_PIXELS, require_whole
 from muster.machine import now
 from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
+from muster.tasks.task import TASKS
 from muster.training.ensemble_card import CARD, EnsembleCard, read_card
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
@@ -30,11 +31,12 @@ def export(
     height: int | None = None,
     width: int | None = None,
 ) -> int:
-    """Write a fine-tuned ensemble as one file that segments images without muster.
+    """Write a fine-tuned ensemble as one file that segments or classifies images without muster.
 
     Resizing, normalisation, members, head and enlargement to the size of the image are one graph. It takes any number
     of images of any size, uint8 [batch, 3, height, width] in RGB, and gives probabilities, float32 [batch, classes,
-    height, width], and classes, uint8 [batch, height, width]. The file is compared with the ensemble, and kept only if
+    height, width], and classes, uint8 [batch, height, width]; for whole images probabilities [batch, classes] and
+    classes, int64 [batch]. The file is compared with the ensemble, and kept only if
     it agrees. An ensemble of one member is exported likewise.
 
     Args:
@@ -67,12 +69,12 @@ def export(
     require_replaceable(path, chosen)
     fixed = None if height is None or width is None else (height, width)
     done = export_ensemble(load_ensemble(fitted, precision="32-true"), path, format, describe(card), fixed)
-    agreement, console = done.agreement, make_console()
+    agreement, console, unit = done.agreement, make_console(), TASKS[card.known_task].unit
     tried = " and ".join(f"{count} x {rows} x {columns}" for count, rows, columns in agreement.shapes)
     console.print(f"{path}: {done.size / 1e6:.1f} MB.")
     console.print(
         f"Compared with the ensemble on images of {tried} (images x rows x columns): probabilities differ by at most "
-        f"{agreement.difference:.1e}, and {100 * agreement.equal:.2f} % of the pixels or more have the same class."
+        f"{agreement.difference:.1e}, and {100 * agreement.equal:.2f} % of the {unit}s or more have the same class."
     )
     return 0
 
@@ -99,8 +101,12 @@ def describe(card: EnsembleCard) -> dict[str, str]:
         "muster.members": _json(members),
         "muster.image_size": str(card.image_size),
         "muster.input": "image: uint8 [batch, 3, height, width], RGB, as stored; resized and normalised inside",
+        "muster.task": card.known_task,
         "muster.outputs": (
-            "probabilities: float32 [batch, classes, height, width]; classes: uint8 [batch, height, width], as indices"
+            "probabilities: float32 [batch, classes]; classes: int64 [batch], as indices"
+            if TASKS[card.known_task].is_pooled
+            else "probabilities: float32 [batch, classes, height, width]; classes: uint8 [batch, height, width], as "
+            "indices"
         ),
     }
 

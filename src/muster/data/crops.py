@@ -21,8 +21,8 @@ class CropViews:
     """How crops are drawn and prepared for models that may differ in preprocessing.
 
     A crop is drawn once, at the largest scale that any model wants, and each model sees it at its own scale. A model
-    whose preprocessing makes images of exact rows and columns sees crops of that size. With one that keeps the aspect
-    of images, the scale is that of one image of the dataset: a batch has crops of one size.
+    whose preprocessing makes images of exact rows and columns, or cuts them out, sees crops of that size. With one that
+    keeps the aspect of images, the scale is that of one image of the dataset: a batch has crops of one size.
 
     Attributes:
         shown: How images are shown to models without a preprocessing of their own.
@@ -52,8 +52,8 @@ class CropViews:
         """
         if own is None or own.size is None:
             return self.crop_size
-        if own.size.exact is not None:
-            return own.size.exact
+        if own.size.fixed is not None:
+            return own.size.fixed
         stored = self.stored_size()
         pairs = zip(self.crop_size, own.shape_of(*stored), self.shown.shape_of(*stored), strict=True)
         rows, columns = (max(1, round(crop * wanted / shown)) for crop, wanted, shown in pairs)

@@ -20,36 +20,53 @@ SIDE_MULTIPLE = 32
 SizeSetting: TypeAlias = int | tuple[int, int] | str
 """A size as users write it, see :meth:`ImageSize.of`."""
 
-_SPELLED = re.compile(r"shorter:([1-9]\d{0,8})|([1-9]\d{0,8})x([1-9]\d{0,8})")
+_SPELLED = re.compile(r"(?:shorter:([1-9]\d{0,8})|([1-9]\d{0,8})x([1-9]\d{0,8}))(?:/([1-9]\d{0,8})x([1-9]\d{0,8}))?")
 
 
 @dataclass(frozen=True)
 class ImageSize:
-    """The size that an image is brought to; exactly one of the three is given.
+    """The size that an image is brought to; exactly one of the first three is given.
 
     Attributes:
         longer: Length of the longer side in pixels; the shorter one keeps the aspect.
         shorter: Length of the shorter side in pixels; the longer one keeps the aspect.
         exact: Rows and columns, whatever the aspect of the image was.
+        crop: Rows and columns of the middle of the resized image, which is all that is seen of it. Classifiers of whole
+            images are used so; the rest of the image is lost.
     """
 
     longer: int | None = None
     shorter: int | None = None
     exact: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what says nothing, or two things.
 
         Raises:
-            ConfigError: If not exactly one is given, or one is out of its range.
+            ConfigError: If not exactly one is given, one is out of its range, or there is less than the crop.
         """
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "crop"}
         if len(given) != 1:
             raise ConfigError(
                 f"image_size: expected one of longer, shorter and exact, but got {', '.join(given) or 'none'}."
             )
-        for side in self.exact or (self.longer or self.shorter,):
+        for side in (*(self.exact or (self.longer or self.shorter,)), *(self.crop or ())):
             require_whole("image_size", side, 1, MOST_PIXELS)
+        if self.crop is not None:
+            self._require_room(self.crop)
+
+    def _require_room(self, crop: tuple[int, int]) -> None:
+        if self.longer is not None:
+            raise ConfigError(
+                "image_size: a crop needs the shorter side or rows x columns; the longer side is no bound."
+            )
+        least = self.exact or (self.shorter or 1, self.shorter or 1)
+        if crop[0] > least[0] or crop[1] > least[1]:
+            raise ConfigError(
+                f"image_size: expected a crop within the resized image of at least {least[0]} x {least[1]} pixels, "
+                f"but got {crop[0]} x {crop[1]}."
+            )
 
     @classmethod
     def of(cls, setting: SizeSetting, option: str = "image_size") -> ImageSize:
@@ -57,7 +74,7 @@ class ImageSize:
 
         Args:
             setting: A number is the longer side; ``shorter:512`` the shorter one; ``512x1024``, or a pair, rows and
-                columns.
+                columns. After a slash comes what is cut out of the middle: ``shorter:256/224x224``.
             option: What to call it in messages.
 
         Returns:
@@ -73,8 +90,9 @@ class ImageSize:
                     f"{option}: expected the longer side (512), the shorter side (shorter:512), or rows x columns "
                     f"(512x1024), but got {setting!r}."
                 )
-            shorter, rows, columns = found.groups()
-            return cls(shorter=int(shorter)) if shorter else cls(exact=(int(rows), int(columns)))
+            shorter, rows, columns, *cut = found.groups()
+            crop = (int(cut[0]), int(cut[1])) if cut[0] else None
+            return cls(shorter=int(shorter), crop=crop) if shorter else cls(exact=(int(rows), int(columns)), crop=crop)
         for side in setting if isinstance(setting, tuple) else (setting,):
             require_whole(option, side, 1, MOST_PIXELS)
         return cls(exact=setting) if isinstance(setting, tuple) else cls(longer=setting)
@@ -82,16 +100,23 @@ class ImageSize:
     @property
     def setting(self) -> int | str:
         """What :meth:`of` reads, as records keep it: a number, or text."""
-        if self.exact is not None:
-            return f"{self.exact[0]}x{self.exact[1]}"
-        return self.longer if self.longer is not None else f"shorter:{self.shorter}"
+        if self.longer is not None:
+            return self.longer
+        cut = "" if self.crop is None else f"/{self.crop[0]}x{self.crop[1]}"
+        return (f"shorter:{self.shorter}" if self.exact is None else f"{self.exact[0]}x{self.exact[1]}") + cut
 
     def __str__(self) -> str:
         """In words."""
+        cut = "" if self.crop is None else f", of which the middle {self.crop[0]} x {self.crop[1]} are seen"
         if self.exact is not None:
-            return f"{self.exact[0]} x {self.exact[1]} pixels (rows x columns)"
+            return f"{self.exact[0]} x {self.exact[1]} pixels (rows x columns){cut}"
         side = "longer" if self.longer is not None else "shorter"
-        return f"{self.longer or self.shorter} pixels, {side} side"
+        return f"{self.longer or self.shorter} pixels, {side} side{cut}"
+
+    @property
+    def fixed(self) -> tuple[int, int] | None:
+        """Rows and columns that every image is shown with, whatever its own; ``None`` if they depend on it."""
+        return self.crop or self.exact
 
     @property
     def of_a_square(self) -> tuple[int, int]:
@@ -106,8 +131,26 @@ class ImageSize:
             width: Its columns.
 
         Returns:
+            Rows and columns of :meth:`resized`, or of the crop where one is cut out of that. What a network needs
+            beyond that, it pads.
+
+        Raises:
+            ConfigError: If an argument is not positive.
+        """
+        size = self.resized(height, width)
+        return self.crop or size
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Size that a whole image is resized to, before anything is cut out of it.
+
+        Args:
+            height: Rows of the stored image.
+            width: Its columns.
+
+        Returns:
             Rows and columns: the image scaled so that its longer or shorter side is as asked for, each side rounded to
-            the nearest positive whole number (upwards from the middle). What a network needs beyond that, it pads.
+            the nearest positive whole number (upwards from the middle). With a crop the longer side is rounded down, as
+            torchvision, timm and transformers do it.
 
         Raises:
             ConfigError: If an argument is not positive.
@@ -119,8 +162,24 @@ class ImageSize:
         wanted, given = (self.longer, max(height, width)) if self.longer else (self.shorter, min(height, width))
         assert wanted is not None  # exactly one of the three is given
         # In whole numbers, so that no machine rounds differently: floor(side * wanted / given + 1/2).
-        rows, columns = (max(1, (2 * side * wanted + given) // (2 * given)) for side in (height, width))
+        half = given if self.crop is None else 0
+        rows, columns = (max(1, (2 * side * wanted + half) // (2 * given)) for side in (height, width))
         return rows, columns
+
+
+def middle(side: int, cut: int) -> int:
+    """Where the middle part of a side begins.
+
+    Args:
+        side: Pixels of the whole side.
+        cut: Pixels of the part; not more.
+
+    Returns:
+        Half of what is left over; a half pixel is rounded to the even number, as torchvision and timm do it;
+        transformers rounds it down.
+    """
+    left_over = side - cut
+    return left_over // 2 + (left_over % 2) * (left_over // 2 % 2)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from muster.data.colour_jitter import jitter_colours
-from muster.data.preprocessing import Interpolation, Preprocessing
+from muster.data.preprocessing import Interpolation, Preprocessing, middle
 from muster.data.spec import VOID
 from muster.errors import ConfigError
 
@@ -39,12 +39,14 @@ def prepare_image(
         preprocessing: What is done to it, with a size.
 
     Returns:
-        The image resized as :meth:`muster.data.ImageSize.fit` says (with antialiasing), scaled to 0..1 and normalised,
-        its channels in the wanted order; on the same device.
+        The image resized as :meth:`muster.data.ImageSize.resized` says (with antialiasing), its middle cut out where
+        that is asked for, scaled to 0..1 and normalised, its channels in the wanted order; on the same device.
     """
-    size = preprocessing.shape_of(image.shape[-2], image.shape[-1])
-    white = white_level(image)
-    resized = resize_image(image.float(), size, preprocessing.interpolation)
+    size, white = preprocessing.known_size, white_level(image)
+    resized = resize_image(image.float(), size.resized(image.shape[-2], image.shape[-1]), preprocessing.interpolation)
+    if size.crop is not None:
+        top, left = (middle(side, cut) for side, cut in zip(resized.shape[-2:], size.crop, strict=True))
+        resized = resized[..., top : top + size.crop[0], left : left + size.crop[1]]
     if preprocessing.interpolation == "bicubic":
         resized = resized.clamp(0, white)  # it swings beyond the range at edges
     return _normalise(resized / white, preprocessing)
@@ -168,7 +170,7 @@ class TrainingTransform:
         """
         smallest, largest = self.scale_range
         factor = self.scale * math.exp(generator.uniform(math.log(smallest), math.log(largest)))
-        full_height, full_width = self.preprocessing.shape_of(image.shape[1], image.shape[2])
+        full_height, full_width = self.preprocessing.known_size.resized(image.shape[1], image.shape[2])
         height, width = self.crop_shape
         rows = _place(image.shape[1], max(1, round(full_height * factor)), height, generator)
         columns = _place(image.shape[2], max(1, round(full_width * factor)), width, generator)

@@ -15,9 +15,14 @@ from torch import Tensor, nn
 
 from muster.errors import ConfigError
 from muster.models.blueprint import Blueprint
-from muster.models.cutting import Cut, as_convolution, find_classifier, find_side_multiple, find_stages, scores_in
+from muster.models.cutting import Cut, as_convolution, is_pooled, scores_in
+from muster.models.finding import find_channels_last, find_classifier, find_side_multiple, find_stages
+from muster.models.pooled import Pooled
 from muster.models.segmenter import Body, Segmenter, embeddings_of
 from muster.models.source_model import BLANK_SIDE, SourceModel
+
+CUT = "cut"
+"""Key of a blueprint's config for what was found out about the network."""
 
 
 class Adapted(Segmenter):
@@ -44,6 +49,11 @@ class Adapted(Segmenter):
         self.feature_channels = body.feature_channels
         self._num_classes = num_classes
         self._settle()
+
+    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+        """See :meth:`SourceModel.blank_image`; of the usual size, where small ones are refused."""
+        side = self.blueprint.config.get(CUT, {}).get("blank")
+        return super().blank_image() if side is None else torch.zeros(1, 3, side, side, device=self.device)
 
     def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:
         """See :meth:`SourceModel.replace_head`."""
@@ -75,6 +85,11 @@ class Tapped(Adapted):
         """
         self._scores_of = scores_of
         super().__init__(blueprint, body, nn.Identity(), num_classes)
+
+    @property
+    def scores_features(self) -> bool:
+        """Its own scores take more than the features; those of a new head do not."""
+        return self.blueprint.new_head
 
     def read(
         self, images: Float[Tensor, "batch bands height width"], stages: bool = False
@@ -116,7 +131,8 @@ def adapt(
     layer: str | None = None,
     minimum_side: int = 1,
     scores_of: Callable[[Any], Tensor] = scores_in,
-) -> Adapted:
+    usual_side: int = 0,
+) -> SourceModel:
     """Put a network whose weights are loaded behind the interface.
 
     Args:
@@ -125,38 +141,69 @@ def adapt(
         layer: The layer whose output is the features, where the scores are more than a linear layer makes of them.
         minimum_side: The smallest side that it takes, in pixels.
         scores_of: Finds the scores in what the network puts out.
+        usual_side: Side of the images that it was made for, tried where it refuses small ones; 0 if it is not known.
 
     Returns:
-        The model, in evaluation mode.
+        The model, in evaluation mode; one that scores whole images is pooled.
 
     Raises:
         ConfigError: If the network cannot be run, or no layer classifies.
     """
     network.eval()
-    side = max(BLANK_SIDE, minimum_side)
-    images = torch.zeros(1, 3, side, side).normal_(generator=torch.Generator().manual_seed(0))
-    found: dict[str, Any] = {"minimum_side": minimum_side}
     if layer is not None and layer not in dict(network.named_modules()):
         raise ConfigError(f"layer: the network has none of the name {layer!r}.")
+    images, is_small = _images_for(network, scores_of, max(BLANK_SIDE, minimum_side), usual_side)
+    found: dict[str, Any] = {"minimum_side": minimum_side if is_small else usual_side}
+    if not is_small:
+        found["blank"] = usual_side
     try:
         with torch.no_grad():
-            found["classes"] = scores_of(network(images)).shape[1]
+            scores = scores_of(network(images))
+        found["classes"] = scores.shape[1]
         found["side_multiple"] = find_side_multiple(network, images, scores_of)
         until = find_classifier(network, images) if layer is None else layer
         found["classifier" if layer is None else "layer"] = until
         found["stages"] = list(find_stages(network, images, until))
+        if turned := find_channels_last(network, images, found["stages"]):
+            found["channels_last"] = list(turned)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise ConfigError(f"The network cannot be run on an image of {side} x {side} pixels: {error}") from error
-    return cut(replace(blueprint, config={**blueprint.config, "cut": found}), network, scores_of)
+        raise _cannot_run(images.shape[-1], error) from error
+    if is_pooled(scores):
+        found["pooled"] = True
+    model = cut(replace(blueprint, config={**blueprint.config, CUT: found}), network, scores_of)
+    return Pooled(model) if is_pooled(scores) else model
+
+
+def _images_for(
+    network: nn.Module, scores_of: Callable[[Any], Tensor], small: int, usual: int
+) -> tuple[Float[Tensor, "1 3 side side"], bool]:
+    """An image that a network takes, of a small side or of the usual one, and whether it is the small one."""
+    generator = torch.Generator().manual_seed(0)
+    for side in (small, usual) if usual else (small,):
+        images = torch.zeros(1, 3, side, side).normal_(generator=generator)
+        try:
+            with torch.no_grad():
+                scores_of(network(images))
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            problem = _cannot_run(side, error)
+            problem.__cause__ = error
+            continue
+        return images, side == small
+    raise problem
+
+
+def _cannot_run(side: int, error: Exception) -> ConfigError:
+    return ConfigError(f"The network cannot be run on an image of {side} x {side} pixels: {error}")
 
 
 def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Tensor] = scores_in) -> Adapted:
     """Cut a network as :func:`adapt` found that it is to be cut.
 
     Args:
-        blueprint: With what was found, under ``cut``: the name of the ``classifier``, which is taken out, or of the
-            ``layer`` whose output is the features; names of the ``stages``; number of ``classes``; ``minimum_side``;
-            ``side_multiple``, which cards of before it lack.
+        blueprint: With what was found, under :data:`CUT`: the name of the ``classifier``, which is taken out, or of the
+            ``layer`` whose output is the features; names of the ``stages``, and of those with ``channels_last``; number
+            of ``classes``; ``minimum_side``; ``side_multiple``, which cards of before it lack; whether it is
+            ``pooled``; the side of a ``blank`` image, where small ones are refused.
         network: Built anew. It is changed.
         scores_of: Finds the scores in what the network puts out.
 
@@ -166,18 +213,21 @@ def cut(blueprint: Blueprint, network: nn.Module, scores_of: Callable[[Any], Ten
     Raises:
         ConfigError: If the network has no such layers, as another release of its library may not have.
     """
-    found = blueprint.config["cut"]
+    found = blueprint.config[CUT]
     network.eval()
-    sides = found["minimum_side"], found.get("side_multiple", 1)
+    where: tuple[Any, ...] = found["stages"], found["minimum_side"], found.get("side_multiple", 1)
+    kind: dict[str, Any] = {
+        "channels_last": found.get("channels_last", ()), "pooled": found.get("pooled", False)
+    }  # fmt: skip
     try:
         if "classifier" in found:
             layer = network.get_submodule(found["classifier"])
             head = as_convolution(layer)  # type: ignore[arg-type]
-            body = Cut(network, found["classifier"], head.in_channels, found["stages"], *sides)
+            body = Cut(network, found["classifier"], head.in_channels, *where, **kind)
             model = Adapted(blueprint, body, head, head.out_channels)
         else:
-            body = Cut(network, found["layer"], 0, found["stages"], *sides, before=False)
-            side = max(BLANK_SIDE, body.minimum_side)
+            body = Cut(network, found["layer"], 0, *where, before=False, **kind)
+            side = found.get("blank", max(BLANK_SIDE, body.minimum_side))
             with torch.no_grad():
                 body.feature_channels = body(torch.zeros(1, 3, side, side))[-1][0].shape[1]
             model = Tapped(blueprint, body, found["classes"], scores_of)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
+import torch
+
 from muster.data import ChannelStatistics, ImageSize, Preprocessing
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
@@ -37,7 +39,8 @@ class Adoption:
             model's own config.
         mean: Channel means of its images, for pixels scaled to 0..1, in place of those of its config.
         std: Channel standard deviations, likewise.
-        image_size: Longer side, ``shorter:N`` or ``ROWSxCOLUMNS``, in place of what its config says.
+        image_size: Longer side, ``shorter:N`` or ``ROWSxCOLUMNS``, in place of what its config says; after a slash what
+            is cut out of the middle, for classifiers of whole images (``shorter:256/224x224``).
         channel_order: ``rgb`` or ``bgr``, likewise.
         dataset: Name of the dataset that it was trained on.
         domain: Its visual domain.
@@ -200,7 +203,19 @@ class Adoption:
             problems.append(str(error).removeprefix(f"{self.where}, {self.name!r}: ") if problems else str(error))
         if problems:
             raise ConfigError(" ".join(problems))
+        self._require_taken(model)
         return classes
+
+    @torch.no_grad()
+    def _require_taken(self, model: SourceModel) -> None:
+        """A network that takes one size takes no other, whatever the user says."""
+        own = model.preprocessing
+        if self.image_size is None or own is None or own.size is None:
+            return
+        try:
+            model(torch.zeros(1, model.in_channels, *own.size.of_a_square))
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            raise self.error(f"image_size: the network takes no images of {own.size} ({error})") from error
 
     @classmethod
     def kinds(cls) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+INNER = "of"
+"""Key of a config for the blueprint of a network that is wrapped in another."""
+
 
 @dataclass(frozen=True)
 class Blueprint:
@@ -21,3 +24,9 @@ class Blueprint:
     architecture: str
     config: dict[str, Any] = field(default_factory=dict)
     new_head: bool = False
+
+    @property
+    def library(self) -> str:
+        """The model source of the network itself, whatever it is wrapped in."""
+        inner = self.config.get(INNER)
+        return str(inner["source"]) if isinstance(inner, dict) and "source" in inner else self.source

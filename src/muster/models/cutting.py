@@ -5,21 +5,17 @@ Axis names: ``batch`` images, ``height`` and ``width`` of the images in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from muster.errors import ConfigError
 from muster.models.segmenter import Body, StageMaps
 
-_TOLERANCE = 1e-4
-_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _OUTPUTS = ("out", "logits", "scores")
 _MAPS_OF_OUTPUTS = ("decoder_last_hidden_state", "feature_maps", "hidden_states", "last_hidden_state")
 
@@ -63,6 +59,8 @@ class Cut(Body):
         minimum_side: int = 1,
         side_multiple: int = 1,
         *,
+        channels_last: Sequence[str] = (),
+        pooled: bool = False,
         before: bool = True,
     ) -> None:
         """Cut a network.
@@ -74,17 +72,21 @@ class Cut(Body):
             stages: Names of layers whose outputs are the stages before.
             minimum_side: The smallest image side, in pixels, that it can take.
             side_multiple: What the sides of its images must be multiples of.
+            channels_last: Those of the stages whose maps have their channels last.
+            pooled: Whether the network scores whole images, so that tokens need not make a map of the image.
             before: Whether the map is what the layer reads, and the layer is taken out; otherwise what it puts out.
         """
         super().__init__(channels, minimum_side)
         self.side_multiple = side_multiple
         self.network = network
         self._is_linear = before and isinstance(network.get_submodule(layer), nn.Linear)
+        self._is_pooled = pooled
         self._runs_through = False
         self._maps: list[Tensor] = []
         self._features: Tensor | None = None
         for name in stages:
-            network.get_submodule(name).register_forward_hook(self._note)
+            note = self._note_turned if name in channels_last else self._note
+            network.get_submodule(name).register_forward_hook(note)
         if before:
             parent, _, last = layer.rpartition(".")
             setattr(network.get_submodule(parent), last, _End(network.get_submodule(layer), self._reach))
@@ -131,10 +133,15 @@ class Cut(Body):
         self._maps, self._features = [], None
         if features is None:
             raise ConfigError("The network did not come to the layer where it is cut.")
-        return _stages(maps, images, _as_map(features, images, self._is_linear))
+        if self._is_pooled and features.ndim == 3:
+            return _stages(maps, images, _tokens_as_map(features))
+        return _stages(maps, images, as_map(features, images, self._is_linear))
 
     def _note(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
-        self._maps += _maps_in(output)
+        self._maps += [_tokens_as_map(each) for each in maps_in(output)]
+
+    def _note_turned(self, layer: nn.Module, arrived: object, output: Tensor) -> None:  # noqa: ARG002 (a hook's)
+        self._maps.append(output.permute(0, 3, 1, 2))
 
     def _reach(self, maps: Tensor) -> None:
         self._features = maps
@@ -142,20 +149,20 @@ class Cut(Body):
             raise _Reached
 
     def _reach_output(self, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG002 (a hook's)
-        found = _maps_in(output)
+        found = maps_in(output)
         if not found:
             raise ConfigError(f"The layer of the features, a {type(layer).__name__}, puts out no map.")
         self._reach(found[-1])
 
 
 def scores_in(output: object) -> Tensor:
-    """The score maps in what a segmentation network puts out.
+    """The scores in what a network puts out.
 
     Args:
         output: A tensor, a mapping or an object with ``out`` or ``logits``, or a sequence that begins with the scores.
 
     Returns:
-        ``[batch, classes, h, w]``.
+        ``[batch, classes, h, w]``; of a network that scores whole images a map of a single place.
 
     Raises:
         ConfigError: If there are none.
@@ -167,50 +174,21 @@ def scores_in(output: object) -> Tensor:
         found = scores_in(found[0]) if not isinstance(found[0], Tensor) else found[0]
     elif not isinstance(found, Tensor):
         found = next((getattr(found, key) for key in _OUTPUTS if hasattr(found, key)), None)
+    if isinstance(found, Tensor) and found.ndim == 2:
+        return found[:, :, None, None]
     if not isinstance(found, Tensor) or found.ndim != 4:
         came = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else type(output).__name__
         raise ConfigError(
-            "Expected a network that puts out scores [batch, classes, height, width], alone, first in a sequence, or "
-            f"as {' or '.join(map(repr, _OUTPUTS))} of a mapping, but got {came}."
+            "Expected a network that puts out scores [batch, classes, height, width], or [batch, classes] for whole "
+            f"images, alone, first in a sequence, or as {' or '.join(map(repr, _OUTPUTS))} of a mapping, but got "
+            f"{came}."
         )
     return found
 
 
-@torch.no_grad()
-def find_classifier(network: nn.Module, images: Float[Tensor, "batch bands height width"]) -> str:
-    """Find the layer whose output, up to upsampling and softmax, is a network's scores.
-
-    Args:
-        network: In evaluation mode.
-        images: Any that it takes.
-
-    Returns:
-        The name of the last such layer.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    called: list[tuple[str, nn.Conv2d | nn.Linear, Tensor]] = []
-
-    def note(name: str, layer: Any, arrived: object, output: Tensor) -> None:  # noqa: ARG001 (a hook's)
-        called.append((name, layer, output))
-
-    linear = {name: each for name, each in network.named_modules() if isinstance(each, nn.Conv2d | nn.Linear)}
-    with _hooks(linear, note):
-        scores = scores_in(network(images)).float()
-    fitting = [each for each in called if _channels_out(each[1]) == scores.shape[1]]
-    for name, layer, output in reversed(fitting):
-        if _is_plain(layer) and _gives(_as_map(output, images, isinstance(layer, nn.Linear)).float(), scores):
-            return name
-    last = (
-        f"The last layer with {scores.shape[1]} outputs is {fitting[-1][0]!r}"
-        if fitting
-        else "None has as many outputs"
-    )
-    raise ConfigError(
-        f"The scores are not the output of one convolution or linear layer, up to upsampling. {last}. Name the layer "
-        "whose output the scores are made of with `layer`: a new head will read its output."
-    )
+def is_pooled(scores: Float[Tensor, "batch classes height width"]) -> bool:
+    """Whether scores are of whole images: maps of a single place."""
+    return tuple(scores.shape[-2:]) == (1, 1)
 
 
 def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
@@ -239,71 +217,7 @@ def as_convolution(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d:
     return head
 
 
-@torch.no_grad()
-def find_side_multiple(
-    network: nn.Module, images: Float[Tensor, "batch bands height width"], scores_of: Callable[[Any], Tensor]
-) -> int:
-    """Find what the sides of a network's images must be multiples of, by trying.
-
-    Args:
-        network: In evaluation mode.
-        images: Any that it takes.
-        scores_of: Finds the scores in what the network puts out.
-
-    Returns:
-        The smallest power of two with which the network takes other sizes too; 1 for a network that takes only the
-        size of ``images``, which must come in that size anyway.
-    """
-    base = -(-images.shape[-2] // _MULTIPLES[-1]) * _MULTIPLES[-1]  # a multiple of all that are tried
-    for multiple in _MULTIPLES:
-        # An odd number of them each way, so that the sides are not multiples of more.
-        others = images.new_zeros(1, images.shape[1], base + multiple, base + 3 * multiple)
-        try:
-            scores_of(network(others))
-        except (RuntimeError, ValueError, TypeError, AssertionError, IndexError):
-            continue
-        return multiple
-    return 1
-
-
-@torch.no_grad()
-def find_stages(network: nn.Module, images: Float[Tensor, "batch bands height width"], until: str) -> tuple[str, ...]:
-    """Find layers whose outputs tell how a network sees an image, from fine to coarse.
-
-    Args:
-        network: In evaluation mode.
-        images: Any that it takes.
-        until: The layer at which the network will be cut.
-
-    Returns:
-        The layer that hands over the maps of an encoder, if one does; otherwise, for each resolution on the way down,
-        the last layer that has it.
-    """
-    called: list[tuple[str, Any]] = []
-    done: list[bool] = []
-
-    def note(name: str, layer: nn.Module, arrived: object, output: object) -> None:  # noqa: ARG001 (a hook's)
-        if name == until:
-            done.append(True)
-        elif not done:
-            called.append((name, output))
-
-    with _hooks({name: each for name, each in network.named_modules() if name}, note):
-        network(images)
-    encoders = [name for name, output in called if len(_maps_in(output)) > 1]
-    if encoders:
-        return (encoders[0],)
-    height = images.shape[-2]
-    last: dict[int, str] = {}
-    for name, output in called:
-        size = output.shape[-2] if isinstance(output, Tensor) and output.ndim == 4 else 0
-        halvings = round(height / size).bit_length() - 1 if 1 < size < height else 0
-        if halvings and -(-height // 2**halvings) == size and halvings >= max(last, default=0):
-            last[halvings] = name
-    return tuple(last.values())
-
-
-def _maps_in(output: object) -> list[Tensor]:
+def maps_in(output: object) -> list[Tensor]:
     """Feature maps in what a layer puts out, those of tokens as maps of one column."""
     if isinstance(output, Tensor):
         return [output]
@@ -315,7 +229,7 @@ def _maps_in(output: object) -> list[Tensor]:
             return [_tokens_as_map(each) for each in found if isinstance(each, Tensor) and each.ndim in (3, 4)]
     if isinstance(output, tuple | list):
         first = [each for each in output if isinstance(each, Tensor) and each.ndim == 4 and each.shape[1] > 0]
-        nested = [_maps_in(each) for each in output if isinstance(each, tuple | list)]
+        nested = [maps_in(each) for each in output if isinstance(each, tuple | list)]
         return first or next((maps for maps in nested if maps), [])
     return []
 
@@ -329,8 +243,10 @@ def _tokens_as_map(maps: Tensor) -> Tensor:
     return maps if maps.ndim == 4 else maps.transpose(1, 2)[..., None]
 
 
-def _as_map(maps: Tensor, images: Tensor, is_linear: bool = False) -> Tensor:
+def as_map(maps: Tensor, images: Tensor, is_linear: bool = False) -> Tensor:
     """Channels first, unlike for a linear layer; tokens are put in as many rows as the shape of the images says."""
+    if maps.ndim == 2:
+        return maps[:, :, None, None]
     if maps.ndim == 4:
         return maps.permute(0, 3, 1, 2) if is_linear else maps
     if maps.ndim == 3:
@@ -341,47 +257,3 @@ def _as_map(maps: Tensor, images: Tensor, is_linear: bool = False) -> Tensor:
     raise ConfigError(
         f"Expected a map [batch, channels, height, width] before the classifier, but got {list(maps.shape)}."
     )
-
-
-def _channels_out(layer: nn.Conv2d | nn.Linear) -> int:
-    return layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features
-
-
-def _is_plain(layer: nn.Conv2d | nn.Linear) -> bool:
-    """Whether a layer can be taken over as a convolution that keeps the size."""
-    return isinstance(layer, nn.Linear) or (
-        layer.stride == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
-    )
-
-
-def _gives(output: Tensor, scores: Tensor) -> bool:
-    """Whether scores are an output, at their size, perhaps after softmax or its logarithm."""
-    size = (scores.shape[-2], scores.shape[-1])
-    scale = float(scores.abs().max()) + 1e-6
-    for change in (lambda maps: maps, partial(torch.softmax, dim=1), partial(torch.log_softmax, dim=1), torch.sigmoid):
-        for resized in _resized(output, size):
-            if float((change(resized) - scores).abs().max()) <= _TOLERANCE * scale:
-                return True
-    return False
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Maps at a size, by every way of interpolation that networks end with."""
-    if maps.shape[-2:] == size:
-        yield maps
-        return
-    for mode in ("bilinear", "bicubic"):
-        for aligned in (False, True):
-            yield functional.interpolate(maps, size, mode=mode, align_corners=aligned)
-    yield functional.interpolate(maps, size, mode="nearest")
-
-
-@contextmanager
-def _hooks(layers: Mapping[str, nn.Module], note: Callable[..., None]) -> Iterator[None]:
-    """Call ``note(name, layer, arrived, output)`` after each of the layers, within the block."""
-    handles = [layer.register_forward_hook(partial(note, name)) for name, layer in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,5 +1,7 @@
 """Networks that say one thing of a whole image: the map that the head reads is averaged over the image first.
 
+Networks that are made for whole images have a map of a single place, whose mean changes nothing.
+
 Axis names: as in :mod:`muster.models.source_model`.
 """
 
@@ -7,18 +9,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muster.models.blueprint import Blueprint
+from muster.models.blueprint import INNER, Blueprint
 from muster.models.padding import Part, spatial_mean
 from muster.models.source_model import SourceModel
 
 POOLED = "pooled"
 """The model source that builds such networks."""
-
-INNER = "of"
-"""Key of a blueprint's config for the network whose map is averaged."""
 
 
 class Pooled(SourceModel):
@@ -65,6 +65,20 @@ class Pooled(SourceModel):
         """See :attr:`SourceModel.side_multiple`."""
         return self.inner.side_multiple
 
+    @property
+    def scores_features(self) -> bool:
+        """See :attr:`SourceModel.scores_features`."""
+        return self.inner.scores_features
+
+    @property
+    def device(self) -> torch.device:
+        """See :attr:`SourceModel.device`."""
+        return self.inner.device
+
+    def blank_image(self) -> Float[Tensor, "1 bands height width"]:
+        """See :meth:`SourceModel.blank_image`."""
+        return self.inner.blank_image()
+
     def part_of(self, images: Float[Tensor, "batch bands height width"]) -> Part | None:  # noqa: ARG002
         """All of it: padding was left out of the mean."""
         return None
@@ -86,6 +100,19 @@ class Pooled(SourceModel):
     def score(self, features: Float[Tensor, "batch channels 1 1"]) -> Float[Tensor, "batch classes 1 1"]:
         """See :meth:`SourceModel.score`."""
         return self.inner.score(features)
+
+    def read(
+        self, images: Float[Tensor, "batch bands height width"], stages: bool = False
+    ) -> tuple[Float[Tensor, "batch classes 1 1"], Float[Tensor, "batch channels 1 1"], list[Float[Tensor, "batch _"]]]:
+        """See :meth:`SourceModel.read`; scores that are not made of the features alone are averaged themselves."""
+        if self.scores_features:
+            return super().read(images, stages)
+        scores, features, embeddings = self.inner.read(images, stages)
+        return self._mean(scores, images), self._mean(features, images), embeddings
+
+    def forward(self, images: Float[Tensor, "batch bands height width"]) -> Float[Tensor, "batch classes 1 1"]:
+        """See :meth:`SourceModel.forward` and :meth:`read`."""
+        return super().forward(images) if self.scores_features else self._mean(self.inner(images), images)
 
     def adapt_channels(self, channels: int) -> None:
         """See :meth:`SourceModel.adapt_channels`."""

@@ -99,6 +99,11 @@ class SourceModel(nn.Module, ABC):
         return padded_size(images.shape[-2], images.shape[-1], self.side_multiple, self.minimum_side)
 
     @property
+    def scores_features(self) -> bool:
+        """Whether :meth:`score` makes the scores of the map of :meth:`features`, and needs nothing else."""
+        return True
+
+    @property
     def device(self) -> torch.device:
         """Where its weights are."""
         return next(self.parameters()).device

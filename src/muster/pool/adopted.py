@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from muster.models.adoption import Adopted
 from muster.pool.card import Card, software_versions
+from muster.tasks.adopted import task_of_network
 
 
 def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str = "") -> Card:
@@ -24,6 +25,7 @@ def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str 
         dataset=dataset,
         domain=domain,
         classes=adopted.classes,
+        task=task_of_network(model).name,
         seen_datasets=(dataset,) if dataset else (),
         architecture=model.architecture,
         pretraining=adopted.pretraining,

@@ -147,7 +147,7 @@ class Card:
     @property
     def is_adopted(self) -> bool:
         """Whether others trained it."""
-        return self.built_by.source != "native"
+        return self.built_by.library != "native"
 
     @property
     def seen(self) -> tuple[ContentSketch, ...]:

@@ -45,7 +45,7 @@ def member_page(card: Card) -> str:
     if card.sources:
         on = f" on {len(card.sources)} datasets, with a head for each: {card.dataset} ({card.domain})"
     about = (
-        f"A segmentation model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts "
+        f"A {card.task} model, {card.architecture}, trained{on}. It is a member of a pool of muster, which predicts "
         "which few models, fine-tuned together, will do best on a new dataset."
     )
     usage = (

@@ -125,7 +125,7 @@ def without_exported(
     Returns:
         The members that take a new head, and for every other one the reason.
     """
-    frozen = [member.name for member in members if not SOURCES[member.card.built_by.source].can_be_finetuned]
+    frozen = [member.name for member in members if not SOURCES[member.card.built_by.library].can_be_finetuned]
     reason = f"cannot be fine-tuned: it is an exported program{hint}"
     return tuple(m for m in members if m.name not in frozen), {**excluded, **dict.fromkeys(frozen, reason)}
 

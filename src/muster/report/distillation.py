@@ -12,7 +12,7 @@ from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, DistillRes
 
 _COLOURS = {ENSEMBLE: BLUE, BASELINE: ORANGE}
 _OTHERS = "#66aad1"
-_COLUMNS = ("model", "mIoU", "ms an image", "times as fast as the ensemble", "MB", "parameters")
+_COLUMNS = ("ms an image", "times as fast as the ensemble", "MB", "parameters")
 
 
 def write_distillation_report(result: DistillResult, path: Path, command: str) -> Path:
@@ -51,7 +51,8 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
         "headline": headline(result),
         "lead": lead(result),
         "bars": bars,
-        "columns": _COLUMNS,
+        "columns": ("model", result.words.result, *_COLUMNS),
+        "result_title": result.words.title,
         "rows": rows,
         "command": command,
         "has_baseline": BASELINE in result.models,
@@ -64,17 +65,17 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
 
 def headline(result: DistillResult) -> str:
     """The best single network beside the ensemble."""
-    whole, best = result.models[ENSEMBLE], best_network(result)
+    whole, best, reached = result.models[ENSEMBLE], best_network(result), result.words.result
     if best is None:
         return (
-            f"The ensemble reaches {number(whole.miou)} mIoU; no two of its members can be averaged. To teach one "
+            f"The ensemble reaches {number(whole.miou)} {reached}; no two of its members can be averaged. To teach one "
             "network, name its architecture: --architecture small_fpn."
         )
     model = result.models[best]
     alone = f", which took {model.of} alone" if best != DISTILLED and "," not in model.of else ""
     times = whole.seconds_per_image / model.seconds_per_image
     return (
-        f"One network ({best}{alone}) reaches {number(model.miou)} mIoU and the ensemble {number(whole.miou)}, "
+        f"One network ({best}{alone}) reaches {number(model.miou)} {reached} and the ensemble {number(whole.miou)}, "
         f"in 1/{times:.1f} of the time and {model.megabytes:.1f} MB in place of {whole.megabytes:.1f}."
     )
 
@@ -95,4 +96,6 @@ def best_network(result: DistillResult) -> str | None:
 def lead(result: DistillResult) -> str:
     """What was learned from."""
     more = f" and {result.unlabelled_images:,} without labels" if result.unlabelled_images else ""
-    return f"{result.train_images:,} training images{more}; mIoU on {result.test_images:,} test images."
+    return (
+        f"{result.train_images:,} training images{more}; {result.words.result} on {result.test_images:,} test images."
+    )

@@ -19,6 +19,7 @@ from muster.models import SOURCES, Blueprint, SourceModel
 from muster.models.adapted import adapt
 from muster.models.adoption import Adopted, Adoption
 from muster.models.hub_files import local_or_hub
+from muster.models.model_source import facts_of, usual_side_of
 from muster.pool import CARD, MEMBERS, Member, Pool, card_of_adopted
 from muster.tasks.task import task_of
 
@@ -79,11 +80,12 @@ def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple
 
     Args:
         models: One or several. A path is the folder of a pool (all its members), of a member, or one that
-            ``save_pretrained`` of transformers or SMP wrote; other text is a name on a hub (``OWNER/NAME``). A module
-            is a network that gives scores ``[b, classes, h, w]``; a mapping with the key ``from`` is an entry of a
-            pool plan's ``adopt``, and one whose ``model`` is a module says more of it (``classes``, ``mean`` and
-            ``std``, ``image_size``, ``layer``). Any other mapping gives names to models. Without ``classes`` they are
-            numbered; without ``mean`` and ``std`` images are normalised by those of the target.
+            ``save_pretrained`` of transformers or SMP wrote, or timm for a hub; other text is a name on a hub
+            (``OWNER/NAME``). A module is a network that gives scores ``[b, classes, h, w]``, or of whole images
+            ``[b, classes]``; a mapping with the key ``from`` is an entry of a pool plan's ``adopt``, and one whose
+            ``model`` is a module says more of it (``classes``, ``mean`` and ``std``, ``image_size``, ``layer``). Any
+            other mapping gives names to models. Without ``classes`` they are numbered; without ``mean`` and ``std``
+            images are normalised by those of the target. A module of timm says both itself.
 
     Returns:
         The members, their names made distinct.
@@ -151,7 +153,9 @@ def _library_of(given: str) -> str:
             f"wrote: {path} cannot be read ({error}). A file of weights needs a mapping: {{from: smp, architecture: "
             "..., weights: ..., classes: [...]}}, as in a pool plan."
         ) from error
-    return "smp" if "_model_class" in config else "transformers"
+    if "_model_class" in config:
+        return "smp"
+    return "timm" if "architecture" in config and "model_type" not in config else "transformers"
 
 
 def _adopted(content: Mapping[str, Any]) -> Member:
@@ -166,11 +170,16 @@ def _of_module(content: Mapping[str, Any]) -> Member:
     network: nn.Module = content["model"]
     given = str(said.pop("name", "") or as_file_name(type(network).__name__))
     entry = Glance.from_mapping({"name": given, "from": "python", **said})
+    model: SourceModel
+    names: tuple[str, ...] = ()
     if isinstance(network, SourceModel):
         model = deepcopy(network)
     else:
-        model = adapt(Blueprint("python", type(network).__name__), deepcopy(network).cpu().float(), entry.layer)
-    return _member(given, Adopted(model, entry.complete(model, model.preprocessing)), entry.dataset)
+        known, side = facts_of(network), usual_side_of(entry, network)
+        blueprint = Blueprint("python", type(network).__name__)
+        model = adapt(blueprint, deepcopy(network).cpu().float(), entry.layer, usual_side=side)
+        model.preprocessing, names = known.preprocessing, known.classes
+    return _member(given, Adopted(model, entry.complete(model, model.preprocessing, names)), entry.dataset)
 
 
 def _member(name: str, adopted: Adopted, dataset: str) -> Member:

@@ -55,8 +55,8 @@ def rank(
     """Rank single models for a dataset, without fine-tuning any.
 
     Args:
-        models: Folders of members or whole pools, folders or hub names of transformers and SMP models, modules, or
-            entries as in a pool plan; in a list, or by the names that they are to have. See
+        models: Folders of members or whole pools, folders or hub names of transformers, SMP and timm models,
+            modules, or entries as in a pool plan; in a list, or by the names that they are to have. See
             :func:`muster.selection.given_models.members_from`.
         data: A dataset or what :func:`muster.data.open_dataset` opens, or pairs of an image and its mask (paths, PIL
             images, arrays). Only training images are looked at.

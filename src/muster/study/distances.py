@@ -180,7 +180,7 @@ def network_for_distances(members: Iterable[Member], targets: Iterable[str] = ()
         The multi-source member with the most sources; without one, the largest backbone straight from pre-training;
         without one, the member with the most training images. ``None`` if there is no member.
     """
-    known, named = [m for m in members if SOURCES[m.card.built_by.source].can_be_finetuned], set(targets)
+    known, named = [m for m in members if SOURCES[m.card.built_by.library].can_be_finetuned], set(targets)
     kinds = {kind: [m for m in known if kind_of(m.card) == kind] for kind in (PRE_TRAINING, SINGLE_SOURCE)}
     several = [member for member in known if len(member.card.sources) > 1]
     if several:

@@ -20,8 +20,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from muster.data.spec import DatasetSpec, Split
-from muster.errors import ConfigError
-from muster.models.pooled import pooled
+from muster.errors import ConfigError, UnfitMemberError
+from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of
 from muster.models.source_model import SourceModel
 from muster.registry import Registry
@@ -95,7 +95,15 @@ class Task(ABC):
         return split
 
     def fitted(self, model: SourceModel) -> SourceModel:
-        """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image."""
+        """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
+
+        Raises:
+            UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place.
+        """
+        if not self.is_pooled and isinstance(model, Pooled):
+            raise UnfitMemberError(
+                f"{model.architecture} has one prediction for a whole image, and {self.name} needs one for every place."
+            )
         return pooled(model) if self.is_pooled else model
 
     def require_losses(self, loss: str, added: str = "none", class_weighting: str = "none") -> None:

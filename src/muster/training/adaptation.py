@@ -11,6 +11,7 @@ from torch import nn
 
 from muster.errors import ConfigError
 from muster.models import SourceModel
+from muster.models.pooled import Pooled
 from muster.training.settings import Adapt
 
 _ADAPTER = "lora_"
@@ -42,7 +43,8 @@ def adapt_member(name: str, model: SourceModel, adapt: Adapt, rank: int, seed: i
 
 def head_of(model: SourceModel) -> nn.Module:
     """The final classifier of a member."""
-    return model.get_submodule("head")
+    network = model.inner if isinstance(model, Pooled) else model
+    return network.get_submodule("head")
 
 
 def _inject(name: str, model: SourceModel, rank: int, seed: int) -> None:
@@ -61,8 +63,9 @@ def _inject(name: str, model: SourceModel, rank: int, seed: int) -> None:
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+    head = {id(parameter) for parameter in head_of(model).parameters()}
     for place, parameter in model.named_parameters():
-        parameter.requires_grad_(_ADAPTER in place or place.startswith("head."))
+        parameter.requires_grad_(_ADAPTER in place or id(parameter) in head)
 
 
 def attention_layers(model: nn.Module) -> list[str]:

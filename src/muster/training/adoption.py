@@ -13,7 +13,9 @@ from muster.errors import ConfigError
 from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
 from muster.pool import MEMBERS, Card, card_of_adopted, write_member
+from muster.tasks.adopted import task_of_network
 from muster.tasks.source_sample import sample_source
+from muster.tasks.task import task_of
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -93,8 +95,13 @@ def adopt_member(job: AdoptionJob) -> None:
 
 
 def _require_same_classes(entry: Adoption, adopted: Adopted, source: Dataset) -> None:
-    """The masks of the source mean what the model predicts."""
-    classes = source.spec.classes
+    """The labels of the source mean what the model predicts."""
+    classes, own = source.spec.classes, task_of_network(adopted.model)
+    if task_of(source.spec).is_pooled != own.is_pooled:
+        raise ConfigError(
+            f"plan.adopt, {entry.name!r}: data: {entry.data} is for {source.spec.task}, but the model is for "
+            f"{own.name}. Give the dataset that it was trained on, or leave data out."
+        )
     if len(classes) != len(adopted.classes):
         raise ConfigError(
             f"plan.adopt, {entry.name!r}: data: {entry.data} has {len(classes)} classes, but the model predicts "

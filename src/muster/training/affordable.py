@@ -108,11 +108,15 @@ def _times(size: ImageSize, factor: float) -> ImageSize:
     def enlarged(side: int) -> int:
         return max(1, round(side * factor / SIDE_MULTIPLE)) * SIDE_MULTIPLE
 
+    # A crop is enlarged likewise, and what is rounded up must not be more than there is.
+    crop = None if size.crop is None else (enlarged(size.crop[0]), enlarged(size.crop[1]))
     if size.exact is not None:
-        return ImageSize(exact=(enlarged(size.exact[0]), enlarged(size.exact[1])))
+        exact = (enlarged(size.exact[0]), enlarged(size.exact[1]))
+        return ImageSize(exact=exact, crop=None if crop is None else (min(crop[0], exact[0]), min(crop[1], exact[1])))
     if size.longer is not None:
         return ImageSize(longer=enlarged(size.longer))
-    return ImageSize(shorter=enlarged(size.shorter or 1))
+    shorter = enlarged(size.shorter or 1)
+    return ImageSize(shorter=shorter, crop=None if crop is None else (min(crop[0], shorter), min(crop[1], shorter)))
 
 
 def shown_at(model: SourceModel, target: TargetData, option: SpentOn) -> Preprocessing:

@@ -53,7 +53,7 @@ def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSetti
     crop = settings.crop_for(image_size)
     for name, model in models.items():
         own = model.preprocessing
-        seen = crop if own is None or own.size is None else own.size.exact or crop
+        seen = crop if own is None or own.size is None else own.size.fixed or crop
         if settings.batch_size == 1 and _has_single_values(model, seen):
             raise ConfigError(
                 f"batch_size: expected at least 2 for {name} ({model.architecture}) with crops of {crop[0]} x "

@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import IMAGE_SUFFIXES, VOID, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
+from muster.data import IMAGE_SUFFIXES, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
 from muster.data.spec import RGB
 from muster.errors import DatasetError
 from muster.models import ImageMap, Part, SourceModel, upsample_probabilities
+from muster.tasks.task import task_of
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining
 from muster.training.settings import TrainingSettings
@@ -70,7 +71,7 @@ class Distillation(EnsembleTraining):
         ((_, student),) = self.models.items()
         view = view_for(images, student.preprocessing)
         maps = ImageMap(student(view), student.part_of(view))
-        wanted = self._teachers[0](images, (masks.shape[-2], masks.shape[-1]))
+        wanted = self._teachers[0](images, (masks.shape[-2], masks.shape[-1]))  # of whole images a single place
         loss = soft_cross_entropy(maps.values, wanted, maps.part)
         if bool(self.of_task.is_known(masks).any()):
             loss = self.label_weight * self._loss_of(maps, masks) + (1 - self.label_weight) * loss
@@ -98,7 +99,7 @@ def soft_cross_entropy(
 
 @dataclass(frozen=True)
 class _WithUnlabelled:
-    """Reads labelled images as ever, and files without labels as images that are void everywhere."""
+    """Reads labelled images as ever, and files without labels as images of which nothing is known."""
 
     labelled: Split
     files: dict[str, Path]
@@ -106,8 +107,10 @@ class _WithUnlabelled:
     def __call__(self, identifier: str) -> Sample:
         if identifier not in self.files:
             return self.labelled.read(identifier)
-        image = read_image(self.files[identifier])
-        return Sample(identifier, image, torch.full(tuple(image.shape[1:]), VOID, dtype=torch.uint8))
+        image, task = read_image(self.files[identifier]), task_of(self.labelled.spec)
+        if task.is_pooled:
+            return Sample(identifier, image, task.without_truth(self.labelled.mask(0)))
+        return Sample(identifier, image, task.without_truth(torch.zeros(image.shape[1:], dtype=torch.uint8)))
 
 
 def with_unlabelled(train: Split, folder: Path) -> Split:

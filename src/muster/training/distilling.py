@@ -15,6 +15,7 @@ from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
+from muster.tasks.task import TASKS, Task, task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.finetuned_ensemble import Ensemble
@@ -35,7 +36,7 @@ class Compared:
     """One model in the comparison.
 
     Attributes:
-        miou: mIoU on the target's test split.
+        miou: mIoU, or what else the task's result is, on the target's test split.
         interval: Its interval over bootstrap samples of the test images, if there are enough of them.
         seconds_per_image: Time of the forward passes over one image.
         parameters: Number of weights and biases.
@@ -67,6 +68,7 @@ class DistillResult:
         device: What it was computed on.
         date: When, ISO 8601.
         versions: Software it was made with.
+        task: What is predicted, see :mod:`muster.tasks.task`.
     """
 
     target: str
@@ -80,6 +82,12 @@ class DistillResult:
     device: str = ""
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    task: str = "segmentation"
+
+    @property
+    def words(self) -> Task:
+        """What results and units are called."""
+        return TASKS[self.task]
 
 
 def teach(
@@ -111,7 +119,8 @@ def teach(
     """
     student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
     student.adapt_channels(target.dataset.spec.channels)
-    module = Distillation(settings, ensemble, DISTILLED, student, label_weight)
+    fitted = task_of(target.dataset.spec).fitted(student)
+    module = Distillation(settings, ensemble, DISTILLED, fitted, label_weight)
     require_fittable(module, target, hardware)
     train = target.train if unlabelled is None else with_unlabelled(target.train, unlabelled)
     description = {
@@ -158,7 +167,7 @@ def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings)
 def compare(
     ensembles: Mapping[str, Ensemble], notes: Mapping[str, str], target: TargetData, seed: int
 ) -> dict[str, Compared]:
-    """MIoU on the test split, time and size of each.
+    """The result on the test split, time and size of each.
 
     Args:
         ensembles: By name.
@@ -227,4 +236,5 @@ def result_of(
         device=device_label(hardware.resolved_device(), 1),
         date=now(),
         versions=software_versions(),
+        task=target.dataset.spec.task,
     )

@@ -19,9 +19,10 @@ from muster.errors import ConfigError
 from muster.models._graph import trace
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
-from muster.models.cutting import scores_in
+from muster.models.cutting import is_pooled, scores_in
 from muster.models.exported_program import open_program
 from muster.models.model_source import SOURCES, ModelSource
+from muster.models.pooled import Pooled
 from muster.models.source_model import BLANK_SIDE, SourceModel
 from muster.user_files import require_regular
 
@@ -70,6 +71,11 @@ class Exported(SourceModel):
     def side_multiple(self) -> int:
         """See :meth:`SourceModel.side_multiple`."""
         return 1 if self.size is not None else math.lcm(*(multiple for _, multiple in self._free))
+
+    @property
+    def scores_features(self) -> bool:
+        """It has no features."""
+        return False
 
     def _padded_size(self, images: Tensor) -> tuple[int | SymInt, int | SymInt]:
         """A program that takes one size takes smaller images padded to it."""
@@ -211,12 +217,14 @@ class ExportedSource(ModelSource):
             content = path.read_bytes()
         except OSError as error:
             raise entry.error(f"model: {path} cannot be read ({error.strerror or error})") from error
-        model = Exported(Blueprint("exported", path.name), 0)
-        model.load_state_dict({_PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)})
-        model.eval()
+        program = Exported(Blueprint("exported", path.name), 0)
+        program.load_state_dict({_PROGRAM: torch.frombuffer(bytearray(content), dtype=torch.uint8)})
+        program.eval()
         with torch.no_grad():
-            model._num_classes = model(model.blank_image()).shape[1]
-        size = None if model.size is None else ImageSize(exact=model.size)
+            scores = program(program.blank_image())
+        program._num_classes = scores.shape[1]
+        model: SourceModel = Pooled(program) if is_pooled(scores) else program
+        size = None if program.size is None else ImageSize(exact=program.size)
         said = entry.preprocessing()
         if said is not None:
             model.preprocessing = replace(said, size=size or said.size)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from muster.errors import ConfigError
 from muster.files import parse_record
 from muster.models.adoption import Adopted, Adoption
-from muster.models.blueprint import Blueprint
+from muster.models.blueprint import INNER, Blueprint
 from muster.models.model_source import SOURCES, ModelSource, rebuild
-from muster.models.pooled import INNER, POOLED, Pooled
+from muster.models.pooled import POOLED, Pooled
 from muster.models.source_model import SourceModel
 
 
 class PooledSource(ModelSource):
-    """``pooled``: another blueprint, in :data:`muster.models.pooled.INNER`."""
+    """``pooled``: another blueprint, in :data:`muster.models.blueprint.INNER`."""
 
     def adopt(self, entry: Adoption) -> Adopted:
         """Pooling is no place where models come from.

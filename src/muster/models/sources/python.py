@@ -12,7 +12,7 @@ from muster.errors import ConfigError
 from muster.models.adapted import adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
-from muster.models.model_source import SOURCES, ModelSource
+from muster.models.model_source import SOURCES, ModelSource, usual_side_of
 from muster.models.source_model import SourceModel
 from muster.models.tensors import load_tensors, read_tensors
 
@@ -30,7 +30,7 @@ class Python(ModelSource):
         path = Path(str(entry.weights)).expanduser()
         load_tensors(network, read_tensors(path), str(path))
         blueprint = Blueprint("python", type(network).__name__, {"builder": entry.model})
-        model = adapt(blueprint, network, entry.layer)
+        model = adapt(blueprint, network, entry.layer, usual_side=usual_side_of(entry, network))
         return Adopted(model, entry.complete(model))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (the network says it)

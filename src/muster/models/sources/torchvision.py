@@ -1,18 +1,20 @@
-"""Segmentation models of torchvision: weights from a file, or published ones by name."""
+"""Segmentation models and image classifiers of torchvision: weights from a file, or published ones by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision import models
 from torchvision.models import get_model, get_model_weights, list_models, segmentation
 from torchvision.models.segmentation.lraspp import LRASPP
 
-from muster.data import ImageSize, Preprocessing
+from muster.data import ChannelStatistics, ImageSize, Preprocessing
 from muster.errors import ConfigError, unknown_name
 from muster.models.adapted import Adapted, adapt, cut
 from muster.models.adoption import Adopted, Adoption
@@ -25,6 +27,11 @@ from muster.models.tensors import load_tensors, read_tensors
 
 _HEADS = ("classifier.4.bias", "classifier.low_classifier.bias")
 _OPTIONAL = ("aux_classifier.",)
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_USUAL = 1000
+
+ARGUMENTS = "arguments"
+"""Key of a classifier's blueprint for what its builder is told; those of segmentation networks have none."""
 
 
 class Torchvision(ModelSource):
@@ -33,10 +40,14 @@ class Torchvision(ModelSource):
     def adopt(self, entry: Adoption) -> Adopted:
         """See :meth:`ModelSource.adopt`."""
         entry.required("model", "weights")
-        entry.unused("architecture", "encoder", "layer", "pretraining", "arguments")
+        entry.unused("architecture", "encoder", "pretraining")
         builders = list_models(module=segmentation)
+        if entry.model in (classifiers := list_models(module=models)):
+            return _classifier(entry)
         if entry.model not in builders:
-            raise entry.error(unknown_name("torchvision segmentation model", entry.model, builders).rstrip("."))
+            both = [*builders, *classifiers]
+            raise entry.error(unknown_name("torchvision model", entry.model, both).rstrip("."))
+        entry.unused("layer", "arguments")
         published = None if Path(str(entry.weights)).suffix else _published(entry)
         tensors = read_tensors(Path(str(entry.weights)).expanduser()) if published is None else _download(published)
         network, config = _network(entry.model, tensors)
@@ -44,14 +55,88 @@ class Torchvision(ModelSource):
         blueprint = Blueprint("torchvision", entry.model, config)
         model = _lraspp(blueprint, network) if isinstance(network, LRASPP) else adapt(blueprint, network)
         size = ImageSize(shorter=520)  # what torchvision evaluates all of them at
-        known = () if published is None else published.meta["categories"]
+        known: list[str] = [] if published is None else published.meta["categories"]
         classes = entry.complete(model, Preprocessing(IMAGENET, size), known)
         return Adopted(model, classes, "BSD-3-Clause" if known else "")
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
+        if ARGUMENTS in blueprint.config:
+            return cut(blueprint, _built_classifier(blueprint.config))
         network = _built(blueprint.config["builder"], blueprint.config["num_classes"])
         return _lraspp(blueprint, network) if isinstance(network, LRASPP) else cut(blueprint, network)
+
+
+def _classifier(entry: Adoption) -> Adopted:
+    """A model that classifies whole images."""
+    known = get_model_weights(entry.model).__members__
+    path = Path(str(entry.weights)).expanduser()
+    # A file that is called as torchvision calls it is taken for the weights of that name.
+    published = _published(entry) if not path.suffix else _called(path, known.values())
+    tensors = read_tensors(path) if path.suffix else _download(published)
+    config: dict[str, Any] = {"builder": entry.model, "num_classes": _count(entry, tensors)}
+    config[ARGUMENTS] = {**_arguments(entry.model, tensors, published is not None), **entry.arguments}
+    network = _built_classifier(config)
+    load_tensors(network, tensors, str(entry.weights), _AUXILIARY)
+    shown = _shown(published or next(iter(known.values())), config[ARGUMENTS].get("image_size"))
+    assert shown.size is not None
+    assert shown.size.crop is not None
+    blueprint = Blueprint("torchvision", entry.model, config)
+    model = adapt(blueprint, network, entry.layer, usual_side=shown.size.crop[0])
+    classes = entry.complete(model, shown, () if published is None else published.meta["categories"])
+    return Adopted(model, classes, "" if published is None else str(published.meta.get("license", "BSD-3-Clause")))
+
+
+def _called(path: Path, known: Iterable[Any]) -> Any:
+    return next((each for each in known if Path(each.url).name == path.name), None)
+
+
+def _count(entry: Adoption, tensors: Mapping[str, Tensor]) -> int:
+    """How many classes weights tell apart: the length of the last of those that would have as many as classes."""
+    with torch.device("meta"):
+        names = [
+            name
+            for name, value in get_model(entry.model).state_dict().items()
+            if len(value.shape) and len(value) == _USUAL
+        ]
+    found = next((value for key, value in tensors.items() if key.endswith(names[-1])), None)
+    if found is None:
+        raise entry.error(f"weights: they are not of {entry.model!r}: they hold no {names[-1]!r}")
+    return len(found)
+
+
+def _arguments(builder: str, tensors: Mapping[str, Tensor], published: bool) -> dict[str, Any]:
+    """What a builder has to be told beside the number of classes."""
+    if builder in ("googlenet", "inception_v3"):
+        # The published ones were trained on images that were normalised otherwise than ImageNet's usually are.
+        return {"aux_logits": False, "init_weights": False, "transform_input": published}
+    if builder.startswith("vit_"):
+        places = next((value.shape[1] for key, value in tensors.items() if key.endswith("pos_embedding")), 0)
+        patch = next((value.shape[-1] for key, value in tensors.items() if key.endswith("conv_proj.weight")), 0)
+        return {"image_size": patch * math.isqrt(max(places - 1, 0))}
+    return {}
+
+
+def _built_classifier(config: Mapping[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = get_model(
+            config["builder"], weights=None, num_classes=config["num_classes"], **config[ARGUMENTS]
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"torchvision cannot build {config['builder']!r}: {error}") from error
+    return network
+
+
+def _shown(weights: Any, side: int | None) -> Preprocessing:
+    """How torchvision evaluates published weights; those of another side see all of the shorter side."""
+    does = weights.transforms()
+    resized, cut_out = (does.resize_size[0], does.crop_size[0])
+    if side and side != cut_out:
+        resized = cut_out = side
+    statistics = ChannelStatistics(tuple(does.mean), tuple(does.std))
+    return Preprocessing(
+        statistics, ImageSize(shorter=resized, crop=(cut_out, cut_out)), "rgb", does.interpolation.value
+    )
 
 
 def _published(entry: Adoption) -> Any:

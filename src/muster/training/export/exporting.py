@@ -38,7 +38,7 @@ class Agreement:
 
     Attributes:
         difference: The largest difference between two probabilities.
-        equal: Share of pixels with the same class, 0 to 1, of the images where it is smallest.
+        equal: Share of pixels, or of whole images, with the same class, 0 to 1, of the images where it is smallest.
         shapes: Numbers of images, rows and columns that were tried.
     """
 
@@ -77,7 +77,8 @@ def export_ensemble(
     """Write an ensemble as one file that needs nothing of muster.
 
     The file takes stored images, uint8 ``[batch, 3, height, width]`` RGB, and gives class probabilities, float32
-    ``[batch, classes, height, width]``, and class indices, uint8 ``[batch, height, width]``.
+    ``[batch, classes, height, width]``, and class indices, uint8 ``[batch, height, width]``; of whole images ``[batch,
+    classes]``, and indices as int64 ``[batch]``.
 
     Args:
         ensemble: On the CPU; it is exported, and compared, in single precision.
@@ -93,10 +94,10 @@ def export_ensemble(
         ConfigError: If the format is not known.
         ExportError: If a package is missing, a member cannot be exported, or the file does not agree with the ensemble.
     """
-    if ensemble.is_pooled:
+    if not ensemble.task.has_classes:
         raise ExportError(
-            "Only ensembles that segment images can be exported so far, and this one classifies whole images. Predict "
-            "with it in Python: muster.load_ensemble(PATH).classify(image)."
+            f"Only ensembles that give each image or pixel one class can be exported so far, and this one is for "
+            f"{ensemble.task.name}. Predict with it in Python: muster.load_ensemble(PATH)."
         )
     chosen = FORMATS[file_format]
     require_installed(chosen)
@@ -106,11 +107,12 @@ def export_ensemble(
             program = trace(EnsembleGraph(ensemble), shapes[0][1:], fixed_size is not None)
             chosen.write(program, partial, metadata or {})
         agreement = compare(ensemble, chosen, partial, shapes)
+        unit = ensemble.task.unit
         if not agreement.holds:
             raise ExportError(
                 f"The {file_format} file does not agree with the ensemble: probabilities differ by up to "
                 f"{agreement.difference:.2g} ({MOST_DIFFERENCE:g} is accepted), and {100 * agreement.equal:.2f} % of "
-                f"the pixels have the same class ({100 * EQUAL_SHARE:g} % are needed). It was removed."
+                f"the {unit}s have the same class ({100 * EQUAL_SHARE:g} % are needed). It was removed."
             )
         size = partial.stat().st_size
     return Exported(path, size, agreement)
@@ -143,7 +145,8 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
     difference, equal = 0.0, 1.0
     for seed, shape in enumerate(shapes):
         images = _made_up_images(shape, seed)
-        wanted = ensemble(ensemble.prepare(images), shape[1:])
+        wanted = ensemble(ensemble.prepare(images), (1, 1) if ensemble.is_pooled else shape[1:])
+        wanted = wanted[:, :, 0, 0] if ensemble.is_pooled else wanted
         probabilities, classes = (torch.from_numpy(values) for values in segment(images))
         if probabilities.shape != wanted.shape:
             raise ExportError(

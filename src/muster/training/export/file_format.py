@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 from torch import Tensor
 from torch.export import ExportedProgram
 
@@ -16,7 +16,7 @@ from muster.errors import ConfigError
 from muster.registry import Registry
 
 Segments: TypeAlias = Callable[
-    [UInt8[Tensor, "b 3 h w"]], tuple[Float32[NumpyArray, "b c h w"], UInt8[NumpyArray, "b h w"]]
+    [UInt8[Tensor, "b 3 h w"]], tuple[Float32[NumpyArray, "b c ..."], Integer[NumpyArray, "b ..."]]
 ]
 """What an exported file does: images in, class probabilities and class indices out."""
 

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import TypeAlias, cast
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 from timm.layers.conv2d_same import Conv2dSame
 from torch import SymInt, Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from muster.data.preprocessing import ImageSize, Interpolation, Preprocessing
 from muster.models import upsample_probabilities
+from muster.models.pooled import Pooled
 from muster.models.tta import Variant
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -57,16 +58,18 @@ class EnsembleGraph(nn.Module):
         self._needs = [(source.side_multiple, source.minimum_side) for source in ensemble.models.values()]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
+        self._is_pooled = ensemble.is_pooled
         self.eval()
 
-    def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> tuple[Float32[Tensor, "b c h w"], UInt8[Tensor, "b h w"]]:
-        """Segment stored images of one size.
+    def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> tuple[Float32[Tensor, "b c ..."], Integer[Tensor, "b ..."]]:
+        """Predict stored images of one size.
 
         Args:
             image: RGB, 0 to 255.
 
         Returns:
-            Class probabilities at the size of the images, and the index of the most probable class.
+            Class probabilities, at the size of the images or of whole images, and the index of the most probable class:
+            uint8 at places, int64 of whole images, which may have more classes.
         """
         size = (image.shape[2], image.shape[3])
         views = [view(image) for view in self.views]
@@ -76,11 +79,16 @@ class EnsembleGraph(nn.Module):
             for index, member in enumerate(self.members):
                 seen = shown[self._view_of[index]]
                 padded = _padded(seen, *self._needs[index])
+                if isinstance(member, Pooled):
+                    scores = _pooled_scores(member, seen, padded)
+                    total = total + self.head.adjust(index, scores).softmax(dim=1)[:, :, 0, 0]
+                    continue
                 probabilities = self.head.adjust(index, member(padded)).softmax(dim=1)
                 full = _at_size(probabilities, seen, padded, size)
                 total = total + (full.flip(-1) if variant.mirrored else full)
         probabilities = total / (len(self.variants) * len(self.members))
-        return probabilities, probabilities.argmax(dim=1).to(torch.uint8)
+        classes = probabilities.argmax(dim=1)
+        return probabilities, classes if self._is_pooled else classes.to(torch.uint8)
 
 
 def preprocessings_of(ensemble: Ensemble) -> list[Preprocessing]:
@@ -135,13 +143,45 @@ class _View(nn.Module):
         self.register_buffer("std", torch.tensor(statistics.std)[:, None, None])
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> Float32[Tensor, "b 3 y x"]:
-        """Resize and normalise."""
+        """Resize, cut out the middle where that is wanted, and normalise."""
         size = shown_size(self._size, image.shape[2], image.shape[3])
         resized = _resized(image.float(), size, self._interpolation)
+        if self._size.crop is not None:
+            resized = _cut(resized, self._size.crop)
         if self._interpolation == "bicubic":
             resized = resized.clamp(0, 255)
         normalised = (resized / 255 - self.mean) / self.std
         return normalised.flip(1) if self._is_turned else normalised
+
+
+def _cut(images: Tensor, crop: tuple[int, int]) -> Tensor:
+    """The middle of images, see :func:`muster.data.preprocessing.middle`."""
+    for axis, cut in zip((2, 3), crop, strict=True):
+        left_over = torch.scalar_tensor(images.shape[axis], dtype=torch.int64) - cut
+        half = left_over // 2
+        start = half + (left_over - 2 * half) * (half - half // 2 * 2)
+        images = images.index_select(axis, start + torch.arange(cut))
+    return images
+
+
+def _pooled_scores(member: Pooled, seen: Tensor, padded: Tensor) -> Tensor:
+    """What a member for whole images scores: its map is averaged over the part of it that shows the image."""
+    if not member.scores_features:
+        return _mean_over(member.inner(padded), seen, padded)
+    return member.inner.score(_mean_over(member.inner.features(padded), seen, padded))
+
+
+def _mean_over(maps: Tensor, seen: Tensor, padded: Tensor) -> Tensor:
+    """:func:`muster.models.padding.spatial_mean`, for symbols too."""
+    if seen is padded:
+        return maps.mean(dim=(2, 3), keepdim=True)
+    covered = []
+    for axis in (2, 3):
+        cells = torch.scalar_tensor(maps.shape[axis])
+        share = torch.scalar_tensor(seen.shape[axis]) / torch.scalar_tensor(padded.shape[axis])
+        covered.append((cells * share - torch.arange(maps.shape[axis])).clamp(0, 1))
+    down, across = (each / each.sum() for each in covered)
+    return (maps * down[:, None] * across).sum(dim=(2, 3), keepdim=True)
 
 
 def _resized(images: Tensor, size: tuple[Side, Side], interpolation: Interpolation = "bilinear") -> Tensor:
@@ -201,7 +241,7 @@ def _at_size(maps: Tensor, seen: Tensor, padded: Tensor, size: tuple[Side, Side]
 
 
 def shown_size(size: ImageSize, height: Side, width: Side) -> tuple[Side, Side]:
-    """The size at which an image is shown, as :meth:`muster.data.ImageSize.fit` has it, for symbols too.
+    """The size that an image is resized to, as :meth:`muster.data.ImageSize.resized` has it, for symbols too.
 
     Args:
         size: What is asked for.
@@ -213,20 +253,22 @@ def shown_size(size: ImageSize, height: Side, width: Side) -> tuple[Side, Side]:
     """
     if size.exact is not None:
         return size.exact
+    nearest = size.crop is None  # with a crop sides are rounded down, see :meth:`muster.data.ImageSize.resized`
     wanted, given = (size.longer, torch.sym_max(height, width)) if size.longer else (
         size.shorter, torch.sym_min(height, width)
     )  # fmt: skip
     assert wanted is not None  # exactly one of the three is given
-    rows, columns = (_rounded(side, given, wanted) for side in (height, width))
+    rows, columns = (_rounded(side, given, wanted, nearest) for side in (height, width))
     return rows, columns
 
 
-def _rounded(side: Side, given: Side, wanted: int) -> Side:
+def _rounded(side: Side, given: Side, wanted: int, nearest: bool) -> Side:
     """The length that a side is brought to, at least one."""
     if isinstance(side, int) and isinstance(given, int):
-        return max(1, (2 * side * wanted + given) // (2 * given))
+        return max(1, (2 * side * wanted + (given if nearest else 0)) // (2 * given))
     sides, all_given = (torch.scalar_tensor(each, dtype=torch.int64) for each in (side, given))
-    return _as_symbol(((2 * sides * wanted + all_given) // (2 * all_given)).clamp(min=1))
+    half = all_given if nearest else torch.zeros_like(all_given)
+    return _as_symbol(((2 * sides * wanted + half) // (2 * all_given)).clamp(min=1))
 
 
 def _as_symbol(count: Tensor, least: int = 1) -> SymInt:
