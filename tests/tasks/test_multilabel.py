@@ -75,6 +75,12 @@ def test_losses_are_the_cross_entropy_of_what_is_known() -> None:
     each = functional.binary_cross_entropy_with_logits(scores[..., 0], (TRUTHS == 1).float(), reduction="none")
     options = LossOptions()
     assert MULTILABEL.loss(scores, TRUTHS.long(), "binary", options) == pytest.approx(float(each[known].mean()))
+    void = MULTILABEL.loss(scores, MULTILABEL.without_truth(TRUTHS).long(), "binary", options)
+    assert void == 0  # where the mean would be NaN
+    half = MULTILABEL.loss(scores.half(), TRUTHS.long(), "binary", options)
+    assert half.dtype == torch.float32
+    smooth = MULTILABEL.loss(50 * (2.0 * (TRUTHS == 1)[..., None] - 1), TRUTHS.long(), "binary", LossOptions(None, 0.2))
+    assert smooth == pytest.approx(0.1 * 50)  # a tenth of each label is spread to the other side
     places, truth = MULTILABEL.known_units(TRUTHS[2])
     assert places.tolist() == [0]
     found = MULTILABEL.unit_losses(MULTILABEL.activate(scores)[2, :, 0], truth)

@@ -15,7 +15,7 @@ from muster.data import VOID, ChannelStatistics, ImageSize, Preprocessing
 from muster.models import Blueprint, SourceModel, build_model
 from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
-from muster.tasks.loss import LOSSES, LossOptions
+from muster.tasks.loss import LossOptions
 from muster.tasks.segmentation import SEGMENTATION
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
@@ -69,7 +69,7 @@ def gradients_of_losses() -> dict[str, torch.Tensor]:
     masks = torch.randint(0, 3, (2, 16, 16), generator=generator)
     masks[1, 1:] = VOID
     mine = slice(rank(), None, world_size())
-    for name in LOSSES.names():
+    for name in SEGMENTATION.losses:
         factors = torch.ones(3, 1, 1, requires_grad=True)
         options = LossOptions(torch.tensor([0.5, 1.0, 2.0]), 0.1)
         loss = SEGMENTATION.loss(maps[mine] * factors, masks[mine], name, options)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from muster.data import VOID
 from muster.errors import ConfigError
-from muster.tasks.loss import LOSSES, LossOptions, class_weights_of
+from muster.tasks.loss import LossOptions, class_weights_of
 from muster.tasks.segmentation import SEGMENTATION
 from muster.training.settings import TrainingSettings, idle_settings
 
@@ -34,7 +34,7 @@ def upsampled(scores: Tensor) -> Tensor:
     return functional.interpolate(scores, size=(20, 28), mode="bilinear", align_corners=False)
 
 
-@pytest.mark.parametrize("name", LOSSES.names())
+@pytest.mark.parametrize("name", SEGMENTATION.losses)  # of several classes for one image: tests/tasks
 class TestEvery:
     def test_is_nothing_without_a_label(self, name: str, scores: Tensor, masks: Tensor) -> None:
         loss = SEGMENTATION.loss(scores, torch.full_like(masks, VOID), name)
