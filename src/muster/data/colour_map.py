@@ -13,13 +13,13 @@ Left: ``class_dict.csv``, with or without its first line. Middle: ``label_colors
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from muster.data.mask_values import VOID_WORD
+from muster.data.text_lists import text_lines
 from muster.errors import DatasetError
-from muster.user_files import open_regular
 
 _NUMBER = r"\s*(\d{1,3})\s*"
 _FORMS = (
@@ -44,7 +44,7 @@ def read_colour_map(path: Path) -> dict[str, str]:
         DatasetError: If it cannot be read, a line is of no known form, or a colour is there twice.
     """
     meaning: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path, "The colour map"), start=1):
         if not line.strip() or line.lstrip().startswith("#") or _HEADINGS.fullmatch(line):
             continue
         found = next((match for form in _FORMS if (match := form.fullmatch(line.rstrip()))), None)
@@ -75,14 +75,3 @@ def classes_of_colours(meaning: Mapping[str, str]) -> dict[str, Any]:
     classes = list(dict.fromkeys(name for name in meaning.values() if name.casefold() != VOID_WORD))
     values = {colour: name if name in classes else None for colour, name in meaning.items()}
     return {"classes": classes, "mask_values": values}
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with open_regular(path) as file:
-            text = file.read().decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"The colour map {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"The colour map {path} cannot be read as UTF-8: {error}.") from error
-    return iter(text.splitlines())

@@ -10,6 +10,26 @@ from muster.errors import DatasetError
 from muster.user_files import open_regular
 
 
+def text_lines(path: Path, called: str, advice: str = "") -> list[str]:
+    """The lines of a text file.
+
+    Args:
+        path: The file, in UTF-8.
+        called: What messages call it.
+        advice: What to do if it cannot be read; it ends the sentence.
+
+    Raises:
+        DatasetError: If it cannot be read, or is not in UTF-8.
+    """
+    try:
+        with open_regular(path) as file:
+            return file.read().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{called} {path} cannot be read: {error.strerror}.{advice}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{called} {path} is not in UTF-8: {error}. Save it in UTF-8.") from error
+
+
 def lines_of(path: Path, parts: int) -> Iterator[tuple[str, list[str]]]:
     """Read the lines of a file apart at their spaces.
 
@@ -23,14 +43,7 @@ def lines_of(path: Path, parts: int) -> Iterator[tuple[str, list[str]]]:
     Raises:
         DatasetError: If the file cannot be read, or a line has fewer parts.
     """
-    try:
-        with open_regular(path) as file:
-            text = file.read().decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"The list {path} cannot be read: {error.strerror}. Is the download complete?") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"The list {path} is not in UTF-8: {error}.") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text_lines(path, "The list", " Is the download complete?"), start=1):
         if line.strip() and not line.startswith("#"):
             found = line.split(maxsplit=parts - 1)
             if len(found) < parts:

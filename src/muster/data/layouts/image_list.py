@@ -28,6 +28,7 @@ from muster.data.layout import LAYOUTS, Layout
 from muster.data.patterns import require_parts
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
+from muster.data.text_lists import text_lines
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import open_regular
 
@@ -101,14 +102,7 @@ def _lists(heading: Heading) -> dict[str, Path]:
 
 def _rows(path: Path) -> Iterator[Row]:
     """The lines of a list."""
-    try:
-        with open_regular(path) as file:
-            lines = file.read().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise DatasetError(f"The list of images {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"The list of images {path} is not in UTF-8: {error}. Save it in UTF-8.") from error
-    reader = csv.DictReader(lines, strict=True)
+    reader = csv.DictReader(text_lines(path, "The list of images"), strict=True)
     _require_columns(path, reader.fieldnames or ())
     try:
         for cells in reader:
