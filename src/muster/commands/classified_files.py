@@ -28,7 +28,8 @@ def classify_files(files: Mapping[str, Path], ensemble: Ensemble, output: Path) 
         What is wrong with images that cannot be read.
     """
     rows, problems = list[tuple[object, ...]](), list[str]()
-    columns = ["image", "file"]
+    # A class may be called like one of the first columns, or like another class in other letters.
+    columns = ["image", "file", *ensemble.task.in_words([0.0] * len(ensemble.classes), ensemble.classes)]
     for stem, path in files.items():
         try:
             probabilities = ensemble.classify(read_image(path))
@@ -37,7 +38,6 @@ def classify_files(files: Mapping[str, Path], ensemble: Ensemble, output: Path) 
             continue
         told = ensemble.task.in_words(probabilities.tolist(), ensemble.classes)
         rows.append((stem, str(path), *told.values()))
-        columns = ["image", "file", *told]
     table = pd.DataFrame(rows, columns=columns)
     with atomic_write(output / CLASSES) as partial:
         table.to_csv(partial, index=False)
