@@ -31,14 +31,23 @@ from muster.training.summary import summarise, write_results
 
 
 @dataclass
+class Run:
+    """A fine-tuning, and where it lies."""
+
+    folder: Path
+    target: TargetData
+    ensemble: Ensemble
+    result: FinetuneResult
+
+
+@dataclass
 class Course:
-    """What came of it; reports lie in ``folder``."""
+    """What came of it; reports lie in ``folder``, the fine-tuning in its folder ``run``."""
 
     folder: Path
     pool: Pool
     selection: Selection
     target: TargetData
-    module: EnsembleTraining
     ensemble: Ensemble
     result: FinetuneResult
 
@@ -53,20 +62,25 @@ def run_course(folder: Path, sources: dict[str, str], target: Dataset, loss: str
         train_member(MemberJob(name, folder / "pool", reference, "small_fpn", "none", settings, hardware), _ignored)
     pool = Pool.open(folder / "pool")
     selection = select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
-    seen = target_data(selection, target)
     training = TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
+    run = fine_tune(folder / "run", pool, selection, target, training)
+    write_selection_report(selection, pool, target, folder / "selection.html")
+    write_finetuning_report(run.result, folder / "finetuning.html", finetuned_images(run.ensemble, run.target, 2))
+    return Course(folder, pool, selection, run.target, run.ensemble, run.result)
+
+
+def fine_tune(folder: Path, pool: Pool, selection: Selection, target: Dataset, training: TrainingSettings) -> Run:
+    """Fine-tune what was selected, and write what comes of it."""
+    hardware, seen = Hardware("cpu"), target_data(selection, target)
     module = EnsembleTraining(training, target.spec.num_classes)
     names = with_baseline(selection)
     module.set_members(names, load_members(pool.used_for(target.spec), names))
-    assert fit_members(module, seen, folder / "run", hardware)
+    assert fit_members(module, seen, folder, hardware)
     ensemble = build_ensemble(module, selection.members, seen, hardware)
-    counts = evaluate(module, ensemble, seen, hardware)
-    scores = {"e_leep": selection.score}
+    counts, scores = evaluate(module, ensemble, seen, hardware), {"e_leep": selection.score}
     result = summarise(selection, scores, module, ensemble, counts, seen, hardware, 1.0)
-    write_results(folder / "run", result, module, ensemble)
-    write_selection_report(selection, pool, target, folder / "selection.html")
-    write_finetuning_report(result, folder / "finetuning.html", finetuned_images(ensemble, seen, 2))
-    return Course(folder, pool, selection, seen, module, ensemble, result)
+    write_results(folder, result, module, ensemble)
+    return Run(folder, seen, ensemble, result)
 
 
 def _ignored(step: int, loss: float) -> None:

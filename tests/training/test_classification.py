@@ -28,23 +28,16 @@ from muster.training.distilling import UNIFORM, compare, result_of, soups_of, te
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
     ENSEMBLE,
-    build_ensemble,
-    evaluate,
-    fit_members,
-    load_members,
-    target_data,
-    with_baseline,
 )
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
-from muster.training.modules import EnsembleTraining
 from muster.training.multi_source import train_multi_source
-from muster.training.results import LEARNED_HEAD, FinetuneResult
+from muster.training.results import LEARNED_HEAD
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
-from muster.training.summary import summarise, write_results
 from tests.data.test_image_folders import write
 from tests.helpers import make_member
+from tests.tasks.course import Run, fine_tune
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -84,28 +77,10 @@ def selection(pool: Pool, target: Dataset) -> Selection:
     return select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
 
 
-class Run:
-    """A fine-tuning, and where it lies."""
-
-    def __init__(self, folder: Path, pool: Pool, selection: Selection, target: Dataset) -> None:
-        hardware = Hardware("cpu")
-        self.folder, self.target = folder, target_data(selection, target)
-        settings = TrainingSettings(steps=6, batch_size=6, crop_size=32)
-        module = EnsembleTraining(settings, target.spec.num_classes)
-        names = with_baseline(selection)
-        module.set_members(names, load_members(pool.used_for(target.spec), names))
-        assert fit_members(module, self.target, folder, hardware)
-        self.ensemble = build_ensemble(module, selection.members, self.target, hardware)
-        counts = evaluate(module, self.ensemble, self.target, hardware)
-        self.result: FinetuneResult = summarise(
-            selection, {"e_leep": selection.score}, module, self.ensemble, counts, self.target, hardware, 1.0
-        )
-        write_results(folder, self.result, module, self.ensemble)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, pool: Pool, selection: Selection, target: Dataset) -> Run:
-    return Run(tmp_path_factory.mktemp("run"), pool, selection, target)
+    settings = TrainingSettings(steps=6, batch_size=6, crop_size=32)
+    return fine_tune(tmp_path_factory.mktemp("run"), pool, selection, target, settings)
 
 
 def test_a_member_learns_and_says_so(pool: Pool) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 import muster
 from muster.data import Dataset, prepare_image
 from muster.models import Segmenter, build_model, upsample_probabilities
-from muster.tasks.source_sample import draw_labelled_pixels
+from muster.tasks.units import draw_units
 from muster.training import finetuned_ensemble as ensemble_module
 from muster.training.ensemble_card import CARD, EnsembleError
 from muster.training.finetuned_ensemble import HEAD, Ensemble, load_ensemble
@@ -77,8 +77,8 @@ class TestHead:
             for index, sample in enumerate(target.train):
                 image = prepare_image(sample.image, ensemble.preprocessing)
                 whole = ensemble(image[None], tuple(sample.mask.shape))[0]
-                rows, columns = draw_labelled_pixels(sample.mask, PIXELS_PER_IMAGE, 4, index)
-                chosen = whole[:, rows, columns].gather(0, sample.mask[rows, columns].long()[None])
+                places, _ = draw_units(ensemble.task, sample.mask, PIXELS_PER_IMAGE, 4, index)
+                chosen = whole.flatten(1)[:, places].gather(0, sample.mask.flatten()[places].long()[None])
                 losses.append(-chosen.flatten().log())
             assert [len(each) for each in losses] == [PIXELS_PER_IMAGE] * 2 + [0] + [PIXELS_PER_IMAGE] * 3
             return float(torch.cat(losses).mean())

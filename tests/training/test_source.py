@@ -35,10 +35,10 @@ from muster.tasks.segmentation import SEGMENTATION, class_ious, mean_iou
 from muster.tasks.source_sample import (
     PIXELS_PER_IMAGE,
     draw_balanced,
-    draw_labelled_pixels,
     number_of_images,
     sample_source,
 )
+from muster.tasks.units import draw_units
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.evaluation import model_predictor
 from muster.training.hardware import Hardware
@@ -266,11 +266,11 @@ class TestSourceSample:
     def test_pixels_are_drawn_from_labelled_ones(self) -> None:
         mask = torch.full((9, 7), VOID, dtype=torch.uint8)
         mask[2, 3], mask[8, 6] = 1, 0
-        rows, columns = draw_labelled_pixels(mask, 50, 0, 3)
-        assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == {(2, 3), (8, 6)}
-        assert len(rows) == 50
-        draws = [draw_labelled_pixels(mask, 50, seed, index)[0].tolist() for seed in (0, 1) for index in (3, 4)]
-        assert draws[0] == rows.tolist()
+        places, classes = draw_units(SEGMENTATION, mask, 50, 0, 3)
+        assert set(zip(places.tolist(), classes.tolist(), strict=True)) == {(2 * 7 + 3, 1), (8 * 7 + 6, 0)}
+        assert len(places) == 50
+        draws = [draw_units(SEGMENTATION, mask, 50, seed, index)[0].tolist() for seed in (0, 1) for index in (3, 4)]
+        assert draws[0] == places.tolist()
         assert len({tuple(draw) for draw in draws}) == 4
 
 

@@ -28,8 +28,8 @@ from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
 from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
-from muster.tasks.source_sample import draw_labelled_pixels
 from muster.tasks.task import Task, task_of
+from muster.tasks.units import draw_units
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -224,15 +224,14 @@ def _at_validation_pixels(
 ) -> tuple[Sequence[Float[Tensor, "pixels classes"]], Int64[Tensor, " pixels"]]:
     read: dict[str, list[Tensor]] = {name: [] for name in models}
     labels = [torch.zeros(0, dtype=torch.int64)]
-    device = job.hardware.resolved_device()
+    device, task = job.hardware.resolved_device(), task_of(cell.target.dataset.spec)
     images = _maps(models, cell.validation, cell.cell.preprocessing, device) if len(cell.validation) else iter(())
     for index, (maps, mask) in enumerate(images):
-        rows, columns = draw_labelled_pixels(mask, VALIDATION_PIXELS, 0, index)
-        if len(rows) == 0:
+        drawn, classes = draw_units(task, mask, VALIDATION_PIXELS, 0, index)
+        if len(drawn) == 0:
             continue
-        labels.append(mask[rows, columns].long())
-        height, width = mask.shape
-        places = (rows * width + columns).to(device)
+        labels.append(classes)
+        (height, width), places = mask.shape, drawn.to(device)
         for name, each in maps.items():
             read[name].append(_rows_of(each, range(height), height, width)[places])
     together = torch.cat(labels)

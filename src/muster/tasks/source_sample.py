@@ -11,13 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Integer
+from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Preprocessing, Split, labelled, prepared_images, units_of, view_for
+from muster.data import VOID, Preprocessing, Split, labelled, prepared_images, view_for
 from muster.models import SourceModel
 from muster.probe import read_pixels
+from muster.tasks.task import task_of
+from muster.tasks.units import draw_units
 
 MOST_IMAGES = 1000
 """Embeddings are averaged over all images up to so many, and beyond that over a tenth: "Towards Estimating
@@ -157,36 +159,14 @@ def _sample_pixels(
     device: torch.device | str,
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of pixels of these images."""
-    features, labels = [], []
+    task, features, labels = task_of(chosen.spec), list[Tensor](), list[Tensor]()
     for batch in prepared_images(chosen, shown):
         images = view_for(batch.images, None).to(device)
         maps, part = model.features(images).float(), model.part_of(images)
         for index, mask, values in zip(batch.indices, batch.masks, maps, strict=True):
-            rows, columns = draw_labelled_pixels(mask, PIXELS_PER_IMAGE, seed, index)
-            size = (mask.shape[0], mask.shape[1])
-            features.append(read_pixels(values, rows.to(device), columns.to(device), size, part).cpu())
-            labels.append(mask[rows, columns].long())
+            drawn, classes = draw_units(task, mask, PIXELS_PER_IMAGE, seed, index)
+            size = (mask.shape[0], mask.shape[1])  # of an image with several classes one place for each
+            rows, columns = drawn.to(device) // size[1], drawn.to(device) % size[1]
+            features.append(read_pixels(values, rows, columns, size, part).cpu())
+            labels.append(classes)
     return torch.cat(features), torch.cat(labels)
-
-
-def draw_labelled_pixels(mask: Integer[Tensor, "h w"], count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """Draw pixels uniformly, with replacement, from those that are not void.
-
-    Args:
-        mask: Class indices.
-        count: How many.
-        seed: The seed of the whole draw.
-        index: Which image it is; every image has a draw of its own.
-
-    Returns:
-        Rows and columns, int64 ``[count]``; empty if every pixel is void, and a single one if the class is of the whole
-        image.
-    """
-    places = np.flatnonzero(labelled(mask).numpy())
-    count = units_of(mask, count)
-    if mask.dtype != torch.uint8:  # of the whole image: each of its classes once
-        drawn = places[:count]
-    else:
-        drawn = np.random.default_rng((seed % 2**64, index)).choice(places, count) if len(places) else places
-    rows, columns = np.divmod(drawn, mask.shape[1])
-    return torch.from_numpy(rows), torch.from_numpy(columns)
