@@ -22,8 +22,9 @@ from muster.tasks.task import TASKS, Task
 from muster.training.head_training import head_loss
 from muster.training.member_job import MemberJob
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
+from muster.training.settings import TrainingSettings
 from muster.training.source import train_member
-from tests.tasks.course import Course, run_course
+from tests.tasks.course import Course, fine_tune, run_course
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -240,6 +241,12 @@ def test_the_head_lowers_the_squared_error(course: Course) -> None:
 
     assert loss(ensemble) <= loss(plain)
     assert PLAIN_MEAN in course.result.mious
+
+
+def test_the_truth_of_a_whole_image_is_not_resized_for_frozen_members(course: Course, tmp_path: Path) -> None:
+    settings = TrainingSettings(steps=40, batch_size=8, crop_size=32, learning_rate=0.1, loss="squared", adapt="frozen")
+    run = fine_tune(tmp_path / "frozen", course.pool, course.selection, course.target.dataset, settings)
+    assert run.result.mious[LEARNED_HEAD] > 0.3  # whole numbers would leave nothing between -1, 0 and 1
 
 
 def test_what_needs_classes_is_refused(course: Course, tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
 from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
-from muster.data.spec import MAX_CLASSES, VOID, Dataset, DatasetSpec, Sample, Split, labelled, split_record, units_of
+from muster.data.spec import (
+    MAX_CLASSES,
+    VOID,
+    Dataset,
+    DatasetSpec,
+    Sample,
+    Split,
+    as_numbers,
+    labelled,
+    split_record,
+    units_of,
+)
 from muster.data.statistics import (
     ChannelStatistics,
     SplitCheck,
@@ -53,6 +64,7 @@ __all__ = [
     "TrainingStream",
     "TrainingTransform",
     "Views",
+    "as_numbers",
     "cached",
     "channel_statistics",
     "check_split",

@@ -66,6 +66,11 @@ def labelled(mask: Tensor) -> Tensor:
     return mask != VOID if mask.dtype == torch.uint8 else torch.ones_like(mask, dtype=torch.bool)
 
 
+def as_numbers(truth: Tensor) -> Tensor:
+    """A truth as losses take it: classes as int64, whatever they are stored as; other numbers as they are."""
+    return truth if truth.is_floating_point() else truth.long()
+
+
 def units_of(mask: Tensor, wanted: int) -> int:
     """How many units of an image are looked at if so many are wanted: a whole image is one for each of its classes.
 

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from muster.data.colour_jitter import jitter_colours
 from muster.data.preprocessing import Interpolation, Preprocessing, middle
-from muster.data.spec import VOID
+from muster.data.spec import VOID, as_numbers
 from muster.errors import ConfigError
 
 _MODES = {
@@ -152,8 +152,7 @@ class TrainingTransform:
             Normalised image and mask. The mask holds only values of the stored mask, or void.
         """
         crop = self.draw(image, mask, generator)
-        mask = crop.mask if crop.mask.is_floating_point() else crop.mask.long()
-        return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], mask
+        return normalise_crops(crop.image[None], crop.box[None], self.preprocessing)[0], as_numbers(crop.mask)
 
     def draw(
         self, image: Num[Tensor, "channels h w"], mask: Num[Tensor, "_ _"], generator: np.random.Generator

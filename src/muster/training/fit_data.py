@@ -19,6 +19,7 @@ from muster.data import (
     Split,
     TrainingStream,
     Views,
+    as_numbers,
     class_pixel_counts,
     make_loader,
     map_views,
@@ -175,11 +176,6 @@ def weights_of(train: Split, num_classes: int, settings: TrainingSettings) -> Fl
     if settings.class_weighting == "none":
         return None
     return class_weights_of(class_pixel_counts(train, num_classes), settings.class_weighting)
-
-
-def as_numbers(truth: Tensor) -> Tensor:
-    """A truth as losses take it: classes as int64, whatever they are stored as; other numbers as they are."""
-    return truth if truth.is_floating_point() else truth.long()
 
 
 def _feeds_a_gpu(trainer: pl.Trainer) -> bool:

@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from muster.data import Preprocessing, Split, TrainingStream, make_loader, prepare_image
+from muster.data import Preprocessing, Split, TrainingStream, as_numbers, make_loader, prepare_image
 from muster.models import SourceModel
 from muster.models.padding import without_padding
 from muster.ranks import largest_over_ranks
+from muster.tasks.task import task_of
 from muster.training.fit_data import FitData
 from muster.training.settings import TrainingSettings
 
@@ -144,13 +145,18 @@ class FrozenData(FitData):
         return make_loader(stream, chosen.batch_size, trainer.global_step, trainer.global_rank, trainer.world_size)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 (a hook's)
-        """Features are looked up member by member; masks have the size at which images are shown."""
+        """Features are looked up member by member; masks have the size at which images are shown.
+
+        The truth of a whole image stays as it is.
+        """
         places, mirrored = (tuple(each.tolist()) for each in batch)
-        masks = [self._mask(place, flip) for place, flip in zip(places, mirrored, strict=True)]
-        size = _largest([mask.shape for mask in masks], batch[0].device)
-        return FrozenBatch(self, places, mirrored), torch.stack([_resized(mask, size) for mask in masks]).to(
-            batch[0].device
-        )
+        if task_of(self.train.spec).is_pooled:
+            masks = [as_numbers(self.train.mask(place)) for place in places]
+        else:
+            shown = [self._mask(place, flip) for place, flip in zip(places, mirrored, strict=True)]
+            size = _largest([mask.shape for mask in shown], batch[0].device)
+            masks = [_resized(mask, size) for mask in shown]
+        return FrozenBatch(self, places, mirrored), torch.stack(masks).to(batch[0].device)
 
     def _mask(self, place: int, mirrored: bool) -> Int64[Tensor, "h w"]:
         mask = self.train.mask(place)

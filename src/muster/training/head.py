@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from muster.data import Split, map_views, prepared_images
 from muster.probe import read_corners
 from muster.ranks import from_rank_zero, rank, sum_over_ranks, world_size
 from muster.tasks.task import Task
+from muster.tasks.units import draw_units
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.head_training import distance_from_mean
 from muster.training.settings import HeadSettings
@@ -132,28 +132,6 @@ def _collect(
     found = every.of(torch.ones(len(truth), dtype=torch.int64)).nonzero()[:, 0]
     readings = [_Reading(every.of(part.cells)[..., found], every.of(part.shares)[..., found]) for part in joined]
     return readings, every.of(truth.movedim(0, -1))[..., found].movedim(-1, 0)
-
-
-def draw_units(task: Task, truth: Tensor, count: int, seed: int, index: int) -> tuple[Tensor, Tensor]:
-    """Draw units of an image uniformly, with replacement, from those that have a truth.
-
-    Args:
-        task: Says which these are.
-        truth: Of the image.
-        count: How many; of an image with one unit it is that.
-        seed: The seed of the whole draw.
-        index: Which image it is; every image has a draw of its own.
-
-    Returns:
-        Their places in the image, row after row, int64 ``[units]``, and their truths ``[units, ...]``; none if no unit
-        has a truth.
-    """
-    places, truths = task.known_units(truth)
-    if len(places) == 0:
-        return places, truths
-    wanted = min(count, 1) if task.is_pooled else count
-    chosen = torch.from_numpy(np.random.default_rng((seed % 2**64, index)).choice(len(places), wanted))
-    return places[chosen], truths[chosen]
 
 
 class _EveryPixel:
