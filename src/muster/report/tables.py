@@ -154,7 +154,7 @@ def result_names(result: FinetuneResult) -> list[str]:
     singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
-    mean = [PLAIN_MEAN] if len(result.members) > 1 else []
+    mean = [PLAIN_MEAN] if len(result.members) > 1 and result.head_kept else []  # without a head they are the same
     known = [LEARNED_HEAD, *mean, EQUAL_COST, *outside, *result.members, *rest]
     return [name for name in known if name in result.mious]
 
