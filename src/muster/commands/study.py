@@ -73,6 +73,7 @@ def study(
         "--data_root": data.data_root,
         **{f"pool {number + 1}": pool for number, pool in enumerate(study.pools)},
         "--large_pool": study.large_pool,
+        "--capped_pool": study.capped_pool,
         **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
         **{f"source {name}": each.reference for name, each in plan.compared.items() if name not in plan.datasets},
     }

@@ -325,4 +325,4 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence
             f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return max(trained, key=lambda member: member.card.test_miou or 0.0)
+    return max(trained, key=lambda member: member.card.test_result or 0.0)
