@@ -161,6 +161,7 @@ def finetune(
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
+        resolved |= {"metric": plan.choice.metric, "metrics": plan.choice.metrics}
         idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
