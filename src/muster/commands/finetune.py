@@ -59,8 +59,9 @@ from muster.training.finetuning import (
     require_fittable,
 )
 from muster.training.hardware import Hardware
+from muster.training.idle_settings import idle_settings
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
-from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
+from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings
 from muster.training.summary import licences_of, summarise, write_results
 
 IMAGE_SHEET = "images.png"
