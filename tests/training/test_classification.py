@@ -74,7 +74,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def selection(pool: Pool, target: Dataset) -> Selection:
-    return select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
+    return select(pool, target, size=2, cache_gb=0.0)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
 from muster.training.hardware import Hardware
-from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
+from muster.training.idle_settings import idle_settings
+from muster.training.settings import HeadSettings, TrainingSettings
 
 CONFIG, TRACK_RECORD = "config.yaml", "track_record.csv"
 

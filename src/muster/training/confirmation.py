@@ -148,7 +148,7 @@ class _Rounds:
         settings, target = trial.module.settings, trial.target
         self.kept, self.held = target.train.hold_out(settings.held_out_fraction, settings.seed)
         description = {
-            "settings": asdict(settings),
+            "settings": settings.described(),
             "kept": self.kept.identifiers,
             "held_out": self.held.identifiers,
             "preprocessing": asdict(target.preprocessing),

@@ -125,7 +125,7 @@ def teach(
     require_fittable(module, target, hardware)
     train = target.train if unlabelled is None else with_unlabelled(target.train, unlabelled)
     description = {
-        "settings": asdict(settings),
+        "settings": settings.described(),
         "images": train.identifiers,
         "shown": asdict(target.preprocessing),
         "student": (architecture, pretraining, label_weight),

@@ -159,7 +159,7 @@ class _Maker:
         self.rival, self.settings = rival, rival.settings
         self.kept, self.held = rival.target.train.hold_out(self.settings.held_out_fraction, self.settings.seed)
         self.description = {
-            "settings": asdict(self.settings),
+            "settings": self.settings.described(),
             "member": rival.name,
             "ensemble": rival.ensemble.names,
             "images": rival.target.train.identifiers,
