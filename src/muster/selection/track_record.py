@@ -110,7 +110,9 @@ def _choices(rows: csv.DictReader[str]) -> Iterator[PastChoice]:
             int(row["size"]),
             float(row["rank"]),
             int(row["candidates"]),
-            *(float(row[name]) for name in ("result", "best_result", "mean_result")),
+            float(row["result"]),
+            float(row["best_result"]),
+            float(row["mean_result"]),
             float(row["margin"]) if row["margin"] else None,
         )
 
