@@ -20,6 +20,7 @@ from muster.report.tables import (
     metric_label,
     number,
     result_names,
+    shown_name,
 )
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
@@ -28,7 +29,6 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
-    head_label,
     head_sentence,
     interval_sentence,
     interval_text,
@@ -110,7 +110,7 @@ def write_finetuning_report(
         **_confirmation_context(result),
         "head_members": list(result.head_weights),
         "head_rows": _head_rows(result) if result.head_kept else [],
-        "head_label": head_label(result),
+        "head_label": shown_name(result, LEARNED_HEAD),
         **_loss_context(result),
         "settings": _settings(result),
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
@@ -143,7 +143,7 @@ def _comparison(result: FinetuneResult) -> str:
 def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     """The few numbers to be read from afar, each with its interval and what it costs."""
     labels = {
-        LEARNED_HEAD: head_label(result),
+        LEARNED_HEAD: shown_name(result, LEARNED_HEAD),
         PLAIN_MEAN: "plain mean",
         EQUAL_COST: "one model of equal cost",
         result.single_best: "best alone (B1)",
@@ -178,7 +178,7 @@ def _result_bars(result: FinetuneResult) -> list[Bar]:
         interval = result.result_intervals.get(name)
         bars.append(
             Bar(
-                {EQUAL_COST: "one model of equal cost", LEARNED_HEAD: head_label(result)}.get(name, name),
+                "one model of equal cost" if name == EQUAL_COST else shown_name(result, name),
                 result.results[name],
                 number(result.results[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
@@ -227,7 +227,7 @@ def _shape(result: FinetuneResult, name: str) -> str:
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
-    keys = [_Dot(head_label(result), 0.0, "full", BLUE)]
+    keys = [_Dot(shown_name(result, LEARNED_HEAD), 0.0, "full", BLUE)]
     if PLAIN_MEAN in result_names(result):
         keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
     if result.single_best in result.results:
@@ -246,7 +246,7 @@ def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
     for name in reversed(result_names(result)):  # the learned head is drawn last, on top
         iou = result.class_ious[name][index]
         if iou is not None:
-            dots.append(_Dot(name, iou, _shape(result, name), _colour(result, name)))
+            dots.append(_Dot(shown_name(result, name), iou, _shape(result, name), _colour(result, name)))
     share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
     note = f"{100 * share:.1f} % of the {result.words.unit}s" if dots else "not in the test split"
     predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
@@ -275,7 +275,7 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
     )
     above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
     note = (
-        f"{result.words.class_result} of each class: before fine-tuning, and with the {head_label(result)}. {above} of "
+        f"{result.words.class_result} of each class: before fine-tuning, and with the {shown_name(result, LEARNED_HEAD)}. {above} of "
         f"{len(pairs)} came out better."
     )
     return {"scatter": svg_address(svg), "scatter_note": note}

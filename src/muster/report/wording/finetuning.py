@@ -32,11 +32,6 @@ def subject(result: FinetuneResult) -> str:
     return "The ensemble" if len(result.members) > 1 else result.members[0]
 
 
-def head_label(result: FinetuneResult) -> str:
-    """What the ensemble's way of combining its members is called: by a learned head, or by the plain mean."""
-    return LEARNED_HEAD if result.head_kept else PLAIN_MEAN
-
-
 def combined_subject(result: FinetuneResult) -> str:
     """What a sentence about what was reached begins with."""
     return f"{subject(result)} with the learned head" if result.head_kept else subject(result)
