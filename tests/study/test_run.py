@@ -461,7 +461,6 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"sizes": (6,), "size": 6}, "sizes: expected a whole number, from 1 to 5"),
         ({"metrics": ("leep", "leep")}, "metrics: expected at least one, each once"),
         ({"metrics": ("sofft",)}, "metrics: "),
-        ({"metrics": ("rsa",)}, "metrics: rsa compares with a model trained on the target"),
         ({"heads": ("eep/logme2",)}, "heads: expected PREDICTOR/METRIC"),
         ({"heads": ()}, "equal_cost: expected at least one of heads"),
         ({"regimes": (Regime("a"), Regime("a"))}, "regimes: expected at least one, each once"),
