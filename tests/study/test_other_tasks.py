@@ -134,7 +134,7 @@ def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> Non
 
 def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
     findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
-    text = write_study_report(findings, tmp_path).read_text("utf-8")
+    text = write_study_report(findings, tmp_path).page.read_text("utf-8")
     assert "top-1 accuracy" in text
     assert "mIoU" not in text
 

@@ -482,7 +482,7 @@ def test_settings_that_cannot_work_are_refused(home: Path, change: dict[str, obj
 
 def test_the_page_says_who_wins(outcome: StudyOutcome, home: Path, tmp_path: Path) -> None:
     findings = replace(findings_of(outcome.tables, settings_for(home)), draws=5)
-    path = write_study_report(findings, tmp_path)
+    path = write_study_report(findings, tmp_path).page
     text, said = path.read_text("utf-8"), headline(findings)
     assert said in html.unescape(text)
     best = findings.standings.groupby("approach")["result"].mean().reindex(CONTENDERS).max()
