@@ -78,7 +78,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
 
 def test_base_comes_from_the_cards(pool: Pool, selection: Selection) -> None:
     cards = [member.card for member in pool]
-    terms = [card.test_miou * card.train_images * len(card.classes) for card in cards]
+    terms = [card.test_result * card.train_images * len(card.classes) for card in cards]
     expected = [sum(terms[i] for i in row) for row in selection.ranking.members]
     assert selection.ranking.scores["base"].tolist() == pytest.approx(expected)
     assert selection.choices["base"] == tuple("abcde"[i] for i in sorted(np.argsort(terms)[-3:]))

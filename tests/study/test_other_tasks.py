@@ -135,7 +135,7 @@ def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> Non
 
 def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
     findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
-    text = write_study_report(findings, tmp_path).read_text("utf-8")
+    text = write_study_report(findings, tmp_path).page.read_text("utf-8")
     assert "top-1 accuracy" in text
     assert "mIoU" not in text
 
@@ -145,7 +145,7 @@ def test_tables_of_before_are_read(outcome: StudyOutcome, tmp_path: Path) -> Non
     outcome.tables.write(tmp_path)
     for name in ("ensembles", "finetuned", "equal_cost", "members", "targets"):
         path = tmp_path / f"{name}.parquet"
-        old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_miou"}
+        old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_result"}
         pd.read_parquet(path).rename(columns=old).drop(columns="task", errors="ignore").to_parquet(path)
     read = StudyTables.read(tmp_path)
     assert (read.task, outcome.tables.task) == (SEGMENTATION, CLASSIFICATION)

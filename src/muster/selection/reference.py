@@ -157,4 +157,4 @@ def find_reference(
             f"{target.spec.name}. Have one trained on the probe images with --reference train, name the folder of one "
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return Reference(max(trained, key=lambda member: member.card.test_miou or 0.0))
+    return Reference(max(trained, key=lambda member: member.card.test_result or 0.0))
