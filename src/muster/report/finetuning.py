@@ -274,8 +274,9 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
         result.words.class_result,
     )
     above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
+    combined = shown_name(result, LEARNED_HEAD)
     note = (
-        f"{result.words.class_result} of each class: before fine-tuning, and with the {shown_name(result, LEARNED_HEAD)}. {above} of "
+        f"{result.words.class_result} of each class: before fine-tuning, and with the {combined}. {above} of "
         f"{len(pairs)} came out better."
     )
     return {"scatter": svg_address(svg), "scatter_note": note}
