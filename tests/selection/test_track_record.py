@@ -50,7 +50,9 @@ def test_the_sentence_counts_targets() -> None:
 def followed(*told: tuple[float | None, float], target: str = "") -> list[PastChoice]:
     """Choices with these margins and ranks of 100."""
     return [
-        PastChoice("s", target or f"t{place}", "segmentation", "eep", "iou_eep", 3, rank, 100, 0.4, 0.5, 0.3, margin)
+        PastChoice(
+            "s", target or f"t{place}", "segmentation", "eep", "iou_eep", 3, float(rank), 100, 0.4, 0.5, 0.3, margin
+        )
         for place, (margin, rank) in enumerate(told)
     ]
 
@@ -102,7 +104,10 @@ def test_a_selection_is_told_of_choices_made_like_it(tmp_path_factory: pytest.Te
     selection = select(pool, make_target(4), size=3, pixels_per_image=20, cache_gb=0.0, resamples=0, predictor="eep")
     past = record_of(selection)
     assert {(each.metric, each.predictor, each.size) for each in past} == {("soft_iou_eep", "eep", 3)}
-    assert f"on {len(past)} targets whose candidates were all fine-tuned" in track_record_sentence(selection)
+    assert (
+        f"on {len(past)} targets (5 different ones, some with two pools) whose candidates were all fine-tuned"
+        in track_record_sentence(selection)
+    )
     assert "no study has followed choices of 5" in track_record_sentence(replace(selection, size=5))
     assert {each.task for each in past} == {"segmentation"}
     assert record_of(replace(selection, metric="e_leep", task="classification"))
