@@ -166,12 +166,12 @@ class ByMargin:
         Returns:
             ``None`` if a group would have fewer than :data:`FEWEST_OF_A_GROUP`.
         """
-        known = {each: each.margin for each in past if each.margin is not None}
+        known = [(each, each.margin) for each in past if each.margin is not None]
         if not known:
             return None
-        least = statistics.median_high(known.values())
-        ahead = tuple(each for each, margin in known.items() if margin >= least)
-        close = tuple(each for each, margin in known.items() if margin < least)
+        least = statistics.median_high([margin for _, margin in known])
+        ahead = tuple(each for each, margin in known if margin >= least)
+        close = tuple(each for each, margin in known if margin < least)
         enough = min(len(ahead), len(close)) >= FEWEST_OF_A_GROUP
         return ByMargin(least, ahead, close) if enough else None
 
