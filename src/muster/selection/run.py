@@ -49,7 +49,7 @@ from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
-from muster.tasks.task import choose_images, in_classes
+from muster.tasks.task import choose_images, in_classes, task_of
 
 _IMAGE_SIZE = 512
 """Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
@@ -126,7 +126,7 @@ def _select(
     hardness_models(eligible, settings.hardness_model)
     reference = _reference(settings.reference, pool, dataset, specs)
     reader = probe_reader(split, eligible, settings, device)
-    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist())
+    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist(), not task_of(split.spec).is_pooled)
     name = _usable(settings.predictor, reader.probe)
     predictor = Predictor(name, classes)
     specs = tuple(predictor.scored_by(spec) for spec in specs)

@@ -94,6 +94,17 @@ class Task(ABC):
         """
         return split
 
+    def notes_on(self, split: Split) -> tuple[str, ...]:  # noqa: ARG002 (for those who have any)
+        """What a check of a dataset says of truths that :meth:`in_classes` does not show, in whole sentences.
+
+        Args:
+            split: Images of this task; their truths are read.
+
+        Raises:
+            DatasetError: If one cannot be.
+        """
+        return ()
+
     def fitted(self, model: SourceModel) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
@@ -249,6 +260,16 @@ class Task(ABC):
             ``[b, ...]``, one tally an image, such as a confusion matrix.
         """
 
+    def total(self, decided: Tensor, truth: Tensor, outputs: int) -> Tensor:
+        """The sum of :meth:`tally` over the images, for those who need no single one.
+
+        Args:
+            decided: What :meth:`decide` gave.
+            truth: Of the same images.
+            outputs: Numbers of the head.
+        """
+        return self.tally(decided, truth, outputs).sum(dim=0)
+
     @abstractmethod
     def digest(self, tally: Tensor) -> Tensor:
         """The part of tallies that the result needs; smaller, as one is kept for every image of a test split.
@@ -352,8 +373,7 @@ class TalliedMetric(Metric):
 
     def update(self, probabilities: Tensor, truth: Tensor) -> None:
         """Take in the predictions of some images."""
-        found = self.task.tally(self.task.decide(probabilities), truth, self.outputs)
-        self.total += found.sum(dim=0)
+        self.total += self.task.total(self.task.decide(probabilities), truth, self.outputs)
 
     def compute(self) -> Tensor:
         """The tally of all."""
