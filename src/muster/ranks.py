@@ -5,11 +5,26 @@ Every rank ends with the same arrays, so whatever follows is the same on all of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_APART = ContextVar("apart", default=False)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within the block this process shares nothing with the others: it may do more or less than they do."""
+    token = _APART.set(True)
+    try:
+        yield
+    finally:
+        _APART.reset(token)
 
 
 def world_size() -> int:
@@ -105,7 +120,7 @@ def flag_from_rank_zero(flag: bool, device: torch.device) -> bool:
 
 
 def _is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return not _APART.get() and dist.is_available() and dist.is_initialized()
 
 
 def _exchange_device(device: torch.device) -> torch.device:

@@ -134,6 +134,21 @@ def test_a_backbone_alone_gives_the_maps_of_the_network_that_it_is_of(
     assert "of the backbone" in model.started_from["tensors"]
 
 
+def test_published_weights_of_an_fcn_start_all_of_it_or_its_backbone(tmp_path: Path) -> None:
+    network = settled(torchvision.models.get_model("fcn_resnet50", weights_backbone=None, num_classes=5, aux_loss=True))
+    whole = build_model("fcn_resnet50", 5, saved(tmp_path / "whole.safetensors", network.state_dict())).eval()
+    whole.head.load_state_dict(network.classifier[4].state_dict())  # a head is never taken over from a file
+    with torch.no_grad():
+        scores = network.classifier(network.backbone(IMAGES)["out"])
+        torch.testing.assert_close(whole(IMAGES), scores)
+    assert whole.started_from["tensors"] == "324 of 324 of the network before its head"
+    alone = saved(tmp_path / "resnet50.safetensors", torchvision.models.resnet50().state_dict())
+    model = build_model("fcn_resnet50", 5, alone, seed=1)
+    assert torch.equal(model.body.backbone["conv1"].weight, load_file(alone)["conv1.weight"])
+    assert "of the backbone resnet50; 2 of the file left out" in model.started_from["tensors"]
+    assert model.depth == 51  # by hand: stem 1, sixteen bottlenecks of 3, two convolutions more
+
+
 def test_published_weights_of_an_hrnet_start_a_width_that_timm_has_no_name_for(tmp_path: Path) -> None:
     body = build_model("hrnet_w4", 2, seed=5).body
     parts = {"stem.0": "conv1", "stem.1": "bn1", "stem.3": "conv2", "stem.4": "bn2", "stage1": "layer1"}

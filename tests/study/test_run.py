@@ -468,6 +468,11 @@ def test_members_that_saw_a_target_are_no_candidates(home: Path, tmp_path: Path)
         ({"sweeps": SweepSettings(metrics=("h_score",))}, "sweeps.metrics: expected some of metrics"),
         ({"sweeps": SweepSettings(dimensions=(2,), metrics=("leep",))}, "sweeps: dimensions changes none"),
         ({"finetuning_seeds": ()}, "finetuning_seeds: expected at least one"),
+        ({"large_pool": Path("other/pool")}, "large_pool: expected a folder with another name than those of pools"),
+        (
+            {"large_pool": Path("x"), "capped_pool": Path("y/x")},
+            "capped_pool: .* another name than those of large_pool",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(home: Path, change: dict[str, object], message: str) -> None:

@@ -85,7 +85,7 @@ def test_tensorboard_holds_what_it_was_sent(tmp_path: Path) -> None:
     close_loggers([logger])
     found = EventAccumulator(str(tmp_path / "tensorboard" / "version_0")).Reload()
     assert [(event.step, event.value) for event in found.Scalars("loss")] == [(7, 0.5)]
-    assert found.Scalars("miou/ensemble")[0].value == pytest.approx(result.mious["learned head"])
+    assert found.Scalars("miou/ensemble")[0].value == pytest.approx(result.results["learned head"])
     (shown,) = found.Images(f"images/{image.identifier}")
     height, width = image.truth.shape
     assert (shown.height, shown.width) == (height, 5 * width + 8)  # image, truth, two predictions, confidence
@@ -233,7 +233,7 @@ def test_wandb_links_runs_by_pool_and_target(nobody: Path) -> None:
     record.write_text("seed: 0\n")
     image = make_image_of(("a", "ensemble"), 4)
     send_report([tracker], tables, finetuning_numbers(result), [image], CLASSES, [record])
-    assert run.summary["miou/ensemble"] == result.mious["learned head"]
+    assert run.summary["miou/ensemble"] == result.results["learned head"]
     close_loggers([tracker])
     files = [path for path in (nobody / "wandb").glob("offline-run-*/**/*") if path.is_file()]
     assert any(path.suffix == ".wandb" and path.stat().st_size > 0 for path in files)

@@ -58,6 +58,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     found["curve"] = torch.tensor([point["loss/learned head"] for point in history])
     found["sgd"] = torch.stack([stepped.head.weights, stepped.head.biases]).detach()
     found |= gradients_of_losses() | fitted_with_everything(folder / "fit", hardware)
+    found |= fitted_on_a_plateau(folder / "plateau", hardware)
     found |= fitted_from_elsewhere(folder / "others", hardware)
     return found
 
@@ -91,6 +92,19 @@ def fitted_with_everything(folder: Path, hardware: Hardware) -> dict[str, torch.
     data = FitData(make_target(5).train, SHOWN, settings)
     fit(module, data, folder, hardware)
     return {name: module.state_dict()[f"members.0.{name}"] for name in ("head.weight", "body.smooth.1.running_mean")}
+
+
+def fitted_on_a_plateau(folder: Path, hardware: Hardware) -> dict[str, torch.Tensor]:
+    """Losses on three held-out images, which two processes share unevenly, rates that they halve, and weights."""
+    settings = TrainingSettings(
+        steps=3, batch_size=2, crop_size=32, learning_rate=1.0, schedule="plateau", patience=1, validate_every=1,
+        held_out_fraction=0.5,
+    )  # fmt: skip
+    module, target = EnsembleTraining(settings, 3), TargetData(make_target(5), make_target(5).train, SHOWN)
+    module.set_members(("a",), (build_model("small_fpn", 3),))
+    fit_members(module, target, folder, hardware)
+    told = [[point["held_out_loss/a"], point["rate/a"]] for point in module.history if "rate/a" in point]
+    return {"looks": torch.tensor(told), "after looks": module.state_dict()["members.0.head.weight"]}
 
 
 def fitted_from_elsewhere(folder: Path, hardware: Hardware) -> dict[str, torch.Tensor]:

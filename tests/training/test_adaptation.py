@@ -21,8 +21,9 @@ from muster.training.finetuning import TargetData, fit_members
 from muster.training.fitting import fit
 from muster.training.frozen import FrozenBatch, FrozenData, FrozenFeatures
 from muster.training.hardware import Hardware
+from muster.training.idle_settings import idle_settings
 from muster.training.modules import EnsembleTraining
-from muster.training.settings import SourceSettings, TrainingSettings, idle_settings
+from muster.training.settings import SourceSettings, TrainingSettings
 from tests.helpers import shown, upsampled
 
 pytestmark = [

@@ -12,7 +12,8 @@ from muster.data import VOID
 from muster.errors import ConfigError
 from muster.tasks.loss import LossOptions, class_weights_of
 from muster.tasks.segmentation import SEGMENTATION
-from muster.training.settings import TrainingSettings, idle_settings
+from muster.training.idle_settings import idle_settings
+from muster.training.settings import TrainingSettings
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.25, 3.0])
 

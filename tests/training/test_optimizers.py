@@ -13,9 +13,10 @@ from torch import Tensor
 
 from muster.errors import ConfigError
 from muster.models import build_model, parameter_stages
+from muster.training.idle_settings import idle_settings
 from muster.training.modules import EnsembleTraining
 from muster.training.optimizers import make_optimizer, rate_factor, with_schedule
-from muster.training.settings import Schedule, TrainingSettings, idle_settings
+from muster.training.settings import Schedule, SourceSettings, TrainingSettings
 
 
 def rates(schedule: Schedule, steps: int, warmup: int, at: Iterable[int]) -> list[float]:
@@ -124,3 +125,47 @@ def test_a_warm_up_below_one_is_a_share_of_the_steps() -> None:
     for wrong in (5, 1.5, -0.1, math.nan):
         with pytest.raises(ConfigError, match=r"warmup_steps: .*whole number, from 0 to 4, or a share"):
             TrainingSettings(steps=5, warmup_steps=wrong)
+
+
+def test_a_plateau_halves_the_rate_of_each_member_as_torch_does() -> None:
+    losses = ((3.0, 2.0, 2.0, 2.1, 1.99999, 1.0, 1.5, math.nan, 1.2), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2))
+    found: list[list[float]] = []
+    for own in losses:  # torch's own, by itself
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+        of_torch = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+        found.append([])
+        for loss in own:
+            of_torch.step(loss)
+            found[-1].append(optimizer.param_groups[0]["lr"])
+    models = [build_model("small_fpn", 3, seed=seed) for seed in (0, 1)]
+    both = make_optimizer(models, [0.4, 0.4], TrainingSettings(layer_decay=0.5))
+    scheduler = with_schedule(both, "plateau", 100, patience=1)["lr_scheduler"]["scheduler"]
+    for place, now in enumerate(zip(*losses, strict=True)):
+        scheduler.watch(now)
+        both.step()
+        scheduler.step()
+        head = {group["member"]: group["lr"] for group in both.param_groups if group["lr"] == max_of(both, group)}
+        assert [head[0], head[1]] == pytest.approx([found[0][place], found[1][place]]), place
+    assert found[0][-1] == pytest.approx(0.1)
+    assert found[1][-1] == pytest.approx(0.4)
+
+
+def max_of(optimizer: torch.optim.Optimizer, group: dict[str, object]) -> float:
+    """The rate of a member's head."""
+    return max(float(each["lr"]) for each in optimizer.param_groups if each["member"] == group["member"])
+
+
+def test_a_constant_rate_stays_and_a_plateau_needs_images_to_look_at() -> None:
+    assert rates("constant", 6, 2, range(6)) == pytest.approx([0.5, 1, 1, 1, 1, 1])
+    with pytest.raises(ConfigError, match=r"validation_fraction: expected more than 0 with schedule plateau"):
+        SourceSettings(schedule="plateau")
+    watching = TrainingSettings(schedule="plateau")
+    assert (
+        not {"training.patience", "training.validate_every", "training.held_out_fraction"}
+        & idle_settings(watching).keys()
+    )
+    assert {"training.patience", "training.validate_every"} <= idle_settings(TrainingSettings()).keys()
+    source = SourceSettings(schedule="plateau", validation_fraction=0.1)
+    assert "training.held_out_fraction" in idle_settings(source)
+    assert {"patience", "validate_every"} <= watching.described().keys()
+    assert not {"patience", "validate_every"} & TrainingSettings().described().keys()

@@ -22,8 +22,9 @@ from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.held_out import stops_of
+from muster.training.idle_settings import idle_settings
 from muster.training.modules import EnsembleTraining
-from muster.training.settings import TrainingSettings, idle_settings
+from muster.training.settings import TrainingSettings
 from tests.helpers import confusion_matrices, make_pool, shown
 from tests.training.diary import Diary
 

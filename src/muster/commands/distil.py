@@ -41,7 +41,8 @@ from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE as FOLDER
 from muster.training.finetuning import TargetData, forget_checkpoint, target_data
 from muster.training.hardware import Hardware
-from muster.training.settings import TrainingSettings, idle_settings
+from muster.training.idle_settings import idle_settings
+from muster.training.settings import TrainingSettings
 
 RECORD_FILE = "distillation.yaml"
 
@@ -94,6 +95,11 @@ def distil(
         check_architecture(architecture)
     elif unlabelled is not None or pretraining != "none":
         raise ConfigError("--unlabelled and --pretraining are for a network that is taught. Give its --architecture.")
+    if training.schedule == "plateau":
+        raise ConfigError(
+            "--training.schedule: expected step, poly, cosine or constant, as a taught network learns from all images "
+            "and has none to look at, but got plateau."
+        )
     if training.adapt != "full":
         raise ConfigError(
             f"--training.adapt: expected full, as the taught network learns everything, but got {training.adapt}."
@@ -131,7 +137,7 @@ def distil(
     console.print(headline(result))
     for part, model in result.models.items():
         cost = f"{1000 * model.seconds_per_image:8.1f} ms  {model.megabytes:7.1f} MB"
-        console.print(f"  {part:<13} {model.miou:.3f} {reached}  {cost}")
+        console.print(f"  {part:<13} {model.result:.3f} {reached}  {cost}")
     console.print(f"Report: {folder / 'report.html'}")
     return 0
 

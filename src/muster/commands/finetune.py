@@ -60,8 +60,9 @@ from muster.training.finetuning import (
     require_fittable,
 )
 from muster.training.hardware import Hardware
+from muster.training.idle_settings import idle_settings
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
-from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings, idle_settings
+from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings
 from muster.training.summary import licences_of, summarise, write_results
 
 IMAGE_SHEET = "images.png"
@@ -162,6 +163,7 @@ def finetune(
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
+        resolved |= {"metric": plan.choice.metric, "metrics": plan.choice.metrics}
         idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}

@@ -168,7 +168,7 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
         dataset = card.dataset or "not known"
-        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
+        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_result), leep)
     return table
 
 

@@ -24,7 +24,8 @@ from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
 from muster.training.hardware import Hardware
-from muster.training.settings import HeadSettings, TrainingSettings, idle_settings
+from muster.training.idle_settings import idle_settings
+from muster.training.settings import HeadSettings, TrainingSettings
 
 CONFIG, TRACK_RECORD = "config.yaml", "track_record.csv"
 
@@ -73,6 +74,7 @@ def study(
         "--data_root": data.data_root,
         **{f"pool {number + 1}": pool for number, pool in enumerate(study.pools)},
         "--large_pool": study.large_pool,
+        "--capped_pool": study.capped_pool,
         **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
         **{f"source {name}": each.reference for name, each in plan.compared.items() if name not in plan.datasets},
     }

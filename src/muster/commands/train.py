@@ -20,9 +20,10 @@ from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
 from muster.tracking import TrackingSettings
 from muster.training.hardware import Hardware
+from muster.training.idle_settings import idle_settings
 from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs
 from muster.training.pool_training import PoolOutcome, train_pool
-from muster.training.settings import SourceSettings, idle_settings
+from muster.training.settings import SourceSettings
 
 ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "logger")
 """Options that have nothing to do with a pool that is there."""
@@ -147,8 +148,8 @@ def print_pool(pool: Pool, console: Console) -> int:
             str(len(card.classes)),
             _known(card.train_images, ""),
             f"{card.parameters / 1e6:.2f} M",
-            _known(card.test_miou, ".3f"),
-            _known(card.majority_miou, ".3f"),
+            _known(card.test_result, ".3f"),
+            _known(card.majority_result, ".3f"),
         )
     console.print(table)
     return 0

@@ -93,7 +93,7 @@ def write_finetuning_report(
         "result_title": result.words.title,
         "class_result": result.words.class_result,
         "unit": result.words.unit,
-        "miou_bars": _miou_bars(result),
+        "miou_bars": _result_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
             interval_sentence(result),
@@ -118,10 +118,10 @@ def _headline(result: FinetuneResult) -> str:
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
     if single_wins(result):
         return (
-            f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} {result.words.result} on "
-            f"{images} of {result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
+            f"A single model of equal cost reaches {number(result.results[EQUAL_COST])} {result.words.result} on "
+            f"{images} of {result.target}, the ensemble {number(result.results[LEARNED_HEAD])}."
         )
-    reached = f"{number(result.mious[LEARNED_HEAD])} {result.words.result}"
+    reached = f"{number(result.results[LEARNED_HEAD])} {result.words.result}"
     return f"{subject(result)} reaches {reached} on {images} of {result.target}."
 
 
@@ -145,7 +145,7 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
         result.single_best: "best alone (B1)",
     }
     return [
-        (label, number(result.mious[name]), _beside(result, name))
+        (label, number(result.results[name]), _beside(result, name))
         for name, label in labels.items()
         if name in result_names(result)
     ]
@@ -153,7 +153,7 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
 
 def _beside(result: FinetuneResult, name: str) -> list[str]:
     """The lines below an mIoU."""
-    interval, cost = interval_text(result.miou_intervals.get(name)), result.costs.get(name)
+    interval, cost = interval_text(result.result_intervals.get(name)), result.costs.get(name)
     return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
 
 
@@ -165,18 +165,18 @@ def _colour(result: FinetuneResult, name: str) -> str:
     return ORANGE if name == result.single_best else MEMBER_COLOUR
 
 
-def _miou_bars(result: FinetuneResult) -> list[Bar]:
+def _result_bars(result: FinetuneResult) -> list[Bar]:
     bars = []
     for name in result_names(result):
         notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
         notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
         notes += [cost_text(result.costs[name])] if name in result.costs else []
-        interval = result.miou_intervals.get(name)
+        interval = result.result_intervals.get(name)
         bars.append(
             Bar(
                 "one model of equal cost" if name == EQUAL_COST else name,
-                result.mious[name],
-                number(result.mious[name]),
+                result.results[name],
+                number(result.results[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
                 strong=name == LEARNED_HEAD,
                 note="; ".join(notes),
@@ -226,9 +226,9 @@ def _dot_keys(result: FinetuneResult) -> list[_Dot]:
     keys = [_Dot("learned head", 0.0, "full", BLUE)]
     if PLAIN_MEAN in result_names(result):
         keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
-    if result.single_best in result.mious:
+    if result.single_best in result.results:
         keys.append(_Dot(f"{result.single_best} (B1)", 0.0, "diamond", ORANGE))
-    if EQUAL_COST in result.mious:
+    if EQUAL_COST in result.results:
         keys.append(_Dot("one model of equal cost", 0.0, "diamond", EQUAL_COST_COLOUR))
     if any(_shape(result, name) == "ring small" for name in result_names(result)):
         keys.append(_Dot("the other members", 0.0, "ring", MEMBER_COLOUR))

@@ -179,7 +179,7 @@ _WORDS = {
     "features": "it has no features",
     "image_features": "it has no features",
     "target_layers": "it has no features",
-    "source_miou": "its card does not say its mIoU on its source",
+    "source_miou": "its card does not say what it reaches on its source",
     "train_images": "its card does not say on how many images it was trained",
     "source_images": "its card does not say on how many images it was trained",
     **dict.fromkeys(NEED_SOURCE, "it carries no sample of its source images (source_sample.safetensors)"),
@@ -214,8 +214,8 @@ def _card_values(member: Member) -> dict[str, Any]:
     """What the card says; what it does not say is not there."""
     card = member.card
     values: dict[str, Any] = {"num_classes": [len(card.classes)], "depth": card.depth}
-    if card.test_miou is not None:
-        values["source_miou"] = [card.test_miou]
+    if card.test_result is not None:
+        values["source_miou"] = [card.test_result]
     if card.train_images is not None:
         values |= {"train_images": [card.train_images], "source_images": card.train_images}
     return values

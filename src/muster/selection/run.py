@@ -49,6 +49,7 @@ from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
+from muster.selection.task_metrics import question_metric
 from muster.tasks.task import choose_images, in_classes, task_of
 
 _IMAGE_SIZE = 512
@@ -91,7 +92,7 @@ def select(
         Cancelled: If ``cancel`` was set before anything usable was computed.
 
     Warns:
-        UserWarning: If a class has none.
+        UserWarning: If a class has none, or what to choose by is a metric of another task.
     """
     chosen = (settings or SelectionSettings()).having(options)
     idle = idle_options(chosen, target if isinstance(target, str) else target.reference)
@@ -99,6 +100,8 @@ def select(
     runs_on = resolve_device(chosen.device)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, chosen.data_root)
+    chosen = chosen.of_task(task_of(dataset.spec))
+    question_metric(chosen.metric, task_of(dataset.spec))
     resolve_precision(chosen.precision, runs_on)  # one that the device has not is refused before anything is read
     return _select(opened, dataset, chosen, idle, runs_on, progress, cancel)
 
@@ -325,4 +328,4 @@ def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence
             f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
             "with --reference, or leave these metrics out; parc compares with the labels instead."
         )
-    return max(trained, key=lambda member: member.card.test_miou or 0.0)
+    return max(trained, key=lambda member: member.card.test_result or 0.0)

@@ -52,7 +52,7 @@ class EvaluationJob(CellJob):
 
     Attributes:
         fits: By member, the folder of its fit; those that failed are passed over.
-        alone: Members of the large pool, that are evaluated by themselves only.
+        alone: Members that are evaluated by themselves only: no candidates.
         sizes: Members of the ensembles; 1 is among them.
         seed: Of the fine-tuning.
         hardware: What to compute on.

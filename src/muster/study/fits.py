@@ -65,7 +65,7 @@ class FitJob(CellJob):
         settings, stop = self.resolved()
         return digest_of(
             {
-                "settings": asdict(settings),
+                "settings": settings.described(),
                 "stop": stop,
                 "cell": asdict(Cell.read(self.cell)),
                 "member": self.checksum,

@@ -66,7 +66,7 @@ class HeadJob(CellJob):
                 "weights": {name: None if record is None else record.checksum for name, record in records.items()},
                 "choices": self.choices,
                 "rival": self.rival,
-                "training": asdict(self.training),
+                "training": self.training.described(),
                 "head": asdict(self.head),
                 "precision": self.hardware.resolved_precision(),
             }

@@ -164,7 +164,7 @@ def compare_recipes(
         if first is not counts:
             there = differences_to("first", {"first": first, "this": counts}, recipe.training.seed)["this"]
             low, high = (math.nan if end is None else end for end in (there.low, there.high))
-            row = replace(row, beyond_first=there.miou, low=low, high=high)
+            row = replace(row, beyond_first=there.result, low=low, high=high)
         yield row
 
 

@@ -44,6 +44,7 @@ class MultiLabel(Task):
     is_pooled = True
     losses = ("binary",)
     selected_as = "classification"
+    hub_tags = ("image-classification",)
 
     def in_classes(self, split: Split) -> Split:
         """One unit for each class that an image has; an image without any is passed over."""

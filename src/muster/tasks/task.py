@@ -45,6 +45,8 @@ class Task(ABC):
             :mod:`muster.metrics`.
         default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
+        hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
+        hub_metric: What it calls the result; empty if it has no name for it.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Task(ABC):
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
     selected_as: str = ""
+    hub_tags: tuple[str, ...] = ()
+    hub_metric: str = ""
 
     @property
     def title(self) -> str:

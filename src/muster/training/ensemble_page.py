@@ -56,5 +56,6 @@ def ensemble_page(
         licences=licences or {"data and weights that it was made from": NOT_STATED},
         datasets=[target],
         tags=["muster-ensemble", "ensemble"],
+        task=TASKS[task],
     )
     return page.text()

@@ -142,7 +142,7 @@ def fit_members(
         :func:`evaluate`.
     """
     description = {
-        "settings": asdict(module.settings),
+        "settings": module.settings.described(),
         "images": target.train.identifiers,
         "preprocessing": asdict(target.preprocessing),
         "members": module.names,

@@ -38,6 +38,7 @@ class FitData(pl.LightningDataModule):
 
     Attributes:
         channels_last: Whether the channels of a place lie side by side in the batches; a fit sets it.
+        watched: Images that the schedule plateau looks at, if there are any.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class FitData(pl.LightningDataModule):
         self.train, self.preprocessing, self.settings = train, preprocessing, settings
         self.num_workers, self.validation, self.validate_every = num_workers, validation, validate_every
         self.channels_last = False
+        self.watched = validation
 
     @property
     def owns(self) -> tuple[Preprocessing | None, ...]:

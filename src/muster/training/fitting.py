@@ -22,6 +22,7 @@ from muster.training.checks import TakesCrops, require_shared_batches
 from muster.training.fit_data import FitData
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
+from muster.training.plateau import HalvesRates
 
 
 def fit(
@@ -80,7 +81,7 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
-        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, checkpoint, until), *after],
+        callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, hardware, checkpoint, until), *after],
         plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
@@ -117,12 +118,15 @@ class KeepsStep(Checkpoint):
             trainer.save_checkpoint(self.path)
 
 
-def _own_callbacks(module: EnsembleTraining, data: FitData, checkpoint: Path, until: int | None) -> list[Callback]:
+def _own_callbacks(
+    module: EnsembleTraining, data: FitData, hardware: Hardware, checkpoint: Path, until: int | None
+) -> list[Callback]:
     """Those that come after whatever chooses members."""
     decay = module.settings.ema_decay
     return [
         *([ChannelsLast()] if data.channels_last else []),
         *([Averaging(decay)] if decay is not None else []),
+        *([HalvesRates(data, hardware)] if module.settings.schedule == "plateau" else []),
         *([KeepsStep(checkpoint, until)] if until is not None else []),
     ]
 

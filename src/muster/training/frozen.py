@@ -197,12 +197,18 @@ def make_fit_data(
     """What a fit reads, by how much of the members it trains.
 
     Args:
-        train: Training images.
+        train: Training images; some of them are left aside for the schedule plateau to look at.
         preprocessing: How images are shown to members without a preprocessing of their own.
         settings: They say how much is trained.
         num_workers: Processes that read and augment crops.
         features: What was computed already, for frozen members.
     """
+    watched = None
+    if settings.schedule == "plateau":
+        train, watched = train.hold_out(settings.held_out_fraction, settings.seed)
     if settings.adapt == "frozen":
-        return FrozenData(train, preprocessing, settings, features or FrozenFeatures())
-    return FitData(train, preprocessing, settings, num_workers)
+        data: FitData = FrozenData(train, preprocessing, settings, features or FrozenFeatures())
+    else:
+        data = FitData(train, preprocessing, settings, num_workers)
+    data.watched = watched
+    return data

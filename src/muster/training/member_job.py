@@ -36,6 +36,7 @@ _LATER = {
     "colour_jitter": 0.0,
     "adapt": "full",
     "lora_rank": 8,
+    "patience": 10,
 }
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 

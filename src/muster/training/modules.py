@@ -67,7 +67,8 @@ class EnsembleTraining(pl.LightningModule):
         task: What is to be predicted; ``None`` until it is known, see :attr:`of_task`.
         names: Names of the members, in order.
         members: The models, likewise.
-        history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``.
+        history: Points of the training curves: ``step``, and per member ``loss/NAME`` or ``miou/NAME``; with the
+            schedule plateau ``held_out_loss/NAME`` and ``rate/NAME``, too.
         rates: Initial learning rates of members that have one of their own; the others have that of the settings.
         stops: Steps after which a member is not trained on, for those whose number of steps was chosen.
         held_out: For members of which something was chosen, the largest mIoU on held-out images by rate; ``None`` where
@@ -224,6 +225,27 @@ class EnsembleTraining(pl.LightningModule):
         options = LossOptions(self._class_weights_now(), chosen.label_smoothing, maps.part)
         return self.of_task.loss(maps.values, masks, chosen.loss, options, chosen.added_loss, chosen.added_loss_weight)
 
+    def losses_on(self, images: Views, truths: Tensor) -> list[Tensor]:
+        """The training loss of every member on whole images, by itself.
+
+        Args:
+            images: As each member wants them, see :meth:`forward`.
+            truths: Of these images.
+        """
+        views = [view_for(images, model.preprocessing) for model in self.models.values()]
+        maps = [
+            ImageMap(model(view), model.part_of(view)) for model, view in zip(self.models.values(), views, strict=True)
+        ]
+        return [self._loss_of(each, truths) for each in maps]
+
+    def note(self, values: dict[str, float]) -> None:
+        """Add a point to the curves.
+
+        Args:
+            values: By name of the curve.
+        """
+        self._log({"step": float(self.global_step), **values})
+
     def _class_weights_now(self) -> Tensor | None:
         """Those of the classes that the masks of the step at hand are of."""
         return self.class_weights
@@ -329,7 +351,7 @@ class EnsembleTraining(pl.LightningModule):
         rates = [self.rate_of(name) for name in self.names]
         ends = [self.last_step_of(name) for name in self.names]
         optimizer = make_optimizer(list(self.models.values()), rates, chosen, ends)
-        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.steps_of_warmup)
+        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.steps_of_warmup, chosen.patience)
 
 
 def head_seed(seed: int, name: str) -> int:

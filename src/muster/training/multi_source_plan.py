@@ -113,8 +113,14 @@ def require_one_rate(settings: SourceSettings) -> None:
         settings: How the member is to be trained.
 
     Raises:
-        ConfigError: If there are several rates or numbers of steps to choose from.
+        ConfigError: If there are several rates or numbers of steps to choose from, or held-out images are to tell when
+            the rate falls.
     """
+    if settings.schedule == "plateau":
+        raise ConfigError(
+            "expected another schedule than plateau for a multi-source member: held-out images of several datasets "
+            "have no common loss. Give it one by an override."
+        )
     if settings.tried_rates:
         raise ConfigError(
             "expected one learning rate and no tried_stops for a multi-source member, but got "

@@ -14,6 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from muster.models import SourceModel, parameter_stages
 from muster.training.settings import Schedule, TrainingSettings
 
+LEAST_GAIN = 1e-4
+"""A loss counts as smaller if it is so by this share."""
+
 
 def make_optimizer(
     models: Sequence[SourceModel], rates: Sequence[float], settings: TrainingSettings, stops: Sequence[int] = ()
@@ -30,9 +33,10 @@ def make_optimizer(
     Returns:
         With one group for each model, or several where its parameters learn differently.
     """
+    ends = stops or [settings.steps] * len(models)
     groups = [
-        {**group, "stop": stop}
-        for model, rate, stop in zip(models, rates, stops or [settings.steps] * len(models), strict=True)
+        {**group, "stop": stop, "member": place}
+        for place, (model, rate, stop) in enumerate(zip(models, rates, ends, strict=True))
         for group in _groups(model, rate, settings)
     ]
     if settings.optimizer == "adamw":
@@ -66,21 +70,25 @@ def _distances_from_the_head(model: SourceModel) -> dict[Parameter, int]:
     return {parameter: head - stage for parameter, stage in stages.items()}
 
 
-def with_schedule(optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int = 0) -> dict[str, Any]:
+def with_schedule(
+    optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int = 0, patience: int = 0
+) -> dict[str, Any]:
     """An optimizer whose rates change with every step, as Lightning takes it.
 
     Args:
         optimizer: With the initial rates.
         schedule: ``step`` is a tenth after 2/3 of the steps (A22 B), ``poly`` is (1 - step / steps)^0.9 (M21 A.2),
-            ``cosine`` is (1 + cos(pi step / steps)) / 2.
+            ``cosine`` is (1 + cos(pi step / steps)) / 2, ``constant`` is 1; so is ``plateau`` until
+            :meth:`RateSchedule.watch` halves it.
         steps: Steps in all.
         warmup_steps: In step t < warmup_steps the rate is the (t + 1) / warmup_steps of the initial one, and the
             schedule spans the steps after these.
+        patience: See :class:`muster.training.settings.TrainingSettings`.
 
     Returns:
         What ``configure_optimizers`` returns.
     """
-    scheduler = _EveryStep(optimizer, schedule, steps, warmup_steps)
+    scheduler = RateSchedule(optimizer, schedule, steps, warmup_steps, patience)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
@@ -96,24 +104,56 @@ def rate_factor(schedule: Schedule, step: int, steps: int, warmup_steps: int = 0
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     done, span = step - warmup_steps, steps - warmup_steps
+    if schedule in ("constant", "plateau"):
+        return 1.0
     if schedule == "step":
         return 1.0 if 3 * done < 2 * span else 0.1
     progress = min(1.0, done / span)
     return (1 - progress) ** 0.9 if schedule == "poly" else (1 + math.cos(math.pi * progress)) / 2
 
 
-class _EveryStep(LRScheduler):
-    """All its state is plain values, so that a checkpoint opens with ``weights_only=True``."""
+class RateSchedule(LRScheduler):
+    """The rates of every step. All its state is plain values, so that a checkpoint opens with ``weights_only=True``.
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int) -> None:
+    Attributes:
+        halvings: For each member, how often its rate was halved.
+        best: For each member, its smallest loss on held-out images.
+        waited: For each member, how many looks at them came after that one, or after the last halving.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int, patience: int) -> None:
+        """Begin at the initial rates; see :func:`with_schedule`."""
         self.schedule: Schedule = schedule
-        self.steps, self.warmup_steps = steps, warmup_steps
+        self.steps, self.warmup_steps, self.patience = steps, warmup_steps, patience
+        members = 1 + max(group.get("member", 0) for group in optimizer.param_groups)
+        self.halvings, self.best, self.waited = [0] * members, [math.inf] * members, [0] * members
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]  # torch also allows tensors
         """The rates of the step at hand, by group."""
         factor = rate_factor(self.schedule, self.last_epoch, self.steps, self.warmup_steps)
-        groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
         return [
-            0.0 if self.last_epoch >= group.get("stop", math.inf) else float(base) * factor for base, group in groups
+            0.0
+            if self.last_epoch >= group.get("stop", math.inf)
+            else float(base) * factor * 0.5 ** self.halvings[group.get("member", 0)]
+            for base, group in zip(self.base_lrs, self.optimizer.param_groups, strict=True)
         ]
+
+    def watch(self, losses: Sequence[float]) -> None:
+        """Halve the rate of each member whose loss has stopped falling, from the step at hand on.
+
+        Args:
+            losses: On held-out images, by member; one that is not finite is not smaller than any.
+
+        Source:
+            torch's ``ReduceLROnPlateau`` in its usual form, with which a loss has to be a ten-thousandth smaller.
+        """
+        for member, loss in enumerate(losses):
+            if loss < self.best[member] * (1 - LEAST_GAIN):
+                self.best[member], self.waited[member] = loss, 0
+            else:
+                self.waited[member] += 1
+            if self.waited[member] > self.patience:
+                self.halvings[member], self.waited[member] = self.halvings[member] + 1, 0
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 from muster.data import ImageSize, SizeSetting
 from muster.errors import ConfigError, unknown_name
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_real, require_seed, require_whole
 from muster.tasks.loss import LOSSES, ClassWeighting
 
-Schedule: TypeAlias = Literal["step", "poly", "cosine"]
+FixedSchedule: TypeAlias = Literal["step", "poly", "cosine", "constant"]
+"""How a rate changes with the steps alone."""
+
+Schedule: TypeAlias = Literal[FixedSchedule, "plateau"]
 
 Adapt: TypeAlias = Literal["full", "frozen", "lora"]
 
@@ -51,7 +54,11 @@ class TrainingSettings:
         held_out_fraction: Share of the training images held out to choose by: a rate, a number of steps, or between
             candidates. The test split is never used.
         schedule: ``step`` divides the rate by 10 after 2/3 of the steps, ``poly`` lets it fall to 0 as (1 - t)^0.9,
-            ``cosine`` as (1 + cos(pi t)) / 2.
+            ``cosine`` as (1 + cos(pi t)) / 2, ``constant`` leaves it; ``plateau`` halves it for a member
+            whenever its loss on the images held out for that (``held_out_fraction``; of a source
+            ``validation_fraction``), which are not trained on, has stopped falling.
+        patience: How many looks in a row ``plateau`` lets pass without a smaller loss; the next one halves the rate.
+        validate_every: Steps between two looks: for ``plateau``, and of a source for its validation curve.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
         momentum: The momentum of SGD.
         weight_decay: The weight decay; that of AdamW is decoupled from the gradient.
@@ -89,6 +96,8 @@ class TrainingSettings:
     tried_stops: int = 1
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
+    patience: int = 10
+    validate_every: int = 100
     optimizer: Optimizer = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -117,7 +126,8 @@ class TrainingSettings:
         """
         require_whole("steps", self.steps, 1, MOST_STEPS)
         require_whole("batch_size", self.batch_size, 1, MOST_IMAGES)
-        require_whole("checkpoint_every", self.checkpoint_every)
+        for name in ("checkpoint_every", "validate_every", "patience"):
+            require_whole(name, getattr(self, name))
         require_real("learning_rate", self.learning_rate, above=True)
         require_real("momentum", self.momentum, 0.0, 1.0, below=True)
         require_real("weight_decay", self.weight_decay)
@@ -192,6 +202,11 @@ class TrainingSettings:
         """
         return replace(self, learning_rate=rate, learning_rates=(), tried_stops=1)
 
+    def described(self) -> dict[str, Any]:
+        """What a fit depends on, for the description of a result: all but what its schedule does not look at."""
+        unused = () if self.schedule == "plateau" else ("patience", "validate_every")
+        return {name: value for name, value in asdict(self).items() if name not in unused}
+
     def without_choices(self) -> TrainingSettings:
         """The same with nothing to choose: where the rate is one of several, the middle one of them."""
         if not self.tried_rates:
@@ -237,7 +252,6 @@ class SourceSettings(TrainingSettings):
             one, 512x1024 rows and columns.
         train_images: Use a seeded choice of that many training images; null uses all.
         validation_fraction: Share of the training images held out to draw the validation curve; 0 for none.
-        validate_every: Steps between two points of the validation curve.
         sample_images: Training images whose mean embedding is kept with the member, for what is hard (HASTE), drawn
             with weights that balance the classes; null takes all up to 1000, and of more a tenth.
         normalisation: ``source`` normalises with the channel statistics of the source's training images (M21), and
@@ -248,7 +262,6 @@ class SourceSettings(TrainingSettings):
     image_size: SizeSetting = 128
     train_images: int | None = None
     validation_fraction: float = 0.0
-    validate_every: int = 100
     sample_images: int | None = None
     normalisation: Normalisation = "source"
 
@@ -262,8 +275,11 @@ class SourceSettings(TrainingSettings):
         if self.adapt != "full":
             raise ConfigError(f"adapt: expected full, as a source model learns everything, but got {self.adapt!r}.")
         ImageSize.of(self.image_size)
-        require_whole("validate_every", self.validate_every)
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
+        if self.schedule == "plateau" and self.validation_fraction == 0:
+            raise ConfigError(
+                "validation_fraction: expected more than 0 with schedule plateau, which looks at held-out images."
+            )
         if self.train_images is not None:
             require_whole("train_images", self.train_images)
         if self.sample_images is not None:
@@ -290,7 +306,7 @@ class HeadSettings:
     optimizer: HeadOptimizer = "lbfgs"
     learning_rate: float = 0.5
     momentum: float = 0.9
-    schedule: Schedule = "step"
+    schedule: FixedSchedule = "step"
     steps: int = 60
     batch_size: int = 16
     pixels_per_image: int = 200
@@ -344,45 +360,3 @@ class ComparisonSettings:
     def holds_out(self) -> bool:
         """Whether some training images are held out for it."""
         return self.confirm > 0 or self.equal_cost
-
-
-def idle_settings(
-    training: TrainingSettings, head: HeadSettings | None = None, comparison: ComparisonSettings | None = None
-) -> dict[str, str]:
-    """Settings that change nothing beside the others, as options are spelt, and why.
-
-    Args:
-        training: How members are trained.
-        head: How their head is learned, if there is one.
-        comparison: What else is compared, if anything can be.
-
-    Returns:
-        By name of the option, the end of the sentence "it has no effect ...".
-    """
-    idle = {}
-    if training.learning_rates:
-        idle["training.learning_rate"] = (
-            "beside --training.learning_rates, which says what is tried; for one rate give a list of one"
-        )
-    if not training.tried_rates and (comparison is None or not comparison.holds_out):
-        other = "" if comparison is None else ", --confirm or --equal_cost"
-        idle["training.held_out_fraction"] = f"without --training.learning_rates or --training.tried_stops{other}"
-    if training.optimizer != "sgd":
-        idle["training.momentum"] = f"with --training.optimizer {training.optimizer}"
-    if training.adapt != "lora":
-        idle["training.lora_rank"] = f"with --training.adapt {training.adapt}"
-    if training.adapt == "frozen":
-        of_crops = ("crop_size", "scale_range", "colour_jitter", "layer_decay")
-        idle |= {f"training.{name}": "with --training.adapt frozen, which reads whole images" for name in of_crops}
-    if training.added_loss == "none":
-        idle["training.added_loss_weight"] = "without --training.added_loss"
-    if not LOSSES[training.loss].takes_options:
-        entropy = f"with --training.loss {training.loss}, which is no cross-entropy"
-        idle |= dict.fromkeys(("training.label_smoothing", "training.class_weighting"), entropy)
-    if head is not None:
-        of_the_other = {
-            "lbfgs": ("learning_rate", "momentum", "schedule", "batch_size"),
-            "sgd": ("pixels_per_image",),
-        }
-        idle |= {f"head.{name}": f"with --head.optimizer {head.optimizer}" for name in of_the_other[head.optimizer]}
-    return idle

@@ -48,8 +48,8 @@ class WeightsFile(Scheme):
     def build_body(self, family: Family, architecture: str, pretraining: str) -> StartedBody:
         """See :meth:`Scheme.build_body`."""
         path = self.file(family, architecture, pretraining)
-        tensors = read_safetensors(path)
         body = family.build(architecture, imagenet=False)
+        tensors = _of_the_body(body, read_safetensors(path))
         if any(name.startswith(_BODY) for name in tensors) or not family.backbone_keys(body):
             told = _load_whole(architecture, body, tensors, path)
         else:
@@ -58,6 +58,18 @@ class WeightsFile(Scheme):
 
 
 SCHEMES.add("file", WeightsFile())
+
+
+def _of_the_body(body: Body, found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors by the names of a pool member, where they bear those of the body itself, as published ones may.
+
+    A file of the whole network then starts all of it; the classifiers that it has beside stay where they are.
+    """
+    names = body.state_dict()
+    if not without_counters(names).keys() <= found.keys():
+        return found
+    counters = {name: found.get(name, value) for name, value in names.items()}
+    return {f"{_BODY}{name}": tensor for name, tensor in counters.items()}
 
 
 def _load_whole(architecture: str, body: Body, found: Mapping[str, Tensor], path: Path) -> str:

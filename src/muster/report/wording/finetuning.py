@@ -41,10 +41,10 @@ def difference_sentence(result: FinetuneResult) -> str:
     Returns:
         A sentence, whatever the sign; empty if the baseline was not fine-tuned.
     """
-    best = result.mious.get(result.single_best)
+    best = result.results.get(result.single_best)
     if best is None:
         return ""
-    against = points_text(result.mious[LEARNED_HEAD] - best)
+    against = points_text(result.results[LEARNED_HEAD] - best)
     of = f" of {predictor_label(result.predictor)}" if result.predictor else ""
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
     if result.members == (result.single_best,):
@@ -110,7 +110,7 @@ def interval_sentence(result: FinetuneResult) -> str:
         One or two sentences.
     """
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
-    if not result.miou_intervals:
+    if not result.result_intervals:
         return f"No interval can be given for {images}."
     told = (
         f"Intervals: {100 * result.interval_level:.0f} %, from {result.resamples:,} bootstrap samples of the {images}, "
