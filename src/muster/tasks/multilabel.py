@@ -94,6 +94,10 @@ class MultiLabel(Task):
         odds = predictions[:, :, 0, 0].double().logit(eps=1e-12).clamp(-_LARGEST, _LARGEST)
         return ((odds + _LARGEST) / (2 * _LARGEST) * BINS).long().clamp(max=BINS - 1)
 
+    def answers(self, predictions: Float[Tensor, "b c"]) -> UInt8[Tensor, "b c"]:
+        """See :meth:`Task.answers`: 1 for each class that an image rather has than not."""
+        return (predictions >= 0.5).to(torch.uint8)
+
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """The classes that an image rather has than not, and the probabilities of all."""
         has = "; ".join(name for name, value in zip(names, predictions, strict=True) if value >= 0.5)

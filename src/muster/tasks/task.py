@@ -194,6 +194,18 @@ class Task(ABC):
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
 
+    def answers(self, predictions: Float[Tensor, "b outputs ..."]) -> Tensor | None:  # noqa: ARG002 (for some)
+        """What a program that uses an exported ensemble takes for its answer, beside the predictions themselves.
+
+        Args:
+            predictions: At places, or of whole images without any.
+
+        Returns:
+            Whole numbers, such as the most probable class; ``None`` where there is nothing of the kind, so that nothing
+            can be exported.
+        """
+        return None
+
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """What a table says of one image of which one prediction is made.
 
