@@ -12,9 +12,9 @@
       data/test-00000-of-00001.parquet
 
 Classes of masks come from ``dataset.yaml`` beside it. ``columns: {image: NAME, mask: NAME}`` names columns that are
-called otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class labels is
-one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. Of a column of lists
-of class labels an image has several. The library is not needed: the files are Arrow tables or Parquet.
+called otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class
+labels is one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. Of a
+column of lists of class labels an image has several. The library is not needed: the files are Arrow tables or Parquet.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
         wanted = ensemble(ensemble.prepare(images), (1, 1) if ensemble.is_pooled else shape[1:])
         wanted = wanted[:, :, 0, 0] if ensemble.is_pooled else wanted
         probabilities, classes = (torch.from_numpy(values) for values in segment(images))
+        answers = ensemble.task.answers(wanted)
+        assert answers is not None  # see :func:`export_ensemble`
         if probabilities.shape != wanted.shape:
             raise ExportError(
                 f"The file gives probabilities of shape {list(probabilities.shape)} for images of {list(shape)}, but "
@@ -156,7 +158,7 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
             )
         # NaN anywhere makes the difference NaN, which is not small.
         difference = max(difference, float((probabilities - wanted).abs().nan_to_num(torch.inf).max()))
-        equal = min(equal, float((classes == ensemble.task.answers(wanted)).float().mean()))
+        equal = min(equal, float((classes == answers).float().mean()))
     return Agreement(difference, equal, tuple(shapes))
 
 

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import TypeAlias, cast
 
 import torch
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float, Float32, Integer, UInt8
 from timm.layers.conv2d_same import Conv2dSame
 from torch import SymInt, Tensor, nn
 from torch.export import Dim, ExportedProgram
