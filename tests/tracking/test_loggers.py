@@ -3,17 +3,19 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from muster.errors import ConfigError
 from muster.report import finetuning_numbers, finetuning_tables, selection_numbers, selection_tables
-from muster.tracking import KINDS, Content, LoggerKind, Run, TrackingSettings, close_loggers, make_loggers
+from muster.tracking import KINDS, Chart, Content, LoggerKind, Run, TrackingSettings, close_loggers, make_loggers
 from muster.tracking.kinds.mlflow_run import ADDRESS, MLflowLogger
 from muster.tracking.kinds.weights_and_biases import tracking_mode
 from muster.tracking.reports import send_report
@@ -122,6 +124,24 @@ def test_mlflow_holds_what_it_was_sent(nobody: Path) -> None:
     assert rows[0][:3] == ["member", "chosen", "LEEP"]
     assert len(rows) == len(selection.member_scores) + 1
     assert len(client.list_artifacts(run_id, "images")) == 4  # image, truth, prediction, confidence
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KNOWN if kind != "csv"])
+def test_figures_are_kept_where_they_can_be_looked_at(kind: str, nobody: Path) -> None:
+    content = BytesIO()
+    Image.new("RGB", (5, 3), "red").save(content, "PNG")
+    page = nobody / "tau.html"
+    page.write_text("<title>tau</title>")
+    logger = make_one(kind, nobody)
+    send_report([logger], {}, {}, charts=[Chart("tau", content.getvalue(), page), Chart("gain", content.getvalue())])
+    close_loggers([logger])
+    kept = [path for path in nobody.rglob("*") if path.is_file() and path != page]
+    if kind == "tensorboard":
+        found = EventAccumulator(str(nobody / "tensorboard" / "version_0")).Reload()
+        assert [(each.width, each.height) for each in found.Images("figures/tau")] == [(5, 3)]
+    else:
+        assert any(path.suffix == ".html" and path.read_text() == page.read_text() for path in kept)
+        assert any(path.suffix == ".png" and Image.open(BytesIO(path.read_bytes())).size == (5, 3) for path in kept)
 
 
 def test_mlflow_changes_nothing_of_the_process(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
