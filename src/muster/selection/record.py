@@ -22,7 +22,7 @@ from muster.outputs import replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.image_predictions import ImagePredictor
-from muster.selection.record_parts import BootstrapConfidence, Guessing, ProbeRecord, SizesEnd, SizeStep
+from muster.selection.record_parts import BootstrapConfidence, ForeseenHeads, Guessing, ProbeRecord, SizesEnd, SizeStep
 from muster.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class SelectionRecord:
             does not know them, or the selection is from before they were written down.
         checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
         guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
+        foreseen_heads: What the leading candidates score with a head; ``None`` if that was not asked for.
         hardness_models: For metrics on hard subsets: by wrapper, ``haste_ca`` or ``haste_cs``, and by source dataset,
             the member that decided what is hard.
         hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
@@ -142,6 +143,7 @@ class SelectionRecord:
     train_contents: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
     guessing: Guessing | None = None
+    foreseen_heads: ForeseenHeads | None = None
     hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     hard_eep: str = ""
     hard_fraction: float | None = None
