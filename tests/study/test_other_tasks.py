@@ -38,8 +38,9 @@ TRAINING = TrainingSettings(steps=2, batch_size=4, crop_size=32, checkpoint_ever
 
 def settings_for(home: Path, *targets: str) -> StudySettings:
     return StudySettings(
-        pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2, metrics=("e_leep", "accuracy_eep", "leep"),
-        predictors=("eep",), heads=("eep",), equal_cost=True, image_size=32, validation_images=8, distance_images=0,
+        pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2,
+        metrics=("e_leep", "accuracy_eep", "leep", "rsa"), predictors=("eep",), heads=("eep",),
+        equal_cost=True, image_size=32, validation_images=8, distance_images=0,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ from muster.report import (
 )
 from muster.selection.idle_options import idle_options
 from muster.selection.record import RANKING, RECORD, Selection
+from muster.selection.reference import TRAIN
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
 from muster.tasks.task import task_of
@@ -97,7 +98,7 @@ def select_ensemble(
         "--pool": pool,
         "--target": dataset.reference,
         "--data_root": settings.data_root,
-        "--reference": settings.reference,
+        "--reference": None if str(settings.reference) == TRAIN else settings.reference,
     }
     with claimed(folder, SELECTION, inputs), _process_group(device), _progress_bar() as progress:
         cancel = CancelToken()

@@ -120,14 +120,17 @@ class Inputs:
 
 
 def target_inputs(
-    probe: ProbeSet, target_images: int, reference: Reading | None, device: torch.device = _HOST
+    probe: ProbeSet,
+    target_images: int,
+    reference: Float[Tensor, "images dimensions"] | None,
+    device: torch.device = _HOST,
 ) -> dict[str, Any]:
     """What all members share.
 
     Args:
         probe: The probe set.
         target_images: Number of the target's training images.
-        reference: What a model trained on the target makes of the images, if some metric asks for it.
+        reference: Features of a model trained on the target, if some metric asks for them.
         device: Where members are read.
 
     Returns:
@@ -142,7 +145,7 @@ def target_inputs(
         "target_images": target_images,
     }
     if reference is not None:
-        shared["reference"] = reference.image_features
+        shared["reference"] = reference
     return {name: _moved(value, device) for name, value in shared.items()}
 
 

@@ -151,8 +151,9 @@ class MetricSettings(_Part):
         metrics: What to show for comparison, any of the same; auto stands for the ensemble metrics of the target's task
             and base. LEEP of every single member is always computed, of what the predictor makes of it: MS-LEEP is the
             sum of these.
-        reference: Folder of a member trained on the target, which rsa and dds compare with; null takes the best such
-            member of the pool.
+        reference: What rsa and dds compare with: train trains a model on the probe images, with the network of the
+            deepest candidate, and keeps it in the cache; otherwise the folder of a member trained on the target (a
+            folder called train is ./train). null takes the best such member of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
         hardness_model: The model that decides which part is hard for all members of one source dataset: names of
@@ -165,7 +166,7 @@ class MetricSettings(_Part):
 
     metric: str = AUTO
     metrics: tuple[str, ...] = (AUTO,)
-    reference: Path | None = None
+    reference: Literal["train"] | Path | None = None
     hard_fraction: float = DEFAULT_FRACTION
     l_max: float = DEFAULT_L_MAX
     hardness_model: HardnessModel = ()

@@ -33,11 +33,9 @@ _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 def _require_metric(name: str) -> None:
     try:
-        needs = parse_metric(name).needs
+        parse_metric(name)
     except ValueError as error:
         raise ConfigError(f"metrics: {error}") from error
-    if "reference" in needs:
-        raise ConfigError(f"metrics: {name} compares with a model trained on the target, which a study has none of.")
 
 
 def _require_distinct(name: str, values: Sequence[object]) -> None:
