@@ -56,7 +56,7 @@ LATER: dict[str, dict[str, str | int]] = {
 }
 """Columns that tables of older studies lack, and what stands there then."""
 
-EARLIER_NAMES = {"miou": "result", "validation_miou": "validation_result", "test_result": "test_result"}
+EARLIER_NAMES = {"miou": "result", "validation_miou": "validation_result", "test_miou": "test_result"}
 """What columns were called when all studies were of segmentation, and are called now."""
 
 ALL_SCORES, ONE_METRIC = "scores", "metric"
