@@ -10,6 +10,7 @@ import torch
 
 from muster.errors import ConfigError
 from muster.metrics import e_leep, parse_metric
+from muster.report import selection_tables, write_selection_report
 from muster.report.wording import foreseen_heads_sentence
 from muster.selection.foreseen_heads import _Units
 from muster.selection.record import Selection
@@ -17,6 +18,7 @@ from muster.selection.record_parts import ForeseenHeads
 from muster.selection.run import select
 from muster.tasks.segmentation import SEGMENTATION
 from tests.helpers import make_pool, make_target
+from tests.report import made_up
 from tests.report.made_up import make_selection
 
 CLASSES = 3
@@ -85,7 +87,7 @@ def test_what_cannot_be_foreseen_is_refused(tmp_path: Path, options: dict[str, o
         select(tmp_path, make_target(2), **{"foresee_heads": 3, **options})
 
 
-def test_the_sentence() -> None:
+def test_the_sentence(tmp_path: Path) -> None:
     told = ForeseenHeads((("a", "b"), ("a", "c")), (0.5, 0.4), (0.55, 0.6), (0.01, None), 150, 30_000)
     assert told.leader == 1
     assert replace(told, with_head=(0.6, 0.6)).leader == 0
@@ -100,3 +102,8 @@ def test_the_sentence() -> None:
         foreseen_heads_sentence(none)
     )
     assert "it leads then too" in foreseen_heads_sentence(none)
+    page = write_selection_report(selection, made_up.make_pool(), made_up.make_target(), tmp_path / "a.html", "", [])
+    text = page.read_text("utf-8")
+    assert "a + c leads then, with 0.600" in text
+    assert text.index("penalty of the head") < text.rindex("0.550")
+    assert selection_tables(selection, made_up.make_pool())["foreseen_heads"].rows[1][3:] == (0.6, None)

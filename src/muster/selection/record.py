@@ -100,6 +100,7 @@ class SelectionRecord:
         max_parameters: Most parameters that an ensemble could have; ``None`` for no limit.
         max_inference_seconds: Most seconds that its members could take for one image, likewise.
         resamples: Bootstrap samples that were asked for.
+        foresee_heads: How many leading candidates were to be scored with a head.
         device: What members ran on.
         precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
@@ -153,6 +154,7 @@ class SelectionRecord:
     max_parameters: int | None = None
     max_inference_seconds: float | None = None
     resamples: int = 0
+    foresee_heads: int = 0
     device: str = ""
     precision: str = ""
     date: str = ""
