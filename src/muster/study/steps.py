@@ -89,6 +89,7 @@ def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         hard_fraction=DEFAULT_FRACTION,
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
+        train_images=settings.probe_images,
     )
 
 
