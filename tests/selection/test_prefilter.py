@@ -51,6 +51,7 @@ def reader(target: Dataset) -> ProbeReader:
 def test_rounds_double_the_images_and_halve_the_members() -> None:
     assert rounds_of(32, 2, 160) == [(10, 16), (20, 8), (40, 4), (80, 2)]
     assert rounds_of(1000, 10, 40) == [(10, 100), (20, 10)]  # not below ten images: more members fall at once
+    assert rounds_of(1000, 10, 160, least=40) == [(40, 100), (80, 10)]
     assert rounds_of(6, 3, 8) == [(4, 3)]
     assert rounds_of(7, 5, 150) == [(75, 5)]
     assert rounds_of(5, 5, 150) == rounds_of(3, 5, 150) == rounds_of(9, 2, 1) == []

@@ -26,6 +26,10 @@ from muster.selection.record_parts import Prefilter, PrefilterRound
 LEAST_IMAGES = 10
 """Images of the first round, if there are twice as many. Chosen: a linear probe is fitted on half of them."""
 
+LEAST_UNITS = 40
+"""Pixels of them, likewise; where one prediction is made for a whole image, that many images. With 20 such images the
+linear probe's order had little to do with that on all."""
+
 _PAIR = 2
 """Images of a class that come together, so that a classifier can be fitted on one and read on the other."""
 
@@ -47,18 +51,18 @@ class Kept:
     record: Prefilter
 
 
-def rounds_of(members: int, keep: int, images: int) -> list[tuple[int, int]]:
+def rounds_of(members: int, keep: int, images: int, least: int = LEAST_IMAGES) -> list[tuple[int, int]]:
     """How many images the members of each round look at, and how many members go on.
 
     Args:
         members: How many there are.
         keep: How many are to look at all images.
         images: How many there are.
+        least: Images of the first round, if there are twice as many.
 
     Returns:
         For each round but the last, in which those that are left look at all images; none if all are to do so. Images
-        double from round to round and members fall by the same factor, by half where the first round has at least
-        :data:`LEAST_IMAGES`.
+        double from round to round and members fall by the same factor, by half if that takes no smaller first round.
 
     Source:
         Successive halving: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter
@@ -70,7 +74,7 @@ def rounds_of(members: int, keep: int, images: int) -> list[tuple[int, int]]:
     """
     if members <= keep or images < _PAIR:
         return []
-    affordable = int(math.log2(max(images / LEAST_IMAGES, 2)))
+    affordable = int(math.log2(max(images / least, 2)))
     count = min(affordable, math.ceil(math.log2(members / keep)))
     factor = (keep / members) ** (1 / count)
     found = [(images // 2 ** (count - place), math.ceil(members * factor ** (place + 1))) for place in range(count)]
@@ -129,7 +133,10 @@ def prefilter(
     order, known = image_order(whole.probe, seed), KnownReadings(most_bytes)
     leep = predictor.scored_by(parse_metric("leep"))
     left, passed_over, rounds = list(members), dict[str, str](), list[PrefilterRound]()
-    for images, going_on in rounds_of(len(members), keep, len(order)):
+    units = len(whole.probe) / len(order)
+    for images, going_on in rounds_of(
+        len(members), keep, len(order), max(LEAST_IMAGES, math.ceil(LEAST_UNITS / units))
+    ):
         reader = GrowingReader(whole, known, sorted(order[:images]))
         request = Request((leep,), leep, DEFAULT_FRACTION)
         scored = score_members(left, reader, cache, request, predictor, _nothing, None, _named(progress, images))
