@@ -15,11 +15,12 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     result_label,
     resumed_text,
 )
-from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, SpentOn
+from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, HeadChoice, SpentOn
 from tests.report.made_up import make_result
 
 
@@ -196,3 +197,48 @@ def test_an_ensemble_of_one_is_called_by_its_member(tmp_path: Path) -> None:
     assert page.count("plain mean") == 1  # what the head's weights are measured by
     two = make_result(members=("alpha", "beta"))
     assert "The ensemble" in write_finetuning_report(two, tmp_path / "two.html").read_text("utf-8")
+
+
+def without_head(result: FinetuneResult) -> FinetuneResult:
+    """The same where no head did better on held-out images."""
+    results = result.results | {LEARNED_HEAD: result.results[PLAIN_MEAN]}
+    return replace(result, results=results, head_choice=HeadChoice(None, 0.51, {1e-4: 0.48, 0.1: 0.51}, 150, 5))
+
+
+def test_a_head_that_was_not_kept_is_called_none(tmp_path: Path) -> None:
+    result = without_head(make_result())
+    assert head_sentence(result) == (
+        "The learned head was not kept: on held-out images none of the heads that were tried did better than the plain "
+        "mean (mIoU 0.510, the plain mean 0.510). Compared on 150 training images left out in 5 parts, one after the "
+        "other; the members had learned from them."
+    )
+    assert PLAIN_MEAN not in result_names(result)
+    assert result_label(result, LEARNED_HEAD) == "ensemble, plain mean (no head was kept)"
+    page = write_finetuning_report(result, tmp_path / "report.html").read_text("utf-8")
+    assert "The learned head was not kept: on held-out images" in page
+    assert "What the ensemble head learned" not in page
+    assert page.count("learned head") == 1
+    assert [row[0] for row in result_table(result).rows][:2] == [PLAIN_MEAN, *result_names(result)[1:2]]
+
+
+def test_a_head_that_was_kept_says_why(tmp_path: Path) -> None:
+    kept = replace(make_result(), head_choice=HeadChoice(0.01, 0.5, {1e-4: 0.51, 0.01: 0.52}, 150, 5))
+    assert head_sentence(kept) == (
+        "The learned head was kept, with a penalty of 0.01: on held-out images it reached mIoU 0.520, the plain mean "
+        "0.500. Compared on 150 training images left out in 5 parts, one after the other; the members had learned from "
+        "them."
+    )
+    once = replace(kept, head_choice=HeadChoice(None, 0.5, {0.0: 0.49}, 30, 1))
+    assert "on held-out images it did no better than the plain mean (mIoU 0.490, the plain mean 0.500)" in (
+        head_sentence(once)
+    )
+    assert head_sentence(once).endswith("Compared on 30 training images left out; the members had learned from them.")
+    assert "no held-out training images" in head_sentence(replace(kept, head_choice=HeadChoice(None)))
+    assert head_sentence(make_result()) == ""
+    assert "What the ensemble head learned" in write_finetuning_report(kept, tmp_path / "a.html").read_text("utf-8")
+
+
+def test_b1_alone_without_a_head_is_compared_with_nothing() -> None:
+    alone = make_result(members=("delta",))
+    assert difference_sentence(without_head(alone)) == ""
+    assert result_label(without_head(alone), LEARNED_HEAD) == "with no head, as none was kept"

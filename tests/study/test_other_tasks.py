@@ -145,7 +145,7 @@ def test_tables_of_before_are_read(outcome: StudyOutcome, tmp_path: Path) -> Non
     outcome.tables.write(tmp_path)
     for name in ("ensembles", "finetuned", "equal_cost", "members", "targets"):
         path = tmp_path / f"{name}.parquet"
-        old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_result"}
+        old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_miou"}
         pd.read_parquet(path).rename(columns=old).drop(columns="task", errors="ignore").to_parquet(path)
     read = StudyTables.read(tmp_path)
     assert (read.task, outcome.tables.task) == (SEGMENTATION, CLASSIFICATION)

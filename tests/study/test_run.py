@@ -357,6 +357,8 @@ def test_heads_and_the_model_of_equal_cost(outcome: StudyOutcome) -> None:
         for row in rows.itertuples():
             assert row.plain_mean == pytest.approx(ensembles[row.members], abs=1e-12)
             assert 0 <= row.learned_head <= 1
+            assert row.kept in (0, 1)
+            assert row.kept or row.learned_head == row.plain_mean
     assert {len(str(members).split()) for members in tables.heads["members"]} == {1, 2}  # B1, and the choices
     assert list(tables.equal_cost["finetuning_seed"]) == [0, 1]
     assert set(tables.equal_cost["steps"]) == {4}

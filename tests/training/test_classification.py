@@ -224,12 +224,31 @@ def test_a_map_is_not_read_as_if_it_were_a_whole_image(target: Dataset) -> None:
         reader.read(build_model("small_fpn", 3).eval())
 
 
-def test_several_sources_and_losses_of_maps_are_refused(tmp_path: Path) -> None:
-    several = MemberJob(
-        "both", tmp_path, "", "small_fpn", "none", SOURCE, Hardware("cpu"), datasets=("scenes/land", "scenes/waters")
-    )
-    with pytest.raises(ConfigError, match=r"plan\.multi_source: scenes_land has one class for a whole image"):
-        train_multi_source(several, lambda step, loss: None)
+def test_one_body_learns_the_classes_of_two_sources(tmp_path: Path) -> None:
+    job = MemberJob(
+        "both", tmp_path, "", "small_fpn", "none", replace(SOURCE, steps=4, validate_every=2), Hardware("cpu"),
+        datasets=("scenes/land", "scenes/waters"),
+    )  # fmt: skip
+    train_multi_source(job, lambda step, loss: None)
+    member = Pool.open(tmp_path)["both"]
+    counts = [open_dataset(name).spec.num_classes for name in job.datasets]
+    assert (member.card.task, [source.classes for source in member.card.sources]) == ("classification", counts)
+    assert member.problem() is None
+    model = member.load_model()
+    assert isinstance(model, Pooled)
+    found = model.predict(torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)))[:, :, 0, 0]
+    for shares in found.split(counts, dim=1):
+        torch.testing.assert_close(shares.sum(dim=1), torch.full((2,), 0.5))  # each source has the same share
+    assert member.load_source_sample()["labels"].max() == sum(counts) - 1
+    model.replace_head(3, seed=0)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 1, 1)
+    with pytest.raises(ConfigError, match=r"one task.* scenes_land for classification, attic for segmentation"):
+        train_multi_source(
+            replace(job, name="mixed", datasets=("scenes/land", "worlds/attic")), lambda step, loss: None
+        )
+
+
+def test_losses_of_maps_are_refused(tmp_path: Path) -> None:
     dice = MemberJob(
         "dice", tmp_path, "scenes/land", "small_fpn", "none", replace(SOURCE, loss="dice"), Hardware("cpu")
     )

@@ -47,6 +47,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import in_classes
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
@@ -156,8 +157,8 @@ def finetune(
     reference = plan.target.dataset.reference
     idle = _idle(reference) | idle_settings(training, head, comparison)
     asked.refuse(idle)
-    require_usable(plan.target.dataset.test)
-    require_usable(plan.target.train)
+    require_usable(in_classes(plan.target.dataset.test))
+    require_usable(in_classes(plan.target.train))
     require_fittable(plan.module, plan.target, hardware)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
@@ -245,7 +246,8 @@ def _conclude(
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     write_text(folder / "config.yaml", configuration)
     write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
-    write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
+    if report_images:  # there are none where predictions cannot be shown by colours
+        write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}
     files = [folder / name for name in ("report.html", RESULT, CONFUSION, IMAGE_SHEET)]
     send_report(loggers, tables, finetuning_numbers(result), report_images, result.classes, files)

@@ -14,14 +14,15 @@ from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence
 from muster.report.wording.finetuning import (
+    combined_subject,
     cost_sentence,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     interval_text,
     measured_text,
     result_label,
     resumed_text,
-    subject,
 )
 from muster.training.results import FinetuneResult
 
@@ -37,8 +38,9 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
     console.print(f"{result.words.title} on {result.test_images} test images of {result.target}:")
     console.print(_result_table(result))
     if told := difference_sentence(result):
-        console.print(f"\n{subject(result)} with the learned head reaches {told}")
+        console.print(f"\n{combined_subject(result)} reaches {told}")
     sentences = (
+        head_sentence,
         equal_cost_sentence,
         cost_sentence,
         interval_sentence,

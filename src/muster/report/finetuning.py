@@ -20,6 +20,7 @@ from muster.report.tables import (
     metric_label,
     number,
     result_names,
+    shown_name,
 )
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
@@ -28,6 +29,7 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     interval_text,
     measured_text,
@@ -96,6 +98,7 @@ def write_finetuning_report(
         "miou_bars": _result_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
+            head_sentence(result),
             interval_sentence(result),
             measured_text(result),
         ],
@@ -106,7 +109,8 @@ def write_finetuning_report(
         **_scatter_context(result),
         **_confirmation_context(result),
         "head_members": list(result.head_weights),
-        "head_rows": _head_rows(result),
+        "head_rows": _head_rows(result) if result.head_kept else [],
+        "head_label": shown_name(result, LEARNED_HEAD),
         **_loss_context(result),
         "settings": _settings(result),
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
@@ -131,7 +135,7 @@ def _comparison(result: FinetuneResult) -> str:
     told = difference_sentence(result)
     if told and single_wins(result):  # the headline speaks of another model
         return f"{subject(result)} reaches {told} {who}"
-    if told and len(result.members) == 1:
+    if told and len(result.members) == 1 and result.head_kept:
         return f"With the learned head it reaches {told}"
     return f"{told[0].upper()}{told[1:]} {who}" if told else who
 
@@ -139,7 +143,7 @@ def _comparison(result: FinetuneResult) -> str:
 def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     """The few numbers to be read from afar, each with its interval and what it costs."""
     labels = {
-        LEARNED_HEAD: "learned head",
+        LEARNED_HEAD: shown_name(result, LEARNED_HEAD),
         PLAIN_MEAN: "plain mean",
         EQUAL_COST: "one model of equal cost",
         result.single_best: "best alone (B1)",
@@ -174,7 +178,7 @@ def _result_bars(result: FinetuneResult) -> list[Bar]:
         interval = result.result_intervals.get(name)
         bars.append(
             Bar(
-                "one model of equal cost" if name == EQUAL_COST else name,
+                "one model of equal cost" if name == EQUAL_COST else shown_name(result, name),
                 result.results[name],
                 number(result.results[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
@@ -223,7 +227,7 @@ def _shape(result: FinetuneResult, name: str) -> str:
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
-    keys = [_Dot("learned head", 0.0, "full", BLUE)]
+    keys = [_Dot(shown_name(result, LEARNED_HEAD), 0.0, "full", BLUE)]
     if PLAIN_MEAN in result_names(result):
         keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
     if result.single_best in result.results:
@@ -242,7 +246,7 @@ def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
     for name in reversed(result_names(result)):  # the learned head is drawn last, on top
         iou = result.class_ious[name][index]
         if iou is not None:
-            dots.append(_Dot(name, iou, _shape(result, name), _colour(result, name)))
+            dots.append(_Dot(shown_name(result, name), iou, _shape(result, name), _colour(result, name)))
     share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
     note = f"{100 * share:.1f} % of the {result.words.unit}s" if dots else "not in the test split"
     predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
@@ -270,8 +274,9 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
         result.words.class_result,
     )
     above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
+    combined = shown_name(result, LEARNED_HEAD)
     note = (
-        f"{result.words.class_result} of each class: before fine-tuning, and with the learned head. {above} of "
+        f"{result.words.class_result} of each class: before fine-tuning, and with the {combined}. {above} of "
         f"{len(pairs)} came out better."
     )
     return {"scatter": svg_address(svg), "scatter_note": note}

@@ -149,12 +149,17 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
     }
 
 
+def shown_name(result: FinetuneResult, name: str) -> str:
+    """What tables and figures call a result: an ensemble without a learned head is the plain mean of its members."""
+    return PLAIN_MEAN if name == LEARNED_HEAD and not result.head_kept else name
+
+
 def result_names(result: FinetuneResult) -> list[str]:
     """Everything that reached a result, in the order in which reports show it; the mean of a single member is that."""
     singles = [name for name in result.results if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
-    mean = [PLAIN_MEAN] if len(result.members) > 1 else []
+    mean = [PLAIN_MEAN] if len(result.members) > 1 and result.head_kept else []  # without a head they are the same
     known = [LEARNED_HEAD, *mean, EQUAL_COST, *outside, *result.members, *rest]
     return [name for name in known if name in result.results]
 
@@ -168,7 +173,7 @@ def result_table(result: FinetuneResult) -> Table:
         beyond = (None, None, None) if difference is None else (difference.result, difference.low, difference.high)
         paid = (None, None, None) if cost is None else (cost.models, cost.parameters, cost.seconds_per_image)
         baseline = "B1" if name == result.single_best else ""
-        rows.append((name, result.results[name], low, high, baseline, *beyond, *paid))
+        rows.append((shown_name(result, name), result.results[name], low, high, baseline, *beyond, *paid))
     columns = ("who", result.words.result, "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high",
                "models", "parameters", "seconds per image")  # fmt: skip
     return Table(columns, rows)
@@ -185,8 +190,9 @@ def class_table(result: FinetuneResult) -> Table:
         rows.append((label, result.class_pixels[index] / total, predicted, *reached))
     expected = [iou for iou in result.predicted_class_ious or () if iou is not None]
     mean = sum(expected) / len(expected) if expected else None
+    shown = [shown_name(result, name) for name in names]
     rows.append(("mean", None, mean, *(result.results[name] for name in names)))
-    return Table(("class", f"share of {result.words.unit}s", "predicted", *names), rows)
+    return Table(("class", f"share of {result.words.unit}s", "predicted", *shown), rows)
 
 
 def confirmation_table(confirmation: Confirmation, result: str = "mIoU") -> Table:

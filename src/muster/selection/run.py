@@ -133,7 +133,7 @@ def _select(
     hardness_models(eligible, settings.hardness_model)
     reference = find_reference(settings.reference, pool, eligible, dataset, specs)
     reader = probe_reader(split, eligible, settings, device)
-    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist())
+    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist(), not task_of(split.spec).is_pooled)
     name = _usable(settings.predictor, reader.probe)
     predictor = Predictor(name, classes)
     specs = tuple(predictor.scored_by(spec) for spec in specs)

@@ -191,10 +191,10 @@ def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task
             "each task."
         )
     task = task_of(targets[0].spec)
-    if not task.has_classes:
+    if not task.has_classes and not task.is_pooled:
         raise ConfigError(
             f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
-            "class each predicts, so it takes tasks whose truth is one class so far."
+            "class each predicts, or keeps what each member predicts of a whole image; it can do neither here."
         )
     task.require_losses(training.loss, training.added_loss, training.class_weighting)
     return task

@@ -29,7 +29,7 @@ from muster.selection.reference import trained_from
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images, task_of
+from muster.tasks.task import choose_images, in_classes, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -158,7 +158,7 @@ def warm_seconds(seconds: Sequence[float]) -> float:
 
 
 def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
-    train, seen = choose_images(cell.target.train, job.train_images, job.seed), cell.cell
+    train, seen = in_classes(choose_images(cell.target.train, job.train_images, job.seed)), cell.cell
     if job.image_size is not None:
         seen = replace(seen, image_size=job.image_size)
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)

@@ -148,6 +148,45 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class HeadChoice:
+    """Whether a learned head was kept, by what it did on training images that it had not learned from.
+
+    The members had learned from them, as from all training images.
+
+    Attributes:
+        penalty: Of the head that was kept; ``None`` where the plain mean stayed.
+        plain_mean: Result of the plain mean on these images; ``None`` if there were none to compare on.
+        held_out: Result of the head by its penalty.
+        images: How many images there were.
+        folds: In how many parts they were left out, one after the other; 1 if a single part was left out.
+    """
+
+    penalty: float | None
+    plain_mean: float | None = None
+    held_out: dict[float, float] = field(default_factory=dict)
+    images: int = 0
+    folds: int = 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a learned head."""
+        return self.penalty is not None
+
+    @staticmethod
+    def by(plain_mean: float, held_out: dict[float, float], images: int, folds: int) -> HeadChoice:
+        """The penalty that did best; of equal ones the largest, and the plain mean before all of them.
+
+        Args:
+            plain_mean: See the class; so are the others.
+            held_out: See the class.
+            images: See the class.
+            folds: See the class.
+        """
+        best = max(held_out, key=lambda penalty: (held_out[penalty], penalty))
+        return HeadChoice(best if held_out[best] > plain_mean else None, plain_mean, held_out, images, folds)
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuned ensemble reached on the target test split.
 
@@ -199,6 +238,8 @@ class FinetuneResult:
         task: What was predicted, see :mod:`muster.tasks.task`. Fields that name pixels hold its units.
         equal_cost: The single model that costs as much as the ensemble, if it was made; under :data:`EQUAL_COST` its
             results stand beside the others.
+        head_choice: How it was decided whether the learned head is kept; ``None`` where it was kept in any case. Where
+            it was not kept, what stands under ``"learned head"`` is the plain mean.
     """
 
     EARLIER_NAMES: ClassVar = {"mious": "results", "miou_intervals": "result_intervals", "miou": "result"}
@@ -247,6 +288,12 @@ class FinetuneResult:
     confirmation: Confirmation | None = None
     equal_cost: EqualCost | None = None
     task: str = "segmentation"
+    head_choice: HeadChoice | None = None
+
+    @property
+    def head_kept(self) -> bool:
+        """Whether the ensemble has a learned head."""
+        return self.head_choice is None or self.head_choice.kept
 
     @property
     def words(self) -> Task:

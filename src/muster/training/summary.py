@@ -100,6 +100,7 @@ def summarise(
         interval_level=LEVEL,
         resamples=DRAWS if intervals else 0,
         confusion=counts[LEARNED_HEAD].confusion_rows,
+        head_choice=ensemble.head_choice,
     )
 
 
