@@ -7,6 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +15,7 @@ from muster.errors import ConfigError, PoolError
 from muster.files import (
     atomic_folder,
     atomic_write,
+    parse_record,
     read_record,
     read_yaml,
     remove_partial,
@@ -211,3 +213,18 @@ def test_a_record_that_does_not_fit_is_refused(saved: Path, old: str, new: str, 
 
 def test_plain() -> None:
     assert to_builtin_types({"a": (1, [Path("b")]), "c": {"d": None}}) == {"a": [1, ["b"]], "c": {"d": None}}
+
+
+@dataclass(frozen=True)
+class _Renamed:
+    EARLIER_NAMES: ClassVar = {"miou": "result"}
+
+    result: float
+    inner: tuple[dict[str, float], ...] = ()
+
+
+def test_keys_of_older_versions_are_read_by_their_new_names() -> None:
+    older = {"miou": 0.5, "inner": [{"miou": 0.25}]}
+    assert parse_record(older, _Renamed, "a", PoolError) == _Renamed(0.5, ({"result": 0.25},))
+    with pytest.raises(PoolError, match="other"):
+        parse_record({"other": 1.0, **older}, _Renamed, "a", PoolError)

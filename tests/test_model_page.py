@@ -9,6 +9,8 @@ from huggingface_hub import ModelCard
 
 from muster.model_page import ModelPage, licence_identifier
 from muster.pool.page import inherited_licences, member_page
+from muster.tasks.classification import CLASSIFICATION
+from muster.tasks.multilabel import MULTILABEL
 from tests.report.made_up import make_card
 
 PAGE = ModelPage(
@@ -51,6 +53,18 @@ def test_metadata_are_what_the_hub_reads() -> None:
     assert (result.dataset_name, result.metric_type, result.metric_value) == ("x y/z", "mean_iou", 0.6123)
 
 
+def test_each_task_has_the_words_of_the_hub() -> None:
+    whole = ModelCard(replace(PAGE, task=CLASSIFICATION).text()).data
+    assert (whole.pipeline_tag, whole.metrics) == ("image-classification", ["accuracy"])
+    assert "semantic-segmentation" not in whole.tags
+    (result,) = whole.eval_results
+    assert (result.task_type, result.metric_type, result.metric_name) == (
+        "image-classification", "accuracy", "top-1 accuracy",
+    )  # fmt: skip
+    several = ModelCard(replace(PAGE, task=MULTILABEL).text()).data  # the hub has no name for its result
+    assert (several.pipeline_tag, several.metrics, several.eval_results) == ("image-classification", None, None)
+
+
 def test_terms_that_differ_or_are_unknown_are_others() -> None:
     for second in ("MIT", "not stated"):
         data = ModelCard(replace(PAGE, licences={"data": "CC BY 4.0", "weights": second}).text()).data
@@ -84,6 +98,6 @@ def test_the_page_of_a_member_says_what_its_card_says() -> None:
     assert page.data.datasets == ["camvid"]
     for fact in ("1,234,567", "0.610", "0" * 64, "100 steps of 8 images, seed 0", "domain of"):
         assert fact in page.text
-    bare = replace(card, dataset="", domain="", seen_datasets=(), test_miou=None, steps=None, licence="", versions={})
+    bare = replace(card, dataset="", domain="", seen_datasets=(), test_result=None, steps=None, licence="", versions={})
     assert "None" not in member_page(bare)
     assert ModelCard(member_page(bare)).data.license == "other"

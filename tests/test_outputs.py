@@ -253,7 +253,7 @@ def test_what_belongs_to_somebody_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_older_folders_are_known_by_their_records(tmp_path: Path) -> None:
-    result = {"target": "t", "members": [], "mious": {}}
+    result = {"target": "t", "members": [], "single_best": "m", "mious": {}}
     require_ours(write(tmp_path / "run", config={"training": {}}, result=result), FINETUNING)
     job = {"settings": {}, "images": [], "statistics": {}, "members": []}
     write(tmp_path / "begun" / "work", job=job)

@@ -291,6 +291,26 @@ def read_record(path: Path, record: type[Record], format_version: int, error: ty
     return parse_record(content, record, str(path), error)
 
 
+def with_later_names(content: Mapping[str, Any], record: type) -> dict[str, Any]:
+    """What an older version wrote, with the keys that a record has today.
+
+    Args:
+        content: Keys and values.
+        record: A dataclass; those whose keys were renamed have a mapping ``EARLIER_NAMES``, from old to new.
+
+    Returns:
+        The same with new keys, in mappings and lists of mappings inside it too.
+    """
+    names: Mapping[str, str] = getattr(record, "EARLIER_NAMES", {})
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {names.get(key, key) if isinstance(key, str) else key: renamed(each) for key, each in value.items()}
+        return [renamed(each) for each in value] if isinstance(value, list) else value
+
+    return dict(renamed(content)) if names else dict(content)
+
+
 def parse_record(content: Mapping[str, Any], record: type[Record], where: str, error: type[MusterError]) -> Record:
     """Turn a mapping of plain values into a dataclass, strictly.
 
@@ -306,6 +326,7 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
     Raises:
         MusterError: Of class ``error``, if a key is unknown, missing, or has a value of a wrong type.
     """
+    content = with_later_names(content, record)
     from jsonargparse import ArgumentError, ArgumentParser  # slow to import, and most commands read no record
 
     fields = dataclasses.fields(record)  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from muster.markdown import markdown_table
+from muster.tasks.segmentation import SEGMENTATION
+from muster.tasks.task import Task
 
 PAGE = "README.md"
 
@@ -47,7 +49,8 @@ class ModelPage:
         datasets: Names of these datasets.
         citations: What to cite.
         tags: Words that it is found by, besides those that all have.
-        reached: For each dataset that it was tested on, its mIoU.
+        task: What it predicts.
+        reached: For each dataset that it was tested on, its result.
     """
 
     title: str
@@ -59,6 +62,7 @@ class ModelPage:
     datasets: Sequence[str] = ()
     citations: Sequence[str] = ()
     tags: Sequence[str] = ()
+    task: Task = SEGMENTATION
     reached: Mapping[str, float] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
@@ -66,13 +70,15 @@ class ModelPage:
         known: dict[str, Any] = {
             **_licence_fields(self.licences.values()),
             "library_name": "muster",
-            "pipeline_tag": "image-segmentation",
-            "tags": list(dict.fromkeys(["image-segmentation", "semantic-segmentation", "pytorch", *self.tags])),
+            "pipeline_tag": self.task.hub_tags[0] if self.task.hub_tags else "",
+            "tags": list(dict.fromkeys([*self.task.hub_tags, "pytorch", *self.tags])),
             "datasets": list(dict.fromkeys(map(as_identifier, self.datasets))),
-            "metrics": ["mean_iou"],
+            "metrics": [self.task.hub_metric],
         }
-        if self.reached:
-            results = [_result(dataset, miou) for dataset, miou in self.reached.items()]
+        if not self.task.hub_metric:
+            del known["metrics"]
+        elif self.reached:
+            results = [_result(self.task, dataset, value) for dataset, value in self.reached.items()]
             known["model-index"] = [{"name": self.title, "results": results}]
         return {key: value for key, value in known.items() if value}
 
@@ -125,11 +131,11 @@ def _licence_fields(terms: Iterable[str]) -> dict[str, str]:
     return {"license": "other", "license_name": "terms-of-data-and-weights", "license_link": PAGE}
 
 
-def _result(dataset: str, miou: float) -> dict[str, Any]:
+def _result(task: Task, dataset: str, value: float) -> dict[str, Any]:
     return {
-        "task": {"type": "image-segmentation"},
+        "task": {"type": task.hub_tags[0]},
         "dataset": {"type": as_identifier(dataset), "name": dataset, "split": "test"},
-        "metrics": [{"type": "mean_iou", "value": round(miou, 4), "name": "mIoU"}],
+        "metrics": [{"type": task.hub_metric, "value": round(value, 4), "name": task.result}],
     }
 
 

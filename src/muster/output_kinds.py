@@ -57,7 +57,7 @@ SELECTION = OutputKind(
 FINETUNING = OutputKind(
     "finetuning",
     "a fine-tuned ensemble",
-    ({"result.yaml": ("target", "members", "mious"), "config.yaml": ("training",)}, _FIT),
+    ({"result.yaml": ("target", "members", "single_best"), "config.yaml": ("training",)}, _FIT),
     kept=_GOES_ON,
 )
 ENSEMBLE = OutputKind(

@@ -53,9 +53,9 @@ def test_the_choice_is_confirmed_and_the_record_says_so(
     single = result["equal_cost"]
     assert single["member"] == max(selection.scores_alone, key=lambda name: selection.scores_alone[name])
     assert (single["chosen_by"], single["steps"]) == ("soft_iou_eep", 10)
-    assert {"equal cost", *result["members"]} <= set(result["mious"])
+    assert {"equal cost", *result["members"]} <= set(result["results"])
     assert result["costs"]["equal cost"]["models"] == 1
-    beyond = result["mious"]["learned head"] - result["mious"]["equal cost"]
+    beyond = result["results"]["learned head"] - result["results"]["equal cost"]
     assert single["ensemble_beyond"]["miou"] == pytest.approx(beyond)
     assert "a single model of equal cost" in printed
     loaded = muster.load_ensemble(Path("tuned/equal_cost"))

@@ -25,12 +25,12 @@ def test_every_miou_stands_beside_its_cost(width: int) -> None:
     lines = printed(result, width).splitlines()
     heading = next(line for line in lines if "95 % interval" in line)
     assert all(word in heading for word in ("mIoU", "models", "parameters", "an image"))
-    for name, miou in result.mious.items():
-        low, high = result.miou_intervals[name]
+    for name, reached in result.results.items():
+        low, high = result.result_intervals[name]
         models, parameters, seconds = ("1", "1.23 M", "12.3 ms")
         if result.costs[name].models == 3:
             models, parameters, seconds = ("3", "3.7 M", "36.9 ms")
-        ends = [f"{miou:.3f}", f"{low:.3f} to {high:.3f}", models, parameters, seconds]
+        ends = [f"{reached:.3f}", f"{low:.3f} to {high:.3f}", models, parameters, seconds]
         assert any(all(f" {cell}" in line for cell in ends) for line in lines), name
 
 
@@ -53,7 +53,7 @@ def test_names_are_no_markup() -> None:
 
 
 def test_an_older_result_is_printed_without_what_it_lacks() -> None:
-    older = replace(make_result(), costs={}, cost_measured="", miou_intervals={}, differences_to_single_best={},
+    older = replace(make_result(), costs={}, cost_measured="", result_intervals={}, differences_to_single_best={},
                     resumed_at_steps=())  # fmt: skip
     text = printed(older)
     assert "No interval can be given for 4 test images." in text

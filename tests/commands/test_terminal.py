@@ -77,7 +77,7 @@ def test_the_list_of_a_pool_keeps_headings_and_numbers_whole(
         assert heading in printed, heading
     for member in pool:
         card = member.card
-        for number in (f"{card.test_miou:.3f}", f"{card.majority_miou:.3f}", f"{card.parameters / 1e6:.2f} M"):
+        for number in (f"{card.test_result:.3f}", f"{card.majority_result:.3f}", f"{card.parameters / 1e6:.2f} M"):
             assert number in printed, number
         assert card.name[:12] in printed
     assert max(len(line) for line in printed.splitlines()[1:]) <= max(width, len(LONG) + 30 if width == 40 else 0)

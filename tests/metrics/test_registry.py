@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import muster.metrics
-from muster.metrics import DEFAULT_METRIC, ENSEMBLE_METRICS, METRICS, get_metric
+from muster.metrics import ENSEMBLE_METRICS, METRICS, get_metric
 
 NAMES = {
     "ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "accuracy_eep", "soft_accuracy_eep",
@@ -48,7 +48,6 @@ def test_needs_are_the_positional_arguments(name: str) -> None:
 
 def test_names() -> None:
     assert set(METRICS) == NAMES
-    assert DEFAULT_METRIC == "soft_iou_eep"
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
 
 

@@ -18,7 +18,7 @@ from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from tests.helpers import make_member, shown
 
 TRAINING_RECORD = (
-    "image_size", "crop_size", "train_images", "test_images", "test_miou", "test_ious", "majority_miou", "steps",
+    "image_size", "crop_size", "train_images", "test_images", "test_result", "test_ious", "majority_result", "steps",
     "batch_size", "learning_rate", "schedule", "seed", "training_seconds", "precision", "recipe",
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_a_card_needs_no_training_record_and_no_blueprint(tmp_path: Path) -> Non
         content.pop(key)
     write_yaml(member.folder / CARD, content)
     opened = Member.open(member.folder)
-    assert opened.card.test_miou is None
+    assert opened.card.test_result is None
     assert opened.problem() is None
 
 

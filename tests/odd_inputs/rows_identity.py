@@ -271,8 +271,8 @@ VERIFICATIONS = [
     ),
     Case(
         "a pool to verify with NaN on a card",
-        _verifying(lambda members: _change_card(members / "b", test_miou=float("nan"), std=(0.2, float("inf"), 0.2))),
-        ("card.yaml: std, test_miou should be a finite number", "3 of 4 members match"),
+        _verifying(lambda members: _change_card(members / "b", test_result=float("nan"), std=(0.2, float("inf"), 0.2))),
+        ("card.yaml: std, test_result should be a finite number", "3 of 4 members match"),
         status=1,
     ),
     Case(

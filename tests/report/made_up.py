@@ -27,9 +27,9 @@ def make_card(name: str, dataset: str = "harbour") -> Card:
     return Card(
         name=name, dataset=dataset, domain=f"domain of <{dataset}>", classes=("a", "b"), seen_datasets=(dataset,),
         architecture="small_fpn", pretraining="none", mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2), image_size=64,
-        crop_size=64, parameters=1_234_567, depth=12, train_images=80, test_images=20, test_miou=0.61,
-        test_ious=(0.7, 0.52), majority_miou=0.31, steps=100, batch_size=8, learning_rate=0.1, schedule="step", seed=0,
-        training_seconds=5.0, precision="32-true", licence="x", citation="", versions={}, checksum="0" * 64,
+        crop_size=64, parameters=1_234_567, depth=12, train_images=80, test_images=20, test_result=0.61,
+        test_ious=(0.7, 0.52), majority_result=0.31, steps=100, batch_size=8, learning_rate=0.1, schedule="step",
+        seed=0, training_seconds=5.0, precision="32-true", licence="x", citation="", versions={}, checksum="0" * 64,
     )  # fmt: skip
 
 
@@ -125,14 +125,14 @@ def make_result(classes: tuple[str, ...] = CLASSES, members: tuple[str, ...] = M
         key: (None, *(min(1.0, 0.2 + 0.1 * place + 0.5 * index / len(classes)) for index in range(1, len(classes))))
         for place, key in enumerate(keys)
     }
-    mious = {key: float(np.mean(values[1:])) for key, values in ious.items()}  # type: ignore[arg-type]
+    results = {key: float(np.mean(values[1:])) for key, values in ious.items()}  # type: ignore[arg-type]
     single = {name: Cost(1, 1_234_567, 0.0123) for name in (*members, "delta")}
     together = Cost(len(members), 1_234_567 * len(members), 0.0123 * len(members))
     confusion = np.random.default_rng(0).integers(1, 50, (len(classes), len(classes)))
     confusion[0] = 0
     return FinetuneResult(
         target="target <1>", classes=classes, members=members, single_best="delta", train_images=6, test_images=4,
-        steps=10, seconds=75.0, mious=mious, class_ious=ious, class_pixels=(0, *(10,) * (len(classes) - 1)),
+        steps=10, seconds=75.0, results=results, class_ious=ious, class_pixels=(0, *(10,) * (len(classes) - 1)),
         predicted={"soft_iou_eep": 0.3}, predicted_class_ious=(*(0.3,) * (len(classes) - 1), None),
         losses={name: [(0, 2.0), (5, 1.0), (9, 0.5)] for name in members},
         head_weights={name: [1.0] * len(classes) for name in members},
@@ -142,10 +142,10 @@ def make_result(classes: tuple[str, ...] = CLASSES, members: tuple[str, ...] = M
         device="cpu (made up, 2 threads)", date="2026-01-31T12:34:56+00:00", versions={"muster": "0.1.0", "torch": "2"},
         resumed_at_steps=(4,), costs=single | {PLAIN_MEAN: together, LEARNED_HEAD: together},
         cost_measured="median of 5 forward passes <here>",
-        miou_intervals={key: (value - 0.05, value + 0.04) for key, value in mious.items()},
+        result_intervals={key: (value - 0.05, value + 0.04) for key, value in results.items()},
         differences_to_single_best={
-            key: Difference(value - mious["delta"], value - mious["delta"] - 0.01, value - mious["delta"] + 0.02)
-            for key, value in mious.items() if key != "delta"
+            key: Difference(value - results["delta"], value - results["delta"] - 0.01, value - results["delta"] + 0.02)
+            for key, value in results.items() if key != "delta"
         },
         resamples=1000, confusion=tuple(tuple(row) for row in confusion.tolist()),
     )  # fmt: skip

@@ -8,10 +8,10 @@ from muster.report.distillation import best_network, headline, write_distillatio
 from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, GREEDY, UNIFORM, Compared, DistillResult
 
 
-def result_with(**mious: float) -> DistillResult:
+def result_with(**results: float) -> DistillResult:
     names = {"whole": ENSEMBLE, "taught": DISTILLED, "uniform": UNIFORM, "greedy": GREEDY, "b1": BASELINE}
     of = {"greedy": "first", "uniform": "first, second"}
-    models = {names[key]: Compared(miou, None, 0.1, 10, 1.0, of.get(key, key)) for key, miou in mious.items()}
+    models = {names[key]: Compared(result, None, 0.1, 10, 1.0, of.get(key, key)) for key, result in results.items()}
     return DistillResult("here", ("a", "b"), models, 4, 0, 2, {})
 
 

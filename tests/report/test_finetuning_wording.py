@@ -8,26 +8,27 @@ from pathlib import Path
 import pytest
 
 from muster.report import LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult, write_finetuning_report
-from muster.report.tables import finetuning_tables, miou_table, result_names
+from muster.report.tables import finetuning_tables, result_names, result_table
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text
 from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     result_label,
     resumed_text,
 )
-from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, SpentOn
+from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, HeadChoice, SpentOn
 from tests.report.made_up import make_result
 
 
 def compared(points: float, low: float | None, high: float | None) -> FinetuneResult:
     result = make_result()
-    mious = result.mious | {LEARNED_HEAD: result.mious["delta"] + points / 100}
+    results = result.results | {LEARNED_HEAD: result.results["delta"] + points / 100}
     ends = [None if end is None else end / 100 for end in (low, high)]
-    return replace(result, mious=mious, differences_to_single_best={LEARNED_HEAD: Difference(points / 100, *ends)})
+    return replace(result, results=results, differences_to_single_best={LEARNED_HEAD: Difference(points / 100, *ends)})
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,8 @@ def test_difference_without_interval_claims_none() -> None:
 
 def test_no_baseline_no_sentence() -> None:
     result = make_result()
-    mious = {name: value for name, value in result.mious.items() if name != "delta"}
-    assert difference_sentence(replace(result, mious=mious)) == ""
+    results = {name: value for name, value in result.results.items() if name != "delta"}
+    assert difference_sentence(replace(result, results=results)) == ""
 
 
 def test_costs() -> None:
@@ -76,7 +77,7 @@ def test_few_images_are_called_few(images: int, few: bool) -> None:
 
 
 def test_one_image_gives_no_interval() -> None:
-    one = replace(make_result(), test_images=1, miou_intervals={})
+    one = replace(make_result(), test_images=1, result_intervals={})
     assert interval_sentence(one) == "No interval can be given for 1 test image."
 
 
@@ -98,12 +99,12 @@ def test_labels_tell_members_from_the_baseline() -> None:
 
 def test_the_table_for_trackers_has_every_number() -> None:
     result = make_result()
-    table = miou_table(result)
-    assert len(table.rows) == len(result.mious)
+    table = result_table(result)
+    assert len(table.rows) == len(result.results)
     for row in table.rows:
         assert len(row) == len(table.columns)
         assert row[-2] == result.costs[str(row[0])].parameters
-    older = miou_table(replace(result, costs={}, miou_intervals={}, differences_to_single_best={}))
+    older = result_table(replace(result, costs={}, result_intervals={}, differences_to_single_best={}))
     assert older.rows[0][2:] == (None, None, "", *[None] * 6)
 
 
@@ -145,11 +146,11 @@ def _with_single(points: float, **of_option: object) -> FinetuneResult:
     option = SpentOn(**{"image_size": 96, "scales": (1.0,), "flip": False, "seconds_per_image": 0.03} | of_option)  # type: ignore[arg-type]
     beyond = Difference(points / 100, points / 100 - 0.01, points / 100 + 0.01)
     single = EqualCost("delta", "soft_iou_eep", 30, (option,), 0, 0.037, 10, 120, 30, 75.0, beyond)
-    reached = result.mious[LEARNED_HEAD] - points / 100
+    reached = result.results[LEARNED_HEAD] - points / 100
     costs = result.costs | {EQUAL_COST: Cost(1, 1_234_567, 0.031)}
     classes = result.class_ious | {EQUAL_COST: result.class_ious["delta"]}
     return replace(
-        result, mious=result.mious | {EQUAL_COST: reached}, costs=costs, class_ious=classes, equal_cost=single
+        result, results=result.results | {EQUAL_COST: reached}, costs=costs, class_ious=classes, equal_cost=single
     )
 
 
@@ -185,7 +186,7 @@ def test_what_the_time_is_spent_on() -> None:
 def test_an_ensemble_of_one_is_called_by_its_member(tmp_path: Path) -> None:
     """Its plain mean is that member, and it costs what the member costs: neither is told twice."""
     one = replace(make_result(members=("alpha",)), single_best="alpha")
-    one = replace(one, mious=one.mious | {LEARNED_HEAD: one.mious["alpha"] + 0.004}, equal_cost=None)
+    one = replace(one, results=one.results | {LEARNED_HEAD: one.results["alpha"] + 0.004}, equal_cost=None)
     assert difference_sentence(one).startswith("0.4 points more than without it")
     assert cost_sentence(one) == ""
     assert (result_label(one, LEARNED_HEAD), PLAIN_MEAN in result_names(one)) == ("with the learned head", False)
@@ -196,3 +197,48 @@ def test_an_ensemble_of_one_is_called_by_its_member(tmp_path: Path) -> None:
     assert page.count("plain mean") == 1  # what the head's weights are measured by
     two = make_result(members=("alpha", "beta"))
     assert "The ensemble" in write_finetuning_report(two, tmp_path / "two.html").read_text("utf-8")
+
+
+def without_head(result: FinetuneResult) -> FinetuneResult:
+    """The same where no head did better on held-out images."""
+    results = result.results | {LEARNED_HEAD: result.results[PLAIN_MEAN]}
+    return replace(result, results=results, head_choice=HeadChoice(None, 0.51, {1e-4: 0.48, 0.1: 0.51}, 150, 5))
+
+
+def test_a_head_that_was_not_kept_is_called_none(tmp_path: Path) -> None:
+    result = without_head(make_result())
+    assert head_sentence(result) == (
+        "The learned head was not kept: on held-out images none of the heads that were tried did better than the plain "
+        "mean (mIoU 0.510, the plain mean 0.510). Compared on 150 training images left out in 5 parts, one after the "
+        "other; the members had learned from them."
+    )
+    assert PLAIN_MEAN not in result_names(result)
+    assert result_label(result, LEARNED_HEAD) == "ensemble, plain mean (no head was kept)"
+    page = write_finetuning_report(result, tmp_path / "report.html").read_text("utf-8")
+    assert "The learned head was not kept: on held-out images" in page
+    assert "What the ensemble head learned" not in page
+    assert page.count("learned head") == 1
+    assert [row[0] for row in result_table(result).rows][:2] == [PLAIN_MEAN, *result_names(result)[1:2]]
+
+
+def test_a_head_that_was_kept_says_why(tmp_path: Path) -> None:
+    kept = replace(make_result(), head_choice=HeadChoice(0.01, 0.5, {1e-4: 0.51, 0.01: 0.52}, 150, 5))
+    assert head_sentence(kept) == (
+        "The learned head was kept, with a penalty of 0.01: on held-out images it reached mIoU 0.520, the plain mean "
+        "0.500. Compared on 150 training images left out in 5 parts, one after the other; the members had learned from "
+        "them."
+    )
+    once = replace(kept, head_choice=HeadChoice(None, 0.5, {0.0: 0.49}, 30, 1))
+    assert "on held-out images it did no better than the plain mean (mIoU 0.490, the plain mean 0.500)" in (
+        head_sentence(once)
+    )
+    assert head_sentence(once).endswith("Compared on 30 training images left out; the members had learned from them.")
+    assert "no held-out training images" in head_sentence(replace(kept, head_choice=HeadChoice(None)))
+    assert head_sentence(make_result()) == ""
+    assert "What the ensemble head learned" in write_finetuning_report(kept, tmp_path / "a.html").read_text("utf-8")
+
+
+def test_b1_alone_without_a_head_is_compared_with_nothing() -> None:
+    alone = make_result(members=("delta",))
+    assert difference_sentence(without_head(alone)) == ""
+    assert result_label(without_head(alone), LEARNED_HEAD) == "with no head, as none was kept"

@@ -273,7 +273,7 @@ def test_finetuning_report_is_whole_and_says_every_name(tmp_path: Path, classes:
     page.check()
     for name in (*classes, *result.members, "delta", "predict <x>"):
         assert name in page.text
-    for value in result.mious.values():
+    for value in result.results.values():
         assert f"{value:.3f}" in page.text
     assert "not in the test split" in page.text
     # One image with image, truth, three members, head and confidence; scatter and losses.
@@ -291,7 +291,7 @@ def test_finetuning_report_says_how_the_result_came_about(tmp_path: Path) -> Non
 def test_every_miou_of_the_finetuning_report_has_interval_and_cost(tmp_path: Path) -> None:
     result = make_result()
     text = Page(write_finetuning_report(result, tmp_path / "report.html")).text
-    for low, high in result.miou_intervals.values():
+    for low, high in result.result_intervals.values():
         assert f"{low:.3f} to {high:.3f}" in text
     assert text.count("1 model, 1.23 M parameters, 12.3 ms an image") >= 4
     assert text.count("3 models, 3.7 M parameters, 36.9 ms an image") >= 2
@@ -314,9 +314,9 @@ def test_confusions_can_be_read_for_few_and_many_classes(tmp_path: Path, classes
 def test_finetuning_report_of_an_older_record(tmp_path: Path) -> None:
     full = make_result()
     new = ("learning_rates", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions",
-           "resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best", "resamples",
+           "resumed_at_steps", "costs", "cost_measured", "result_intervals", "differences_to_single_best", "resamples",
            "confusion")  # fmt: skip
-    older = {name: getattr(full, name) for name in full.__dataclass_fields__ if name not in new}
+    older = {name: getattr(full, name) for name in vars(full) if name not in new}
     page = Page(write_finetuning_report(type(full)(**older), tmp_path / "report.html"))
     page.check()
     assert "What is taken for what" not in page.text
@@ -333,14 +333,14 @@ def test_selection_report_says_when_and_where(tmp_path: Path) -> None:
 
 def test_finetuning_report_says_when_the_baseline_wins(tmp_path: Path) -> None:
     result = make_result()
-    result.mious["delta"] = result.mious[LEARNED_HEAD] + 0.123
+    result.results["delta"] = result.results[LEARNED_HEAD] + 0.123
     page = Page(write_finetuning_report(result, tmp_path / "report.html"))
     assert "12.3 points less than delta" in page.text
 
 
 def test_finetuning_report_with_the_least_there_can_be(tmp_path: Path) -> None:
     full = make_result()
-    values = {name: getattr(full, name) for name in full.__dataclass_fields__}
+    values = {name: getattr(full, name) for name in vars(full)}
     values |= {"predicted_class_ious": None, "losses": {}, "head_weights": {}, "head_biases": {}}
     page = Page(write_finetuning_report(type(full)(**values), tmp_path / "report.html"))
     assert not page.open

@@ -47,12 +47,12 @@ def test_counts_are_exact(threads: int) -> None:
         counts.add(predictions, labels)
     for size in (1, 2, 3, 5):
         counted = torch.from_numpy(counts.digests(size))
-        mious, accuracies = SEGMENTATION.results(counted), CLASSIFICATION.results(counted)
+        results, accuracies = SEGMENTATION.results(counted), CLASSIFICATION.results(counted)
         for row, members in enumerate(combinations(range(5), size)):
             confusion = slow_confusion(given, members)
             hits = confusion.diagonal()
             assert torch.equal(counted[row], torch.stack([hits, confusion.sum(dim=1), confusion.sum(dim=0)]))
-            assert mious[row].item() == pytest.approx(mean_iou(confusion), abs=1e-12)
+            assert results[row].item() == pytest.approx(mean_iou(confusion), abs=1e-12)
             assert accuracies[row].item() == pytest.approx(hits.sum().item() / confusion.sum().item(), abs=1e-12)
 
 

@@ -27,10 +27,10 @@ def test_train_writes_whole_members_and_nothing_else(pool: Path) -> None:
     assert [member.name for member in opened] == MEMBERS
     assert [member.problem() for member in opened] == [None] * 4
     assert sorted(path.name for path in pool.iterdir()) == [".muster", "config.yaml", "logs", "members", "splits"]
-    assert all(member.card.test_miou > member.card.majority_miou for member in opened)
+    assert all(member.card.test_result > member.card.majority_result for member in opened)
     for member in opened:
         found = EventAccumulator(str(pool / "logs" / member.name / "tensorboard" / "version_0")).Reload()
-        assert found.Scalars("miou/source test")[0].value == pytest.approx(member.card.test_miou)
+        assert found.Scalars("miou/source test")[0].value == pytest.approx(member.card.test_result)
         assert len([tag for tag in found.Tags()["scalars"] if "loss" in tag]) > 0
 
 
@@ -53,12 +53,12 @@ def test_finetune_writes_an_ensemble_and_a_report(selection: Path, finetuned: Pa
     chosen = Selection.load(selection)
     result = yaml.safe_load((finetuned / "result.yaml").read_text())
     assert tuple(result["members"]) == chosen.members
-    assert set(result["mious"]) == {*chosen.members, chosen.single_best, "plain mean", "learned head"}
-    assert result["mious"]["learned head"] > 0.5  # stripes of three colours are easy
+    assert set(result["results"]) == {*chosen.members, chosen.single_best, "plain mean", "learned head"}
+    assert result["results"]["learned head"] > 0.5  # stripes of three colours are easy
     assert result["resumed_at_steps"] == []
     assert (result["batch_size"], result["seed"]) == (4, 0)
     assert set(result["learning_rates"].values()) == {0.01}
-    assert set(result["costs"]) == set(result["miou_intervals"]) == set(result["mious"])
+    assert set(result["costs"]) == set(result["result_intervals"]) == set(result["results"])
     assert "<html" in (finetuned / "report.html").read_text()
     assert (finetuned / "ensemble" / "ensemble.yaml").is_file()
     assert not (finetuned / "work").exists()

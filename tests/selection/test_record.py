@@ -26,7 +26,7 @@ from muster.probe import ProbeReader, draw_probe_set
 from muster.selection import Selection
 from muster.selection.member_scoring import Progress
 from muster.selection.run import select
-from muster.selection.settings import SELECTION_METRICS
+from muster.tasks.segmentation import SEGMENTATION
 from tests.helpers import at_work_elsewhere, make_member, make_pool, make_target, shown
 
 OPTIONS = {"size": 3, "pixels_per_image": 80, "cache_gb": 0.0, "batch_size": 4, "predictor": "eep"}
@@ -78,7 +78,7 @@ def test_agrees_with_the_steps_done_by_hand(pool: Pool, target: Dataset, selecti
 
 def test_base_comes_from_the_cards(pool: Pool, selection: Selection) -> None:
     cards = [member.card for member in pool]
-    terms = [card.test_miou * card.train_images * len(card.classes) for card in cards]
+    terms = [card.test_result * card.train_images * len(card.classes) for card in cards]
     expected = [sum(terms[i] for i in row) for row in selection.ranking.members]
     assert selection.ranking.scores["base"].tolist() == pytest.approx(expected)
     assert selection.choices["base"] == tuple("abcde"[i] for i in sorted(np.argsort(terms)[-3:]))
@@ -89,7 +89,10 @@ def test_says_what_it_looked_at(pool: Pool, selection: Selection) -> None:
     assert selection.void_images == ("02",)
     assert (selection.image_size, selection.probe.train_images) == (64, 150)
     assert selection.pool == str(pool.folder.resolve())
-    assert set(selection.choices) == set(SELECTION_METRICS)
+    assert (selection.metric, set(selection.choices)) == (
+        SEGMENTATION.default_metric,
+        {*SEGMENTATION.ensemble_metrics, "base"},
+    )
     assert selection.device.startswith("cpu (")
 
 

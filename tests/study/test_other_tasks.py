@@ -38,8 +38,9 @@ TRAINING = TrainingSettings(steps=2, batch_size=4, crop_size=32, checkpoint_ever
 
 def settings_for(home: Path, *targets: str) -> StudySettings:
     return StudySettings(
-        pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2, metrics=("e_leep", "accuracy_eep", "leep"),
-        predictors=("eep",), heads=("eep",), equal_cost=True, image_size=32, validation_images=8, distance_images=0,
+        pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2,
+        metrics=("e_leep", "accuracy_eep", "leep", "rsa"), predictors=("eep",), heads=("eep",),
+        equal_cost=True, image_size=32, validation_images=8, distance_images=0,
     )  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> Non
 
 def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
     findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
-    text = write_study_report(findings, tmp_path).read_text("utf-8")
+    text = write_study_report(findings, tmp_path).page.read_text("utf-8")
     assert "top-1 accuracy" in text
     assert "mIoU" not in text
 

@@ -13,8 +13,8 @@ from muster.study.sources import BEGIN, COLUMNS, END, put_on_page, read_sources,
 from tests.helpers import make_pool
 
 
-def row(dataset: str, architecture: str, pretraining: str, miou: float) -> dict[str, object]:
-    values = [f"{dataset}-x", dataset, architecture, pretraining, 128, 10, 5, 1_500_000, 60.0, 0.25, miou]
+def row(dataset: str, architecture: str, pretraining: str, result: float) -> dict[str, object]:
+    values = [f"{dataset}-x", dataset, architecture, pretraining, 128, 10, 5, 1_500_000, 60.0, 0.25, result]
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -53,7 +53,7 @@ def test_the_command_fills_a_page_and_keeps_a_table(tmp_path: Path, capsys: pyte
     assert text.endswith("Below.\n")
     assert "old" not in text
     member = next(iter(pool))
-    assert f"{member.card.test_miou:.3f}" in text
+    assert f"{member.card.test_result:.3f}" in text
     assert list(read_sources(kept)["member"]) == [each.name for each in pool]
     assert start("study sources", arguments=[*asked, "--beside", f"[{kept}]"]) == 2
     assert f"of the same dataset and network: {member.name}, {member.name}" in capsys.readouterr().err

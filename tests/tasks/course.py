@@ -61,7 +61,7 @@ def run_course(folder: Path, sources: dict[str, str], target: Dataset, loss: str
     for name, reference in sources.items():
         train_member(MemberJob(name, folder / "pool", reference, "small_fpn", "none", settings, hardware), _ignored)
     pool = Pool.open(folder / "pool")
-    selection = select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
+    selection = select(pool, target, size=2, cache_gb=0.0)
     training = TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
     run = fine_tune(folder / "run", pool, selection, target, training)
     write_selection_report(selection, pool, target, folder / "selection.html")

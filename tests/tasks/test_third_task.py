@@ -196,10 +196,10 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
 def test_members_learn_the_number(course: Course) -> None:
     card = course.pool["red"].card
     assert (card.task, card.classes) == ("regression", ("tone",))
-    assert card.test_miou is not None
-    assert card.test_miou > 0.5  # R2 of a network that saw tones
-    assert card.majority_miou is not None
-    assert card.majority_miou <= 0
+    assert card.test_result is not None
+    assert card.test_result > 0.5  # R2 of a network that saw tones
+    assert card.majority_result is not None
+    assert card.majority_result <= 0
 
 
 def test_a_selection_sees_intervals(course: Course) -> None:
@@ -217,11 +217,11 @@ def test_the_result_is_r2_of_what_the_ensemble_predicts(course: Course) -> None:
     found = np.array([float(loaded.classify(sample.image)[0]) for sample in test])
     truth = np.array([float(sample.mask) for sample in test])
     by_hand = 1 - ((found - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
-    assert result.mious[LEARNED_HEAD] == pytest.approx(by_hand, abs=1e-4)
-    assert result.mious[LEARNED_HEAD] > 0.5
+    assert result.results[LEARNED_HEAD] == pytest.approx(by_hand, abs=1e-4)
+    assert result.results[LEARNED_HEAD] > 0.5
     assert (result.words.result, result.class_pixels, result.confusion) == ("R2", (12,), ())
-    low, high = result.miou_intervals[LEARNED_HEAD]
-    assert low <= result.mious[LEARNED_HEAD] <= high
+    low, high = result.result_intervals[LEARNED_HEAD]
+    assert low <= result.results[LEARNED_HEAD] <= high
     page = (course.folder / "finetuning.html").read_text("utf-8")
     assert "R2 on the 12 test images" in page
     assert "mIoU" not in page
@@ -240,13 +240,13 @@ def test_the_head_lowers_the_squared_error(course: Course) -> None:
         return total
 
     assert loss(ensemble) <= loss(plain)
-    assert PLAIN_MEAN in course.result.mious
+    assert PLAIN_MEAN in course.result.results
 
 
 def test_the_truth_of_a_whole_image_is_not_resized_for_frozen_members(course: Course, tmp_path: Path) -> None:
     settings = TrainingSettings(steps=40, batch_size=8, crop_size=32, learning_rate=0.1, loss="squared", adapt="frozen")
     run = fine_tune(tmp_path / "frozen", course.pool, course.selection, course.target.dataset, settings)
-    assert run.result.mious[LEARNED_HEAD] > 0.3  # whole numbers would leave nothing between -1, 0 and 1
+    assert run.result.results[LEARNED_HEAD] > 0.3  # whole numbers would leave nothing between -1, 0 and 1
 
 
 def test_what_needs_classes_is_refused(course: Course, tmp_path: Path) -> None:

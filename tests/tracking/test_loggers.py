@@ -3,17 +3,19 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from muster.errors import ConfigError
 from muster.report import finetuning_numbers, finetuning_tables, selection_numbers, selection_tables
-from muster.tracking import KINDS, Content, LoggerKind, Run, TrackingSettings, close_loggers, make_loggers
+from muster.tracking import KINDS, Chart, Content, LoggerKind, Run, TrackingSettings, close_loggers, make_loggers
 from muster.tracking.kinds.mlflow_run import ADDRESS, MLflowLogger
 from muster.tracking.kinds.weights_and_biases import tracking_mode
 from muster.tracking.reports import send_report
@@ -85,7 +87,7 @@ def test_tensorboard_holds_what_it_was_sent(tmp_path: Path) -> None:
     close_loggers([logger])
     found = EventAccumulator(str(tmp_path / "tensorboard" / "version_0")).Reload()
     assert [(event.step, event.value) for event in found.Scalars("loss")] == [(7, 0.5)]
-    assert found.Scalars("miou/ensemble")[0].value == pytest.approx(result.mious["learned head"])
+    assert found.Scalars("miou/ensemble")[0].value == pytest.approx(result.results["learned head"])
     (shown,) = found.Images(f"images/{image.identifier}")
     height, width = image.truth.shape
     assert (shown.height, shown.width) == (height, 5 * width + 8)  # image, truth, two predictions, confidence
@@ -122,6 +124,24 @@ def test_mlflow_holds_what_it_was_sent(nobody: Path) -> None:
     assert rows[0][:3] == ["member", "chosen", "LEEP"]
     assert len(rows) == len(selection.member_scores) + 1
     assert len(client.list_artifacts(run_id, "images")) == 4  # image, truth, prediction, confidence
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KNOWN if kind != "csv"])
+def test_figures_are_kept_where_they_can_be_looked_at(kind: str, nobody: Path) -> None:
+    content = BytesIO()
+    Image.new("RGB", (5, 3), "red").save(content, "PNG")
+    page = nobody / "tau.html"
+    page.write_text("<title>tau</title>")
+    logger = make_one(kind, nobody)
+    send_report([logger], {}, {}, charts=[Chart("tau", content.getvalue(), page), Chart("gain", content.getvalue())])
+    close_loggers([logger])
+    kept = [path for path in nobody.rglob("*") if path.is_file() and path != page]
+    if kind == "tensorboard":
+        found = EventAccumulator(str(nobody / "tensorboard" / "version_0")).Reload()
+        assert [(each.width, each.height) for each in found.Images("figures/tau")] == [(5, 3)]
+    else:
+        assert any(path.suffix == ".html" and path.read_text() == page.read_text() for path in kept)
+        assert any(path.suffix == ".png" and Image.open(BytesIO(path.read_bytes())).size == (5, 3) for path in kept)
 
 
 def test_mlflow_changes_nothing_of_the_process(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +253,7 @@ def test_wandb_links_runs_by_pool_and_target(nobody: Path) -> None:
     record.write_text("seed: 0\n")
     image = make_image_of(("a", "ensemble"), 4)
     send_report([tracker], tables, finetuning_numbers(result), [image], CLASSES, [record])
-    assert run.summary["miou/ensemble"] == result.mious["learned head"]
+    assert run.summary["miou/ensemble"] == result.results["learned head"]
     close_loggers([tracker])
     files = [path for path in (nobody / "wandb").glob("offline-run-*/**/*") if path.is_file()]
     assert any(path.suffix == ".wandb" and path.stat().st_size > 0 for path in files)

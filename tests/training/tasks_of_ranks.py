@@ -23,9 +23,11 @@ from muster.training.finetuning import TargetData, fit_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.head import _collect, learn_head
-from muster.training.head_training import fit_head
+from muster.training.head import judge_penalties, learn_head
+from muster.training.head_kept import fit_kept_head
+from muster.training.head_units import collect_units
 from muster.training.modules import EnsembleTraining
+from muster.training.results import HeadChoice
 from muster.training.settings import HeadSettings, TrainingSettings
 from tests.helpers import make_target, shown
 
@@ -48,19 +50,31 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
             lambda batch, size: {"a": ensemble(batch, size).argmax(dim=1)}, split, shown(STATISTICS, 64), batch_size=2
         )
         found |= {f"confusion {images}": counts["a"].confusion, f"by image {images}": counts["a"].by_image}
-    readings, found["labels"] = _collect(ensemble, target.train, 0, "cpu", 16, 20)
-    found |= {f"cells of {name}": reading.cells for name, reading in zip("ab", readings, strict=True)}
-    found["losses"] = torch.tensor(learn_head(ensemble, target.train, seed=0))
+    units = collect_units(ensemble, target.train, 0, "cpu", 16, 20)
+    found |= {"labels": units.truth, "images": units.images, "numbers": units.numbers}
+    found |= {f"cells of {name}": reading.cells for name, reading in zip("ab", units.readings, strict=True)}
+    found["held out"] = compared(judge_penalties(ensemble.task, ensemble.head, units, HeadSettings(), 0))
+    found["losses"] = torch.tensor(learn_head(ensemble, target.train, 0, settings=HeadSettings(keep="always")))
     found["lbfgs"] = torch.stack([ensemble.head.weights, ensemble.head.biases]).detach()
     stepped, settings = make_ensemble(), HeadSettings(optimizer="sgd", steps=3, batch_size=3, learning_rate=0.1)
     hardware = Hardware("cpu", devices=int(os.environ.get("WORLD_SIZE", "1")))
-    history = fit_head(stepped, target.train, settings, 0, folder, hardware)
+    fit_kept_head(stepped, target.train, settings, 0, folder / "judged", hardware)
+    assert stepped.head_choice is not None
+    found |= {"held out, sgd": compared(stepped.head_choice), "kept, sgd": stepped.head.weights.detach().clone()}
+    stepped = make_ensemble()
+    history = fit_kept_head(stepped, target.train, replace(settings, keep="always"), 0, folder, hardware)
     found["curve"] = torch.tensor([point["loss/learned head"] for point in history])
     found["sgd"] = torch.stack([stepped.head.weights, stepped.head.biases]).detach()
     found |= gradients_of_losses() | fitted_with_everything(folder / "fit", hardware)
     found |= fitted_on_a_plateau(folder / "plateau", hardware)
     found |= fitted_from_elsewhere(folder / "others", hardware)
     return found
+
+
+def compared(choice: HeadChoice) -> torch.Tensor:
+    """What decided whether a head is kept."""
+    assert choice.plain_mean is not None
+    return torch.tensor([choice.plain_mean, *choice.held_out.values(), choice.images, choice.folds])
 
 
 def gradients_of_losses() -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -16,13 +17,18 @@ import muster
 from muster import load_ensemble, select
 from muster.commands.main import start
 from muster.data import Dataset, open_dataset
-from muster.errors import PoolError, SelectionError
+from muster.errors import ConfigError, PoolError, SelectionError
 from muster.files import read_yaml
-from muster.pool import Pool
+from muster.models.adoption import Adoption
+from muster.pool import Member, Pool
 from muster.pool.page import inherited_licences
 from muster.selection import Selection
+from muster.selection.given_models import members_from
 from muster.training.adaptation import adapt_member, head_of, merge_adapters
+from muster.training.adoption import AdoptionJob, adopt_member
+from muster.training.hardware import Hardware
 from muster.training.pool_training import FAILURES
+from tests.data.layout_writers import save
 from tests.helpers import make_member
 from tests.models import classifier_makers as makers
 from tests.models.makers import lively
@@ -162,6 +168,46 @@ def test_models_are_ranked_as_they_are_at_hand(files: Path, target: Dataset) -> 
     assert set(table.index) == set(models)
     assert table.attrs["normalised_as_target"] == ["own"]
     assert table["linear_probe"].between(0, 1).all()
+
+
+def test_classes_that_do_not_exclude_one_another_make_a_member_of_that_task(files: Path) -> None:
+    network = makers.save_vit(files / "several", seed=5)
+    network.config.problem_type = "multi_label_classification"
+    network.save_pretrained(files / "several")
+    models = {
+        "vit": str(files / "several"),
+        "held": network,
+        "timm": {"model": lively(timm.create_model("test_resnet", num_classes=5)), "task": "multilabel"},
+        "one": str(files / "vit"),
+    }
+    found = {member.name: member.card.task for member in members_from(models)}
+    assert found == {"vit": "multilabel", "held": "multilabel", "timm": "multilabel", "one": "classification"}
+    with pytest.raises(ConfigError, match="has scores for whole images, which those for segmentation are not"):
+        members_from({"model": makers.PlainClassifier(), "task": "segmentation"})
+    with pytest.raises(ConfigError, match=r"multilable.*Did you mean 'multilabel'"):
+        members_from({"model": makers.PlainClassifier(), "task": "multilable"})
+
+
+def test_a_source_sample_has_each_class_of_an_image(files: Path, tmp_path: Path) -> None:
+    for split, count in (("train", 6), ("test", 2)):
+        lines = ["image,labels"]
+        for number in range(count):
+            save(tmp_path / "data" / f"{split}{number}.png", np.full((48, 48, 3), 20 * number, np.uint8))
+            lines.append(f"{split}{number}.png,{';'.join(CLASSES[: number % 4])}")
+        (tmp_path / "data" / f"{split}.csv").write_text("\n".join(lines))
+    (tmp_path / "data/dataset.yaml").write_text(f"classes: [{', '.join(CLASSES)}]\n")
+    entry = {"name": "several", "from": "transformers", "model": str(files / "vit"), "data": str(tmp_path / "data")}
+    job = AdoptionJob(tmp_path / "pool", Adoption.from_mapping({**entry, "task": "multilabel"}), Hardware("cpu"))
+    adopt_member(job)
+    member = Member.open(job.folder)
+    assert (member.card.task, member.problem()) == ("multilabel", None)
+    labels = member.load_source_sample()["labels"]
+    assert labels.tolist() == [0, 0, 1, 0, 1, 2, 0]  # of images without, with 0, 0 and 1, 0 to 2, without, with 0
+    job = AdoptionJob(tmp_path / "other", Adoption.from_mapping(entry), Hardware("cpu"))
+    with pytest.raises(
+        ConfigError, match=r"is for multilabel, but the model is for classification.*'task: multilabel'"
+    ):
+        adopt_member(job)
 
 
 def test_a_classifier_is_not_ranked_for_pixels(files: Path) -> None:

@@ -126,7 +126,7 @@ def test_cards_say_what_the_models_say(pool: Pool) -> None:
     )
     assert pool["bare"].card.classes == ()
     assert pool["bare"].card.pretraining == "imagenet"
-    assert pool["smp"].card.test_miou is None
+    assert pool["smp"].card.test_result is None
     assert pool["smp"].card.contents[0].images == 6
     assert "stage_0" in pool["smp"].load_source_sample()
 

@@ -74,7 +74,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 @pytest.fixture(scope="module")
 def selection(pool: Pool, target: Dataset) -> Selection:
-    return select(pool, target, size=2, cache_gb=0.0, metric="e_leep")
+    return select(pool, target, size=2, cache_gb=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, pool: Pool, selection: Selecti
 def test_a_member_learns_and_says_so(pool: Pool) -> None:
     card = pool["land"].card
     assert (card.task, card.classes) == ("classification", ("farmland", "suburb", "delta"))
-    assert card.majority_miou == pytest.approx(1 / 3)
+    assert card.majority_result == pytest.approx(1 / 3)
     model, test = pool["land"].load_model(), open_dataset("scenes/land").test
     assert isinstance(model, Pooled)
     preprocessing = pool["land"].card
-    assert preprocessing.test_miou is not None
+    assert preprocessing.test_result is not None
     history = pd.read_csv(pool["land"].folder / "history.csv")
     assert "top1/land" in history
     assert card.test_images == len(test)
@@ -103,7 +103,7 @@ def test_the_result_on_the_card_is_that_of_the_weights(pool: Pool) -> None:
     shown = Preprocessing(ChannelStatistics(card.mean, card.std), ImageSize.of(32))
     test = open_dataset("scenes/waters").test
     hits = [int(model.predict(prepare_image(s.image, shown)[None]).argmax()) == int(s.mask) for s in test]
-    assert card.test_miou == pytest.approx(sum(hits) / len(hits))
+    assert card.test_result == pytest.approx(sum(hits) / len(hits))
 
 
 def test_networks_that_segment_are_candidates_too(selection: Selection) -> None:
@@ -122,7 +122,7 @@ def test_the_result_is_the_share_of_images_that_are_right(run: Run) -> None:
     loaded = muster.load_ensemble(run.folder / ENSEMBLE)
     test = run.target.dataset.test
     hits = [int(loaded.classify(sample.image).argmax()) == int(sample.mask) for sample in test]
-    assert run.result.mious[LEARNED_HEAD] == pytest.approx(sum(hits) / len(hits))
+    assert run.result.results[LEARNED_HEAD] == pytest.approx(sum(hits) / len(hits))
     assert run.result.class_pixels == (3, 3, 3)
     assert (run.result.task, run.result.words.result) == ("classification", "top-1 accuracy")
     with pytest.raises(ValueError, match="this one classifies images; use classify"):
@@ -190,7 +190,7 @@ def test_one_network_is_taught_by_the_ensemble_and_averaged_of_its_members(run: 
     torch.testing.assert_close(soups[UNIFORM][0].classify(image), alike.of_one("a", alike.models["a"]).classify(image))
     models = compare({"ensemble": ensemble, "distilled": made}, {}, run.target, seed=0)
     hits = [int(made.classify(sample.image).argmax()) == int(sample.mask) for sample in run.target.dataset.test]
-    assert models["distilled"].miou == pytest.approx(sum(hits) / len(hits))
+    assert models["distilled"].result == pytest.approx(sum(hits) / len(hits))
     result = result_of(models, run.target, unlabelled, module, Hardware("cpu"))
     assert "top-1 accuracy and the ensemble" in headline(result)
     page = write_distillation_report(result, tmp_path / "report.html", "next").read_text("utf-8")
@@ -224,12 +224,31 @@ def test_a_map_is_not_read_as_if_it_were_a_whole_image(target: Dataset) -> None:
         reader.read(build_model("small_fpn", 3).eval())
 
 
-def test_several_sources_and_losses_of_maps_are_refused(tmp_path: Path) -> None:
-    several = MemberJob(
-        "both", tmp_path, "", "small_fpn", "none", SOURCE, Hardware("cpu"), datasets=("scenes/land", "scenes/waters")
-    )
-    with pytest.raises(ConfigError, match=r"plan\.multi_source: scenes_land has one class for a whole image"):
-        train_multi_source(several, lambda step, loss: None)
+def test_one_body_learns_the_classes_of_two_sources(tmp_path: Path) -> None:
+    job = MemberJob(
+        "both", tmp_path, "", "small_fpn", "none", replace(SOURCE, steps=4, validate_every=2), Hardware("cpu"),
+        datasets=("scenes/land", "scenes/waters"),
+    )  # fmt: skip
+    train_multi_source(job, lambda step, loss: None)
+    member = Pool.open(tmp_path)["both"]
+    counts = [open_dataset(name).spec.num_classes for name in job.datasets]
+    assert (member.card.task, [source.classes for source in member.card.sources]) == ("classification", counts)
+    assert member.problem() is None
+    model = member.load_model()
+    assert isinstance(model, Pooled)
+    found = model.predict(torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)))[:, :, 0, 0]
+    for shares in found.split(counts, dim=1):
+        torch.testing.assert_close(shares.sum(dim=1), torch.full((2,), 0.5))  # each source has the same share
+    assert member.load_source_sample()["labels"].max() == sum(counts) - 1
+    model.replace_head(3, seed=0)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 1, 1)
+    with pytest.raises(ConfigError, match=r"one task.* scenes_land for classification, attic for segmentation"):
+        train_multi_source(
+            replace(job, name="mixed", datasets=("scenes/land", "worlds/attic")), lambda step, loss: None
+        )
+
+
+def test_losses_of_maps_are_refused(tmp_path: Path) -> None:
     dice = MemberJob(
         "dice", tmp_path, "scenes/land", "small_fpn", "none", replace(SOURCE, loss="dice"), Hardware("cpu")
     )

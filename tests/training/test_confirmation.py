@@ -131,9 +131,9 @@ def test_the_better_half_goes_on_and_the_best_on_held_out_images_is_left(
     best = max(better, key=lambda candidate: second[candidate])
     assert [each.steps for each in confirmation.rounds] == [2, 4]
     assert confirmation.rounds[0].candidates == CANDIDATES
-    assert confirmation.rounds[0].mious == pytest.approx(tuple(first.values()), abs=1e-6)
+    assert confirmation.rounds[0].results == pytest.approx(tuple(first.values()), abs=1e-6)
     assert confirmation.rounds[1].candidates == tuple(sorted(better))
-    assert confirmation.rounds[1].mious == pytest.approx([second[each] for each in sorted(better)], abs=1e-6)
+    assert confirmation.rounds[1].results == pytest.approx([second[each] for each in sorted(better)], abs=1e-6)
     assert (confirmation.by_metric, confirmation.chosen) == (("a", "b"), best)
     assert (confirmation.train_images, confirmation.held_out_images) == (4, 2)
     assert confirmation.seconds > 0
@@ -168,7 +168,7 @@ def test_what_another_confirmation_left_is_not_taken_up(
     whole: tuple[Confirmation, Passes], pool: Pool, data: TargetData, tmp_path: Path
 ) -> None:
     first = try_them(pool, data, tmp_path, settings=replace(SETTINGS, learning_rate=0.001))
-    assert first.rounds[0].mious != whole[0].rounds[0].mious
+    assert first.rounds[0].results != whole[0].rounds[0].results
     again = try_them(pool, data, tmp_path)
     assert replace(again, seconds=0.0) == replace(whole[0], seconds=0.0)
 
@@ -176,7 +176,7 @@ def test_what_another_confirmation_left_is_not_taken_up(
 @pytest.mark.filterwarnings("ignore:.*Found .* module.s. in eval mode")
 def test_a_candidate_with_a_diverged_member_comes_last(pool: Pool, data: TargetData, tmp_path: Path) -> None:
     confirmation = try_them(pool, data, tmp_path / "one", spoilt="a", candidates=CANDIDATES[:3])
-    assert confirmation.rounds[0].mious[:2] == (None, None)
+    assert confirmation.rounds[0].results[:2] == (None, None)
     assert confirmation.chosen == ("b", "c")
     with pytest.raises(TrainingDivergedError, match="Each of the 2 candidates to confirm has a member that diverged"):
         try_them(pool, data, tmp_path / "all", spoilt="a", candidates=CANDIDATES[:2])

@@ -87,10 +87,10 @@ class TestSoup:
         models: dict[str, SourceModel] = {name: build_model("small_unet", 3, seed=s) for s, name in enumerate("abc")}
         reference = averaged([models["b"], models["c"]]).get_parameter("head.weight")
 
-        def miou_of(model: SourceModel) -> float:
+        def result_of_model(model: SourceModel) -> float:
             return -float((model.get_parameter("head.weight") - reference).detach().abs().sum())
 
-        soup = greedy_soup(models, miou_of)
+        soup = greedy_soup(models, result_of_model)
         assert set(soup.names) == {"b", "c"}
         assert soup.held_out == pytest.approx(0, abs=1e-5)
 

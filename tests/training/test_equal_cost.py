@@ -111,8 +111,8 @@ def test_what_is_best_on_held_out_images_is_chosen(made: Made, pool: Pool, data:
         place = tmp_path / f"{option.image_size}"
         model = by_hand(pool, data, kept, option, 2, place)
         found.append(mean_iou(counted(model, data, held, option).confusion))
-    assert [option.miou for option in record.options] == pytest.approx(found, abs=0.01)
-    reached = [option.miou or 0.0 for option in record.options]
+    assert [option.result for option in record.options] == pytest.approx(found, abs=0.01)
+    reached = [option.result or 0.0 for option in record.options]
     assert record.chosen == reached.index(max(reached))
     assert record.spent_on == record.options[record.chosen]
     assert (record.trial_steps, record.train_images, record.held_out_images) == (2, 4, 2)
@@ -154,8 +154,8 @@ def test_an_interrupted_one_goes_on_without_measuring_again(
     monkeypatch.setattr(equal_cost, "affordable", None)  # would fail if it were called
     resumed = make_equal_cost(make_rival(pool, data, tmp_path))
     assert resumed is not None
-    same_spending = replace(resumed.made.spent_on, seconds_per_image=0.0, miou=None) == replace(
-        made.single.made.spent_on, seconds_per_image=0.0, miou=None
+    same_spending = replace(resumed.made.spent_on, seconds_per_image=0.0, result=None) == replace(
+        made.single.made.spent_on, seconds_per_image=0.0, result=None
     )
     if same_spending:  # another measurement may allow something else
         assert torch.equal(resumed.counts.confusion, made.single.counts.confusion)

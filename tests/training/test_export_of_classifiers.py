@@ -19,7 +19,7 @@ from muster.models import SOURCES, build_model
 from muster.models.adoption import Adoption
 from muster.models.pooled import pooled
 from muster.tasks.task import TASKS
-from muster.training.export import FORMATS, ExportError, export_ensemble
+from muster.training.export import FORMATS, export_ensemble
 from muster.training.finetuned_ensemble import Ensemble
 from tests.models import classifier_makers as makers
 
@@ -92,7 +92,15 @@ def test_networks_of_transformers_are_written_for_the_one_size_that_they_see(tmp
     assert done.agreement.holds
 
 
-def test_classes_that_do_not_exclude_one_another_are_refused(tmp_path: Path) -> None:
-    made = Ensemble(("x",), [pooled(build_model("small_fpn", 2))], ("a", "b"), SHOWN, TASKS["multilabel"]).eval()
-    with pytest.raises(ExportError, match="this one is for multilabel"):
-        export_ensemble(made, tmp_path / "model.onnx")
+def test_classes_that_do_not_exclude_one_another_are_told_one_by_one(tmp_path: Path) -> None:
+    members = [pooled(build_model("small_fpn", 3, seed=seed)) for seed in (1, 2)]
+    made = Ensemble(("x", "y"), members, ("a", "b", "c"), SHOWN, TASKS["multilabel"]).eval()
+    with torch.no_grad():
+        next(made.members[0].inner.head.parameters()).mul_(20)
+    assert export_ensemble(made, tmp_path / "model.pt2", "torch").agreement.holds
+    images = make_images(2, 41, 130)
+    probabilities, classes = FORMATS["torch"].open(tmp_path / "model.pt2")(images)
+    expected = torch.stack([made.classify(image) for image in images])
+    torch.testing.assert_close(torch.from_numpy(probabilities), expected, rtol=0, atol=1e-4)
+    assert classes.dtype == np.uint8
+    assert np.array_equal(classes, (expected >= 0.5).numpy())

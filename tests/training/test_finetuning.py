@@ -124,13 +124,13 @@ class TestRun:
     def test_result_says_what_was_reached(self, run: Run, selection: Selection) -> None:
         result = run.result
         names = [*with_baseline(selection), PLAIN_MEAN, LEARNED_HEAD]
-        assert list(result.mious) == list(result.class_ious) == names
+        assert list(result.results) == list(result.class_ious) == names
         assert selection.single_best not in result.members
-        assert selection.single_best in result.mious
-        assert all(0 <= value <= 1 for value in result.mious.values())
+        assert selection.single_best in result.results
+        assert all(0 <= value <= 1 for value in result.results.values())
         for name in names:
             known = [value for value in result.class_ious[name] if value is not None]
-            assert result.mious[name] == pytest.approx(sum(known) / len(known))
+            assert result.results[name] == pytest.approx(sum(known) / len(known))
         assert (result.train_images, result.test_images, result.steps, result.seconds) == (6, 2, 4, 1.3)
         assert result.predicted == {"soft_iou_eep": selection.score}
 
@@ -146,9 +146,9 @@ class TestRun:
 
     def test_every_miou_has_its_interval_and_its_cost(self, run: Run, selection: Selection) -> None:
         result = run.result
-        assert list(result.miou_intervals) == list(result.mious)
-        assert set(result.costs) == set(result.mious)
-        for name, (low, high) in result.miou_intervals.items():
+        assert list(result.result_intervals) == list(result.results)
+        assert set(result.costs) == set(result.results)
+        for name, (low, high) in result.result_intervals.items():
             assert 0 <= low <= high <= 1, name
         members = {name: result.costs[name] for name in run.module.names}
         for name, model in zip(run.module.names, run.module.members, strict=True):
@@ -165,9 +165,9 @@ class TestRun:
     def test_differences_are_to_the_baseline(self, run: Run, selection: Selection) -> None:
         result = run.result
         best = selection.single_best
-        assert set(result.differences_to_single_best) == set(result.mious) - {best}
+        assert set(result.differences_to_single_best) == set(result.results) - {best}
         for name, difference in result.differences_to_single_best.items():
-            assert difference.miou == pytest.approx(result.mious[name] - result.mious[best])
+            assert difference.result == pytest.approx(result.results[name] - result.results[best])
             assert difference.low is not None
             assert difference.high is not None
 
@@ -176,11 +176,13 @@ class TestRun:
         again = parse_record(content, FinetuneResult, RESULT, ConfigError)
         assert again == replace(run.result, losses={}, confusion=())
         new = {"learning_rates", "batch_size", "schedule", "image_size", "precision", "device", "date", "versions"}
-        new |= {"resumed_at_steps", "costs", "cost_measured", "miou_intervals", "differences_to_single_best"}
+        new |= {"resumed_at_steps", "costs", "cost_measured", "result_intervals", "differences_to_single_best"}
         new |= {"interval_level", "resamples"}
         assert new <= set(content)
         old = {key: value for key, value in content.items() if key not in new}
-        assert parse_record(old, FinetuneResult, RESULT, ConfigError).mious == run.result.mious
+        assert parse_record(old, FinetuneResult, RESULT, ConfigError).results == run.result.results
+        older = {"mious" if key == "results" else key: value for key, value in old.items()}
+        assert parse_record(older, FinetuneResult, RESULT, ConfigError).results == run.result.results
 
     def test_class_pixels_are_those_of_the_ground_truth(self, run: Run, target: Dataset) -> None:
         counts = torch.stack([torch.bincount(sample.mask.flatten(), minlength=256) for sample in target.test]).sum(0)
@@ -226,7 +228,7 @@ class TestRun:
         assert expected.keys() == run.counts.keys()
         for name, counts in run.counts.items():
             assert (counts.confusion - expected[name]).abs().sum() <= 2, name  # a pixel at a tie may fall either way
-            assert run.result.mious[name] == mean_iou(counts.confusion)
+            assert run.result.results[name] == mean_iou(counts.confusion)
 
     def test_results_are_on_disk_and_work_is_gone(self, run: Run, target: Dataset) -> None:
         assert sorted(path.name for path in run.folder.iterdir()) == sorted(
@@ -239,7 +241,7 @@ class TestRun:
         assert table["truth"].tolist() == list(run.result.classes)
         assert table.drop(columns="truth").to_numpy().tolist() == run.counts[LEARNED_HEAD].confusion.tolist()
         content = yaml.safe_load((run.folder / RESULT).read_text("utf-8"))
-        assert content["mious"] == run.result.mious
+        assert content["results"] == run.result.results
         assert content["members"] == list(run.result.members)
         assert pd.read_csv(run.folder / HISTORY)["step"].tolist() == [0, 3]
         image = target.test[0].image

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.evaluation import SplitCounts
-from muster.training.intervals import bootstrap_results, differences_to, miou_intervals, percentile_interval
+from muster.training.intervals import bootstrap_results, differences_to, percentile_interval, result_intervals
 
 
 def random_confusions(images: int, classes: int, seed: int = 0, right: float = 3.0) -> Tensor:
@@ -29,11 +29,11 @@ def slowly(confusions: Tensor, seed: int, draws: int) -> list[float]:
     """Whole confusion matrices, one draw after the other, from the draws that the function documents."""
     images = len(confusions)
     weights = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=draws)
-    mious = []
+    results = []
     for drawn in weights:
         total = sum(int(times) * confusion for times, confusion in zip(drawn, confusions, strict=True))
-        mious.append(mean_iou(torch.as_tensor(total)))
-    return mious
+        results.append(mean_iou(torch.as_tensor(total)))
+    return results
 
 
 def test_equals_whole_confusion_matrices_drawn_one_by_one() -> None:
@@ -56,7 +56,7 @@ def test_interval_holds_the_result_and_narrows_with_more_images() -> None:
     widths = []
     for images in (10, 160):
         counts = {"model": counted(random_confusions(images, 5, seed=2, right=1.0))}
-        low, high = miou_intervals(counts, seed=0)["model"]
+        low, high = result_intervals(counts, seed=0)["model"]
         assert low < mean_iou(counts["model"].confusion) < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
@@ -64,7 +64,7 @@ def test_interval_holds_the_result_and_narrows_with_more_images() -> None:
 
 def test_equal_images_leave_no_doubt() -> None:
     confusions = (random_confusions(1, 4) + 1).expand(6, 4, 4)
-    low, high = miou_intervals({"model": counted(confusions)}, seed=0)["model"]
+    low, high = result_intervals({"model": counted(confusions)}, seed=0)["model"]
     assert low == pytest.approx(high) == pytest.approx(mean_iou(confusions.sum(dim=0)))
 
 
@@ -72,9 +72,9 @@ def test_equal_images_leave_no_doubt() -> None:
 def test_one_labelled_image_has_no_interval(void: int) -> None:
     confusions = torch.cat([random_confusions(1, 3) + 1, torch.zeros(void, 3, 3, dtype=torch.int64)])
     counts = {"model": counted(confusions), "B1": counted(confusions)}
-    assert miou_intervals(counts, seed=0) == {}
+    assert result_intervals(counts, seed=0) == {}
     difference = differences_to("B1", counts, seed=0)["model"]
-    assert (difference.miou, difference.low, difference.high) == (0.0, None, None)
+    assert (difference.result, difference.low, difference.high) == (0.0, None, None)
 
 
 def test_void_images_are_drawn_too_and_count_nothing() -> None:
@@ -93,13 +93,13 @@ def test_differences_are_paired() -> None:
     confusions[:, 0, 0] += 1
     better = confusions.clone()
     better[:, 0, 1] += 1
-    alone = miou_intervals({"B1": counted(confusions)}, seed=0)["B1"]
+    alone = result_intervals({"B1": counted(confusions)}, seed=0)["B1"]
     difference = differences_to("B1", {"B1": counted(confusions), "ours": counted(better)}, seed=0)
     assert set(difference) == {"ours"}
     ours = difference["ours"]
     assert ours.low is not None
     assert ours.high is not None
-    assert ours.low <= ours.miou <= ours.high
+    assert ours.low <= ours.result <= ours.high
     assert ours.high - ours.low < (alone[1] - alone[0]) / 10
 
 

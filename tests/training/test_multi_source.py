@@ -155,7 +155,7 @@ class TestMember:
             assert (record.mean, record.std) == (statistics.mean, statistics.std)
         assert card.mean[0] == pytest.approx((first.mean[0] + second.mean[0]) / 2)
         assert card.std[0] > min(first.std[0], second.std[0])
-        assert card.test_miou == pytest.approx((first.test_miou + second.test_miou) / 2)
+        assert card.test_result == pytest.approx((first.test_result + second.test_result) / 2)
         assert trained.problem() is None
         verified = verify_pool(trained.folder.parents[1])
         assert (verified.sound, verified.problems) == (1, ())
@@ -168,7 +168,7 @@ class TestMember:
             found = confusion_matrices(head_predictor(model, place, SEGMENTATION), dataset.test, shown(statistics, 32))[
                 "prediction"
             ]
-            assert trained.card.sources[place].test_miou == pytest.approx(mean_iou(found), abs=1e-6)
+            assert trained.card.sources[place].test_result == pytest.approx(mean_iou(found), abs=1e-6)
         image = prepare_image(torch.zeros(3, 32, 32, dtype=torch.uint8), shown(statistics, 32))[None]
         probabilities = model.predict(image)
         assert torch.allclose(probabilities.sum(dim=1), torch.ones(()), atol=1e-6)
@@ -243,7 +243,7 @@ def test_a_single_source_gives_the_weights_of_the_usual_member(tmp_path: Path, d
     alone, multi = weights_of(tmp_path / "usual"), weights_of(tmp_path / "multi")
     assert all(torch.equal(value, multi[name.replace("head.", "head.heads.0.")]) for name, value in alone.items())
     cards = [Pool.open(tmp_path / name).members[0].card for name in ("usual", "multi")]
-    assert cards[0].test_miou == cards[1].test_miou
+    assert cards[0].test_result == cards[1].test_result
     assert cards[0].contents == cards[1].contents
     curves = [pd.read_csv(tmp_path / name / "members" / "both" / HISTORY) for name in ("usual", "multi")]
     assert list(curves[0]["miou/both"].dropna()) == list(curves[1]["miou/both/tiny"].dropna())

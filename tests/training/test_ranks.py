@@ -34,6 +34,9 @@ def test_two_processes_evaluate_and_learn_heads_like_one(tmp_path: Path) -> None
             elif name == "lbfgs":
                 # The optimum is flat: rounding in the members' scores moves the weights, and hardly the loss.
                 torch.testing.assert_close(found[name], values, rtol=0, atol=0.05)
+            elif name.startswith("held out"):
+                # A pixel at a tie may fall either way.
+                torch.testing.assert_close(found[name], values, rtol=0, atol=0.02)
             else:
                 torch.testing.assert_close(found[name], values, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     assert not torch.equal(alone["sgd"], torch.tensor([1.0, 0.0]).view(2, 1, 1).expand(2, 2, 3))

@@ -105,8 +105,8 @@ def test_each_member_takes_the_rate_that_was_best_on_held_out_images(
                 confusion_matrices(model_predictor(model, SEGMENTATION), held, shown(statistics, 48))["prediction"]
             )
         assert module.held_out[name] == pytest.approx(slowly, abs=0.01)
-        mious = module.held_out[name]
-        assert module.rates[name] == max(RATES, key=lambda rate: (mious[rate] or 0.0, -rate))
+        results = module.held_out[name]
+        assert module.rates[name] == max(RATES, key=lambda rate: (results[rate] or 0.0, -rate))
 
 
 def test_the_last_fit_learns_from_all_images_with_the_rate_of_each(

@@ -106,9 +106,11 @@ class TestMember:
         statistics = channel_statistics(train)
         predict = model_predictor(trained.load_model(), SEGMENTATION)
         confusion = confusion_matrices(predict, dataset.test, shown(statistics, 48))["prediction"]
-        assert card.test_miou == pytest.approx(mean_iou(confusion), abs=1e-6)
+        assert card.test_result == pytest.approx(mean_iou(confusion), abs=1e-6)
         assert card.test_ious == pytest.approx(class_ious(confusion), abs=1e-6)
-        assert card.majority_miou == pytest.approx(SEGMENTATION.constant_guess(class_pixel_counts(train, 3), confusion))
+        assert card.majority_result == pytest.approx(
+            SEGMENTATION.constant_guess(class_pixel_counts(train, 3), confusion)
+        )
 
     def test_images_are_written_down(self, trained: Member, dataset_folder: Path) -> None:
         images = yaml.safe_load((trained.folder.parents[1] / SPLITS / "tiny-small_fpn.yaml").read_text("utf-8"))
@@ -142,10 +144,10 @@ class TestMember:
     def test_history_has_both_curves(self, trained: Member) -> None:
         history = pd.read_csv(trained.folder / HISTORY)
         loss = history.dropna(subset="loss/tiny-small_fpn")
-        miou = history.dropna(subset="miou/tiny-small_fpn")
+        result = history.dropna(subset="miou/tiny-small_fpn")
         assert loss["step"].tolist() == [0, 3]
-        assert miou["step"].tolist() == [2, 4]
-        assert miou["miou/tiny-small_fpn"].between(0, 1).all()
+        assert result["step"].tolist() == [2, 4]
+        assert result["miou/tiny-small_fpn"].between(0, 1).all()
 
     def test_source_sample_is_that_of_the_weights(self, trained: Member, dataset_folder: Path) -> None:
         train = kept_images(dataset_folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import (
-    MAX_CLASSES,
     Dataset,
     Sample,
     Split,
@@ -24,7 +23,9 @@ from muster.data import (
     repeated_images,
     split_record,
 )
+from muster.data.layout import name_layout, published_copy
 from muster.data.opening import DataSettings, is_built_in
+from muster.data.published import Published
 from muster.errors import DatasetError
 from muster.files import as_file_name, write_bytes, write_text, write_yaml
 from muster.launch import only_helps
@@ -32,7 +33,7 @@ from muster.machine import now
 from muster.output_kinds import CHECK
 from muster.outputs import claimed
 from muster.report.contact_sheet import SHOWN_IMAGES, contact_sheet
-from muster.tasks.task import in_classes
+from muster.tasks.task import task_of
 
 CHECKS = Path("runs/checks")
 SHEET = "contact_sheet.png"
@@ -66,29 +67,36 @@ def check(
     console = make_console()
     opened = open_dataset(dataset, data.data_root, reader)
     folder = output or CHECKS / as_file_name(opened.spec.name)
+    published = None
+    if not is_built_in(dataset):
+        place = Path(opened.reference)
+        published = published_copy(place, reader or name_layout(place))
     with claimed(folder, CHECK, {"the dataset": opened.reference, "--data_root": data.data_root}):
         write_text(folder / "config.yaml", record_of(configuration, idle, {"output": folder}))
-        return check_opened(opened, folder, console)
+        return check_opened(opened, folder, console, published)
 
 
-def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
+def check_opened(dataset: Dataset, folder: Path, console: Console, published: Published | None = None) -> int:
     """Check a dataset, print what was found, and write it.
 
     Args:
         dataset: The dataset.
         folder: Where the results go; it must be there.
         console: Where to print.
+        published: The published dataset that it is a copy of, if it is one of those that are known.
 
     Returns:
         As :func:`check`.
     """
-    train, test = in_classes(dataset.train), in_classes(dataset.test)
+    task, whole = task_of(dataset.spec), (dataset.train, dataset.test)
+    train, test = map(task.in_classes, whole)
     dataset = replace(dataset, spec=train.spec, train=train, test=test)
     splits = {split.name: _checked(split, console) for split in (train, test)}
-    found = Findings(dataset, splits, *repeated_images(dataset))
+    notes = tuple(note for split in whole for note in task.notes_on(split))
+    found = Findings(dataset, splits, *repeated_images(dataset), notes, published)
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])
-    if samples and dataset.spec.num_classes <= MAX_CLASSES:  # there are not so many colours
+    if samples:
         title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
         write_bytes(folder / SHEET, contact_sheet(samples, dataset.spec.classes, title))
         console.print(f"Contact sheet: {folder / SHEET}")
@@ -119,6 +127,12 @@ def _shown(split: Split, checked: SplitCheck) -> list[tuple[str, Sample]]:
     return samples
 
 
+def _published(found: Findings) -> dict[str, Any] | None:
+    """What was published, and how the copy differs."""
+    facts = found.published
+    return None if facts is None else {**asdict(facts), "missing": facts.missing(found.numbers)}
+
+
 def _record(found: Findings) -> dict[str, Any]:
     """What check.yaml says."""
     classes = found.dataset.spec.classes
@@ -139,6 +153,8 @@ def _record(found: Findings) -> dict[str, Any]:
         "date": now(),
         "splits": splits,
         "problems": [*found.problems, *found.faults],
+        "notes": found.all_notes,
+        "published": _published(found),
         "repeated_images": found.repeated,
         "test_images_in_training": [{"test": test, "train": train} for test, train in found.shared],
     }

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from muster.data import Dataset, Split, SplitCheck, judge_labels
 from muster.data.layouts.voc import CLASSES
+from muster.data.published import Published
 from muster.errors import DatasetError
 from muster.tasks.task import task_of
 
@@ -29,12 +30,30 @@ class Findings:
         splits: What each split holds.
         repeated: Groups of equal images within a split.
         shared: Test images, each with the training image that it equals.
+        notes: What the task says of the truths, see :meth:`muster.tasks.task.Task.notes_on`.
+        published: The published dataset that it is a copy of, if it is one of those that are known.
     """
 
     dataset: Dataset
     splits: Mapping[str, SplitCheck]
     repeated: Sequence[Sequence[str]]
     shared: Sequence[tuple[str, str]]
+    notes: Sequence[str] = ()
+    published: Published | None = None
+
+    @property
+    def all_notes(self) -> list[str]:
+        """What is unusual but no fault."""
+        return [note for each in self.splits.values() for note in each.notes] + list(self.notes)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Of classes, and of the images of each split, as :attr:`muster.data.published.Published.official` has them."""
+        return {
+            "classes": self.dataset.spec.num_classes,
+            "train": len(self.dataset.train),
+            "test": len(self.dataset.test),
+        }
 
     @property
     def problems(self) -> list[str]:
@@ -59,7 +78,7 @@ def _label_fault(split: Split, found: SplitCheck) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the table shows which classes are absent
         try:
-            judge_labels(split, found.class_pixels)
+            judge_labels(split, found.class_pixels, found.has_masks)
         except DatasetError as error:
             return str(error)
     return None
@@ -83,8 +102,10 @@ def print_check(found: Findings, console: Console) -> None:
     _list("group(s) of equal images in one split", [", ".join(group) for group in found.repeated], console, "yellow")
     pairs = [f"{test} of the test split is {train} of the training split" for test, train in found.shared]
     _list("test image(s) are also training images, byte for byte", pairs, console, "yellow")
-    for note in (note for each in found.splits.values() for note in each.notes):
+    for note in found.all_notes:
         console.print(note)
+    if found.published is not None:
+        _compare(found.published, found.numbers, console)
     if names_are_assumed(found):
         console.print(
             "The names of the classes are those of the Pascal VOC challenge: nothing in the folder says others. If "
@@ -93,6 +114,17 @@ def print_check(found: Findings, console: Console) -> None:
         )
     told = "The dataset can be used." if found.usable else "The dataset cannot be used as it is."
     console.print(told, style="bold")
+
+
+def _compare(published: Published, numbers: Mapping[str, int], console: Console) -> None:
+    """Say whether a copy is whole, and on what terms it may be used."""
+    if missing := published.missing(numbers):
+        told = f"Not the whole of {published.name} as it was published: {', '.join(missing)}. {published.to_be_had}"
+        console.print(told, style="yellow")
+    else:
+        console.print(f"As many classes and images as {published.name} was published with.")
+    doubt = f" (Not looked up: {', '.join(published.unverified)}.)" if published.unverified else ""
+    console.print(f"Licence: {published.licence}. To cite: {published.citation}{doubt}")
 
 
 def names_are_assumed(found: Findings) -> bool:

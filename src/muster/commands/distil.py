@@ -137,7 +137,7 @@ def distil(
     console.print(headline(result))
     for part, model in result.models.items():
         cost = f"{1000 * model.seconds_per_image:8.1f} ms  {model.megabytes:7.1f} MB"
-        console.print(f"  {part:<13} {model.miou:.3f} {reached}  {cost}")
+        console.print(f"  {part:<13} {model.result:.3f} {reached}  {cost}")
     console.print(f"Report: {folder / 'report.html'}")
     return 0
 

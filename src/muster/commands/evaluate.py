@@ -16,7 +16,7 @@ from muster.data import DataSettings, open_dataset, require_usable
 from muster.errors import ConfigError
 from muster.files import write_table
 from muster.launch import only_helps
-from muster.tasks.task import task_of
+from muster.tasks.task import in_classes, task_of
 from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.hardware import Hardware
 from muster.training.side_by_side import Evaluated, evaluate_side_by_side, evaluated_as_markdown
@@ -61,7 +61,7 @@ def evaluate(
     paths = [ensemble or newest_ensemble(), *beside]
     names = _names(paths)
     dataset = open_dataset(target, data.data_root)
-    require_usable(dataset.test)
+    require_usable(in_classes(dataset.test))
     device = hardware.resolved_device()
     opened = {name: load_ensemble(path, device, hardware.precision) for name, path in zip(names, paths, strict=True)}
     rows = evaluate_side_by_side(opened, dataset.test)

@@ -17,7 +17,7 @@ from muster.limits import MOST_PIXELS, require_whole
 from muster.machine import now
 from muster.outputs import require_our_file
 from muster.report.palette import hex_colour
-from muster.tasks.task import TASKS
+from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import CARD, EnsembleCard, read_card
 from muster.training.export import FORMATS, FileFormat, export_ensemble
 from muster.training.export.exporting import require_installed
@@ -102,13 +102,19 @@ def describe(card: EnsembleCard) -> dict[str, str]:
         "muster.image_size": str(card.image_size),
         "muster.input": "image: uint8 [batch, 3, height, width], RGB, as stored; resized and normalised inside",
         "muster.task": card.known_task,
-        "muster.outputs": (
-            "probabilities: float32 [batch, classes]; classes: int64 [batch], as indices"
-            if TASKS[card.known_task].is_pooled
-            else "probabilities: float32 [batch, classes, height, width]; classes: uint8 [batch, height, width], as "
-            "indices"
-        ),
+        "muster.outputs": _outputs(TASKS[card.known_task]),
     }
+
+
+def _outputs(task: Task) -> str:
+    """What an export gives, in words."""
+    if not task.is_pooled:
+        return (
+            "probabilities: float32 [batch, classes, height, width]; classes: uint8 [batch, height, width], as indices"
+        )
+    if task.has_classes:
+        return "probabilities: float32 [batch, classes]; classes: int64 [batch], as indices"
+    return "probabilities: float32 [batch, classes]; classes: uint8 [batch, classes], 1 for those that an image has"
 
 
 def require_replaceable(path: Path, file_format: FileFormat) -> None:

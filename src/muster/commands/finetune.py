@@ -47,6 +47,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import in_classes
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
@@ -156,12 +157,13 @@ def finetune(
     reference = plan.target.dataset.reference
     idle = _idle(reference) | idle_settings(training, head, comparison)
     asked.refuse(idle)
-    require_usable(plan.target.dataset.test)
-    require_usable(plan.target.train)
+    require_usable(in_classes(plan.target.dataset.test))
+    require_usable(in_classes(plan.target.train))
     require_fittable(plan.module, plan.target, hardware)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
+        resolved |= {"metric": plan.choice.metric, "metrics": plan.choice.metrics}
         idle |= idle_options(choice, reference)
     ran = record_of(configuration, [*idle, *(ONLY_TO_CHOOSE if chosen else ())], resolved)
     inputs: Inputs = {"--pool": plan.pool.folder, "the target": reference, "--data_root": choice.data_root}
@@ -244,7 +246,8 @@ def _conclude(
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     write_text(folder / "config.yaml", configuration)
     write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
-    write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
+    if report_images:  # there are none where predictions cannot be shown by colours
+        write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}
     files = [folder / name for name in ("report.html", RESULT, CONFUSION, IMAGE_SHEET)]
     send_report(loggers, tables, finetuning_numbers(result), report_images, result.classes, files)

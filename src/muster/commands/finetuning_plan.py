@@ -22,7 +22,7 @@ from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, task_of
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock, Progress
 from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
@@ -146,7 +146,7 @@ def plan_with_choice(
     target = TargetData(dataset, train, Preprocessing(channel_statistics(train), ImageSize.of(size)))
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
-    choice = replace(choice, train_images=count, image_size=size)
+    choice = replace(choice.of_task(task_of(dataset.spec)), train_images=count, image_size=size)
     pool = pool.used_for(dataset.spec)
     return FinetuningPlan(name, pool, target, module, choice=choice, comparison=comparison)
 

@@ -14,14 +14,15 @@ from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence
 from muster.report.wording.finetuning import (
+    combined_subject,
     cost_sentence,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     interval_text,
     measured_text,
     result_label,
     resumed_text,
-    subject,
 )
 from muster.training.results import FinetuneResult
 
@@ -35,10 +36,11 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
     """
     console.print(f"{result.words.title} on {result.test_images} test images of {result.target}:")
-    console.print(_miou_table(result))
+    console.print(_result_table(result))
     if told := difference_sentence(result):
-        console.print(f"\n{subject(result)} with the learned head reaches {told}")
+        console.print(f"\n{combined_subject(result)} reaches {told}")
     sentences = (
+        head_sentence,
         equal_cost_sentence,
         cost_sentence,
         interval_sentence,
@@ -60,7 +62,7 @@ def predict_command(folder: Path) -> str:
     return f"{predict} --ensemble {shlex.quote(str(folder))}"
 
 
-def _miou_table(result: FinetuneResult) -> Table:
+def _result_table(result: FinetuneResult) -> Table:
     """Costs stand beside every mIoU, so that one model is not compared with three unnoticed."""
     table = Table(box=None, pad_edge=False)
     table.add_column("what", overflow="fold")
@@ -77,6 +79,6 @@ def _miou_table(result: FinetuneResult) -> Table:
         costs = ("", "", "") if cost is None else (
             str(cost.models), count_label(cost.parameters), cost_label(cost.seconds_per_image, "seconds")
         )  # fmt: skip
-        interval = interval_text(result.miou_intervals.get(name))
-        table.add_row(Text(result_label(result, name)), f"{result.mious[name]:.3f}", interval, *costs)
+        interval = interval_text(result.result_intervals.get(name))
+        table.add_row(Text(result_label(result, name)), f"{result.results[name]:.3f}", interval, *costs)
     return table

@@ -37,8 +37,10 @@ from muster.report import (
 )
 from muster.selection.idle_options import idle_options
 from muster.selection.record import RANKING, RECORD, Selection
+from muster.selection.reference import TRAIN
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import task_of
 from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, copy_tracked, tracked
 from muster.tracking.reports import send_report
 
@@ -90,12 +92,13 @@ def select_ensemble(
     device = resolve_device(settings.device)
     members = Pool.open(pool)
     dataset = open_dataset(target, settings.data_root)
+    settings = settings.of_task(task_of(dataset.spec))
     folder = output or _SELECTIONS / f"{as_file_name(dataset.spec.name)}-{members.folder.resolve().name}"
     inputs: Inputs = {
         "--pool": pool,
         "--target": dataset.reference,
         "--data_root": settings.data_root,
-        "--reference": settings.reference,
+        "--reference": None if str(settings.reference) == TRAIN else settings.reference,
     }
     with claimed(folder, SELECTION, inputs), _process_group(device), _progress_bar() as progress:
         cancel = CancelToken()
@@ -108,6 +111,8 @@ def select_ensemble(
                 "train_images": selection.probe.train_images,
                 "image_size": selection.image_size,
                 "device": str(device),
+                "metric": settings.metric,
+                "metrics": settings.metrics,
             }
             _write(selection, members, dataset, folder, record_of(configuration, idle, resolved), tracking.kinds)
     print_selection(selection, members, folder, console, chosen_size=settings.image_size is None)

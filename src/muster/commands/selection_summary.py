@@ -61,7 +61,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console.print(verdict + "\n")
     console.print(_probe_line(selection, pool, chosen_size))
     if selection.void_images:
-        console.print(f"All void, and of no use: {', '.join(selection.void_images)}.")
+        told = "Without a class" if selection.words.is_pooled else "All void"
+        console.print(f"{told}, and of no use: {', '.join(selection.void_images)}.")
     console.print(_heading(selection, claims=not verdict))
     console.print(_members_table(selection, pool))
     margin = "" if selection.margin is None else _number(selection.margin)
@@ -139,9 +140,9 @@ def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:
     known = known_image_sizes([pool[name] for name in selection.member_names])
     source = "the median of the members' cards" if known else "no card says a size; --image_size gives another"
     why = f" ({source})" if chosen_size else ""
+    of_pixels = "" if selection.words.is_pooled else f"{pixels:,} probe pixels of "
     return (
-        f"{selection.target}: {pixels:,} probe pixels of {images} training images, seen at "
-        f"{ImageSize.of(selection.image_size)}{why}.\n"
+        f"{selection.target}: {of_pixels}{images} training images, seen at {ImageSize.of(selection.image_size)}{why}.\n"
     )
 
 
@@ -167,7 +168,7 @@ def _members_table(selection: Selection, pool: Pool) -> Table:
         card = pool[name].card
         leep = f"{selection.member_scores[name]:.3f}"
         dataset = card.dataset or "not known"
-        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_miou), leep)
+        table.add_row(name, dataset, card.architecture, count_label(card.parameters), number(card.test_result), leep)
     return table
 
 

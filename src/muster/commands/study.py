@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 import muster
 from muster.commands.spread import Spread
@@ -16,13 +20,23 @@ from muster.launch import only_helps
 from muster.limits import MOST_PROCESSES, require_whole
 from muster.output_kinds import STUDY
 from muster.outputs import Inputs, claimed
-from muster.report.study_report import best_metric, headline, write_study_report
+from muster.report.study_report import (
+    FIGURES,
+    StudyReport,
+    best_metric,
+    headline,
+    study_numbers,
+    study_tables,
+    write_study_report,
+)
 from muster.study.findings import Findings
 from muster.study.plan import StudyPlan
 from muster.study.run import run_study, warn_of_failures
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
+from muster.tracking import ALWAYS, LOGS, Chart, Run, TrackingSettings, tracked
+from muster.tracking.reports import send_report
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
 from muster.training.settings import HeadSettings, TrainingSettings
@@ -38,6 +52,7 @@ def study(
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     workers: int | None = None,
+    tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -55,6 +70,7 @@ def study(
         head: How the heads of the chosen ensembles are learned.
         data: Where the targets lie.
         workers: Processes side by side; null for one a core, or as many as share the GPUs well.
+        tracking: Where tables, numbers and figures go besides the study's own files, when all is done.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -65,7 +81,7 @@ def study(
         require_whole("workers", workers, 1, MOST_PROCESSES)
     if only_helps():
         return 0
-    idle = _idle(study, training, head)
+    idle = {**_idle(study, training, head), **_idle_tracking(tracking)}
     asked.refuse(idle)
     console = make_console()
     progress = TrainingProgress(console)
@@ -74,6 +90,7 @@ def study(
         "--data_root": data.data_root,
         **{f"pool {number + 1}": pool for number, pool in enumerate(study.pools)},
         "--large_pool": study.large_pool,
+        "--capped_pool": study.capped_pool,
         **{f"target {name}": dataset.reference for name, dataset in plan.datasets.items()},
         **{f"source {name}": each.reference for name, each in plan.compared.items() if name not in plan.datasets},
     }
@@ -87,20 +104,42 @@ def study(
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)
         warn_of_failures(outcome)
-        told = _report(outcome.tables, plan.settings, output)
+        told = _report(outcome.tables, plan, configuration, tracking.kinds)
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
     console.print(told, markup=False)
     return 1 if outcome.failed else 0
 
 
-def _report(tables: StudyTables, study: StudySettings, output: Path) -> str:
-    """Write the page of what is known; what to say of it."""
+def _report(tables: StudyTables, plan: StudyPlan, configuration: str, kinds: Sequence[str]) -> str:
+    """Write the page of what is known, and tell trackers; what to say of it."""
+    study, output = plan.settings, plan.output
     if tables.ensembles.empty or tables.scores.empty:
         return "No cell is done, so there is nothing to report yet."
     findings = Findings.of(tables, study)
-    path = write_study_report(findings, output, f"muster {muster.__version__}")
+    report = write_study_report(findings, output, f"muster {muster.__version__}")
     write_table(output / TRACK_RECORD, track_record(findings, output.name))
-    return "\n".join([headline(findings), best_metric(findings), str(path)])
+    if trackers := [kind for kind in kinds if kind != ALWAYS]:  # there are no curves, and CSV keeps nothing else
+        _track(findings, report, plan, yaml.safe_load(configuration) or {}, trackers)
+    return "\n".join([headline(findings), best_metric(findings), str(report.page)])
+
+
+def _track(
+    findings: Findings, report: StudyReport, plan: StudyPlan, options: Mapping[str, Any], kinds: Sequence[str]
+) -> None:
+    """Tell trackers of a study that is on disk already: they keep a copy."""
+    output, pools = plan.output, " ".join(folder.absolute().name for folder in plan.settings.pools)
+    run = Run(output / LOGS, "study", output.name, pools, " ".join(plan.datasets), options)
+    pages = output / FIGURES
+    charts = [Chart(figure.name, figure.png(), pages / f"{figure.name}.html") for figure in report.figures]
+    with tracked(kinds, run) as loggers:
+        files = [report.page, output / TRACK_RECORD]
+        send_report(loggers, study_tables(findings), study_numbers(findings), files=files, charts=charts)
+
+
+def _idle_tracking(tracking: TrackingSettings) -> dict[str, str]:
+    """Whether the choice of loggers changes nothing."""
+    alone = tracking.kinds == (ALWAYS,)
+    return {"logger": f"with {ALWAYS} alone, as tables/ and report.html hold everything"} if alone else {}
 
 
 def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) -> dict[str, str]:

@@ -148,8 +148,8 @@ def print_pool(pool: Pool, console: Console) -> int:
             str(len(card.classes)),
             _known(card.train_images, ""),
             f"{card.parameters / 1e6:.2f} M",
-            _known(card.test_miou, ".3f"),
-            _known(card.majority_miou, ".3f"),
+            _known(card.test_result, ".3f"),
+            _known(card.majority_result, ".3f"),
         )
     console.print(table)
     return 0

@@ -62,6 +62,9 @@ Splits: TypeAlias = Mapping[str, Mapping[str, str]]
 COUNTED = ("train", "val", "test")
 """Keys of ``counts``."""
 
+_ADVICE = {False: "Name the rest as well, e.g. background.", True: "Add images of other classes."}
+"""What to do about a single class, of pixels and of whole images."""
+
 MAX_NAME_BYTES = 120
 """Most bytes of a name in UTF-8. With an architecture and a pre-training it must fit into the 255 bytes that Linux
 and macOS allow for the name of a file."""
@@ -147,7 +150,7 @@ def read_description(
     known: Mapping[str, Any] | None = None,
     source: Path | None = None,
     keys: Collection[str] | None = None,
-    most_classes: int | None = MAX_CLASSES,
+    whole_images: bool = False,
 ) -> Description:
     """Read and check the ``dataset.yaml`` of a folder.
 
@@ -156,7 +159,7 @@ def read_description(
         known: What the layout says by itself, by the same keys; then the file may be missing.
         source: Where that is from, for messages.
         keys: Of :data:`MASK_KEYS` and :data:`LAYOUT_KEYS`, those that have an effect in this layout; all by default.
-        most_classes: How many classes there may be; ``None`` for any number, where none is written into a mask.
+        whole_images: Whether classes are of whole images; none is written into a mask then, so there may be any number.
 
     Returns:
         The description. An optional key without a value counts as absent.
@@ -181,7 +184,7 @@ def read_description(
     _notes(path, values.get("notes", []))
     ignored = require_names(path, "ignore_classes", values.get("ignore_classes", []))
     masks = mask_values_of(
-        where, path, taken, _classes(where["classes"], taken["classes"], ignored, most_classes), content
+        where, path, taken, _classes(where["classes"], taken["classes"], ignored, whole_images), content
     )
     bands = parse_bands(path, taken)
     spec = DatasetSpec(
@@ -252,7 +255,7 @@ def _name(path: Path, value: object) -> str:
     return name
 
 
-def _classes(path: Path, value: object, ignored: Collection[str], most: int | None) -> tuple[str, ...]:
+def _classes(path: Path, value: object, ignored: Collection[str], whole_images: bool) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise wrong(path, "classes", "a list of class names in index order", value)
     names = require_names(path, "classes", value)
@@ -268,10 +271,10 @@ def _classes(path: Path, value: object, ignored: Collection[str], most: int | No
         left = [name for name in names if name not in ignored]
         raise DatasetError(
             f"{path}: key 'classes': expected at least two classes, but got only {', '.join(map(repr, left)) or 'none'}"
-            ": with one there is nothing to tell apart. Name the rest as well, e.g. background."
+            f": with one there is nothing to tell apart. {_ADVICE[whole_images]}"
         )
-    if most is not None and len(names) > most:
-        raise DatasetError(f"{path}: key 'classes': at most {most} are possible, but there are {len(names)}.")
+    if not whole_images and len(names) > MAX_CLASSES:
+        raise DatasetError(f"{path}: key 'classes': at most {MAX_CLASSES} are possible, but there are {len(names)}.")
     return names
 
 

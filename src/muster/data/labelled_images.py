@@ -1,19 +1,42 @@
-"""Images that are files, with one class each: what layouts without masks have in common."""
+"""Images with a class, or several, of the whole image: what layouts without masks have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from muster.data.dataset_yaml import Description
 from muster.data.sample_reader import FileImages, ImageSource
-from muster.data.spec import Dataset, DatasetSpec, Sample, Split
+from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
 from muster.data.splits import unknown_image
 from muster.errors import DatasetError
+
+Label: TypeAlias = int | bytes
+"""Index of the class of an image; or, where it can have several, a byte for each class, see :func:`several_classes`."""
+
+
+def several_classes(count: int, having: Iterable[int], unknown: Iterable[int] = ()) -> bytes:
+    """The label of an image that can have several classes, or none.
+
+    Args:
+        count: How many classes there are.
+        having: Indices of those that it has.
+        unknown: Of those of which that is not known.
+
+    Returns:
+        A byte for each class: 1 if the image has it, 0 if not, :data:`VOID` if that is not known.
+    """
+    label = bytearray(count)
+    for index in having:
+        label[index] = 1
+    for index in unknown:
+        label[index] = VOID
+    return bytes(label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +46,12 @@ class LabelledImages:
     Attributes:
         spec: The dataset.
         images: Its images.
-        labels: Index of the class of each.
+        labels: What is known of each.
     """
 
     spec: DatasetSpec
     images: ImageSource
-    labels: Mapping[str, int]
+    labels: Mapping[str, Label]
 
     def __call__(self, identifier: str) -> Sample:
         """Read one image, upright.
@@ -37,7 +60,7 @@ class LabelledImages:
             identifier: Its name within the split.
 
         Returns:
-            The image, and its class as int64 ``[1, 1]``.
+            The image, and its class as int64 ``[1, 1]``; or uint8 ``[classes, 1]`` where it can have several.
 
         Raises:
             DatasetError: If there is no such image, or it cannot be read.
@@ -46,20 +69,23 @@ class LabelledImages:
         return Sample(identifier, self.images.read(identifier, False), mask)
 
     def mask(self, identifier: str) -> Tensor:
-        """The class alone; of the image nothing is read."""
+        """The truth alone; of the image nothing is read."""
         if identifier not in self.labels:
             raise DatasetError(f"Dataset {self.spec.name!r}: {unknown_image(identifier, self.labels)}")
-        return torch.tensor([[self.labels[identifier]]])
+        label = self.labels[identifier]
+        if isinstance(label, bytes):
+            return torch.tensor(list(label), dtype=torch.uint8)[:, None]
+        return torch.tensor([[label]])
 
 
-def labelled_split(spec: DatasetSpec, name: str, images: ImageSource, labels: Mapping[str, int]) -> Split:
+def labelled_split(spec: DatasetSpec, name: str, images: ImageSource, labels: Mapping[str, Label]) -> Split:
     """One split of images with classes.
 
     Args:
         spec: The dataset.
         name: ``"train"`` or ``"test"``.
         images: Where they are read from.
-        labels: Index of the class of each, in order.
+        labels: What is known of each, in order.
 
     Returns:
         The split; nothing of it is read yet.
@@ -71,15 +97,15 @@ def labelled_split(spec: DatasetSpec, name: str, images: ImageSource, labels: Ma
 def dataset_of_labelled_files(
     spec: DatasetSpec,
     description: Description,
-    splits: Mapping[str, Mapping[str, tuple[Path, int]]],
+    splits: Mapping[str, Mapping[str, tuple[Path, Label]]],
     reference: str,
 ) -> Dataset:
-    """A dataset of image files with one class each.
+    """A dataset of image files with labels.
 
     Args:
         spec: What it is.
         description: It says what is read of the files.
-        splits: For ``train`` and ``test``, file and class of each identifier.
+        splits: For ``train`` and ``test``, file and label of each identifier.
         reference: What it is to be called in records.
 
     Returns:

@@ -12,7 +12,7 @@ from muster.errors import DatasetError, some_names
 _SHOWN = 20
 
 
-def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
+def judge_labels(split: Split, class_pixels: Sequence[int], has_masks: bool = True) -> None:
     """Refuse a split with labelled pixels of fewer than two classes, and name the classes that have none.
 
     Without two classes nothing can be learned, and every score is perfect: a model that knows one answer gives it.
@@ -20,6 +20,7 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
     Args:
         split: Whose masks were counted.
         class_pixels: Pixels (or images) that each class has in all of them, void not counted.
+        has_masks: Whether the truth is of pixels, and not of whole images.
 
     Raises:
         DatasetError: If fewer than two classes have a pixel, with what may have gone wrong.
@@ -29,8 +30,13 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
     """
     spec = split.spec
     absent = [index for index, pixels in enumerate(class_pixels) if pixels == 0]
-    unit = "pixel" if spec.has_masks else "image"
+    unit = "pixel" if has_masks else "image"
     present = [name for name, pixels in zip(spec.classes, class_pixels, strict=True) if pixels > 0]
+    if not present and not has_masks:
+        raise DatasetError(
+            f"No image of split {split.name!r} of dataset {spec.name!r} ({len(split)} images) has a class: nothing can "
+            "be learned from it or measured on it. Check its labels."
+        )
     if not present:
         raise DatasetError(
             f"Every {unit} of split {split.name!r} of dataset {spec.name!r} ({len(split)} images) is void: nothing can "
@@ -41,15 +47,17 @@ def judge_labels(split: Split, class_pixels: Sequence[int]) -> None:
             f"Split {split.name!r} of dataset {spec.name!r} ({len(split)} images) has labelled {unit}s of one class "
             f"only, {present[0]}, but at least two are needed: nothing can be told apart, and every score would be "
             f"perfect. Without a labelled {unit}: {some_names([spec.classes[index] for index in absent], _SHOWN)}."
-            f"{_what_is_void(spec, present)}"
+            f"{_what_is_void(spec, present) if has_masks else ''}"
         )
     if absent:
-        warnings.warn(_absent_classes(split, absent), stacklevel=1)  # one place, so that the same is told once
+        warnings.warn(
+            _absent_classes(split, absent, has_masks), stacklevel=1
+        )  # one place, so that the same is told once
 
 
-def _absent_classes(split: Split, absent: Sequence[int]) -> str:
+def _absent_classes(split: Split, absent: Sequence[int], has_masks: bool) -> str:
     names = some_names([split.spec.classes[index] for index in absent], _SHOWN)
-    void, unit = (split.spec.ignore_index, "pixel") if split.spec.has_masks else (None, "image")
+    void, unit = (split.spec.ignore_index, "pixel") if has_masks else (None, "image")
     named = void is not None and void in absent
     from_one = " If classes begin at 1, write reduce_zero_label: true." if void == 0 else ""
     why = f" (ignore_index: {void} makes class {split.spec.classes[void or 0]} void.{from_one})" if named else ""
@@ -61,8 +69,6 @@ def _absent_classes(split: Split, absent: Sequence[int]) -> str:
 
 def _what_is_void(spec: DatasetSpec, present: Sequence[str]) -> str:
     """What the masks hold besides, and how dataset.yaml would say that it is a class."""
-    if not spec.has_masks:
-        return ""
     void = spec.ignore_index
     if void is None:
         return f" mask_values in dataset.yaml say what each stored value means; is too much of it {VOID_WORD}?"

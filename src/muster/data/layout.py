@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from muster.data.dataset_yaml import DESCRIPTION_FILE, read_heading
+from muster.data.published import Published, published_at
 from muster.data.spec import Dataset
 from muster.errors import DatasetError
 from muster.registry import Registry
@@ -58,7 +59,29 @@ def open_folder(path: Path, reference: str | None = None, reader: str = "") -> D
             open it.
     """
     name = reader or name_layout(path)
-    return LAYOUTS[name].open(path, str(path) if reference is None else reference)
+    layout = LAYOUTS[name]
+    try:
+        return layout.open(path, str(path) if reference is None else reference)
+    except DatasetError as error:
+        if (published := published_copy(path, name)) is None:
+            raise
+        raise DatasetError(f"{error} ({published.to_be_had})") from error
+
+
+def published_copy(path: Path, reader: str) -> Published | None:
+    """What is known of the published dataset that a folder is a copy of.
+
+    Args:
+        path: The folder, or that of the ``dataset.yaml`` that says where it lies.
+        reader: Name of its layout.
+
+    Returns:
+        ``None`` if it is none that is known.
+
+    Raises:
+        DatasetError: If its ``dataset.yaml`` cannot be read.
+    """
+    return published_at(reader, read_heading(path).root)
 
 
 def name_layout(path: Path) -> str:

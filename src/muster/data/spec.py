@@ -114,11 +114,6 @@ class DatasetSpec:
         """Number of classes, void not counted."""
         return len(self.classes)
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether the truth is of pixels, and not of whole images."""
-        return self.task == "segmentation"
-
 
 @dataclass(frozen=True)
 class Split:

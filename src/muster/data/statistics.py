@@ -55,6 +55,7 @@ class SplitCheck:
         class_images: In how many of them each class has a pixel.
         examples: For each class, the one with the most pixels of it; ``None`` for a class without a pixel.
         sizes: Rows and columns of each, in order.
+        has_masks: Whether the truth is of pixels, and not of whole images.
     """
 
     images: int
@@ -65,6 +66,7 @@ class SplitCheck:
     class_images: tuple[int, ...]
     examples: tuple[str | None, ...]
     sizes: tuple[tuple[int, int], ...]
+    has_masks: bool
 
 
 def channel_statistics(split: Split) -> ChannelStatistics:
@@ -188,7 +190,7 @@ def check_split(
     sizes: list[tuple[int, int]] = []
     classes = split.spec.num_classes
     total, seen, most = (torch.zeros(classes, dtype=torch.int64) for _ in range(3))
-    void_pixels = 0
+    void_pixels, has_masks = 0, True
     examples: dict[int, str] = {}
     for index, identifier in enumerate(split.identifiers):
         try:
@@ -196,7 +198,7 @@ def check_split(
         except DatasetError as error:
             problems.append(str(error))
         else:
-            known = labelled(mask)
+            known, has_masks = labelled(mask), mask.dtype == torch.uint8
             counts = torch.bincount(mask[known], minlength=classes)[:classes]
             total += counts
             void_pixels += int((~known).sum())
@@ -214,10 +216,11 @@ def check_split(
         problems=tuple(problems),
         class_pixels=class_pixels,
         void_pixels=void_pixels,
-        notes=_notes(split, class_pixels, all_void),
+        notes=_notes(split, class_pixels, all_void, has_masks),
         class_images=tuple(seen.tolist()),
         examples=tuple(examples.get(index) for index in range(classes)),
         sizes=tuple(sizes),
+        has_masks=has_masks,
     )
 
 
@@ -248,18 +251,20 @@ def require_usable(split: Split, masks_only: bool = False) -> None:
     if found.problems:
         more = f" (and {len(found.problems) - 3} more)" if len(found.problems) > 3 else ""
         raise DatasetError(" ".join(found.problems[:3]) + more)
-    judge_labels(split, found.class_pixels)
+    judge_labels(split, found.class_pixels, found.has_masks)
 
 
-def _notes(split: Split, class_pixels: tuple[int, ...], all_void: list[str]) -> tuple[str, ...]:
-    notes = []
+def _notes(split: Split, class_pixels: tuple[int, ...], all_void: list[str], has_masks: bool) -> tuple[str, ...]:
+    notes, where = [], f"split {split.name!r} of dataset {split.spec.name!r}"
     absent = [name for name, pixels in zip(split.spec.classes, class_pixels, strict=True) if pixels == 0]
     if absent:
         notes.append(
-            f"No pixel of {', '.join(absent)} in split {split.name!r} of dataset {split.spec.name!r}. "
-            f"(A mask that stores a class as 255 makes it void.)"
+            f"No pixel of {', '.join(absent)} in {where}. (A mask that stores a class as 255 makes it void.)"
+            if has_masks
+            else f"No image of {', '.join(absent)} in {where}."
         )
     if all_void:
         shown = ", ".join(all_void[:5]) + (", ..." if len(all_void) > 5 else "")
-        notes.append(f"{len(all_void)} image(s) of dataset {split.spec.name!r} are all void: {shown}.")
+        told = "are all void" if has_masks else "have none of the classes"
+        notes.append(f"{len(all_void)} image(s) of dataset {split.spec.name!r} {told}: {shown}.")
     return tuple(notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -80,20 +79,3 @@ def require_images(files: Mapping[str, Path], told: str) -> None:
             f"{len(missing)} of the {len(files)} images that {told} name are missing, e.g. {files[missing[0]]} "
             f"({missing[0]}). Unpack the archive of the images beside the lists."
         )
-
-
-def compare_official(root: Path, title: str, official: Mapping[str, int], found: Mapping[str, int]) -> None:
-    """Tell if a copy of a published dataset has other numbers than it was published with.
-
-    Args:
-        root: Where it lies.
-        title: The dataset.
-        official: Numbers of ``classes`` and of images of ``train`` and ``test``.
-        found: Likewise.
-
-    Warns:
-        UserWarning: If one differs.
-    """
-    odd = [f"{found[key]} of {count} ({key})" for key, count in official.items() if found[key] != count]
-    if odd:
-        warnings.warn(f"{root} is not the whole of {title}: it has {', '.join(odd)}.", stacklevel=4)

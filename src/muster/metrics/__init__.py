@@ -56,7 +56,6 @@ from muster.metrics.osborn import (
 from muster.metrics.otce import otce
 from muster.metrics.parc import parc
 from muster.metrics.registry import (
-    DEFAULT_METRIC,
     ENSEMBLE_METRICS,
     METRICS,
     Combination,
@@ -71,7 +70,6 @@ from muster.metrics.soft_iou_eep import soft_class_ious, soft_iou_eep
 from muster.metrics.transrate import transrate
 
 __all__ = [
-    "DEFAULT_METRIC",
     "ENSEMBLE_METRICS",
     "METRICS",
     "Accumulator",

@@ -199,9 +199,6 @@ METRICS: dict[str, Metric] = {
 ENSEMBLE_METRICS: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.definition is not None)
 """Names of the package's own metrics of the members' predictions together; :func:`ensemble_metrics` has all of them."""
 
-DEFAULT_METRIC = "soft_iou_eep"
-"""The metric by which an ensemble is chosen unless another is named."""
-
 
 def register(metric: Metric) -> Metric:
     """Make a metric known by its name, to searches and to ``select.py --metrics`` alike.

@@ -47,6 +47,8 @@ class Adoption:
         data: Folder of that dataset, to note which images the model has seen and to draw its source sample.
         licence: Terms of the weights.
         citation: What to cite for them.
+        task: Name of the task that it was trained for, where its scores do not tell: ``multilabel`` for a classifier
+            whose classes do not exclude one another.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Adoption:
     data: str | None = None
     licence: str = ""
     citation: str = ""
+    task: str = ""
 
     where: ClassVar[str] = "plan.adopt"
     """Where such mappings are written, for errors."""
@@ -266,12 +269,14 @@ class Adopted:
         classes: Its source classes; none for a backbone.
         licence: Terms of the weights, where the model says them.
         pretraining: What its own training started from, if it is known.
+        task: Name of the task that it was trained for, where the model says that and its scores do not.
     """
 
     model: SourceModel
     classes: tuple[str, ...]
     licence: str = ""
     pretraining: str = ""
+    task: str = ""
 
 
 def _lines_of(classes: Sequence[str] | str, entry: Adoption) -> list[str]:

@@ -24,12 +24,14 @@ class Facts:
         classes: Its classes in the order of its scores; none if it does not say.
         usual_side: Side of the images that it was made for; 0 if it does not say.
         licence: Terms of its weights; empty if it does not say.
+        task: Name of the task that it was trained for, if it says that.
     """
 
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] = ()
     usual_side: int = 0
     licence: str = ""
+    task: str = ""
 
 
 class ModelSource(ABC):

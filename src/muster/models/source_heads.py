@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from muster.errors import ConfigError
+from muster.models.pooled import Pooled
 from muster.models.segmenter import HEADS, Segmenter, linear_head
 
 
@@ -107,7 +108,7 @@ def source_heads(model: nn.Module) -> SourceHeads:
     Raises:
         TypeError: If it has one head only.
     """
-    head = getattr(model, "head", None)
+    head = getattr(model.inner if isinstance(model, Pooled) else model, "head", None)
     if not isinstance(head, SourceHeads):
         raise TypeError("Expected a network with a head for each of several sources, but it has a single one.")
     return head

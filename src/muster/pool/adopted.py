@@ -7,7 +7,7 @@ from muster.pool.card import Card, software_versions
 from muster.tasks.adopted import task_of_network
 
 
-def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str = "") -> Card:
+def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str = "", task: str = "") -> Card:
     """What is known of a model that others trained, from the model itself.
 
     Args:
@@ -15,9 +15,13 @@ def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str 
         name: The member's name.
         dataset: Name of the dataset that it was trained on; empty if nobody said.
         domain: Its visual domain, likewise.
+        task: Name of the task that it was trained for, if somebody said it.
 
     Returns:
         A card without a checksum: the weights need not lie in a file.
+
+    Raises:
+        ConfigError: If the task is none of such a network.
     """
     model, own = adopted.model, adopted.model.preprocessing
     return Card(
@@ -25,7 +29,7 @@ def card_of_adopted(adopted: Adopted, name: str, dataset: str = "", domain: str 
         dataset=dataset,
         domain=domain,
         classes=adopted.classes,
-        task=task_of_network(model).name,
+        task=task_of_network(model, task or adopted.task).name,
         seen_datasets=(dataset,) if dataset else (),
         architecture=model.architecture,
         pretraining=adopted.pretraining,

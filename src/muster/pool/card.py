@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import ClassVar
 
 from muster.data import ContentSketch, Preprocessing
 from muster.models import Blueprint
@@ -24,9 +25,9 @@ class SourceRecord:
         domain: Its visual domain.
         classes: How many classes its head tells apart.
         train_images: Number of its training images.
-        test_images: Number of its test images behind ``test_miou``.
-        test_miou: mIoU of its own head on its test split.
-        majority_miou: mIoU of always answering the most frequent class, for comparison.
+        test_images: Number of its test images behind ``test_result``.
+        test_result: What its own head reaches on its test split: mIoU, or what else the task's result is.
+        majority_result: What always answering the most frequent class reaches, for comparison.
         mean: Channel means that its images were normalised with.
         std: Channel standard deviations, likewise.
         licence: Terms of its data.
@@ -38,8 +39,8 @@ class SourceRecord:
     classes: int
     train_images: int
     test_images: int
-    test_miou: float
-    majority_miou: float
+    test_result: float
+    majority_result: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
     licence: str = ""
@@ -71,10 +72,11 @@ class Card:
         parameters: Number of parameters.
         depth: Number of convolutions and linear layers.
         train_images: Number of source training images.
-        test_images: Number of source test images behind ``test_miou``.
-        test_miou: mIoU on the source test split; of a multi-source model the mean over its sources.
+        test_images: Number of source test images behind ``test_result``.
+        test_result: What it reaches on the source test split (mIoU, top-1 accuracy); of a multi-source model the mean
+            over its sources.
         test_ious: IoU of each class on the source test split; ``None`` for a class that does not occur there.
-        majority_miou: mIoU of always answering the most frequent class, for comparison.
+        majority_result: What always answering the most frequent class reaches, for comparison.
         steps: Training steps.
         batch_size: Images per step, over all devices.
         learning_rate: Initial rate.
@@ -101,6 +103,9 @@ class Card:
             those of all sources together, each counting alike.
     """
 
+    EARLIER_NAMES: ClassVar = {"test_miou": "test_result", "majority_miou": "majority_result"}
+    """What keys of cards were called when all members segmented, and are called now."""
+
     name: str
     dataset: str
     domain: str
@@ -119,9 +124,9 @@ class Card:
     crop_size: int | str | None = None
     train_images: int | None = None
     test_images: int | None = None
-    test_miou: float | None = None
+    test_result: float | None = None
     test_ious: tuple[float | None, ...] = ()
-    majority_miou: float | None = None
+    majority_result: float | None = None
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None

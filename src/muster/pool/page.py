@@ -63,6 +63,7 @@ def member_page(card: Card) -> str:
         datasets=card.trained_on,
         citations=[source.citation for source in card.sources] or [card.citation],
         tags=["muster-member"],
+        task=TASKS[card.task],
         reached=_reached(card),
     )
     return page.text()
@@ -71,20 +72,22 @@ def member_page(card: Card) -> str:
 def _reached(card: Card) -> dict[str, float]:
     """Results by what they are on."""
     if card.sources:
-        return {source.dataset: source.test_miou for source in card.sources}
-    return {} if card.test_miou is None else {card.dataset: card.test_miou}
+        return {source.dataset: source.test_result for source in card.sources}
+    return {} if card.test_result is None else {card.dataset: card.test_result}
 
 
 def _results(card: Card) -> dict[str, str]:
     reached = TASKS[card.task].result
     if not card.sources:
         return {
-            f"{reached} on its test split": "" if card.test_miou is None else f"{card.test_miou:.3f}",
-            f"{reached} of the most frequent class": "" if card.majority_miou is None else f"{card.majority_miou:.3f}",
+            f"{reached} on its test split": "" if card.test_result is None else f"{card.test_result:.3f}",
+            f"{reached} of the most frequent class": ""
+            if card.majority_result is None
+            else f"{card.majority_result:.3f}",
         }
     return {
         f"{source.dataset}: training images, {reached} on its test split, of the most frequent class": (
-            f"{source.train_images}, {source.test_miou:.3f}, {source.majority_miou:.3f}"
+            f"{source.train_images}, {source.test_result:.3f}, {source.majority_result:.3f}"
         )
         for source in card.sources
     }

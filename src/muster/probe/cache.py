@@ -12,7 +12,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,15 +107,41 @@ class ProbeCache:
         Returns:
             The probabilities, or ``None`` if they are not there or damaged; then they are to be computed and put again.
         """
+        found = (self.get_tensors(key) or {}).get(_TENSOR)
+        fits = found is not None and found.shape == (num_pixels, num_classes) and found.dtype == torch.float32
+        return found if fits else None
+
+    def get_tensors(self, key: str) -> dict[str, Tensor] | None:
+        """Look up what :meth:`put_tensors` kept, and mark it as used.
+
+        Args:
+            key: 64 hexadecimal digits.
+
+        Returns:
+            By name, on the CPU; ``None`` if it is not there or damaged.
+        """
         self.finish()
         path = self._path(key)
         try:
-            found = load_file(path)[_TENSOR]
+            found = load_file(path)
             os.utime(path)
-        except (OSError, SafetensorError, KeyError):
+        except (OSError, SafetensorError):
             return None
-        fits = found.shape == (num_pixels, num_classes) and found.dtype == torch.float32
-        return found if fits else None
+        return found
+
+    def put_tensors(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors by name, such as the weights of a network; likewise.
+
+        Args:
+            key: 64 hexadecimal digits that stand for everything they depend on.
+            tensors: On any device. More than the limit is not kept at all.
+
+        Warns:
+            UserWarning: If they cannot be written.
+        """
+        if sum(value.nbytes for value in tensors.values()) <= self.limit_gb * 1e9:
+            self._writing.start(lambda: self._write(key, tensors))
+        self.finish()
 
     def put(self, key: str, probabilities: Float32[Tensor, "pixels source_classes"]) -> None:
         """Keep a prediction, and let others go until the folder is within its limit.
@@ -138,7 +164,7 @@ class ProbeCache:
             probabilities: On any device; not to be changed any more.
         """
         if probabilities.nbytes <= self.limit_gb * 1e9:
-            self._writing.start(lambda: self._write(key, probabilities))
+            self._writing.start(lambda: self._write(key, {_TENSOR: probabilities}))
 
     def finish(self) -> None:
         """Wait until all is written.
@@ -153,11 +179,11 @@ class ProbeCache:
                 stacklevel=3,
             )
 
-    def _write(self, key: str, probabilities: Tensor) -> str | None:
+    def _write(self, key: str, tensors: Mapping[str, Tensor]) -> str | None:
         """Write one file; what kept it from being written, if anything."""
         try:
             with atomic_write(self._path(key)) as partial:
-                save_file({_TENSOR: probabilities.cpu().contiguous()}, partial)
+                save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
             self._shrink()
         except OSError as problem:
             return str(problem.cause if isinstance(problem, OutputError) else problem.strerror)

@@ -32,13 +32,22 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
         ends, text = model.interval, interval_text(model.interval)
         colour = _COLOURS.get(name, _OTHERS)
         bars.append(
-            Bar(name, model.miou, number(model.miou), colour, name == ENSEMBLE, model.of, whisker=ends, range_text=text)
+            Bar(
+                name,
+                model.result,
+                number(model.result),
+                colour,
+                name == ENSEMBLE,
+                model.of,
+                whisker=ends,
+                range_text=text,
+            )
         )
         times = whole.seconds_per_image / model.seconds_per_image
         rows.append(
             (
                 name,
-                number(model.miou),
+                number(model.result),
                 f"{1000 * model.seconds_per_image:.1f}",
                 f"{times:.1f}",
                 f"{model.megabytes:.1f}",
@@ -68,14 +77,14 @@ def headline(result: DistillResult) -> str:
     whole, best, reached = result.models[ENSEMBLE], best_network(result), result.words.result
     if best is None:
         return (
-            f"The ensemble reaches {number(whole.miou)} {reached}; no two of its members can be averaged. To teach one "
-            "network, name its architecture: --architecture small_fpn."
+            f"The ensemble reaches {number(whole.result)} {reached}; no two of its members can be averaged. To teach "
+            "one network, name its architecture: --architecture small_fpn."
         )
     model = result.models[best]
     alone = f", which took {model.of} alone" if best != DISTILLED and "," not in model.of else ""
     times = whole.seconds_per_image / model.seconds_per_image
     return (
-        f"One network ({best}{alone}) reaches {number(model.miou)} {reached} and the ensemble {number(whole.miou)}, "
+        f"One network ({best}{alone}) reaches {number(model.result)} {reached} and the ensemble {number(whole.result)} "
         f"in 1/{times:.1f} of the time and {model.megabytes:.1f} MB in place of {whole.megabytes:.1f}."
     )
 
@@ -89,7 +98,7 @@ def best_network(result: DistillResult) -> str | None:
     Returns:
         What it is called there; ``None`` if none was made.
     """
-    made = {name: model.miou for name, model in result.models.items() if name not in (ENSEMBLE, BASELINE)}
+    made = {name: model.result for name, model in result.models.items() if name not in (ENSEMBLE, BASELINE)}
     return max(made, key=lambda name: made[name]) if made else None
 
 

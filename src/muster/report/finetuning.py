@@ -20,6 +20,7 @@ from muster.report.tables import (
     metric_label,
     number,
     result_names,
+    shown_name,
 )
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
@@ -28,6 +29,7 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    head_sentence,
     interval_sentence,
     interval_text,
     measured_text,
@@ -93,9 +95,10 @@ def write_finetuning_report(
         "result_title": result.words.title,
         "class_result": result.words.class_result,
         "unit": result.words.unit,
-        "miou_bars": _miou_bars(result),
+        "miou_bars": _result_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
+            head_sentence(result),
             interval_sentence(result),
             measured_text(result),
         ],
@@ -106,7 +109,8 @@ def write_finetuning_report(
         **_scatter_context(result),
         **_confirmation_context(result),
         "head_members": list(result.head_weights),
-        "head_rows": _head_rows(result),
+        "head_rows": _head_rows(result) if result.head_kept else [],
+        "head_label": shown_name(result, LEARNED_HEAD),
         **_loss_context(result),
         "settings": _settings(result),
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
@@ -118,10 +122,10 @@ def _headline(result: FinetuneResult) -> str:
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
     if single_wins(result):
         return (
-            f"A single model of equal cost reaches {number(result.mious[EQUAL_COST])} {result.words.result} on "
-            f"{images} of {result.target}, the ensemble {number(result.mious[LEARNED_HEAD])}."
+            f"A single model of equal cost reaches {number(result.results[EQUAL_COST])} {result.words.result} on "
+            f"{images} of {result.target}, the ensemble {number(result.results[LEARNED_HEAD])}."
         )
-    reached = f"{number(result.mious[LEARNED_HEAD])} {result.words.result}"
+    reached = f"{number(result.results[LEARNED_HEAD])} {result.words.result}"
     return f"{subject(result)} reaches {reached} on {images} of {result.target}."
 
 
@@ -131,7 +135,7 @@ def _comparison(result: FinetuneResult) -> str:
     told = difference_sentence(result)
     if told and single_wins(result):  # the headline speaks of another model
         return f"{subject(result)} reaches {told} {who}"
-    if told and len(result.members) == 1:
+    if told and len(result.members) == 1 and result.head_kept:
         return f"With the learned head it reaches {told}"
     return f"{told[0].upper()}{told[1:]} {who}" if told else who
 
@@ -139,13 +143,13 @@ def _comparison(result: FinetuneResult) -> str:
 def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
     """The few numbers to be read from afar, each with its interval and what it costs."""
     labels = {
-        LEARNED_HEAD: "learned head",
+        LEARNED_HEAD: shown_name(result, LEARNED_HEAD),
         PLAIN_MEAN: "plain mean",
         EQUAL_COST: "one model of equal cost",
         result.single_best: "best alone (B1)",
     }
     return [
-        (label, number(result.mious[name]), _beside(result, name))
+        (label, number(result.results[name]), _beside(result, name))
         for name, label in labels.items()
         if name in result_names(result)
     ]
@@ -153,7 +157,7 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
 
 def _beside(result: FinetuneResult, name: str) -> list[str]:
     """The lines below an mIoU."""
-    interval, cost = interval_text(result.miou_intervals.get(name)), result.costs.get(name)
+    interval, cost = interval_text(result.result_intervals.get(name)), result.costs.get(name)
     return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
 
 
@@ -165,18 +169,18 @@ def _colour(result: FinetuneResult, name: str) -> str:
     return ORANGE if name == result.single_best else MEMBER_COLOUR
 
 
-def _miou_bars(result: FinetuneResult) -> list[Bar]:
+def _result_bars(result: FinetuneResult) -> list[Bar]:
     bars = []
     for name in result_names(result):
         notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
         notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
         notes += [cost_text(result.costs[name])] if name in result.costs else []
-        interval = result.miou_intervals.get(name)
+        interval = result.result_intervals.get(name)
         bars.append(
             Bar(
-                "one model of equal cost" if name == EQUAL_COST else name,
-                result.mious[name],
-                number(result.mious[name]),
+                "one model of equal cost" if name == EQUAL_COST else shown_name(result, name),
+                result.results[name],
+                number(result.results[name]),
                 "#66aad1" if name == PLAIN_MEAN else _colour(result, name),
                 strong=name == LEARNED_HEAD,
                 note="; ".join(notes),
@@ -223,12 +227,12 @@ def _shape(result: FinetuneResult, name: str) -> str:
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
-    keys = [_Dot("learned head", 0.0, "full", BLUE)]
+    keys = [_Dot(shown_name(result, LEARNED_HEAD), 0.0, "full", BLUE)]
     if PLAIN_MEAN in result_names(result):
         keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
-    if result.single_best in result.mious:
+    if result.single_best in result.results:
         keys.append(_Dot(f"{result.single_best} (B1)", 0.0, "diamond", ORANGE))
-    if EQUAL_COST in result.mious:
+    if EQUAL_COST in result.results:
         keys.append(_Dot("one model of equal cost", 0.0, "diamond", EQUAL_COST_COLOUR))
     if any(_shape(result, name) == "ring small" for name in result_names(result)):
         keys.append(_Dot("the other members", 0.0, "ring", MEMBER_COLOUR))
@@ -242,7 +246,7 @@ def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
     for name in reversed(result_names(result)):  # the learned head is drawn last, on top
         iou = result.class_ious[name][index]
         if iou is not None:
-            dots.append(_Dot(name, iou, _shape(result, name), _colour(result, name)))
+            dots.append(_Dot(shown_name(result, name), iou, _shape(result, name), _colour(result, name)))
     share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
     note = f"{100 * share:.1f} % of the {result.words.unit}s" if dots else "not in the test split"
     predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
@@ -270,8 +274,9 @@ def _scatter_context(result: FinetuneResult) -> dict[str, object]:
         result.words.class_result,
     )
     above = sum(finetuned > predicted for _, predicted, finetuned in pairs)
+    combined = shown_name(result, LEARNED_HEAD)
     note = (
-        f"{result.words.class_result} of each class: before fine-tuning, and with the learned head. {above} of "
+        f"{result.words.class_result} of each class: before fine-tuning, and with the {combined}. {above} of "
         f"{len(pairs)} came out better."
     )
     return {"scatter": svg_address(svg), "scatter_note": note}

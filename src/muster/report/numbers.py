@@ -40,11 +40,11 @@ def finetuning_numbers(result: FinetuneResult) -> dict[str, float]:
         By name: ``predicted/METRIC`` as before the fine-tuning; ``miou/ensemble``, ``miou/plain mean``, ``miou/B1`` and
         ``miou/best member``; ``beyond B1``, the ensemble's mIoU minus that of B1; ``members/NAME``; ``seconds``.
     """
-    mious = result.mious
+    results = result.results
     numbers = {f"predicted/{metric}": score for metric, score in result.predicted.items()}
-    members = {name: mious[name] for name in result.members if name in mious}
-    known = {"miou/ensemble": mious.get(LEARNED_HEAD), "miou/plain mean": mious.get(PLAIN_MEAN),
-             "miou/B1": mious.get(result.single_best),
+    members = {name: results[name] for name in result.members if name in results}
+    known = {"miou/ensemble": results.get(LEARNED_HEAD), "miou/plain mean": results.get(PLAIN_MEAN),
+             "miou/B1": results.get(result.single_best),
              "miou/best member": max(members.values(), default=None)}  # fmt: skip
     numbers |= {name: value for name, value in known.items() if value is not None}
     if {"miou/ensemble", "miou/B1"} <= set(numbers):

@@ -58,7 +58,7 @@ class _MemberCard:
     domain: str
     colour: str
     single_best: bool
-    miou: float | None
+    reached: float | None
     majority: float | None
     facts: list[tuple[str, str]]
     result: str
@@ -215,7 +215,7 @@ def _card(
         (f"in the best {top_count(len(ranked.order))}", f"{100 * ranked.often[name]:.0f} %"),
     ]
     return _MemberCard(
-        name, card.domain, domains[card.domain], name == selection.single_best, card.test_miou, card.majority_miou,
+        name, card.domain, domains[card.domain], name == selection.single_best, card.test_result, card.majority_result,
         facts, TASKS[card.task].result,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +12,9 @@ from muster.report.choice_parts import order_label, what_predicts, what_to_do
 from muster.report.papers import paper_parts
 from muster.report.probe_parts import members_of, sweeps_part, times_part
 from muster.report.study_page import PagePart, write_figures, write_study_page
-from muster.report.study_tables import frame_table
-from muster.report.tables import metric_label, number
+from muster.report.study_style import StudyFigure
+from muster.report.study_tables import frame_table, plain_table
+from muster.report.tables import Table, metric_label, number
 from muster.study.findings import Findings, of_all
 from muster.study.measures import ALL, BASELINES, STATIC_ORDERS, StudiedChoice
 from muster.study.measures.headline import CHOICE, LEARNED_HEAD
@@ -29,7 +30,20 @@ _HOW_TO_READ = (
 )
 
 
-def write_study_report(findings: Findings, folder: Path, footer: str = "muster") -> Path:
+@dataclass(frozen=True)
+class StudyReport:
+    """What was written.
+
+    Attributes:
+        page: The report.
+        figures: Those on it; below :data:`FIGURES` there are files of each.
+    """
+
+    page: Path
+    figures: tuple[StudyFigure, ...]
+
+
+def write_study_report(findings: Findings, folder: Path, footer: str = "muster") -> StudyReport:
     """Write ``report.html``, and each figure by itself below ``figures``.
 
     Args:
@@ -38,7 +52,7 @@ def write_study_report(findings: Findings, folder: Path, footer: str = "muster")
         footer: Below everything, e.g. the version.
 
     Returns:
-        The page.
+        What was written.
 
     Raises:
         OutputError: If it cannot be written.
@@ -46,8 +60,38 @@ def write_study_report(findings: Findings, folder: Path, footer: str = "muster")
     parts = list(study_parts(findings))
     targets = ", ".join(findings.tables.targets["target"])
     path = write_study_page(folder / PAGE, f"Study of {targets}", headline(findings), parts, footer)
-    write_figures(folder / FIGURES, [figure for part in parts for figure in part.figures], footer)
-    return path
+    figures = tuple(figure for part in parts for figure in part.figures)
+    write_figures(folder / FIGURES, figures, footer)
+    return StudyReport(path, figures)
+
+
+def study_numbers(findings: Findings) -> dict[str, float]:
+    """What a tracker shows of a study beside others: means over targets.
+
+    Args:
+        findings: Of a study with results.
+
+    Returns:
+        ``reached/APPROACH``: results of the choice and of every baseline; ``tau/PREDICTOR/METRIC``: weighted Kendall's
+        tau over the ensembles of the size that is chosen.
+    """
+    standings = findings.standings.groupby("approach")["result"].mean()
+    rows = of_all(findings.agreement, findings.size)
+    means = rows.groupby(["predictor", "metric"])["weighted_kendall"].mean().reset_index()
+    taus = means.itertuples(index=False, name=None)
+    reached = {f"reached/{name}": float(value) for name, value in standings.items()}
+    return reached | {"/".join(filter(None, ("tau", *names))): float(value) for *names, value in taus}
+
+
+def study_tables(findings: Findings) -> dict[str, Table]:
+    """The tables that a tracker keeps of a study, with all their digits.
+
+    Args:
+        findings: Of a study with results.
+    """
+    frames = {"agreement": findings.agreement, "gains": findings.gains, "standings": findings.standings,
+              "ceiling": findings.ceiling}  # fmt: skip
+    return {name: plain_table(frame) for name, frame in frames.items()}
 
 
 def headline(findings: Findings) -> str:

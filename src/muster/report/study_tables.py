@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from muster.markdown import markdown_table
-from muster.report.tables import Table, metric_label, number
+from muster.report.tables import Cell, Table, metric_label, number
 
 _WORDS = {"weighted_kendall": "weighted Kendall", "kendall": "Kendall", "pearson": "Pearson"}
 
@@ -31,6 +31,20 @@ def frame_table(frame: pd.DataFrame, digits: int | Mapping[str, int] = 2, index:
         decimals = digits if isinstance(digits, int) else digits.get(str(column), 2)
         cells.append([_text(value, decimals) for value in shown.iloc[:, place]])
     return Table(columns, [tuple(row) for row in zip(*cells, strict=True)])
+
+
+def plain_table(frame: pd.DataFrame) -> Table:
+    """A frame as it is, for programs: numbers with all digits, nothing where there is none."""
+    rows = [tuple(_plain(value) for value in row) for row in frame.itertuples(index=False, name=None)]
+    return Table(tuple(map(str, frame.columns)), rows)
+
+
+def _plain(value: object) -> Cell:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def frame_lines(frame: pd.DataFrame, digits: int | Mapping[str, int] = 2, index: bool = False) -> list[str]:

@@ -124,7 +124,7 @@ def sweep_panels(
         for metric in metrics:
             line = part[part["metric"] == metric].sort_values("value")
             at = line["value"].map(places)
-            axes.plot(at, line["weighted_kendall"], color=colours[metric], linewidth=1.2, zorder=2)
+            axes.plot(at, line["weighted_kendall"], color=colours[metric], linewidth=0.0 if names else 1.2, zorder=2)
             known = line[line["weighted_kendall"].notna()]
             dots = axes.scatter(known["value"].map(places), known["weighted_kendall"], s=18, color=colours[metric],
                                 marker=markers[metric], zorder=3, label=short(metric_label(metric), 26))  # fmt: skip
@@ -135,6 +135,8 @@ def sweep_panels(
             axes.axvline(places[own], color=INK, linewidth=0.9, linestyle=":", zorder=1)
         axes.set_title(short(str(panel)))
         axes.set_xticks(range(len(values)), [short(called(value), 14) for value in values])
+        if names:  # no order, so no lines either
+            axes.tick_params(axis="x", rotation=30)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     drawing.figure.supxlabel(label, fontsize=8.0)

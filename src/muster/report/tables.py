@@ -109,8 +109,8 @@ def member_table(selection: Selection, pool: Pool) -> Table:
                 card.dataset,
                 card.domain,
                 card.architecture,
-                card.test_miou,
-                card.majority_miou,
+                card.test_result,
+                card.majority_result,
                 card.parameters,
                 card.train_images,
             )
@@ -149,26 +149,31 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
     }
 
 
+def shown_name(result: FinetuneResult, name: str) -> str:
+    """What tables and figures call a result: an ensemble without a learned head is the plain mean of its members."""
+    return PLAIN_MEAN if name == LEARNED_HEAD and not result.head_kept else name
+
+
 def result_names(result: FinetuneResult) -> list[str]:
     """Everything that reached a result, in the order in which reports show it; the mean of a single member is that."""
-    singles = [name for name in result.mious if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
+    singles = [name for name in result.results if name not in (PLAIN_MEAN, LEARNED_HEAD, EQUAL_COST)]
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
-    mean = [PLAIN_MEAN] if len(result.members) > 1 else []
+    mean = [PLAIN_MEAN] if len(result.members) > 1 and result.head_kept else []  # without a head they are the same
     known = [LEARNED_HEAD, *mean, EQUAL_COST, *outside, *result.members, *rest]
-    return [name for name in known if name in result.mious]
+    return [name for name in known if name in result.results]
 
 
-def miou_table(result: FinetuneResult) -> Table:
+def result_table(result: FinetuneResult) -> Table:
     """What the ensemble, its members and the baseline reached, with intervals and costs; ``None`` where unknown."""
     rows: list[tuple[Cell, ...]] = []
     for name in result_names(result):
-        low, high = result.miou_intervals.get(name, (None, None))
+        low, high = result.result_intervals.get(name, (None, None))
         difference, cost = result.differences_to_single_best.get(name), result.costs.get(name)
-        beyond = (None, None, None) if difference is None else (difference.miou, difference.low, difference.high)
+        beyond = (None, None, None) if difference is None else (difference.result, difference.low, difference.high)
         paid = (None, None, None) if cost is None else (cost.models, cost.parameters, cost.seconds_per_image)
         baseline = "B1" if name == result.single_best else ""
-        rows.append((name, result.mious[name], low, high, baseline, *beyond, *paid))
+        rows.append((shown_name(result, name), result.results[name], low, high, baseline, *beyond, *paid))
     columns = ("who", result.words.result, "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high",
                "models", "parameters", "seconds per image")  # fmt: skip
     return Table(columns, rows)
@@ -185,19 +190,20 @@ def class_table(result: FinetuneResult) -> Table:
         rows.append((label, result.class_pixels[index] / total, predicted, *reached))
     expected = [iou for iou in result.predicted_class_ious or () if iou is not None]
     mean = sum(expected) / len(expected) if expected else None
-    rows.append(("mean", None, mean, *(result.mious[name] for name in names)))
-    return Table(("class", f"share of {result.words.unit}s", "predicted", *names), rows)
+    shown = [shown_name(result, name) for name in names]
+    rows.append(("mean", None, mean, *(result.results[name] for name in names)))
+    return Table(("class", f"share of {result.words.unit}s", "predicted", *shown), rows)
 
 
 def confirmation_table(confirmation: Confirmation, result: str = "mIoU") -> Table:
     """Held-out result of each candidate that was confirmed after each round; ``None`` where it was left out by then."""
     candidates = confirmation.rounds[0].candidates
-    reached = [dict(zip(each.candidates, each.mious, strict=True)) for each in confirmation.rounds]
+    reached = [dict(zip(each.candidates, each.results, strict=True)) for each in confirmation.rounds]
     rows: list[tuple[Cell, ...]] = [
         (
             place,
             " + ".join(candidate),
-            *(mious.get(candidate) for mious in reached),
+            *(results.get(candidate) for results in reached),
             "chosen" if candidate == confirmation.chosen else "",
         )
         for place, candidate in enumerate(candidates, start=1)
@@ -208,7 +214,7 @@ def confirmation_table(confirmation: Confirmation, result: str = "mIoU") -> Tabl
 
 def finetuning_tables(result: FinetuneResult) -> dict[str, Table]:
     """All tables of a fine-tuning, by name."""
-    tables = {"miou": miou_table(result), "class_iou": class_table(result)}
+    tables = {"miou": result_table(result), "class_iou": class_table(result)}
     if result.confirmation is not None:
         tables["confirmation"] = confirmation_table(result.confirmation, result.words.result)
     return tables

@@ -161,7 +161,7 @@ def _library_of(given: str) -> str:
 def _adopted(content: Mapping[str, Any]) -> Member:
     """A member of what a model source makes of an entry."""
     entry = Glance.from_mapping(content)
-    return _member(entry.name, SOURCES[entry.source].adopt(entry), entry.dataset)
+    return _member(entry.name, SOURCES[entry.source].adopt(entry), entry)
 
 
 def _of_module(content: Mapping[str, Any]) -> Member:
@@ -171,19 +171,20 @@ def _of_module(content: Mapping[str, Any]) -> Member:
     given = str(said.pop("name", "") or as_file_name(type(network).__name__))
     entry = Glance.from_mapping({"name": given, "from": "python", **said})
     model: SourceModel
-    names: tuple[str, ...] = ()
+    names, task = tuple[str, ...](), ""
     if isinstance(network, SourceModel):
         model = deepcopy(network)
     else:
         known, side = facts_of(network), usual_side_of(entry, network)
         blueprint = Blueprint("python", type(network).__name__)
         model = adapt(blueprint, deepcopy(network).cpu().float(), entry.layer, usual_side=side)
-        model.preprocessing, names = known.preprocessing, known.classes
-    return _member(given, Adopted(model, entry.complete(model, model.preprocessing, names)), entry.dataset)
+        model.preprocessing, names, task = known.preprocessing, known.classes, known.task
+    return _member(given, Adopted(model, entry.complete(model, model.preprocessing, names), task=task), entry)
 
 
-def _member(name: str, adopted: Adopted, dataset: str) -> Member:
-    return GivenMember(Path(name), card_of_adopted(adopted, name, dataset), model=adopted.model.eval())
+def _member(name: str, adopted: Adopted, entry: Adoption) -> Member:
+    card = card_of_adopted(adopted, name, entry.dataset, task=entry.task)
+    return GivenMember(Path(name), card, model=adopted.model.eval())
 
 
 def _name_of(entry: Mapping[str, Any]) -> str:

@@ -144,7 +144,7 @@ def score_members(
     request: Request,
     predictor: Predictor,
     keep: Callable[[Tensor], object],
-    reference: Member | None = None,
+    reference: Float[Tensor, "images dimensions"] | None = None,
     progress: Progress | None = None,
 ) -> ScoredMembers:
     """Look at every member once; those that give no numbers are named instead.
@@ -159,7 +159,7 @@ def score_members(
         request: Which metrics.
         predictor: What turns a member into a classifier of the target's classes.
         keep: Takes each working member's predictions, ``[pixels, classes]``.
-        reference: A model trained on the target, for metrics that compare with one.
+        reference: Features of a model trained on the target, for metrics that compare with one.
         progress: Told how far the work is.
 
     Returns:
@@ -170,8 +170,7 @@ def score_members(
         SelectionError: If the metric to choose by cannot be computed for any member.
         PoolError: If the weights of a member are missing or damaged.
     """
-    compared_with = None if reference is None else member_reading(reference, reader)
-    shared = target_inputs(reader.probe, len(reader.probe.sizes), compared_with, reader.device)
+    shared = target_inputs(reader.probe, len(reader.probe.sizes), reference, reader.device)
     scored = ScoredMembers(shared=shared)
     if predictor.name == "eep" and request.counts_anew:
         scored.source_probabilities = lambda place: member_probabilities(scored.members[place], reader, cache)

@@ -120,14 +120,17 @@ class Inputs:
 
 
 def target_inputs(
-    probe: ProbeSet, target_images: int, reference: Reading | None, device: torch.device = _HOST
+    probe: ProbeSet,
+    target_images: int,
+    reference: Float[Tensor, "images dimensions"] | None,
+    device: torch.device = _HOST,
 ) -> dict[str, Any]:
     """What all members share.
 
     Args:
         probe: The probe set.
         target_images: Number of the target's training images.
-        reference: What a model trained on the target makes of the images, if some metric asks for it.
+        reference: Features of a model trained on the target, if some metric asks for them.
         device: Where members are read.
 
     Returns:
@@ -142,7 +145,7 @@ def target_inputs(
         "target_images": target_images,
     }
     if reference is not None:
-        shared["reference"] = reference.image_features
+        shared["reference"] = reference
     return {name: _moved(value, device) for name, value in shared.items()}
 
 
@@ -179,7 +182,7 @@ _WORDS = {
     "features": "it has no features",
     "image_features": "it has no features",
     "target_layers": "it has no features",
-    "source_miou": "its card does not say its mIoU on its source",
+    "source_miou": "its card does not say what it reaches on its source",
     "train_images": "its card does not say on how many images it was trained",
     "source_images": "its card does not say on how many images it was trained",
     **dict.fromkeys(NEED_SOURCE, "it carries no sample of its source images (source_sample.safetensors)"),
@@ -214,8 +217,8 @@ def _card_values(member: Member) -> dict[str, Any]:
     """What the card says; what it does not say is not there."""
     card = member.card
     values: dict[str, Any] = {"num_classes": [len(card.classes)], "depth": card.depth}
-    if card.test_miou is not None:
-        values["source_miou"] = [card.test_miou]
+    if card.test_result is not None:
+        values["source_miou"] = [card.test_result]
     if card.train_images is not None:
         values |= {"train_images": [card.train_images], "source_images": card.train_images}
     return values

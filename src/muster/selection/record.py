@@ -95,7 +95,8 @@ class SelectionRecord:
             before, as in what follows.
         hardness_model: The members or architectures that were named to say which part that is; none by default.
         l_max: Layers of a network that added 1 to its score; ``None`` if no metric asked.
-        reference: Absolute folder of the member trained on the target that metrics compared with; empty if none did.
+        reference: Absolute folder of the member trained on the target that metrics compared with, or ``train:`` and the
+            architecture of one that was trained on the probe images; empty if none did.
         max_parameters: Most parameters that an ensemble could have; ``None`` for no limit.
         max_inference_seconds: Most seconds that its members could take for one image, likewise.
         resamples: Bootstrap samples that were asked for.

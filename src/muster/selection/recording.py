@@ -14,13 +14,14 @@ from muster.data import Dataset, Split, content_prefixes
 from muster.machine import device_label
 from muster.metrics import class_ious, soft_class_ious
 from muster.metrics.ties import first_best
-from muster.pool import Member, Pool, software_versions
+from muster.pool import Pool, software_versions
 from muster.probe import ProbeReader
 from muster.scoring.prediction_store import PredictionStore
 from muster.selection.hard_subsets import hardness_names
 from muster.selection.member_scoring import Request, ScoredMembers
 from muster.selection.record import Selection
 from muster.selection.record_parts import ProbeRecord
+from muster.selection.reference import Reference
 from muster.selection.reopening import portable_reference
 from muster.selection.search_runner import Found
 from muster.selection.settings import SelectionSettings
@@ -130,13 +131,15 @@ def selection_of(
     )
 
 
-def recorded_options(options: SelectionSettings, idle: Mapping[str, str], reference: Member | None) -> dict[str, Any]:
+def recorded_options(
+    options: SelectionSettings, idle: Mapping[str, str], reference: Reference | None
+) -> dict[str, Any]:
     """Options as a record keeps them: those without effect are left out.
 
     Args:
         options: All.
         idle: See :func:`muster.selection.idle_options.idle_options`.
-        reference: The member that metrics compared with, if any.
+        reference: The model of the target that metrics compared with, if any.
 
     Returns:
         Fields of :class:`muster.selection.record.SelectionRecord`.
@@ -145,7 +148,7 @@ def recorded_options(options: SelectionSettings, idle: Mapping[str, str], refere
         "hard_fraction": None if "hard_fraction" in idle else options.hard_fraction,
         "hardness_model": hardness_names(options.hardness_model),
         "l_max": None if "l_max" in idle else options.l_max,
-        "reference": "" if reference is None else str(reference.folder.resolve()),
+        "reference": "" if reference is None else reference.recorded,
         "max_parameters": options.max_parameters,
         "max_inference_seconds": options.max_inference_seconds,
         "resamples": options.resamples,

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from muster.cancel import CancelToken
 from muster.data import (
@@ -30,8 +31,8 @@ from muster.data import (
 )
 from muster.errors import SelectionError
 from muster.machine import resolve_device
-from muster.metrics import MetricSpec, parse_metric
-from muster.pool import Member, Pool, TargetContent, reason_to_bar, without_exported
+from muster.metrics import parse_metric
+from muster.pool import Member, Pool, without_exported
 from muster.precision import resolve_precision
 from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
 from muster.scoring.candidate_ties import require_choice
@@ -47,9 +48,11 @@ from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.record import Selection
 from muster.selection.record_parts import ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
+from muster.selection.reference import Reference, find_reference
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
-from muster.tasks.task import choose_images, in_classes
+from muster.selection.task_metrics import question_metric
+from muster.tasks.task import choose_images, in_classes, task_of
 
 _IMAGE_SIZE = 512
 """Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
@@ -91,7 +94,7 @@ def select(
         Cancelled: If ``cancel`` was set before anything usable was computed.
 
     Warns:
-        UserWarning: If a class has none.
+        UserWarning: If a class has none, or what to choose by is a metric of another task.
     """
     chosen = (settings or SelectionSettings()).having(options)
     idle = idle_options(chosen, target if isinstance(target, str) else target.reference)
@@ -99,6 +102,8 @@ def select(
     runs_on = resolve_device(chosen.device)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, chosen.data_root)
+    chosen = chosen.of_task(task_of(dataset.spec))
+    question_metric(chosen.metric, task_of(dataset.spec))
     resolve_precision(chosen.precision, runs_on)  # one that the device has not is refused before anything is read
     return _select(opened, dataset, chosen, idle, runs_on, progress, cancel)
 
@@ -124,9 +129,9 @@ def _select(
     require_searchable(chosen_by, settings.size, settings.search, budget, len(eligible), classes)
     require_source_samples(eligible, specs)
     hardness_models(eligible, settings.hardness_model)
-    reference = _reference(settings.reference, pool, dataset, specs)
+    reference = find_reference(settings.reference, pool, eligible, dataset, specs)
     reader = probe_reader(split, eligible, settings, device)
-    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist())
+    judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist(), not task_of(split.spec).is_pooled)
     name = _usable(settings.predictor, reader.probe)
     predictor = Predictor(name, classes)
     specs = tuple(predictor.scored_by(spec) for spec in specs)
@@ -143,7 +148,8 @@ def _select(
     with ExitStack() as stack:
         cache = stack.enter_context(_probe_cache(settings, read_twice))
         writer = stack.enter_context(_writer(reader, settings, classes, len(eligible)))
-        scored = score_members(eligible, reader, cache, request, predictor, writer.add, reference, progress)
+        compared_with = _reference_features(reference, reader, dataset, settings, cache, progress)
+        scored = score_members(eligible, reader, cache, request, predictor, writer.add, compared_with, progress)
         excluded |= scored.broken
         _require_enough(len(scored.members), least, excluded, pool, dataset)
         store = writer.store()
@@ -165,6 +171,22 @@ def _select(
             guessing=compare_with_guessing(scored.honest, reader.probe.labels, settings.seed),
             hard_eep=_hard_eep(request, name),
         )
+
+
+def _reference_features(
+    reference: Reference | None,
+    reader: ProbeReader,
+    dataset: Dataset,
+    settings: SelectionSettings,
+    cache: ProbeCache | None,
+    progress: Progress | None,
+) -> Tensor | None:
+    """What the model of the target makes of the images, if some metric compares with one."""
+    if reference is None:
+        return None
+    count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
+    train = cached(choose_images(dataset.train, count, settings.seed))
+    return reference.features(reader, train, cache, settings.seed, progress)
 
 
 def _comparable(
@@ -306,24 +328,3 @@ def _require_enough(found: int, size: int, excluded: dict[str, str], pool: Pool,
         f"An ensemble of {size} needs {size} members, but only {found} of the {len(pool)} in pool {pool.folder} can be "
         f"candidates for {target.spec.name}. Excluded: {reasons}. What to do: {smaller}add members to the pool."
     )
-
-
-def _reference(folder: Path | None, pool: Pool, target: Dataset, specs: Sequence[MetricSpec]) -> Member | None:
-    """The member trained on the target that some metric compares with, if any does."""
-    asking = [spec.name for spec in specs if "reference" in spec.needs]
-    if not asking:
-        return None
-    if folder is not None:
-        member = Member.open(folder).used_for(target.spec)
-        if reason_to_bar(member.card, TargetContent(target)) is None:
-            raise SelectionError(f"reference: {folder} was trained on {member.card.dataset}, not {target.spec.name}.")
-        return member
-    content = TargetContent(target)
-    trained = [member for member in pool if reason_to_bar(member.card, content) is not None]
-    if not trained:
-        raise SelectionError(
-            f"{', '.join(asking)} compare with a model trained on the target, and the pool {pool.folder} has none for "
-            f"{target.spec.name}. Train one with train.py (plan.datasets: [{target.reference}]) and name its folder "
-            "with --reference, or leave these metrics out; parc compares with the labels instead."
-        )
-    return max(trained, key=lambda member: member.card.test_miou or 0.0)

@@ -26,7 +26,7 @@ from muster.limits import (
     require_seed,
     require_whole,
 )
-from muster.metrics import DEFAULT_METRIC, MetricSpec, parse_metric
+from muster.metrics import MetricSpec, parse_metric
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.precision import Precision
@@ -34,6 +34,7 @@ from muster.selection.bootstrap_confidence import LEAST_RESAMPLES
 from muster.selection.hard_subsets import HardEep, HardnessModel
 from muster.selection.predictors import PredictorName
 from muster.selection.search_runner import AUTO, Budget, SearchName
+from muster.tasks.task import Task
 
 TrainImages: TypeAlias = int | Literal["auto"] | None
 Size: TypeAlias = int | Literal["auto"]
@@ -43,8 +44,8 @@ OF_THE_MACHINE = frozenset(
 )
 """Options on which the choice does not depend."""
 
-SELECTION_METRICS: tuple[str, ...] = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "base")
-"""Metrics that a selection shows unless others are named."""
+METRICS_OF_CARDS: tuple[str, ...] = ("base",)
+"""Metrics that a selection shows beside those of the task unless others are named."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,16 @@ class MetricSettings(_Part):
     """Which metrics are computed, and how.
 
     Attributes:
-        metric: What to choose by: soft_iou_eep, iou_eep, accuracy_eep, e_leep, ms_leep, base, or any metric of
+        metric: What to choose by. auto is what the target's task is chosen by: soft_iou_eep for segmentation, e_leep
+            where one prediction is made for a whole image. Or iou_eep, accuracy_eep, ms_leep, base, or any metric of
             docs/metrics.md, also wrapped (logme+pca32+l, leep+haste_cs). An ensemble's score by a metric of single
             members is the sum of its members' scores.
-        metrics: What to show for comparison, any of the same. LEEP of every single member is always computed, of what
-            the predictor makes of it: MS-LEEP is the sum of these.
-        reference: Folder of a member trained on the target, which rsa and dds compare with; null takes the best such
-            member of the pool.
+        metrics: What to show for comparison, any of the same; auto stands for the ensemble metrics of the target's task
+            and base. LEEP of every single member is always computed, of what the predictor makes of it: MS-LEEP is the
+            sum of these.
+        reference: What rsa and dds compare with: train trains a model on the probe images, with the network of the
+            deepest candidate, and keeps it in the cache; otherwise the folder of a member trained on the target (a
+            folder called train is ./train). null takes the best such member of the pool.
         hard_fraction: Which part of the probe set counts as hard, for metrics with +haste_ca or +haste_cs.
         l_max: Layers of a network that add 1 to its score, for metrics with +l.
         hardness_model: The model that decides which part is hard for all members of one source dataset: names of
@@ -160,9 +164,9 @@ class MetricSettings(_Part):
             never fitted anew: its predictions are read on the hard subset as they are.)
     """
 
-    metric: str = DEFAULT_METRIC
-    metrics: tuple[str, ...] = SELECTION_METRICS
-    reference: Path | None = None
+    metric: str = AUTO
+    metrics: tuple[str, ...] = (AUTO,)
+    reference: Literal["train"] | Path | None = None
     hard_fraction: float = DEFAULT_FRACTION
     l_max: float = DEFAULT_L_MAX
     hardness_model: HardnessModel = ()
@@ -182,13 +186,14 @@ class MetricSettings(_Part):
         super().__post_init__()
 
     def specs(self) -> tuple[MetricSpec, ...]:
-        """All metrics, the one to choose by among them; each once.
+        """All metrics that are named, the one to choose by among them; each once. Auto is none yet.
 
         Raises:
             ConfigError: If one is none.
         """
+        names = [name for name in dict.fromkeys((*self.metrics, self.metric)) if name != AUTO]
         try:
-            return tuple(parse_metric(name) for name in dict.fromkeys((*self.metrics, self.metric)))
+            return tuple(parse_metric(name) for name in names)
         except ValueError as error:
             raise ConfigError(f"metric: {error}") from error
 
@@ -246,6 +251,17 @@ class SelectionSettings(DataSettings, CacheSettings, ProbeSettings, PredictorSet
         if self.resamples != 0 and self.resamples < LEAST_RESAMPLES:
             raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {self.resamples}.")
         super().__post_init__()
+
+    def of_task(self, task: Task) -> SelectionSettings:
+        """With the metrics of a task in place of auto.
+
+        Args:
+            task: Of the target.
+        """
+        usual = (*task.ensemble_metrics, *METRICS_OF_CARDS)
+        shown = [name for each in self.metrics for name in (usual if each == AUTO else (each,))]
+        metric = task.default_metric if self.metric == AUTO else self.metric
+        return replace(self, metric=metric, metrics=tuple(dict.fromkeys(shown)))
 
     def having(self, options: Mapping[str, Any]) -> SelectionSettings:
         """The same with other values.

@@ -7,11 +7,17 @@ targets; the rows of published studies are collected here.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import math
+import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
+from muster.arrays import NumpyArray
 from muster.selection.record import SelectionRecord
 
 FILE = Path(__file__).with_name("track_record.csv")
@@ -19,6 +25,7 @@ FILE = Path(__file__).with_name("track_record.csv")
 COLUMNS = (
     "study",
     "target",
+    "task",
     "predictor",
     "metric",
     "size",
@@ -27,7 +34,14 @@ COLUMNS = (
     "result",
     "best_result",
     "mean_result",
+    "margin",
 )
+
+TOP_SHARE = 0.05
+"""Choices with no larger share of better candidates were among the best."""
+
+FEWEST_OF_A_GROUP = 3
+"""Past choices are told apart by their margin only if so many of them have a large and a small one."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class PastChoice:
     Attributes:
         study: Which study.
         target: Name of the target.
+        task: What it is for, see :mod:`muster.tasks.task`.
         predictor: What the metric read; empty for a metric that uses none.
         metric: What chose.
         size: Members of a candidate.
@@ -45,10 +60,12 @@ class PastChoice:
         result: What the choice reached: the plain mean of its members, fine-tuned.
         best_result: What the best candidate reached.
         mean_result: What the candidates reached on average.
+        margin: How far the choice's score was ahead, see :func:`margin_of`; ``None`` if that is not known.
     """
 
     study: str
     target: str
+    task: str
     predictor: str
     metric: str
     size: int
@@ -57,6 +74,12 @@ class PastChoice:
     result: float
     best_result: float
     mean_result: float
+    margin: float | None = None
+
+    @property
+    def among_best(self) -> bool:
+        """Whether no more than :data:`TOP_SHARE` of the candidates reached more."""
+        return self.better <= TOP_SHARE
 
     @property
     def better(self) -> float:
@@ -81,27 +104,91 @@ def _choices(rows: csv.DictReader[str]) -> Iterator[PastChoice]:
         yield PastChoice(
             row["study"],
             row["target"],
+            row["task"],
             row["predictor"],
             row["metric"],
             int(row["size"]),
             float(row["rank"]),
             int(row["candidates"]),
-            *(float(row[name]) for name in ("result", "best_result", "mean_result")),
+            float(row["result"]),
+            float(row["best_result"]),
+            float(row["mean_result"]),
+            float(row["margin"]) if row["margin"] else None,
         )
+
+
+def margin_of(scores: Float[NumpyArray, " candidates"]) -> float | None:
+    """How far a choice is ahead: of what the best score is above the middle one, the part above the best 5 %.
+
+    It does not change where all scores are multiplied by a positive number or moved. A score among thousands of
+    others is next to one that is nearly the same, so the runner-up says little.
+
+    Args:
+        scores: Of all candidates, larger is better; finite.
+
+    Returns:
+        0 where the best 5 % score alike, and where more than half of all do; 1 where they score as the middle one
+        does. ``None`` for fewer than 20 candidates, which have no best 5 % besides the best.
+
+    Example:
+        >>> margin_of(np.arange(41.0))  # 40 is best, 38 the third of 41, 20 in the middle
+        0.1
+    """
+    if len(scores) < 1 / TOP_SHARE:
+        return None
+    ordered = np.sort(scores)[::-1]
+    place = max(2, math.ceil(TOP_SHARE * len(ordered)))
+    best, beside, middle = float(ordered[0]), float(ordered[place - 1]), float(np.median(ordered))
+    return (best - beside) / (best - middle) if best > middle else 0.0
+
+
+@dataclass(frozen=True)
+class ByMargin:
+    """Past choices parted by how far they were ahead.
+
+    Attributes:
+        least: The least margin of the first group.
+        ahead: Choices with at least that margin.
+        close: The others whose margin is known.
+    """
+
+    least: float
+    ahead: tuple[PastChoice, ...]
+    close: tuple[PastChoice, ...]
+
+    @staticmethod
+    def of(past: Sequence[PastChoice]) -> ByMargin | None:
+        """Parted at their median.
+
+        Args:
+            past: Choices made alike.
+
+        Returns:
+            ``None`` if a group would have fewer than :data:`FEWEST_OF_A_GROUP`.
+        """
+        known = [(each, each.margin) for each in past if each.margin is not None]
+        if not known:
+            return None
+        least = statistics.median_high([margin for _, margin in known])
+        ahead = tuple(each for each, margin in known if margin >= least)
+        close = tuple(each for each, margin in known if margin < least)
+        enough = min(len(ahead), len(close)) >= FEWEST_OF_A_GROUP
+        return ByMargin(least, ahead, close) if enough else None
 
 
 def record_of(selection: SelectionRecord) -> tuple[PastChoice, ...]:
     """How choices made like this one fared.
 
     Args:
-        selection: Says by which metric, with which predictor, of which size.
+        selection: Says for which task, by which metric, with which predictor, of which size.
 
     Returns:
-        Those by the same metric and predictor, of the same size; none if no study has followed such choices.
+        Those for the same task, by the same metric and predictor, of the same size; none if no study has followed such
+        choices.
     """
-    wanted = selection.metric, selection.size
+    wanted = selection.task, selection.metric, selection.size
     return tuple(
         past
         for past in past_choices()
-        if (past.metric, past.size) == wanted and past.predictor in (selection.predictor, "")
+        if (past.task, past.metric, past.size) == wanted and past.predictor in (selection.predictor, "")
     )

@@ -24,7 +24,7 @@ from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
-from muster.tasks.task import choose_images
+from muster.tasks.task import choose_images, in_classes
 from muster.training.finetuning import TargetData
 
 FORMAT_VERSION = 1
@@ -144,14 +144,14 @@ def make_cells(
         DatasetError: If a choice of images has no labelled pixel.
     """
     reference, root = portable_reference(dataset.reference, data_root)
-    require_usable(dataset.test)
+    require_usable(in_classes(dataset.test))
     validation, rest = _set_aside(dataset.train, settings.validation_images)
     size = settings.image_size or usual_image_size(members)
     for regime in settings.all_regimes:
         count = resolve_train_images(regime.train_images, dataset.spec.probe_images)
         for seed in settings.subset_seeds:
             train = choose_images(rest, count, seed)
-            require_usable(train)
+            require_usable(in_classes(train))
             statistics = channel_statistics(train)
             yield Cell(
                 target=dataset.spec.name,

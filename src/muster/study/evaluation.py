@@ -28,6 +28,7 @@ from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
 from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
+from muster.study.whole_images import WholeImages
 from muster.tasks.task import Task, task_of
 from muster.tasks.units import draw_units
 from muster.training.finished import digest_of
@@ -51,7 +52,7 @@ class EvaluationJob(CellJob):
 
     Attributes:
         fits: By member, the folder of its fit; those that failed are passed over.
-        alone: Members of the large pool, that are evaluated by themselves only.
+        alone: Members that are evaluated by themselves only: no candidates.
         sizes: Members of the ensembles; 1 is among them.
         seed: Of the fine-tuning.
         hardware: What to compute on.
@@ -134,17 +135,17 @@ def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.
     return singles.merge(pd.DataFrame(facts, columns=["member", "learning_rate", "steps", "seconds", "device"]))
 
 
-@torch.no_grad()
 def _maps(
     models: Mapping[str, SourceModel], split: Split, shown: Preprocessing, device: torch.device | str
 ) -> Iterator[tuple[dict[str, ImageMap], Tensor]]:
     """Image by image, what each model predicts at its own resolution, and the mask."""
-    owns = tuple(model.preprocessing for model in models.values())
+    task, owns = task_of(split.spec), tuple(model.preprocessing for model in models.values())
     for batch in prepared_images(split, shown, _BATCH_SIZE, owns=owns):
         found = {}
         for name, model in models.items():
             images = view_for(batch.images, model.preprocessing).to(device)
-            found[name] = ImageMap(model.predict(images).float(), model.part_of(images))
+            with torch.no_grad():
+                found[name] = ImageMap(task.activate(model(images)), model.part_of(images))
         for place, mask in enumerate(batch.masks):
             yield {name: ImageMap(each.values[place : place + 1], each.part) for name, each in found.items()}, mask
 
@@ -157,11 +158,16 @@ class _Counted:
         self.alone = [name for name in models if name in job.alone]
         self.sizes = [size for size in job.sizes if size <= len(self.together)]
         self.task, self.classes = task, classes
-        self.counts = OutcomeCounts(len(self.together), classes, self.sizes) if self.together else None
-        self.of_alone = OutcomeCounts(len(self.alone), classes, (1,)) if self.alone else None
+        self.counts = results_for(task, len(self.together), classes, self.sizes) if self.together else None
+        self.of_alone = results_for(task, len(self.alone), classes, (1,)) if self.alone else None
 
     def add(self, maps: Mapping[str, ImageMap], mask: Tensor) -> None:
-        """Count one image, some rows at a time."""
+        """Take in one image; where classes are counted, some rows at a time."""
+        if not self.task.has_classes:
+            for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
+                if isinstance(counts, WholeImages):
+                    counts.add([_rows_of(maps[name], range(1), 1, 1) for name in names], mask)
+            return
         height, width = mask.shape
         strip = max(1, NUMBERS_AT_ONCE // (width * self.classes * len(maps)))
         for start in range(0, height, strip):
@@ -169,8 +175,8 @@ class _Counted:
             labels = mask[rows.start : rows.stop].flatten()
             places = self.task.is_known(labels).nonzero()[:, 0]
             for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
-                if counts is not None:
-                    predictions = [_rows_of(maps[name], rows, height, width)[places] for name in names]
+                if isinstance(counts, OutcomeCounts):
+                    predictions = [_shares_of(maps[name], rows, height, width)[places] for name in names]
                     counts.add(predictions, labels[places].long().to(predictions[0].device))
 
     def tables(self) -> Iterator[pd.DataFrame]:
@@ -183,7 +189,21 @@ class _Counted:
                 yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "result": results})
 
 
-def results_of(counts: OutcomeCounts, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
+def results_for(task: Task, members: int, classes: int, sizes: Sequence[int]) -> OutcomeCounts | WholeImages:
+    """What the results of ensembles are computed with, nothing known yet.
+
+    Args:
+        task: Says whether predicted classes are counted.
+        members: How many there are.
+        classes: Those of the target.
+        sizes: Members of the ensembles.
+    """
+    if task.has_classes:
+        return OutcomeCounts(members, classes, sizes)
+    return WholeImages(task, members, classes, sizes)
+
+
+def results_of(counts: OutcomeCounts | WholeImages, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
     """The results of all ensembles of one size.
 
     Args:
@@ -191,19 +211,31 @@ def results_of(counts: OutcomeCounts, size: int, task: Task) -> Float64[NumpyArr
         size: Members of each.
         task: Says what its result is.
     """
+    if isinstance(counts, WholeImages):
+        return counts.results(size)
     found: NumpyArray = task.results(torch.from_numpy(counts.digests(size))).numpy()
     return found
 
 
 def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:
     probabilities = interpolated_rows(image_map, rows, height, width)
-    return probabilities.flatten(1).T.contiguous().clamp(0, 1)  # interpolation can round beyond 1
+    return probabilities.flatten(1).T.contiguous()
+
+
+def _shares_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:
+    return _rows_of(image_map, rows, height, width).clamp(0, 1)  # interpolation can round beyond 1
 
 
 def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel]) -> pd.DataFrame:
-    """Mean negative log probability of the true class on the images set aside, and the result there, by ensemble."""
+    """On the images set aside, by ensemble: what a learned head makes small, and the result.
+
+    Where the truth is a class, that is the mean negative log probability of the true class.
+    """
     columns = ["size", "members", "validation_loss", "validation_result"]
     names = [name for name in models if name not in job.alone]
+    task = task_of(cell.target.dataset.spec)
+    if names and not task.has_classes:
+        return _losses_of_whole_images(job, cell, {name: models[name] for name in names}, task)
     predictions, labels = _at_validation_pixels(cell, {name: models[name] for name in names}, job)
     if len(labels) == 0 or not names:
         return pd.DataFrame({name: pd.Series(dtype=object if name == "members" else float) for name in columns})
@@ -213,9 +245,31 @@ def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, 
     parts = []
     for size in sizes:
         ranking = score_ensembles(predictions, labels, size, ("e_leep",))
-        results = results_of(counts, size, task_of(spec))
+        results = results_of(counts, size, task)
         values = (size, joined_names(names, ranking.members), -ranking.scores["e_leep"], results)
         parts.append(pd.DataFrame(dict(zip(columns, values, strict=True))))
+    return pd.concat(parts)
+
+
+def _losses_of_whole_images(
+    job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel], task: Task
+) -> pd.DataFrame:
+    sizes = [size for size in job.sizes if size <= len(models)]
+    found = WholeImages(task, len(models), cell.target.dataset.spec.num_classes, sizes)
+    device = job.hardware.resolved_device()
+    for maps, truth in _maps(models, cell.validation, cell.cell.preprocessing, device) if len(cell.validation) else ():
+        found.add([_rows_of(each, range(1), 1, 1) for each in maps.values()], truth)
+    parts = [
+        pd.DataFrame(
+            {
+                "size": size,
+                "members": joined_names(list(models), rows),
+                "validation_loss": found.losses(size),
+                "validation_result": found.results(size),
+            }
+        )
+        for size, rows in sorted(found.candidates.items())
+    ]
     return pd.concat(parts)
 
 
@@ -233,6 +287,6 @@ def _at_validation_pixels(
         labels.append(classes)
         (height, width), places = mask.shape, drawn.to(device)
         for name, each in maps.items():
-            read[name].append(_rows_of(each, range(height), height, width)[places])
+            read[name].append(_shares_of(each, range(height), height, width)[places])
     together = torch.cat(labels)
     return [torch.cat(parts) for parts in read.values() if parts], together.to(device)

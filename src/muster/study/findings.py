@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pandas as pd
@@ -21,6 +21,7 @@ from muster.study.measures import (
     standings,
     sweep_agreement,
     tau_and_time,
+    without_pool,
 )
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
@@ -55,12 +56,20 @@ class Findings:
         chooser = (
             settings.chooser(settings.heads[0]) if settings.heads else (settings.predictors[0], settings.metrics[0])
         )
-        large = None if settings.large_pool is None else settings.large_pool.name
-        return Findings(tables, settings.size, chooser, large)
+        large = None if settings.large_pool is None else settings.large_pool.absolute().name
+        capped = None if settings.capped_pool is None else settings.capped_pool.absolute().name
+        return Findings(tables, settings.size, chooser, large, capped_pool=capped)
 
     @cached_property
     def _measured(self) -> ChoiceTables:
-        return ChoiceTables.of(self.tables, self.large_pool)
+        tables, capped = self.tables, self.capped_pool
+        if capped is None or capped not in set(tables.members["pool"]):  # none of it is eligible
+            return ChoiceTables.of(tables, self.large_pool)
+        ensembles = without_pool(tables.ensembles, tables.members, capped)
+        members = tables.members[tables.members["pool"] != capped]
+        finetuned = tables.finetuned[tables.finetuned["member"].isin(members["member"])]
+        own = replace(tables, ensembles=ensembles, members=members, finetuned=finetuned)
+        return ChoiceTables.of(own, self.large_pool)
 
     @property
     def scores(self) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from muster.training.settings import HeadSettings, TrainingSettings
 TASK = "muster.study.heads:head_job"
 """What a worker process is told to call."""
 
-HEADS = ["members", "plain_mean", "learned_head", "seconds"]
+HEADS = ["members", "plain_mean", "learned_head", "seconds", "kept"]
 EQUAL_COST = ["members", "member", "image_size", "steps", "result", "seconds"]
 
 
@@ -108,7 +108,9 @@ def learn_heads(job: HeadJob, progress: Callable[[int, float | None], None]) -> 
         module, ensemble, seconds = _with_head(job, cell, names)
         counts = evaluate(module, ensemble, cell.target, job.hardware)
         reached = (counts[PLAIN_MEAN].result, counts[LEARNED_HEAD].result)
-        rows.append((" ".join(names), *reached, seconds))
+        rows.append(
+            (" ".join(names), *reached, seconds, int(ensemble.head_choice is None or ensemble.head_choice.kept))
+        )
         first = first or (module, ensemble)
         progress(done + 1, None)
     heads = pd.DataFrame(rows, columns=HEADS)

@@ -46,6 +46,7 @@ class StudyPlan:
         members: By target, its candidates.
         excluded: By target, for every other member the reason why it is none.
         large: By target, the members of the large pool, which are single models only.
+        capped: By target, those of the pool of capped sources, which are none but single models either.
         compared: Datasets that are compared with the targets by their images, the targets included; empty if none are.
         not_at_hand: By name, sources that are not, and why.
     """
@@ -61,6 +62,7 @@ class StudyPlan:
     members: Mapping[str, tuple[Member, ...]]
     excluded: Mapping[str, Mapping[str, str]]
     large: Mapping[str, tuple[Member, ...]]
+    capped: Mapping[str, tuple[Member, ...]]
     compared: Mapping[str, Dataset] = field(default_factory=dict)
     not_at_hand: Mapping[str, str] = field(default_factory=dict)
 
@@ -84,9 +86,8 @@ class StudyPlan:
         """
         pools = [Pool.open(folder) for folder in settings.pools]
         pool = Pool.union(pools)
-        large_pool = None if settings.large_pool is None else Pool.open(settings.large_pool)
-        if large_pool is not None:
-            Pool.union([*pools, large_pool])  # names must be different
+        others = [None if each is None else Pool.open(each) for each in (settings.large_pool, settings.capped_pool)]
+        Pool.union([*pools, *(each for each in others if each is not None)])  # names must be different
         opened = [open_dataset(target, data_root) for target in settings.targets]
         settings = settings.of_task(_the_task_of(opened, training))
         datasets = {dataset.spec.name: dataset for dataset in opened}
@@ -103,18 +104,22 @@ class StudyPlan:
         ]
         members = {name: each[0] for name, each in found.items()}
         left_out = {name: each[1] for name, each in found.items()}
-        large = {
-            name: () if large_pool is None else candidates_for(large_pool, dataset)[0]
-            for name, dataset in datasets.items()
-        }
+        large, capped = (
+            {name: () if other is None else candidates_for(other, dataset)[0] for name, dataset in datasets.items()}
+            for other in others
+        )
         sources, missing = dict[str, Dataset](), dict[str, str]()
         if settings.distance_images:
             sources, missing = source_datasets(pool, datasets, data_root, settings.pools)
         compared = {**datasets, **sources} if settings.distance_images else {}
         return StudyPlan(
             settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large,
-            compared, missing,
+            capped, compared, missing,
         )  # fmt: skip
+
+    def alone(self, target: str) -> tuple[Member, ...]:
+        """Members that are fine-tuned and evaluated by themselves only."""
+        return *self.large[target], *self.capped[target]
 
     @property
     def distances_folder(self) -> Path:
@@ -188,10 +193,10 @@ def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task
             "each task."
         )
     task = task_of(targets[0].spec)
-    if not task.has_classes:
+    if not task.has_classes and not task.is_pooled:
         raise ConfigError(
             f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
-            "class each predicts, so it takes tasks whose truth is one class so far."
+            "class each predicts, or keeps what each member predicts of a whole image; it can do neither here."
         )
     task.require_losses(training.loss, training.added_loss, training.class_weighting)
     return task

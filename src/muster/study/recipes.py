@@ -17,6 +17,7 @@ from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
 from muster.selection.record import Selection
+from muster.tasks.task import in_classes
 from muster.training.clock import Clock, Progress
 from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts
@@ -152,8 +153,8 @@ def compare_recipes(
         A row for each recipe, in their order.
     """
     target = target_data(selection, dataset)
-    require_usable(target.train)
-    require_usable(dataset.test)
+    require_usable(in_classes(target.train))
+    require_usable(in_classes(dataset.test))
     pool = pool.used_for(dataset.spec)
     first: SplitCounts | None = None
     for recipe in recipes:
@@ -163,7 +164,7 @@ def compare_recipes(
         if first is not counts:
             there = differences_to("first", {"first": first, "this": counts}, recipe.training.seed)["this"]
             low, high = (math.nan if end is None else end for end in (there.low, there.high))
-            row = replace(row, beyond_first=there.miou, low=low, high=high)
+            row = replace(row, beyond_first=there.result, low=low, high=high)
         yield row
 
 

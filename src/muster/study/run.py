@@ -133,7 +133,9 @@ def tables_of(plan: StudyPlan) -> StudyTables:
         for cell, seed in product(plan.cells, settings.probe_seeds)
         for part in parts_of(settings, cell)
     ]
-    members = {member.name: member for each in (*plan.members.values(), *plan.large.values()) for member in each}
+    members = {
+        member.name: member for target in plan.datasets for member in (*plan.members[target], *plan.alone(target))
+    }
     read = {
         "scores": [read_table(folder, "scores") for folder in probes],
         "costs": [read_table(folder, "costs") for folder in probes],
@@ -173,7 +175,7 @@ def _member_row(member: Member) -> tuple[Any, ...]:
             card.depth,
             card.train_images,
             len(card.classes),
-            card.test_miou,
+            card.test_result,
         ),
     )
 

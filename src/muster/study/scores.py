@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from muster.errors import ConfigError
 from muster.files import parse_record
@@ -24,10 +25,11 @@ from muster.scoring.ranking import Ranking
 from muster.selection.candidate_scoring import rank_all
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor, PredictorName
+from muster.selection.reference import trained_from
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, HARD_SUBSETS, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images, task_of
+from muster.tasks.task import choose_images, in_classes, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -38,6 +40,9 @@ MEMORY_GB = 4.0
 
 CACHE_GB = 20.0
 _BATCH_SIZE = 16
+
+REFERENCE = "reference"
+"""Folder of a cell with the model that RSA and DDS compare with."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
     """
     cell = Cell.read(job.cell).open()
     reader = _reader(job, cell)
-    members = [Member.open(folder).used_for(cell.target.dataset.spec) for folder in job.members]
+    spec = cell.target.dataset.spec
+    members = [Member.open(folder).used_for(spec) for folder in job.members]
     scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
     done_before = set[str]()
     with ExitStack() as stack:
@@ -119,14 +125,15 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
         stack.callback(cache.finish)
         for number, name in enumerate(job.predictors):
             begin = time.perf_counter()
-            predictor = Predictor(name, cell.target.dataset.spec.num_classes)
+            predictor = Predictor(name, spec.num_classes)
             specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
-            specs = [spec for spec in specs if uses_predictor(spec) or spec.name not in done_before]
+            specs = [each for each in specs if uses_predictor(each) or each.name not in done_before]
             if not specs:
                 continue
-            run = _Run(job, members, reader, cache, predictor, specs, task_of(cell.target.dataset.spec).default_metric)
+            reference = _reference(job, cell, reader, members, specs)
+            run = _Run(job, members, reader, cache, predictor, specs, reference, task_of(spec).default_metric)
             scores += run.tables(partial(_tell, progress, number * len(members)))
-            done_before |= {spec.name for spec in specs}
+            done_before |= {each.name for each in specs}
             about = {"predictor": name, "step": ALL_SCORES, "metric": "", "size": 0}
             costs += [{**about, "seconds": time.perf_counter() - begin}, *run.costs]
     keys = {**cell.cell.keys, "probe_seed": job.seed}
@@ -157,11 +164,26 @@ def warm_seconds(seconds: Sequence[float]) -> float:
 
 
 def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
-    train, seen = choose_images(cell.target.train, job.train_images, job.seed), cell.cell
+    train, seen = in_classes(choose_images(cell.target.train, job.train_images, job.seed)), cell.cell
     if job.image_size is not None:
         seen = replace(seen, image_size=job.image_size)
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)
     return ProbeReader(train, probe, seen.preprocessing, resolve_device(job.device), _BATCH_SIZE)
+
+
+def _reference(
+    job: ScoreJob, cell: CellData, reader: ProbeReader, members: Sequence[Member], specs: Sequence[MetricSpec]
+) -> Tensor | None:
+    """Features of a model trained on all of the cell's images, for metrics that compare with one.
+
+    It is the same for every seed of the probe, and trained once; two processes that are at it at once do it twice.
+    """
+    if not any("reference" in spec.needs for spec in specs):
+        return None
+    cache = ProbeCache(job.cell.parent / REFERENCE, CACHE_GB)
+    shown = cell.cell.preprocessing, reader.device, reader.precision
+    network = trained_from(members).trained_on(cell.target.train, *shown, cache)
+    return reader.read_all(network, stages=False).image_features
 
 
 def _tell(progress: Callable[[int], None], before: int, done: int) -> None:
@@ -178,6 +200,7 @@ class _Run:
     cache: ProbeCache
     predictor: Predictor
     specs: Sequence[MetricSpec]
+    reference: Tensor | None
     metric: str
     costs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -192,7 +215,7 @@ class _Run:
         labels, classes = self.reader.probe.labels, self.predictor.num_classes
         with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:
             scored = score_members(
-                self.members, self.reader, self.cache, request, self.predictor, writer.add,
+                self.members, self.reader, self.cache, request, self.predictor, writer.add, self.reference,
                 progress=lambda _, done, __: progress(done),
             )  # fmt: skip
             yield self._of_members(scored)

@@ -33,11 +33,9 @@ _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 
 def _require_metric(name: str) -> None:
     try:
-        needs = parse_metric(name).needs
+        parse_metric(name)
     except ValueError as error:
         raise ConfigError(f"metrics: {error}") from error
-    if "reference" in needs:
-        raise ConfigError(f"metrics: {name} compares with a model trained on the target, which a study has none of.")
 
 
 def _require_distinct(name: str, values: Sequence[object]) -> None:
@@ -83,6 +81,9 @@ class StudySettings:
             pre-training, are baselines too.
         targets: Datasets: worlds/NAME, or folders.
         large_pool: A pool of large single models, for the baseline B1L.
+        capped_pool: A pool of members that saw a limited number of images of the sources of the others (DATASET@COUNT
+            in its plan). They are fine-tuned, and are no candidates: their transfer gains say whether sources help
+            because they include the target or because they are large (M21, A10).
         regimes: How many labels each target has; by default one, few, of as many as its dataset.yaml says.
         subset_seeds: Which target training images; each makes a cell of the study.
         probe_seeds: Which probe pixels; each makes scores.
@@ -112,6 +113,7 @@ class StudySettings:
     pools: tuple[Path, ...]
     targets: tuple[str, ...]
     large_pool: Path | None = None
+    capped_pool: Path | None = None
     regimes: tuple[Regime, ...] = ()
     subset_seeds: tuple[int, ...] = (0,)
     probe_seeds: tuple[int, ...] = (0,)
@@ -145,6 +147,7 @@ class StudySettings:
                 require_seed(name, seed)
         for size in self.sizes:
             require_whole("sizes", size, 1, MOST_MEMBERS_OF_ONE)
+        self._require_other_pools()
         if self.size not in self.sizes:
             raise ConfigError(f"size: expected one of sizes ({', '.join(map(str, self.sizes))}), but got {self.size}.")
         require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
@@ -156,6 +159,19 @@ class StudySettings:
             self._require_metrics()
         if self.equal_cost and not self.heads:
             raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+
+    def _require_other_pools(self) -> None:
+        """Tables call a pool by the name of its folder, so pools whose members are no candidates need other names."""
+        named = {folder.absolute().name: "pools" for folder in self.pools}
+        for option, folder in (("large_pool", self.large_pool), ("capped_pool", self.capped_pool)):
+            if folder is None:
+                continue
+            if (name := folder.absolute().name) in named:
+                raise ConfigError(
+                    f"{option}: expected a folder with another name than those of {named[name]}, as tables tell pools "
+                    f"apart by it, but got {folder}. Rename it."
+                )
+            named[name] = option
 
     def _require_metrics(self) -> None:
         _require_distinct("metrics", self.metrics)

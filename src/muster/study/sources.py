@@ -23,8 +23,8 @@ COLUMNS = (
     "test_images",
     "parameters",
     "training_seconds",
-    "majority_miou",
-    "test_miou",
+    "majority_result",
+    "test_result",
 )
 """What is kept of a card, by its own names; ``member`` is its name."""
 
@@ -43,7 +43,7 @@ def sources_of(members: Iterable[Member]) -> pd.DataFrame:
     Returns:
         The columns :data:`COLUMNS`; members whose cards know no source mIoU are left out.
     """
-    cards = [member.card for member in members if member.card.test_miou is not None]
+    cards = [member.card for member in members if member.card.test_result is not None]
     return pd.DataFrame([_row(card) for card in cards], columns=list(COLUMNS))
 
 
@@ -67,6 +67,7 @@ def read_sources(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in COLUMNS[4:]})
     except (OSError, ValueError) as error:
         raise ConfigError(f"--beside: cannot read {path} as a table: {error}.") from error
+    table = table.rename(columns=Card.EARLIER_NAMES)
     if missing := [name for name in COLUMNS if name not in table]:
         raise ConfigError(f"--beside: {path} lacks the column(s) {', '.join(missing)}.")
     return table[list(COLUMNS)]
@@ -104,8 +105,8 @@ def sources_as_markdown(table: pd.DataFrame) -> str:
         raise ConfigError(f"More than one member is of the same dataset and network: {', '.join(twice['member'])}.")
     networks = table[_KEY].drop_duplicates().itertuples(index=False, name=None)
     names = {key: _network_name(*key) for key in networks}
-    wide = table.pivot(index="dataset", columns=_KEY, values="test_miou").reindex(table["dataset"].unique())
-    majority = dict(zip(table["dataset"], table["majority_miou"], strict=True))
+    wide = table.pivot(index="dataset", columns=_KEY, values="test_result").reindex(table["dataset"].unique())
+    majority = dict(zip(table["dataset"], table["majority_result"], strict=True))
     rows = []
     for dataset, row in wide.iterrows():
         best = row.max()

@@ -131,8 +131,8 @@ def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tu
 
 
 def _steps_of_run(plan: StudyPlan, cell: Cell, seed: int) -> Iterator[Step]:
-    members, large = members_to_fit(plan, cell), plan.large[cell.target]
-    together = (*members, *large)
+    members = members_to_fit(plan, cell)
+    together = (*members, *plan.alone(cell.target))
     fitted = [_fit_step(plan, cell, seed, member, together) for member in together]
     yield from fitted
     yield (evaluated := _evaluation_step(plan, cell, seed, together, [step.name for step in fitted]))
@@ -187,7 +187,7 @@ def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[M
     job = EvaluationJob(
         cell=plan.cell_file(cell),
         fits={member.name: plan.fit_folder(cell, seed, member.name) for member in members},
-        alone=tuple(member.name for member in plan.large[cell.target]),
+        alone=tuple(member.name for member in plan.alone(cell.target)),
         sizes=plan.settings.all_sizes,
         seed=seed,
         hardware=plan.hardware,

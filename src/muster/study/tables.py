@@ -39,7 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "ensembles": (*RESULT, "size", "members", "result", "validation_loss", "validation_result"),
     "scores": (*PROBE, "predictor", "metric", "size", "members", "score"),
-    "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds"),
+    "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds", "kept"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "result", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
     "sweeps": (*PROBE, "setting", "value", "name", "predictor", "metric", "size", "members", "score"),
@@ -52,6 +52,7 @@ LATER: dict[str, dict[str, str | int]] = {
     "costs": {"metric": "", "size": 0},
     "cells": {"pixels_per_image": 0},
     "sweeps": {"name": ""},
+    "heads": {"kept": 1},
     "targets": {"task": "segmentation"},
 }
 """Columns that tables of older studies lack, and what stands there then."""
@@ -77,7 +78,8 @@ class StudyTables:
             task of the targets.
         scores: One row a score; larger is better. Metrics of single members have rows of size 1 only: an ensemble's
             score is the sum of its members'.
-        heads: One row an ensemble with a learned head.
+        heads: One row an ensemble with a learned head; ``kept`` is 0 where the plain mean stayed, as no head did better
+            on held-out training images.
         equal_cost: One row a single model that was given the cost of an ensemble.
         costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
         sweeps: One row a score with another setting of the probe; columns as of scores, and ``name``, what a ``value``

@@ -24,8 +24,8 @@ def track_record(findings: Findings, study: str) -> pd.DataFrame:
     candidates = findings.candidates
     means = candidates.groupby(["target", "size"])["result"].mean().rename("mean_result")
     keys = ["target", "predictor", "metric", "size"]
-    rows = own.groupby(keys, sort=False)[["rank", "candidates", "result", "best_result"]].mean().reset_index()
+    rows = own.groupby(keys, sort=False)[["rank", "candidates", "result", "best_result", "margin"]].mean().reset_index()
     rows = rows.merge(means.reset_index(), on=["target", "size"]).assign(study=study)
-    return rows.astype({"candidates": int}).round({"rank": 1, "result": 4, "best_result": 4, "mean_result": 4})[
-        list(COLUMNS)
-    ]
+    rows = rows.merge(findings.tables.targets[["target", "task"]], on="target")
+    digits = {"rank": 1, "result": 4, "best_result": 4, "mean_result": 4, "margin": 3}
+    return rows.astype({"candidates": int}).round(digits)[list(COLUMNS)]

@@ -1,21 +1,36 @@
-"""Which task a network is of that others trained: its own scores say it."""
+"""Which task a network is of that others trained: its own scores say it, and who adopts it where they do not."""
 
 from __future__ import annotations
 
+from muster.errors import ConfigError
 from muster.models.pooled import Pooled
 from muster.models.source_model import SourceModel
 from muster.tasks.classification import CLASSIFICATION
 from muster.tasks.segmentation import SEGMENTATION
-from muster.tasks.task import Task
+from muster.tasks.task import TASKS, Task
 
 
-def task_of_network(model: SourceModel) -> Task:
-    """The task of a network whose scores are read by softmax.
+def task_of_network(model: SourceModel, said: str = "") -> Task:
+    """The task of a network.
 
     Args:
         model: With its own classifier, or a backbone, which has none yet and can get a decoder.
+        said: Name of the task that it was trained for, if the model or whoever adopts it says one.
 
     Returns:
-        Classification for one that scores whole images, segmentation for others.
+        By default classification for one that scores whole images, segmentation for others.
+
+    Raises:
+        ConfigError: If there is no such task, or it cannot be one of such a network.
     """
-    return CLASSIFICATION if isinstance(model, Pooled) else SEGMENTATION
+    found = CLASSIFICATION if isinstance(model, Pooled) else SEGMENTATION
+    if not said:
+        return found
+    task = TASKS[said]
+    if task.is_pooled != found.is_pooled:
+        scored = "whole images" if found.is_pooled else "every place of an image"
+        raise ConfigError(
+            f"task: {model.architecture} has scores for {scored}, which those for {said} are not. Leave it out, or "
+            "name another task."
+        )
+    return task

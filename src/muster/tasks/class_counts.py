@@ -64,6 +64,11 @@ class ClassCounts(Task):
         parts = tally.diagonal(dim1=-2, dim2=-1), tally.sum(dim=-1), tally.sum(dim=-2)
         return torch.stack(parts, dim=-2)
 
+    def answers(self, predictions: Float[Tensor, "b c ..."]) -> Integer[Tensor, "b ..."]:
+        """See :meth:`Task.answers`: uint8 at places, int64 of whole images, which may have more classes."""
+        classes = predictions.argmax(dim=1)
+        return classes if self.is_pooled else classes.to(torch.uint8)
+
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """The most probable class, its probability, and those of all."""
         best = max(range(len(names)), key=lambda index: predictions[index])

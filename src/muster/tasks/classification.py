@@ -32,6 +32,7 @@ class Classification(ClassCounts):
     # members that repeat each other look as good as members that complete each other. E-LEEP is of the whole set too,
     # and tells sets apart that are right on the same of a few hundred images, where accuracy-EEP has ties.
     default_metric = "e_leep"
+    hub_tags, hub_metric = ("image-classification",), "accuracy"
     void = -1
 
     def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Integer, Real, UInt8
 from torch import Tensor
@@ -19,6 +20,9 @@ from muster.tasks.task import TASKS, Task
 BINS = 256
 """Scores are kept as one of so many intervals of their log-odds, so that results of images can be added up. The average
 precision differs from that of exact scores by what falls into one interval: less than 0.01 on hundreds of images."""
+
+LEAST_OF_A_CLASS = 2
+"""Images that have each class in a choice, as far as there are so many (B21 section 4.1, of images of one class)."""
 
 _LARGEST = 10.0
 """Log-odds beyond this count as this: probabilities below 0.00005 and above 0.99995."""
@@ -40,12 +44,46 @@ class MultiLabel(Task):
     is_pooled = True
     losses = ("binary",)
     selected_as = "classification"
+    hub_tags = ("image-classification",)
 
     def in_classes(self, split: Split) -> Split:
         """One unit for each class that an image has; an image without any is passed over."""
         spec = replace(split.spec, task=self.selected_as)
         reader = _OneByOne(split)
         return replace(split, spec=spec, read=reader, read_mask=reader.mask)
+
+    def subset(self, split: Split, count: int | None, seed: int) -> Split:
+        """See :meth:`Task.subset`: at least two images that have each class, where there are so many.
+
+        Rare classes come first, each with images at random; what is left of the count is drawn from all others. Where
+        the count does not allow two images for each class, frequent ones go without.
+        """
+        if count is None or count >= len(split) or count < 1:
+            return split.subset(count, seed)
+        order = np.random.default_rng(seed % 2**64).permutation(len(split))
+        has = torch.stack([split.mask(index)[:, 0] == 1 for index in order.tolist()]).numpy()
+        chosen = np.zeros(len(split), dtype=bool)
+        for label in np.argsort(has.sum(axis=0), kind="stable"):
+            wanted = max(0, LEAST_OF_A_CLASS - int(has[chosen, label].sum()))
+            chosen[np.flatnonzero(has[:, label] & ~chosen)[: min(wanted, count - int(chosen.sum()))]] = True
+        chosen[np.flatnonzero(~chosen)[: count - int(chosen.sum())]] = True
+        kept = sorted(order[chosen].tolist())
+        return replace(split, identifiers=tuple(split.identifiers[index] for index in kept))
+
+    def notes_on(self, split: Split) -> tuple[str, ...]:
+        """See :meth:`Task.notes_on`: what is not known, and classes that no image is without."""
+        truths = torch.stack([split.mask(index)[:, 0] for index in range(len(split))])
+        unknown, without = (truths == VOID).sum(dim=0).tolist(), (truths == 0).sum(dim=0).tolist()
+        names, notes = split.spec.classes, []
+        if any(unknown):
+            shown = ", ".join(f"{name}: {count}" for name, count in zip(names, unknown, strict=True) if count)
+            notes.append(f"Images of {split.name} of which it is not known whether they have a class: {shown}.")
+        if always := [name for name, count in zip(names, without, strict=True) if not count]:
+            notes.append(
+                f"No image of {split.name} is known to be without {', '.join(always)}: whatever is predicted, the "
+                "average precision of such a class is 1."
+            )
+        return tuple(notes)
 
     def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
         """The probability of each class, whatever that of the others."""
@@ -55,6 +93,10 @@ class MultiLabel(Task):
         """The interval that the log-odds of each class lie in."""
         odds = predictions[:, :, 0, 0].double().logit(eps=1e-12).clamp(-_LARGEST, _LARGEST)
         return ((odds + _LARGEST) / (2 * _LARGEST) * BINS).long().clamp(max=BINS - 1)
+
+    def answers(self, predictions: Float[Tensor, "b c"]) -> UInt8[Tensor, "b c"]:
+        """See :meth:`Task.answers`: 1 for each class that an image rather has than not."""
+        return (predictions >= 0.5).to(torch.uint8)
 
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """The classes that an image rather has than not, and the probabilities of all."""
@@ -103,6 +145,14 @@ class MultiLabel(Task):
         known, has = truth[..., 0] != VOID, truth[..., 0] == 1
         places = functional.one_hot(decided + BINS * has, 2 * BINS) * known[..., None]
         return places.view(len(decided), outputs, 2, BINS)
+
+    def total(
+        self, decided: Int64[Tensor, "b c"], truth: Integer[Tensor, "b c 1"], outputs: int
+    ) -> Int64[Tensor, "c 2 bins"]:
+        """See :meth:`Task.total`: counted at once, as the tallies of single images are long and nearly empty."""
+        known, has = truth[..., 0] != VOID, truth[..., 0] == 1
+        places = decided + BINS * (has + 2 * torch.arange(outputs, device=decided.device))
+        return torch.bincount(places[known], minlength=2 * BINS * outputs).view(outputs, 2, BINS)
 
     def digest(self, tally: Int64[Tensor, "b c 2 bins"]) -> Int64[Tensor, "b c 2 bins"]:
         """All of it: 40 kB an image of 20 classes."""

@@ -48,6 +48,7 @@ class Segmentation(ClassCounts):
     losses = ("dice", "focal", "probabilities", "scores")
     ensemble_metrics = ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
     default_metric = "soft_iou_eep"
+    hub_tags, hub_metric = ("image-segmentation", "semantic-segmentation"), "mean_iou"
     void = VOID
 
     def results(self, digests: Real[Tensor, "... 3 c"]) -> Float64[Tensor, ...]:

@@ -45,6 +45,8 @@ class Task(ABC):
             :mod:`muster.metrics`.
         default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
+        hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
+        hub_metric: What it calls the result; empty if it has no name for it.
     """
 
     name: str
@@ -58,6 +60,8 @@ class Task(ABC):
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
     selected_as: str = ""
+    hub_tags: tuple[str, ...] = ()
+    hub_metric: str = ""
 
     @property
     def title(self) -> str:
@@ -93,6 +97,17 @@ class Task(ABC):
             Of the task :attr:`selected_as`; the same images where the truth is a class already.
         """
         return split
+
+    def notes_on(self, split: Split) -> tuple[str, ...]:  # noqa: ARG002 (for those who have any)
+        """What a check of a dataset says of truths that :meth:`in_classes` does not show, in whole sentences.
+
+        Args:
+            split: Images of this task; their truths are read.
+
+        Raises:
+            DatasetError: If one cannot be.
+        """
+        return ()
 
     def fitted(self, model: SourceModel) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
@@ -179,6 +194,18 @@ class Task(ABC):
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
 
+    def answers(self, predictions: Float[Tensor, "b outputs ..."]) -> Tensor | None:  # noqa: ARG002 (for some)
+        """What a program that uses an exported ensemble takes for its answer, beside the predictions themselves.
+
+        Args:
+            predictions: At places, or of whole images without any.
+
+        Returns:
+            Whole numbers, such as the most probable class; ``None`` where there is nothing of the kind, so that nothing
+            can be exported.
+        """
+        return None
+
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """What a table says of one image of which one prediction is made.
 
@@ -248,6 +275,16 @@ class Task(ABC):
         Returns:
             ``[b, ...]``, one tally an image, such as a confusion matrix.
         """
+
+    def total(self, decided: Tensor, truth: Tensor, outputs: int) -> Tensor:
+        """The sum of :meth:`tally` over the images, for those who need no single one.
+
+        Args:
+            decided: What :meth:`decide` gave.
+            truth: Of the same images.
+            outputs: Numbers of the head.
+        """
+        return self.tally(decided, truth, outputs).sum(dim=0)
 
     @abstractmethod
     def digest(self, tally: Tensor) -> Tensor:
@@ -352,8 +389,7 @@ class TalliedMetric(Metric):
 
     def update(self, probabilities: Tensor, truth: Tensor) -> None:
         """Take in the predictions of some images."""
-        found = self.task.tally(self.task.decide(probabilities), truth, self.outputs)
-        self.total += found.sum(dim=0)
+        self.total += self.task.total(self.task.decide(probabilities), truth, self.outputs)
 
     def compute(self) -> Tensor:
         """The tally of all."""

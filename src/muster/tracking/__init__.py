@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muster.tracking.kinds import KINDS, Content, LoggerKind, Run
+from muster.tracking.kinds import KINDS, Chart, Content, LoggerKind, Run
 from muster.tracking.loggers import (
     ALWAYS,
     LOGS,
@@ -18,6 +18,7 @@ __all__ = [
     "ALWAYS",
     "KINDS",
     "LOGS",
+    "Chart",
     "Content",
     "LoggerKind",
     "Run",

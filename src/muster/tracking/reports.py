@@ -12,7 +12,7 @@ from muster.data.spec import VOID
 from muster.report.palette import confidence_colours, label_colours
 from muster.report.records import ReportImage
 from muster.report.tables import Table
-from muster.tracking.kinds import Content, Picture
+from muster.tracking.kinds import Chart, Content, Picture
 from muster.tracking.loggers import send
 
 
@@ -24,6 +24,7 @@ def send_report(
     report_images: Sequence[ReportImage] = (),
     classes: Sequence[str] = (),
     files: Sequence[Path] = (),
+    charts: Sequence[Chart] = (),
 ) -> None:
     """Send what a report shows to the trackers among some loggers.
 
@@ -34,10 +35,11 @@ def send_report(
         report_images: Shown with their label maps.
         classes: Names of the classes in those maps.
         files: Records and reports to keep with them; those that are missing are left out.
+        charts: Figures that were drawn already.
     """
     names = dict(enumerate(classes)) | {VOID: "void"}
     pictures = [_picture(report_image) for report_image in report_images]
-    send(loggers, Content(numbers, dict(tables), pictures, names, files))
+    send(loggers, Content(numbers, dict(tables), pictures, names, files, charts))
 
 
 def _picture(report_image: ReportImage) -> Picture:

@@ -15,7 +15,7 @@ from muster.models.adoption import Adopted, Adoption
 from muster.pool import MEMBERS, Card, card_of_adopted, write_member
 from muster.tasks.adopted import task_of_network
 from muster.tasks.source_sample import sample_source
-from muster.tasks.task import task_of
+from muster.tasks.task import in_classes, task_of
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -96,11 +96,13 @@ def adopt_member(job: AdoptionJob) -> None:
 
 def _require_same_classes(entry: Adoption, adopted: Adopted, source: Dataset) -> None:
     """The labels of the source mean what the model predicts."""
-    classes, own = source.spec.classes, task_of_network(adopted.model)
-    if task_of(source.spec).is_pooled != own.is_pooled:
+    classes, own = source.spec.classes, task_of_network(adopted.model, entry.task or adopted.task)
+    if source.spec.task != own.name:
+        both = task_of(source.spec).is_pooled and own.is_pooled
+        say = f"say 'task: {source.spec.task}' if the model is for that too, " if both else ""
         raise ConfigError(
             f"plan.adopt, {entry.name!r}: data: {entry.data} is for {source.spec.task}, but the model is for "
-            f"{own.name}. Give the dataset that it was trained on, or leave data out."
+            f"{own.name}. Give the dataset that it was trained on, {say}or leave data out."
         )
     if len(classes) != len(adopted.classes):
         raise ConfigError(
@@ -113,7 +115,7 @@ def _require_same_classes(entry: Adoption, adopted: Adopted, source: Dataset) ->
 def _sample(model: SourceModel, source: Dataset, device: torch.device | str) -> dict[str, Tensor]:
     assert model.preprocessing is not None  # every source gives one
     shown = replace(model.preprocessing, size=model.preprocessing.size or ImageSize(longer=_IMAGE_SIZE))
-    return sample_source(model, source.train, shown, _SEED, device)
+    return sample_source(model, in_classes(source.train), shown, _SEED, device)
 
 
 def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
@@ -121,7 +123,7 @@ def _card(job: AdoptionJob, adopted: Adopted, source: Dataset | None) -> Card:
     name = entry.dataset or (source.spec.name if source is not None else "")
     domain = entry.domain or (source.spec.domain if source is not None else "")
     return replace(
-        card_of_adopted(adopted, entry.name, name, domain),
+        card_of_adopted(adopted, entry.name, name, domain, entry.task),
         pretraining=entry.pretraining or adopted.pretraining,
         train_images=None if source is None else len(source.train),
         licence="" if source is None else source.spec.licence,

@@ -129,7 +129,7 @@ def confirm(trial: Trial) -> Confirmation:
 
 def _better_half(done: ConfirmationRound, steps: int) -> tuple[Candidate, ...]:
     """Those that go on, in the order of the metric; a single one where no steps are left to train."""
-    sound = {place: miou for place, miou in enumerate(done.mious) if miou is not None}
+    sound = {place: result for place, result in enumerate(done.results) if result is not None}
     if not sound:
         raise TrainingDivergedError(
             f"Each of the {len(done.candidates)} candidates to confirm has a member that diverged within "
@@ -184,10 +184,10 @@ class _Rounds:
         fit(module, data, trial.place, hardware, [clock, *trial.callbacks], until=steps)
         fitting, started = clock.seconds, time.monotonic()
         candidates = left or tuple(trial.candidates())
-        mious = self._compare(candidates)
+        results = self._compare(candidates)
         self._evaluating += time.monotonic() - started
         self.seconds = fitting + self._evaluating
-        return ConfirmationRound(steps, candidates, mious)
+        return ConfirmationRound(steps, candidates, results)
 
     @torch.no_grad()
     def _compare(self, candidates: Sequence[Candidate]) -> tuple[float | None, ...]:
@@ -219,8 +219,8 @@ class _Rounds:
                 f"The {len(self.held)} training images of dataset {self.held.spec.name!r} held out to compare "
                 "candidates on have no labelled pixel. Give a larger held_out_fraction, or another seed."
             )
-        mious = {key: each.result for key, each in counts.items()}
-        return tuple(mious.get(str(place)) for place in range(len(candidates)))
+        results = {key: each.result for key, each in counts.items()}
+        return tuple(results.get(str(place)) for place in range(len(candidates)))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import ConfigError
-from muster.files import read_yaml
+from muster.files import read_yaml, with_later_names
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
@@ -23,7 +23,8 @@ from muster.training.finetuning import RESULT, WORK, TargetData, require_fittabl
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
-from muster.training.intervals import miou_intervals
+from muster.training.intervals import result_intervals
+from muster.training.results import FinetuneResult
 from muster.training.settings import TrainingSettings
 from muster.training.side_by_side import count_ensembles, seconds_of
 from muster.training.soup import Soup, alike, greedy_soup, uniform_soup
@@ -36,7 +37,7 @@ class Compared:
     """One model in the comparison.
 
     Attributes:
-        miou: mIoU, or what else the task's result is, on the target's test split.
+        result: mIoU, or what else the task's result is, on the target's test split.
         interval: Its interval over bootstrap samples of the test images, if there are enough of them.
         seconds_per_image: Time of the forward passes over one image.
         parameters: Number of weights and biases.
@@ -44,7 +45,7 @@ class Compared:
         of: What it is made of, in words.
     """
 
-    miou: float
+    result: float
     interval: tuple[float, float] | None
     seconds_per_image: float
     parameters: int
@@ -156,11 +157,11 @@ def soups_of(ensemble: Ensemble, target: TargetData, settings: TrainingSettings)
     chosen = {name: ensemble.models[name] for name in names}
     _, held_out = target.train.hold_out(settings.held_out_fraction, settings.seed)
 
-    def miou_of(model: SourceModel) -> float:
+    def result_of_model(model: SourceModel) -> float:
         one = {"model": ensemble.of_one("model", model)}
         return count_ensembles(one, held_out, target.preprocessing)["model"].result
 
-    soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, miou_of)}
+    soups = {UNIFORM: uniform_soup(chosen), GREEDY: greedy_soup(chosen, result_of_model)}
     return {name: (ensemble.of_one(name, soup.model), soup) for name, soup in soups.items()}
 
 
@@ -179,10 +180,10 @@ def compare(
         By name.
     """
     counts = count_ensembles(ensembles, target.dataset.test, target.preprocessing)
-    intervals = miou_intervals(counts, seed)
+    intervals = result_intervals(counts, seed)
     return {
         name: Compared(
-            miou=counts[name].result,
+            result=counts[name].result,
             interval=intervals.get(name),
             seconds_per_image=seconds_of(each, target.test_shape),
             parameters=sum(value.numel() for value in each.parameters()),
@@ -204,14 +205,14 @@ def baseline_of(run: Path) -> Compared | None:
     """
     if not (run / RESULT).is_file():
         return None
-    record = read_yaml(run / RESULT, ConfigError)
+    record = with_later_names(read_yaml(run / RESULT, ConfigError), FinetuneResult)
     name = record.get("single_best")
     cost = record.get("costs", {}).get(name)
-    if cost is None or name not in record.get("mious", {}):
+    if cost is None or name not in record.get("results", {}):
         return None
-    ends = record.get("miou_intervals", {}).get(name)
+    ends = record.get("result_intervals", {}).get(name)
     return Compared(
-        miou=record["mious"][name],
+        result=record["results"][name],
         interval=None if ends is None else (ends[0], ends[1]),
         seconds_per_image=cost["seconds_per_image"],
         parameters=cost["parameters"],

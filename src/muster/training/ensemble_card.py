@@ -11,6 +11,7 @@ from muster.files import read_record
 from muster.models import Blueprint, TTASettings
 from muster.models.pooled import POOLED
 from muster.training.ensemble_page import ensemble_page
+from muster.training.results import HeadChoice
 
 FORMAT_VERSION = 1
 CARD = "ensemble.yaml"
@@ -40,6 +41,7 @@ class EnsembleCard:
         stored_size: Rows and columns of a usual training image as stored; ``None`` in cards from before.
         blueprints: How each is built; none in cards from before, when :func:`muster.models.build_model` built all.
         licences: Terms of the data and weights that it is made from, by what they are of; none in cards from before.
+        head_choice: How it was decided whether the learned head is kept; ``None`` where nobody had to decide.
     """
 
     target: str
@@ -57,6 +59,7 @@ class EnsembleCard:
     licences: dict[str, str] = field(default_factory=dict)
     stored_size: tuple[int, int] | None = None
     task: str = ""
+    head_choice: HeadChoice | None = None
 
     @property
     def known_task(self) -> str:
@@ -73,7 +76,7 @@ class EnsembleCard:
         """The content of the ensemble's README.md."""
         members = dict(zip(self.members, self.architectures, strict=True))
         facts = self.target, self.classes, members, self.image_size, self.licences, self.versions, self.known_task
-        return ensemble_page(*facts)
+        return ensemble_page(*facts, self.head_choice is None or self.head_choice.kept)
 
 
 def read_card(path: Path | str) -> EnsembleCard:

@@ -16,6 +16,7 @@ def ensemble_page(
     licences: Mapping[str, str],
     versions: Mapping[str, str],
     task: str = "segmentation",
+    head_kept: bool = True,
 ) -> str:
     """The page of a fine-tuned ensemble.
 
@@ -27,15 +28,19 @@ def ensemble_page(
         licences: Terms of the data and weights that it is made from, by what they are of; empty if they are not known.
         versions: Software it was made with.
         task: What it predicts.
+        head_kept: Whether it has a learned head.
 
     Returns:
         The content of its README.md.
     """
     is_pooled = TASKS[task].is_pooled
     many = f"{len(members)} {task} models" if len(members) > 1 else f"A {task} model"
+    output = "class" if TASKS[task].has_classes else "output"
+    learned = f"with a learned weight and bias for each member and {output}"
+    combined = learned if head_kept else "combined by the plain mean of their probabilities"
     about = (
-        f"{many}, chosen by muster and fine-tuned on {target}, with a learned weight and bias for each member and "
-        f"{'class' if TASKS[task].has_classes else 'output'}. Images of any size go in, predictions come out."
+        f"{many}, chosen by muster and fine-tuned on {target}, {combined}. Images of any size go in, predictions come "
+        "out."
     )
     usage = 'import muster\nimport muster.data\n\nensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n' + (
         'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
@@ -56,5 +61,6 @@ def ensemble_page(
         licences=licences or {"data and weights that it was made from": NOT_STATED},
         datasets=[target],
         tags=["muster-ensemble", "ensemble"],
+        task=TASKS[task],
     )
     return page.text()

@@ -221,7 +221,7 @@ class _Maker:
                 raise _LeftOutError("the training images held out have no labelled pixel.")
             found |= {place: each.result for place, each in zip(places, counts, strict=True)}
             self.seconds += time.monotonic() - started
-        return tuple(replace(option, miou=found[place]) for place, option in enumerate(options))
+        return tuple(replace(option, result=found[place]) for place, option in enumerate(options))
 
     def _fit(self, images: Split, option: SpentOn, steps: int, name: str, *, trial: bool) -> EnsembleTraining:
         """Train the member on images of the size of an option."""
@@ -278,7 +278,7 @@ class _Measured(Finished):
 
 def _best(options: Sequence[SpentOn]) -> int:
     """The place of the best on the held-out images; of equals the first."""
-    sound = {place: option.miou for place, option in enumerate(options) if option.miou is not None}
+    sound = {place: option.result for place, option in enumerate(options) if option.result is not None}
     if not sound:
         raise _LeftOutError("its training diverged. A smaller learning_rate usually helps.")
     return max(sound, key=lambda place: (sound[place], -place))

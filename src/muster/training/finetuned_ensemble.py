@@ -37,6 +37,7 @@ from muster.training.ensemble_card import (
     folder_of,
     read_card,
 )
+from muster.training.results import HeadChoice
 from muster.user_files import require_regular
 
 HEAD = "head.safetensors"
@@ -82,6 +83,7 @@ class Ensemble(nn.Module):
         tta: In which ways an image is predicted; the mean of the probabilities counts.
         stored_size: Rows and columns of a usual training image as stored, if that is known: the scale at which members
             know things. Larger images are best predicted in tiles of this size.
+        head_choice: How it was decided whether the learned head is kept; ``None`` where nobody had to decide.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Ensemble(nn.Module):
         self.precision = "32-true"
         self.tta = TTASettings()
         self.stored_size: tuple[int, int] | None = None
+        self.head_choice: HeadChoice | None = None
 
     @property
     def models(self) -> dict[str, SourceModel]:
@@ -288,6 +291,7 @@ class Ensemble(nn.Module):
                 licences=dict(licences or {}),
                 stored_size=self.stored_size,
                 task=self.task.name,
+                head_choice=self.head_choice,
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(card.page(), "utf-8")
@@ -323,7 +327,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     for file, module in [*zip(_files(card.members), models, strict=True), (HEAD, ensemble.head)]:
         _load(module, folder / file, card)
     ensemble.precision = resolve_precision(precision, torch.device(device))
-    ensemble.tta, ensemble.stored_size = card.tta, card.stored_size
+    ensemble.tta, ensemble.stored_size, ensemble.head_choice = card.tta, card.stored_size, card.head_choice
     return ensemble.to(device).eval()
 
 

@@ -37,7 +37,7 @@ from muster.training.fitting import fit
 from muster.training.frozen import FrozenFeatures, make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.head import learn_head
-from muster.training.head_training import fit_head
+from muster.training.head_kept import fit_kept_head
 from muster.training.modules import EnsembleTraining
 from muster.training.rates import Trials, choose_rates, trial_folder
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
@@ -231,7 +231,7 @@ def build_ensemble(
     loggers: Sequence[Logger] = (),
     tta: TTASettings = TTASettings(),  # noqa: B008 (frozen)
 ) -> Ensemble:
-    """Put fine-tuned members together, and learn their head.
+    """Put fine-tuned members together, and learn their head; the settings say whether it is kept in any case.
 
     Args:
         module: Fitted.
@@ -258,7 +258,7 @@ def build_ensemble(
     assert folder is not None  # whoever lets a user ask for sgd passes it
     word = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
     place = folder / WORK / f"head-{word}"
-    module.history += fit_head(
+    module.history += fit_kept_head(
         ensemble, target.train, head, seed, place, hardware, loggers, steps_before=module.settings.steps
     )
     return ensemble

@@ -1,24 +1,34 @@
-"""Learn how to combine fine-tuned members: the ensemble head of A22 5.1.
-
-Axis names: ``s`` members, ``p`` sampled pixels, ``c`` classes; the four is the cells that interpolation mixes.
-"""
+"""Learn how to combine fine-tuned members: the ensemble head of A22 5.1."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from muster.data import Split, map_views, prepared_images
-from muster.probe import read_corners
-from muster.ranks import from_rank_zero, rank, sum_over_ranks, world_size
-from muster.tasks.task import Task
-from muster.tasks.units import draw_units
+from muster.data import Split
+from muster.ranks import from_rank_zero
+from muster.tasks.task import Task, tally_is_empty
+from muster.tasks.units import tally_units
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
-from muster.training.head_training import distance_from_mean
+from muster.training.head_units import HeadUnits, collect_units, fit_to_units, units_loss, units_predictions
+from muster.training.results import HeadChoice
 from muster.training.settings import HeadSettings
+
+PENALTIES = (1e-3, 1e-2, 1e-1)
+"""Penalties that are tried besides the one of the settings, as far as they are larger. Beyond the last of them heads
+hardly differ from the plain mean."""
+
+FOLDS = 5
+"""Parts of the training images that are left out one after the other."""
+
+FOLD_UNITS = 50
+"""Units of an image that heads are learned from while penalties are compared: a quarter, as there are many fits."""
 
 
 def learn_head(
@@ -36,10 +46,16 @@ def learn_head(
     nothing, as the head never sees a pixel's surroundings. The processes of a distributed run share the images, and end
     with the same head: every one of them must call this.
 
+    With ``keep: if_better`` the images are divided into :data:`FOLDS` parts. Heads are learned from the others of each
+    part, with several penalties, and compared with the plain mean by the task's result on all images, each left out
+    once; the largest result decides, the ensemble's ``head_choice`` tells it. It is the result and not the loss,
+    because the members know these images by heart: to make a head trust them more lowers the loss on any of them, and
+    raises it on new images (docs/recipes.md has the numbers).
+
     Args:
         ensemble: Its head is changed.
         train: Target training images.
-        seed: Which pixels.
+        seed: Which pixels, and which images are left out together.
         device: Where the ensemble is.
         batch_size: Images at a time.
         settings: How many pixels of each image, how many iterations, and the penalty.
@@ -48,102 +64,89 @@ def learn_head(
         The loss before and after; the one after is not larger. (0, 0) if every pixel is void. Where the loss before is
         not finite, the plain mean stays.
     """
-    task = ensemble.task
-    readings, truth = _collect(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
-    if len(truth) == 0:
+    task, head = ensemble.task, ensemble.head
+    units = collect_units(ensemble, train, seed, device, batch_size, settings.pixels_per_image)
+    if len(units) == 0:
         return 0.0, 0.0
-    head = ensemble.head
-    start = {name: value.clone() for name, value in head.state_dict().items()}
     with torch.no_grad():
-        before = float(_loss(task, head, readings, truth))
+        before = float(units_loss(task, head, units))
     if not math.isfinite(before):  # a member went astray, and there is nothing to go downhill on
         return before, before
-    _minimise(task, head, readings, truth, settings)
-    with torch.no_grad():
-        after = float(_loss(task, head, readings, truth))
-    if not after <= before:  # a line search that went astray: the plain mean stays
-        head.load_state_dict(start)
-        after = before
+    penalty: float | None = settings.penalty
+    if settings.keep == "if_better":
+        ensemble.head_choice = judge_penalties(task, head, units, settings, seed)
+        penalty = ensemble.head_choice.penalty
+    after = before if penalty is None else _fit(task, head, units, penalty, settings.steps, before)
+    if after == before and ensemble.head_choice is not None:
+        ensemble.head_choice = replace(ensemble.head_choice, penalty=None)
     for values in head.parameters():  # equal already, unless the processors differ
         values.data.copy_(from_rank_zero(values.detach().cpu(), torch.device(device)))
     return before, after
 
 
-class _Reading(NamedTuple):
-    """Predictions of one member at the sampled pixels.
+def _fit(task: Task, head: EnsembleHead, units: HeadUnits, penalty: float, steps: int, before: float) -> float:
+    """The loss after it, which is not larger."""
+    start = {name: value.clone() for name, value in head.state_dict().items()}
+    fit_to_units(task, head, units, penalty, steps)
+    with torch.no_grad():
+        after = float(units_loss(task, head, units))
+    if after <= before:
+        return after
+    head.load_state_dict(start)  # a line search that went astray: the plain mean stays
+    return before
 
-    Attributes:
-        cells: float32 ``[4, c, p]``: its scores in the four cells around each pixel.
-        shares: float32 ``[4, p]``: how much of each cell bilinear interpolation takes.
+
+def judge_penalties(task: Task, plain: EnsembleHead, units: HeadUnits, settings: HeadSettings, seed: int) -> HeadChoice:
+    """Compare heads of several penalties, and the plain mean, on images that they were not learned from.
+
+    Args:
+        task: Says what the result is.
+        plain: The plain mean; it stays as it is.
+        units: Of all images, at least one.
+        settings: The least penalty, and the number of iterations.
+        seed: Which images are left out together.
+
+    Returns:
+        The choice; the plain mean if all units are of one image.
     """
-
-    cells: Tensor
-    shares: Tensor
-
-
-def _minimise(task: Task, head: EnsembleHead, readings: list[_Reading], truth: Tensor, settings: HeadSettings) -> None:
-    """Full-batch L-BFGS: there are a few dozen parameters, and every one concerns every pixel."""
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=settings.steps, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = _loss(task, head, readings, truth) + settings.penalty * distance_from_mean(head)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-
-
-def _loss(task: Task, head: EnsembleHead, readings: list[_Reading], truth: Tensor) -> Tensor:
-    """Mean loss of the units: predictions in each cell, interpolation, mean over the members."""
-    total = torch.zeros((), device=truth.device)
-    for member, (cells, shares) in enumerate(readings):
-        scores = cells * head.weights[member, :, None] + head.biases[member, :, None]
-        predictions = task.activate(scores[..., None])[..., 0]  # a row of places, as maps have them
-        total = total + (task.about_truth(predictions, truth) * shares[:, None]).sum(dim=0)
-    return task.unit_losses(total / len(readings), truth).mean()
+    images = torch.from_numpy(np.unique(units.images.cpu().numpy())).to(units.images.device)
+    if len(images) < 2:
+        return HeadChoice(None)
+    penalties = (settings.penalty, *(each for each in PENALTIES if each > settings.penalty))
+    tallies = [torch.zeros((), dtype=torch.int64, device=units.truth.device)] * (1 + len(penalties))
+    folds = list(_folds(units, images, seed))
+    for left_out in folds:
+        learned_from = units.of(~left_out & (units.numbers < FOLD_UNITS))
+        heads = [plain, *_path(task, plain, learned_from, penalties, settings.steps)]
+        judged = units.of(left_out)
+        tallies = [
+            tally + tally_units(task, units_predictions(task, head, judged), judged.truth)
+            for tally, head in zip(tallies, heads, strict=True)
+        ]
+    mean, *learned = _results(task, tallies)
+    return HeadChoice.by(mean, dict(zip(penalties, learned, strict=True)), len(images), len(folds))
 
 
-@torch.no_grad()
-def _collect(
-    ensemble: Ensemble, train: Split, seed: int, device: torch.device | str, batch_size: int, pixels_per_image: int
-) -> tuple[list[_Reading], Tensor]:
-    """One pass over the images: predictions of each member at the sampled pixels, and the truths ``[p, ...]`` there."""
-    task, classes = ensemble.task, len(ensemble.classes)
-    places, truths = [torch.zeros(0, dtype=torch.int64)], [task.known_units(train.mask(0))[1][:0]]
-    parts = [[_Reading(torch.zeros(4, classes, 0), torch.zeros(4, 0))] for _ in ensemble.names]
-    mine = range(rank(), len(train), world_size())
-    for batch in prepared_images(train, ensemble.preprocessing, batch_size, indices=mine, owns=ensemble.owns):
-        maps = ensemble.member_maps(map_views(batch.images, lambda view: view.to(device)))
-        for place, (index, mask) in enumerate(zip(batch.indices, batch.masks, strict=True)):
-            drawn, truth = draw_units(task, mask, pixels_per_image, seed, index)
-            truths.append(truth)
-            places.append(index * pixels_per_image + torch.arange(len(drawn)))
-            size = task.places_of(mask)
-            rows, columns = drawn.to(device) // size[1], drawn.to(device) % size[1]
-            for member, (scores, part) in enumerate(maps):
-                four, across, down = read_corners(scores[place], rows, columns, size, part)
-                shares = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
-                parts[member].append(_Reading(torch.stack(four), torch.stack(shares)))
-    joined = [_Reading(*(torch.cat([each.to(device) for each in values], dim=-1) for values in zip(*part, strict=True)))
-              for part in parts]  # fmt: skip
-    every = _EveryPixel(torch.cat(places), len(train) * pixels_per_image, torch.device(device))
-    truth = torch.cat(truths)
-    found = every.of(torch.ones(len(truth), dtype=torch.int64)).nonzero()[:, 0]
-    readings = [_Reading(every.of(part.cells)[..., found], every.of(part.shares)[..., found]) for part in joined]
-    return readings, every.of(truth.movedim(0, -1))[..., found].movedim(-1, 0)
+def _folds(units: HeadUnits, images: Tensor, seed: int) -> Iterator[Bool[Tensor, " p"]]:
+    """The units of each part of the images."""
+    count = min(FOLDS, len(images))
+    shuffled = images[torch.from_numpy(np.random.default_rng(seed % 2**64).permutation(len(images))).to(images.device)]
+    for fold in range(count):
+        yield torch.isin(units.images, shuffled[fold::count])
 
 
-class _EveryPixel:
-    """Puts together what each process has of the pixels, in the order in which a single process draws them."""
+def _path(
+    task: Task, plain: EnsembleHead, units: HeadUnits, penalties: Sequence[float], steps: int
+) -> Iterator[EnsembleHead]:
+    """A head for each penalty."""
+    for penalty in penalties:
+        head = EnsembleHead(*plain.weights.shape).to(plain.weights.device)
+        fit_to_units(task, head, units, penalty, steps)
+        yield head
 
-    def __init__(self, places: Tensor, total: int, device: torch.device) -> None:
-        self.places, self.total, self.device = places, total, device
 
-    def of(self, values: Tensor) -> Tensor:
-        """Values ``[..., p]`` of this process's pixels in, those of all pixels out."""
-        if world_size() == 1:
-            return values.to(self.device)
-        whole = torch.zeros(*values.shape[:-1], self.total, dtype=values.dtype)
-        whole[..., self.places] = values.cpu()
-        return sum_over_ranks(whole, self.device).to(self.device)
+def _results(task: Task, tallies: Sequence[Tensor]) -> list[float]:
+    """Results of tallies, the same in all processes; minus infinity where there is none."""
+    found = [-math.inf if tally_is_empty(tally) else task.result_of(tally) for tally in tallies]
+    shared = from_rank_zero(torch.tensor(found, dtype=torch.float64), tallies[0].device)
+    return [float(value) for value in shared]

@@ -16,14 +16,14 @@ from muster.training.averaging import averaged_weights
 from muster.training.evaluation import count_split, models_predictor
 from muster.training.modules import EnsembleTraining, is_finite
 
-Mious = dict[str, float | None]
+HeldOutResults = dict[str, float | None]
 """mIoU by member; ``None`` for one that diverged."""
 
 
 @torch.no_grad()
-def held_out_mious(
+def held_out_results(
     module: EnsembleTraining, held: Split, preprocessing: Preprocessing, device: torch.device | str
-) -> Mious:
+) -> HeldOutResults:
     """Evaluate every member on held-out images; the processes of a distributed run share them, and all know the result.
 
     Args:
@@ -64,7 +64,7 @@ class HeldOutCurve(Callback):
         found: mIoU of the members, by step.
     """
 
-    def __init__(self, stops: Collection[int], evaluate: Callable[[EnsembleTraining], Mious]) -> None:
+    def __init__(self, stops: Collection[int], evaluate: Callable[[EnsembleTraining], HeldOutResults]) -> None:
         """Say when to evaluate, and how.
 
         Args:
@@ -72,7 +72,7 @@ class HeldOutCurve(Callback):
             evaluate: Evaluates a module.
         """
         self.stops, self.evaluate = frozenset(stops), evaluate
-        self.found: dict[int, Mious] = {}
+        self.found: dict[int, HeldOutResults] = {}
 
     def on_train_batch_end(
         self,

@@ -80,7 +80,7 @@ def percentile_interval(values: Float[NumpyArray, " draws"], level: float = LEVE
     return float(low), float(high)
 
 
-def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tuple[float, float]]:
+def result_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tuple[float, float]]:
     """The interval of each mIoU over bootstrap samples of the test images.
 
     Args:
@@ -91,7 +91,7 @@ def miou_intervals(counts: Mapping[str, SplitCounts], seed: int) -> dict[str, tu
         Lower and upper end by name; nothing if there are too few images.
     """
     drawn = {name: bootstrap_results(each, seed) for name, each in counts.items()}
-    return {name: percentile_interval(mious) for name, mious in drawn.items() if mious is not None}
+    return {name: percentile_interval(results) for name, results in drawn.items() if results is not None}
 
 
 def differences_to(baseline: str, counts: Mapping[str, SplitCounts], seed: int) -> dict[str, Difference]:

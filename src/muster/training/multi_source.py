@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from muster.data import Views, open_dataset, view_for
+from muster.data import Dataset, Views, open_dataset, view_for
 from muster.errors import ConfigError
-from muster.models import Segmenter, build_model, put_source_heads, source_heads, upsample_probabilities
-from muster.models.prediction import probabilities_of
+from muster.models import SourceModel, build_model, put_source_heads, source_heads, upsample_probabilities
 from muster.tasks.task import Task, task_of
 from muster.tracking import tracked
 from muster.training.checkpoints import keep_checkpoint_of
@@ -31,22 +32,18 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
 
     Raises:
         TrainingDivergedError: If the loss became infinite or NaN.
-        ConfigError: If a dataset is for classification.
+        ConfigError: If the datasets are for different tasks.
         MusterError: If a dataset or the weights to start from cannot be read.
     """
     settings = job.settings
     datasets = [open_dataset(reference) for reference in job.datasets]
-    for dataset in datasets:
-        if task_of(dataset.spec).is_pooled:
-            raise ConfigError(
-                f"plan.multi_source: {dataset.spec.name} has one class for a whole image; members with several sources "
-                "are for segmentation so far. Leave it out."
-            )
+    task = _the_task_of(datasets)
     sources = [SourceImages.of(job, dataset) for dataset in datasets]
     seen = seen_in(job, sources)
-    model = build_model(job.architecture, 1, job.start, settings.seed)
-    model.adapt_channels(datasets[0].spec.channels)
-    put_source_heads(model, [dataset.spec.num_classes for dataset in datasets], settings.seed)
+    network = build_model(job.architecture, 1, job.start, settings.seed)
+    network.adapt_channels(datasets[0].spec.channels)
+    put_source_heads(network, [dataset.spec.num_classes for dataset in datasets], settings.seed)
+    model = task.fitted(network)
     names = [dataset.spec.name for dataset in datasets]
     module = MultiSourceTraining(settings, job.name, model, names)
     data = InterleavedData(sources, settings, job.hardware.resolved_num_workers())
@@ -54,11 +51,23 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
     with tracked(job.logger, run_of(job, joined_name(names))) as loggers:
         keep_checkpoint_of(job.work, job.recipe)
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
-        predictors = [head_predictor(model, place, task_of(each.spec)) for place, each in enumerate(datasets)]
+        predictors = [head_predictor(model, place, task) for place in range(len(datasets))]
         finish_member(job, sources, seen, module, predictors, clock.seconds, trainer.is_global_zero, loggers)
 
 
-def head_predictor(model: Segmenter, source: int, task: Task) -> Predictor:
+def _the_task_of(datasets: Sequence[Dataset]) -> Task:
+    """The task of all sources."""
+    tasks = {dataset.spec.task: dataset.spec.name for dataset in datasets}
+    if len(tasks) > 1:
+        came = ", ".join(f"{name} for {task}" for task, name in tasks.items())
+        raise ConfigError(
+            f"plan.multi_source: expected datasets for one task, as one loss trains all heads, but got {came}. Make a "
+            "member of each task."
+        )
+    return task_of(datasets[0].spec)
+
+
+def head_predictor(model: SourceModel, source: int, task: Task) -> Predictor:
     """Predict the classes of one source, with its head alone; the only name is ``"prediction"``.
 
     Args:
@@ -71,7 +80,7 @@ def head_predictor(model: Segmenter, source: int, task: Task) -> Predictor:
     @torch.no_grad()
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
         images = view_for(views, model.preprocessing)
-        maps = probabilities_of(heads.scores_of(source, model.features(images)))
+        maps = task.activate(heads.scores_of(source, model.features(images)))
         return {"prediction": task.decide(upsample_probabilities(maps, size, model.part_of(images)))}
 
     return predict

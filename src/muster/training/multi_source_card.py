@@ -45,9 +45,9 @@ def joined_card(cards: Sequence[Card]) -> Card:
         std=together.std,
         train_images=sum(record.train_images for record in records),
         test_images=sum(record.test_images for record in records),
-        test_miou=fmean(record.test_miou for record in records),
+        test_result=fmean(record.test_result for record in records),
         test_ious=tuple(iou for card in cards for iou in card.test_ious),
-        majority_miou=fmean(record.majority_miou for record in records),
+        majority_result=fmean(record.majority_result for record in records),
         licence="",
         citation="",
         sources=records,
@@ -58,16 +58,16 @@ def _record(card: Card) -> SourceRecord:
     """What a card says of its source."""
     assert card.train_images is not None  # all of these are known of what muster trains
     assert card.test_images is not None
-    assert card.test_miou is not None
-    assert card.majority_miou is not None
+    assert card.test_result is not None
+    assert card.majority_result is not None
     return SourceRecord(
         dataset=card.dataset,
         domain=card.domain,
         classes=len(card.classes),
         train_images=card.train_images,
         test_images=card.test_images,
-        test_miou=card.test_miou,
-        majority_miou=card.majority_miou,
+        test_result=card.test_result,
+        majority_result=card.majority_result,
         mean=card.mean,
         std=card.std,
         licence=card.licence,

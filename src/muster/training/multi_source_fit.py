@@ -21,8 +21,8 @@ from muster.data import (
     source_of_step,
     view_for,
 )
-from muster.models import ImageMap, Segmenter, SourceHeads, SourceModel, source_heads, upsample_probabilities
-from muster.tasks.task import TalliedMetric, tally_is_empty
+from muster.models import ImageMap, SourceHeads, SourceModel, source_heads, upsample_probabilities
+from muster.tasks.task import TalliedMetric, tally_is_empty, task_of
 from muster.training.fit_data import FitData, weights_of
 from muster.training.frozen import FrozenBatch
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining, nothing_of
@@ -51,9 +51,9 @@ class InterleavedData(FitData):
 
     def stream(self) -> ExampleStream:
         """See :meth:`FitData.stream`."""
-        chosen = self.settings
+        chosen, cuts_mask = self.settings, not task_of(self.train.spec).is_pooled
         draws = [
-            self._crops_of(source.preprocessing).transform(chosen.scale_range, chosen.colour_jitter).draw
+            self._crops_of(source.preprocessing).transform(chosen.scale_range, chosen.colour_jitter, cuts_mask).draw
             for source in self.sources
         ]
         trains = [source.train for source in self.sources]
@@ -101,7 +101,7 @@ class MultiSourceTraining(EnsembleTraining):
         one dataset each, and each head classifies the images of its own dataset only.
     """
 
-    def __init__(self, settings: SourceSettings, name: str, model: Segmenter, sources: Sequence[str]) -> None:
+    def __init__(self, settings: SourceSettings, name: str, model: SourceModel, sources: Sequence[str]) -> None:
         """Take a model as it is.
 
         Args:
@@ -114,9 +114,9 @@ class MultiSourceTraining(EnsembleTraining):
         self.sources = tuple(sources)
 
     @property
-    def model(self) -> Segmenter:
+    def model(self) -> SourceModel:
         """The one member."""
-        return cast("Segmenter", self.members[0])
+        return self.models[self.names[0]]
 
     @property
     def heads(self) -> SourceHeads:

@@ -20,7 +20,7 @@ from muster.training.clock import Clock
 from muster.training.fitting import fit
 from muster.training.frozen import FrozenFeatures, make_fit_data
 from muster.training.hardware import Hardware
-from muster.training.held_out import HeldOutCurve, Mious, held_out_mious, stops_of
+from muster.training.held_out import HeldOutCurve, HeldOutResults, held_out_results, stops_of
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.settings import TrainingSettings
 
@@ -103,9 +103,9 @@ def choose_rates(
     names: tuple[str, ...] = ()
     curves: dict[str, Curves] = {}
 
-    def evaluate(module: EnsembleTraining) -> Mious:
+    def evaluate(module: EnsembleTraining) -> HeldOutResults:
         with hardware.autocast():
-            return held_out_mious(module, held, trials.preprocessing, hardware.resolved_device())
+            return held_out_results(module, held, trials.preprocessing, hardware.resolved_device())
 
     for number, rate in enumerate(settings.tried_rates):
         with_rate = settings.at_rate(rate)
@@ -124,8 +124,8 @@ def choose_rates(
     best = {name: _best(name, tried) for name, tried in curves.items()}
     chosen = {name: rate for name, (rate, _) in best.items()}
     ends = {name: stop for name, (_, stop) in best.items()}
-    mious = {name: {rate: _largest(curve) for rate, curve in tried.items()} for name, tried in curves.items()}
-    return RateChoice(chosen, ends if len(stops) > 1 else {}, mious, curves, len(held)), names
+    results = {name: {rate: _largest(curve) for rate, curve in tried.items()} for name, tried in curves.items()}
+    return RateChoice(chosen, ends if len(stops) > 1 else {}, results, curves, len(held)), names
 
 
 def trial_folder(parent: Path, rate: float) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pandas as pd
 
@@ -36,15 +37,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Difference:
-    """An mIoU minus that of the single best member (B1), on the same images.
+    """A result minus that of the single best member (B1), on the same images.
 
     Attributes:
-        miou: On the whole test split.
+        result: On the whole test split.
         low: Lower end of its interval over bootstrap samples of the test images; ``None`` where there is none.
         high: Upper end.
     """
 
-    miou: float
+    result: float
     low: float | None = None
     high: float | None = None
 
@@ -58,14 +59,14 @@ class SpentOn:
         scales: It sees each image at these sizes, relative to ``image_size``; probabilities are averaged.
         flip: Whether it sees each of them mirrored as well.
         seconds_per_image: Time of all these forward passes.
-        miou: On the images held out, after a trial on the others; ``None`` where the training diverged.
+        result: On the images held out, after a trial on the others; ``None`` where the training diverged.
     """
 
     image_size: int | str
     scales: tuple[float, ...]
     flip: bool
     seconds_per_image: float
-    miou: float | None = None
+    result: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class EqualCost:
         train_images: Training images of a trial.
         held_out_images: The other training images.
         seconds: What all of it took: trials, fine-tuning and evaluation.
-        ensemble_beyond: mIoU of the ensemble with the learned head beyond that of this model.
+        ensemble_beyond: Result of the ensemble with the learned head beyond that of this model.
     """
 
     member: str
@@ -111,13 +112,13 @@ class ConfirmationRound:
     Attributes:
         steps: Steps of every member by then, those of earlier rounds included.
         candidates: The members of each, in the order in which the metric ranks them.
-        mious: For each of them, the mIoU of the plain mean of its members on the images held out; ``None`` where the
-            training of a member diverged.
+        results: For each of them, the result of the plain mean of its members on the images held out; ``None`` where
+            the training of a member diverged.
     """
 
     steps: int
     candidates: tuple[tuple[str, ...], ...]
-    mious: tuple[float | None, ...]
+    results: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,45 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class HeadChoice:
+    """Whether a learned head was kept, by what it did on training images that it had not learned from.
+
+    The members had learned from them, as from all training images.
+
+    Attributes:
+        penalty: Of the head that was kept; ``None`` where the plain mean stayed.
+        plain_mean: Result of the plain mean on these images; ``None`` if there were none to compare on.
+        held_out: Result of the head by its penalty.
+        images: How many images there were.
+        folds: In how many parts they were left out, one after the other; 1 if a single part was left out.
+    """
+
+    penalty: float | None
+    plain_mean: float | None = None
+    held_out: dict[float, float] = field(default_factory=dict)
+    images: int = 0
+    folds: int = 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a learned head."""
+        return self.penalty is not None
+
+    @staticmethod
+    def by(plain_mean: float, held_out: dict[float, float], images: int, folds: int) -> HeadChoice:
+        """The penalty that did best; of equal ones the largest, and the plain mean before all of them.
+
+        Args:
+            plain_mean: See the class; so are the others.
+            held_out: See the class.
+            images: See the class.
+            folds: See the class.
+        """
+        best = max(held_out, key=lambda penalty: (held_out[penalty], penalty))
+        return HeadChoice(best if held_out[best] > plain_mean else None, plain_mean, held_out, images, folds)
+
+
+@dataclass(frozen=True)
 class FinetuneResult:
     """What a fine-tuned ensemble reached on the target test split.
 
@@ -159,7 +199,7 @@ class FinetuneResult:
         test_images: Number of target test images.
         steps: Fine-tuning steps.
         seconds: Time spent fine-tuning.
-        mious: mIoU of every fine-tuned member, of ``"plain mean"`` and of ``"learned head"``.
+        results: What every fine-tuned member, ``"plain mean"`` and ``"learned head"`` reach: mIoU, top-1 accuracy.
         class_ious: IoU of each class under the same keys; ``None`` where a class does not occur in the ground truth.
         class_pixels: Test pixels of each class.
         predicted: Score of the ensemble under each metric, before fine-tuning.
@@ -167,10 +207,10 @@ class FinetuneResult:
         losses: For every member, the course of its training loss as (step, loss); that of the learned head too, if
             it was trained step by step.
         learning_rates: For every member, the initial rate that it was fine-tuned with.
-        held_out: For members whose rate or number of steps was chosen, the largest mIoU on held-out training images by
-            rate; ``None`` where training diverged.
+        held_out: For members whose rate or number of steps was chosen, the largest result on held-out training images
+            by rate; ``None`` where training diverged.
         stops: For members whose number of steps was chosen, after how many their training ended.
-        held_out_curves: For these, mIoU on held-out training images by rate and number of steps.
+        held_out_curves: For these, the result on held-out training images by rate and number of steps.
         tta: In which ways each image was predicted, in words; empty if just as it is.
         head_weights: For every member of the ensemble, the learned weight of each class.
         head_biases: Likewise the biases.
@@ -186,20 +226,24 @@ class FinetuneResult:
         date: When it was done, ISO 8601.
         versions: Software it was made with.
         resumed_at_steps: The steps at which the fit went on from a checkpoint; empty if it was never interrupted.
-        costs: Under the keys of ``mious``, what each costs.
+        costs: Under the keys of ``results``, what each costs.
         cost_measured: How the seconds per image were measured.
-        miou_intervals: Under the keys of ``mious``, the interval of each over bootstrap samples of the test images;
+        result_intervals: Under the keys of ``results``, the interval of each over bootstrap samples of the test images;
             empty where the split has too few of them.
-        differences_to_single_best: For everything but B1 itself, the mIoU beyond B1's.
+        differences_to_single_best: For everything but B1 itself, the result beyond B1's.
         interval_level: Share of the bootstrap samples that an interval spans.
         resamples: Number of bootstrap samples; 0 if there are no intervals.
         confusion: Test pixels, truth by what the learned head predicts.
         confirmation: How the leading candidates of the metric were compared by brief fine-tuning, if they were.
-        task: What was predicted, see :mod:`muster.tasks.task`. The fields that name mIoU hold that task's
-            result, and those that name pixels its units.
+        task: What was predicted, see :mod:`muster.tasks.task`. Fields that name pixels hold its units.
         equal_cost: The single model that costs as much as the ensemble, if it was made; under :data:`EQUAL_COST` its
             results stand beside the others.
+        head_choice: How it was decided whether the learned head is kept; ``None`` where it was kept in any case. Where
+            it was not kept, what stands under ``"learned head"`` is the plain mean.
     """
+
+    EARLIER_NAMES: ClassVar = {"mious": "results", "miou_intervals": "result_intervals", "miou": "result"}
+    """What keys were called when all ensembles segmented, and are called now."""
 
     target: str
     classes: tuple[str, ...]
@@ -209,7 +253,7 @@ class FinetuneResult:
     test_images: int
     steps: int
     seconds: float
-    mious: dict[str, float]
+    results: dict[str, float]
     class_ious: dict[str, tuple[float | None, ...]]
     class_pixels: tuple[int, ...]
     predicted: dict[str, float]
@@ -236,7 +280,7 @@ class FinetuneResult:
     resumed_at_steps: tuple[int, ...] = ()
     costs: dict[str, Cost] = field(default_factory=dict)
     cost_measured: str = ""
-    miou_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    result_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     differences_to_single_best: dict[str, Difference] = field(default_factory=dict)
     interval_level: float = 0.95
     resamples: int = 0
@@ -244,6 +288,12 @@ class FinetuneResult:
     confirmation: Confirmation | None = None
     equal_cost: EqualCost | None = None
     task: str = "segmentation"
+    head_choice: HeadChoice | None = None
+
+    @property
+    def head_kept(self) -> bool:
+        """Whether the ensemble has a learned head."""
+        return self.head_choice is None or self.head_choice.kept
 
     @property
     def words(self) -> Task:

@@ -24,6 +24,8 @@ Normalisation = Literal["source", "pretraining"]
 
 HeadOptimizer: TypeAlias = Literal["lbfgs", "sgd"]
 
+HeadKept: TypeAlias = Literal["if_better", "always"]
+
 MOST_RATES = 20
 """Rates to choose from: each costs a fit."""
 
@@ -301,6 +303,9 @@ class HeadSettings:
         pixels_per_image: Labelled pixels drawn from each image for ``lbfgs``.
         penalty: The penalty of the squared distance of weights and biases from the plain mean: on images that the
             members know by heart, biases would grow for ever.
+        keep: ``if_better`` keeps a learned head only where training images that it did not learn from come out better
+            with it than with the plain mean (see :func:`muster.training.head.learn_head`); ``lbfgs`` also tries larger
+            penalties so. ``always`` keeps the head that is learned with the penalty.
     """
 
     optimizer: HeadOptimizer = "lbfgs"
@@ -311,6 +316,7 @@ class HeadSettings:
     batch_size: int = 16
     pixels_per_image: int = 200
     penalty: float = 1e-4
+    keep: HeadKept = "if_better"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

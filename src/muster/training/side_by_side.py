@@ -19,7 +19,7 @@ from muster.tasks.task import task_of
 from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.intervals import differences_to, miou_intervals
+from muster.training.intervals import differences_to, result_intervals
 
 _REPETITIONS = 3
 
@@ -32,7 +32,7 @@ class Evaluated:
         name: What it is called here.
         members: Its members, between commas.
         image_size: Size to which images are brought for members without a preprocessing of their own.
-        miou: In 0..1.
+        result: In 0..1.
         low: Lower end of its 95 % interval over bootstrap samples of the images; ``None`` where there are too few.
         high: Upper end.
         beyond_first: Its mIoU minus that of the first ensemble; ``None`` for the first.
@@ -46,7 +46,7 @@ class Evaluated:
     name: str
     members: str
     image_size: int | str
-    miou: float
+    result: float
     low: float | None
     high: float | None
     beyond_first: float | None
@@ -75,7 +75,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
         _require_fitting(name, each, split)
     counts = {name: count_ensembles({name: each}, split, each.preprocessing)[name] for name, each in ensembles.items()}
     first = next(iter(counts))
-    intervals, beyond = miou_intervals(counts, seed), differences_to(first, counts, seed)
+    intervals, beyond = result_intervals(counts, seed), differences_to(first, counts, seed)
     height, width = split[0].image.shape[1:]
     found = []
     for name, each in ensembles.items():
@@ -86,10 +86,10 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
                 name=name,
                 members=", ".join(each.names),
                 image_size=each.preprocessing.known_size.setting,
-                miou=counts[name].result,
+                result=counts[name].result,
                 low=low,
                 high=high,
-                beyond_first=None if difference is None else difference.miou,
+                beyond_first=None if difference is None else difference.result,
                 beyond_low=None if difference is None else difference.low,
                 beyond_high=None if difference is None else difference.high,
                 seconds_per_image=seconds_of(each, (height, width)),
@@ -159,7 +159,7 @@ def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU") -> st
             row.name,
             row.members.replace(", ", "<br>"),
             str(row.image_size),
-            f"{row.miou:.3f}{_ends(row.low, row.high)}",
+            f"{row.result:.3f}{_ends(row.low, row.high)}",
             "" if row.beyond_first is None else f"{row.beyond_first:+.3f}{_ends(row.beyond_low, row.beyond_high, '+')}",
             f"{1000 * row.seconds_per_image:.1f}",
             f"{row.parameters / 1e6:.2f} M",

@@ -83,22 +83,22 @@ def uniform_soup(models: Mapping[str, SourceModel]) -> Soup:
     return Soup(tuple(models), averaged(list(models.values())))
 
 
-def greedy_soup(models: Mapping[str, SourceModel], miou_of: Callable[[SourceModel], float]) -> Soup:
+def greedy_soup(models: Mapping[str, SourceModel], result_of: Callable[[SourceModel], float]) -> Soup:
     """Begin with the best network, and take each further one, best first, if the mean does not get worse by it.
 
     Args:
         models: By name, of one architecture.
-        miou_of: mIoU of a network on held-out images.
+        result_of: mIoU of a network on held-out images.
 
     Returns:
         The soup; its ``held_out`` is at least that of the best network.
     """
-    alone = {name: miou_of(model) for name, model in models.items()}
+    alone = {name: result_of(model) for name, model in models.items()}
     first, *others = sorted(models, key=lambda name: (-alone[name], name))
     taken, best, soup = [first], alone[first], averaged([models[first]])
     for name in others:
         tried = averaged([models[each] for each in (*taken, name)])
-        reached = miou_of(tried)
+        reached = result_of(tried)
         if reached >= best:
             taken, best, soup = [*taken, name], reached, tried
     return Soup(tuple(taken), soup, best)

@@ -20,7 +20,7 @@ from muster.training.evaluation import SplitCounts
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import CONFUSION, ENSEMBLE, HISTORY, RESULT, TargetData
 from muster.training.hardware import Hardware
-from muster.training.intervals import DRAWS, LEVEL, differences_to, miou_intervals
+from muster.training.intervals import DRAWS, LEVEL, differences_to, result_intervals
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, FinetuneResult, confusion_table
 
@@ -56,7 +56,7 @@ def summarise(
     """
     settings, some = module.settings, next(iter(counts.values()))
     weights, biases = ensemble.head.weights.tolist(), ensemble.head.biases.tolist()
-    intervals = miou_intervals(counts, settings.seed)
+    intervals = result_intervals(counts, settings.seed)
     costs, cost_measured = measure_costs(module, ensemble, target.test_shape, hardware, others)
     return FinetuneResult(
         target=selection.target,
@@ -68,7 +68,7 @@ def summarise(
         test_images=len(target.dataset.test),
         steps=settings.steps,
         seconds=round(seconds, 1),
-        mious={name: each.result for name, each in counts.items()},
+        results={name: each.result for name, each in counts.items()},
         class_ious={name: each.class_results for name, each in counts.items()},
         class_pixels=some.task.units_of_outputs(some.tally),
         predicted=dict(scores),
@@ -95,11 +95,12 @@ def summarise(
         resumed_at_steps=tuple(resumed_at_steps),
         costs=costs,
         cost_measured=cost_measured,
-        miou_intervals=intervals,
+        result_intervals=intervals,
         differences_to_single_best=differences_to(selection.single_best, counts, settings.seed),
         interval_level=LEVEL,
         resamples=DRAWS if intervals else 0,
         confusion=counts[LEARNED_HEAD].confusion_rows,
+        head_choice=ensemble.head_choice,
     )
 
 

@@ -124,8 +124,8 @@ def _content(job: MemberJob, card: Card) -> Content:
     """What trackers are told of a finished member."""
     key = TASKS[card.task].key
     numbers = {
-        f"{key}/source test": card.test_miou,
-        f"{key}/majority": card.majority_miou,
+        f"{key}/source test": card.test_result,
+        f"{key}/majority": card.majority_result,
         "parameters": float(card.parameters),
         "seconds": card.training_seconds,
     }
@@ -162,9 +162,9 @@ def _card(
         depth=model.depth,
         train_images=len(source.train),
         test_images=len(source.dataset.test),
-        test_miou=counts.result,
+        test_result=counts.result,
         test_ious=counts.class_results,
-        majority_miou=counts.task.guess(source.train, counts.tally),
+        majority_result=counts.task.guess(source.train, counts.tally),
         steps=module.last_step_of(job.name),
         batch_size=settings.batch_size,
         learning_rate=module.rate_of(job.name),

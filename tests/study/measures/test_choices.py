@@ -61,7 +61,22 @@ def test_a_choice_by_hand() -> None:
         "relative_regret": pytest.approx(0.375),
         "rank": 2,
         "candidates": 3,
+        "margin": pytest.approx(np.nan, nan_ok=True),
     }
+
+
+def test_how_far_a_choice_is_ahead_by_hand() -> None:
+    """Of 21 pairs that have results, one scores 30 and the others 0 to 19; a pair without a result scores more.
+
+    5 % of 21 are two, rounded up, so that 19 is the last of the best; 10 is in the middle.
+    """
+    names = [f"m{place:02} z" for place in range(22)]
+    values = [*map(float, range(20)), 30.0]
+    table = ensembles(*((name, 0.5, 1.0) for name in names[:21]))
+    told = choices(
+        scores(*(("", "base", name, value) for name, value in zip(names, [*values, 99.0], strict=True))), table
+    )
+    assert told["margin"].tolist() == [pytest.approx((30 - 19) / (30 - 10))]
 
 
 def test_candidates_without_a_score_are_not_chosen_from() -> None:

@@ -25,21 +25,14 @@ from muster.data.dataset_yaml import read_description, read_heading
 from muster.data.images import Header
 from muster.data.labelled_images import labelled_split
 from muster.data.layout import LAYOUTS, Layout
+from muster.data.published import compare_published, known_of, published_at
 from muster.data.sample_reader import ImageSource
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
-from muster.data.text_lists import compare_official, lines_of
+from muster.data.text_lists import lines_of
 from muster.errors import DatasetError
 from muster.user_files import open_regular
 
-CIFAR10 = {
-    "name": "CIFAR-10",
-    "domain": "small photos",
-    "source": "https://www.cs.toronto.edu/~kriz/cifar.html",
-    "licence": "not stated",
-    "citation": "Krizhevsky: Learning Multiple Layers of Features from Tiny Images. 2009.",
-}
-_COUNTS = {"classes": 10, "train": 50_000, "test": 10_000}
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
 _BATCHES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
@@ -56,21 +49,23 @@ class Cifar10(Layout):
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the file and the number of the record."""
         heading = read_heading(folder)
-        root = heading.root
+        root, published = heading.root, published_at("cifar10", heading.root)
         if not (root / "test_batch.bin").is_file():
             raise DatasetError(
-                f"{root} is CIFAR-10 as pickles, and expected is its binary version (cifar-10-binary.tar.gz, from "
-                f"{CIFAR10['source']}): a pickle can run any program when it is read."
+                f"{root} is CIFAR-10 as pickles, and expected is its binary version (cifar-10-binary.tar.gz): a pickle "
+                "can run any program when it is read."
             )
         classes = [name for _, (name,) in lines_of(root / _NAMES, 1)]
-        description = read_description(folder, {**CIFAR10, "classes": classes}, keys=())
+        description = read_description(
+            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
+        )
         if list(description.spec.classes) != classes:
             raise DatasetError(f"{description.path}: leave 'classes' out: {_NAMES} says them.")
         spec = replace(description.spec, task="classification")
         labels = {split: _labels(root, names, len(classes)) for split, names in _BATCHES.items()}
         train, test = (labelled_split(spec, split, _Records(root, labels[split]), labels[split]) for split in labels)
         found = {"train": len(train), "test": len(test)}
-        compare_official(root, CIFAR10["name"], _COUNTS, {"classes": len(classes), **found})
+        compare_published(published, root, {"classes": len(classes), **found})
         compare_counts(description, found)
         return Dataset(spec, train, test, reference)
 

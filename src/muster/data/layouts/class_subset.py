@@ -41,7 +41,7 @@ class ClassSubset(Layout):
         classes = [whole.spec.classes[place] for place in draw_classes(whole.spec.num_classes, share, seed)]
         said = {key: text for key in ("domain", "source", "licence", "citation") if (text := getattr(whole.spec, key))}
         known = {**heading.unsaid, "name": subset_name(whole.spec.name, seed), **said, "classes": classes}
-        description = read_description(folder, known, keys=SUBSET_KEYS, most_classes=None)
+        description = read_description(folder, known, keys=SUBSET_KEYS, whole_images=whole.spec.task != "segmentation")
         if description.ignored_classes or list(description.spec.classes) != classes:
             raise wrong(heading.path, "classes", "nothing, as they are drawn", list(description.spec.classes))
         found = class_subset(whole, description.spec, reference)

@@ -22,29 +22,13 @@ from pathlib import Path
 from muster.data.dataset_yaml import read_description, read_heading
 from muster.data.labelled_images import dataset_of_labelled_files
 from muster.data.layout import LAYOUTS, Layout
+from muster.data.published import compare_published, known_of, published_at
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
-from muster.data.text_lists import compare_official, lines_of, require_images, whole_number
+from muster.data.text_lists import lines_of, require_images, whole_number
 from muster.errors import DatasetError
 
 _LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
-
-CUB = {
-    "name": "CUB-200-2011",
-    "domain": "birds",
-    "source": "https://www.vision.caltech.edu/datasets/cub_200_2011/",
-    "licence": "non-commercial research",
-    "citation": "Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 Dataset. 2011.",
-}
-NABIRDS = {
-    "name": "NABirds",
-    "domain": "birds",
-    "source": "https://dl.allaboutbirds.org/nabirds",
-    "licence": "non-commercial research",
-    "citation": "Van Horn et al.: Building a bird recognition app with citizen scientists. CVPR 2015.",
-}
-_CUB_COUNTS = {"classes": 200, "train": 5994, "test": 5794}
-_NABIRDS_COUNTS = {"classes": 555, "train": 23929, "test": 24633}
 
 
 class Birds(Layout):
@@ -58,15 +42,17 @@ class Birds(Layout):
         """See :meth:`Layout.open`; ``identifiers`` are paths below ``images/``, without their ending."""
         heading = read_heading(folder)
         root = heading.root
-        known, counts = (NABIRDS, _NABIRDS_COUNTS) if (root / "hierarchy.txt").is_file() else (CUB, _CUB_COUNTS)
+        published = published_at("cub200", root)
         images, labels, training, names = (_by_number(root / name) for name in _LISTS)
         used = sorted(
             {label for _, label in labels.values()}, key=lambda each: whole_number(str(root / _LISTS[1]), each)
         )
         classes = _names(root, used, names)
-        description = read_description(folder, {**known, "classes": classes}, keys=(), most_classes=None)
+        description = read_description(
+            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
+        )
         if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the lists of {known['name']} say them.")
+            raise DatasetError(f"{description.path}: leave 'classes' out: {_LISTS[3]} says them.")
         require_images({place: root / "images" / path for place, path in images.values()}, f"lists in {root}")
         places = {label: index for index, label in enumerate(used)}
         splits: dict[str, dict[str, tuple[Path, int]]] = {"train": {}, "test": {}}
@@ -77,7 +63,7 @@ class Birds(Layout):
             identifier = Path(path).with_suffix("").as_posix()
             splits[split][identifier] = root / "images" / path, places[labels[number][1]]
         found = {name: len(each) for name, each in splits.items()}
-        compare_official(root, known["name"], counts, {"classes": len(classes), **found})
+        compare_published(published, root, {"classes": len(classes), **found})
         compare_counts(description, found)
         return dataset_of_labelled_files(
             replace(description.spec, task="classification"), description, splits, reference

@@ -1,4 +1,4 @@
-"""Datasets that the library ``datasets`` saved to disk (``save_to_disk``), with a column of images and one of masks.
+"""Datasets of the library ``datasets``, with a column of images and one of masks or classes: saved, or as on a hub.
 
 ::
 
@@ -7,19 +7,22 @@
       train/data-00000-of-00001.arrow, dataset_info.json, state.json
       validation/...                           the test split, unless there is one called test
 
-Classes come from ``dataset.yaml`` beside it. ``columns: {image: NAME, mask: NAME}`` names columns that are called
-otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class labels is
-one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. The files are Arrow
-tables, so the library is not needed.
+    mydata/                                    as hubs have them
+      data/train-00000-of-00002.parquet, data/train-00001-of-00002.parquet
+      data/test-00000-of-00001.parquet
+
+Classes of masks come from ``dataset.yaml`` beside it. ``columns: {image: NAME, mask: NAME}`` names columns that are
+called otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class
+labels is one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. Of a
+column of lists of class labels an image has several. The library is not needed: the files are Arrow tables or Parquet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -27,20 +30,17 @@ from muster.data.content import prefix_of_bytes
 from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description, read_heading
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.json_files import read_json
-from muster.data.labelled_images import labelled_split
+from muster.data.labelled_images import Label, labelled_split, several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import MaskValues
 from muster.data.patterns import require_parts
 from muster.data.sample_reader import ImageSource, MaskSource, make_split
+from muster.data.saved_rows import INFO, STATE, Rows, SavedRows, folder_of_parquet, parquet_sets
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError, unknown_name
-from muster.user_files import open_regular
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-STATE, SETS, INFO = "state.json", "dataset_dict.json", "dataset_info.json"
+SETS = "dataset_dict.json"
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "images")
 """Names of the column of images, of which the first that is there counts."""
 
@@ -52,6 +52,9 @@ MASK_COLUMNS = (
 CLASS_COLUMNS = ("label", "labels", "fine_label")
 """Likewise of classes, where images have no masks."""
 
+_LISTS = ("Sequence", "List", "LargeList")
+"""What the library calls columns of lists."""
+
 _TITLE = "A set that the library datasets saved"
 _TEST_SETS = ("test", "validation", "val", "valid")
 
@@ -60,30 +63,31 @@ class HuggingFace(Layout):
     """A ``DatasetDict`` or a single ``Dataset``."""
 
     def recognises(self, folder: Path) -> bool:
-        """By its own descriptions."""
-        return (folder / SETS).is_file() or ((folder / STATE).is_file() and (folder / INFO).is_file())
+        """By its own descriptions, or by the names of Parquet files."""
+        saved = (folder / SETS).is_file() or ((folder / STATE).is_file() and (folder / INFO).is_file())
+        return saved or folder_of_parquet(folder) is not None
 
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
         heading = read_heading(folder)
-        places = _sets(heading)
-        info = read_json(places["train"] / INFO)
+        rows = _sets(heading)
+        info = rows["train"].info
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
         keys = (*MASK_KEYS, "splits", "columns")
         if (label := _class_column(heading, info)) is not None:
-            return _open_classes(heading, places, info, said, label, reference)
-        description = read_description(folder, heading.unsaid | said, places["train"] / INFO, keys)
-        rows = {name: Rows(place, *_columns(description, place)) for name, place in places.items()}
+            return _open_classes(heading, rows, info, said, label, reference)
+        description = read_description(folder, heading.unsaid | said, _source(rows["train"]), keys)
+        columns = {name: _columns(description, each) for name, each in rows.items()}
         names = {name: [f"{number:07}" for number in range(len(each))] for name, each in rows.items()}
         if "test" not in rows:
-            every, rows["test"] = names["train"], rows["train"]
+            every, rows["test"], columns["test"] = names["train"], rows["train"], columns["train"]
             names["train"], names["test"] = divide_aloud(heading.root, _TITLE, every, description.test_is_seeded)
         train, test = (
             make_split(
                 description,
                 name,
-                RowImages(description.spec.name, rows[name], tuple(names[name])),
-                RowMasks(description.spec.name, rows[name], description.masks),
+                RowImages(description.spec.name, rows[name], columns[name][0], tuple(names[name])),
+                RowMasks(description.spec.name, rows[name], columns[name][1], description.masks),
             )
             for name in ("train", "test")
         )
@@ -91,90 +95,19 @@ class HuggingFace(Layout):
         return Dataset(description.spec, train, test, reference)
 
 
-@dataclass
-class Rows:
-    """A saved set; each process maps its files into memory when it first reads from them.
-
-    Attributes:
-        folder: Where it lies.
-        image: Name of the column of images.
-        mask: Name of the column of masks.
-    """
-
-    folder: Path
-    image: str
-    mask: str
-
-    @cached_property
-    def table(self) -> pa.Table:
-        """The rows.
-
-        Raises:
-            DatasetError: If a file is missing or damaged.
-        """
-        import pyarrow as pa  # here, as every folder that is opened is shown to every layout
-
-        files = read_json(self.folder / STATE).get("_data_files") or []
-        try:
-            parts = [
-                pa.ipc.open_stream(pa.memory_map(str(self.folder / each["filename"]))).read_all() for each in files
-            ]
-            return pa.concat_tables(parts).select([self.image, self.mask])
-        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise DatasetError(f"The set in {self.folder} cannot be read: {error}. Save it again.") from error
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return int(self.table.num_rows)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Files are mapped anew by whoever is handed this."""
-        return {key: value for key, value in self.__dict__.items() if key != "table"}
-
-    def content(self, column: str, identifier: str) -> bytes:
-        """The file that a cell holds.
-
-        Args:
-            column: Which column.
-            identifier: Number of the row.
-
-        Returns:
-            Its bytes.
-
-        Raises:
-            DatasetError: If it is empty, or names a file that is not there.
-        """
-        cell = self.table.column(column)[int(identifier)].as_py() or {}
-        if cell.get("bytes"):
-            found: bytes = cell["bytes"]
-            return found
-        if not cell.get("path"):
-            raise DatasetError(f"{self.called(column, identifier)} is empty.")
-        try:
-            with open_regular(self.folder / cell["path"]) as file:
-                return file.read()
-        except OSError as error:
-            raise DatasetError(
-                f"{self.called(column, identifier)} is in {cell['path']}, which cannot be read: {error.strerror}."
-            ) from error
-
-    def called(self, column: str, identifier: str) -> str:
-        """What messages call a cell."""
-        return f"column {column!r} of row {int(identifier)} in {self.folder}"
-
-
 class RowImages(ImageSource):
     """Images in a column."""
 
-    def __init__(self, dataset: str, rows: Rows, names: tuple[str, ...]) -> None:
+    def __init__(self, dataset: str, rows: Rows, column: str, names: tuple[str, ...]) -> None:
         """Remember which.
 
         Args:
             dataset: Name of the dataset, for messages.
             rows: The set.
+            column: Name of the column.
             names: Identifiers of the rows that belong to the split.
         """
-        self.dataset, self.rows, self.names = dataset, rows, names
+        self.dataset, self.rows, self.column, self.names = dataset, rows, column, names
 
     def __iter__(self) -> Iterator[str]:
         """See :class:`ImageSource`."""
@@ -186,7 +119,7 @@ class RowImages(ImageSource):
 
     def called(self, identifier: str) -> str:
         """See :class:`ImageSource`."""
-        return f"Image in {self.rows.called(self.rows.image, identifier)} of dataset {self.dataset!r}"
+        return f"Image in {self.rows.called(self.column, identifier)} of dataset {self.dataset!r}"
 
     def header(self, identifier: str) -> Header:
         """See :class:`ImageSource`."""
@@ -201,40 +134,48 @@ class RowImages(ImageSource):
         return prefix_of_bytes(self._bytes(identifier))
 
     def _bytes(self, identifier: str) -> bytes:
-        return self.rows.content(self.rows.image, identifier)
+        return self.rows.content(self.column, identifier)
 
 
 class RowMasks(MaskSource):
     """Masks in a column."""
 
-    def __init__(self, dataset: str, rows: Rows, values: MaskValues) -> None:
+    def __init__(self, dataset: str, rows: Rows, column: str, values: MaskValues) -> None:
         """Remember which.
 
         Args:
             dataset: Name of the dataset, for messages.
             rows: The set.
+            column: Name of the column.
             values: What the stored values mean.
         """
-        self.dataset, self.rows, self.values = dataset, rows, values
+        self.dataset, self.rows, self.column, self.values = dataset, rows, column, values
 
     def called(self, identifier: str) -> str:
         """See :class:`MaskSource`."""
-        return self.rows.called(self.rows.mask, identifier)
+        return self.rows.called(self.column, identifier)
 
     def read(self, identifier: str) -> StoredMask:
         """See :class:`MaskSource`."""
         what = f"Mask in {self.called(identifier)} of dataset {self.dataset!r}"
-        content = self.rows.content(self.rows.mask, identifier)
+        content = self.rows.content(self.column, identifier)
         stored = read_stored_mask(content, colours=self.values.colours, what=what)
         return StoredMask(self.values.to_indices(stored.values, self.called(identifier), self.dataset), stored.tag)
 
 
-def _sets(heading: Heading) -> dict[str, Path]:
-    """Folder of each split."""
+def _sets(heading: Heading) -> dict[str, Rows]:
+    """The set of each split."""
     path, root = heading.path, heading.root
-    if not (root / SETS).is_file():
-        return {"train": root}
-    names = [str(name) for name in read_json(root / SETS).get("splits") or []]
+    place = folder_of_parquet(root)
+    there: Mapping[str, Rows]
+    if (root / SETS).is_file():
+        names = [str(name) for name in read_json(root / SETS).get("splits") or []]
+        there = {name: SavedRows(root / name) for name in names}
+    elif (root / STATE).is_file() or place is None:
+        return {"train": SavedRows(root)}
+    else:
+        there = parquet_sets(place)
+        names = list(there)
     said: dict[str, str] = {}
     for split, parts in heading.splits.items():
         require_parts(path, split, {key or "set": part for key, part in parts.items()}, ("set",))
@@ -249,16 +190,21 @@ def _sets(heading: Heading) -> dict[str, Path]:
                 f"Split {split!r} of {root}: {unknown_name('set', name, names)} Name one in {path.name}: 'splits: "
                 "{train: NAME, test: NAME}'."
             )
-    return {split: root / name for split, name in wanted.items()}
+    return {split: there[name] for split, name in wanted.items()}
+
+
+def _source(rows: Rows) -> Path:
+    """The file that says what a set is, for messages."""
+    return rows.folder / INFO if isinstance(rows, SavedRows) else Path(rows.place)
 
 
 def _class_column(heading: Heading, info: Mapping[str, Any]) -> str | None:
     """Name of the column of classes if the set is one of whole images: it has one column of images, none of masks."""
     features = info.get("features") or {}
-    kinds = {name: kind.get("_type") for name, kind in features.items() if isinstance(kind, dict)}
-    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    images = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
+    classes = [name for name, kind in features.items() if _class_label(kind) is not None]
     said = heading.options.get("columns", {})
-    if not classes or list(kinds.values()).count("Image") != 1 or not isinstance(said, dict) or "mask" in said:
+    if not classes or len(images) != 1 or not isinstance(said, dict) or "mask" in said:
         return None
     wanted = said.get("label", classes[0] if len(classes) == 1 else _first(CLASS_COLUMNS, classes))
     if wanted not in classes:
@@ -269,25 +215,35 @@ def _class_column(heading: Heading, info: Mapping[str, Any]) -> str | None:
     return str(wanted)
 
 
+def _class_label(kind: Any) -> tuple[Mapping[str, Any], bool] | None:
+    """What a column says of its classes, and whether a cell has a list of them; ``None`` for other columns."""
+    inner = kind[0] if isinstance(kind, list) and kind else kind
+    several = isinstance(kind, list) or (isinstance(kind, dict) and kind.get("_type") in _LISTS)
+    if isinstance(inner, dict) and inner.get("_type") in _LISTS:
+        inner = inner.get("feature")
+    return (inner, several) if isinstance(inner, dict) and inner.get("_type") == "ClassLabel" else None
+
+
 def _open_classes(
     heading: Heading,
-    places: Mapping[str, Path],
+    rows: Mapping[str, Rows],
     info: Mapping[str, Any],
     said: dict[str, str],
     label: str,
     reference: str,
 ) -> Dataset:
-    """A set whose images have one class each."""
-    features = info["features"]
+    """A set whose images have one class each, or several."""
+    rows, features, told = dict(rows), info["features"], _class_label(info["features"][label])
+    assert told is not None  # see :func:`_class_column`
     image = next(name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image")
-    names = [str(name) for name in features[label].get("names") or []]
+    names, several = [str(name) for name in told[0].get("names") or []], told[1]
     known = {**heading.unsaid, **said, "classes": names}
-    description = read_description(heading.path.parent, known, places["train"] / INFO, ("splits", "columns"), None)
+    keys = ("splits", "columns")
+    description = read_description(heading.path.parent, known, _source(rows["train"]), keys, whole_images=True)
     if list(description.spec.classes) != names:
         raise DatasetError(f"{description.path}: leave 'classes' out: the column {label!r} says them.")
-    spec = replace(description.spec, task="classification")
-    rows = {split: Rows(place, image, label) for split, place in places.items()}
-    labels = {split: _classes_of(each, names) for split, each in rows.items()}
+    spec = replace(description.spec, task="multilabel" if several else "classification")
+    labels = {split: _labels_of(each, label, len(names), several) for split, each in rows.items()}
     if "test" not in rows:
         parts = divide_aloud(heading.root, _TITLE, labels["train"], description.test_is_seeded)
         every, rows["test"] = labels["train"], rows["train"]
@@ -295,29 +251,31 @@ def _open_classes(
             split: {name: every[name] for name in part} for split, part in zip(("train", "test"), parts, strict=True)
         }
     train, test = (
-        labelled_split(spec, split, RowImages(spec.name, rows[split], tuple(labels[split])), labels[split])
+        labelled_split(spec, split, RowImages(spec.name, rows[split], image, tuple(labels[split])), labels[split])
         for split in ("train", "test")
     )
     compare_counts(description, {"train": len(train), "test": len(test)})
     return Dataset(spec, train, test, reference)
 
 
-def _classes_of(rows: Rows, names: Sequence[str]) -> dict[str, int]:
-    """The class of each row."""
-    found = {}
-    for number, label in enumerate(rows.table.column(rows.mask).to_pylist()):
-        if not isinstance(label, int) or not 0 <= label < len(names):
+def _labels_of(rows: Rows, column: str, count: int, several: bool) -> dict[str, Label]:
+    """The label of each row."""
+    found: dict[str, Label] = {}
+    for number, cell in enumerate(rows.column(column)):
+        classes = cell if several and isinstance(cell, list) else [cell]
+        odd = [each for each in classes if not isinstance(each, int) or not 0 <= each < count]
+        if odd:
             raise DatasetError(
-                f"{rows.called(rows.mask, str(number))} is {label}, but expected a class from 0 to {len(names) - 1}. "
-                "If this set has no labels, name another one in dataset.yaml: 'splits: {train: NAME, test: NAME}'."
+                f"{rows.called(column, str(number))} is {odd[0]}, but expected a class from 0 to {count - 1}. If this "
+                "set has no labels, name another one in dataset.yaml: 'splits: {train: NAME, test: NAME}'."
             )
-        found[f"{number:07}"] = label
+        found[f"{number:07}"] = several_classes(count, classes) if several else classes[0]
     return found
 
 
-def _columns(description: Description, place: Path) -> tuple[str, str]:
+def _columns(description: Description, rows: Rows) -> tuple[str, str]:
     """Names of the columns of images and of masks."""
-    features = read_json(place / INFO).get("features") or {}
+    features, place = rows.info.get("features") or {}, rows.place
     images = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
     said = description.options.get("columns", {})
     if not isinstance(said, dict) or not set(said) <= {"image", "mask"}:

@@ -9,7 +9,9 @@
       photos/1.jpg            as the column ``image`` says, seen from the folder
 
 The classes are the names in ``train.csv``, in the order of their code points, unless ``dataset.yaml`` names them in
-another order. Other columns are passed over.
+another order. Where an image can have several classes, or none, the column is called ``labels`` and has them with
+semicolons between; a column ``unknown`` has those of which it is not known whether the image has them. Other columns
+are passed over.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from muster.data.dataset_yaml import IMAGE_KEYS, Description, Heading, read_description, read_heading
-from muster.data.labelled_images import dataset_of_labelled_files
+from muster.data.labelled_images import Label, dataset_of_labelled_files, several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.patterns import require_parts
 from muster.data.spec import Dataset
@@ -32,8 +34,11 @@ from muster.data.text_lists import text_lines
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import open_regular
 
-IMAGE, LABEL, LABELS = "image", "label", "labels"
+IMAGE, LABEL, LABELS, UNKNOWN = "image", "label", "labels", "unknown"
 """Names of the columns."""
+
+SEPARATOR = ";"
+"""Stands between the classes of an image."""
 
 _TITLE = "A list of images"
 
@@ -44,12 +49,29 @@ class Row(NamedTuple):
     Attributes:
         place: The list and the line, for messages.
         image: Path of the image, as written.
-        label: Name of the class.
+        classes: Names of its classes.
+        unknown: Names of the classes of which it is not known whether it has them.
     """
 
     place: str
     image: str
-    label: str
+    classes: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list says.
+
+    Attributes:
+        path: The list.
+        column: Name of the column of classes.
+        rows: Its lines.
+    """
+
+    path: Path
+    column: str
+    rows: Sequence[Row]
 
 
 class ImageList(Layout):
@@ -67,12 +89,15 @@ class ImageList(Layout):
     def open(self, folder: Path, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the paths of the images, as written."""
         heading = read_heading(folder)
-        rows = {split: list(_rows(place)) for split, place in _lists(heading).items()}
-        classes = sorted({row.label for row in rows["train"]})
+        lists = {split: _read(place) for split, place in _lists(heading).items()}
+        several = _require_one_kind(lists)
+        classes = sorted({name for row in lists["train"].rows for name in row.classes})
         description = read_description(
-            folder, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"), most_classes=None
+            folder, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"), whole_images=True
         )
-        found = {split: _labelled(description, each) for split, each in rows.items()}
+        if several:
+            _require_separable(description)
+        found = {split: _labelled(description, each.rows, several) for split, each in lists.items()}
         if "test" not in found:
             names = divide_aloud(heading.root, _TITLE, found["train"], heading.test_is_seeded)
             every = found["train"]
@@ -80,8 +105,9 @@ class ImageList(Layout):
                 split: {name: every[name] for name in each}
                 for split, each in zip(("train", "test"), names, strict=True)
             }
-        _refuse_shared(found, rows)
-        spec = replace(description.spec, task="classification")
+        else:
+            _refuse_shared(found)
+        spec = replace(description.spec, task="multilabel" if several else "classification")
         files = {split: {name: each[:2] for name, each in named.items()} for split, named in found.items()}
         compare_counts(description, {name: len(each) for name, each in files.items()})
         return dataset_of_labelled_files(spec, description, files, reference)
@@ -100,53 +126,91 @@ def _lists(heading: Heading) -> dict[str, Path]:
     return found | said
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    """The lines of a list."""
+def _read(path: Path) -> Listed:
+    """Read a list."""
     reader = csv.DictReader(text_lines(path, "The list of images"), strict=True)
-    _require_columns(path, reader.fieldnames or ())
+    column = _column_of_classes(path, reader.fieldnames or ())
     try:
-        for cells in reader:
-            place = f"{path}, line {reader.line_num}"
-            image, label = ((cells[name] or "").strip() for name in (IMAGE, LABEL))
-            if not image or not label:
-                raise DatasetError(
-                    f"{place}: expected an image and its label, but {IMAGE if label else LABEL} is empty."
-                )
-            yield Row(place, unicodedata.normalize("NFC", image), unicodedata.normalize("NFC", label))
+        return Listed(path, column, list(_rows(path, reader, column)))
     except csv.Error as error:
         raise DatasetError(
             f"{path}, line {reader.line_num + 1}: {error}. Expected values with commas between."
         ) from error
 
 
-def _require_columns(path: Path, names: object) -> None:
-    there = [str(name) for name in names] if isinstance(names, (list, tuple)) else []
-    if LABELS in there and LABEL not in there:
+def _rows(path: Path, reader: csv.DictReader[str], column: str) -> Iterator[Row]:
+    for cells in reader:
+        place = f"{path}, line {reader.line_num}"
+        image, label = ((cells[name] or "").strip() for name in (IMAGE, column))
+        # Nothing at all in a column of several classes is a line that is cut off, and "" an image without a class.
+        if not image or cells[column] is None or (column == LABEL and not label):
+            raise DatasetError(f"{place}: expected an image and its label, but {column if image else IMAGE} is empty.")
+        classes = (unicodedata.normalize("NFC", label),) if column == LABEL else _names(label)
+        unknown = _names(cells.get(UNKNOWN) or "") if column == LABELS else ()
+        if both := sorted(set(classes) & set(unknown)):
+            raise DatasetError(
+                f"{place}: {both[0]!r} is both in {LABELS} and in {UNKNOWN}. Expected it in one of them."
+            )
+        yield Row(place, unicodedata.normalize("NFC", image), classes, unknown)
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    """Names of classes with semicolons between; none in an empty cell."""
+    return tuple(unicodedata.normalize("NFC", part.strip()) for part in cell.split(SEPARATOR) if part.strip())
+
+
+def _column_of_classes(path: Path, names: Sequence[str]) -> str:
+    """Which of the two columns a list has, after a look at the others."""
+    told = [name for name in (LABEL, LABELS) if name in names]
+    if len(told) > 1:
         raise DatasetError(
-            f"{path}: the column {LABELS!r} means several classes for one image, but lists are read with one class "
-            f"an image: expected a column {LABEL!r}. (The task 'multilabel' takes a dataset that is made in Python.)"
+            f"{path}: expected a column {LABEL} (one class for an image) or {LABELS} (several), but both are there. "
+            "Rename the one that is not meant."
         )
-    missing = [name for name in (IMAGE, LABEL) if name not in there]
+    missing = [name for name in (IMAGE, *(told or [LABEL])) if name not in names]
     if missing:
         raise DatasetError(
-            f"{path}: expected the columns {IMAGE} and {LABEL} in its first line, but {' and '.join(missing)} is not "
-            f"among {', '.join(there) or 'nothing'}."
+            f"{path}: expected the columns {IMAGE} and {LABEL} (or {LABELS}) in its first line, but "
+            f"{' and '.join(missing)} is not among {', '.join(names) or 'nothing'}."
+        )
+    return told[0]
+
+
+def _require_one_kind(lists: Mapping[str, Listed]) -> bool:
+    """Whether images can have several classes, which all lists must say alike."""
+    columns = {each.column: each.path for each in lists.values()}
+    if len(columns) > 1:
+        raise DatasetError(
+            f"Expected a column of one name in all lists, but {columns[LABELS]} has {LABELS} (several classes for an "
+            f"image) and {columns[LABEL]} has {LABEL} (one)."
+        )
+    return LABELS in columns
+
+
+def _require_separable(description: Description) -> None:
+    if odd := [name for name in description.spec.classes if SEPARATOR in name]:
+        raise DatasetError(
+            f"{description.path}: key 'classes': {odd[0]!r} has a semicolon, which stands between the classes of an "
+            "image in a list. Rename the class."
         )
 
 
-def _labelled(description: Description, rows: list[Row]) -> dict[str, tuple[Path, int, str]]:
-    """File, class and place of each image."""
+def _labelled(description: Description, rows: Sequence[Row], several: bool) -> dict[str, tuple[Path, Label, str]]:
+    """File, label and place of each image."""
     classes = {name: index for index, name in enumerate(description.spec.classes)}
-    found: dict[str, tuple[Path, int, str]] = {}
+    found: dict[str, tuple[Path, Label, str]] = {}
     for row in rows:
-        if row.label not in classes:
-            raise DatasetError(f"{row.place}: {unknown_name('class', row.label, classes)}")
+        for name in (*row.classes, *row.unknown):
+            if name not in classes:
+                raise DatasetError(f"{row.place}: {unknown_name('class', name, classes)}")
         if row.image in found:
             raise DatasetError(f"{row.place}: the image {row.image!r} is there twice: also at {found[row.image][2]}.")
         path = description.root / row.image
         if not os.path.lexists(path):
             raise DatasetError(f"{row.place}: there is no image {path}. Paths start from {description.root}.")
-        found[row.image] = path, classes[row.label], row.place
+        having, unknown = ([classes[name] for name in names] for names in (row.classes, row.unknown))
+        label: Label = several_classes(len(classes), having, unknown) if several else having[0]
+        found[row.image] = path, label, row.place
     if not found:
         raise DatasetError(
             f"Dataset {description.spec.name!r} has an empty split: a list in {description.root} has no lines."
@@ -154,10 +218,8 @@ def _labelled(description: Description, rows: list[Row]) -> dict[str, tuple[Path
     return found
 
 
-def _refuse_shared(found: Mapping[str, Mapping[str, tuple[Path, int, str]]], rows: Mapping[str, list[Row]]) -> None:
+def _refuse_shared(found: Mapping[str, Mapping[str, tuple[Path, Label, str]]]) -> None:
     """Refuse an image that is for training and for testing."""
-    if "test" not in rows:
-        return
     train = {os.path.normpath(file): place for file, _, place in found["train"].values()}
     for name, (file, _, place) in found["test"].items():
         if (other := train.get(os.path.normpath(file))) is not None:

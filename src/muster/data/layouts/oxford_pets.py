@@ -16,19 +16,12 @@ from pathlib import Path
 from muster.data.dataset_yaml import read_description, read_heading
 from muster.data.labelled_images import dataset_of_labelled_files
 from muster.data.layout import LAYOUTS, Layout
+from muster.data.published import compare_published, known_of, published_at
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
-from muster.data.text_lists import compare_official, lines_of, require_images, whole_number
+from muster.data.text_lists import lines_of, require_images, whole_number
 from muster.errors import DatasetError
 
-PETS = {
-    "name": "Oxford-IIIT Pets",
-    "domain": "cats and dogs",
-    "source": "https://www.robots.ox.ac.uk/~vgg/data/pets/",
-    "licence": "CC BY-SA 4.0",
-    "citation": "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs. CVPR 2012.",
-}
-_COUNTS = {"classes": 37, "train": 3680, "test": 3669}
 _LISTS = {"train": "annotations/trainval.txt", "test": "annotations/test.txt"}
 
 
@@ -43,12 +36,15 @@ class OxfordPets(Layout):
         """See :meth:`Layout.open`; ``identifiers`` are the names of the images."""
         heading = read_heading(folder)
         root = heading.root
+        published = published_at("oxford_pets", root)
         breeds: dict[int, str] = {}
         listed = {split: _listed(root / name, breeds) for split, name in _LISTS.items()}
         classes = [breeds[number] for number in sorted(breeds)]
-        description = read_description(folder, {**PETS, "classes": classes}, keys=())
+        description = read_description(
+            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
+        )
         if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the lists of {PETS['name']} say them.")
+            raise DatasetError(f"{description.path}: leave 'classes' out: the lists of the images say them.")
         if shared := sorted(set(listed["train"]) & set(listed["test"])):
             raise DatasetError(f"{listed['test'][shared[0]][0]}: the image {shared[0]!r} is in trainval.txt too.")
         files = {name: root / "images" / f"{name}.jpg" for each in listed.values() for name in each}
@@ -58,7 +54,7 @@ class OxfordPets(Layout):
             for split, each in listed.items()
         }
         found = {name: len(each) for name, each in splits.items()}
-        compare_official(root, PETS["name"], _COUNTS, {"classes": len(classes), **found})
+        compare_published(published, root, {"classes": len(classes), **found})
         compare_counts(description, found)
         return dataset_of_labelled_files(
             replace(description.spec, task="classification"), description, splits, reference

@@ -95,7 +95,7 @@ class Regions(Layout):
         spec, settings = whole.spec, _settings(heading)
         said = {key: text for key in ("domain", "source", "licence", "citation") if (text := getattr(spec, key))}
         known = {**heading.unsaid, "name": f"{spec.name}_regions", **said, "classes": list(spec.classes)}
-        description = read_description(folder, known, keys=REGION_KEYS)
+        description = read_description(folder, known, keys=REGION_KEYS, whole_images=True)
         crops = {split.name: _crops(split, _labels(description, spec), settings) for split in (whole.train, whole.test)}
         classes = _shown(description, spec, crops)
         kept = replace(description.spec, classes=classes, channels=spec.channels, task="classification")

@@ -6,7 +6,6 @@ Axis names: ``b`` images, ``q`` queries, ``c`` classes, ``h`` and ``w`` the mode
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -49,7 +48,8 @@ class Transformers(ModelSource):
         side = max(own.size.fixed) if own is not None and own.size is not None and own.size.fixed else 0
         layer = entry.layer or _OF_MASKS.get(network.config.model_type)
         model = adapt(blueprint, network, layer, scores_of=_scores_of(network), usual_side=side)
-        return Adopted(model, entry.complete(model, own, _classes_of(network)), licence_in(folder))
+        classes = entry.complete(model, own, _classes_of(network))
+        return Adopted(model, classes, licence_in(folder), task=_task_of(network))
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
@@ -68,7 +68,7 @@ class Transformers(ModelSource):
         if not type(network).__module__.startswith("transformers.") or config is None:
             return None
         side = getattr(config, "image_size", 0)
-        return Facts(None, _classes_of(network), side if isinstance(side, int) else 0)
+        return Facts(None, _classes_of(network), side if isinstance(side, int) else 0, task=_task_of(network))
 
 
 def _loaded(folder: Path) -> Any:
@@ -167,14 +167,13 @@ def semantic_scores(output: Any) -> Tensor:
     return maps.log() - maps.sum(dim=1, keepdim=True).log()
 
 
+def _task_of(network: Any) -> str:
+    """The task that its config names, where its scores do not tell."""
+    return "multilabel" if getattr(network.config, "problem_type", None) == "multi_label_classification" else ""
+
+
 def _classes_of(network: Any) -> tuple[str, ...]:
     """Class names in the order of the scores; none if they are only numbered."""
-    if getattr(network.config, "problem_type", None) == "multi_label_classification":
-        warnings.warn(
-            f"{type(network).__name__}: its classes do not exclude one another, but its scores are read by softmax. "
-            "Its features, and what is fine-tuned of it, do not depend on that.",
-            stacklevel=2,
-        )
     names: Mapping[int, str] = network.config.id2label
     ordered = tuple(str(names[index]) for index in sorted(names))
     return () if all(name == f"LABEL_{index}" for index, name in enumerate(ordered)) else ordered

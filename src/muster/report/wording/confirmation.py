@@ -36,7 +36,7 @@ def _outcome(told: Confirmation, reached: str) -> str:
     last = next(each for each in reversed(told.rounds) if told.by_metric in each.candidates)
     return (
         f"This replaced the metric's choice, {_names(told.by_metric)}, by {_names(told.chosen)}: held-out {reached} "
-        f"{_miou(last, told.chosen)} against {_miou(last, told.by_metric)} after {_counted(last.steps, 'step')}."
+        f"{_reached(last, told.chosen)} against {_reached(last, told.by_metric)} after {_counted(last.steps, 'step')}."
     )
 
 
@@ -44,9 +44,9 @@ def _names(candidate: tuple[str, ...]) -> str:
     return " + ".join(candidate)
 
 
-def _miou(of: ConfirmationRound, candidate: tuple[str, ...]) -> str:
-    miou = of.mious[of.candidates.index(candidate)]
-    return "nothing (it diverged)" if miou is None else number(miou)
+def _reached(of: ConfirmationRound, candidate: tuple[str, ...]) -> str:
+    result = of.results[of.candidates.index(candidate)]
+    return "nothing (it diverged)" if result is None else number(result)
 
 
 def _counted(count: int, what: str) -> str:

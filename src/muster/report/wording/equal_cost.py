@@ -10,7 +10,7 @@ from muster.training.results import EQUAL_COST, LEARNED_HEAD, EqualCost, Finetun
 
 def single_wins(result: FinetuneResult) -> bool:
     """Whether the single model of equal cost reaches more than the ensemble."""
-    return result.equal_cost is not None and result.mious[EQUAL_COST] > result.mious[LEARNED_HEAD]
+    return result.equal_cost is not None and result.results[EQUAL_COST] > result.results[LEARNED_HEAD]
 
 
 def equal_cost_sentence(result: FinetuneResult) -> str:
@@ -26,11 +26,11 @@ def equal_cost_sentence(result: FinetuneResult) -> str:
     if single is None:
         return ""
     beyond = single.ensemble_beyond
-    against = points_text(beyond.miou)
+    against = points_text(beyond.result)
     seconds = {name: cost_label(result.costs[name].seconds_per_image, "seconds") for name in (EQUAL_COST, LEARNED_HEAD)}
     return (
         f"The ensemble reaches {against} a single model of equal cost, which reaches "
-        f"{number(result.mious[EQUAL_COST])}{chance_text(beyond, result.interval_level)}. That model is "
+        f"{number(result.results[EQUAL_COST])}{chance_text(beyond, result.interval_level)}. That model is "
         f"{single.member}, the best member by {metric_label(single.chosen_by)} alone, fine-tuned for {single.steps:,} "
         f"steps, with {spent_on_text(single.spent_on)}: {seconds[EQUAL_COST]} an image against the ensemble's "
         f"{seconds[LEARNED_HEAD]}."

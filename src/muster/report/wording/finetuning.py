@@ -32,6 +32,37 @@ def subject(result: FinetuneResult) -> str:
     return "The ensemble" if len(result.members) > 1 else result.members[0]
 
 
+def combined_subject(result: FinetuneResult) -> str:
+    """What a sentence about what was reached begins with."""
+    return f"{subject(result)} with the learned head" if result.head_kept else subject(result)
+
+
+def head_sentence(result: FinetuneResult) -> str:
+    """Whether a learned head was kept, and by what that was decided.
+
+    Args:
+        result: The results.
+
+    Returns:
+        Two sentences; empty where it was kept in any case.
+    """
+    choice = result.head_choice
+    if choice is None:
+        return ""
+    if choice.plain_mean is None:
+        return "The learned head was not kept: there were no held-out training images to compare it on."
+    told, mean = result.words.result, number(choice.plain_mean)
+    ways = f"left out in {choice.folds} parts, one after the other" if choice.folds > 1 else "left out"
+    which = f"{choice.images:,} training images {ways}; the members had learned from them"
+    if choice.penalty is None:
+        best = number(max(choice.held_out.values()))
+        heads = "none of the heads that were tried did" if len(choice.held_out) > 1 else "it did no"
+        said = f"The learned head was not kept: on held-out images {heads} better than the plain mean"
+        return f"{said} ({told} {best}, the plain mean {mean}). Compared on {which}."
+    said = f"The learned head was kept, with a penalty of {choice.penalty:g}: on held-out images it reached {told}"
+    return f"{said} {number(choice.held_out[choice.penalty])}, the plain mean {mean}. Compared on {which}."
+
+
 def difference_sentence(result: FinetuneResult) -> str:
     """By how much the ensemble beats the single best member or falls short of it, and whether that is more than chance.
 
@@ -39,15 +70,15 @@ def difference_sentence(result: FinetuneResult) -> str:
         result: The results.
 
     Returns:
-        A sentence, whatever the sign; empty if the baseline was not fine-tuned.
+        A sentence, whatever the sign; empty if the baseline was not fine-tuned, or is all there is.
     """
-    best = result.mious.get(result.single_best)
-    if best is None:
+    best, is_itself = result.results.get(result.single_best), result.members == (result.single_best,)
+    if best is None or (is_itself and not result.head_kept):
         return ""
-    against = points_text(result.mious[LEARNED_HEAD] - best)
+    against = points_text(result.results[LEARNED_HEAD] - best)
     of = f" of {predictor_label(result.predictor)}" if result.predictor else ""
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
-    if result.members == (result.single_best,):
+    if is_itself:
         told = f"{against} without it"
     return told + chance_text(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
 
@@ -110,7 +141,7 @@ def interval_sentence(result: FinetuneResult) -> str:
         One or two sentences.
     """
     images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
-    if not result.miou_intervals:
+    if not result.result_intervals:
         return f"No interval can be given for {images}."
     told = (
         f"Intervals: {100 * result.interval_level:.0f} %, from {result.resamples:,} bootstrap samples of the {images}, "
@@ -131,6 +162,10 @@ def resumed_text(result: FinetuneResult) -> str:
 
 def result_label(result: FinetuneResult, name: str) -> str:
     """A result's name for a table in which it stands alone."""
+    if name == LEARNED_HEAD and not result.head_kept:
+        return (
+            "ensemble, plain mean (no head was kept)" if len(result.members) > 1 else "with no head, as none was kept"
+        )
     if name in (LEARNED_HEAD, PLAIN_MEAN):
         return f"ensemble, {name}" if len(result.members) > 1 else f"with the {name}"
     if name == EQUAL_COST:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from muster.errors import some_names, unknown_name
 from muster.metrics.ties import first_best
+from muster.selection.track_record import margin_of
 from muster.study.measures.candidates import Candidates, ScoreColumn, Scores, candidates_of, require_once
 from muster.study.tables import RESULT
 
@@ -28,6 +29,7 @@ COLUMNS = (
     "relative_regret",
     "rank",
     "candidates",
+    "margin",
 )
 
 
@@ -83,7 +85,8 @@ def choices(scores: pd.DataFrame, ensembles: pd.DataFrame, heads: pd.DataFrame |
         what its plain mean reached, in 0..1; ``learned_head``: with a learned head, NaN where it was not learned.
         ``best_result``: the best candidate of that size in that run, ``regret`` how much better it is (top-1 regret),
         and ``relative_regret`` as a part of the best. ``rank``: 1 for the best candidate, 1 more for each that is
-        better. ``candidates``: how many had both a score and a result; a choice is among those.
+        better. ``candidates``: how many had both a score and a result; a choice is among those. ``margin``: how far its
+        score is ahead of theirs, see :func:`muster.selection.track_record.margin_of`; NaN where they are too few.
 
     Raises:
         ValueError: If a table says two things of one candidate.
@@ -107,7 +110,7 @@ def _chosen(
         if not len(known):
             continue
         chosen = int(known[first_best(column.values[known])])
-        members = candidates.text(chosen)
+        members, margin = candidates.text(chosen), margin_of(column.values[known])
         reached, best = float(results[chosen]), float(results[known].max())
         yield {
             **candidates.key,
@@ -123,6 +126,7 @@ def _chosen(
             "relative_regret": (best - reached) / best if best else np.nan,
             "rank": 1 + int((results[known] > reached).sum()),
             "candidates": len(known),
+            "margin": np.nan if margin is None else margin,
         }
 
 

@@ -13,6 +13,7 @@ from muster.models import SourceModel
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set
 from muster.study.papers.domain_distance import DISTANCE_IMAGES
+from muster.tasks.task import in_classes
 
 
 def dataset_features(
@@ -74,7 +75,7 @@ def image_features(
         DatasetError: If an image cannot be read.
         SelectionError: If no image has a label.
     """
-    chosen = split.subset(images, seed)
+    chosen = in_classes(split.subset(images, seed))
     shown = Preprocessing(channel_statistics(chosen), ImageSize.of(image_size))
     probe = draw_probe_set(chosen, 1, seed)
     features = ProbeReader(chosen, probe, shown, device).read_all(model, stages=False).image_features

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from muster.tracking.kinds.kind import KINDS, PROJECT, Content, LoggerKind, Picture, Rows, Run
+from muster.tracking.kinds.kind import KINDS, PROJECT, Chart, Content, LoggerKind, Picture, Rows, Run
 
-__all__ = ["KINDS", "PROJECT", "Content", "LoggerKind", "Picture", "Rows", "Run"]
+__all__ = ["KINDS", "PROJECT", "Chart", "Content", "LoggerKind", "Picture", "Rows", "Run"]

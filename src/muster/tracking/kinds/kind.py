@@ -27,16 +27,17 @@ class Run:
 
     Attributes:
         folder: The run's own folder; trackers write below it.
-        job: What is done: train, select or finetune.
+        job: What is done: train, select, finetune or study.
         name: What to call it.
-        pool: Name of the pool.
-        target: What the model or the ensemble is for: a target, or the source dataset of a member. May be empty.
+        pool: Name of the pool; of a study the names of all, with spaces between them.
+        target: What the model or the ensemble is for: a target, or the source dataset of a member. May be empty; of a
+            study the names of all.
         config: The resolved configuration, in plain values.
         project: What all runs have in common.
     """
 
     folder: Path
-    job: Literal["train", "select", "finetune"]
+    job: Literal["train", "select", "finetune", "study"]
     name: str
     pool: str = ""
     target: str = ""
@@ -45,7 +46,12 @@ class Run:
 
     @property
     def group(self) -> str:
-        """Runs that belong together: those that train a pool; those that choose from it for a target and fine-tune."""
+        """Runs that belong together: those that train a pool; those that choose from it for a target and fine-tune.
+
+        A study is by itself, unless it is run again.
+        """
+        if self.job == "study":
+            return self.name
         return self.pool if self.job == "train" else f"{self.pool}-{self.target}"
 
     @property
@@ -92,6 +98,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A figure that was drawn already.
+
+    Attributes:
+        name: Of its files.
+        png: The content of a PNG file.
+        page: A page of it that answers to the mouse, if there is one.
+    """
+
+    name: str
+    png: bytes
+    page: Path | None = None
+
+
+@dataclass(frozen=True)
 class Content:
     """What a run found.
 
@@ -101,6 +122,7 @@ class Content:
         pictures: Images.
         classes: Names of the classes in the masks, by index.
         files: Records and reports, in the run's folder.
+        charts: Figures.
     """
 
     numbers: Mapping[str, float | None] = field(default_factory=dict)
@@ -108,6 +130,7 @@ class Content:
     pictures: Sequence[Picture] = ()
     classes: Mapping[int, str] = field(default_factory=dict)
     files: Sequence[Path] = ()
+    charts: Sequence[Chart] = ()
 
     def finite(self) -> dict[str, float]:
         """The numbers that are known and finite."""

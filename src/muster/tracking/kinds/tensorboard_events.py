@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import yaml
+from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from muster.markdown import markdown_table
@@ -41,6 +44,9 @@ class TensorBoardEvents(LoggerKind):
             events.add_text(f"tables/{name}", as_markdown(table))
         for picture in content.pictures:
             events.add_image(f"images/{picture.name}", side_by_side(picture), dataformats="HWC")
+        for chart in content.charts:
+            pixels = np.asarray(Image.open(BytesIO(chart.png)).convert("RGB"))
+            events.add_image(f"figures/{chart.name}", pixels, dataformats="HWC")
 
 
 def as_markdown(table: Rows) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import netrc
 import os
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from PIL import Image
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from muster.tracking.kinds.kind import KINDS, Content, LoggerKind, Picture, Rows, Run
+from muster.tracking.kinds.kind import KINDS, Chart, Content, LoggerKind, Picture, Rows, Run
 
 if TYPE_CHECKING:
     import wandb
@@ -51,6 +53,7 @@ class WeightsAndBiases(LoggerKind):
                 for picture in content.pictures
                 if "confidence" in picture.painted
             ]
+        shown |= {f"figures/{chart.name}": _figure(chart) for chart in content.charts}
         if shown:
             run.log(shown)
         run.summary.update(content.finite())
@@ -142,6 +145,15 @@ def _image(picture: Picture, content: Content) -> wandb.Image:
     labels = dict(content.classes)
     masks = {name: {"mask_data": mask, "class_labels": labels} for name, mask in picture.masks.items()}
     return wandb.Image(picture.image, caption=picture.name, masks=masks)
+
+
+def _figure(chart: Chart) -> wandb.Image | wandb.Html:
+    """Where it answers to the mouse, that is kept."""
+    import wandb
+
+    if chart.page is not None:
+        return wandb.Html(chart.page.read_text("utf-8"), inject=False)
+    return wandb.Image(Image.open(BytesIO(chart.png)))
 
 
 def _plain(picture: Picture, pixels: Any) -> wandb.Image:

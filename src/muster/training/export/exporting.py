@@ -78,7 +78,8 @@ def export_ensemble(
 
     The file takes stored images, uint8 ``[batch, 3, height, width]`` RGB, and gives class probabilities, float32
     ``[batch, classes, height, width]``, and class indices, uint8 ``[batch, height, width]``; of whole images ``[batch,
-    classes]``, and indices as int64 ``[batch]``.
+    classes]``, and indices as int64 ``[batch]``, or where an image can have several classes uint8 ``[batch, classes]``,
+    1 for those that it has.
 
     Args:
         ensemble: On the CPU; it is exported, and compared, in single precision.
@@ -94,10 +95,10 @@ def export_ensemble(
         ConfigError: If the format is not known.
         ExportError: If a package is missing, a member cannot be exported, or the file does not agree with the ensemble.
     """
-    if not ensemble.task.has_classes:
+    if ensemble.task.answers(torch.zeros(1, len(ensemble.classes))) is None:
         raise ExportError(
-            f"Only ensembles that give each image or pixel one class can be exported so far, and this one is for "
-            f"{ensemble.task.name}. Predict with it in Python: muster.load_ensemble(PATH)."
+            f"Only ensembles that predict classes can be exported so far, and this one is for {ensemble.task.name}. "
+            f"Predict with it in Python: muster.load_ensemble(PATH)."
         )
     chosen = FORMATS[file_format]
     require_installed(chosen)
@@ -148,6 +149,8 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
         wanted = ensemble(ensemble.prepare(images), (1, 1) if ensemble.is_pooled else shape[1:])
         wanted = wanted[:, :, 0, 0] if ensemble.is_pooled else wanted
         probabilities, classes = (torch.from_numpy(values) for values in segment(images))
+        answers = ensemble.task.answers(wanted)
+        assert answers is not None  # see :func:`export_ensemble`
         if probabilities.shape != wanted.shape:
             raise ExportError(
                 f"The file gives probabilities of shape {list(probabilities.shape)} for images of {list(shape)}, but "
@@ -155,7 +158,7 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
             )
         # NaN anywhere makes the difference NaN, which is not small.
         difference = max(difference, float((probabilities - wanted).abs().nan_to_num(torch.inf).max()))
-        equal = min(equal, float((classes == wanted.argmax(dim=1)).float().mean()))
+        equal = min(equal, float((classes == answers).float().mean()))
     return Agreement(difference, equal, tuple(shapes))
 
 

@@ -13,7 +13,7 @@ from copy import deepcopy
 from typing import TypeAlias, cast
 
 import torch
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float, Float32, Integer, UInt8
 from timm.layers.conv2d_same import Conv2dSame
 from torch import SymInt, Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -58,7 +58,7 @@ class EnsembleGraph(nn.Module):
         self._needs = [(source.side_multiple, source.minimum_side) for source in ensemble.models.values()]
         self.head = ensemble.head
         self.variants = ensemble.tta.variants
-        self._is_pooled = ensemble.is_pooled
+        self._task = ensemble.task
         self.eval()
 
     def forward(self, image: UInt8[Tensor, "b 3 h w"]) -> tuple[Float32[Tensor, "b c ..."], Integer[Tensor, "b ..."]]:
@@ -68,8 +68,8 @@ class EnsembleGraph(nn.Module):
             image: RGB, 0 to 255.
 
         Returns:
-            Class probabilities, at the size of the images or of whole images, and the index of the most probable class:
-            uint8 at places, int64 of whole images, which may have more classes.
+            Class probabilities, at the size of the images or of whole images, and what the task makes of them, see
+            :meth:`muster.tasks.task.Task.answers`: the index of the most probable class.
         """
         size = (image.shape[2], image.shape[3])
         views = [view(image) for view in self.views]
@@ -81,14 +81,19 @@ class EnsembleGraph(nn.Module):
                 padded = _padded(seen, *self._needs[index])
                 if isinstance(member, Pooled):
                     scores = _pooled_scores(member, seen, padded)
-                    total = total + self.head.adjust(index, scores).softmax(dim=1)[:, :, 0, 0]
+                    total = total + self._activated(self.head.adjust(index, scores))[:, :, 0, 0]
                     continue
-                probabilities = self.head.adjust(index, member(padded)).softmax(dim=1)
+                probabilities = self._activated(self.head.adjust(index, member(padded)))
                 full = _at_size(probabilities, seen, padded, size)
                 total = total + (full.flip(-1) if variant.mirrored else full)
         probabilities = total / (len(self.variants) * len(self.members))
-        classes = probabilities.argmax(dim=1)
-        return probabilities, classes if self._is_pooled else classes.to(torch.uint8)
+        answers = self._task.answers(probabilities)
+        assert answers is not None  # looked at before anything is exported
+        return probabilities, answers
+
+    def _activated(self, scores: Float[Tensor, "b c h0 w0"]) -> Float[Tensor, "b c h0 w0"]:
+        """Without a look at how scores lie in memory, which programs do not know."""
+        return scores.softmax(dim=1) if self._task.has_classes else self._task.activate(scores)
 
 
 def preprocessings_of(ensemble: Ensemble) -> list[Preprocessing]:
