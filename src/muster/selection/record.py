@@ -21,6 +21,7 @@ from muster.output_kinds import SELECTION
 from muster.outputs import replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
+from muster.selection.hard_views import HardView
 from muster.selection.image_predictions import ImagePredictor
 from muster.selection.record_parts import BootstrapConfidence, Guessing, Prefilter, ProbeRecord, SizesEnd, SizeStep
 from muster.tasks.task import TASKS, Task
@@ -211,10 +212,15 @@ class Selection(SelectionRecord):
         ranking: All candidates with all scores; its indices point into :attr:`member_names`.
         on_images: For each chosen member what makes target predictions of it on whole images, for reports. Not
             written to disk: empty in a loaded selection.
+        hard_views: What there is to show of hard subsets, likewise.
+        seconds: How long each metric of single members took for all members, and by wrapper (``haste_ca``) how long it
+            took to find what is hard, likewise.
     """
 
     ranking: Ranking = field(kw_only=True)
     on_images: Mapping[str, ImagePredictor] = field(default_factory=dict)
+    hard_views: tuple[HardView, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def names_of(self, candidate: int) -> tuple[str, ...]:
         """Names of the members of one row of the ranking."""

@@ -144,6 +144,7 @@ def _select(
         settings.l_max,
         settings.hardness_model,
         settings.hard_eep,
+        shows_hard=any(spec.hard is not None for spec in specs),
     )
     read_twice = name == "eep" and (settings.resamples > 0 or request.counts_anew)
     with ExitStack() as stack:

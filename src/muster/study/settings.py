@@ -94,6 +94,8 @@ class StudySettings:
         candidates: Which ensembles: all of the eligible members, or A22's choice: of the 5 members that are most
             frequent among the best candidates by all metrics, and 10 random ones.
         metrics: What is compared; none named means the usual ones for ensembles of the targets' task, and nine others.
+        hardness_model: Members or architectures that decide what is hard, as for a selection; by default each source's
+            member of the most common architecture.
         predictors: What turns members into classifiers of the target's classes, for metrics of predictions.
         heads: For the choices by these, written as PREDICTOR/METRIC, the ensemble head is learned as well, and for the
             single member that LEEP chooses with the same predictor (B1). A predictor alone takes the metric that a
@@ -122,6 +124,7 @@ class StudySettings:
     size: int = 3
     candidates: Candidates = "all"
     metrics: tuple[str, ...] = ()
+    hardness_model: tuple[str, ...] = ()
     predictors: tuple[PredictorName, ...] = ("linear_probe", "eep")
     heads: tuple[str, ...] = ("linear_probe", "eep")
     equal_cost: bool = False
