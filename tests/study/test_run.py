@@ -150,6 +150,7 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
         "validation_images": 2,
         "image_size": "48",
         "pixels_per_image": 50,
+        "probe_images": 0,
     }
     counts = tables.ensembles.groupby(["finetuning_seed", "size"]).size()
     assert counts.to_dict() == {(seed, size): n for seed in (0, 1) for size, n in ((1, 4), (2, 6), (3, 4))}

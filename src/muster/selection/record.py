@@ -23,7 +23,7 @@ from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.hard_views import HardView
 from muster.selection.image_predictions import ImagePredictor
-from muster.selection.record_parts import BootstrapConfidence, Guessing, ProbeRecord, SizesEnd, SizeStep
+from muster.selection.record_parts import BootstrapConfidence, Guessing, Prefilter, ProbeRecord, SizesEnd, SizeStep
 from muster.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class SelectionRecord:
         precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
         preprocessings: The preprocessing of every eligible member that has one of its own.
+        prefilter: How members were passed over by what they make of some of the images; ``None`` if none was to be.
     """
 
     target: str
@@ -157,6 +158,7 @@ class SelectionRecord:
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
     task: str = "segmentation"
+    prefilter: Prefilter | None = None
 
     @property
     def words(self) -> Task:
