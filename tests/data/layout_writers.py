@@ -25,8 +25,8 @@ Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 CLASSES = ("sky", "road", "tree")
 OF_WHOLE_IMAGES = {
-    "caltech101", "cifar10", "cub200", "image_folders", "image_list", "imagenet", "oxford_pets", "regions",
-    "stanford_dogs", "voc_classification",
+    "caltech101", "cifar10", "class_subset", "cub200", "image_folders", "image_list", "imagenet", "oxford_pets",
+    "regions", "stanford_dogs", "voc_classification",
 }  # fmt: skip
 """Layouts without masks; they have tests of their own."""
 

@@ -178,7 +178,7 @@ def test_a_limit_keeps_most_when_images_are_added(root: Path) -> None:
         ({"of": ...}, r"crops/dataset\.yaml: missing 'of'"),
         ({"of": 3}, r"key 'of': expected text"),
         ({"of": "../frm"}, r"key 'of': There is no dataset folder .*frm.*Did you mean"),
-        ({"of": "."}, r"key 'of': expected a dataset with masks, not one that is made of regions itself"),
+        ({"of": "."}, r"key 'of': expected a dataset that is not made by the reader regions itself"),
         ({"of": "scenes/roads"}, r"key 'of': expected a segmentation dataset, not one for classification"),
         ({"classes": ["cow", "gras"]}, r"key 'classes': .*'gras'.*Did you mean 'grass'"),
         ({"min_pixels": 0}, r"key 'min_pixels': expected a whole number from 1"),

@@ -20,6 +20,7 @@ from muster.metrics.hard_subsets import (
     haste,
     haste_ensemble,
     haste_ms_leep,
+    with_easy_samples,
 )
 
 Numbers = np.ndarray[Any, Any]
@@ -27,6 +28,26 @@ Numbers = np.ndarray[Any, Any]
 
 def slow_subset(hardness: list[float], count: int) -> list[int]:
     return sorted(sorted(range(len(hardness)), key=lambda i: (-hardness[i], i))[:count])
+
+
+def test_easier_samples_are_added_at_random_and_evenly() -> None:
+    hard, counted = np.array([2, 5, 7]), np.zeros(20)
+    for seed in range(400):
+        found = with_easy_samples(hard, 20, 0.2, seed)
+        assert len(found) == 3 + 3  # a fifth of 17
+        assert found.tolist() == sorted({*found.tolist(), 2, 5, 7})
+        counted[found] += 1
+    assert counted[hard].tolist() == [400] * 3
+    others = np.delete(counted, hard)
+    assert others.min() > 400 * 3 / 17 - 35
+    assert others.max() < 400 * 3 / 17 + 35  # four deviations of a binomial
+    assert with_easy_samples(hard, 20, 0.0).tolist() == [2, 5, 7]
+    assert len(with_easy_samples(hard, 20, 0.001)) == 4
+    on_torch = with_easy_samples(torch.from_numpy(hard), 20, 0.2, 3)
+    assert on_torch.tolist() == with_easy_samples(hard, 20, 0.2, 3).tolist()
+    for wrong in ((hard, 7, 0.1), (hard, 20, 1.1), (hard[:0], 20, 0.1)):
+        with pytest.raises(ValueError, match="Expected `subset`"):
+            with_easy_samples(*wrong)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.25, 0.3, 0.5, 1.0])

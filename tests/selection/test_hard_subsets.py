@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from muster.data import Dataset, channel_statistics
 from muster.errors import ConfigError
 from muster.pool import Pool
 from muster.probe import ProbeReader, Reading, draw_probe_set
+from muster.report import write_selection_report
+from muster.report.hard_part import hard_figures
 from muster.report.wording import hard_label
 from muster.selection import Selection, candidate_scoring
 from muster.selection.hard_subsets import hardness_models
@@ -114,6 +117,56 @@ def test_one_model_says_what_is_hard_for_all_members_of_a_source(
         rows = hard[source]
         expected = metrics.leep(readings[name].probabilities[rows], labels[rows])
         assert counted.single_scores["leep+haste_cs"][name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_there_is_to_show_of_hard_subsets(
+    counted: Selection, linear: Selection, readings: dict[str, Reading], target: Dataset, tmp_path: Path
+) -> None:
+    probe = draw_probe_set(target.train, PIXELS, 0)
+    views = {(view.wrapper, view.source): view for view in counted.hard_views}
+    assert set(views) == {(wrapper, source) for wrapper in ("haste_ca", "haste_cs") for source in ("east", "west")}
+    for (wrapper, source), view in views.items():
+        judge = readings[view.model]
+        assert set(view.accuracies) == {name for name, where in SOURCES.items() if where == source}
+        if wrapper == "haste_cs":
+            pixels = metrics.mahalanobis_hardness(judge.features, probe.labels).numpy()
+            owners = np.asarray(probe.image_of_pixel)
+            assert view.hardness == pytest.approx([pixels[owners == place].mean() for place in view.images])
+            groups = np.array_split(np.argsort(-pixels, kind="stable"), 5)
+            hard = np.argsort(-pixels, kind="stable")[: len(pixels) // 4]
+        else:
+            sample = load_file(Path(counted.pool) / "members" / view.model / "source_sample.safetensors")
+            layers = [sample[f"stage_{number}"] for number in range(len(judge.stages))]
+            assert view.hardness == pytest.approx(metrics.similarity_hardness(layers, judge.stages).numpy(), rel=1e-5)
+            images = np.array_split(np.argsort(-view.hardness, kind="stable"), 5)
+            owners = np.asarray(probe.image_of_pixel)
+            groups = [np.flatnonzero(np.isin(owners, [view.images[place] for place in bucket])) for bucket in images]
+            chosen = [view.images[place] for place in metrics.hard_subset(view.hardness)]
+            hard = np.flatnonzero(np.isin(owners, chosen))
+        for name, found in view.accuracies.items():
+            made = metrics.eep(readings[name].probabilities, probe.labels)
+            right = (made.argmax(dim=1) == probe.labels).numpy()
+            assert found == pytest.approx([right[group].mean() for group in groups]), (wrapper, name)
+            bounds = view.bounds[name]
+            expected = metrics.leep(readings[name].probabilities[hard], probe.labels[hard])
+            assert bounds.leep == pytest.approx(expected, rel=1e-6)
+            assert bounds.lower < bounds.leep <= bounds.upper
+        assert len(view.features) == len(view.labels) == len(view.is_hard)
+        assert 0 < view.is_hard.sum() < len(view.is_hard)
+    assert {"haste_ca", "haste_cs", "leep"} <= counted.seconds.keys()
+    assert linear.hard_views[0].accuracies != counted.hard_views[0].accuracies
+    figures = hard_figures(counted, target)
+    kinds = [
+        f"hard_{kind}_{wrapper}" for wrapper in ("haste_ca", "haste_cs") for kind in ("bins", "bounds", "map", "images")
+    ]
+    assert [figure.name for figure in figures] == [*kinds, "hard_cost"]
+    assert hard_figures(replace(counted, hard_views=()), target) == []
+    page = write_selection_report(counted, Pool.open(Path(counted.pool)), target, tmp_path / "report.html", "next")
+    text = page.read_text(encoding="utf-8")
+    assert all(figure.title in text for figure in figures)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"{figure.name}.{ending}" for figure in figures for ending in ("svg", "png")
+    }
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,11 @@ from muster.study.measures.headline import CONTENDERS
 from muster.study.papers import assigned_distance, dataset_features
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, _member_row, run_study
-from muster.study.scores import ScoreJob
+from muster.study.scores import ScoreJob, score_cell
 from muster.study.settings import Regime, StudySettings
 from muster.study.steps import phases_of
 from muster.study.sweep_settings import SweepSettings
+from muster.study.sweeps import SweepJob
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
 from muster.tasks.segmentation import SEGMENTATION, mean_iou
@@ -149,6 +150,7 @@ def test_everything_is_in_the_tables(plan: StudyPlan, outcome: StudyOutcome) -> 
         "validation_images": 2,
         "image_size": "48",
         "pixels_per_image": 50,
+        "probe_images": 0,
     }
     counts = tables.ensembles.groupby(["finetuning_seed", "size"]).size()
     assert counts.to_dict() == {(seed, size): n for seed in (0, 1) for size, n in ((1, 4), (2, 6), (3, 4))}
@@ -228,6 +230,7 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
         ("pixels_per_image", 20.0), ("train_images", 4.0), ("image_size", 32.0), ("dimensions", 2.0),
         ("hard_fraction", 0.5), ("hard_bucket", 1.0), ("hard_bucket", 2.0),
     }  # fmt: skip
+    assert set(sweeps["name"]) == {""}
     assert set(sweeps.loc[sweeps["setting"] == "dimensions", "metric"]) == {"logme"}
     assert set(sweeps["size"]) == {1, 2}
     (cell,) = plan.cells
@@ -236,7 +239,7 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
     wanted = ("soft_iou_eep", "logme+pca2", "soft_iou_eep+haste_cs", "logme+haste_cs_2of2")
     names = {("pixels_per_image", 20): wanted[:1], ("image_size", 32): wanted[:1], ("dimensions", 2): wanted[1:2],
              ("hard_fraction", 0.5): wanted[2:3], ("hard_bucket", 2): wanted[3:]}  # fmt: skip
-    fewer = sweeps[sweeps["setting"] == "train_images"].drop(columns=["setting", "value"])
+    fewer = sweeps[sweeps["setting"] == "train_images"].drop(columns=["setting", "value", "name"])
     keys = [column for column in fewer.columns if column != "score"]
     both = fewer.merge(outcome.tables.scores, on=keys)  # (a selection would take the statistics of these images alone)
     assert len(both) == len(fewer)
@@ -255,6 +258,37 @@ def test_other_settings_of_the_probe_are_scored_as_if_they_were_the_studys_own(
         else:
             pairs = [" ".join(selection.names_of(row)) for row in range(len(selection.ranking))]
             np.testing.assert_allclose(found.loc[pairs], selection.ranking.scores[metric], rtol=1e-6)
+
+
+def test_models_that_say_what_is_hard_and_easier_samples_are_swept(
+    plan: StudyPlan, outcome: StudyOutcome, tmp_path: Path
+) -> None:
+    step = next(step for _, steps in phases_of(plan) for step in steps)
+    usual = parse_record(json.loads(step.job().content), ScoreJob, "job", ConfigError)
+    job = replace(usual, metrics=("logme",), sizes=(1,), predictors=("eep",), folder=tmp_path / "sweep", train_images=4)
+    sweeps = SweepSettings(hard_model=("c", "small_fpn"), hard_easy=(0.0, 0.5))
+
+    def swept(setting: str) -> pd.DataFrame:
+        made = SweepJob(usual.cell, tmp_path / "sweep", setting, sweeps.values(setting), sweeps, job)
+        return pd.concat(made.tables(lambda done: None)).query("metric == 'logme+haste_cs'")
+
+    def scored(**changes: object) -> dict[str, float]:
+        alone = replace(job, metrics=("logme+haste_cs",), **changes)  # type: ignore[arg-type]
+        return dict(score_cell(alone, lambda done: None)[0].set_index("members")["score"])
+
+    easier = swept("hard_easy").set_index(["value", "members"])["score"]
+    assert easier.loc[0.0].to_dict() == pytest.approx(scored())
+    draws = pd.DataFrame([scored(easy_share=0.5, easy_seed=seed) for seed in range(10)])
+    assert easier.loc[0.5].to_dict() == pytest.approx(draws.mean().to_dict())
+    assert (draws.std() > 0).all()
+    models = swept("hard_model")
+    assert models[["value", "name"]].drop_duplicates().to_numpy().tolist() == [[1.0, "c"], [2.0, "small_fpn"]]
+    by_name = models.set_index(["name", "members"])["score"]
+    assert by_name.loc["c"].to_dict() == pytest.approx(scored(hardness_model=("c",)))
+    with pytest.raises(ConfigError, match=r"sweeps.hard_model for tiny: .*'smal_fpn'"):
+        plan_for(replace(plan.settings, sweeps=SweepSettings(hard_model=("smal_fpn",))), tmp_path / "none")
+    told = Findings(replace(outcome.tables, sweeps=models.assign(probe_seed=0)), 2, ("eep", "soft_iou_eep"))
+    assert told.names_of("hard_model") == {1.0: "c", 2.0: "small_fpn"}
 
 
 def test_sweeps_stand_beside_the_studys_own_scores(outcome: StudyOutcome, home: Path) -> None:

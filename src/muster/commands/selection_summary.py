@@ -31,6 +31,7 @@ from muster.report.wording import (
     listed_label,
     no_better_than_guessing,
     predictor_label,
+    prefilter_sentence,
     search_sentence,
     size_sentence,
     track_record_sentence,
@@ -106,6 +107,8 @@ def _notes(selection: Selection) -> Iterator[str]:
     """How hard subsets were found, and what was left out."""
     if selection.hardness_models:
         yield hard_label(selection)
+    if told := prefilter_sentence(selection):
+        yield told
     for name, reason in selection.dropped.items():
         yield f"Metric left out: {metric_label(name)}: {reason.rstrip('.')}."
     for name, reason in selection.excluded.items():

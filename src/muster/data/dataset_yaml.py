@@ -47,7 +47,10 @@ IMAGE_KEYS = ("channels", "bands", "value_range")
 REGION_KEYS = ("of", "min_pixels", "min_side", "min_share", "margin", "most_per_image", "most_per_class")
 """Keys of a dataset that is made of the regions of another."""
 
-LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap", *REGION_KEYS)
+SUBSET_KEYS = ("of", "share", "seed")
+"""Keys of a dataset that is made of some classes of another."""
+
+LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap", *REGION_KEYS, "share", "seed")
 """Keys that some layouts know."""
 
 SEEDED = "seeded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -39,7 +39,8 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
 
     Args:
         reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
-            images to classify, or the path of a folder; a relative one is looked for below ``data_root`` first, then
+            images to classify, or the path of a folder; with ``#3`` behind it, a subset of its classes drawn with seed
+            3 (:mod:`muster.data.class_subset`); a relative one is looked for below ``data_root`` first, then
             below the current folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
@@ -53,6 +54,9 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     # Here, because the worlds are many modules of drawing code that a user of folders does not need.
     from muster.data.worlds import WORLD_NAMES
 
+    name, seed = seeded(reference)
+    if seed is not None and not any(map(os.path.isdir, places_of(reference, data_root))):
+        return _some_classes(open_dataset(name, data_root, reader), seed)
     if is_built_in(reference):
         if reader:
             raise DatasetError(f"{reference} is built in, so a reader ({reader!r}) has no effect on it.")
@@ -84,6 +88,28 @@ def _built_in(reference: str) -> Dataset:
 def is_built_in(reference: str) -> bool:
     """Whether a reference is that of a dataset without a folder."""
     return reference.startswith(BUILT_IN)
+
+
+def _some_classes(whole: Dataset, seed: int) -> Dataset:
+    from muster.data.class_subset import class_subset, draw_classes, subset_name
+
+    chosen = tuple(whole.spec.classes[place] for place in draw_classes(whole.spec.num_classes, None, seed))
+    spec = replace(whole.spec, name=subset_name(whole.spec.name, seed), classes=chosen)
+    return class_subset(whole, spec, f"{whole.reference}#{seed}")
+
+
+def seeded(reference: str) -> tuple[str, int | None]:
+    """Take a reference apart that asks for some of the classes of a dataset.
+
+    Args:
+        reference: ``NAME#3``, or a name alone.
+
+    Returns:
+        The name, and the seed if there is one.
+    """
+    name, _, seed = reference.rpartition("#")
+    is_number = bool(name) and seed.isascii() and seed.isdigit() and len(seed) <= _MOST_DIGITS
+    return (name, int(seed)) if is_number else (reference, None)
 
 
 def counted(reference: str) -> tuple[str, int | None]:

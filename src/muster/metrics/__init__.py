@@ -27,6 +27,7 @@ from muster.metrics.hard_subsets import (
     haste,
     haste_ensemble,
     haste_ms_leep,
+    with_easy_samples,
 )
 from muster.metrics.hardness import mahalanobis_hardness, similarity_hardness
 from muster.metrics.iou_eep import class_ious, iou_eep
@@ -137,4 +138,5 @@ __all__ = [
     "standardised_sum",
     "transrate",
     "weighted_kendall",
+    "with_easy_samples",
 ]

@@ -94,6 +94,45 @@ def hard_buckets(hardness: Hardness, buckets: int) -> list[Tensor] | list[NumpyA
     return chosen if isinstance(hardness, Tensor) else [bucket.numpy() for bucket in chosen]
 
 
+def with_easy_samples(subset: Array, samples: int, share: float, seed: int = 0) -> Array:
+    """A hard subset with some of the other samples, drawn at random.
+
+    Args:
+        subset: Indices of the hard samples, each once.
+        samples: How many samples there are.
+        share: Of the others that are added, from 0 to 1; rounded to a whole number of samples, at least one unless the
+            share is 0.
+        seed: Which ones.
+
+    Returns:
+        int64, ascending. Of the kind that ``subset`` is.
+
+    Raises:
+        ValueError: If ``subset`` is empty or not a list of integers from 0, below ``samples``, or the share is out of
+            range.
+
+    Source:
+        HASTE, 2022, appendix A.5, which adds 1 to 10 % and does not say of what; here it is of the samples that are
+        not hard.
+
+    Example:
+        >>> import numpy as np
+        >>> with_easy_samples(np.array([1, 4]), 6, 1.0).tolist()
+        [0, 1, 2, 3, 4, 5]
+    """
+    hard = _as_indices("subset", subset).cpu()
+    if int(hard.max()) >= samples or not 0 <= share <= 1:
+        raise ValueError(
+            f"Expected `subset` below `samples` = {samples} and `share` from 0 to 1, but got {int(hard.max())} and "
+            f"{share}."
+        )
+    others = np.setdiff1d(np.arange(samples), hard.numpy())
+    count = min(len(others), max(int(share > 0), round(share * len(others))))
+    drawn = np.random.default_rng((seed % 2**64, 23)).permutation(others)[:count]
+    union: Tensor = torch.unique(torch.cat([hard, torch.from_numpy(drawn)]))
+    return union.to(subset.device) if isinstance(subset, Tensor) else union.numpy()
+
+
 def hard_union(subsets: Sequence[Array]) -> Array:
     """Indices in at least one of several hard subsets: what an ensemble metric is averaged over.
 

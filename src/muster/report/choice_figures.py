@@ -308,7 +308,7 @@ def chosen_sources_figure(chosen: pd.DataFrame, datasets: pd.DataFrame, name: st
     targets = list(dict.fromkeys(chosen["target"]))
     networks = list(dict.fromkeys(chosen["architecture"] + ", " + chosen["pretraining"]))
     colours, markers = series_colours(networks), series_markers(networks)
-    drawing = start(1.1 + 0.2 * len(rows) + 0.16 * (len(networks) // 3), min(7.0, 2.0 + 0.42 * len(targets)))
+    drawing = start(1.6 + 0.2 * len(rows) + 0.17 * -(-len(networks) // 2), min(7.0, 2.4 + 0.42 * len(targets)))
     axes = drawing.figure.subplots()
     for column, target in enumerate(targets):
         if target in rows:

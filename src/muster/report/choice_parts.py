@@ -171,7 +171,8 @@ def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) 
     }
     by = metric_label(choice.metric)
     by += f" ({choice.predictor.replace('_', ' ')})" if choice.predictor else ""
-    text = f"The ensemble of {choice.size} that {by} chooses; images: {choice.regime}."
+    what = "single model" if choice.size == 1 else f"ensemble of {choice.size}"
+    text = f"The {what} that {by} chooses; images: {choice.regime}."
     return PagePart("What one should do", text, figures, shown)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -15,14 +17,14 @@ from muster.study.findings import Findings
 from muster.study.measures import over_cells
 
 _TIME = (
-    "Seconds to score all members, or all candidates, from what the members made of the probe pixels: running the "
+    "Seconds to score all members, or all candidates, from what the members made of the probe set: running the "
     "members and fitting linear probes comes on top, once for all metrics. The first member does not count, as what is "
     "compiled or loaded once falls on it."
 )
 
 _SWEEPS = (
     "The same fine-tuned results, and scores with one setting of the probe changed at a time. The dotted line is the "
-    "study's own setting; what moves less than it does between seeds of the probe pixels says nothing."
+    "study's own setting; what moves less than it does between seeds of the probe says nothing."
 )
 
 SWEPT = {
@@ -32,6 +34,8 @@ SWEPT = {
     "dimensions": "dimensions of the features",
     "hard_fraction": "share that counts as hard",
     "hard_bucket": "bucket from hard to easy",
+    "hard_model": "model that says what is hard",
+    "hard_easy": "share of the other samples added to the hard ones",
 }
 """What was changed, for people."""
 
@@ -75,9 +79,10 @@ def sweeps_part(findings: Findings) -> PagePart:
                 rows = of_setting[(of_setting["regime"] == regime) & of_setting["predictor"].isin([predictor, ""])]
                 named = f"{members_of(size)}, {regime}{', ' if predictor else ''}{predictor.replace('_', ' ')}"
                 panels, key = _panels(rows), f"sweep_{setting}_{regime}_{predictor or 'none'}_of_{size}"
-                figures.append(sweep_panels(panels, label, key, f"Agreement by {label}: {named}"))
+                names = findings.names_of(setting)
+                figures.append(sweep_panels(panels, label, key, f"Agreement by {label}: {named}", names))
                 last = panels[panels["panel"] == panels["panel"].iloc[-1]]
-                shown[f"By {label}, {panels['panel'].iloc[-1]}: {named}"] = _wide(last)
+                shown[f"By {label}, {panels['panel'].iloc[-1]}: {named}"] = _wide(last, names)
     return PagePart("What the probe changes", _SWEEPS, figures, shown)
 
 
@@ -91,12 +96,13 @@ def _panels(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([each, mean[["panel", *by[1:], "weighted_kendall"]]], ignore_index=True)
 
 
-def _wide(rows: pd.DataFrame) -> Table:
+def _wide(rows: pd.DataFrame, names: Mapping[float, str]) -> Table:
     ordered = rows.assign(metric=[metric_label(str(name)) for name in rows["metric"]]).sort_values("value")
     wide = ordered.pivot_table(index="metric", columns="value", values="weighted_kendall", sort=False)
     own = set(ordered.loc[ordered["own"], "value"])
     heads = [
-        f"{'all' if np.isinf(value) else f'{value:g}'}{' (own)' if value in own else ''}" for value in wide.columns
+        f"{names.get(float(value)) or ('all' if np.isinf(value) else f'{value:g}')}{' (own)' if value in own else ''}"
+        for value in wide.columns
     ]
     return frame_table(wide.set_axis(heads, axis=1), index=True)
 

@@ -14,10 +14,12 @@ from muster.data.spec import Dataset
 from muster.pool import Pool
 from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.hard_part import hard_figures
 from muster.report.images import class_counts, selection_images, surveyed
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.records import ReportImage
+from muster.report.study_page import shown
 from muster.report.tables import (
     NOTHING,
     best_in_resamples,
@@ -37,6 +39,7 @@ from muster.report.wording import (
     listed_label,
     no_better_than_guessing,
     predictor_label,
+    prefilter_sentence,
     size_sentence,
     track_record_sentence,
     warning_of,
@@ -46,6 +49,7 @@ from muster.selection.record import Selection
 from muster.tasks.task import TASKS
 
 SHOWN_CANDIDATES = 20
+FIGURES = "figures"
 _MARK_COLOURS = (ORANGE, BLUE, "#009e73", "#8a4f9e", "#c2448a", "#a67c00", "#56b4e9")
 
 
@@ -98,7 +102,8 @@ def write_selection_report(
     """Write one self-contained HTML page about a selection.
 
     The masks of up to 150 of the target's training images are read, to choose images and to know how predictable the
-    labels are by themselves.
+    labels are by themselves. Where metrics looked at hard subsets, figures of these go to the folder ``figures`` beside
+    the page, as SVG and PNG.
 
     Args:
         selection: The choice and the ranking behind it.
@@ -115,6 +120,9 @@ def write_selection_report(
     if report_images is None:
         report_images = selection_images(selection, pool, target, counts=counts)
     entropy = label_entropy(counts)
+    figures = hard_figures(selection, target)
+    for figure in figures:
+        figure.write(path.parent / FIGURES)
     context = {
         "title": f"Selection for {selection.target}",
         "target": selection.target,
@@ -136,6 +144,7 @@ def write_selection_report(
         "metric": metric_label(selection.metric),
         "train_images": selection.train_images,
         "settings": _settings(selection, pool, entropy),
+        "figures": [shown(figure) for figure in figures],
         "footer": f"muster {selection.versions.get('muster', '')}".strip(),
         **_ranking_context(selection, pool, entropy),
     }
@@ -181,6 +190,7 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
         "domains": [Swatch(domain, colour) for domain, colour in domains.items()],
         "member_bars": _member_bars(selection, pool, domains, ranked, entropy),
         "excluded": list(selection.excluded.items()),
+        "prefilter": prefilter_sentence(selection),
         "dropped": [(metric_label(name), reason) for name, reason in selection.dropped.items()],
         "single_scores": single_score_table(selection) if selection.single_scores else None,
         "sizes": _sizes(selection),

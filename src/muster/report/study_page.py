@@ -53,7 +53,7 @@ def write_study_page(path: Path, title: str, lead: str, parts: Sequence[PagePart
         {
             "title": part.title,
             "text": part.text,
-            "figures": [_shown(figure) for figure in part.figures],
+            "figures": [shown(figure) for figure in part.figures],
             "tables": [(caption, table.columns, _texts(table)) for caption, table in (part.tables or {}).items()],
         }
         for part in parts
@@ -104,10 +104,11 @@ def write_figures(folder: Path, figures: Sequence[StudyFigure], footer: str = "m
     return files
 
 
-def _shown(figure: StudyFigure) -> dict[str, object]:
+def shown(figure: StudyFigure) -> dict[str, object]:
+    """A figure as templates draw it."""
     # The SVG is ours; names within it were escaped when it was written.
-    shown = {"title": figure.title, "caption": figure.caption, "svg": Markup(figure.svg)}  # noqa: S704
-    return {**shown, "width": round(_PIXELS_PER_INCH * figure.width)}
+    drawn = {"title": figure.title, "caption": figure.caption, "svg": Markup(figure.svg)}  # noqa: S704
+    return {**drawn, "width": round(_PIXELS_PER_INCH * figure.width)}
 
 
 def _texts(table: Table) -> list[list[str]]:

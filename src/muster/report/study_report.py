@@ -10,7 +10,7 @@ import pandas as pd
 
 from muster.report.choice_parts import order_label, what_predicts, what_to_do
 from muster.report.papers import paper_parts
-from muster.report.probe_parts import sweeps_part, times_part
+from muster.report.probe_parts import members_of, sweeps_part, times_part
 from muster.report.study_page import PagePart, write_figures, write_study_page
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table, plain_table
@@ -102,7 +102,8 @@ def headline(findings: Findings) -> str:
     """
     predictor, metric = findings.chooser
     won, standings = findings.headline, findings.standings
-    choice = f"the ensemble of {findings.size} that {metric_label(metric)} chooses ({predictor.replace('_', ' ')})"
+    what = "single model" if findings.size == 1 else f"ensemble of {findings.size}"
+    choice = f"the {what} that {metric_label(metric)} chooses ({predictor.replace('_', ' ')})"
     targets = standings["target"].nunique()
     where = "on the one target" if targets == 1 else f"on average over {targets} targets"
     reached = standings[standings["approach"] == won.winner]["result"].mean()
@@ -131,7 +132,7 @@ def best_metric(findings: Findings) -> str:
     best = means[looks].nlargest(1, "weighted_kendall").iloc[0]
     predictor = str(best["predictor"]).replace("_", " ")
     by = f" ({predictor})" if predictor else ""
-    said = f"{order_label(best['metric'])}{by} orders ensembles of {findings.size} best: weighted tau "
+    said = f"{order_label(best['metric'])}{by} orders {members_of(findings.size)} best: weighted tau "
     said += number(float(best["weighted_kendall"]), 2)
     if not looks.all():
         other = means[~looks].nlargest(1, "weighted_kendall").iloc[0]
@@ -169,9 +170,9 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
         named = ", ".join(filter(None, (f"images: {regime}", predictor.replace("_", " "))))
         yield replace(part, title=f"What one should do ({named})")
     yield _of_ensembles(findings)
-    yield replace(
-        what_predicts(findings.agreement, findings.seeds, findings.ceiling, 1), title="What predicts: single models"
-    )
+    if size > 1:
+        singles = what_predicts(findings.agreement, findings.seeds, findings.ceiling, 1)
+        yield replace(singles, title="What predicts: single models")
     if len((times := times_part(findings)).figures):
         yield times
     if len((sweeps := sweeps_part(findings)).figures):
@@ -193,7 +194,7 @@ def _of_ensembles(findings: Findings) -> PagePart:
     tables = dict(part.tables or {})
     if len(seeds := _seeds_table(findings, findings.size)):
         tables["Two runs of fine-tuning, and the ceiling"] = frame_table(seeds, 2)
-    title, text = f"What predicts: ensembles of {findings.size}", f"{best_metric(findings)} {_HOW_TO_READ}"
+    title, text = f"What predicts: {members_of(findings.size)}", f"{best_metric(findings)} {_HOW_TO_READ}"
     return replace(part, title=title, text=text, tables=tables)
 
 

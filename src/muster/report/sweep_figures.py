@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -88,7 +91,9 @@ def sweep_figure(
 
 
 @styled
-def sweep_panels(table: pd.DataFrame, label: str, name: str, title: str) -> StudyFigure:
+def sweep_panels(
+    table: pd.DataFrame, label: str, name: str, title: str, names: Mapping[float, str] = MappingProxyType({})
+) -> StudyFigure:
     """How metrics change with one setting of the probe, on each target and on average.
 
     Args:
@@ -97,6 +102,7 @@ def sweep_panels(table: pd.DataFrame, label: str, name: str, title: str) -> Stud
         label: What was varied.
         name: Of the files.
         title: Of the figure.
+        names: What values stand for, where they are places in a list.
 
     Returns:
         The figure: a panel a target, a line a metric.
@@ -105,6 +111,10 @@ def sweep_panels(table: pd.DataFrame, label: str, name: str, title: str) -> Stud
     values = sorted(set(table["value"]))
     places = dict(zip(values, range(len(values)), strict=True))
     columns = min(len(panels), _MOST_PANELS)
+
+    def called(value: float) -> str:
+        return names.get(value) or _value(value)
+
     rows = -(-len(panels) // columns)
     drawing = start(0.5 + 1.75 * rows + 0.17 * -(-len(metrics) // 4), min(WIDTH, 2.2 + 2.0 * columns))
     grid = drawing.figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
@@ -114,17 +124,19 @@ def sweep_panels(table: pd.DataFrame, label: str, name: str, title: str) -> Stud
         for metric in metrics:
             line = part[part["metric"] == metric].sort_values("value")
             at = line["value"].map(places)
-            axes.plot(at, line["weighted_kendall"], color=colours[metric], linewidth=1.2, zorder=2)
+            axes.plot(at, line["weighted_kendall"], color=colours[metric], linewidth=0.0 if names else 1.2, zorder=2)
             known = line[line["weighted_kendall"].notna()]
             dots = axes.scatter(known["value"].map(places), known["weighted_kendall"], s=18, color=colours[metric],
                                 marker=markers[metric], zorder=3, label=short(metric_label(metric), 26))  # fmt: skip
-            drawing.says(dots, [f"{metric_label(metric)}, {panel}\n{label}: {_value(row['value'])}"
+            drawing.says(dots, [f"{metric_label(metric)}, {panel}\n{label}: {called(row['value'])}"
                                 f"{' (own)' if row['own'] else ''}\nweighted tau {number(row['weighted_kendall'], 2)}"
                                 for row in known.to_dict("records")])  # fmt: skip
         for own in set(part.loc[part["own"], "value"]):
             axes.axvline(places[own], color=INK, linewidth=0.9, linestyle=":", zorder=1)
         axes.set_title(short(str(panel)))
-        axes.set_xticks(range(len(values)), [_value(value) for value in values])
+        axes.set_xticks(range(len(values)), [short(called(value), 14) for value in values])
+        if names:  # no order, so no lines either
+            axes.tick_params(axis="x", rotation=30)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     drawing.figure.supxlabel(label, fontsize=8.0)

@@ -5,17 +5,27 @@ Axis names: ``samples`` are probe images or probe pixels.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from muster.errors import ConfigError, UnfitMemberError, unknown_name
-from muster.metrics import MetricSpec, hard_buckets, hard_subset, mahalanobis_hardness, similarity_hardness
-from muster.metrics.metric_spec import WRAPPERS_OF_HARDNESS
+from muster.metrics import (
+    MetricSpec,
+    hard_buckets,
+    hard_subset,
+    mahalanobis_hardness,
+    similarity_hardness,
+    with_easy_samples,
+)
+from muster.metrics.metric_spec import WRAPPERS_OF_HARDNESS, Hardness
 from muster.pool import Member
 from muster.selection.metric_inputs import Inputs, require_known
 
@@ -93,12 +103,37 @@ def _named(name: str, members: Sequence[Member]) -> dict[str, list[Member]]:
     return found
 
 
+SHOWN_CLASSES, SHOWN_OF_EACH = 5, 80
+"""Classes on the map of samples (H22, figure 2), and samples of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a hardness model says.
+
+    Attributes:
+        hardness: Of each sample; larger is harder.
+        groups: Which image each sample is of, where samples are pixels; otherwise each is an image.
+        shown: Some samples of a few classes.
+        features: Of these, as the model sees them.
+        labels: Of these; of an image the class that most of its probe pixels have.
+    """
+
+    hardness: Float[Tensor, " samples"]
+    groups: Int[Tensor, " samples"]
+    shown: Int[Tensor, " shown"]
+    features: Float[Tensor, "shown dimensions"]
+    labels: Int[Tensor, " shown"]
+
+
 class HardSubsets:
     """Finds hard subsets when they are first asked for, and keeps them.
 
     Attributes:
         models: By the wrapper that asks, ``haste_ca`` or ``haste_cs``, and by source dataset: the member that decides
             what is hard. A model that cannot say one of the two gives way to the next for that one alone.
+        kinds: What is asked for.
+        seconds: By wrapper, how long it took to find what is hard, for all sources together.
     """
 
     def __init__(
@@ -107,6 +142,7 @@ class HardSubsets:
         fraction: float,
         models: Mapping[str, list[Member]],
         read: Callable[[Member], Inputs],
+        easy: tuple[float, int] = (0.0, 0),
     ) -> None:
         """Nothing is looked at yet.
 
@@ -115,10 +151,12 @@ class HardSubsets:
             fraction: Which part counts as hard, 0..1.
             models: See :func:`hardness_models`.
             read: Looks at a member; raises :class:`UnfitMemberError` for one that cannot be run.
+            easy: Share of the other samples that are looked at as well, and the seed of the draw.
         """
-        self._kinds = sorted({spec.hard for spec in specs if spec.hard is not None})
-        self._fraction, self._order, self._read = fraction, models, read
-        self._hardness: dict[tuple[str, str], Tensor | str] = {}
+        self.kinds: list[Hardness] = sorted({spec.hard for spec in specs if spec.hard is not None})
+        self.seconds: dict[str, float] = {}
+        self._fraction, self._order, self._read, self._easy = fraction, models, read, easy
+        self._hardness: dict[tuple[str, str], Known | str] = {}
         self._subsets: dict[tuple[str, str], Tensor] = {}
         self.models: dict[str, dict[str, str]] = {}
 
@@ -139,17 +177,23 @@ class HardSubsets:
         source = source_of(member)
         key = source, spec.hard_subset
         if key not in self._subsets:
-            if (source, self._kinds[0]) not in self._hardness:
+            if (source, self.kinds[0]) not in self._hardness:
                 self._look(source, member, inputs)
-            hardness = self._hardness[source, str(spec.hard)]
-            if isinstance(hardness, str):
-                raise ValueError(f"what is hard for members of {source} cannot be found: {hardness}")
-            self._subsets[key] = self._cut(spec, hardness)
+            found = self._hardness[source, str(spec.hard)]
+            if isinstance(found, str):
+                raise ValueError(f"what is hard for members of {source} cannot be found: {found}")
+            self._subsets[key] = self._cut(spec, found.hardness)
         return self._subsets[key]
+
+    def known(self, source: str, kind: Hardness) -> Known | None:
+        """What the hardness model of a source says; ``None`` if none could, or none was asked yet."""
+        found = self._hardness.get((source, kind))
+        return found if isinstance(found, Known) else None
 
     def _cut(self, spec: MetricSpec, hardness: Float[Tensor, " samples"]) -> Int[Tensor, " hardest"]:
         if spec.bucket is None:
-            return torch.as_tensor(hard_subset(hardness, self._fraction))
+            chosen = torch.as_tensor(hard_subset(hardness, self._fraction))
+            return torch.as_tensor(with_easy_samples(chosen, len(hardness), *self._easy))
         place, count = spec.bucket
         return torch.as_tensor(hard_buckets(hardness, count)[place - 1])
 
@@ -157,7 +201,8 @@ class HardSubsets:
         """Let the first model that can be run say how hard everything is."""
         reasons: dict[str, str] = {}
         for model in self._order[source]:
-            missing = [kind for kind in self._kinds if (source, kind) not in self._hardness]
+            missing = [kind for kind in self.kinds if (source, kind) not in self._hardness]
+            begin = time.perf_counter()
             try:
                 known = inputs if model.name == member.name or not missing else self._read(model)
             except UnfitMemberError as error:
@@ -165,11 +210,13 @@ class HardSubsets:
                 continue
             for kind in missing:
                 try:
-                    self._hardness[source, kind] = _hardness(kind, known)
+                    self._hardness[source, kind] = _known(kind, known.values, _hardness(kind, known))
                     self.models.setdefault(WRAPPERS_OF_HARDNESS[kind], {})[source] = model.name
                 except ValueError as error:
                     reasons[kind] = f"{model.name}: {error}"
-        for kind in self._kinds:
+                wrapper, now = WRAPPERS_OF_HARDNESS[kind], time.perf_counter()
+                self.seconds[wrapper], begin = self.seconds.get(wrapper, 0.0) + now - begin, now
+        for kind in self.kinds:
             self._hardness.setdefault((source, kind), reasons.get(kind, ""))
 
 
@@ -179,3 +226,27 @@ def _hardness(kind: str, inputs: Inputs) -> Float[Tensor, " samples"]:
     if kind == "pixels":
         return torch.as_tensor(mahalanobis_hardness(values["features"], values["labels"]))
     return torch.as_tensor(similarity_hardness(values["source_layers"], values["target_layers"]))
+
+
+def _known(kind: str, values: Mapping[str, Any], hardness: Float[Tensor, " samples"]) -> Known:
+    """With some samples to show; of images their last stage, which is at hand whenever their hardness is."""
+    if kind == "pixels":
+        labels, groups, features = values["labels"], values["groups"], values["features"]
+    else:
+        labels, features = values["annotations"].argmax(dim=1), values["target_layers"][-1]
+        groups = torch.arange(len(hardness))
+    shown = shown_samples(labels)
+    return Known(hardness, groups, shown, features[shown].float(), labels[shown])
+
+
+def shown_samples(labels: Int[Tensor, " samples"]) -> Int[Tensor, " shown"]:
+    """Some samples of a few classes, drawn with a fixed seed; ascending.
+
+    Args:
+        labels: Of all samples.
+    """
+    random = np.random.default_rng(0)
+    there = np.unique(labels.numpy())
+    classes = np.sort(random.permutation(there)[:SHOWN_CLASSES])
+    rows = [random.permutation(np.flatnonzero(labels.numpy() == label))[:SHOWN_OF_EACH] for label in classes]
+    return torch.from_numpy(np.sort(np.concatenate(rows)))

@@ -31,6 +31,7 @@ from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
 from muster.selection.guessing import Honest, honest_scores, is_constant
 from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
+from muster.selection.hard_views import HardView, HardViews
 from muster.selection.image_predictions import ImagePredictor, TranslatedClasses
 from muster.selection.metric_inputs import NEED_READING, Inputs, UnknownError, member_inputs, target_inputs
 from muster.selection.predictors import Predicted, Predictor, leep_of
@@ -59,6 +60,9 @@ class Request:
         hardness_model: The model that decides which part that is, see
             :func:`muster.selection.hard_subsets.hardness_models`.
         hard_eep: Whether an ensemble's EEPs are counted anew on the union of its hard subsets (HASTE eq. 5).
+        easy_share: Share of the samples that are not hard which are looked at as well, at random (HASTE A.5).
+        easy_seed: Which ones.
+        shows_hard: Whether what there is to show of hard subsets is collected.
     """
 
     specs: tuple[MetricSpec, ...]
@@ -67,6 +71,9 @@ class Request:
     l_max: float = DEFAULT_L_MAX
     hardness_model: HardnessModel = ()
     hard_eep: HardEep = "recount"
+    easy_share: float = 0.0
+    easy_seed: int = 0
+    shows_hard: bool = False
 
     @property
     def needs(self) -> frozenset[str]:
@@ -108,6 +115,8 @@ class ScoredMembers:
         dropped: Metrics that could not be computed, with the reason.
         shared: What all members have in common, see :func:`muster.selection.metric_inputs.target_inputs`.
         seconds: For each metric, the time of each member that it was computed for, without making its predictions.
+        hard_seconds: By wrapper, the time to find what is hard for all sources.
+        hard_views: What there is to show of hard subsets, if that is collected.
     """
 
     members: list[Member] = field(default_factory=list)
@@ -124,6 +133,8 @@ class ScoredMembers:
     dropped: dict[str, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    hard_seconds: dict[str, float] = field(default_factory=dict)
+    hard_views: tuple[HardView, ...] = ()
 
 
 def score_members(
@@ -202,7 +213,14 @@ class _Work:
         self.masks: dict[str, list[NumpyArray]] = {}
         self.unscored: list[str] = []
         models = hardness_models(members, request.hardness_model)
-        self.hard = HardSubsets(request.specs, request.hard_fraction, models, self._read_hardness_model)
+        self.hard = HardSubsets(
+            request.specs,
+            request.hard_fraction,
+            models,
+            self._read_hardness_model,
+            (request.easy_share, request.easy_seed),
+        )
+        self.views = HardViews(self.hard, request.hard_fraction, reader.probe) if request.shows_hard else None
 
     def look_at(self, member: Member) -> Float[Tensor, "pixels classes"]:
         """Compute all that is wanted of one member.
@@ -227,6 +245,8 @@ class _Work:
         inputs = inputs.with_prediction(predictions)
         found = self._scores(member, inputs)
         self._note(member, found)
+        if self.views is not None:
+            self.views.note(member, inputs.on_host.values)
         self.scored.leeps[member.name] = leep_of(predictions, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
         self.scored.on_images[member.name] = made.on_images or TranslatedClasses(
@@ -256,6 +276,8 @@ class _Work:
                 self.scored.columns[spec.name] = np.array(list(column.values()))
         self.scored.hard |= {subset: np.stack(masks) for subset, masks in self.masks.items()}
         self.scored.hardness_models |= self.hard.models
+        self.scored.hard_seconds |= self.hard.seconds
+        self.scored.hard_views = () if self.views is None else self.views.views()
 
     def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
         """Run a member, or look its reading up; only as much as is needed."""

@@ -21,8 +21,9 @@ from muster.output_kinds import SELECTION
 from muster.outputs import replaced, require_apart, require_ours
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
+from muster.selection.hard_views import HardView
 from muster.selection.image_predictions import ImagePredictor
-from muster.selection.record_parts import BootstrapConfidence, Guessing, ProbeRecord, SizesEnd, SizeStep
+from muster.selection.record_parts import BootstrapConfidence, Guessing, Prefilter, ProbeRecord, SizesEnd, SizeStep
 from muster.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class SelectionRecord:
         precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
         preprocessings: The preprocessing of every eligible member that has one of its own.
+        prefilter: How members were passed over by what they make of some of the images; ``None`` if none was to be.
     """
 
     target: str
@@ -156,6 +158,7 @@ class SelectionRecord:
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
     task: str = "segmentation"
+    prefilter: Prefilter | None = None
 
     @property
     def words(self) -> Task:
@@ -209,10 +212,15 @@ class Selection(SelectionRecord):
         ranking: All candidates with all scores; its indices point into :attr:`member_names`.
         on_images: For each chosen member what makes target predictions of it on whole images, for reports. Not
             written to disk: empty in a loaded selection.
+        hard_views: What there is to show of hard subsets, likewise.
+        seconds: How long each metric of single members took for all members, and by wrapper (``haste_ca``) how long it
+            took to find what is hard, likewise.
     """
 
     ranking: Ranking = field(kw_only=True)
     on_images: Mapping[str, ImagePredictor] = field(default_factory=dict)
+    hard_views: tuple[HardView, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def names_of(self, candidate: int) -> tuple[str, ...]:
         """Names of the members of one row of the ranking."""

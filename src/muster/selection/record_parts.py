@@ -27,6 +27,44 @@ class ProbeRecord:
 
 
 @dataclass(frozen=True)
+class PrefilterRound:
+    """One round of a prefilter.
+
+    Attributes:
+        images: Probe images that members looked at.
+        members: How many members.
+    """
+
+    images: int
+    members: int
+
+
+@dataclass(frozen=True)
+class Prefilter:
+    """How members were passed over before the others looked at all probe images.
+
+    Attributes:
+        keep: Members that were to look at all of them.
+        members: Members that there were.
+        images: Probe images.
+        rounds: What came before; none if all members looked at all images.
+    """
+
+    keep: int
+    members: int
+    images: int
+    rounds: tuple[PrefilterRound, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """Looks of a member at an image that were taken, beside all members at all images."""
+        before = [0, *(each.images for each in self.rounds)]
+        taken = sum(each.members * (each.images - old) for each, old in zip(self.rounds, before, strict=False))
+        last = min(self.keep, self.members)
+        return (taken + last * (self.images - before[-1])) / (self.members * self.images)
+
+
+@dataclass(frozen=True)
 class BootstrapConfidence:
     """How far the choice depends on which images were probed, see :func:`muster.scoring.bootstrap_top_k`.
 

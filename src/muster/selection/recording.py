@@ -126,6 +126,8 @@ def selection_of(
         precision=reader.precision,
         ranking=ranking,
         on_images={name: scored.on_images[name] for name in chosen},
+        hard_views=scored.hard_views,
+        seconds={**{name: sum(each) for name, each in scored.seconds.items()}, **scored.hard_seconds},
     )
 
 

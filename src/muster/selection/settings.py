@@ -209,21 +209,32 @@ class SearchSettings(_Part):
         max_parameters: Most parameters that the members may have together; null for no limit. Needs exhaustive search.
         max_inference_seconds: Most seconds that they may take for one image, one after the other, as measured here;
             null for no limit. Needs exhaustive search.
+        prefilter: Let so many members look at all probe images, and choose among these. All look at a few, and the
+            better by LEEP at twice as many, until so many are left (successive halving). For large pools; null for no
+            prefilter.
     """
 
     size: Size = 3
     search: SearchName = "auto"
     max_parameters: int | None = None
     max_inference_seconds: float | None = None
+    prefilter: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            ConfigError: If the size is not positive.
+            ConfigError: If the size is not positive, or the prefilter leaves fewer members.
         """
         if self.size != AUTO:
             require_whole("size", self.size)
+        if self.prefilter is not None:
+            require_whole("prefilter", self.prefilter)
+            if self.size != AUTO and self.prefilter < self.size:
+                raise ConfigError(
+                    f"prefilter: expected at least the size of an ensemble, {self.size}, as one is chosen among the "
+                    f"members that are left, but got {self.prefilter}."
+                )
         super().__post_init__()
 
     @property

@@ -137,6 +137,12 @@ class Findings:
         """How well metrics order candidates with other settings of the probe."""
         return sweep_agreement(self.tables, self._compared)
 
+    def names_of(self, setting: str) -> dict[float, str]:
+        """What values of a sweep stand for, where they are places in a list."""
+        rows = self.tables.sweeps[self.tables.sweeps["setting"] == setting]
+        named = rows[rows["name"] != ""][["value", "name"]].drop_duplicates()
+        return {float(value): str(name) for value, name in named.itertuples(index=False, name=None)}
+
     def times(self, size: int) -> pd.DataFrame:
         """How well each metric orders candidates of one size, and how long it takes beside the page's."""
         return tau_and_time(self.agreement, self.tables.costs, size, self.chooser)

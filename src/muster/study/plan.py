@@ -10,6 +10,7 @@ from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.files import as_file_name
 from muster.pool import Member, Pool
+from muster.selection.hard_subsets import hardness_models
 from muster.study.cells import Cell, candidates_for, make_cells
 from muster.study.distances import network_for_distances
 from muster.study.settings import StudySettings
@@ -95,6 +96,7 @@ class StudyPlan:
         found = {name: candidates_for(pool, dataset) for name, dataset in datasets.items()}
         for name, (eligible, excluded) in found.items():
             _require_enough(name, eligible, excluded, max(settings.sizes))
+            _require_hardness_models(name, eligible, settings)
         cells = [
             cell
             for name, dataset in datasets.items()
@@ -198,6 +200,17 @@ def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task
         )
     task.require_losses(training.loss, training.added_loss, training.class_weighting)
     return task
+
+
+def _require_hardness_models(target: str, members: Sequence[Member], settings: StudySettings) -> None:
+    for option, named in (
+        ("hardness_model", settings.hardness_model),
+        *(("sweeps.hard_model", (name,)) for name in settings.sweeps.hard_model),
+    ):
+        try:
+            hardness_models(members, named)
+        except ConfigError as error:
+            raise ConfigError(f"{option} for {target}: {error}") from error
 
 
 def _require_enough(target: str, members: Sequence[Member], excluded: Mapping[str, str], size: int) -> None:

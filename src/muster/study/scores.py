@@ -28,7 +28,7 @@ from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.reference import trained_from
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
-from muster.study.tables import ALL_SCORES, ONE_METRIC, joined_names, with_keys
+from muster.study.tables import ALL_SCORES, HARD_SUBSETS, ONE_METRIC, joined_names, with_keys
 from muster.tasks.task import choose_images, in_classes, task_of
 from muster.training.finished import digest_of
 
@@ -61,6 +61,9 @@ class ScoreJob(CellJob):
         device: Where members run.
         train_images: How many of the cell's images are looked at; ``None`` for all of them.
         image_size: Longer side of the images; ``None`` for the cell's.
+        hardness_model: Who decides what is hard; ``None`` for the usual models.
+        easy_share: Share of the samples that are not hard which are looked at as well; ``None`` for none.
+        easy_seed: Which ones.
     """
 
     members: tuple[Path, ...]
@@ -74,6 +77,9 @@ class ScoreJob(CellJob):
     device: str
     train_images: int | None = None
     image_size: int | None = None
+    hardness_model: tuple[str, ...] | None = None
+    easy_share: float | None = None
+    easy_seed: int | None = None
 
     def description(self) -> str:
         """See :meth:`StudyJob.description`."""
@@ -201,7 +207,11 @@ class _Run:
     def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
         """Members' scores, then those of the candidates of each size."""
         chosen_by = next((spec for spec in self.specs if spec.is_plain_ensemble), parse_metric(self.metric))
-        request = Request(tuple(self.specs), chosen_by, self.job.hard_fraction)
+        job = self.job
+        request = Request(
+            tuple(self.specs), chosen_by, job.hard_fraction, hardness_model=job.hardness_model or (),
+            easy_share=job.easy_share or 0.0, easy_seed=job.easy_seed or 0,
+        )  # fmt: skip
         labels, classes = self.reader.probe.labels, self.predictor.num_classes
         with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:
             scored = score_members(
@@ -209,6 +219,8 @@ class _Run:
                 progress=lambda _, done, __: progress(done),
             )  # fmt: skip
             yield self._of_members(scored)
+            about = {"predictor": self.predictor.name, "step": HARD_SUBSETS, "size": 0}
+            self.costs += [{**about, "metric": name, "seconds": took} for name, took in scored.hard_seconds.items()]
             together = [spec for spec in self.specs if spec.kind != "member" and spec.name not in scored.dropped]
             store = writer.store()
             for spec in together:

@@ -87,8 +87,10 @@ def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         pixels_per_image=settings.pixels_per_image,
         seed=seed,
         hard_fraction=DEFAULT_FRACTION,
+        hardness_model=None if large else settings.hardness_model or None,
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
+        train_images=settings.probe_images,
     )
 
 

@@ -15,6 +15,11 @@ PROBES = ("pixels_per_image", "train_images", "image_size")
 
 DIMENSIONS, HARD_FRACTION, HARD_BUCKET = "dimensions", "hard_fraction", "hard_bucket"
 
+HARD_MODEL, HARD_EASY = "hard_model", "hard_easy"
+
+ON_HARD_SUBSETS = (HARD_FRACTION, HARD_BUCKET, HARD_MODEL, HARD_EASY)
+"""Settings that change what is hard, or what is looked at with it."""
+
 _OF_IMAGES = {"labels", "annotations", "reference", "features", "image_features", "prediction", "predictions", "eeps"}
 _MOST_BUCKETS, _SMALLEST_IMAGE = 20, 8
 
@@ -30,6 +35,9 @@ class SweepSettings:
         dimensions: Principal components that features are reduced to, for the metrics that look at features.
         hard_fraction: Share of the images or pixels that counts as hard, for all metrics that can look at hard subsets.
         hard_buckets: Number of equal parts, from hard to easy, each of which is looked at alone; 0 for none.
+        hard_model: Members or architectures, each of which decides by itself what is hard (H22 A.4).
+        hard_easy: Shares of the samples that are not hard which are added to those that are, at random, and scores
+            averaged over ten draws (H22 A.5); 0 for none of them.
         metrics: Which of the study's metrics; all of them unless some are named.
     """
 
@@ -39,6 +47,8 @@ class SweepSettings:
     dimensions: tuple[int, ...] = ()
     hard_fraction: tuple[float, ...] = ()
     hard_buckets: int = 0
+    hard_model: tuple[str, ...] = ()
+    hard_easy: tuple[float, ...] = ()
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -55,6 +65,9 @@ class SweepSettings:
         for share in self.hard_fraction:
             if not 0 < share < 1:
                 raise ConfigError(f"sweeps.hard_fraction: expected more than 0 and less than 1, but got {share}.")
+        for share in self.hard_easy:
+            if not 0 <= share < 1:
+                raise ConfigError(f"sweeps.hard_easy: expected at least 0 and less than 1, but got {share}.")
         require_whole("sweeps.hard_buckets", self.hard_buckets, 0, _MOST_BUCKETS)
         for field in fields(self):
             values = getattr(self, field.name)
@@ -65,12 +78,18 @@ class SweepSettings:
         """Those of one setting, as tables have them."""
         if setting == HARD_BUCKET:
             return tuple(float(place + 1) for place in range(self.hard_buckets))
+        if setting == HARD_MODEL:
+            return tuple(float(place + 1) for place in range(len(self.hard_model)))
         return tuple(map(float, getattr(self, setting)))
+
+    def name_of(self, setting: str, value: float) -> str:
+        """What a value stands for, where it is the place of a name; otherwise empty."""
+        return self.hard_model[int(value) - 1] if setting == HARD_MODEL else ""
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Those that have values."""
-        return tuple(name for name in (*PROBES, DIMENSIONS, HARD_FRACTION, HARD_BUCKET) if self.values(name))
+        return tuple(name for name in (*PROBES, DIMENSIONS, *ON_HARD_SUBSETS) if self.values(name))
 
     def names(self, setting: str, value: float, metrics: Sequence[str]) -> dict[str, str]:
         """The metrics that a setting changes.

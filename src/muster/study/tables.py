@@ -32,7 +32,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("train_images", "num_classes", "test_result"),
     ),
     "targets": ("target", "domain", "num_classes", "train_images", "test_images", "task"),
-    "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image"),
+    "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image", "probe_images"),
     "finetuned": (
         *RESULT,
         *("member", "result", "validation_result", "validation_loss", "learning_rate", "steps", "seconds", "device"),
@@ -42,7 +42,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds", "kept"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "result", "seconds"),
     "costs": (*PROBE, "predictor", "step", "metric", "size", "seconds"),
-    "sweeps": (*PROBE, "setting", "value", "predictor", "metric", "size", "members", "score"),
+    "sweeps": (*PROBE, "setting", "value", "name", "predictor", "metric", "size", "members", "score"),
     "distances": ("target", "source", "assignment", "distance", "member", "kind"),
     "image_map": ("dataset", "domain", "image", "x", "y"),
 }
@@ -50,7 +50,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 LATER: dict[str, dict[str, str | int]] = {
     "costs": {"metric": "", "size": 0},
-    "cells": {"pixels_per_image": 0},
+    "cells": {"pixels_per_image": 0, "probe_images": 0},
+    "sweeps": {"name": ""},
     "heads": {"kept": 1},
     "targets": {"task": "segmentation"},
 }
@@ -59,9 +60,9 @@ LATER: dict[str, dict[str, str | int]] = {
 EARLIER_NAMES = {"miou": "result", "validation_miou": "validation_result", "test_miou": "test_result"}
 """What columns were called when all studies were of segmentation, and are called now."""
 
-ALL_SCORES, ONE_METRIC = "scores", "metric"
+ALL_SCORES, ONE_METRIC, HARD_SUBSETS = "scores", "metric", "hard subsets"
 """Steps of the table ``costs``: all metrics of a predictor together, from the images on; one metric alone, warm, from
-what the members make of the images."""
+what the members make of the images; what is hard, for all sources, likewise (``metric`` is the wrapper)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ class StudyTables:
             on held-out training images.
         equal_cost: One row a single model that was given the cost of an ensemble.
         costs: One row a step of choosing, or a metric (with candidates of one size), and how long it took.
-        sweeps: One row a score with another setting of the probe; columns as of scores.
+        sweeps: One row a score with another setting of the probe; columns as of scores, and ``name``, what a ``value``
+            that is a place in a list stands for.
         distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
             whose features they are of. Studies from before have none.
         image_map: One row an image of each dataset, and its place on a plane. Likewise.

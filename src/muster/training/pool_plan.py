@@ -111,11 +111,13 @@ class Network:
         architecture: A name as in the README, e.g. fpn:resnet18.
         pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
         weights: A safetensors file to start from, of the whole architecture or of its backbone alone.
+        datasets: On which of the plan's datasets it is trained; on all of them unless some are named.
     """
 
     architecture: str
     pretraining: str = "none"
     weights: Path | None = None
+    datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse weights that have learned nothing, and words that would not stand in a name.
@@ -150,7 +152,8 @@ class PoolPlan:
         architectures: Names as in the README, e.g. small_fpn, hrnet_w18 or fpn:resnet18.
         pretrainings: none, imagenet, or the path of a safetensors file.
         overrides: Other settings for some members; later ones win.
-        networks: Architectures that each name what they start from; one after the other, each on every dataset.
+        networks: Architectures that each name what they start from; one after the other, each on every dataset, or on
+            those that it names.
         multi_source: Members with one backbone and a head for each of several datasets; each a mapping with
             architecture, and more.
         adopt: Models that others trained, see docs/adopting.md; each a mapping with name, from, and more.
@@ -262,10 +265,19 @@ def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
     """The members of a plan that are to be trained, in order."""
     opened = {reference: open_source(reference, data_root) for reference in plan.references}
     of_plan = [opened[reference] for reference in plan.datasets]
+    _check_networks(plan)
     grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
     bodies = [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
     _check_starts([*grid, *plan.networks, *bodies])
-    single = [*product(of_plan, grid), *((source, network) for network in plan.networks for source in of_plan)]
+    single = [
+        *product(of_plan, grid),
+        *(
+            (opened[reference], network)
+            for network in plan.networks
+            for reference in plan.datasets
+            if not network.datasets or reference in network.datasets
+        ),
+    ]
     planned = [
         _Planned(
             member_name(source.label, network.architecture, network.pretraining),
@@ -281,6 +293,14 @@ def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
             name = entry.name or member_name(called, body.architecture, body.pretraining)
             planned.append(_Planned(name, body, sources, shares_body=True))
     return planned
+
+
+def _check_networks(plan: PoolPlan) -> None:
+    for network in plan.networks:
+        for reference in network.datasets:
+            if reference not in plan.datasets:
+                told = unknown_name("dataset of plan.datasets", reference, plan.datasets)
+                raise ConfigError(f"plan.networks, {network.architecture}: {told}")
 
 
 def _check_starts(networks: Sequence[Network]) -> None:

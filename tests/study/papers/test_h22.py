@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 
 from muster.metrics import pearson
-from muster.study.papers import bucket_sweep, fraction_sweep, hard_subset_gain, hard_subset_table
+from muster.study.papers import (
+    bucket_sweep,
+    fraction_sweep,
+    hard_subset_gain,
+    hard_subset_seconds,
+    hard_subset_table,
+    target_selection_table,
+)
 
 # "Towards Estimating Transferability using Hard Subsets" (2022), table 1 as printed: base, CA, CS of LEEP, NCE, GBC.
 PRINTED = {
@@ -85,3 +92,26 @@ def test_buckets_are_read_from_the_names_of_metrics() -> None:
     assert set(table["metric"]) == {"leep+haste_cs"}
     assert table["mean"].iloc[0] > table["mean"].iloc[1]
     assert bucket_sweep(pairs[pairs["metric"] == "leep"]).empty
+
+
+def test_targets_are_compared_source_by_source() -> None:
+    random, rows = np.random.default_rng(1), []
+    for member in ("m", "n"):
+        results = random.uniform(0.3, 0.6, 6)
+        for metric, noise in (("leep", 0.3), ("leep+haste_ca", 0.1), ("leep+haste_cs", 0.0)):
+            rows += [{"target": f"t{place}", "members": member, "metric": metric, "subset_seed": 0, "probe_seed": 0,
+                      "score": result + random.normal(0, noise), "result": result}
+                     for place, result in enumerate(results)]  # fmt: skip
+    pairs = pd.DataFrame(rows)
+    table = target_selection_table(pairs).set_index("source")
+    assert table["CS"].tolist() == pytest.approx([1.0, 1.0])
+    own = pairs[(pairs["members"] == "n") & (pairs["metric"] == "leep+haste_ca")]
+    assert table.loc["n", "CA"] == pytest.approx(pearson(own["score"].to_numpy(), own["result"].to_numpy()))
+    assert target_selection_table(pairs, fewest=7).empty
+
+
+def test_the_time_to_find_hard_samples_stands_beside_that_of_metrics() -> None:
+    rows = [("hard subsets", "haste_cs", 0, 2.0), ("hard subsets", "haste_cs", 0, 4.0), ("metric", "leep", 1, 1.0),
+            ("metric", "leep+haste_cs", 1, 9.0), ("metric", "e_leep", 2, 9.0), ("scores", "", 0, 9.0)]  # fmt: skip
+    table = hard_subset_seconds(pd.DataFrame(rows, columns=["step", "metric", "size", "seconds"]))
+    assert table.to_numpy().tolist() == [["leep", False, 1.0], ["haste_cs", True, 3.0]]

@@ -31,12 +31,12 @@ from torch import Tensor
 
 from muster.data.content import prefix_of_text
 from muster.data.dataset_yaml import REGION_KEYS, Description, Heading, read_description, read_heading
-from muster.data.layout import LAYOUTS, Layout, name_layout
-from muster.data.opening import is_built_in, open_dataset
+from muster.data.layout import LAYOUTS, Layout
+from muster.data.other_dataset import open_other
 from muster.data.regions import Box, crop_around, regions_of
 from muster.data.spec import Dataset, DatasetSpec, Sample, Split
 from muster.data.splits import compare_counts, unknown_image
-from muster.data.yaml_checks import is_whole, require_text, wrong
+from muster.data.yaml_checks import is_whole, wrong
 from muster.errors import DatasetError, unknown_name
 
 NAME = "regions"
@@ -112,24 +112,10 @@ class Regions(Layout):
 
 def _segmented(heading: Heading) -> Dataset:
     """The dataset whose regions are meant."""
-    path, value = heading.path, heading.options.get("of")
-    if value is None:
-        raise DatasetError(
-            f"{path}: missing 'of': expected the path of a segmentation dataset, seen from this file, e.g. "
-            "'of: ../mydata'."
-        )
-    reference = require_text(path, "of", value)
-    place = heading.root / Path(reference).expanduser()
-    if not is_built_in(reference):
-        if place.is_dir() and name_layout(place) == NAME:
-            raise wrong(path, "of", "a dataset with masks, not one that is made of regions itself", reference)
-        reference = str(place.absolute())
-    try:
-        found = open_dataset(reference)
-    except DatasetError as error:
-        raise DatasetError(f"{path}: key 'of': {error}") from error
+    found = open_other(heading, NAME)
     if found.spec.task != "segmentation":
-        raise wrong(path, "of", f"a segmentation dataset, not one for {found.spec.task}", value)
+        came = heading.options["of"]
+        raise wrong(heading.path, "of", f"a segmentation dataset, not one for {found.spec.task}", came)
     return found
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from muster.report.hard_figures import HARD_FOR_IN_WORDS, cost_figure
+from muster.report.probe_parts import members_of
 from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
 from muster.report.study_tables import frame_table
@@ -11,8 +15,10 @@ from muster.study.papers import (
     bucket_sweep,
     correlations_within,
     hard_subset_gain,
+    hard_subset_seconds,
     hard_subset_table,
     scores_beside_results,
+    target_selection_table,
 )
 from muster.study.tables import StudyTables
 
@@ -35,7 +41,7 @@ def h22_part(tables: StudyTables) -> PagePart:
     pairs = scores_beside_results(tables.scores, tables.ensembles)
     figures, shown = list[StudyFigure](), dict[str, Table]()
     for (regime, predictor, size), part in pairs.groupby(["regime", "predictor", "size"], sort=False):
-        named = f"{regime}, {predictor or 'no predictor'}, ensembles of {size}".replace("_", " ")
+        named = f"{regime}, {predictor or 'no predictor'}, {members_of(int(str(size)))}".replace("_", " ")
         keys = ["target", "metric", "subset_seed", "probe_seed"]
         table = hard_subset_table(correlations_within(part, keys, values=["pearson"]))
         if table.empty:
@@ -49,4 +55,18 @@ def h22_part(tables: StudyTables) -> PagePart:
         if len(buckets):
             figures.append(sweep_figure(buckets, "bucket", name=f"h22_buckets_{key}", logarithmic=False,
                                         column_label="bucket, from hard to easy"))  # fmt: skip
+        if size == 1 and len(over_targets := target_selection_table(part)):
+            shown[f"Which target suits a source, correlation over targets: {named}"] = _labelled(over_targets)
+    if len(costs := hard_subset_seconds(tables.costs)) and costs["hard"].any():
+        figures.append(_cost_figure(costs))
     return PagePart(_TITLE, _TEXT, figures, shown)
+
+
+def _labelled(table: pd.DataFrame) -> Table:
+    return frame_table(table.assign(metric=[metric_label(str(name)) for name in table["metric"]]), 3)
+
+
+def _cost_figure(costs: pd.DataFrame) -> StudyFigure:
+    told = {HARD_FOR_IN_WORDS.get(str(what)) or metric_label(str(what)): seconds
+            for what, seconds in costs[["what", "seconds"]].itertuples(index=False, name=None)}  # fmt: skip
+    return cost_figure(told, list(HARD_FOR_IN_WORDS.values()), "h22_cost", "What hard subsets cost")

@@ -2,13 +2,14 @@
 
 Nothing here decides anything, and nothing elsewhere reads these sentences. ``selection`` says how a choice came about
 and how far it can be trusted, ``track_record`` how such choices fared in studies, ``warnings`` why not to trust it,
-``hard_subsets`` what HASTE looked at, ``confirmation`` what brief fine-tuning made of the choice, and ``finetuning``
-what stands beside an mIoU.
+``hard_subsets`` what HASTE looked at, ``prefilter`` which members were not looked at in full, ``confirmation`` what
+brief fine-tuning made of the choice, and ``finetuning`` what stands beside an mIoU.
 """
 
 from __future__ import annotations
 
 from muster.report.wording.hard_subsets import hard_label
+from muster.report.wording.prefilter import prefilter_sentence
 from muster.report.wording.selection import (
     choice_line,
     choice_sentence,
@@ -32,6 +33,7 @@ __all__ = [
     "listed_label",
     "no_better_than_guessing",
     "predictor_label",
+    "prefilter_sentence",
     "search_sentence",
     "size_sentence",
     "track_record_sentence",

@@ -29,7 +29,14 @@ from muster.study.papers.b21 import (
 from muster.study.papers.dataset_features import dataset_features
 from muster.study.papers.domain_distance import assigned_distance, distance_matrix, domain_distance, domain_distances
 from muster.study.papers.frames import correlations_within, scores_beside_results
-from muster.study.papers.h22 import bucket_sweep, fraction_sweep, hard_subset_gain, hard_subset_table
+from muster.study.papers.h22 import (
+    bucket_sweep,
+    fraction_sweep,
+    hard_subset_gain,
+    hard_subset_seconds,
+    hard_subset_table,
+    target_selection_table,
+)
 from muster.study.papers.image_map import image_map
 from muster.study.papers.m21 import (
     best_source_shares,
@@ -69,6 +76,7 @@ __all__ = [
     "gains_in_both",
     "gains_over",
     "hard_subset_gain",
+    "hard_subset_seconds",
     "hard_subset_table",
     "image_map",
     "inclusion_against_size",
@@ -84,6 +92,7 @@ __all__ = [
     "setup_column",
     "single_model_pairs",
     "small_against_full",
+    "target_selection_table",
     "transfer_gains",
     "tweak_table",
     "with_depth",

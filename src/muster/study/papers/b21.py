@@ -147,8 +147,13 @@ def with_depth(pairs: pd.DataFrame, l_max: float | int = DEFAULT_L_MAX) -> pd.Da
 
 
 def _takes_depth(metric: str) -> bool:
-    spec = parse_metric(metric)
-    return spec.kind == "member" and not spec.with_depth
+    if parse_metric(metric).with_depth:
+        return False
+    try:
+        parse_metric(f"{metric}+l")
+    except ValueError:  # MS-LEEP on hard subsets is a sum over members, and has no depth either
+        return False
+    return True
 
 
 def depth_table(means: pd.DataFrame) -> pd.DataFrame:

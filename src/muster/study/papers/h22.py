@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from muster.study.papers.frames import correlations_within, require_columns
+from muster.study.tables import HARD_SUBSETS, ONE_METRIC
 
 VARIANTS = {"CA": "haste_ca", "CS": "haste_cs"}
 """H22's names of its two ways to find hard samples, and the wrapper that asks for each."""
@@ -59,6 +60,42 @@ def hard_subset_gain(table: pd.DataFrame) -> pd.DataFrame:
     each = table.assign(change=100 * change, win=(variants.max(axis=1) > table["base"]).astype(int))
     groups = each.groupby("metric", sort=False)
     return groups.agg(improvement=("change", "mean"), wins=("win", "sum"), targets=("target", "size")).reset_index()
+
+
+def target_selection_table(pairs: pd.DataFrame, value: str = "pearson", fewest: int = 5) -> pd.DataFrame:
+    """How well metrics say which target suits a source: over targets, for each source (H22 5.2, tables 2, 6 and 13).
+
+    Args:
+        pairs: See :func:`muster.study.papers.frames.scores_beside_results`; of single models, of one predictor and
+            regime.
+        value: Which correlation.
+        fewest: A source with results on fewer targets is left out.
+
+    Returns:
+        As from :func:`hard_subset_table`, with ``source``, the member, in place of ``target``.
+    """
+    keys = ["members", "metric", "subset_seed", "probe_seed"]
+    found = correlations_within(pairs, keys, fewest, values=[value]).rename(columns={"members": "target"})
+    return hard_subset_table(found, value).rename(columns={"target": "source"})
+
+
+def hard_subset_seconds(costs: pd.DataFrame) -> pd.DataFrame:
+    """How long it takes to find what is hard, beside metrics of single models on all samples (H22 A.3).
+
+    Args:
+        costs: Of a study.
+
+    Returns:
+        ``what`` (a wrapper or a metric), ``hard`` (whether it is the former) and ``seconds``, the mean over cells and
+        seeds of the probe, for all members together; the shortest first.
+    """
+    require_columns("costs", costs, ["step", "metric", "size", "seconds"])
+    finding = costs[costs["step"] == HARD_SUBSETS]
+    metrics = costs[(costs["step"] == ONE_METRIC) & (costs["size"] == 1) & ~costs["metric"].str.contains("haste")]
+    parts = [part.groupby("metric")["seconds"].mean().reset_index().assign(hard=is_hard)
+             for part, is_hard in ((finding, True), (metrics, False))]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True).rename(columns={"metric": "what"})
+    return table.sort_values("seconds", ignore_index=True)[["what", "hard", "seconds"]]
 
 
 def fraction_sweep(pairs: pd.DataFrame, value: str = "pearson", by: Sequence[str] = ("regime",)) -> pd.DataFrame:
