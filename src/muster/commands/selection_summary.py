@@ -26,6 +26,7 @@ from muster.report.tables import (
 from muster.report.wording import (
     choice_line,
     confidence_sentence,
+    foreseen_heads_sentence,
     hard_label,
     interruption_line,
     listed_label,
@@ -74,6 +75,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     console.print(f"Predicted {result} by class, by {predictor}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
         console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
+    if selection.foreseen_heads is not None:
+        console.print(foreseen_heads_sentence(selection) + "\n")
     console.print(track_record_sentence(selection) + "\n")
     if selection.sizes:
         console.print(size_sentence(selection))

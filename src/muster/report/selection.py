@@ -27,6 +27,7 @@ from muster.report.tables import (
     cost_label,
     count_label,
     date_text,
+    foreseen_table,
     metric_label,
     number,
     single_score_table,
@@ -35,6 +36,7 @@ from muster.report.wording import (
     ReportWarning,
     choice_sentence,
     confidence_sentence,
+    foreseen_heads_sentence,
     hard_label,
     listed_label,
     no_better_than_guessing,
@@ -131,6 +133,7 @@ def write_selection_report(
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
         "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
         "track_record": track_record_sentence(selection),
+        **_foreseen_context(selection),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(report_images, selection.classes if selection.words.is_pooled else ()),
@@ -149,6 +152,24 @@ def write_selection_report(
         **_ranking_context(selection, pool, entropy),
     }
     return write_page("selection.html", path, context)
+
+
+def _foreseen_context(selection: Selection) -> dict[str, object]:
+    """What the leading candidates score with a head."""
+    told = selection.foreseen_heads
+    if told is None:
+        return {"foreseen": ""}
+    table = foreseen_table(told)
+    rows = [
+        [number(value) if isinstance(value, float) else NOTHING if value is None else str(value) for value in row]
+        for row in table.rows
+    ]
+    return {
+        "foreseen": foreseen_heads_sentence(selection),
+        "foreseen_columns": table.columns,
+        "foreseen_rows": rows,
+        "foreseen_chosen": [told.leader],
+    }
 
 
 def _shown_by(selection: Selection) -> str:

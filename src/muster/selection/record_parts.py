@@ -89,6 +89,32 @@ class BootstrapConfidence:
 
 
 @dataclass(frozen=True)
+class ForeseenHeads:
+    """The leading candidates' scores with a head, see :func:`muster.selection.foreseen_heads.foresee_heads`.
+
+    Attributes:
+        candidates: Members of each, in the order in which the metric ranks them.
+        plain: Score of the plain mean of each, on the units that were looked at.
+        with_head: Score with a head, of images that it was not fitted to.
+        penalties: Of the head of each; ``None`` where the plain mean did better, which is then scored.
+        images: Probe images.
+        units: Probe pixels, or images, that were looked at.
+    """
+
+    candidates: tuple[tuple[str, ...], ...]
+    plain: tuple[float, ...]
+    with_head: tuple[float, ...]
+    penalties: tuple[float | None, ...]
+    images: int
+    units: int
+
+    @property
+    def leader(self) -> int:
+        """Place of the candidate with the best score; the first of equals."""
+        return max(range(len(self.with_head)), key=lambda place: (self.with_head[place], -place))
+
+
+@dataclass(frozen=True)
 class SizeStep:
     """The best ensemble of one size.
 

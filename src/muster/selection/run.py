@@ -39,6 +39,7 @@ from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.bootstrap_confidence import resample_choice
 from muster.selection.candidate_scoring import score_alone
+from muster.selection.foreseen_heads import foresee_heads
 from muster.selection.guessing import compare_with_guessing
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.idle_options import idle_options, require_effect
@@ -163,6 +164,10 @@ def _select(
             found, store, scored, request, predictor, reader, cache, settings.resamples, settings.seed, progress,
             settings.memory_gb, cancel,
         )  # fmt: skip
+        foreseen = foresee_heads(
+            found, store, scored, request, reader, task_of(split.spec), settings.foresee_heads, settings.seed, progress,
+            cancel,
+        )  # fmt: skip
         alone = {} if found.interrupted else score_alone(store, scored, request)
         count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
         probed = ProbeRecord(count, settings.pixels_per_image, reader.preprocessing.known_size.setting, settings.seed)
@@ -173,6 +178,7 @@ def _select(
             predictor=name,
             prefilter=filtered,
             bootstrap_confidence=confidence,
+            foreseen_heads=foreseen,
             guessing=compare_with_guessing(scored.honest, reader.probe.labels, settings.seed),
             hard_eep=_hard_eep(request, name),
         )

@@ -44,6 +44,9 @@ OF_THE_MACHINE = frozenset(
 )
 """Options on which the choice does not depend."""
 
+MOST_FORESEEN = 100
+"""Candidates that heads are foreseen for: about three seconds each for 30 000 probe pixels on one core."""
+
 METRICS_OF_CARDS: tuple[str, ...] = ("base",)
 """Metrics that a selection shows beside those of the task unless others are named."""
 
@@ -249,18 +252,28 @@ class SelectionSettings(DataSettings, CacheSettings, ProbeSettings, PredictorSet
 
     Attributes:
         resamples: Bootstrap samples of the probe images, for the confidence of the choice; 0 for none.
+        foresee_heads: So many leading candidates are scored again with the head that fine-tuning would learn for them,
+            fitted on the probe set, and stand beside the choice, which stays; 0 for none. Needs the linear probe.
     """
 
     resamples: int = 100
+    foresee_heads: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            ConfigError: If there are too few bootstrap samples, or a part refuses its options.
+            ConfigError: If there are too few bootstrap samples, heads are to be foreseen without the linear probe, or a
+                part refuses its options.
         """
         if self.resamples != 0 and self.resamples < LEAST_RESAMPLES:
             raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {self.resamples}.")
+        require_whole("foresee_heads", self.foresee_heads, 0, MOST_FORESEEN)
+        if self.foresee_heads and self.predictor != "linear_probe":
+            raise ConfigError(
+                f"foresee_heads: expected 0 with predictor {self.predictor}, which is made from the images that heads "
+                f"would be fitted on, but got {self.foresee_heads}. Use predictor linear_probe."
+            )
         super().__post_init__()
 
     def of_task(self, task: Task) -> SelectionSettings:
