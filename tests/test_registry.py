@@ -39,7 +39,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 
 
 def test_every_file_of_a_room_is_found() -> None:
-    assert FAMILIES.names() == ("fcn", "hrnet", "small", "smp")
+    assert FAMILIES.names() == ("encoder", "fcn", "hrnet", "small", "smp")
     assert SCHEMES.names() == ("file", "imagenet", "none")
     assert {"ade20k", "images_and_masks", "patterns", "voc"} < set(LAYOUTS.names())
 
