@@ -128,6 +128,7 @@ def test_every_option_that_has_a_say_is_recorded(pool: Pool, target: Dataset, tm
     assert {field.name for field in fields(SelectionSettings)} - elsewhere <= set(SelectionRecord.__annotations__)
     options: dict[str, Any] = {
         "hard_fraction": 0.5, "hardness_model": "a", "l_max": 30.0, "max_parameters": 10**9, "resamples": 40,
+        "foresee_heads": 1,
     }  # fmt: skip
     metrics = ("leep+haste_cs", "depth_and_size+l")
     chosen = select(pool, target, size=2, pixels_per_image=40, cache_gb=0.0, metrics=metrics, **options)

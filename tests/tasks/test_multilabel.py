@@ -255,8 +255,8 @@ def test_a_study_evaluates_all_ensembles_by_mean_ap(course: Course, tmp_path: Pa
         assert reached[" ".join(members)] == pytest.approx(float(expected), abs=1e-6)
     assert outcome.tables.finetuned["validation_result"].between(0, 1).all()
     assert (outcome.tables.ensembles["validation_loss"] > 0).all()
-    page = write_study_report(replace(Findings.of(outcome.tables, plan.settings), draws=5), tmp_path)
-    assert "mean AP" in page.read_text("utf-8")
+    written = write_study_report(replace(Findings.of(outcome.tables, plan.settings), draws=5), tmp_path)
+    assert "mean AP" in written.page.read_text("utf-8")
 
 
 def test_results_of_kept_predictions_by_hand() -> None:

@@ -26,11 +26,13 @@ from muster.report.tables import (
 from muster.report.wording import (
     choice_line,
     confidence_sentence,
+    foreseen_heads_sentence,
     hard_label,
     interruption_line,
     listed_label,
     no_better_than_guessing,
     predictor_label,
+    prefilter_sentence,
     search_sentence,
     size_sentence,
     track_record_sentence,
@@ -73,6 +75,8 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     console.print(f"Predicted {result} by class, by {predictor}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
         console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
+    if selection.foreseen_heads is not None:
+        console.print(foreseen_heads_sentence(selection) + "\n")
     console.print(track_record_sentence(selection) + "\n")
     if selection.sizes:
         console.print(size_sentence(selection))
@@ -106,6 +110,8 @@ def _notes(selection: Selection) -> Iterator[str]:
     """How hard subsets were found, and what was left out."""
     if selection.hardness_models:
         yield hard_label(selection)
+    if told := prefilter_sentence(selection):
+        yield told
     for name, reason in selection.dropped.items():
         yield f"Metric left out: {metric_label(name)}: {reason.rstrip('.')}."
     for name, reason in selection.excluded.items():

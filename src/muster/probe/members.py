@@ -46,7 +46,9 @@ def member_probabilities(
     key = member_key(member, reader)
     with _verified_beside(member):  # on every rank: all of them refuse a damaged member
         found = look_up(key, shape, reader, cache)
-        predictions = reader.read(member.load_unverified(reader.device), progress) if found is None else found
+        predictions = (
+            reader.read(member.load_unverified(reader.device), progress, member.name) if found is None else found
+        )
     if found is None:
         keep(key, predictions, cache)
     return predictions
@@ -78,7 +80,7 @@ def member_reading(
         PoolError: If the weights are missing or damaged.
     """
     with _verified_beside(member):
-        reading = reader.read_all(member.load_unverified(reader.device), progress, stages)
+        reading = reader.read_all(member.load_unverified(reader.device), progress, stages, member.name)
     keep(member_key(member, reader), reading.probabilities, cache)
     return reading
 

@@ -7,7 +7,9 @@ columns of one mask as stored.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -63,6 +65,30 @@ class ProbeSet:
     def images(self) -> tuple[int, ...]:
         """The images of the split that have pixels in the set, ascending."""
         return tuple(image for image in range(len(self.sizes)) if self.starts[image] < self.starts[image + 1])
+
+    def of_images(self, images: Sequence[int]) -> ProbeSet:
+        """The part of the set that lies in some images.
+
+        Args:
+            images: Ascending places in the split, of images that have pixels; at least one.
+
+        Returns:
+            Of a split of these images alone.
+        """
+        chosen = list(images)
+        counts = [self.starts[image + 1] - self.starts[image] for image in chosen]
+        places = torch.cat([torch.arange(self.starts[image], self.starts[image + 1]) for image in chosen])
+        return ProbeSet(
+            rows=self.rows[places],
+            columns=self.columns[places],
+            labels=self.labels[places],
+            starts=(0, *accumulate(counts)),
+            sizes=tuple(self.sizes[image] for image in chosen),
+            void_images=(),
+            class_shares=self.class_shares[chosen],
+            content=hashlib.sha256(f"{self.content} {chosen}".encode()).hexdigest(),
+            image_sizes=tuple(self.image_sizes[image] for image in chosen) if self.image_sizes else (),
+        )
 
 
 def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) -> ProbeSet:

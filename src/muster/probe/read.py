@@ -5,8 +5,8 @@ Axis names: ``pixels`` the probe pixels, ``source_classes`` the member's classes
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float32
@@ -96,14 +96,30 @@ class ProbeReader:
             )
         return self._prepared[wanted]
 
+    def of_images(self, images: Sequence[int]) -> ProbeReader:
+        """A reader of some of the images alone, which shows them alike.
+
+        Args:
+            images: Ascending places in the split, of images that have probe pixels.
+        """
+        split = replace(self._split, identifiers=tuple(self._split.identifiers[image] for image in images))
+        return ProbeReader(
+            split, self.probe.of_images(images), self.preprocessing, self.device, self._batch_size, self._num_workers,
+            self.precision,
+        )  # fmt: skip
+
     def read(
-        self, model: SourceModel, progress: Callable[[int, int], None] | None = None
+        self,
+        model: SourceModel,
+        progress: Callable[[int, int], None] | None = None,
+        of: str = "",  # noqa: ARG002 (for readers that know a part)
     ) -> Float32[Tensor, "pixels source_classes"]:
         """A model's predictions at the probe pixels.
 
         Args:
             model: In evaluation mode, on :attr:`device`. Its weights are laid out anew in memory (channels last).
             progress: Called after each batch of this process with how many are done and how many there are.
+            of: Name of the model, for readers that may know a part of what it makes of the images.
 
         Returns:
             Probabilities, the same on every rank. Not checked: a broken model gives NaN.
@@ -111,7 +127,11 @@ class ProbeReader:
         return self._read(model, progress, features=False, stages=False).probabilities
 
     def read_all(
-        self, model: SourceModel, progress: Callable[[int, int], None] | None = None, stages: bool = True
+        self,
+        model: SourceModel,
+        progress: Callable[[int, int], None] | None = None,
+        stages: bool = True,
+        of: str = "",  # noqa: ARG002 (for readers that know a part)
     ) -> Reading:
         """A model's predictions at the probe pixels, and the features behind them.
 
@@ -119,6 +139,7 @@ class ProbeReader:
             model: As for :meth:`read`.
             progress: As for :meth:`read`.
             stages: Whether what each stage makes of an image is wanted too; it takes a few percent of the time.
+            of: As for :meth:`read`.
 
         Returns:
             The reading, the same on every rank. Not checked: a broken model gives NaN.

@@ -17,14 +17,14 @@ from muster.study.findings import Findings
 from muster.study.measures import over_cells
 
 _TIME = (
-    "Seconds to score all members, or all candidates, from what the members made of the probe pixels: running the "
+    "Seconds to score all members, or all candidates, from what the members made of the probe set: running the "
     "members and fitting linear probes comes on top, once for all metrics. The first member does not count, as what is "
     "compiled or loaded once falls on it."
 )
 
 _SWEEPS = (
     "The same fine-tuned results, and scores with one setting of the probe changed at a time. The dotted line is the "
-    "study's own setting; what moves less than it does between seeds of the probe pixels says nothing."
+    "study's own setting; what moves less than it does between seeds of the probe says nothing."
 )
 
 SWEPT = {

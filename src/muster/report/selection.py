@@ -27,6 +27,7 @@ from muster.report.tables import (
     cost_label,
     count_label,
     date_text,
+    foreseen_table,
     metric_label,
     number,
     single_score_table,
@@ -35,10 +36,12 @@ from muster.report.wording import (
     ReportWarning,
     choice_sentence,
     confidence_sentence,
+    foreseen_heads_sentence,
     hard_label,
     listed_label,
     no_better_than_guessing,
     predictor_label,
+    prefilter_sentence,
     size_sentence,
     track_record_sentence,
     warning_of,
@@ -130,6 +133,7 @@ def write_selection_report(
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
         "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
         "track_record": track_record_sentence(selection),
+        **_foreseen_context(selection),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
         "strips": strips(report_images, selection.classes if selection.words.is_pooled else ()),
@@ -148,6 +152,24 @@ def write_selection_report(
         **_ranking_context(selection, pool, entropy),
     }
     return write_page("selection.html", path, context)
+
+
+def _foreseen_context(selection: Selection) -> dict[str, object]:
+    """What the leading candidates score with a head."""
+    told = selection.foreseen_heads
+    if told is None:
+        return {"foreseen": ""}
+    table = foreseen_table(told)
+    rows = [
+        [number(value) if isinstance(value, float) else NOTHING if value is None else str(value) for value in row]
+        for row in table.rows
+    ]
+    return {
+        "foreseen": foreseen_heads_sentence(selection),
+        "foreseen_columns": table.columns,
+        "foreseen_rows": rows,
+        "foreseen_chosen": [told.leader],
+    }
 
 
 def _shown_by(selection: Selection) -> str:
@@ -189,6 +211,7 @@ def _ranking_context(selection: Selection, pool: Pool, entropy: float) -> dict[s
         "domains": [Swatch(domain, colour) for domain, colour in domains.items()],
         "member_bars": _member_bars(selection, pool, domains, ranked, entropy),
         "excluded": list(selection.excluded.items()),
+        "prefilter": prefilter_sentence(selection),
         "dropped": [(metric_label(name), reason) for name, reason in selection.dropped.items()],
         "single_scores": single_score_table(selection) if selection.single_scores else None,
         "sizes": _sizes(selection),

@@ -103,11 +103,11 @@ def headline(findings: Findings) -> str:
     predictor, metric = findings.chooser
     won, standings = findings.headline, findings.standings
     what = "single model" if findings.size == 1 else f"ensemble of {findings.size}"
-    choice = f"the {what} that {metric_label(metric)} chooses ({predictor})"
+    choice = f"the {what} that {metric_label(metric)} chooses ({predictor.replace('_', ' ')})"
     targets = standings["target"].nunique()
     where = "on the one target" if targets == 1 else f"on average over {targets} targets"
     reached = standings[standings["approach"] == won.winner]["result"].mean()
-    said = f"{_NAMES[won.winner]} does best: {number(reached)} {findings.tables.task.result} {where}"
+    said = f"Best {where}: {_lower(_NAMES[won.winner])}, with {number(reached)} {findings.tables.task.result}"
     if won.second is not None and won.lead is not None:
         sure = "" if won.is_certain else ", which may be chance"
         said += f", {_points(won.lead.mean)} above {_lower(_NAMES[won.second])}{sure}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from muster.metrics import parse_metric
 from muster.pool import Pool, result_of
 from muster.selection.record import Selection
+from muster.selection.record_parts import ForeseenHeads
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
 
 Cell = str | int | float | None
@@ -139,14 +140,28 @@ def predicted_class_table(selection: Selection) -> Table:
     )
 
 
+def foreseen_table(foreseen: ForeseenHeads) -> Table:
+    """Scores of the leading candidates without and with a head; ``None`` for a penalty where none did better."""
+    rows: list[tuple[Cell, ...]] = [
+        (place, " + ".join(names), plain, learned, penalty)
+        for place, (names, plain, learned, penalty) in enumerate(
+            zip(foreseen.candidates, foreseen.plain, foreseen.with_head, foreseen.penalties, strict=True), start=1
+        )
+    ]
+    return Table(("rank by metric", "members", "plain mean", "with a head", "penalty of the head"), rows)
+
+
 def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
     """All tables of a selection, by name."""
-    return {
+    tables = {
         "candidates": candidate_table(selection, 100),
         "members": member_table(selection, pool),
         "predicted_classes": predicted_class_table(selection),
         "members_by_metric": single_score_table(selection),
     }
+    if selection.foreseen_heads is not None:
+        tables["foreseen_heads"] = foreseen_table(selection.foreseen_heads)
+    return tables
 
 
 def shown_name(result: FinetuneResult, name: str) -> str:

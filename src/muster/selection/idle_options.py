@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from muster.data.opening import is_built_in
 from muster.errors import ConfigError
-from muster.metrics import MetricSpec
+from muster.metrics import MetricSpec, parse_metric
+from muster.selection.foreseen_heads import can_foresee
 from muster.selection.hard_subsets import hardness_names
 from muster.selection.predictors import PredictorName
+from muster.selection.search_runner import AUTO
 from muster.selection.settings import SelectionSettings
 
 PLACES = frozenset({"data_root", "cache_dir"})
@@ -36,6 +38,8 @@ def idle_options(settings: SelectionSettings, target: str) -> dict[str, str]:
         idle["reference"] = "without rsa or dds among the metrics"
     if not any(spec.with_depth for spec in specs):
         idle["l_max"] = "without +l around any metric"
+    if settings.metric != AUTO and not can_foresee(parse_metric(settings.metric)):
+        idle["foresee_heads"] = f"with --metric {settings.metric}, which is none of an ensemble's mean prediction"
     if settings.cache_gb == 0:
         idle["cache_dir"] = "with cache_gb 0, which switches the cache off"
     if is_built_in(target):

@@ -23,7 +23,15 @@ from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.hard_views import HardView
 from muster.selection.image_predictions import ImagePredictor
-from muster.selection.record_parts import BootstrapConfidence, Guessing, ProbeRecord, SizesEnd, SizeStep
+from muster.selection.record_parts import (
+    BootstrapConfidence,
+    ForeseenHeads,
+    Guessing,
+    Prefilter,
+    ProbeRecord,
+    SizesEnd,
+    SizeStep,
+)
 from muster.tasks.task import TASKS, Task
 
 if TYPE_CHECKING:
@@ -86,6 +94,7 @@ class SelectionRecord:
             does not know them, or the selection is from before they were written down.
         checksums: SHA-256 of the weights of every eligible member; none in a selection from before.
         guessing: How the members compare with guessing; ``None`` in a record of before, or with a single class.
+        foreseen_heads: What the leading candidates score with a head; ``None`` if that was not asked for.
         hardness_models: For metrics on hard subsets: by wrapper, ``haste_ca`` or ``haste_cs``, and by source dataset,
             the member that decided what is hard.
         hard_eep: For ensemble metrics on hard subsets: what was read there. ``recount``: EEPs counted anew on the union
@@ -100,10 +109,12 @@ class SelectionRecord:
         max_parameters: Most parameters that an ensemble could have; ``None`` for no limit.
         max_inference_seconds: Most seconds that its members could take for one image, likewise.
         resamples: Bootstrap samples that were asked for.
+        foresee_heads: How many leading candidates were to be scored with a head.
         device: What members ran on.
         precision: Their precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; empty in a record of before.
         date: When it was written, ISO 8601; empty before that, so that equal choices are equal.
         preprocessings: The preprocessing of every eligible member that has one of its own.
+        prefilter: How members were passed over by what they make of some of the images; ``None`` if none was to be.
     """
 
     target: str
@@ -143,6 +154,7 @@ class SelectionRecord:
     train_contents: tuple[str, ...] = ()
     checksums: dict[str, str] = field(default_factory=dict)
     guessing: Guessing | None = None
+    foreseen_heads: ForeseenHeads | None = None
     hardness_models: dict[str, dict[str, str]] = field(default_factory=dict)
     hard_eep: str = ""
     hard_fraction: float | None = None
@@ -152,11 +164,13 @@ class SelectionRecord:
     max_parameters: int | None = None
     max_inference_seconds: float | None = None
     resamples: int = 0
+    foresee_heads: int = 0
     device: str = ""
     precision: str = ""
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
     task: str = "segmentation"
+    prefilter: Prefilter | None = None
 
     @property
     def words(self) -> Task:

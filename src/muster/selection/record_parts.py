@@ -27,6 +27,44 @@ class ProbeRecord:
 
 
 @dataclass(frozen=True)
+class PrefilterRound:
+    """One round of a prefilter.
+
+    Attributes:
+        images: Probe images that members looked at.
+        members: How many members.
+    """
+
+    images: int
+    members: int
+
+
+@dataclass(frozen=True)
+class Prefilter:
+    """How members were passed over before the others looked at all probe images.
+
+    Attributes:
+        keep: Members that were to look at all of them.
+        members: Members that there were.
+        images: Probe images.
+        rounds: What came before; none if all members looked at all images.
+    """
+
+    keep: int
+    members: int
+    images: int
+    rounds: tuple[PrefilterRound, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """Looks of a member at an image that were taken, beside all members at all images."""
+        before = [0, *(each.images for each in self.rounds)]
+        taken = sum(each.members * (each.images - old) for each, old in zip(self.rounds, before, strict=False))
+        last = min(self.keep, self.members)
+        return (taken + last * (self.images - before[-1])) / (self.members * self.images)
+
+
+@dataclass(frozen=True)
 class BootstrapConfidence:
     """How far the choice depends on which images were probed, see :func:`muster.scoring.bootstrap_top_k`.
 
@@ -48,6 +86,32 @@ class BootstrapConfidence:
     resamples: int
     images: int
     selection_frequency: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ForeseenHeads:
+    """The leading candidates' scores with a head, see :func:`muster.selection.foreseen_heads.foresee_heads`.
+
+    Attributes:
+        candidates: Members of each, in the order in which the metric ranks them.
+        plain: Score of the plain mean of each, on the units that were looked at.
+        with_head: Score with a head, of images that it was not fitted to.
+        penalties: Of the head of each; ``None`` where the plain mean did better, which is then scored.
+        images: Probe images.
+        units: Probe pixels, or images, that were looked at.
+    """
+
+    candidates: tuple[tuple[str, ...], ...]
+    plain: tuple[float, ...]
+    with_head: tuple[float, ...]
+    penalties: tuple[float | None, ...]
+    images: int
+    units: int
+
+    @property
+    def leader(self) -> int:
+        """Place of the candidate with the best score; the first of equals."""
+        return max(range(len(self.with_head)), key=lambda place: (self.with_head[place], -place))
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ def recorded_options(
         "max_parameters": options.max_parameters,
         "max_inference_seconds": options.max_inference_seconds,
         "resamples": options.resamples,
+        "foresee_heads": options.foresee_heads,
     }
 
 

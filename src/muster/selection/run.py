@@ -39,14 +39,16 @@ from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.bootstrap_confidence import resample_choice
 from muster.selection.candidate_scoring import score_alone
+from muster.selection.foreseen_heads import foresee_heads
 from muster.selection.guessing import compare_with_guessing
 from muster.selection.hard_subsets import hardness_models
 from muster.selection.idle_options import idle_options, require_effect
 from muster.selection.member_scoring import Progress, Request, score_members
 from muster.selection.metric_inputs import require_source_samples
 from muster.selection.predictors import Predictor, PredictorName
+from muster.selection.prefilter import prefilter
 from muster.selection.record import Selection
-from muster.selection.record_parts import ProbeRecord
+from muster.selection.record_parts import Prefilter, ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.reference import Reference, find_reference
 from muster.selection.search_runner import AUTO, find, require_searchable
@@ -54,6 +56,7 @@ from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSet
 from muster.selection.task_metrics import question_metric
 from muster.tasks.task import choose_images, in_classes, task_of
 
+_GIGABYTE = 1e9
 _IMAGE_SIZE = 512
 """Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
 
@@ -147,6 +150,8 @@ def _select(
     read_twice = name == "eep" and (settings.resamples > 0 or request.counts_anew)
     with ExitStack() as stack:
         cache = stack.enter_context(_probe_cache(settings, read_twice))
+        eligible, reader, filtered = _prefiltered(eligible, reader, predictor, cache, settings, excluded, progress)
+        _require_enough(len(eligible), least, excluded, pool, dataset)
         writer = stack.enter_context(_writer(reader, settings, classes, len(eligible)))
         compared_with = _reference_features(reference, reader, dataset, settings, cache, progress)
         scored = score_members(eligible, reader, cache, request, predictor, writer.add, compared_with, progress)
@@ -159,6 +164,10 @@ def _select(
             found, store, scored, request, predictor, reader, cache, settings.resamples, settings.seed, progress,
             settings.memory_gb, cancel,
         )  # fmt: skip
+        foreseen = foresee_heads(
+            found, store, scored, request, reader, task_of(split.spec), settings.foresee_heads, settings.seed, progress,
+            cancel,
+        )  # fmt: skip
         alone = {} if found.interrupted else score_alone(store, scored, request)
         count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
         probed = ProbeRecord(count, settings.pixels_per_image, reader.preprocessing.known_size.setting, settings.seed)
@@ -167,10 +176,30 @@ def _select(
             selection_of(looked_at, store, scored, request, found, excluded, alone),
             **recorded_options(settings, idle, reference),
             predictor=name,
+            prefilter=filtered,
             bootstrap_confidence=confidence,
+            foreseen_heads=foreseen,
             guessing=compare_with_guessing(scored.honest, reader.probe.labels, settings.seed),
             hard_eep=_hard_eep(request, name),
         )
+
+
+def _prefiltered(
+    eligible: tuple[Member, ...],
+    reader: ProbeReader,
+    predictor: Predictor,
+    cache: ProbeCache | None,
+    settings: SelectionSettings,
+    excluded: dict[str, str],
+    progress: Progress | None,
+) -> tuple[tuple[Member, ...], ProbeReader, Prefilter | None]:
+    """The members that look at all images, if only some are to; the others are added to those that are excluded."""
+    if settings.prefilter is None:
+        return eligible, reader, None
+    most_bytes = settings.memory_gb * _GIGABYTE
+    kept = prefilter(eligible, settings.prefilter, reader, predictor, cache, most_bytes, settings.seed, progress)
+    excluded |= kept.passed_over
+    return kept.members, kept.reader, kept.record
 
 
 def _reference_features(

@@ -44,6 +44,9 @@ OF_THE_MACHINE = frozenset(
 )
 """Options on which the choice does not depend."""
 
+MOST_FORESEEN = 100
+"""Candidates that heads are foreseen for: about three seconds each for 30 000 probe pixels on one core."""
+
 METRICS_OF_CARDS: tuple[str, ...] = ("base",)
 """Metrics that a selection shows beside those of the task unless others are named."""
 
@@ -209,21 +212,32 @@ class SearchSettings(_Part):
         max_parameters: Most parameters that the members may have together; null for no limit. Needs exhaustive search.
         max_inference_seconds: Most seconds that they may take for one image, one after the other, as measured here;
             null for no limit. Needs exhaustive search.
+        prefilter: Let so many members look at all probe images, and choose among these. All look at a few, and the
+            better by LEEP at twice as many, until so many are left (successive halving). For large pools; null for no
+            prefilter.
     """
 
     size: Size = 3
     search: SearchName = "auto"
     max_parameters: int | None = None
     max_inference_seconds: float | None = None
+    prefilter: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            ConfigError: If the size is not positive.
+            ConfigError: If the size is not positive, or the prefilter leaves fewer members.
         """
         if self.size != AUTO:
             require_whole("size", self.size)
+        if self.prefilter is not None:
+            require_whole("prefilter", self.prefilter)
+            if self.size != AUTO and self.prefilter < self.size:
+                raise ConfigError(
+                    f"prefilter: expected at least the size of an ensemble, {self.size}, as one is chosen among the "
+                    f"members that are left, but got {self.prefilter}."
+                )
         super().__post_init__()
 
     @property
@@ -238,18 +252,28 @@ class SelectionSettings(DataSettings, CacheSettings, ProbeSettings, PredictorSet
 
     Attributes:
         resamples: Bootstrap samples of the probe images, for the confidence of the choice; 0 for none.
+        foresee_heads: So many leading candidates are scored again with the head that fine-tuning would learn for them,
+            fitted on the probe set, and stand beside the choice, which stays; 0 for none. Needs the linear probe.
     """
 
     resamples: int = 100
+    foresee_heads: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            ConfigError: If there are too few bootstrap samples, or a part refuses its options.
+            ConfigError: If there are too few bootstrap samples, heads are to be foreseen without the linear probe, or a
+                part refuses its options.
         """
         if self.resamples != 0 and self.resamples < LEAST_RESAMPLES:
             raise ConfigError(f"resamples: expected 0 or at least {LEAST_RESAMPLES}, but got {self.resamples}.")
+        require_whole("foresee_heads", self.foresee_heads, 0, MOST_FORESEEN)
+        if self.foresee_heads and self.predictor != "linear_probe":
+            raise ConfigError(
+                f"foresee_heads: expected 0 with predictor {self.predictor}, which is made from the images that heads "
+                f"would be fitted on, but got {self.foresee_heads}. Use predictor linear_probe."
+            )
         super().__post_init__()
 
     def of_task(self, task: Task) -> SelectionSettings:

@@ -189,7 +189,7 @@ def _target_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
 def _cell_rows(plan: StudyPlan) -> Iterable[tuple[Any, ...]]:
     for cell in plan.cells:
         counts = len(cell.train_images), len(cell.validation_images)
-        seen = str(cell.image_size), plan.settings.pixels_per_image
+        seen = str(cell.image_size), plan.settings.pixels_per_image, plan.settings.probe_images or 0
         yield cell.target, cell.regime, cell.subset_seed, *counts, *seen
 
 

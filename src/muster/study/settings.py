@@ -102,6 +102,8 @@ class StudySettings:
             selection chooses by where nobody names one.
         equal_cost: Whether a single model is given as much time as the first of these choices.
         pixels_per_image: Probe pixels of each image.
+        probe_images: Metrics look at so many of a cell's training images, drawn anew with each probe seed; null for all
+            of them.
         image_size: Size at which members see the images; null takes the median of what the members' cards say.
         validation_images: Target training images set aside before the others are drawn, on which ensembles of
             fine-tuned members are compared as somebody could who fine-tuned them all; at most a fifth. 0 for none.
@@ -127,6 +129,7 @@ class StudySettings:
     heads: tuple[str, ...] = ("linear_probe", "eep")
     equal_cost: bool = False
     pixels_per_image: int = 1000
+    probe_images: int | None = None
     image_size: SizeSetting | None = None
     validation_images: int = 30
     sweeps: SweepSettings = SweepSettings()  # noqa: RUF009 (frozen)
@@ -151,6 +154,8 @@ class StudySettings:
         if self.size not in self.sizes:
             raise ConfigError(f"size: expected one of sizes ({', '.join(map(str, self.sizes))}), but got {self.size}.")
         require_whole("pixels_per_image", self.pixels_per_image, 1, MOST_STEPS)
+        if self.probe_images is not None:
+            require_whole("probe_images", self.probe_images, 2, MOST_IMAGES)
         require_whole("validation_images", self.validation_images, 0, MOST_IMAGES)
         require_whole("distance_images", self.distance_images, 0, MOST_IMAGES)
         if self.image_size is not None:

@@ -90,6 +90,7 @@ def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         hardness_model=None if large else settings.hardness_model or None,
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
+        train_images=settings.probe_images,
     )
 
 

@@ -117,7 +117,8 @@ def parts_of(settings: StudySettings, cell: Cell) -> list[tuple[str, tuple[float
     for setting in settings.sweeps.settings:
         values = [value for value in settings.sweeps.values(setting) if value != own.get(setting)]
         if setting == "train_images":
-            values = [value for value in values if value < len(cell.train_images)]
+            looked_at = settings.probe_images or len(cell.train_images)
+            values = [value for value in values if value < len(cell.train_images) and value != looked_at]
         parts += [(setting, (value,)) for value in values] if setting in PROBES else [(setting, tuple(values))]
     return parts
 

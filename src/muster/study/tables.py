@@ -32,7 +32,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("train_images", "num_classes", "test_result"),
     ),
     "targets": ("target", "domain", "num_classes", "train_images", "test_images", "task"),
-    "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image"),
+    "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image", "probe_images"),
     "finetuned": (
         *RESULT,
         *("member", "result", "validation_result", "validation_loss", "learning_rate", "steps", "seconds", "device"),
@@ -50,7 +50,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 LATER: dict[str, dict[str, str | int]] = {
     "costs": {"metric": "", "size": 0},
-    "cells": {"pixels_per_image": 0},
+    "cells": {"pixels_per_image": 0, "probe_images": 0},
     "sweeps": {"name": ""},
     "heads": {"kept": 1},
     "targets": {"task": "segmentation"},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from muster.data import Split
@@ -109,40 +109,92 @@ def judge_penalties(task: Task, plain: EnsembleHead, units: HeadUnits, settings:
     Returns:
         The choice; the plain mean if all units are of one image.
     """
-    images = torch.from_numpy(np.unique(units.images.cpu().numpy())).to(units.images.device)
+    images = _images_of(units)
     if len(images) < 2:
         return HeadChoice(None)
-    penalties = (settings.penalty, *(each for each in PENALTIES if each > settings.penalty))
-    tallies = [torch.zeros((), dtype=torch.int64, device=units.truth.device)] * (1 + len(penalties))
-    folds = list(_folds(units, images, seed))
-    for left_out in folds:
-        learned_from = units.of(~left_out & (units.numbers < FOLD_UNITS))
-        heads = [plain, *_path(task, plain, learned_from, penalties, settings.steps)]
-        judged = units.of(left_out)
-        tallies = [
-            tally + tally_units(task, units_predictions(task, head, judged), judged.truth)
-            for tally, head in zip(tallies, heads, strict=True)
-        ]
-    mean, *learned = _results(task, tallies)
-    return HeadChoice.by(mean, dict(zip(penalties, learned, strict=True)), len(images), len(folds))
+    no_tally = torch.zeros((), dtype=torch.int64, device=units.truth.device)
+    tallies, folds = dict.fromkeys(_penalties(settings), no_tally), 0
+    for left_out, heads in cross_fitted(task, plain, units, settings, seed):
+        judged, folds = units.of(left_out), folds + 1
+        for penalty, head in heads.items():
+            found = tally_units(task, units_predictions(task, head, judged), judged.truth)
+            tallies[penalty] = tallies[penalty] + found
+    return _choice(task, tallies, len(images), folds)
 
 
-def _folds(units: HeadUnits, images: Tensor, seed: int) -> Iterator[Bool[Tensor, " p"]]:
+def left_out_predictions(
+    task: Task, plain: EnsembleHead, units: HeadUnits, settings: HeadSettings, seed: int
+) -> tuple[HeadChoice, dict[float | None, Float[Tensor, "outputs units"]]]:
+    """What an ensemble predicts of images that its head was not learned from.
+
+    Args:
+        task: Says what the result is.
+        plain: The plain mean; it stays as it is.
+        units: Of several images.
+        settings: The least penalty, and the number of iterations.
+        seed: Which images are left out together.
+
+    Returns:
+        The choice, as of :func:`judge_penalties`; and for each penalty the predictions, for ``None`` those of the plain
+        mean.
+    """
+    outputs, folds = plain.weights.shape[1], 0
+    found = {penalty: torch.zeros(outputs, len(units)) for penalty in _penalties(settings)}
+    for left_out, heads in cross_fitted(task, plain, units, settings, seed):
+        judged, folds = units.of(left_out), folds + 1
+        for penalty, head in heads.items():
+            found[penalty][:, left_out.cpu()] = units_predictions(task, head, judged).cpu()
+    truth = units.truth.cpu()
+    tallies = {penalty: tally_units(task, predictions, truth) for penalty, predictions in found.items()}
+    return _choice(task, tallies, len(_images_of(units)), folds), found
+
+
+def cross_fitted(
+    task: Task, plain: EnsembleHead, units: HeadUnits, settings: HeadSettings, seed: int
+) -> Iterator[tuple[Bool[Tensor, " units"], dict[float | None, EnsembleHead]]]:
+    """Learn heads from all images but those of one part, for each part.
+
+    Args:
+        task: Says what the loss is.
+        plain: The plain mean.
+        units: Of several images.
+        settings: The least penalty, and the number of iterations.
+        seed: Which images are left out together.
+
+    Yields:
+        Which units are left out, and a head for each penalty; ``None`` is the plain mean.
+    """
+    for left_out in _folds(units, seed):
+        learned_from, heads = units.of(~left_out & (units.numbers < FOLD_UNITS)), dict[float | None, EnsembleHead]()
+        for penalty in _penalties(settings):
+            heads[penalty] = plain
+            if penalty is not None:
+                heads[penalty] = EnsembleHead(*plain.weights.shape).to(plain.weights.device)
+                fit_to_units(task, heads[penalty], learned_from, penalty, settings.steps)
+        yield left_out, heads
+
+
+def _penalties(settings: HeadSettings) -> tuple[float | None, ...]:
+    return (None, settings.penalty, *(each for each in PENALTIES if each > settings.penalty))
+
+
+def _images_of(units: HeadUnits) -> Int64[Tensor, " images"]:
+    return torch.from_numpy(np.unique(units.images.cpu().numpy())).to(units.images.device)
+
+
+def _choice(task: Task, tallies: Mapping[float | None, Tensor], images: int, folds: int) -> HeadChoice:
+    mean, *learned = _results(task, list(tallies.values()))
+    penalties = [penalty for penalty in tallies if penalty is not None]
+    return HeadChoice.by(mean, dict(zip(penalties, learned, strict=True)), images, folds)
+
+
+def _folds(units: HeadUnits, seed: int) -> Iterator[Bool[Tensor, " units"]]:
     """The units of each part of the images."""
-    count = min(FOLDS, len(images))
+    images = _images_of(units)
     shuffled = images[torch.from_numpy(np.random.default_rng(seed % 2**64).permutation(len(images))).to(images.device)]
+    count = min(FOLDS, len(images))
     for fold in range(count):
         yield torch.isin(units.images, shuffled[fold::count])
-
-
-def _path(
-    task: Task, plain: EnsembleHead, units: HeadUnits, penalties: Sequence[float], steps: int
-) -> Iterator[EnsembleHead]:
-    """A head for each penalty."""
-    for penalty in penalties:
-        head = EnsembleHead(*plain.weights.shape).to(plain.weights.device)
-        fit_to_units(task, head, units, penalty, steps)
-        yield head
 
 
 def _results(task: Task, tallies: Sequence[Tensor]) -> list[float]:

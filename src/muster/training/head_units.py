@@ -25,8 +25,9 @@ class Reading(NamedTuple):
     """Predictions of one member at the sampled units.
 
     Attributes:
-        cells: float32 ``[4, c, p]``: its scores in the four cells around each unit.
-        shares: float32 ``[4, p]``: how much of each cell bilinear interpolation takes.
+        cells: float32 ``[4, c, p]``: its scores in the four cells around each unit; ``[1, c, p]`` where they are those
+            of the unit itself.
+        shares: float32 ``[4, p]`` or ``[1, p]``: how much of each cell bilinear interpolation takes.
     """
 
     cells: Tensor
@@ -156,7 +157,9 @@ def units_predictions(task: Task, head: EnsembleHead, units: HeadUnits) -> Float
     return total / len(units.readings)
 
 
-def _in_cells(task: Task, head: EnsembleHead, member: int, cells: Float[Tensor, "4 c p"]) -> Float[Tensor, "4 c p"]:
+def _in_cells(
+    task: Task, head: EnsembleHead, member: int, cells: Float[Tensor, "cells c p"]
+) -> Float[Tensor, "cells c p"]:
     """Predictions of one member in each cell."""
     scores = cells * head.weights[member, :, None] + head.biases[member, :, None]
     return task.activate(scores[..., None])[..., 0]  # a row of places, as maps have them

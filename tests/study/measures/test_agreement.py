@@ -113,9 +113,7 @@ def test_published_numbers_of_single_sources() -> None:
     """Means over 17 targets as computed from the same file with plain scipy calls, source by source."""
     table = pd.read_csv(Path(__file__).parents[2] / "published/segmentation_sources.csv")
     cell = table.assign(regime="all", subset_seed=0, finetuning_seed=0, probe_seed=0, predictor="", size=1)
-    cell = cell.assign(
-        members=cell["source"], member=cell["source"], result=cell["test_result"], validation_loss=np.nan
-    )
+    cell = cell.assign(members=cell["source"], member=cell["source"], result=cell["test_miou"], validation_loss=np.nan)
     names = sorted(set(table["source"]))
     members = MadeUp(names).members()
     long = cell.melt(

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from muster.study.measures import over_cells, sweep_agreement
+from muster.study.measures.sweeps import sweep_scores
 from muster.study.tables import StudyTables
 
 
@@ -31,3 +32,18 @@ def test_all_dimensions_have_one_place() -> None:
 
 def test_a_study_without_sweeps_has_none() -> None:
     assert sweep_agreement(StudyTables.of(), pd.DataFrame()).empty
+
+
+@pytest.mark.parametrize(("looked_at", "own"), [(0, 90.0), (50, 50.0)])
+def test_the_study_s_own_probe_is_as_large_as_it_was(looked_at: int, own: float) -> None:
+    key = {"target": "x", "regime": "all", "subset_seed": 0}
+    scores = pd.DataFrame(
+        [{**key, "probe_seed": 0, "predictor": "", "metric": "parc", "size": 1, "members": "a", "score": 1.0}]
+    )
+    about = {"train_images": 90, "validation_images": 0, "image_size": "32", "pixels_per_image": 1}
+    tables = StudyTables.of(
+        scores=scores,
+        sweeps=scores.assign(setting="train_images", value=20.0),
+        cells=pd.DataFrame([{**key, **about, **({"probe_images": looked_at} if looked_at else {})}]),
+    )
+    assert sweep_scores(tables).groupby("own")["value"].first().to_dict() == {False: 20.0, True: own}

@@ -17,17 +17,20 @@ OTHER_TARGETS = "other_targets"
 """The order by fine-tuned results on the other targets of the study."""
 
 FROM_CARDS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.Series]]] = {
-    "parameters": ("Parameters", lambda members: members["parameters"]),
-    "source_images": ("Source images", lambda members: members["train_images"]),
-    "source_result": ("Source test result", lambda members: members["test_result"]),
+    "parameters": ("Order by parameters", lambda members: members["parameters"]),
+    "source_images": ("Order by source images", lambda members: members["train_images"]),
+    "source_result": ("Order by source test result", lambda members: members["test_result"]),
     "base": ("BASE", lambda members: members["test_result"] * members["train_images"] * members["num_classes"]),
-    "pretrained_members": ("Pre-trained members", lambda members: (members["pretraining"] != "none").astype(float)),
+    "pretrained_members": (
+        "Order by pre-trained members",
+        lambda members: (members["pretraining"] != "none").astype(float),
+    ),
 }
 """Orders that cards alone give: titles, and scores from the table of members (NaN where the card does not say)."""
 
 STATIC_ORDERS: dict[str, str] = {
     **{name: title for name, (title, _) in FROM_CARDS.items()},
-    OTHER_TARGETS: "Other targets",
+    OTHER_TARGETS: "Order by results on other targets",
 }
 """Titles of all static orders by name; the names stand in the column ``metric``."""
 

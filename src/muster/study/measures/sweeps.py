@@ -56,7 +56,8 @@ def _own_value(setting: str, cell: Mapping[object, object]) -> float:
         return 1.0 if setting == "hard_fraction" else WHOLE
     if setting == "dimensions":
         return WHOLE
-    text = str(cell[setting])
+    looked_at = cell.get("probe_images", 0) if setting == "train_images" else 0  # 0 for all that there are
+    text = str(looked_at or cell[setting])
     return float(text) if text.replace(".", "", 1).isdigit() and float(text) > 0 else np.nan
 
 
