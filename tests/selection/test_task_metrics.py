@@ -15,7 +15,9 @@ import muster
 from muster.commands.cli import build_parser, run
 from muster.commands.main import CONFIGS
 from muster.commands.select import select_ensemble
+from muster.data import open_dataset
 from muster.pool import Pool
+from muster.report import write_selection_report
 from muster.selection.record import Selection
 from muster.selection.settings import SelectionSettings
 from muster.selection.task_metrics import question_metric
@@ -83,6 +85,15 @@ def test_a_python_call_resolves_it(pool: Pool, images: Path) -> None:
     with pytest.warns(UserWarning, match=r"soft_iou_eep is a metric of segmentation, and the target's task is classif"):
         asked = muster.select(pool, str(images), metric="soft_iou_eep", metrics=(), **CHEAP)
     assert asked.metric == "soft_iou_eep"
+
+
+def test_the_report_of_whole_images_speaks_of_images(pool: Pool, images: Path, tmp_path: Path) -> None:
+    chosen = muster.select(pool, str(images), **CHEAP)
+    page = write_selection_report(chosen, pool, open_dataset(str(images)), tmp_path / "report.html").read_text("utf-8")
+    assert "27 training images<" in page
+    assert "of the probe images" in page
+    assert "pixels from each" not in page
+    assert "probe pixels" not in page
 
 
 def test_the_help_says_it() -> None:

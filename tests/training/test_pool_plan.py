@@ -63,6 +63,14 @@ def test_networks_name_what_each_starts_from(tmp_path: Path) -> None:
         plan(networks=[Network("fpn:resnet34", "imagenet", elsewhere)])
 
 
+def test_a_network_may_be_trained_on_some_of_the_datasets() -> None:
+    networks = [Network("encoder:resnet18", datasets=("worlds/attic",)), Network("small_unet")]
+    jobs = plan(architectures=[], networks=networks)
+    assert [job.name for job in jobs] == ["attic-encoder_resnet18", "attic-small_unet", "harbour_drive-small_unet"]
+    with pytest.raises(ConfigError, match=r"plan.networks, small_fpn: .*'worlds/atic'. Did you mean 'worlds/attic'"):
+        plan(networks=[Network("small_fpn", datasets=("worlds/atic",))])
+
+
 def test_weights_of_a_network_need_a_word_for_what_they_have_learned() -> None:
     with pytest.raises(ConfigError, match="say what they have learned"):
         Network("small_fpn", weights=Path("w.safetensors"))

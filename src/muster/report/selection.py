@@ -356,7 +356,8 @@ def _agreement_rows(ranking: Ranking) -> list[tuple[str, list[Cell]]]:
 
 def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[str, str]]:
     probe = selection.probe
-    images = f"{len(selection.train_images):,} training images, {probe.pixels_per_image:,} pixels from each"
+    from_each = "" if selection.words.is_pooled else f", {probe.pixels_per_image:,} pixels from each"
+    images = f"{len(selection.train_images):,} training images{from_each}"
     return [
         ("target", str(Path(selection.data_root) / selection.target_reference)),
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
@@ -390,6 +391,5 @@ def _entropy_label(selection: Selection, entropy: float) -> str:
     if guessing is None:
         return number(entropy)
     explained = f"{100 * max(guessing.explained, 0):.0f} %"
-    return (
-        f"{number(entropy)}; of the {number(-guessing.leep)} of the probe pixels {guessing.best} explains {explained}"
-    )
+    units = f"the probe {selection.words.unit}s"
+    return f"{number(entropy)}; of the {number(-guessing.leep)} of {units} {guessing.best} explains {explained}"

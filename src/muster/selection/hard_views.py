@@ -25,8 +25,8 @@ from muster.selection.hard_subsets import HardSubsets, Known, source_of
 BINS = 5
 """Parts of equal size, from the hardest to the easiest (H22, figure 1)."""
 
-BOUND_SAMPLES = 2000
-"""Bounds are of so many of the hard samples at most."""
+BOUND_SAMPLES, BOUND_NUMBERS = 2000, 2_000_000
+"""Bounds are of so many of the hard samples at most, and of so many probabilities: a second or two for a member."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,9 @@ class HardViews:
             self._accuracies.setdefault(key, {})[member.name] = tuple(float(part) for part in parts)
             if member.card.classes:
                 pixels = self._pixels(kind, hard_subset(found.hardness, self._fraction), values)
-                some = _thinned(pixels, BOUND_SAMPLES)
-                bounds = leep_bounds(values["probs"][some], values["labels"][some])
+                probs = values["probs"]
+                some = _thinned(pixels, min(BOUND_SAMPLES, max(1, BOUND_NUMBERS // probs.shape[1])))
+                bounds = leep_bounds(probs[some], values["labels"][some])
                 self._bounds.setdefault(key, {})[member.name] = bounds
 
     def views(self) -> tuple[HardView, ...]:

@@ -117,6 +117,8 @@ def test_the_depth_is_added_to_standardised_scores(pairs: pd.DataFrame) -> None:
     expected = (plain - plain.mean()) / plain.std(ddof=1) + deep["depth"].to_numpy() / 50
     np.testing.assert_allclose(deep["score"].to_numpy(), expected)
     assert len(with_depth(both)) == len(both)
+    sums = pairs[pairs["metric"] == "logme"].assign(metric="ms_leep+haste_ca")  # of single models, and yet no depth
+    assert set(with_depth(sums)["metric"]) == {"ms_leep+haste_ca"}
     table = depth_table(mean_pearson(both)).set_index("metric")
     assert sorted(table.index) == ["logme", "parc"]
     means = mean_pearson(both).set_index("metric")["mean"]
