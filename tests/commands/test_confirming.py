@@ -56,7 +56,7 @@ def test_the_choice_is_confirmed_and_the_record_says_so(
     assert {"equal cost", *result["members"]} <= set(result["results"])
     assert result["costs"]["equal cost"]["models"] == 1
     beyond = result["results"]["learned head"] - result["results"]["equal cost"]
-    assert single["ensemble_beyond"]["miou"] == pytest.approx(beyond)
+    assert single["ensemble_beyond"]["result"] == pytest.approx(beyond)
     assert "a single model of equal cost" in printed
     loaded = muster.load_ensemble(Path("tuned/equal_cost"))
     assert loaded.names == (single["member"],)

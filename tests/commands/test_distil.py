@@ -35,7 +35,7 @@ def test_from_an_ensemble_to_one_network(
     assert record["models"]["distilled"]["parameters"] < record["models"]["ensemble"]["parameters"]
     page = Path("small/report.html").read_text("utf-8")
     assert all(name in page for name in record["models"])
-    made = {name: model["miou"] for name, model in record["models"].items() if name not in ("ensemble", "B1")}
+    made = {name: model["result"] for name, model in record["models"].items() if name not in ("ensemble", "B1")}
     places = {"distilled": "small", "uniform soup": "small/uniform_soup", "greedy soup": "small/greedy_soup"}
     best = max(made, key=lambda name: made[name])  # what the headline names is what is exported next
     assert f"One network ({best}" in page

@@ -58,11 +58,11 @@ def test_ensembles_are_compared_on_the_same_images(
     assert list(table.index) == ["run", "other"]
     for name in table.index:
         expected = plain_miou(tmp_path / "tiny", load_ensemble(name))
-        assert table.loc[name, "miou"] == pytest.approx(expected, abs=1e-5)
+        assert table.loc[name, "result"] == pytest.approx(expected, abs=1e-5)
         classes = table.loc[name, ["iou ground", "iou wall", "iou sky"]].astype(float)
         assert classes.mean() == pytest.approx(expected, abs=1e-5)
         assert table.loc[name, "low"] <= expected + 1e-5
-    difference = table.loc["other", "miou"] - table.loc["run", "miou"]
+    difference = table.loc["other", "result"] - table.loc["run", "result"]
     assert table.loc["other", "beyond_first"] == pytest.approx(difference, abs=1e-5)
     assert difference != 0
     assert table.loc["other", "beyond_low"] <= table.loc["other", "beyond_high"]

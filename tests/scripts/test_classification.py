@@ -95,6 +95,7 @@ def test_predictions_and_the_exported_file_agree(way: Way, photos: Path) -> None
         assert row["probability"] == pytest.approx(float(probabilities.max()), abs=1e-3)
 
 
+@pytest.mark.slow  # what two processes share is tested for segmentation
 def test_two_processes_fine_tune_like_one(way: Way) -> None:
     two = way.home / "two"
     run(["finetune.py", *way.finetuning(two), *BOTH], way.home)

@@ -229,7 +229,8 @@ def confirmation_table(confirmation: Confirmation, result: str = "mIoU") -> Tabl
 
 def finetuning_tables(result: FinetuneResult) -> dict[str, Table]:
     """All tables of a fine-tuning, by name."""
-    tables = {"miou": result_table(result), "class_iou": class_table(result)}
+    words = result.words
+    tables = {words.key: result_table(result), f"class_{words.class_result.lower()}": class_table(result)}
     if result.confirmation is not None:
         tables["confirmation"] = confirmation_table(result.confirmation, result.words.result)
     return tables
