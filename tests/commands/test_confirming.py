@@ -21,7 +21,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_stock(tmp_path_factory.mktemp("stock"))
 
 
-@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("before", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_choice_is_confirmed_and_the_record_says_so(
     before: bool, stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def require_whole(killed: Path, pool: Path, interrupted: list[str]) -> None:
         assert len(starts) > 1, f"{name} was never taken up again: {starts}"
 
 
+@pytest.mark.slow  # half a minute; a killed pool is completed in the test before
 def test_a_finetuning_that_chooses_its_members_goes_on_with_them(workplace: Workplace, pool: Path) -> None:
     folder = workplace.home / "chosen at start"
     options = ["--size", "2", "--pool", str(pool), "--target", str(workplace.target)]

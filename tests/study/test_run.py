@@ -414,6 +414,7 @@ def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: St
     assert_same(again.tables, outcome.tables)
 
 
+@pytest.mark.slow  # as test_interrupted is
 def test_what_is_lost_is_made_again_with_the_same_numbers(
     plan: StudyPlan, outcome: StudyOutcome, home: Path, tmp_path: Path
 ) -> None:
