@@ -146,6 +146,23 @@ def as_probabilities(name: str, values: object) -> Tensor:
     return tensor
 
 
+def number_within_groups(groups: Integer[NumpyArray, " entries"]) -> Integer[NumpyArray, " entries"]:
+    """How many entries of the same group come before each entry.
+
+    Args:
+        groups: The group of each.
+
+    Example:
+        >>> number_within_groups(np.array([7, 3, 7, 7, 3])).tolist()
+        [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(groups, kind="stable")
+    _, starts, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    numbers = np.empty(len(groups), dtype=np.int64)
+    numbers[order] = np.arange(len(groups)) - np.repeat(starts, counts)
+    return numbers
+
+
 def as_integers(name: str, values: object) -> Integer[Tensor, "..."]:  # noqa: UP037 (older jaxtyping wants text)
     """Take integers of any shape.
 

@@ -128,14 +128,13 @@ def test_mlflow_holds_what_it_was_sent(nobody: Path) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KNOWN if kind != "csv"])
 def test_figures_are_kept_where_they_can_be_looked_at(kind: str, nobody: Path) -> None:
-    content = BytesIO()
-    Image.new("RGB", (5, 3), "red").save(content, "PNG")
-    page = nobody / "tau.html"
+    page, drawn = nobody / "tau.html", nobody / "tau.png"
+    Image.new("RGB", (5, 3), "red").save(drawn)
     page.write_text("<title>tau</title>")
     logger = make_one(kind, nobody)
-    send_report([logger], {}, {}, charts=[Chart("tau", content.getvalue(), page), Chart("gain", content.getvalue())])
+    send_report([logger], {}, {}, charts=[Chart("tau", drawn, page), Chart("gain", drawn)])
     close_loggers([logger])
-    kept = [path for path in nobody.rglob("*") if path.is_file() and path != page]
+    kept = [path for path in nobody.rglob("*") if path.is_file() and path not in (page, drawn)]
     if kind == "tensorboard":
         found = EventAccumulator(str(nobody / "tensorboard" / "version_0")).Reload()
         assert [(each.width, each.height) for each in found.Images("figures/tau")] == [(5, 3)]

@@ -41,7 +41,7 @@ from muster.selection.reference import TRAIN
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
 from muster.tasks.task import task_of
-from muster.tracking import ALWAYS, LOGS, Run, TrackingSettings, copy_tracked, tracked
+from muster.tracking import LOGS, Run, TrackingSettings, copy_tracked, tracked
 from muster.tracking.reports import send_report
 
 _SELECTIONS = Path("runs") / "selections"
@@ -87,7 +87,7 @@ def select_ensemble(
         asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(settings.cache_dir or default_cache_folder(), console)
         return 0
-    idle = {**idle_options(settings, target), **_idle(tracking)}
+    idle = {**idle_options(settings, target), **tracking.idle(f"{RECORD} and {RANKING} hold everything")}
     asked.refuse(idle)
     device = resolve_device(settings.device)
     members = Pool.open(pool)
@@ -114,23 +114,16 @@ def select_ensemble(
                 "metric": settings.metric,
                 "metrics": settings.metrics,
             }
-            _write(selection, members, dataset, folder, record_of(configuration, idle, resolved), tracking.kinds)
+            _write(selection, members, dataset, folder, record_of(configuration, idle, resolved), tracking.trackers)
     print_selection(selection, members, folder, console, chosen_size=settings.image_size is None)
     return 130 if selection.interrupted or selection.fraction < 1 else 0
 
 
-def _idle(tracking: TrackingSettings) -> dict[str, str]:
-    """Whether the choice of loggers changes nothing."""
-    alone = tracking.kinds == (ALWAYS,)
-    return {"logger": f"with {ALWAYS} alone, as selection.yaml and ranking.parquet hold everything"} if alone else {}
-
-
 def _write(
-    selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str, kinds: Sequence[str]
+    selection: Selection, pool: Pool, target: Dataset, folder: Path, configuration: str, trackers: Sequence[str]
 ) -> None:
     """Everything at once, so that an interrupted run leaves the folder as it was; then what trackers are told."""
     selection = replace(selection, date=now())  # for the report too
-    trackers = [kind for kind in kinds if kind != ALWAYS]  # there are no curves, and CSV keeps nothing else
     images = selection_images(selection, pool, target) if trackers else None
     with atomic_folder(folder) as partial:
         selection.save(partial)

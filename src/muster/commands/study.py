@@ -35,7 +35,7 @@ from muster.study.run import run_study, warn_of_failures
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
-from muster.tracking import ALWAYS, LOGS, Chart, Run, TrackingSettings, tracked
+from muster.tracking import LOGS, Chart, Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
@@ -81,7 +81,7 @@ def study(
         require_whole("workers", workers, 1, MOST_PROCESSES)
     if only_helps():
         return 0
-    idle = {**_idle(study, training, head), **_idle_tracking(tracking)}
+    idle = {**_idle(study, training, head), **tracking.idle("tables/ and report.html hold everything")}
     asked.refuse(idle)
     console = make_console()
     progress = TrainingProgress(console)
@@ -104,7 +104,7 @@ def study(
         write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
         outcome = run_study(plan, progress, workers, lock)
         warn_of_failures(outcome)
-        told = _report(outcome.tables, plan, configuration, tracking.kinds)
+        told = _report(outcome.tables, plan, configuration, tracking.trackers)
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
     console.print(told, markup=False)
     return 1 if outcome.failed else 0
@@ -118,8 +118,8 @@ def _report(tables: StudyTables, plan: StudyPlan, configuration: str, kinds: Seq
     findings = Findings.of(tables, study)
     report = write_study_report(findings, output, f"muster {muster.__version__}")
     write_table(output / TRACK_RECORD, track_record(findings, output.name))
-    if trackers := [kind for kind in kinds if kind != ALWAYS]:  # there are no curves, and CSV keeps nothing else
-        _track(findings, report, plan, yaml.safe_load(configuration) or {}, trackers)
+    if kinds:
+        _track(findings, report, plan, yaml.safe_load(configuration) or {}, kinds)
     return "\n".join([headline(findings), best_metric(findings), str(report.page)])
 
 
@@ -129,17 +129,11 @@ def _track(
     """Tell trackers of a study that is on disk already: they keep a copy."""
     output, pools = plan.output, " ".join(folder.absolute().name for folder in plan.settings.pools)
     run = Run(output / LOGS, "study", output.name, pools, " ".join(plan.datasets), options)
-    pages = output / FIGURES
-    charts = [Chart(figure.name, figure.png(), pages / f"{figure.name}.html") for figure in report.figures]
+    drawn = {figure.name: output / FIGURES / figure.name for figure in report.figures}
+    charts = [Chart(name, Path(f"{file}.png"), Path(f"{file}.html")) for name, file in drawn.items()]
     with tracked(kinds, run) as loggers:
         files = [report.page, output / TRACK_RECORD]
         send_report(loggers, study_tables(findings), study_numbers(findings), files=files, charts=charts)
-
-
-def _idle_tracking(tracking: TrackingSettings) -> dict[str, str]:
-    """Whether the choice of loggers changes nothing."""
-    alone = tracking.kinds == (ALWAYS,)
-    return {"logger": f"with {ALWAYS} alone, as tables/ and report.html hold everything"} if alone else {}
 
 
 def _idle(study: StudySettings, training: TrainingSettings, head: HeadSettings) -> dict[str, str]:

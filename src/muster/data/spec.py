@@ -48,10 +48,19 @@ class Sample(NamedTuple):
         Such classes are uint8 then, so that there may be at most :data:`MAX_CLASSES`. Of several the first is shown,
         and an image that has none is void.
         """
-        if self.mask.dtype == torch.uint8:
+        if is_of_pixels(self.mask):
             return self
         shown = self.mask.to(torch.uint8) if self.mask.numel() else torch.full((1, 1), VOID, dtype=torch.uint8)
         return self._replace(mask=shown[:1, :1].expand(self.image.shape[1:]))
+
+
+def is_of_pixels(mask: Tensor) -> bool:
+    """Whether a truth is of the pixels of an image, and not of the whole image, as a selection sees it.
+
+    Args:
+        mask: Of :class:`Sample`.
+    """
+    return mask.dtype == torch.uint8
 
 
 def labelled(mask: Tensor) -> Tensor:
@@ -63,7 +72,7 @@ def labelled(mask: Tensor) -> Tensor:
     Returns:
         bool, of its shape.
     """
-    return mask != VOID if mask.dtype == torch.uint8 else torch.ones_like(mask, dtype=torch.bool)
+    return mask != VOID if is_of_pixels(mask) else torch.ones_like(mask, dtype=torch.bool)
 
 
 def as_numbers(truth: Tensor) -> Tensor:
@@ -78,7 +87,7 @@ def units_of(mask: Tensor, wanted: int) -> int:
         mask: Of :class:`Sample`.
         wanted: For images whose every pixel is one, which are drawn with replacement.
     """
-    return wanted if mask.dtype == torch.uint8 else min(wanted, mask.numel())
+    return wanted if is_of_pixels(mask) else min(wanted, mask.numel())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from muster.data.labels import judge_labels
-from muster.data.spec import VOID, Split, labelled
+from muster.data.spec import VOID, Split, is_of_pixels, labelled
 from muster.errors import DatasetError
 
 _LEVELS = 256
@@ -198,7 +198,7 @@ def check_split(
         except DatasetError as error:
             problems.append(str(error))
         else:
-            known, has_masks = labelled(mask), mask.dtype == torch.uint8
+            known, has_masks = labelled(mask), is_of_pixels(mask)
             counts = torch.bincount(mask[known], minlength=classes)[:classes]
             total += counts
             void_pixels += int((~known).sum())

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float64, Int64, Integer
 from torch import Tensor
 
-from muster.data import VOID, Split, class_pixel_counts, units_of
+from muster.data import VOID, Split, class_pixel_counts, is_of_pixels, units_of
 from muster.errors import SelectionError
 
 
@@ -177,7 +177,7 @@ def _draw_pixels(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, columns and labels of the drawn pixels, all empty if there is none to draw."""
     flat = mask.numpy().ravel()
-    if mask.dtype != torch.uint8:  # of the whole image: each of its classes once
+    if not is_of_pixels(mask):  # of the whole image: each of its classes once
         places = np.arange(count)
         return torch.from_numpy(places), torch.zeros(count, dtype=torch.int64), torch.from_numpy(flat[:count])
     cumulative = np.cumsum(weights[flat])

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.data.spec import VOID, Sample
+from muster.data.spec import VOID, Sample, is_of_pixels
 from muster.report.display import as_rgb
 from muster.report.palette import hex_colour, label_colours
 from muster.report.sheet import png_of
@@ -47,7 +47,7 @@ def contact_sheet(samples: Sequence[tuple[str, Sample]], classes: Sequence[str],
     rows = -(-len(samples) // COLUMNS)
     samples = [(_caption(caption, sample, classes), sample) for caption, sample in samples]
     tiles = [_tile(sample) for _, sample in samples]
-    masks = [sample.mask for _, sample in samples if _is_of_pixels(sample)]
+    masks = [sample.mask for _, sample in samples if is_of_pixels(sample.mask)]
     legend = _legend(masks, classes) if masks else []
     width = max(_NARROWEST, max(tile.shape[1] for tile in tiles) / _PIXELS_PER_INCH)
     height = max(tile.shape[0] / tile.shape[1] for tile in tiles) * width + _CAPTION + 0.15 * (not masks)
@@ -68,13 +68,9 @@ def contact_sheet(samples: Sequence[tuple[str, Sample]], classes: Sequence[str],
     return png_of(figure)
 
 
-def _is_of_pixels(sample: Sample) -> bool:
-    return sample.mask.dtype == torch.uint8
-
-
 def _caption(said: str, sample: Sample, classes: Sequence[str]) -> str:
     """What stands above an image: of a whole one its classes too."""
-    if _is_of_pixels(sample):
+    if is_of_pixels(sample.mask):
         return said
     named = ", ".join(classes[index] for index in sample.mask.flatten().tolist()) or "none of the classes"
     return f"{said}\n{named if len(named) <= _LONGEST_CAPTION else named[: _LONGEST_CAPTION - 3] + '...'}"
@@ -95,7 +91,7 @@ def _tile(sample: Sample) -> UInt8[NumpyArray, "h w 3"]:
     image = Image.fromarray(as_rgb(sample.image).permute(1, 2, 0).contiguous().numpy())
     small = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST
     shown = np.asarray(image.resize(size, small))
-    if not _is_of_pixels(sample):
+    if not is_of_pixels(sample.mask):
         return shown
     mask = Image.fromarray(sample.mask.numpy()).resize(size, Image.Resampling.NEAREST)
     gap = np.full((size[1], 4, 3), 255, np.uint8)

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from muster.arrays import number_within_groups
 from muster.cancel import Cancelled, CancelToken
 from muster.metrics import MetricSpec
 from muster.metrics.accumulators import scores_of
@@ -124,10 +125,7 @@ class _Units:
     def of(reader: ProbeReader) -> _Units:
         """The first of each image."""
         images = reader.probe.image_of_pixel.cpu().long()
-        order = torch.argsort(images, stable=True)
-        counts = torch.bincount(images)
-        numbers = torch.empty_like(images)
-        numbers[order] = torch.arange(len(images)) - (counts.cumsum(dim=0) - counts)[images[order]]
+        numbers = torch.from_numpy(number_within_groups(images.numpy()))
         chosen = (numbers < UNITS_OF_AN_IMAGE).nonzero()[:, 0]
         return _Units(chosen, reader.probe.labels.cpu().long()[chosen], images[chosen], numbers[chosen])
 

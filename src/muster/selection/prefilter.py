@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from muster.arrays import number_within_groups
 from muster.metrics import parse_metric
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member
@@ -94,13 +95,9 @@ def image_order(probe: ProbeSet, seed: int) -> list[int]:
     generator = np.random.default_rng((seed, len(probe.images)))
     shuffled = generator.permutation(np.array(probe.images))
     rank = generator.permutation(probe.class_shares.shape[1])
-    seen: dict[int, int] = {}
-    keys = []
-    for image in shuffled.tolist():
-        main = int(probe.class_shares[image].argmax())
-        number = seen[main] = seen.get(main, -1) + 1
-        keys.append((number // _PAIR, int(rank[main]), image))
-    return [image for *_, image in sorted(keys)]
+    mains = np.array([int(probe.class_shares[image].argmax()) for image in shuffled.tolist()])
+    pairs = number_within_groups(mains) // _PAIR
+    return [image for *_, image in sorted(zip(pairs.tolist(), rank[mains].tolist(), shuffled.tolist(), strict=True))]
 
 
 def prefilter(

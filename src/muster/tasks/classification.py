@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Real
 from torch import Tensor
 
+from muster.arrays import number_within_groups
 from muster.data import Split
 from muster.tasks.class_counts import ClassCounts
 from muster.tasks.task import TASKS
@@ -65,24 +66,12 @@ class Classification(ClassCounts):
         generator = np.random.default_rng(seed % 2**64)
         classes = np.array([int(split.mask(index)) for index in range(len(split))])
         order = generator.permutation(len(split))
-        nth = _number_within_class(classes[order])
+        nth = number_within_groups(classes[order])
         first = order[nth < LEAST_OF_A_CLASS]
         # Whole classes come first: both images of one, then both of the next.
         first = first[np.argsort(generator.permutation(classes.max() + 1)[classes[first]], kind="stable")]
         chosen = np.sort(np.concatenate([first, order[nth >= LEAST_OF_A_CLASS]])[:count])
         return replace(split, identifiers=tuple(split.identifiers[index] for index in chosen.tolist()))
-
-
-def _number_within_class(
-    classes: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """How many of the same class came before each."""
-    seen: dict[int, int] = {}
-    numbers = []
-    for each in classes.tolist():
-        numbers.append(seen.get(each, 0))
-        seen[each] = numbers[-1] + 1
-    return np.array(numbers, dtype=np.int64)
 
 
 CLASSIFICATION = TASKS.add("classification", Classification())

@@ -15,14 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from muster.data import VOID, Sample, Split
+from muster.tasks.classification import LEAST_OF_A_CLASS
 from muster.tasks.task import TASKS, Task
 
 BINS = 256
 """Scores are kept as one of so many intervals of their log-odds, so that results of images can be added up. The average
 precision differs from that of exact scores by what falls into one interval: less than 0.01 on hundreds of images."""
-
-LEAST_OF_A_CLASS = 2
-"""Images that have each class in a choice, as far as there are so many (B21 section 4.1, of images of one class)."""
 
 _LARGEST = 10.0
 """Log-odds beyond this count as this: probabilities below 0.00005 and above 0.99995."""

@@ -46,6 +46,19 @@ class TrackingSettings:
         given = self.logger.split(",") if isinstance(self.logger, str) else self.logger
         return tuple(dict.fromkeys([ALWAYS, *(name.strip() for name in given if name.strip())]))
 
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The kinds that keep tables, numbers and images of a run without curves: all but CSV."""
+        return tuple(kind for kind in self.kinds if kind != ALWAYS)
+
+    def idle(self, others: str) -> dict[str, str]:
+        """Whether the choice changes nothing where a run has no curves, as options without effect are told.
+
+        Args:
+            others: What holds everything then, as the end of a sentence.
+        """
+        return {} if self.trackers else {"logger": f"with {ALWAYS} alone, as {others}"}
+
 
 def make_loggers(kinds: Sequence[str], run: Run) -> list[Logger]:
     """Loggers for one run; for a Trainer's ``logger``.

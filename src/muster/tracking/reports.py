@@ -35,7 +35,7 @@ def send_report(
         report_images: Shown with their label maps.
         classes: Names of the classes in those maps.
         files: Records and reports to keep with them; those that are missing are left out.
-        charts: Figures that were drawn already.
+        charts: Figures, as files that are there.
     """
     names = dict(enumerate(classes)) | {VOID: "void"}
     pictures = [_picture(report_image) for report_image in report_images]

@@ -13,16 +13,15 @@ is told by a hash of their names, and so is the same wherever the folder lies.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, read_description, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, read_heading
 from muster.data.images import IMAGE_SUFFIXES
-from muster.data.labelled_images import Label, dataset_of_labelled_files
+from muster.data.labelled_images import Label
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.errors import DatasetError
 
 FOLDER, LEFT_OUT = "101_ObjectCategories", "BACKGROUND_Google"
@@ -45,20 +44,12 @@ class Caltech101(Layout):
         root = heading.root
         published = published_at("caltech101", root)
         classes = sorted(each.name for each in (root / FOLDER).iterdir() if each.is_dir() and each.name != LEFT_OUT)
-        known = {**heading.unsaid, **known_of(published), "classes": classes}
-        description = read_description(folder, known, keys=IMAGE_KEYS, whole_images=True)
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the names of the folders say them.")
+        description = describe(heading, published, classes, "the names of the folders say", IMAGE_KEYS)
         splits: dict[str, dict[str, tuple[Path, Label]]] = {"train": {}, "test": {}}
         for label, name in enumerate(classes):
             for split, files in zip(splits, _divided(root / FOLDER / name), strict=True):
                 splits[split] |= {f"{name}/{file.stem}": (file, label) for file in files}
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(
-            replace(description.spec, task="classification"), description, splits, reference
-        )
+        return open_copy(description, published, splits, reference)
 
 
 def _divided(folder: Path) -> tuple[list[Path], list[Path]]:

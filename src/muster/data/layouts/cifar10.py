@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
-from muster.data.dataset_yaml import read_description, read_heading
+from muster.data.dataset_yaml import read_heading
 from muster.data.images import Header
 from muster.data.labelled_images import labelled_split
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import compare_copy, describe
 from muster.data.sample_reader import ImageSource
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of
 from muster.errors import DatasetError
 from muster.user_files import open_regular
@@ -56,17 +56,12 @@ class Cifar10(Layout):
                 "can run any program when it is read."
             )
         classes = [name for _, (name,) in lines_of(root / _NAMES, 1)]
-        description = read_description(
-            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
-        )
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: {_NAMES} says them.")
+        description = describe(heading, published, classes, f"{_NAMES} says")
         spec = replace(description.spec, task="classification")
         labels = {split: _labels(root, names, len(classes)) for split, names in _BATCHES.items()}
         train, test = (labelled_split(spec, split, _Records(root, labels[split]), labels[split]) for split in labels)
         found = {"train": len(train), "test": len(test)}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
+        compare_copy(description, published, found)
         return Dataset(spec, train, test, reference)
 
 

@@ -16,15 +16,13 @@ Classes are those that images have, in the order of their numbers: NABirds numbe
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_description, read_heading
-from muster.data.labelled_images import dataset_of_labelled_files
+from muster.data.dataset_yaml import read_heading
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of, require_images, whole_number
 from muster.errors import DatasetError
 
@@ -48,11 +46,7 @@ class Birds(Layout):
             {label for _, label in labels.values()}, key=lambda each: whole_number(str(root / _LISTS[1]), each)
         )
         classes = _names(root, used, names)
-        description = read_description(
-            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
-        )
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: {_LISTS[3]} says them.")
+        description = describe(heading, published, classes, f"{_LISTS[3]} says")
         require_images({place: root / "images" / path for place, path in images.values()}, f"lists in {root}")
         places = {label: index for index, label in enumerate(used)}
         splits: dict[str, dict[str, tuple[Path, int]]] = {"train": {}, "test": {}}
@@ -62,12 +56,7 @@ class Birds(Layout):
             split = "test" if training[number][1] == "0" else "train"
             identifier = Path(path).with_suffix("").as_posix()
             splits[split][identifier] = root / "images" / path, places[labels[number][1]]
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(
-            replace(description.spec, task="classification"), description, splits, reference
-        )
+        return open_copy(description, published, splits, reference)
 
 
 def _by_number(path: Path) -> dict[str, tuple[str, str]]:

@@ -34,6 +34,7 @@ from muster.data.labelled_images import Label, labelled_split, several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import MaskValues
 from muster.data.patterns import require_parts
+from muster.data.published_images import describe
 from muster.data.sample_reader import ImageSource, MaskSource, make_split
 from muster.data.saved_rows import INFO, STATE, Rows, SavedRows, folder_of_parquet, parquet_sets
 from muster.data.spec import Dataset
@@ -237,11 +238,8 @@ def _open_classes(
     assert told is not None  # see :func:`_class_column`
     image = next(name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image")
     names, several = [str(name) for name in told[0].get("names") or []], told[1]
-    known = {**heading.unsaid, **said, "classes": names}
     keys = ("splits", "columns")
-    description = read_description(heading.path.parent, known, _source(rows["train"]), keys, whole_images=True)
-    if list(description.spec.classes) != names:
-        raise DatasetError(f"{description.path}: leave 'classes' out: the column {label!r} says them.")
+    description = describe(heading, None, names, f"the column {label!r} says", keys, said, _source(rows["train"]))
     spec = replace(description.spec, task="multilabel" if several else "classification")
     labels = {split: _labels_of(each, label, len(names), several) for split, each in rows.items()}
     if "test" not in rows:

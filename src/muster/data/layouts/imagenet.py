@@ -16,16 +16,15 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_description, read_heading
-from muster.data.labelled_images import Label, dataset_of_labelled_files
+from muster.data.dataset_yaml import read_heading
+from muster.data.labelled_images import Label
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.matlab import read_matlab
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of, require_images, text_lines, whole_number
 from muster.errors import DatasetError
 
@@ -54,10 +53,7 @@ class ImageNet(Layout):
         if not (images / "train").is_dir():
             raise DatasetError(f"{images}: expected the folder train/, with a folder of images for each class.")
         classes = sorted(each.name for each in os.scandir(images / "train") if each.is_dir())
-        known = {**heading.unsaid, **known_of(published), "classes": classes}
-        description = read_description(folder, known, keys=(), whole_images=True)
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the folders of train/ say them.")
+        description = describe(heading, published, classes, "the folders of train/ say")
         places = {name: label for label, name in enumerate(classes)}
         test = _from_solution(root, places) if (root / SOLUTION).is_file() else _from_kit(root, places)
         splits: dict[str, dict[str, tuple[Path, Label]]] = {
@@ -65,12 +61,7 @@ class ImageNet(Layout):
             "test": {name: (images / "val" / f"{name}{_SUFFIX}", label) for name, label in test.items()},
         }
         require_images({name: file for name, (file, _) in splits["test"].items()}, f"lists in {root}")
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(
-            replace(description.spec, task="classification"), description, splits, reference
-        )
+        return open_copy(description, published, splits, reference)
 
 
 def _images(root: Path) -> Path:

@@ -10,15 +10,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_description, read_heading
-from muster.data.labelled_images import dataset_of_labelled_files
+from muster.data.dataset_yaml import read_heading
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of, require_images, whole_number
 from muster.errors import DatasetError
 
@@ -40,11 +38,7 @@ class OxfordPets(Layout):
         breeds: dict[int, str] = {}
         listed = {split: _listed(root / name, breeds) for split, name in _LISTS.items()}
         classes = [breeds[number] for number in sorted(breeds)]
-        description = read_description(
-            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=(), whole_images=True
-        )
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the lists of the images say them.")
+        description = describe(heading, published, classes, "the lists of the images say")
         if shared := sorted(set(listed["train"]) & set(listed["test"])):
             raise DatasetError(f"{listed['test'][shared[0]][0]}: the image {shared[0]!r} is in trainval.txt too.")
         files = {name: root / "images" / f"{name}.jpg" for each in listed.values() for name in each}
@@ -53,12 +47,7 @@ class OxfordPets(Layout):
             split: {name: (files[name], classes.index(breeds[number])) for name, (_, number) in each.items()}
             for split, each in listed.items()
         }
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(
-            replace(description.spec, task="classification"), description, splits, reference
-        )
+        return open_copy(description, published, splits, reference)
 
 
 def _listed(path: Path, breeds: dict[int, str]) -> dict[str, tuple[str, int]]:

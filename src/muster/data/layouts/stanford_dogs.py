@@ -12,17 +12,15 @@ Classes are in the order of their numbers; the name of one is what its folder is
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import read_description, read_heading
-from muster.data.labelled_images import dataset_of_labelled_files
+from muster.data.dataset_yaml import read_heading
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.matlab import column_of, read_matlab
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import require_images
 from muster.errors import DatasetError
 
@@ -46,10 +44,7 @@ class StanfordDogs(Layout):
         listed = {split: _listed(_place(root, name), numbers) for split, name in _LISTS.items()}
         used = sorted(numbers)
         classes = [numbers[number].partition("-")[2] or numbers[number] for number in used]
-        known = {**heading.unsaid, **known_of(published), "classes": classes}
-        description = read_description(folder, known, keys=(), whole_images=True)
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the lists say them.")
+        description = describe(heading, published, classes, "the lists say")
         splits = {
             split: {
                 str(Path(path).with_suffix("")): (root / _IMAGES / path, used.index(number))
@@ -62,12 +57,7 @@ class StanfordDogs(Layout):
         for split, images in splits.items():
             told = str(_place(root, _LISTS[split]))
             require_images({name: file for name, (file, _) in images.items()}, told)
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(
-            replace(description.spec, task="classification"), description, splits, reference
-        )
+        return open_copy(description, published, splits, reference)
 
 
 def _place(root: Path, name: str) -> Path:

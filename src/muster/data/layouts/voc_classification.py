@@ -17,16 +17,15 @@ class, and difficult objects.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, Heading, read_description, read_heading
-from muster.data.labelled_images import dataset_of_labelled_files, several_classes
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading, read_heading
+from muster.data.labelled_images import several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.patterns import require_parts
-from muster.data.published import compare_published, known_of, published_at
+from muster.data.published import published_at
+from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
-from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of, require_images
 from muster.errors import DatasetError
 
@@ -55,10 +54,8 @@ class VocClassification(Layout):
             missing = sets["test"] if odd[0] in lists["train"] else sets["train"]
             raise DatasetError(f"{root / LISTS}: there is no {odd[0]}_{missing}.txt. Is the download complete?")
         published = published_at("voc_classification", root)
-        known = {**heading.unsaid, "domain": "consumer photos", **known_of(published), "classes": classes}
-        description = read_description(folder, known, keys=(*IMAGE_KEYS, "splits"), whole_images=True)
-        if list(description.spec.classes) != classes:
-            raise DatasetError(f"{description.path}: leave 'classes' out: the names of the lists say them.")
+        keys, known = (*IMAGE_KEYS, "splits"), {"domain": "consumer photos"}
+        description = describe(heading, published, classes, "the names of the lists say", keys, known)
         splits = {split: _labelled(root, each, classes) for split, each in lists.items()}
         if shared := sorted(set(splits["train"]) & set(splits["test"])):
             raise DatasetError(
@@ -68,10 +65,7 @@ class VocClassification(Layout):
             require_images(
                 {name: file for name, (file, _) in each.items()}, f"lists of {sets[split]} in {root / LISTS}"
             )
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(classes), **found})
-        compare_counts(description, found)
-        return dataset_of_labelled_files(replace(description.spec, task="multilabel"), description, splits, reference)
+        return open_copy(description, published, splits, reference, "multilabel")
 
 
 def _sets(heading: Heading) -> dict[str, str]:

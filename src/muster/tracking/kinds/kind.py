@@ -99,16 +99,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure that was drawn already.
+    """A figure that lies on disk already.
 
     Attributes:
-        name: Of its files.
-        png: The content of a PNG file.
+        name: What to call it.
+        png: Its PNG file.
         page: A page of it that answers to the mouse, if there is one.
     """
 
     name: str
-    png: bytes
+    png: Path
     page: Path | None = None
 
 

@@ -152,11 +152,8 @@ class MLflow(LoggerKind):
                     path = Path(folder) / f"{as_file_name(picture.name)}-{as_file_name(what)}.png"
                     path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
                     logger.attempt(logger.client.log_artifact, logger.run_id, str(path), "images")
-            for chart in content.charts:
-                (path := Path(folder) / f"{as_file_name(chart.name)}.png").write_bytes(chart.png)
-                for file in (path, chart.page):
-                    if file is not None:
-                        logger.attempt(logger.client.log_artifact, logger.run_id, str(file), "figures")
+        for drawn in (file for chart in content.charts for file in (chart.png, chart.page) if file is not None):
+            logger.attempt(logger.client.log_artifact, logger.run_id, str(drawn), "figures")
         for path in content.present():
             logger.attempt(logger.client.log_artifact, logger.run_id, str(path))
 

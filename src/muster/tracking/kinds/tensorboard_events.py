@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
 import yaml
 from PIL import Image
@@ -45,7 +43,8 @@ class TensorBoardEvents(LoggerKind):
         for picture in content.pictures:
             events.add_image(f"images/{picture.name}", side_by_side(picture), dataformats="HWC")
         for chart in content.charts:
-            pixels = np.asarray(Image.open(BytesIO(chart.png)).convert("RGB"))
+            with Image.open(chart.png) as drawn:
+                pixels = np.asarray(drawn.convert("RGB"))
             events.add_image(f"figures/{chart.name}", pixels, dataformats="HWC")
 
 

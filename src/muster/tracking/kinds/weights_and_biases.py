@@ -5,12 +5,10 @@ from __future__ import annotations
 import netrc
 import os
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from PIL import Image
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from muster.tracking.kinds.kind import KINDS, Chart, Content, LoggerKind, Picture, Rows, Run
@@ -153,7 +151,7 @@ def _figure(chart: Chart) -> wandb.Image | wandb.Html:
 
     if chart.page is not None:
         return wandb.Html(chart.page.read_text("utf-8"), inject=False)
-    return wandb.Image(Image.open(BytesIO(chart.png)))
+    return wandb.Image(str(chart.png))
 
 
 def _plain(picture: Picture, pixels: Any) -> wandb.Image:
