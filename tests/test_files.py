@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -228,3 +228,20 @@ def test_keys_of_older_versions_are_read_by_their_new_names() -> None:
     assert parse_record(older, _Renamed, "a", PoolError) == _Renamed(0.5, ({"result": 0.25},))
     with pytest.raises(PoolError, match="other"):
         parse_record({"other": 1.0, **older}, _Renamed, "a", PoolError)
+
+
+def test_records_share_nothing_though_they_are_read_by_one_parser() -> None:
+    first, second = (parse_record({"name": "a", "sizes": [1], "share": None, "counts": {}}, Record, "a", PoolError)
+                     for _ in range(2))  # fmt: skip
+    assert first == second
+    assert first.counts is not second.counts
+    one, two = (parse_record({}, _Defaults, "a", PoolError) for _ in range(2))
+    one.counts["a"] = 1
+    assert two.counts == {}
+    assert parse_record({"counts": {"b": 2}}, _Defaults, "a", PoolError).counts == {"b": 2}
+    assert parse_record({}, _Defaults, "a", PoolError).counts == {}
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    counts: dict[str, int] = field(default_factory=dict)

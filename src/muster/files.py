@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -25,6 +27,7 @@ from muster.user_files import open_regular, read_yaml_file
 
 if TYPE_CHECKING:
     import pandas
+    from jsonargparse import ArgumentParser
 
 PARTIAL = ".partial-"
 """Prefix of what is still being written; the number of the writing process follows, so that a crash can be told."""
@@ -36,6 +39,9 @@ _MOST_OF_A_NAME = 40
 """Characters at the end of a file's name that its partial's name keeps, so that it is not too long for a name."""
 
 Record = TypeVar("Record")
+
+_PARSING = Lock()
+"""Records are read in threads, and a parser is for one at a time."""
 
 
 @contextmanager
@@ -327,7 +333,7 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
         MusterError: Of class ``error``, if a key is unknown, missing, or has a value of a wrong type.
     """
     content = with_later_names(content, record)
-    from jsonargparse import ArgumentError, ArgumentParser  # slow to import, and most commands read no record
+    from jsonargparse import ArgumentError  # slow to import, and most commands read no record
 
     fields = dataclasses.fields(record)  # type: ignore[arg-type]
     names = {field.name for field in fields}
@@ -336,10 +342,10 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
         raise error(f"{where}: missing key(s) {', '.join(missing)}.")
     if unknown := sorted(set(map(str, content)) - names):
         raise error(f"{where}: unknown key(s) {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(record, "record")
     try:
-        parsed = parser.parse_object({"record": deepcopy(dict(content))})  # it changes lists in place
+        with _PARSING:
+            parser = _parser_of(record)
+            parsed = parser.parse_object({"record": deepcopy(dict(content))})  # it changes lists in place
     except ArgumentError as problem:
         kinds = get_type_hints(record)
         found = (find_misfit(str(key), value, kinds[key]) for key, value in content.items())
@@ -347,8 +353,19 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
         if misfit is not None:
             raise error(f'{where}: key "{misfit.key}": {misfit.wish}.') from problem
         raise error(f"{where}: {problem}") from problem
-    made: Record = parser.instantiate(parsed).record
+    with _PARSING:
+        made: Record = parser.instantiate(parsed).record
     return made
+
+
+@cache
+def _parser_of(record: type) -> ArgumentParser:
+    """A parser for a dataclass: to make one takes longer than to use it, and a pool has a card for each member."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(record, "record")
+    return parser
 
 
 def as_file_name(text: str) -> str:
