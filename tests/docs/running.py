@@ -62,7 +62,7 @@ def reduced(name: str, words: list[str]) -> list[str]:
         return (
             []
             if "--predict" in words
-            else ["--training.steps", "2", "--training.tried_stops", "1", "--equal_cost", "false"]
+            else ["--training.steps", "2", "--training.tried_stops", "1", "--equal_cost", "false", "--head.steps", "2"]
         )
     if name == "study":
         return [
