@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -40,6 +39,7 @@ _MOST_OF_A_NAME = 40
 
 Record = TypeVar("Record")
 
+_PARSERS: dict[type, ArgumentParser] = {}
 _PARSING = Lock()
 """Records are read in threads, and a parser is for one at a time."""
 
@@ -358,14 +358,14 @@ def parse_record(content: Mapping[str, Any], record: type[Record], where: str, e
     return made
 
 
-@cache
 def _parser_of(record: type) -> ArgumentParser:
-    """A parser for a dataclass: to make one takes longer than to use it, and a pool has a card for each member."""
+    """A parser for a dataclass: to make one takes as long as to use it, and a pool has a card for each member."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(record, "record")
-    return parser
+    if record not in _PARSERS:
+        _PARSERS[record] = parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(record, "record")
+    return _PARSERS[record]
 
 
 def as_file_name(text: str) -> str:
