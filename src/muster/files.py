@@ -10,10 +10,9 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -42,6 +41,7 @@ _MOST_OF_A_NAME = 40
 
 Record = TypeVar("Record")
 
+_SCHEMAS: dict[type, TypeAdapter[Any]] = {}
 _PARSERS: dict[type, ArgumentParser] = {}
 _PARSING = Lock()
 """Records are read in threads, and a parser is for one at a time."""
@@ -381,13 +381,14 @@ def _of_exact_types(content: Mapping[str, Any], record: type[Record]) -> Record 
     return made
 
 
-@cache
-def _schema_of(record: Hashable) -> TypeAdapter[Any]:
+def _schema_of(record: type) -> TypeAdapter[Any]:
     """A dataclass takes over the strictness of what it is a part of."""
     from pydantic import ConfigDict, TypeAdapter, create_model
 
-    strict = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=())
-    return TypeAdapter(create_model("Holder", __config__=strict, record=(record, ...)))
+    if record not in _SCHEMAS:
+        strict = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=())
+        _SCHEMAS[record] = TypeAdapter(create_model("Holder", __config__=strict, record=(record, ...)))
+    return _SCHEMAS[record]
 
 
 def _parser_of(record: type) -> ArgumentParser:
