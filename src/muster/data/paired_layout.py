@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, read_description, read_heading
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
-from muster.data.sample_reader import FileImages, dataset_of_files
+from muster.data.file_dataset import dataset_of_files
+from muster.data.sample_reader import FileImages
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError
 
-PARTS = ("images", "masks", "list")
-"""What ``splits`` in a description may say of a split: two patterns, and a file that lists some of the images."""
+PARTS = ("images", "masks", "list", "except", "channels")
+"""What ``splits`` in a description may say of a split: two patterns, a file that lists some of the images, a pattern of
+files that are no images though that of images finds them, and which stored channels are red, green and blue."""
+
+KEYS = (*MASK_KEYS, *IMAGE_KEYS, *FILE_KEYS, "splits", "mask_variable")
+"""Keys of ``dataset.yaml`` that have an effect."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class PairedLayout(Layout):
         heading = read_heading(folder)
         plan = self.plan(heading.root)
         description = read_description(
-            folder, heading.unsaid | dict(plan.known), plan.source, (*MASK_KEYS, *IMAGE_KEYS, "splits")
+            folder, heading.unsaid | dict(plan.known), plan.source, KEYS
         )
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})

@@ -105,6 +105,7 @@ class DatasetSpec:
         ignore_index: Stored mask value that means void; ``None`` where ``mask_values`` say what each value means.
         channels: Channels of its images.
         task: What is to be predicted, see :mod:`muster.tasks.task`.
+        sequences: Tells which images belong together, see :mod:`muster.data.sequences`; nothing if each is by itself.
     """
 
     name: str
@@ -117,6 +118,7 @@ class DatasetSpec:
     ignore_index: int | None = VOID
     channels: int = RGB
     task: str = "segmentation"
+    sequences: str = ""
 
     @property
     def num_classes(self) -> int:
