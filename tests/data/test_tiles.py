@@ -17,6 +17,7 @@ from muster.data.tiles import image_of_tile
 from muster.data.windows import Tiling, Window
 from muster.errors import DatasetError
 from tests.data.conftest import Array, make_sample
+from tests.data.layout_writers import WRITTEN, make_samples
 
 
 def save(path: Path, pixels: Array) -> None:
@@ -26,9 +27,7 @@ def save(path: Path, pixels: Array) -> None:
 
 def write(root: Path, sizes: dict[str, tuple[int, int]], **content: object) -> dict[str, tuple[Array, Array]]:
     """Images and masks of some sizes, found by patterns; those called ``v...`` are for testing."""
-    splits = {
-        name: {"images": f"img/{name}/*.png", "masks": f"ann/{name}/*.png"} for name in ("train", "test")
-    }
+    splits = {name: {"images": f"img/{name}/*.png", "masks": f"ann/{name}/*.png"} for name in ("train", "test")}
     said = {"name": "tiny", "domain": "aerial", "classes": ["sky", "road", "tree"], "reader": "patterns"}
     root.mkdir(parents=True, exist_ok=True)
     (root / "dataset.yaml").write_text(yaml.safe_dump({**said, "splits": splits, **content}))
@@ -183,7 +182,9 @@ def test_what_is_no_mask_is_named(tmp_path: Path, mask: object, content: dict[st
 def test_colours_that_nobody_named(tmp_path: Path) -> None:
     """``other`` says what they mean, and without it they are an error."""
     colours = np.array([[[0, 0, 255], [0, 255, 0], [0, 250, 0]], [[9, 9, 9], [0, 0, 255], [0, 255, 0]]], np.uint8)
-    write(tmp_path / "set", {"a": (2, 3), "v": (2, 3)}, mask_values={"#0000ff": "sky", "#00ff00": "road", "other": None})
+    write(
+        tmp_path / "set", {"a": (2, 3), "v": (2, 3)}, mask_values={"#0000ff": "sky", "#00ff00": "road", "other": None}
+    )
     for split, name in (("train", "a"), ("test", "v")):
         save(tmp_path / f"set/ann/{split}/{name}.png", colours)
     assert open_dataset(str(tmp_path / "set")).test.mask(0).tolist() == [[0, 1, 255], [255, 0, 1]]
@@ -230,7 +231,7 @@ def test_files_that_are_no_images_are_excepted_and_lists_name_folders(tmp_path: 
     dataset = open_dataset(str(tmp_path / "set"))
     assert (dataset.train.identifiers, dataset.test.identifiers) == (("scene1/0", "scene1/1"), ("scene3/0", "scene2/0"))
     (tmp_path / "set/test.txt").write_text("scene4\n")
-    with pytest.raises(DatasetError, match="1 of 1 listed images are not in .*: scene4"):
+    with pytest.raises(DatasetError, match=r"1 of 1 listed images are not in .*: scene4"):
         open_dataset(str(tmp_path / "set"))
 
 
@@ -244,7 +245,9 @@ def test_parts_of_tiffs_are_those_of_the_whole(tmp_path: Path, compression: str 
         image, mask = make_sample(0, 40, 33)
         (tmp_path / f"set/{split}").mkdir()
         Image.fromarray(image).save(tmp_path / f"set/{split}/a_i.tif", compression=compression)
-        Image.fromarray(np.repeat(mask[..., None], 3, 2)).save(tmp_path / f"set/{split}/a_m.tif", compression=compression)
+        Image.fromarray(np.repeat(mask[..., None], 3, 2)).save(
+            tmp_path / f"set/{split}/a_m.tif", compression=compression
+        )
     split = open_dataset(str(tmp_path / "set")).train
     whole = np.array(Image.open(tmp_path / "set/train/a_i.tif"))
     if compression == "jpeg":
@@ -255,3 +258,33 @@ def test_parts_of_tiffs_are_those_of_the_whole(tmp_path: Path, compression: str 
         top, left = map(int, identifier.partition("/r")[2].split("_c"))
         assert np.array_equal(sample.image.permute(1, 2, 0), whole[top : top + 16, left : left + 16])
         assert np.array_equal(sample.mask, mask[top : top + 16, left : left + 16])
+
+
+@pytest.mark.parametrize("layout", ["images_and_masks", "geotiff", "voc", "nnunet, a file for each channel"])
+def test_other_layouts_are_cut_too(tmp_path: Path, layout: str) -> None:
+    """Against slices of what the same reader reads whole: bands, and masks whose "nodata" is void."""
+    root = tmp_path / "set"
+    root.mkdir()
+    WRITTEN[layout].write(root, make_samples(2, 1))
+    whole = open_dataset(str(root)).train
+    said = root / "dataset.yaml"
+    content = yaml.safe_load(said.read_text()) if said.exists() else {}
+    said.write_text(yaml.safe_dump({**content, "tiles": {"size": [9, 11], "overlap": 2}}))
+    split = open_dataset(str(root)).train
+    assert len(split) == 2 * 2 + 2 * 3
+    for identifier, sample in zip(split.identifiers, split, strict=True):
+        name, _, place = identifier.partition("/r")
+        top, left = map(int, place.split("_c"))
+        expected = whole.read(name)
+        assert torch.equal(sample.image, expected.image[:, top : top + 9, left : left + 11])
+        assert torch.equal(sample.mask, expected.mask[top : top + 9, left : left + 11])
+
+
+def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
+    samples = write(tmp_path / "set", SIZES, tiles={"size": [8, 8]})
+    save(tmp_path / "set/ann/train/a.png", samples["a"][1][:-1])
+    with pytest.raises(DatasetError, match=r"a\.png is 37 x 20 and .*a\.png is 37 x 19 \(width x height\)"):
+        open_dataset(str(tmp_path / "set")).train.mask(0)
+    write(tmp_path / "set", {}, tiles={"size": [8, 8]}, larger_masks="cut")
+    save(tmp_path / "set/img/train/a.png", samples["a"][0][:-2])
+    assert np.array_equal(open_dataset(str(tmp_path / "set")).train.mask(0), samples["a"][1][:8, :8])

@@ -308,6 +308,7 @@ class TestNumbersOfSteps:
         train_member(make_job(pool, dataset, self.GRID), tell)
         return Pool.open(pool)["tiny-small_fpn"], told
 
+    @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
     def test_the_best_of_the_grid_is_taken_and_an_interrupted_choice_ends_alike(
         self, dataset_folder: Path, tmp_path: Path
     ) -> None:

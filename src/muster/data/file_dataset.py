@@ -7,11 +7,11 @@ from pathlib import Path
 
 from muster.data.channel_mix import MixedImages, parse_mix
 from muster.data.dataset_yaml import Description
-from muster.data.sample_reader import FileImages, FileMasks, make_split
+from muster.data.sample_reader import FileImages, FileMasks, MaskReader, make_split
 from muster.data.spec import Dataset, Split
 from muster.data.tiles import split_of_tiles
 from muster.data.windows import parse_tiling
-from muster.data.yaml_checks import require_text, wrong
+from muster.data.yaml_checks import wrong
 
 CUT = "cut"
 """What ``larger_masks`` says where masks may have more rows and columns than their images."""
@@ -22,7 +22,7 @@ def dataset_of_files(
     train: Mapping[str, tuple[Path, Path]],
     test: Mapping[str, tuple[Path, Path]],
     reference: str,
-    mask_reader: type[FileMasks] = FileMasks,
+    mask_reader: MaskReader = FileMasks,
     image_reader: type[FileImages] = FileImages,
 ) -> Dataset:
     """A dataset whose images and masks are files.
@@ -44,12 +44,11 @@ def dataset_of_files(
     options, path = description.options, description.path
     if options.get("larger_masks", CUT) != CUT:
         raise wrong(path, "larger_masks", f"{CUT!r}, or nothing", options["larger_masks"])
-    variable = require_text(path, "mask_variable", options.get("mask_variable", ""))
     tiling, spec = parse_tiling(path, options.get("tiles")), description.spec
 
     def split(name: str, files: Mapping[str, tuple[Path, Path]]) -> Split:
         images = _images(description, name, {each: image for each, (image, _) in files.items()}, image_reader)
-        masks = mask_reader(spec, {each: mask for each, (_, mask) in files.items()}, description.masks, variable)
+        masks = mask_reader(spec, {each: mask for each, (_, mask) in files.items()}, description.masks)
         if tiling is None:
             return make_split(description, name, images, masks)
         return split_of_tiles(spec, name, images, masks, tiling, cut_masks="larger_masks" in options)

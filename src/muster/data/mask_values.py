@@ -193,7 +193,8 @@ def parse_mask_values(
         told = "a mixture of both" if wrong is None else repr(wrong)
         raise DatasetError(
             f"{where}: expected stored values from 0 to 255 (to {HIGHEST} in masks of 16 bits), or else colours like "
-            f"'#ff0000' in quotes (and {OTHER_WORD} for all that are not named), but got {told}. For example: {_EXAMPLE}"
+            f"'#ff0000' in quotes (and {OTHER_WORD} for all that are not named), but got {told}. For example: "
+            f"{_EXAMPLE}"
         )
     meant = {key: _meaning(name, classes, f"{where}: {key!r}") for key, name in content.items()}
     if len({*meant.values(), other} - {VOID, None}) < 2:

@@ -106,7 +106,8 @@ def _checked(path: Path, variable: str, value: Any) -> Pixels:
     kind = table.dtype.kind
     if table.ndim != 2 or kind not in "uif" or not table.size:
         raise DatasetError(
-            f"{path}: expected {variable} to be a table of whole numbers, but it is {table.dtype} of shape {table.shape}."
+            f"{path}: expected {variable} to be a table of whole numbers, but it is {table.dtype} of shape "
+            f"{table.shape}."
         )
     if (kind == "f" and (table != np.floor(table)).any()) or not 0 <= table.min() <= table.max() <= HIGHEST:
         raise DatasetError(

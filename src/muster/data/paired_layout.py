@@ -5,25 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
+from muster.data.file_dataset import dataset_of_files
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
-from muster.data.file_dataset import dataset_of_files
-from muster.data.sample_reader import FileImages
+from muster.data.sample_reader import FileImages, FileMasks, MaskReader
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
+from muster.data.yaml_checks import require_text
 from muster.errors import DatasetError
 
 PARTS = ("images", "masks", "list", "except", "channels")
 """What ``splits`` in a description may say of a split: two patterns, a file that lists some of the images, a pattern of
 files that are no images though that of images finds them, and which stored channels are red, green and blue."""
-
-KEYS = (*MASK_KEYS, *IMAGE_KEYS, *FILE_KEYS, "splits", "mask_variable")
-"""Keys of ``dataset.yaml`` that have an effect."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,9 @@ class PairedLayout(Layout):
     title: str
     """What messages call it."""
 
+    keys: tuple[str, ...] = (*MASK_KEYS, *IMAGE_KEYS, *FILE_KEYS, "splits", "mask_variable")
+    """Keys of ``dataset.yaml`` that have an effect."""
+
     @abstractmethod
     def plan(self, root: Path) -> Plan:
         """What is known of a folder.
@@ -66,16 +68,22 @@ class PairedLayout(Layout):
             DatasetError: If a file that it needs is missing or wrong.
         """
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        heading = read_heading(folder)
         plan = self.plan(heading.root)
-        description = read_description(
-            folder, heading.unsaid | dict(plan.known), plan.source, KEYS
-        )
+        description = read_description(heading, heading.unsaid | dict(plan.known), plan.source, self.keys)
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})
-        return dataset_of_files(description, train, test, reference, image_reader=plan.image_reader)
+        return dataset_of_files(description, train, test, reference, self.mask_reader(description), plan.image_reader)
+
+    def mask_reader(self, description: Description) -> MaskReader:
+        """How masks are read.
+
+        Args:
+            description: Of the dataset.
+        """
+        variable = description.options.get("mask_variable", "")
+        return partial(FileMasks, variable=require_text(description.path, "mask_variable", variable))
 
     def _files(self, plan: Plan, description: Description) -> tuple[Files, Files]:
         said, asked = description.splits, description.test_is_seeded
@@ -89,7 +97,7 @@ class PairedLayout(Layout):
                 )
             parts = {key: part for key, part in splits["train"].items() if key != "list"}
             files = pair_patterns(root, parts, dataset, partial=plan.partial)
-            names = divide_aloud(root, self.title, files, asked)
+            names = divide_aloud(description, self.title, files)
             return {name: files[name] for name in names[0]}, {name: files[name] for name in names[1]}
         train, test = (self._split(plan, description, splits[name]) for name in ("train", "test"))
         shared = sorted({image for image, _ in train.values()} & {image for image, _ in test.values()})

@@ -81,8 +81,8 @@ def pair_patterns(
         root: Where the patterns start from.
         parts: The patterns ``images`` and ``masks``, and maybe ``except``: files that are no images.
         dataset: Name of the dataset, for messages.
-        listed: Take these identifiers only, which must all be there. The first part of some (``scene1`` of ``scene1/7``)
-            stands for all of them.
+        listed: Take these identifiers only, which must all be there. The first part of some (``scene1`` of
+            ``scene1/7``) stands for all of them.
         partial: Whether images without a mask are passed over.
 
     Returns:

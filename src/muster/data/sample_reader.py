@@ -6,9 +6,10 @@ Axis names: ``h`` and ``w`` are the rows and columns of one image.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -82,6 +83,22 @@ class MaskSource(ABC):
         Raises:
             DatasetError: If it cannot be read, or holds what has no meaning.
         """
+
+    def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
+        """A part of a mask, not turned.
+
+        Args:
+            identifier: Of the whole mask.
+            window: Which part.
+
+        Returns:
+            uint8 ``[h, w]``, class indices and void; and rows and columns of the whole mask.
+
+        Raises:
+            DatasetError: As :meth:`read`.
+        """
+        whole = self.read(identifier).values
+        return window.of_rows(whole), (whole.shape[0], whole.shape[1])
 
 
 class FileImages(ImageSource):
@@ -206,18 +223,7 @@ class FileMasks(MaskSource):
         return stored._replace(values=self._meant(identifier, stored.values))
 
     def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
-        """A part of a mask, as stored; the rest is not looked at. The last whole mask is kept.
-
-        Args:
-            identifier: Of the whole mask.
-            window: Which part.
-
-        Returns:
-            uint8 ``[h, w]``, class indices and void; and rows and columns of the whole mask.
-
-        Raises:
-            DatasetError: As :meth:`read`.
-        """
+        """See :class:`MaskSource`; the rest of a mask is not looked at, and the last whole one is kept."""
         found = read_tiff_part(self.files[identifier], window, exactly=True) if self.values.colours else None
         if found is None:
             stored = self._latest(identifier, lambda: self._stored(identifier)).values
@@ -339,6 +345,10 @@ def sizes_differ(
         f"Expected image and mask of dataset {spec.name!r} to have the same size, but {images.called(identifier)} is "
         f"{width} x {height} and {masks.called(identifier)} is {columns} x {rows} (width x height).{turned}"
     )
+
+
+MaskReader: TypeAlias = Callable[[DatasetSpec, Mapping[str, Path], MaskValues], MaskSource]
+"""Makes the ground truth of a split: of its dataset, the files by identifier, and what stored values mean."""
 
 
 def make_split(description: Description, name: str, images: ImageSource, masks: MaskSource) -> Split:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muster.data.content import prefix_of_text
 from muster.data.orientation import UPRIGHT
-from muster.data.sample_reader import FileImages, FileMasks, sizes_differ
+from muster.data.sample_reader import FileImages, MaskSource, sizes_differ
 from muster.data.spec import DatasetSpec, Sample, Split
 from muster.data.splits import unknown_image
 from muster.data.windows import Tiling, Window
@@ -39,7 +39,7 @@ class Tile:
 
 
 def split_of_tiles(
-    spec: DatasetSpec, name: str, images: FileImages, masks: FileMasks, tiling: Tiling, cut_masks: bool = False
+    spec: DatasetSpec, name: str, images: FileImages, masks: MaskSource, tiling: Tiling, cut_masks: bool = False
 ) -> Split:
     """The tiles of images; the files stay as they are.
 
@@ -87,7 +87,7 @@ class TileReader:
 
     spec: DatasetSpec
     images: FileImages
-    masks: FileMasks
+    masks: MaskSource
     tiles: Mapping[str, Tile]
     cut_masks: bool = False
 
@@ -129,3 +129,8 @@ def image_of_tile(identifier: str) -> str:
     """The image that a tile was cut from; an image that is no tile is its own."""
     found = re.fullmatch(IMAGE_OF_TILE, identifier)
     return found[1] if found else identifier
+
+
+def whole_images(split: Split) -> int:
+    """How many images a split has, where tiles of one image count once."""
+    return len({image_of_tile(name) for name in split.identifiers})

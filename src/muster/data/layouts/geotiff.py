@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from muster.data.dataset_yaml import read_description, read_heading
+from muster.data.dataset_yaml import Heading, read_description
 from muster.data.images import TIFF_SUFFIXES, StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.layouts.images_and_masks import KEYS, open_described
 from muster.data.mask_values import HIGHEST
 from muster.data.orientation import Pixels
 from muster.data.rasters import open_tiff, rasterio_of
-from muster.data.sample_reader import FileMasks
+from muster.data.sample_reader import FileMasks, MaskSource
 from muster.data.spec import VOID, Dataset
 from muster.data.windows import Window
 from muster.errors import DatasetError
@@ -38,11 +38,11 @@ class GeoTiff(Layout):
         """Never."""
         return False
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        root = read_heading(folder).root
+        root = heading.root
         rasterio_of(f"The dataset in {root}")
-        return open_described(read_description(folder, _known(root), keys=KEYS), reference, RasterMasks)
+        return open_described(read_description(heading, _known(root), keys=KEYS), reference, RasterMasks)
 
 
 class RasterMasks(FileMasks):
@@ -68,9 +68,8 @@ class RasterMasks(FileMasks):
         return StoredMask(np.where(empty, VOID, indices).astype(np.uint8), None)
 
     def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
-        """See :class:`muster.data.sample_reader.FileMasks`."""
-        whole = self._latest(identifier, lambda: self.read(identifier)).values
-        return window.of_rows(whole), (whole.shape[0], whole.shape[1])
+        """See :class:`muster.data.sample_reader.MaskSource`."""
+        return MaskSource.read_part(self, identifier, window)
 
 
 def _known(root: Path) -> dict[str, Any]:

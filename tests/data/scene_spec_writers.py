@@ -1,23 +1,19 @@
-"""Tiny copies of published segmentation datasets in their true form on disk, and the masks that must come back.
-
-Each writer is given a folder; what it returns was worked out by hand: masks by ``train`` and ``test`` and identifier.
-"""
+"""The writers of :mod:`tests.data.spec_writers` for datasets that are not of streets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-Rows: TypeAlias = list[list[Any]]
-Expected: TypeAlias = dict[str, dict[str, Rows]]
+Rows = list[list[Any]]
+Expected = dict[str, dict[str, Rows]]
 
-NAMES = {"0": "#000000", "r": "#ff0000", "g": "#00ff00", "b": "#0000ff", "w": "#ffffff"}
 SIZE = (2, 3)
 
 
@@ -27,9 +23,9 @@ def save(path: Path, pixels: Any) -> None:
     Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
 
 
-def picture(path: Path, size: tuple[int, int] = SIZE, seed: int = 0) -> None:
+def picture(path: Path, size: tuple[int, int] = SIZE) -> None:
     """Write an image of noise."""
-    save(path, np.random.default_rng([seed, *map(ord, path.stem)]).integers(0, 255, (*size, 3)))
+    save(path, np.random.default_rng([*map(ord, str(path))]).integers(0, 255, (*size, 3)))
 
 
 def colours(rows: Rows) -> np.ndarray[Any, Any]:
@@ -45,9 +41,12 @@ def write_text(path: Path, *lines: str) -> None:
 
 def write_pascal_context(root: Path) -> Expected:
     """VOC2010 with a MATLAB file of 459 labels for each image; one image belongs to another task."""
-    (root / "trainval").mkdir()
-    (root / "SegmentationClass").mkdir()
-    for name, labels in {"2008_000008": [[2, 458, 1], [0, 415, 459]], "2008_000002": [[440, 440, 3], [9, 258, 459]]}.items():
+    for folder in ("trainval", "SegmentationClass"):
+        (root / folder).mkdir(parents=True)
+    for name, labels in {
+        "2008_000008": [[2, 458, 1], [0, 415, 459]],
+        "2008_000002": [[440, 440, 3], [9, 258, 459]],
+    }.items():
         picture(root / f"JPEGImages/{name}.jpg")
         savemat(root / f"trainval/{name}.mat", {"LabelMap": np.array(labels, np.uint16)})
     picture(root / "JPEGImages/2007_000001.jpg")
@@ -108,7 +107,10 @@ def write_coco_panoptic(root: Path) -> Expected:
     ):
         picture(root / split / f"{name}.jpg")
         values = np.array(numbers)
-        save(root / f"annotations/panoptic_{split}/{name}.png", np.stack([values >> shift & 255 for shift in (0, 8, 16)], -1))
+        save(
+            root / f"annotations/panoptic_{split}/{name}.png",
+            np.stack([values >> shift & 255 for shift in (0, 8, 16)], -1),
+        )
         content = {
             "images": [{"id": int(name), "file_name": f"{name}.jpg"}],
             "annotations": [
@@ -157,7 +159,7 @@ def write_isprs(root: Path) -> Expected:
     picture(place / f"top/{vaihingen}.tif")
     save(root / f"{place.name}_ground_truth_COMPLETE/{vaihingen}.tif", colours(rows[::-1]))
     values = [[0, 1, 2], [3, 255, 5]]
-    return {"train": {f"{potsdam[4:]}/r0_c0": values}, "test": {f"{vaihingen}/r0_c0": values[::-1]}}
+    return {"train": {f"{potsdam}/r0_c0": values}, "test": {f"{vaihingen}/r0_c0": values[::-1]}}
 
 
 def write_isaid(root: Path) -> Expected:
@@ -188,14 +190,15 @@ def write_sun_rgbd(root: Path) -> Expected:
 
 def write_scannet(root: Path) -> Expected:
     """Folders of scenes, of which lists say which are for training; one scene is in neither list."""
-    for scene in ("scene0191_00", "scene0191_01", "scene0568_00", "scene0707_00"):
+    for scene in ("scene0191_00", "scene0191_01", "scene0002_00", "scene0568_00", "scene0707_00"):
         for frame in ("000000", "000100"):
             picture(root / scene / f"color/{frame}.jpg")
             save(root / scene / f"label/{frame}.png", [[0, 1, 40], [36, 39, 0]])
-    write_text(root / "scannetv2_train.txt", "scene0191_00", "scene0191_01")
+    write_text(root / "scannetv2_train.txt", "scene0191_00", "scene0191_01", "scene0002_00")
     write_text(root / "scannetv2_val.txt", "scene0568_00")
-    values = [[255, 0, 39], [35, 38, 255]]
-    frames = [f"{scene}/{frame}" for scene in ("scene0191_00", "scene0191_01") for frame in ("000000", "000100")]
+    values = [[255, 1, 40], [36, 39, 255]]
+    scenes = ("scene0191_00", "scene0191_01", "scene0002_00")
+    frames = [f"{scene}/{frame}" for scene in scenes for frame in ("000000", "000100")]
     return {
         "train": dict.fromkeys(frames, values),
         "test": dict.fromkeys(("scene0568_00/000000", "scene0568_00/000100"), values),
@@ -232,7 +235,7 @@ def write_vgallery(root: Path) -> Expected:
     }
 
 
-WRITERS: Mapping[str, Callable[[Path], Expected]] = {
+WRITERS: dict[str, Callable[[Path], Expected]] = {
     "pascal_context": write_pascal_context,
     "pascal_voc": write_voc_aug,
     "pascal_voc_1464": write_voc,
