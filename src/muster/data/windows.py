@@ -130,4 +130,4 @@ def parse_tiling(path: Path, value: object) -> Tiling | None:
         raise wrong(path, "tiles.size", "two numbers of pixels, rows and columns", size)
     if not is_whole(overlap) or not 0 <= overlap < min(size):
         raise wrong(path, "tiles.overlap", f"a number of pixels from 0 to {min(size) - 1}", overlap)
-    return Tiling(*size, overlap)
+    return Tiling(size[0], size[1], overlap)
