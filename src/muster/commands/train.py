@@ -18,6 +18,7 @@ from muster.execution.progress import TrainingProgress
 from muster.launch import only_helps
 from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
+from muster.remote import named
 from muster.tracking import TrackingSettings
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
@@ -121,7 +122,7 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
-    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(output))} --target ...")
+    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(named(output)))} --target ...")
     return 0
 
 

@@ -100,6 +100,7 @@ def read_card(path: Path | str) -> EnsembleCard:
 
 def folder_of(path: Path) -> Path:
     """Where the ensemble of a run lies."""
+    path = fetched(path, EnsembleError)
     inner = path / "ensemble"
     return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 
