@@ -85,9 +85,13 @@ def split_command(command: str) -> tuple[str, list[str]]:
         command: The line without its comment.
 
     Returns:
-        A key of :data:`STARTED`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it.
+        A key of :data:`STARTED`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it. Of ``torchrun`` it is
+        the script that it starts.
     """
     first, *words = shlex.split(command)
+    if first == "torchrun":
+        place = next(number for number, word in enumerate(words) if word.endswith(".py"))
+        return words[place], words[place + 1 :]
     if first == CONSOLE:
         length = 2 if " ".join(words[:2]) in COMMANDS else 1
         return " ".join([first, *words[:length]]), words[length:]
