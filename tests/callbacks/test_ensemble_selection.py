@@ -280,6 +280,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow  # tests/selection/test_record.py has two processes that choose
+@pytest.mark.slow  # two processes that choose, and two that fine-tune, are tested elsewhere in seconds
 def test_two_processes_train_the_members_that_one_would(pool: Pool, tmp_path: Path) -> None:
     alone = select(pool, make_target(), **OPTIONS)
     root = Path(__file__).parents[2]

@@ -13,12 +13,7 @@ from muster.commands.main import start
 from muster.selection.candidates import leading_candidates
 from muster.selection.record import Selection
 from muster.training.ensemble_card import read_card
-from tests.odd_inputs.bench import Bench, make_stock
-
-
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_stock(tmp_path_factory.mktemp("stock"))
+from tests.odd_inputs.bench import Bench
 
 
 @pytest.mark.parametrize("before", [True, pytest.param(False, marks=pytest.mark.slow)])

@@ -13,15 +13,15 @@ from muster.commands.main import main
 from muster.data import read_image
 from muster.models import build_model
 from muster.training.finetuned_ensemble import load_ensemble
-from tests.odd_inputs.bench import make_stock
+from tests.odd_inputs.bench import Bench
 
 
 def test_from_an_ensemble_to_one_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
-    make_stock(tmp_path)
+    Bench(tmp_path, stock).ensemble()
     (tmp_path / "more").mkdir()
     Image.new("RGB", (64, 48), (90, 200, 30)).save(tmp_path / "more" / "x.png")
     quick = ["--training.steps", "4", "--training.crop_size", "64", "--training.batch_size", "2"]

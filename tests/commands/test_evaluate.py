@@ -15,7 +15,7 @@ from muster.commands.main import main
 from muster.data import read_image
 from muster.training.finetuned_ensemble import HEAD, Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
-from tests.odd_inputs.bench import make_stock, write_dataset
+from tests.odd_inputs.bench import Bench, write_dataset
 
 
 def plain_miou(folder: Path, ensemble: Ensemble) -> float:
@@ -42,11 +42,12 @@ def other_run(source: Path, place: Path) -> None:
 
 
 def test_ensembles_are_compared_on_the_same_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
-    make_stock(tmp_path)
+    Bench(tmp_path, stock).ensemble()
+    shutil.copytree(stock / "tiny", "tiny")
     other_run(tmp_path / "run", tmp_path / "other")
     words = ["evaluate", "run", "--target", "tiny", "--hardware.device", "cpu"]
     capsys.readouterr()

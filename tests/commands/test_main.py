@@ -14,7 +14,7 @@ from PIL import Image
 import muster
 from muster.commands.cli import build_parser
 from muster.commands.main import COMMANDS, main
-from tests.odd_inputs.bench import Bench, make_stock
+from tests.odd_inputs.bench import Bench
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,19 +72,18 @@ def test_a_module_of_the_interpreter_starts_it_too(tmp_path: Path) -> None:
     assert {name: shown[name] for name in default} == default
 
 
-def test_from_a_pool_to_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_a_pool_to_predictions(stock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command says what to type next, and that is what it would be typed as."""
-    bench = Bench(tmp_path, tmp_path)
-    make_stock(tmp_path)
+    bench = Bench(tmp_path, stock)
     capsys.readouterr()
-    _, *words = bench.selecting("--output", "chosen", target=str(tmp_path / "tiny"))
+    _, *words = bench.selecting("--output", "chosen", target=str(stock / "tiny"))
     assert main(["select", *words]) == 0
     assert "Next: muster finetune --selection chosen" in capsys.readouterr().out
     assert "muster finetune --selection" in Path("chosen/report.html").read_text("utf-8")
     _, *words = bench.finetuning(selection="chosen")
     assert main(["finetune", *words]) == 0
     assert "Next: muster predict --images FOLDER_OF_IMAGES --ensemble tuned" in capsys.readouterr().out
-    images, device = str(tmp_path / "tiny" / "test" / "images"), ["--hardware.device", "cpu"]
+    images, device = str(stock / "tiny" / "test" / "images"), ["--hardware.device", "cpu"]
     assert main(["predict", "--images", images, "--ensemble", "tuned", *device, "--output", "here"]) == 0
     assert [path.name for path in sorted(Path("here/masks").iterdir())] == ["0.png", "1.png"]
     with Image.open("here/masks/0.png") as mask:

@@ -29,7 +29,7 @@ from muster.selection.settings import (
 from muster.tracking import TrackingSettings
 from muster.training.fitting import Hardware
 from muster.training.settings import ComparisonSettings, HeadSettings, SourceSettings, TrainingSettings
-from tests.odd_inputs.bench import Bench, make_stock
+from tests.odd_inputs.bench import Bench
 
 PARTS = (DataSettings, CacheSettings, ProbeSettings, PredictorSettings, MetricSettings, SearchSettings)
 UNGROUPED = (SelectionSettings, ComparisonSettings, TrackingSettings)
@@ -74,14 +74,15 @@ def test_finetune_understands_every_option_of_select() -> None:
     assert set(kinds["select"]) - set(kinds["finetune"]) == {"clear_cache"}
 
 
-def test_a_choice_at_the_start_of_a_fit_is_that_of_select(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_at_the_start_of_a_fit_is_that_of_select(
+    stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
-    bench, target = Bench(tmp_path, tmp_path), str(tmp_path / "tiny")
-    make_stock(tmp_path)
+    bench, target = Bench(tmp_path, stock), str(stock / "tiny")
     choice = ["--predictor", "eep", "--search", "greedy", "--size", "2", "--metric", "e_leep", "--metrics", "nce,base"]
     choice += ["--pixels_per_image", "60", "--seed", "3", "--resamples", "40", "--train_images", "3"]
-    common = ["--pool", str(tmp_path / "pool"), "--target", target]
+    common = ["--pool", str(stock / "pool"), "--target", target]
     assert start("select", arguments=[*common, *choice, "--output", "alone"]) == 0
     _, *words = bench.finetuning(*common, *choice, selection="")
     assert start("finetune", arguments=words) == 0

@@ -26,7 +26,7 @@ from muster.selection.record import Selection
 from muster.training.checkpoints import WholeCheckpoints
 from muster.training.ensemble_card import EnsembleError
 from muster.training.finetuned_ensemble import load_ensemble
-from tests.odd_inputs.bench import Bench, make_stock, start
+from tests.odd_inputs.bench import Bench, start
 
 
 @contextmanager
@@ -38,15 +38,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stock")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MUSTER_CACHE", str(folder / "cache"))
-        return make_stock(folder)
 
 
 @pytest.fixture

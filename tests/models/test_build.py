@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -89,6 +90,17 @@ def test_hrnet_of_width_28_has_the_size_that_was_published() -> None:
     assert model.num_parameters == body + 19 * (15 * 28 + 1)
     model.eval()
     assert model(images("hrnet_w28")).shape == (2, 19, 16, 16)
+
+
+def test_hrnet_of_width_48_has_the_size_of_public_code_and_not_that_of_the_papers() -> None:
+    with torch.device("meta"):
+        body = build_model("hrnet_w48", num_classes=1).body
+        network = timm.create_model("hrnet_w48")
+    size, parts = (sum(p.numel() for p in body.parameters())), dict(network.named_children())
+    assert size == pytest.approx(65.33e6, abs=0.01e6)
+    head = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    assert size + head["incre_modules"] + head["final_layer"] == pytest.approx(69.2e6, abs=0.1e6)
+    assert size + head["incre_modules"] + head["classifier"] == pytest.approx(69.2e6, abs=0.1e6)
 
 
 def test_hrnet_stages_join_their_branches() -> None:

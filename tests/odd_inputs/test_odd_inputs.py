@@ -14,21 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.odd_inputs.bench import ROOT, Bench, make_stock, start
+from tests.odd_inputs.bench import ROOT, Bench, start
 from tests.odd_inputs.case import Case
 
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("rows_*.py"))
 CASES: list[Case] = [case for table in TABLES for case in importlib.import_module(f"tests.odd_inputs.{table}").CASES]
-
-
-@pytest.fixture(scope="session")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound inputs, made once."""
-    folder = tmp_path_factory.mktemp("stock")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MUSTER_CACHE", str(folder / "cache"))
-        return make_stock(folder)
 
 
 def _run_script(words: list[str], home: Path) -> tuple[int, str]:

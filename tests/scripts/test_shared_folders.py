@@ -40,7 +40,7 @@ def wrong_modes(folder: Path, mask: int) -> dict[str, str]:
     return {str(path.relative_to(folder)): oct(mode) for path, mode in modes.items() if mode != expected[path]}
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o027], ids=oct)
+@pytest.mark.parametrize("mask", [pytest.param(0o022, marks=pytest.mark.slow), 0o027], ids=oct)
 def test_what_commands_write_has_the_modes_that_the_umask_allows(tmp_path: Path, mask: int) -> None:
     with working_in(tmp_path, mask) as bench:
         make_pool(tmp_path / "made" / "pool", 3)

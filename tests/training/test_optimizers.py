@@ -35,6 +35,12 @@ def test_warm_up_rises_evenly_and_the_schedule_spans_the_rest() -> None:
     assert rates("cosine", 14, 4, (9, 14, 15)) == pytest.approx([0.5, 0, 0])
     assert rates("poly", 14, 4, (3, 4, 9, 14)) == pytest.approx([1, 1, 0.5**0.9, 0])
     assert rates("step", 10, 4, range(10)) == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.1, 0.1])
+    assert [rate_factor("step", at, 12, 2, (0.3, 0.6)) for at in (4, 5, 7, 8, 11)] == pytest.approx(
+        [1, 0.1, 0.1, 0.01, 0.01]
+    )
+    for shares in ((0.6, 0.3), (1.0,), (0.3, 0.3)):
+        with pytest.raises(ConfigError, match="decay_after"):
+            TrainingSettings(decay_after=shares)
     assert rate_factor("cosine", 3, 12) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
 
 

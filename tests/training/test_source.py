@@ -41,9 +41,12 @@ from muster.tasks.source_sample import (
 from muster.tasks.units import draw_units
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.evaluation import model_predictor
+from muster.training.fit_data import FitData
+from muster.training.fitting import fit
 from muster.training.hardware import Hardware
+from muster.training.idle_settings import idle_settings
 from muster.training.member_job import WORK, MemberJob
-from muster.training.modules import TrainingDivergedError
+from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.settings import SourceSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS
@@ -286,3 +289,56 @@ def test_a_member_trained_at_the_only_rate_of_a_list_is_kept_without_a_word(tmp_
     assert job.other_way(replace(card, schedule=settings.schedule)) == ""
     other = replace(job, settings=replace(settings, learning_rates=(0.3,)))
     assert "learning_rate 0.1 (now 0.3)" in other.other_way(card)
+
+
+class TestNumbersOfSteps:
+    """A number of steps and a rate are chosen from a grid (A22 B), each number with a schedule of its own."""
+
+    GRID = replace(SETTINGS, validation_fraction=0.0, step_counts=(3, 2), learning_rate=0.1, checkpoint_every=1)
+
+    def tuned(self, pool: Path, dataset: Path, stop_at: int = -1) -> tuple[Member, list[int]]:
+        """The member, and the steps that were told of; interrupted where the given one is told."""
+        told: list[int] = []
+
+        def tell(step: int, loss: float) -> None:
+            told.append(step)
+            if step == stop_at:
+                raise InterruptedError
+
+        train_member(make_job(pool, dataset, self.GRID), tell)
+        return Pool.open(pool)["tiny-small_fpn"], told
+
+    @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
+    def test_the_best_of_the_grid_is_taken_and_an_interrupted_choice_ends_alike(
+        self, dataset_folder: Path, tmp_path: Path
+    ) -> None:
+        whole, told = self.tuned(tmp_path / "whole", dataset_folder)
+        assert self.GRID.total_steps == 3 + 2 + 3
+        assert {3, 5} < set(told)  # the ends of the two fits that choose
+        kept, held = open_dataset(str(dataset_folder)).train.hold_out(0.2, 2)
+        preprocessing = shown(channel_statistics(open_dataset(str(dataset_folder)).train), 48)
+        found = {}
+        for steps in (3, 2):
+            settings = replace(SETTINGS, validation_fraction=0.0, steps=steps, learning_rate=0.1)
+            module = EnsembleTraining(settings, 3, ("tiny-small_fpn",), (build_model("small_fpn", 3, seed=2),))
+            fit(module, FitData(kept, preprocessing, settings), tmp_path / str(steps), Hardware("cpu"))
+            predict = model_predictor(module.eval().models["tiny-small_fpn"], SEGMENTATION)
+            found[steps] = mean_iou(confusion_matrices(predict, held, preprocessing)["prediction"])
+        assert found[2] != found[3]
+        assert whole.card.steps == max(found, key=lambda steps: found[steps]), found
+        with pytest.raises(InterruptedError):
+            self.tuned(tmp_path / "stopped", dataset_folder, stop_at=5)
+        resumed, later = self.tuned(tmp_path / "stopped", dataset_folder)
+        assert min(later) > 3  # the fit of the first number of steps is not done again
+        assert (resumed.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
+
+    def test_what_cannot_be_chosen_from_is_refused(self) -> None:
+        for counts, told in (((2, 2), "different"), ((0,), "step_counts"), (tuple(range(1, 12)), "at most 10")):
+            with pytest.raises(ConfigError, match=told):
+                replace(SETTINGS, step_counts=counts)
+        with pytest.raises(ConfigError, match="warmup_steps"):
+            replace(SETTINGS, warmup_steps=3, step_counts=(2, 4))
+        one = replace(SETTINGS, step_counts=(7,))
+        assert (one.tried_rates, one.total_steps, one.at_rate(0.1).steps) == ((), 7, 7)
+        assert replace(SETTINGS, step_counts=(7, 8)).tried_rates == (0.05,)
+        assert "training.steps" in idle_settings(one)

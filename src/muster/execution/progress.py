@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
@@ -15,6 +17,23 @@ _FIT = "all members together"
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal to redraw on, a line is printed this often."""
+
+
+_MINUTES_FROM = 90.0
+"""Seconds from which on minutes are told."""
+
+
+@dataclass
+class _Times:
+    """When a job began and ended, by the monotonic clock, and the step that it began at."""
+
+    began: float
+    first: int = 0
+    ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
 
 
 class TrainingProgress:
@@ -28,25 +47,33 @@ class TrainingProgress:
         self.finished: list[str] = []
         self.live: Live | None = None
         self.started = self.told = time.monotonic()
-        self.resumed_at: dict[str, int] = {}
+        self.kinds: Mapping[str, str] = {}
+        self.times: dict[str, _Times] = {}
 
-    def begin(self, steps: Mapping[str, int], headline: str) -> None:
+    def begin(self, steps: Mapping[str, int], headline: str, kinds: Mapping[str, str] | None = None) -> None:
         """Say what there is to do.
 
         Args:
             steps: Steps of every job, by its name.
             headline: Printed first.
+            kinds: What kind of job each is: steps of different kinds take different time. By default all are alike.
         """
-        self.steps, self.at, self.finished, self.resumed_at = dict(steps), {}, [], {}
+        self.steps, self.at, self.finished, self.kinds, self.times = dict(steps), {}, [], kinds or {}, {}
         self.started = self.told = time.monotonic()
         self.console.print(headline)
         if self.console.is_terminal and steps:
             self.live = Live(self._table(), console=self.console, transient=True, refresh_per_second=2)
             self.live.start()
 
+    def starts(self, job: str) -> None:
+        """A job begins; without this call it began with all others, or when it was first heard of."""
+        self.times[job] = _Times(time.monotonic())
+
     def step(self, job: str, step: int, loss: float | None) -> None:
         """A job got as far as ``step``; without a loss if it trains nothing."""
-        self.resumed_at.setdefault(job, step if step > 1 and job not in self.at else 0)
+        times = self.times.setdefault(job, _Times(time.monotonic() if self.finished else self.started))
+        if job not in self.at and step > 1:  # it goes on where it was
+            times.began, times.first = time.monotonic(), step
         self.at[job] = (step, loss)
 
     def skip(self, job: str) -> None:
@@ -81,6 +108,8 @@ class TrainingProgress:
 
     def _end(self, job: str, outcome: str) -> None:
         self.finished.append(job)
+        if job in self.times:
+            self.times[job].ended = time.monotonic()
         self.console.print(f"[{len(self.finished)}/{len(self.steps)}] {outcome}")
         if len(self.finished) == len(self.steps):
             self.end()
@@ -88,23 +117,32 @@ class TrainingProgress:
     def _running(self) -> dict[str, tuple[int, float | None]]:
         return {job: at for job, at in self.at.items() if job not in self.finished}
 
-    def _seconds_left(self) -> float | None:
-        """From the steps taken in this run; jobs differ in cost, so it is a rough figure."""
-        taken = sum(at - self.resumed_at[job] for job, (at, _) in self.at.items())
-        left = sum(
-            steps - self.at.get(job, (0, None))[0] for job, steps in self.steps.items() if job not in self.finished
-        )
-        return left * (time.monotonic() - self.started) / taken if taken else None
+    def _seconds_a_step(self) -> dict[str, float]:
+        """Of each kind of job that steps were heard of; those that are done count whole."""
+        spent: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for job, times in self.times.items():
+            reached = self.steps[job] if job in self.finished else self.at.get(job, (0, None))[0]
+            if reached > times.first:
+                spent[self.kinds.get(job, "")].append((reached - times.first, times.seconds))
+        return {kind: sum(each for _, each in both) / sum(steps for steps, _ in both) for kind, both in spent.items()}
+
+    def _seconds_left(self) -> tuple[float | None, bool]:
+        """A rough figure, if any can be told, and whether it leaves out kinds of jobs that no step was heard of."""
+        pace, left, untold = self._seconds_a_step(), 0.0, False
+        for job, steps in self.steps.items():
+            if job not in self.finished:
+                kind, missing = self.kinds.get(job, ""), steps - self.at.get(job, (0, None))[0]
+                left += missing * pace.get(kind, 0.0)
+                untold |= kind not in pace
+        return (left / max(1, len(self._running())) if pace else None), untold
 
     def _summary(self) -> str:
-        left = self._seconds_left()
-        remaining = (
-            "estimating"
-            if left is None
-            else f"about {left / 60:.0f} min left"
-            if left > 90
-            else f"about {left:.0f} s left"
-        )
+        left, untold = self._seconds_left()
+        if left is None:
+            remaining = "estimating"
+        else:
+            remaining = f"{left / 60:.0f} min left" if left > _MINUTES_FROM else f"{left:.0f} s left"
+            remaining = f"more than {remaining}" if untold else f"about {remaining}"
         done = f"{len(self.finished)} of {len(self.steps)} done, " if len(self.steps) > 1 else ""
         return done + remaining
 

@@ -22,6 +22,7 @@ class Step:
         after: Names of the steps that it waits for; whether they failed is its own concern.
         units: How many units of work its messages count up to.
         adds_results: Whether the tables know more of the candidates once it is done.
+        kind: Steps of one kind take about the same time for a unit of work.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Step:
     after: tuple[str, ...] = ()
     units: int = 1
     adds_results: bool = False
+    kind: str = ""
 
 
 @dataclass
@@ -65,7 +67,8 @@ class Schedule:
             ended: Called with a step that this run has done.
         """
         self._ended = ended
-        self.progress.begin({step.name: step.units for step in self.steps}, headline)
+        kinds = {step.name: step.kind for step in self.steps}
+        self.progress.begin({step.name: step.units for step in self.steps}, headline, kinds)
         try:
             self._fill()
             self.executor.run(self)
@@ -83,6 +86,7 @@ class Schedule:
                 self.progress.skip(step.name)
             else:
                 self._running += 1
+                self.progress.starts(step.name)
                 self.executor.submit(step.job())
 
     def _next(self) -> Step | None:

@@ -72,7 +72,7 @@ def _score_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member
     job = _score_job(plan, cell, seed, members, large)
     name = _score_name(cell, seed, large)
     units = len(members) * len(plan.settings.predictors)
-    return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units)
+    return Step(name, partial(_job, name, scores.TASK, job), job.is_done, (), units, kind="scores")
 
 
 def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], large: bool) -> ScoreJob:
@@ -128,7 +128,9 @@ def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tu
         scores=replace(_score_job(plan, cell, seed, members, large=False), sizes=tuple(sorted({1, settings.size}))),
     )
     name, units = f"{cell.name} {part} with probe seed {seed}", len(members) * len(settings.predictors) * len(values)
-    return Step(name, partial(_job, name, sweeps.TASK, job), job.is_done, (), units)
+    return Step(
+        name, partial(_job, name, sweeps.TASK, job), job.is_done, (), units, kind=f"scores with other {setting}"
+    )
 
 
 def _steps_of_run(plan: StudyPlan, cell: Cell, seed: int) -> Iterator[Step]:
@@ -172,7 +174,9 @@ def _fit_step(plan: StudyPlan, cell: Cell, seed: int, member: Member, members: S
     name = _fit_name(cell, seed, member.name)
     after = (_fit_name(cell, first_seed, chooser),) if takes_over else ()
     units = settings.steps if takes_over else settings.total_steps
-    return Step(name, partial(_job, name, fits.TASK, job), job.is_done, after, units)
+    return Step(
+        name, partial(_job, name, fits.TASK, job), job.is_done, after, units, kind=f"fits of {member.card.architecture}"
+    )
 
 
 def _kind(member: Member) -> tuple[str, str]:
@@ -195,7 +199,7 @@ def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[M
         folder=plan.results_folder(cell, seed),
     )
     name, units = f"{cell.name} seed {seed} results of all ensembles", len(plan.datasets[cell.target].test)
-    return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units, adds_results=True)
+    return Step(name, partial(_job, name, evaluation.TASK, job), job.is_done, tuple(after), units, True, "results")
 
 
 def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member], evaluated: str) -> Step:
@@ -213,6 +217,7 @@ def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         tuple(after),
         units,
         adds_results=True,
+        kind="heads",
     )
 
 
@@ -249,7 +254,7 @@ def _distance_steps(plan: StudyPlan) -> Iterator[Step]:
     names = {dataset: f"images of {dataset}" for dataset in plan.compared}
     for name, dataset in plan.compared.items():
         job = FeaturesJob.of(dataset, images, network, size, device, plan.features_folder(name))
-        yield Step(names[name], partial(_job, names[name], distances.FEATURES_TASK, job), job.is_done)
+        yield Step(names[name], partial(_job, names[name], distances.FEATURES_TASK, job), job.is_done, kind="images")
     together = DistancesJob(
         features={name: plan.features_folder(name) for name in plan.compared},
         domains={name: dataset.spec.domain for name, dataset in plan.compared.items()},
@@ -260,7 +265,7 @@ def _distance_steps(plan: StudyPlan) -> Iterator[Step]:
     )
     name = "distances between datasets"
     make = partial(_job, name, distances.TASK, together)
-    yield Step(name, make, together.is_done, tuple(names.values()), adds_results=True)
+    yield Step(name, make, together.is_done, tuple(names.values()), 1, True, "distances")
 
 
 def _job(name: str, task: str, content: StudyJob) -> Job:

@@ -19,11 +19,7 @@ def idle_settings(
     Returns:
         By name of the option, the end of the sentence "it has no effect ...".
     """
-    idle = {}
-    if training.learning_rates:
-        idle["training.learning_rate"] = (
-            "beside --training.learning_rates, which says what is tried; for one rate give a list of one"
-        )
+    idle = _beside_lists(training)
     watches, is_source = training.schedule == "plateau", isinstance(training, SourceSettings)
     if not watches:
         idle["training.patience"] = f"with --training.schedule {training.schedule}"
@@ -50,4 +46,18 @@ def idle_settings(
             "sgd": ("pixels_per_image",),
         }
         idle |= {f"head.{name}": f"with --head.optimizer {head.optimizer}" for name in of_the_other[head.optimizer]}
+    return idle
+
+
+def _beside_lists(training: TrainingSettings) -> dict[str, str]:
+    """Single values beside lists of what is tried, and what another schedule does not look at."""
+    idle = {}
+    if training.learning_rates:
+        idle["training.learning_rate"] = (
+            "beside --training.learning_rates, which says what is tried; for one rate give a list of one"
+        )
+    if isinstance(training, SourceSettings) and training.step_counts:
+        idle["training.steps"] = "beside --training.step_counts, which says what is tried"
+    if training.schedule != "step":
+        idle["training.decay_after"] = f"with --training.schedule {training.schedule}"
     return idle

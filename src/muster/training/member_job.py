@@ -37,6 +37,8 @@ _LATER = {
     "adapt": "full",
     "lora_rank": 8,
     "patience": 10,
+    "decay_after": (),
+    "step_counts": (),
 }
 """Settings that recipes have been given since the first release: the usual values leave a recipe what it was."""
 
@@ -118,8 +120,8 @@ class MemberJob:
         asked |= {"architecture": self.architecture, "image_size": ImageSize.of(self.settings.image_size).setting}
         if not self.settings.tried_rates:  # otherwise the card has the one that was chosen
             asked["learning_rate"] = self.settings.initial_rate
-        if self.settings.tried_stops == 1:  # likewise
-            asked["steps"] = self.settings.steps
+        if self.settings.tried_stops == 1 and len(self.settings.step_counts) < 2:  # likewise
+            asked["steps"] = max(self.settings.all_step_counts)
         other = {name: getattr(card, name) for name, value in asked.items() if getattr(card, name) != value}
         if other:
             return "trained with " + ", ".join(f"{name} {value} (now {asked[name]})" for name, value in other.items())

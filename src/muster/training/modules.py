@@ -351,7 +351,8 @@ class EnsembleTraining(pl.LightningModule):
         rates = [self.rate_of(name) for name in self.names]
         ends = [self.last_step_of(name) for name in self.names]
         optimizer = make_optimizer(list(self.models.values()), rates, chosen, ends)
-        return with_schedule(optimizer, chosen.schedule, chosen.steps, chosen.steps_of_warmup, chosen.patience)
+        warmup, decays = chosen.steps_of_warmup, chosen.decay_after
+        return with_schedule(optimizer, chosen.schedule, chosen.steps, warmup, chosen.patience, decays)
 
 
 def head_seed(seed: int, name: str) -> int:

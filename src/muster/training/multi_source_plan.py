@@ -123,7 +123,8 @@ def require_one_rate(settings: SourceSettings) -> None:
         )
     if settings.tried_rates:
         raise ConfigError(
-            "expected one learning rate and no tried_stops for a multi-source member, but got "
-            f"learning_rates {list(settings.learning_rates)} and tried_stops {settings.tried_stops}: held-out images "
-            "of several datasets have no common result to choose by. Give it one rate by an override."
+            "expected one learning rate, one number of steps and no tried_stops for a multi-source member, but got "
+            f"learning_rates {list(settings.learning_rates)}, step_counts {list(settings.step_counts)} and tried_stops "
+            f"{settings.tried_stops}: held-out images of several datasets have no common result to choose by. Give it "
+            "one of each by an override."
         )

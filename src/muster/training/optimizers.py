@@ -71,7 +71,12 @@ def _distances_from_the_head(model: SourceModel) -> dict[Parameter, int]:
 
 
 def with_schedule(
-    optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int = 0, patience: int = 0
+    optimizer: Optimizer,
+    schedule: Schedule,
+    steps: int,
+    warmup_steps: int = 0,
+    patience: int = 0,
+    decay_after: Sequence[float] = (),
 ) -> dict[str, Any]:
     """An optimizer whose rates change with every step, as Lightning takes it.
 
@@ -84,15 +89,18 @@ def with_schedule(
         warmup_steps: In step t < warmup_steps the rate is the (t + 1) / warmup_steps of the initial one, and the
             schedule spans the steps after these.
         patience: See :class:`muster.training.settings.TrainingSettings`.
+        decay_after: Shares of the steps after which ``step`` divides by 10, where it is not 2/3.
 
     Returns:
         What ``configure_optimizers`` returns.
     """
-    scheduler = RateSchedule(optimizer, schedule, steps, warmup_steps, patience)
+    scheduler = RateSchedule(optimizer, schedule, steps, warmup_steps, patience, decay_after)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def rate_factor(schedule: Schedule, step: int, steps: int, warmup_steps: int = 0) -> float:
+def rate_factor(
+    schedule: Schedule, step: int, steps: int, warmup_steps: int = 0, decay_after: Sequence[float] = ()
+) -> float:
     """The rate of a step as a share of the initial one; see :func:`with_schedule`.
 
     Args:
@@ -100,6 +108,7 @@ def rate_factor(schedule: Schedule, step: int, steps: int, warmup_steps: int = 0
         step: From 0 on.
         steps: Steps in all.
         warmup_steps: Steps at the beginning in which they rise.
+        decay_after: See :func:`with_schedule`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -107,6 +116,8 @@ def rate_factor(schedule: Schedule, step: int, steps: int, warmup_steps: int = 0
     if schedule in ("constant", "plateau"):
         return 1.0
     if schedule == "step":
+        if decay_after:
+            return float(10.0 ** -sum(done >= share * span for share in decay_after))
         return 1.0 if 3 * done < 2 * span else 0.1
     progress = min(1.0, done / span)
     return (1 - progress) ** 0.9 if schedule == "poly" else (1 + math.cos(math.pi * progress)) / 2
@@ -121,9 +132,18 @@ class RateSchedule(LRScheduler):
         waited: For each member, how many looks at them came after that one, or after the last halving.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, steps: int, warmup_steps: int, patience: int) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        steps: int,
+        warmup_steps: int,
+        patience: int,
+        decay_after: Sequence[float] = (),
+    ) -> None:
         """Begin at the initial rates; see :func:`with_schedule`."""
         self.schedule: Schedule = schedule
+        self.decay_after = list(decay_after)
         self.steps, self.warmup_steps, self.patience = steps, warmup_steps, patience
         members = 1 + max(group.get("member", 0) for group in optimizer.param_groups)
         self.halvings, self.best, self.waited = [0] * members, [math.inf] * members, [0] * members
@@ -131,7 +151,7 @@ class RateSchedule(LRScheduler):
 
     def get_lr(self) -> list[float]:  # type: ignore[override]  # torch also allows tensors
         """The rates of the step at hand, by group."""
-        factor = rate_factor(self.schedule, self.last_epoch, self.steps, self.warmup_steps)
+        factor = rate_factor(self.schedule, self.last_epoch, self.steps, self.warmup_steps, self.decay_after)
         return [
             0.0
             if self.last_epoch >= group.get("stop", math.inf)

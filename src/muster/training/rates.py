@@ -46,6 +46,10 @@ class RateChoice:
     curves: dict[str, Curves]
     images: int
 
+    def best_of(self, name: str) -> float:
+        """The largest result of a member on the held-out images; it did not diverge at every rate."""
+        return max(value for value in self.held_out[name].values() if value is not None)
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -60,6 +64,8 @@ class Trials:
         depends_on: What the results depend on besides, in plain values, so that a checkpoint of another run is not
             taken up.
         features: Of members whose bodies are frozen, shared with the fit that comes after.
+        rates: The rates to try; ``None`` for those of the settings.
+        steps_before: Steps of fits that came before these.
     """
 
     settings: TrainingSettings
@@ -69,6 +75,13 @@ class Trials:
     folder: Path
     depends_on: Mapping[str, Any]
     features: FrozenFeatures | None = None
+    rates: tuple[float, ...] | None = None
+    steps_before: int = 0
+
+    @property
+    def all_rates(self) -> tuple[float, ...]:
+        """The rates to try."""
+        return self.settings.tried_rates if self.rates is None else self.rates
 
 
 def choose_rates(
@@ -107,20 +120,20 @@ def choose_rates(
         with hardware.autocast():
             return held_out_results(module, held, trials.preprocessing, hardware.resolved_device())
 
-    for number, rate in enumerate(settings.tried_rates):
+    for number, rate in enumerate(trials.all_rates):
         with_rate = settings.at_rate(rate)
         module = make_module(with_rate, names)
         folder = trial_folder(trials.folder, rate)
         described = {**trials.depends_on, "rate": rate, "kept": kept.identifiers, "held_out": held.identifiers}
         keep_checkpoint_of(folder, described)
         data = make_fit_data(kept, trials.preprocessing, with_rate, trials.num_workers, trials.features)
-        begin_fit(callbacks, number * settings.steps)
+        begin_fit(callbacks, trials.steps_before + number * settings.steps)
         curve = HeldOutCurve(stops, evaluate)
         fit(module, data, folder, hardware, callbacks, after=(curve,))
         names = module.names
         for name in names:  # a fit ends early if every member diverged
             curves.setdefault(name, {})[rate] = {stop: curve.found.get(stop, {}).get(name) for stop in stops}
-    begin_fit(callbacks, len(settings.tried_rates) * settings.steps)
+    begin_fit(callbacks, trials.steps_before + len(trials.all_rates) * settings.steps)
     best = {name: _best(name, tried) for name, tried in curves.items()}
     chosen = {name: rate for name, (rate, _) in best.items()}
     ends = {name: stop for name, (_, stop) in best.items()}

@@ -32,6 +32,9 @@ MOST_RATES = 20
 MOST_RANK = 1024
 """Largest rank of what LoRA adds: no smaller than most layers."""
 
+MOST_STEP_COUNTS = 10
+"""Numbers of steps to choose from that each cost a fit."""
+
 MOST_STOPS = 100
 """Numbers of steps to choose from: each costs a look at the held-out images."""
 
@@ -59,6 +62,8 @@ class TrainingSettings:
             ``cosine`` as (1 + cos(pi t)) / 2, ``constant`` leaves it; ``plateau`` halves it for a member
             whenever its loss on the images held out for that (``held_out_fraction``; of a source
             ``validation_fraction``), which are not trained on, has stopped falling.
+        decay_after: Shares of the steps after which ``step`` divides the rate by 10, in ascending order; if none are
+            named, 2/3.
         patience: How many looks in a row ``plateau`` lets pass without a smaller loss; the next one halves the rate.
         validate_every: Steps between two looks: for ``plateau``, and of a source for its validation curve.
         optimizer: ``sgd``, or ``adamw``, which spares biases and normalisations its weight decay.
@@ -98,6 +103,7 @@ class TrainingSettings:
     tried_stops: int = 1
     held_out_fraction: float = 0.2
     schedule: Schedule = "step"
+    decay_after: tuple[float, ...] = ()
     patience: int = 10
     validate_every: int = 100
     optimizer: Optimizer = "sgd"
@@ -134,6 +140,7 @@ class TrainingSettings:
         require_real("momentum", self.momentum, 0.0, 1.0, below=True)
         require_real("weight_decay", self.weight_decay)
         _require_warmup(self.warmup_steps, self.steps)
+        _require_decays(self.decay_after)
         require_real("layer_decay", self.layer_decay, 0.0, 1.0, above=True)
         require_real("label_smoothing", self.label_smoothing, 0.0, 1.0, below=True)
         require_real("added_loss_weight", self.added_loss_weight, above=True)
@@ -206,7 +213,8 @@ class TrainingSettings:
 
     def described(self) -> dict[str, Any]:
         """What a fit depends on, for the description of a result: all but what its schedule does not look at."""
-        unused = () if self.schedule == "plateau" else ("patience", "validate_every")
+        unused = [] if self.schedule == "plateau" else ["patience", "validate_every"]
+        unused += [] if self.schedule == "step" and self.decay_after else ["decay_after"]
         return {name: value for name, value in asdict(self).items() if name not in unused}
 
     def without_choices(self) -> TrainingSettings:
@@ -224,6 +232,13 @@ def _require_warmup(value: int | float, steps: int) -> None:
             f"warmup_steps: expected a whole number, from 0 to {steps - 1}, or a share of the steps, below 1, but got "
             f"{value!r}."
         )
+
+
+def _require_decays(shares: Sequence[float]) -> None:
+    for share in shares:
+        require_real("decay_after", share, 0.0, 1.0, above=True, below=True)
+    if list(shares) != sorted(set(shares)):
+        raise ConfigError(f"decay_after: expected shares in ascending order, each once, but got {list(shares)}.")
 
 
 def _require_losses(loss: str, added: str) -> None:
@@ -259,6 +274,8 @@ class SourceSettings(TrainingSettings):
         normalisation: ``source`` normalises with the channel statistics of the source's training images (M21), and
             later with those of each target; ``pretraining`` with those that the weights it starts from were trained
             with, wherever the member is used.
+        step_counts: Numbers of steps to choose from instead of ``steps``, on the held-out images: each is a fit of its
+            own, with each of the rates, and its schedule spans just these steps. The last fit takes the best of all.
     """
 
     image_size: SizeSetting = 128
@@ -266,6 +283,7 @@ class SourceSettings(TrainingSettings):
     validation_fraction: float = 0.0
     sample_images: int | None = None
     normalisation: Normalisation = "source"
+    step_counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -274,6 +292,7 @@ class SourceSettings(TrainingSettings):
             ConfigError: If a value is out of its range.
         """
         super().__post_init__()
+        self._require_step_counts()
         if self.adapt != "full":
             raise ConfigError(f"adapt: expected full, as a source model learns everything, but got {self.adapt!r}.")
         ImageSize.of(self.image_size)
@@ -286,6 +305,50 @@ class SourceSettings(TrainingSettings):
             require_whole("train_images", self.train_images)
         if self.sample_images is not None:
             require_whole("sample_images", self.sample_images)
+
+    def _require_step_counts(self) -> None:
+        if not self.step_counts:
+            return
+        if len(self.step_counts) > MOST_STEP_COUNTS or len(set(self.step_counts)) < len(self.step_counts):
+            raise ConfigError(
+                f"step_counts: expected at most {MOST_STEP_COUNTS} different numbers of steps, as each costs a fit for "
+                f"every rate, but got {list(self.step_counts)}."
+            )
+        for count in self.step_counts:
+            require_whole("step_counts", count, 1, MOST_STEPS)
+            self.of_steps(count)
+
+    def of_steps(self, steps: int) -> SourceSettings:
+        """The same with one number of steps.
+
+        Args:
+            steps: Of each fit.
+
+        Raises:
+            ConfigError: If other settings do not go with so few.
+        """
+        return replace(self, steps=steps, step_counts=())
+
+    @property
+    def all_step_counts(self) -> tuple[int, ...]:
+        """The numbers of steps to choose from; at least one."""
+        return self.step_counts or (self.steps,)
+
+    @property
+    def tried_rates(self) -> tuple[float, ...]:
+        """See :attr:`TrainingSettings.tried_rates`; with several numbers of steps, a single rate is tried with each."""
+        rates = super().tried_rates
+        return rates or ((self.initial_rate,) if len(self.step_counts) > 1 else ())
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all fits together, the last one as long as it can be."""
+        return sum(self.all_step_counts) * len(self.tried_rates) + max(self.all_step_counts)
+
+    def at_rate(self, rate: float) -> SourceSettings:
+        """See :meth:`TrainingSettings.at_rate`; of one number of steps to choose from it is the one."""
+        steps = self.step_counts[0] if len(self.step_counts) == 1 else self.steps
+        return replace(self, steps=steps, step_counts=(), learning_rate=rate, learning_rates=(), tried_stops=1)
 
 
 @dataclass(frozen=True)

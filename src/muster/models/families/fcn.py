@@ -65,7 +65,7 @@ class FCNFamily(Family):
         assert isinstance(network, FCN)
         body = FCNBody(network)
         if imagenet:
-            body.backbone.load_state_dict(_published(BACKBONES[architecture]), strict=False)
+            body.backbone.load_state_dict(published_imagenet(BACKBONES[architecture]), strict=False)
         return body
 
     def backbone(self, architecture: str) -> str:
@@ -85,10 +85,19 @@ class FCNFamily(Family):
         return IMAGENET
 
 
-def _published(backbone: str) -> dict[str, Tensor]:
+def published_imagenet(backbone: str) -> dict[str, Tensor]:
     """ImageNet weights of torchvision's own training, from torch's cache or the net; those of its classifier left out.
 
     H22 takes the weights that torchvision published first.
+
+    Args:
+        backbone: A ResNet, by torchvision's name.
+
+    Returns:
+        By torchvision's names.
+
+    Raises:
+        PretrainingError: If they cannot be fetched.
     """
     weights = get_model_weights(backbone)["IMAGENET1K_V1"]
     with hub_weights(f"the ImageNet weights of backbone {backbone!r}", backbone):

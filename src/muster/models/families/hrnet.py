@@ -1,5 +1,12 @@
 """HRNetV2 of any width, on timm's high-resolution network.
 
+**Sizes, as measured here.** The body of ``hrnet_w28`` has 22.54 M parameters, that of ``hrnet_w48`` 65.33 M; each class
+adds 15 N + 1. A22 says 23 M of the first; of the second M21's table 2 says 69 M for the backbone alone. Its figure A.1
+and its text show nothing that has the 3.9 M between. Two sums of parts of the published classifier (77.47 M) come to
+69.2 M: the body, the layers that widen its four branches (1.79 M), and either the last convolution (2.10 M) or the
+linear classifier (2.05 M). So that number may hold a part of the head of the pre-training, or another form of the
+fusion layers; no code of either paper says which.
+
 Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of the images in pixels.
 """
 

@@ -19,7 +19,7 @@ from muster.models.tensors import faults_of
 PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 """Endings of files that may hold objects beside tensors."""
 
-_BODY, _HEAD = "body.", "head."
+_BODY, _HEAD, _POOLED = "body.", "head.", "inner."
 
 
 class WeightsFile(Scheme):
@@ -49,15 +49,41 @@ class WeightsFile(Scheme):
         """See :meth:`Scheme.build_body`."""
         path = self.file(family, architecture, pretraining)
         body = family.build(architecture, imagenet=False)
-        tensors = _of_the_body(body, read_safetensors(path))
-        if any(name.startswith(_BODY) for name in tensors) or not family.backbone_keys(body):
+        tensors = _of_the_body(body, _of_a_segmenter(read_safetensors(path)))
+        backbone = _of_its_backbone(family, architecture, body, tensors)
+        if backbone is None:
             told = _load_whole(architecture, body, tensors, path)
         else:
-            told = load_backbone(family, architecture, body, tensors, path)
+            told = load_backbone(family, architecture, body, backbone, path)
         return StartedBody(body, known_of_file(path) | {"tensors": told})
 
 
 SCHEMES.add("file", WeightsFile())
+
+
+def _of_a_segmenter(found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors of a member that classifies whole images, by the names of the network that it takes the mean of."""
+    is_pooled = bool(found) and all(name.startswith(_POOLED) for name in found)
+    return {name.removeprefix(_POOLED): tensor for name, tensor in found.items()} if is_pooled else found
+
+
+def _of_its_backbone(
+    family: Family, architecture: str, body: Body, found: Mapping[str, Tensor]
+) -> Mapping[str, Tensor] | None:
+    """The tensors that are to be looked through for the backbone; ``None`` if the file is to start the whole body.
+
+    A member of another architecture starts the backbone, if it has all of it.
+    """
+    keys = without_counters(family.backbone_keys(body))
+    if not keys:
+        return None
+    if not any(name.startswith(_BODY) for name in found):
+        return found
+    names = without_counters(body.state_dict())
+    if all(f"{_BODY}{name}" in found for name in names):
+        return None
+    inside = {name.removeprefix(_BODY): tensor for name, tensor in found.items() if name.startswith(_BODY)}
+    return None if fit_by_name(family.backbone(architecture), keys, inside).missing else inside
 
 
 def _of_the_body(body: Body, found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
