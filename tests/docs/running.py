@@ -25,6 +25,13 @@ SCRIPTS = {"train.py": "train", "select.py": "select", "finetune.py": "finetune"
 STARTED = {**SCRIPTS, **{f"muster {name}": name for name in COMMANDS}}
 """By what a page types, the command that it starts."""
 
+LAUNCHERS = {
+    *("--nnodes", "--nproc_per_node", "--node_rank", "--master_addr", "--master_port"),  # torchrun's
+    *("--nodes", "--ntasks", "--gpus", "--cpus", "--job", "--time", "--requeue", "--overlap", "--exclude"),  # SLURM's
+    *("--head", "--port", "--address", "--include", "--block", "--generate"),  # those of ray, up to a hyphen
+}
+"""Options of programs that start muster, or what it runs on; up to a hyphen."""
+
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
 

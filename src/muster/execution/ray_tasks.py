@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ from muster.telemetry import QUIET
 
 _MESSAGE_BYTES = 100 << 20
 """Memory that a cluster of our own keeps for objects: only text is sent."""
+
+_REACHABLE_SECONDS = 10.0
+"""How long a cluster may take to answer."""
 
 _PLACE = "muster_place"
 """What a task takes one of, on a cluster of our own that is to run so many side by side."""
@@ -110,11 +114,13 @@ class RayTasks:
             options["resources"] = {_PLACE: self.workers} if self.workers else None
         self._opened.callback(self.ray.shutdown)
         try:
+            _require_reachable(address)
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
             raise ConfigError(
                 f"--ray.address: expected the address of a running Ray cluster, such as auto or HOST:6379, but "
-                f"{address} cannot be joined: {str(error).splitlines()[0]}"
+                f"{address} cannot be joined: {str(error).splitlines()[0]} (Where the cluster asks for a token, "
+                "RAY_AUTH_MODE=token is to be set here too.)"
             ) from error
 
     def _gpus(self) -> float:
@@ -229,6 +235,13 @@ class _Run:
         attempts = self.executor.settings.retries + 1
         told = str(cause).strip().splitlines() or [type(cause).__name__]
         return f"it was started up to {attempts} times, and its worker died: {told[0]}"
+
+
+def _require_reachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), _REACHABLE_SECONDS).close()
 
 
 def _failure(kind: FailureKind, reason: str, job: Job) -> Failure:
