@@ -290,13 +290,16 @@ def require_apart(
     Raises:
         MusterError: Of class ``error``, naming both.
     """
-    from muster.data.opening import is_built_in  # here, as what reads data imports torch, and this module is light
+    from muster.data.opening import (
+        apart,
+        is_built_in,
+    )  # here, as what reads data imports torch, and this module is light
 
     output = _resolved(folder)
     for name, given in inputs.items():
         if given is None or (is_built_in(str(given)) and not Path(given).exists()):
             continue
-        path = _resolved(given)
+        path = _resolved(apart(str(given))[0])
         inside = output == path or path in output.parents
         if (inside and "data_root" not in name) or output == path or output in path.parents:
             how = "is" if output == path else "lies in" if inside else "holds"

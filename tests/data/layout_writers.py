@@ -85,6 +85,23 @@ def write_patterns(folder: Path, samples: Samples) -> tuple[str, ...]:
     return CLASSES
 
 
+def write_polygons(folder: Path, samples: Samples) -> tuple[str, ...]:
+    """Each pixel is an object; of void there is none."""
+    splits = {split: {"images": f"{split}/*.png", "masks": f"{split}/*.json"} for split in ("train", "test")}
+    describe(folder, name="tiny", domain="made up", classes=list(CLASSES), reader="polygons", splits=splits)
+    for split, each in samples.items():
+        for name, (image, mask) in each.items():
+            save(folder / split / f"{name}.png", image)
+            objects = [
+                {"label": CLASSES[value], "polygon": [[column, row]] * 3}
+                for (row, column), value in np.ndenumerate(mask)
+                if value != 255
+            ]
+            content = {"imgHeight": mask.shape[0], "imgWidth": mask.shape[1], "objects": objects}
+            write_json(folder / split / f"{name}.json", content)
+    return CLASSES
+
+
 def write_voc(folder: Path, samples: Samples) -> tuple[str, ...]:
     """Palette masks and lists; one image belongs to no list, as those of other tasks in the true dataset."""
     (folder / "ImageSets/Segmentation").mkdir(parents=True)
@@ -304,6 +321,7 @@ class Written:
 WRITTEN: dict[str, Written] = {
     "images_and_masks": Written("images_and_masks", write_images_and_masks),
     "patterns": Written("patterns", write_patterns),
+    "polygons": Written("polygons", write_polygons),
     "voc": Written("voc", write_voc),
     "voc, as CVAT exports it": Written("voc", write_voc_of_cvat),
     "colour_coded": Written("colour_coded", write_colour_coded),

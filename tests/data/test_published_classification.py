@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from muster.commands.main import start
 from muster.data import LAYOUTS, Dataset, content_prefixes, open_dataset, require_usable
-from muster.data.layout import name_layout, published_copy
+from muster.data.layout import look_at, name_layout
 from muster.data.layouts.caltech101 import TRAINING_IMAGES
 from muster.data.published import FOLDER, all_published, read_published
 from muster.errors import DatasetError
@@ -292,7 +292,7 @@ def test_a_check_compares_a_copy_with_what_was_published(tmp_path: Path, capsys:
     assert (found["name"], found["missing"][2]) == ("Stanford Dogs", "2 of 8580 (test)")
     write_birds(tmp_path / "mine", {"1": "a", "2": "b"}, {"a": "1", "b": "2"})
     (tmp_path / "mine/classes.txt").rename(tmp_path / "mine/names.txt")
-    assert published_copy(tmp_path / "mine", "cub200") is None
+    assert look_at(tmp_path / "mine", "cub200")[1].published is None
 
 
 @pytest.mark.filterwarnings(PARTIAL)

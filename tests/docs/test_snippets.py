@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from muster.data.dataset_yaml import DESCRIPTION_FILE, read_description
+from muster.data.dataset_yaml import DESCRIPTION_FILE, read_description, read_heading
 from tests.docs.running import (
     CODE_REDUCED,
     LAUNCHERS,
@@ -70,13 +70,13 @@ class Place:
         if not self.described:
             self.described = content
             (MYDATA / DESCRIPTION_FILE).write_text(block.content, "utf-8")
-            read_description(MYDATA)
+            read_description(read_heading(MYDATA))
             return
         folder = self.home / f"described {ALL_BLOCKS.index(block)}"
         folder.mkdir()
         complete = content if "name" in content else {**self.described, **content}
         (folder / DESCRIPTION_FILE).write_text(yaml.safe_dump(complete), "utf-8")
-        read_description(folder)
+        read_description(read_heading(folder))
 
 
 def smaller(code: str) -> str:

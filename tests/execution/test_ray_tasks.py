@@ -152,16 +152,12 @@ def test_a_machine_that_does_not_see_a_folder_says_so(tmp_path: Path) -> None:
         assert f"has no folder {tmp_path / 'away'}. All machines of a Ray cluster need the same shared" in reason
 
 
-def test_a_cluster_that_does_not_answer_is_told_at_once(cluster: RayTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_answer_is_told_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        executor = RayTasks(RaySettings(address=address))
-        monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
-        monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
-        executor.submit(Job("never", "tests.execution.tasks_of_tests:double", "", Path("never")))
-        with executor, pytest.raises(ConfigError, match=f"--ray.address: .* but {address} cannot be joined: .*refused"):
-            executor.run(Heard())
+        with pytest.raises(ConfigError, match=rf"--ray\.address: .* but {address} cannot be joined: .*refused"):
+            RayTasks(RaySettings(address=address))._join()
 
 
 def test_ray_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

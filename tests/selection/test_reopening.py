@@ -51,6 +51,9 @@ class TestReferences:
         (root.parent / "link").symlink_to(root)
         assert portable_reference("tiny", root.parent / "link") == ("tiny", str(root.parent / "link"))
         assert portable_reference(str(root / "tiny"), root.parent / "link") == expected
+        for rest in (":kitti", "#3", ":my.yaml#3"):
+            assert portable_reference(f"tiny{rest}", root) == (f"tiny{rest}", str(root))
+            assert portable_reference(str(root / f"tiny{rest}"), root) == (f"tiny{rest}", str(root))
 
     def test_elsewhere_are_absolute(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(root)
@@ -67,6 +70,8 @@ class TestReferences:
         assert reference == ("./worlds/attic", str(root))
         made = select(pool, str(root / "worlds" / "attic"), **OPTIONS, data_root=root)
         assert open_target(made).reference == str(root / "worlds" / "attic")
+        some = replace(made, target_reference="./worlds/attic#1")
+        assert open_target(some).reference == str(root / "worlds" / "attic#1")
 
 
 class TestTarget:

@@ -23,9 +23,7 @@ from muster.data import (
     repeated_images,
     split_record,
 )
-from muster.data.layout import name_layout, published_copy
 from muster.data.opening import DataSettings, is_built_in
-from muster.data.published import Published
 from muster.errors import DatasetError
 from muster.files import as_file_name, write_bytes, write_text, write_yaml
 from muster.launch import only_helps
@@ -67,23 +65,18 @@ def check(
     console = make_console()
     opened = open_dataset(dataset, data.data_root, reader)
     folder = output or CHECKS / as_file_name(opened.spec.name)
-    published = None
-    if not is_built_in(dataset):
-        place = Path(opened.reference)
-        published = published_copy(place, reader or name_layout(place))
     with claimed(folder, CHECK, {"the dataset": opened.reference, "--data_root": data.data_root}):
         write_text(folder / "config.yaml", record_of(configuration, idle, {"output": folder}))
-        return check_opened(opened, folder, console, published)
+        return check_opened(opened, folder, console)
 
 
-def check_opened(dataset: Dataset, folder: Path, console: Console, published: Published | None = None) -> int:
+def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     """Check a dataset, print what was found, and write it.
 
     Args:
         dataset: The dataset.
         folder: Where the results go; it must be there.
         console: Where to print.
-        published: The published dataset that it is a copy of, if it is one of those that are known.
 
     Returns:
         As :func:`check`.
@@ -93,7 +86,7 @@ def check_opened(dataset: Dataset, folder: Path, console: Console, published: Pu
     dataset = replace(dataset, spec=train.spec, train=train, test=test)
     splits = {split.name: _checked(split, console) for split in (train, test)}
     notes = tuple(note for split in whole for note in task.notes_on(split))
-    found = Findings(dataset, splits, *repeated_images(dataset), notes, published)
+    found = Findings(dataset, splits, *repeated_images(dataset), notes)
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])
     if samples:
@@ -129,8 +122,11 @@ def _shown(split: Split, checked: SplitCheck) -> list[tuple[str, Sample]]:
 
 def _published(found: Findings) -> dict[str, Any] | None:
     """What was published, and how the copy differs."""
-    facts = found.published
-    return None if facts is None else {**asdict(facts), "missing": facts.missing(found.numbers)}
+    facts = found.dataset.published
+    if facts is None:
+        return None
+    told = {key: value for key, value in asdict(facts).items() if key != "dataset"}
+    return {**told, "path": str(facts.path), "missing": facts.missing(found.numbers)}
 
 
 def _record(found: Findings) -> dict[str, Any]:

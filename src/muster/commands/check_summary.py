@@ -31,7 +31,6 @@ class Findings:
         repeated: Groups of equal images within a split.
         shared: Test images, each with the training image that it equals.
         notes: What the task says of the truths, see :meth:`muster.tasks.task.Task.notes_on`.
-        published: The published dataset that it is a copy of, if it is one of those that are known.
     """
 
     dataset: Dataset
@@ -39,7 +38,6 @@ class Findings:
     repeated: Sequence[Sequence[str]]
     shared: Sequence[tuple[str, str]]
     notes: Sequence[str] = ()
-    published: Published | None = None
 
     @property
     def all_notes(self) -> list[str]:
@@ -104,8 +102,8 @@ def print_check(found: Findings, console: Console) -> None:
     _list("test image(s) are also training images, byte for byte", pairs, console, "yellow")
     for note in found.all_notes:
         console.print(note)
-    if found.published is not None:
-        _compare(found.published, found.numbers, console)
+    if found.dataset.published is not None:
+        _compare(found.dataset.published, found.numbers, console)
     if names_are_assumed(found):
         console.print(
             "The names of the classes are those of the Pascal VOC challenge: nothing in the folder says others. If "

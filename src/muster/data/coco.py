@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import Description, Heading, read_description, read_heading
+from muster.data.dataset_yaml import Description, Heading, read_description
 from muster.data.json_files import read_json
 from muster.data.mask_values import VOID_WORD
 from muster.data.patterns import require_parts
@@ -209,11 +209,11 @@ def image_files(root: Path, annotations: Annotations, kind: str, folder: str | N
 class CocoDataset:
     """Opens both splits of one kind of annotations."""
 
-    def __init__(self, folder: Path, kind: str, keys: Sequence[str], background: bool) -> None:
+    def __init__(self, heading: Heading, kind: str, keys: Sequence[str], background: bool) -> None:
         """Read the annotations and the description.
 
         Args:
-            folder: The dataset folder.
+            heading: Of the dataset folder.
             kind: ``instances`` or ``panoptic``.
             keys: Of the description, those that have an effect.
             background: Whether pixels of no object are a class by default.
@@ -221,7 +221,6 @@ class CocoDataset:
         Raises:
             DatasetError: If something is missing or wrong.
         """
-        heading = read_heading(folder)
         files = find_files(heading, kind)
         self.kind = kind
         self.annotations = {split: read_annotations(path) for split, path in files.items()}
@@ -229,7 +228,7 @@ class CocoDataset:
         names = list(dict.fromkeys(self.annotations["train"].categories.values()))
         if self.background not in {VOID_WORD, *names}:
             names.insert(0, self.background)
-        self.description = read_description(folder, heading.unsaid | {"classes": names}, files["train"], keys)
+        self.description = read_description(heading, heading.unsaid | {"classes": names}, files["train"], keys)
 
     def option(self, key: str, allowed: Sequence[str]) -> str:
         """A key of the description with a few possible values, of which the first is the default."""
@@ -261,7 +260,7 @@ class CocoDataset:
         sources = dict(masks)
         if "test" not in files:
             every, sources["test"] = files["train"], masks["train"]
-            parts = divide_aloud(root, "A single file of COCO's annotations", every, description.test_is_seeded)
+            parts = divide_aloud(description, "A single file of COCO's annotations", every)
             files = {name: {each: every[each] for each in part} for name, part in zip(SPLITS, parts, strict=True)}
         train, test = (
             make_split(description, name, FileImages(description.spec, files[name], description.bands), sources[name])

@@ -7,6 +7,7 @@ for what they leave open, and what it says goes before what they say.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from muster.data.bands import Bands, parse_bands
 from muster.data.mask_keys import completed, mask_values_of
 from muster.data.mask_values import MaskValues
 from muster.data.orientation import ORIENTATIONS, Orientation
+from muster.data.published import Published, published_of
 from muster.data.spec import MAX_CLASSES, PROBE_IMAGES, RGB, DatasetSpec
 from muster.data.yaml_checks import EXAMPLE, is_whole, printable, require_names, require_text, show, wrong
 from muster.errors import DatasetError, unknown_name
@@ -37,6 +39,8 @@ OPTIONAL_KEYS = (
     "reader",
     "root",
     "ignore_classes",
+    "sequences",
+    "spec",
 )
 MASK_KEYS = ("mask_values", "ignore_index", "reduce_zero_label", "colour_map", "orientation")
 """Keys for masks that are files."""
@@ -50,7 +54,18 @@ REGION_KEYS = ("of", "min_pixels", "min_side", "min_share", "margin", "most_per_
 SUBSET_KEYS = ("of", "share", "seed")
 """Keys of a dataset that is made of some classes of another."""
 
-LAYOUT_KEYS = ("splits", "mask_suffix", "columns", "background", "crowd", "overlap", *REGION_KEYS, "share", "seed")
+LAYOUT_KEYS = (
+    "splits",
+    "mask_suffix",
+    "columns",
+    "background",
+    "crowd",
+    "overlap",
+    "labels",
+    *REGION_KEYS,
+    "share",
+    "seed",
+)
 """Keys that some layouts know."""
 
 SEEDED = "seeded"
@@ -81,6 +96,8 @@ class Heading:
         splits: What it says of the splits.
         test_is_seeded: Whether it says that the test split is to be drawn from all images.
         options: The other keys of :data:`LAYOUT_KEYS` that it has.
+        published: What is known of the published dataset that it is a copy of; it counts where the file says nothing.
+        own: All keys of the file.
     """
 
     path: Path
@@ -89,6 +106,8 @@ class Heading:
     splits: Splits
     test_is_seeded: bool
     options: Mapping[str, Any]
+    published: Published | None
+    own: frozenset[str]
 
     @property
     def unsaid(self) -> dict[str, Any]:
@@ -117,36 +136,58 @@ class Description(Heading):
     bands: Bands | None
 
 
-def read_heading(folder: Path) -> Heading:
+def read_heading(folder: Path, spec: str = "") -> Heading:
     """Look which layout a ``dataset.yaml`` names, where the images lie, and what it says of the splits.
 
     Args:
         folder: The dataset folder; the file need not be there.
+        spec: Which published dataset the folder is a copy of: the name or path of a file of facts. By default the one
+            that the file names.
 
     Returns:
         These; by default no layout, and the folder itself.
 
     Raises:
-        DatasetError: If the file cannot be read, or one of these keys is wrong.
+        DatasetError: If the file cannot be read, one of these keys is wrong, or nothing is known of such a dataset.
     """
     path = folder / DESCRIPTION_FILE
-    return _heading(path, _parse(path) if os.path.lexists(path) else {})
+    content = _parse(path) if os.path.lexists(path) else {}
+    said = require_text(path, "spec", content.get("spec") or "")
+    published = published_of(spec, Path()) if spec else published_of(said, folder) if said else None
+    return _heading(path, content, published)
 
 
-def _heading(path: Path, content: Mapping[Any, Any]) -> Heading:
+def with_published(heading: Heading, published: Published | None) -> Heading:
+    """The same, of a copy of a published dataset.
+
+    Args:
+        heading: Of a folder.
+        published: What is known of it; ``None`` for nothing.
+    """
+    content = _parse(heading.path) if os.path.lexists(heading.path) else {}
+    return _heading(heading.path, content, published)
+
+
+def _heading(path: Path, content: Mapping[Any, Any], published: Published | None) -> Heading:
     folder = path.parent
     reader, root = (content.get(key) for key in ("reader", "root"))
     found = folder if root is None else (folder / Path(require_text(path, "root", root)).expanduser())
     if not found.is_dir():
         raise DatasetError(f"{path}: key 'root': there is no folder {found}.")
-    splits, seeded = _splits(path, content.get("splits") or {})
-    options = {key: content[key] for key in LAYOUT_KEYS if content.get(key) is not None and key != "splits"}
+    known = {} if published is None else published.dataset
+    of_file, seeded = _splits(path, content.get("splits") or {})
+    of_spec, seeded_by_spec = ({}, False) if published is None else _splits(published.path, known.get("splits") or {})
+    splits = {name: {**of_spec.get(name, {}), **of_file.get(name, {})} for name in {**of_spec, **of_file}}
+    said = {**known, **{key: value for key, value in content.items() if value is not None}}
+    options = {key: said[key] for key in LAYOUT_KEYS if said.get(key) is not None and key != "splits"}
     named = "" if reader is None else require_text(path, "reader", reader)
-    return Heading(path, named, found, splits, seeded, options)
+    # A test split that the file names goes before the seeded one of the published dataset.
+    seeded |= seeded_by_spec and "test" not in of_file
+    return Heading(path, named, found, splits, seeded, options, published, frozenset(map(str, content)))
 
 
 def read_description(
-    folder: Path,
+    heading: Heading,
     known: Mapping[str, Any] | None = None,
     source: Path | None = None,
     keys: Collection[str] | None = None,
@@ -155,56 +196,71 @@ def read_description(
     """Read and check the ``dataset.yaml`` of a folder.
 
     Args:
-        folder: The dataset folder.
+        heading: Of the folder, see :func:`read_heading`.
         known: What the layout says by itself, by the same keys; then the file may be missing.
         source: Where that is from, for messages.
         keys: Of :data:`MASK_KEYS` and :data:`LAYOUT_KEYS`, those that have an effect in this layout; all by default.
         whole_images: Whether classes are of whole images; none is written into a mask then, so there may be any number.
 
     Returns:
-        The description. An optional key without a value counts as absent.
+        The description. An optional key without a value counts as absent. What is known of a published dataset goes
+        before what the layout says, and the file before both.
 
     Raises:
         DatasetError: If the file is missing or not YAML, if a key is missing, unknown or without effect, or if a value
             has the wrong type or makes no sense. The message names the file and the key.
     """
-    path = folder / DESCRIPTION_FILE
-    content = _parse(path) if known is None or os.path.lexists(path) else {}
+    path = heading.path
+    content = _parse(path) if (known is None and heading.published is None) or os.path.lexists(path) else {}
     _check_keys(path, content, keys)
-    heading = _heading(path, content)
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
-    taken = completed(path, heading.root, values, dict(known or {}), "mask_values" in content)
-    missing = [key for key in REQUIRED_KEYS if key not in taken]
-    if missing:
+    told, where = _known(heading, known, source or path, keys)
+    taken = completed(path, heading.root, values, told, "mask_values" in content)
+    if missing := [key for key in REQUIRED_KEYS if key not in taken]:
         raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed: {EXAMPLE}")
-    where = {key: path if key in content else source or path for key in taken}
-    text = {key: require_text(path, key, taken.get(key, "")) for key in ("domain", "source", "licence", "citation")}
-    printable(path, "domain", text["domain"])
+    where = {key: path if key in content else where.get(key, source or path) for key in (*OPTIONAL_KEYS, *taken)}
     require_text(path, "source_commit", values.get("source_commit", ""))
     _notes(path, values.get("notes", []))
-    ignored = require_names(path, "ignore_classes", values.get("ignore_classes", []))
-    masks = mask_values_of(
-        where, path, taken, _classes(where["classes"], taken["classes"], ignored, whole_images), content
-    )
-    bands = parse_bands(path, taken)
-    spec = DatasetSpec(
-        _name(path, taken["name"]),
-        classes=masks.classes,
-        probe_images=_probe_images(path, taken.get("probe_images", PROBE_IMAGES)),
-        ignore_index=masks.ignore_index,
-        channels=RGB if bands is None else bands.channels,
-        **text,
-    )
-    orientation = _orientation(path, values.get("orientation"))
-    counts = _counts(path, values.get("counts", {}))
+    ignored = require_names(where["ignore_classes"], "ignore_classes", taken.get("ignore_classes", []))
+    classes = _classes(where["classes"], taken["classes"], ignored, whole_images)
+    masks, bands = mask_values_of(where, path, taken, classes, content), parse_bands(path, taken)
     return Description(
         **vars(heading),
-        spec=spec,
+        spec=_spec(where, taken, masks, bands),
         masks=masks,
-        orientation=orientation,
-        counts=counts,
+        orientation=_orientation(where.get("orientation", path), taken.get("orientation")),
+        counts=_counts(path, values.get("counts", {})),
         ignored_classes=ignored,
         bands=bands,
+    )
+
+
+def _known(
+    heading: Heading, known: Mapping[str, Any] | None, source: Path, keys: Collection[str] | None
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    """What is known without the file: of the published dataset, or else of the layout; and where each is from."""
+    told, published = dict(known or {}), heading.published
+    where = dict.fromkeys(told, source)
+    if published is None:
+        return told, where
+    _check_keys(published.path, published.dataset, keys)
+    valued = "mask_values" in published.dataset
+    told = completed(published.path, heading.root, published.known, heading.unsaid | told, valued)
+    return told, where | dict.fromkeys(published.known, published.path)
+
+
+def _spec(where: Mapping[str, Path], taken: Mapping[str, Any], masks: MaskValues, bands: Bands | None) -> DatasetSpec:
+    texts = ("domain", "source", "licence", "citation")
+    text = {key: require_text(where[key], key, taken.get(key, "")) for key in texts}
+    printable(where["domain"], "domain", text["domain"])
+    return DatasetSpec(
+        _name(where["name"], taken["name"]),
+        classes=masks.classes,
+        probe_images=_probe_images(where["probe_images"], taken.get("probe_images", PROBE_IMAGES)),
+        ignore_index=masks.ignore_index,
+        channels=RGB if bands is None else bands.channels,
+        sequences=_sequences(where["sequences"], taken.get("sequences", "")),
+        **text,
     )
 
 
@@ -309,6 +365,17 @@ def _probe_images(path: Path, value: object) -> int:
     if not is_whole(value) or value < 1:
         raise wrong(path, "probe_images", "a number of training images, at least 1", value)
     return value
+
+
+def _sequences(path: Path, value: object) -> str:
+    pattern = require_text(path, "sequences", value)
+    try:
+        brackets = re.compile(pattern).groups
+    except re.error as error:
+        raise wrong(path, "sequences", f"a regular expression ({error})", value) from error
+    if pattern and not brackets:
+        raise wrong(path, "sequences", "a regular expression with brackets around what names the sequence", value)
+    return pattern
 
 
 def _counts(path: Path, value: object) -> dict[str, int]:

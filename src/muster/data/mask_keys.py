@@ -36,9 +36,14 @@ def completed(path: Path, root: Path, values: Mapping[str, Any], known: dict[str
         values = {key: value for key, value in values.items() if key != "classes"}
     if valued or "colour_map" in values:
         known = {key: value for key, value in known.items() if key not in {"ignore_index", "reduce_zero_label"}}
-    elif "classes" in values:
+    elif "classes" in values and not _same_names(values["classes"], known.get("classes")):
         known.pop("mask_values", None)  # they name the classes of the layout
     return known | dict(values)
+
+
+def _same_names(named: object, known: object) -> bool:
+    """Whether both are the same classes, in whatever order."""
+    return isinstance(named, list) and isinstance(known, list) and sorted(map(str, named)) == sorted(map(str, known))
 
 
 def _from_colour_map(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:

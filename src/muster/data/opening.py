@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from muster.data.layout import open_folder
+from muster.data.published import ENDING, all_published
 from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
 
@@ -40,8 +41,9 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     Args:
         reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
             images to classify, or the path of a folder; with ``#3`` behind it, a subset of its classes drawn with seed
-            3 (:mod:`muster.data.class_subset`); a relative one is looked for below ``data_root`` first, then
-            below the current folder. (``"./worlds/NAME"`` is a folder.)
+            3 (:mod:`muster.data.class_subset`); with ``:cityscapes33`` behind it, read as that published dataset
+            (:mod:`muster.data.published`), or as the YAML file of this path says; a relative one is looked for below
+            ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 
@@ -63,12 +65,53 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
         return _built_in(reference)
     if not reference.strip():
         raise DatasetError(f"Expected {WORLD_PREFIX}NAME or the path of a dataset folder, but got nothing.")
-    tried = places_of(reference, data_root)
-    # Unlike the methods of Path, these answer no to a name that is too long, or that one may not look at.
-    found = next((candidate for candidate in tried if os.path.isdir(candidate)), None)  # noqa: PTH112
+    place, spec = as_published(reference, data_root)
+    tried = places_of(place, data_root)
+    found = _first_folder(tried)
     if found is None:
-        raise DatasetError(_not_found(reference, tried, WORLD_NAMES))
-    return open_folder(found.absolute(), reader=reader)
+        raise DatasetError(_not_found(place, tried, WORLD_NAMES, spec))
+    path = found.absolute()
+    if spec.endswith(ENDING):
+        spec = str(Path(spec).expanduser().absolute())
+    return open_folder(path, f"{path}:{spec}" if spec else None, reader, spec)
+
+
+def _first_folder(places: Iterable[Path]) -> Path | None:
+    # Unlike the methods of Path, this answers no to a name that is too long, or that one may not look at.
+    return next((place for place in places if os.path.isdir(place)), None)  # noqa: PTH112
+
+
+def as_published(reference: str, data_root: Path | None = None) -> tuple[str, str]:
+    """Take a reference apart that says which published dataset a folder is a copy of.
+
+    Args:
+        reference: ``FOLDER:cityscapes33``, ``FOLDER:path/to/my.yaml``, or a folder alone.
+        data_root: Where dataset folders are: a folder may have a colon in its own name.
+
+    Returns:
+        The folder; and the published dataset or file, if one is named.
+    """
+    folder, mark, spec = reference.rpartition(":")
+    is_named = bool(mark and folder and spec) and (spec.endswith(ENDING) or "/" not in spec)
+    if not is_named or _first_folder(places_of(reference, data_root)) is not None:
+        return reference, ""
+    return folder, spec
+
+
+def apart(reference: str, data_root: Path | None = None) -> tuple[str, str]:
+    """Take a reference of a folder apart into its path and what says how the folder is read.
+
+    Args:
+        reference: What :func:`open_dataset` opens, or the ``reference`` of what it opened.
+        data_root: Where dataset folders are: a folder may have such marks in its own name.
+
+    Returns:
+        The path; and the rest, such as ``:cityscapes33`` or ``#3``, mostly nothing. Together they are the reference.
+    """
+    if _first_folder(places_of(reference, data_root)) is not None:
+        return reference, ""
+    folder, _ = as_published(seeded(reference)[0], data_root)
+    return folder, reference.removeprefix(folder)
 
 
 def _built_in(reference: str) -> Dataset:
@@ -140,7 +183,7 @@ def places_of(reference: str, data_root: Path | None) -> list[Path]:
     return [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
 
 
-def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> str:
+def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str], spec: str) -> str:
     paths = list(tried)
     known = {name: WORLD_PREFIX + name for name in worlds}
     for path in paths:
@@ -152,4 +195,5 @@ def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str]) -> 
     if not close and len(paths) == 1 and not Path(reference).is_absolute():
         hint = " Give the folder's path, or what it lies below as --data_root."
     file = " (It is a file; a folder is expected.)" if any(map(os.path.isfile, paths)) else ""
-    return f"There is no dataset folder {reference!r}. Tried: {', '.join(map(str, paths))}.{file}{hint}"
+    where = next((f" {each.to_be_had}" for each in all_published() if each.key in {spec, Path(reference).name}), "")
+    return f"There is no dataset folder {reference!r}. Tried: {', '.join(map(str, paths))}.{file}{hint}{where}"

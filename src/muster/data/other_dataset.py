@@ -6,7 +6,7 @@ from pathlib import Path
 
 from muster.data.dataset_yaml import Heading
 from muster.data.layout import name_layout
-from muster.data.opening import is_built_in, open_dataset
+from muster.data.opening import apart, is_built_in, open_dataset
 from muster.data.spec import Dataset
 from muster.data.yaml_checks import require_text, wrong
 from muster.errors import DatasetError
@@ -31,11 +31,12 @@ def open_other(heading: Heading, made_by: str) -> Dataset:
             f"{path}: missing 'of': expected the path of another dataset, seen from this file, e.g. 'of: ../mydata'."
         )
     reference = require_text(path, "of", value)
-    place = heading.root / Path(reference).expanduser()
+    folder, rest = apart(reference, heading.root)
+    place = heading.root / Path(folder).expanduser()
     if not is_built_in(reference):
         if place.is_dir() and name_layout(place) == made_by:
             raise wrong(path, "of", f"a dataset that is not made by the reader {made_by} itself", reference)
-        reference = str(place.absolute())
+        reference = str(place.absolute()) + rest
     try:
         return open_dataset(reference)
     except DatasetError as error:

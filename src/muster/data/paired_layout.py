@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
-from muster.data.sample_reader import FileImages, dataset_of_files
+from muster.data.sample_reader import FileImages, FileMasks, MaskReader, dataset_of_files
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
 from muster.errors import DatasetError
@@ -47,6 +47,9 @@ class PairedLayout(Layout):
     title: str
     """What messages call it."""
 
+    keys: tuple[str, ...] = (*MASK_KEYS, *IMAGE_KEYS, "splits")
+    """Keys of ``dataset.yaml`` that have an effect."""
+
     @abstractmethod
     def plan(self, root: Path) -> Plan:
         """What is known of a folder.
@@ -61,16 +64,21 @@ class PairedLayout(Layout):
             DatasetError: If a file that it needs is missing or wrong.
         """
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        heading = read_heading(folder)
         plan = self.plan(heading.root)
-        description = read_description(
-            folder, heading.unsaid | dict(plan.known), plan.source, (*MASK_KEYS, *IMAGE_KEYS, "splits")
-        )
+        description = read_description(heading, heading.unsaid | dict(plan.known), plan.source, self.keys)
         train, test = self._files(plan, description)
         compare_counts(description, {"train": len(train), "test": len(test)})
-        return dataset_of_files(description, train, test, reference, image_reader=plan.image_reader)
+        return dataset_of_files(description, train, test, reference, self.mask_reader(description), plan.image_reader)
+
+    def mask_reader(self, description: Description) -> MaskReader:  # noqa: ARG002
+        """How masks are read.
+
+        Args:
+            description: Of the dataset.
+        """
+        return FileMasks
 
     def _files(self, plan: Plan, description: Description) -> tuple[Files, Files]:
         said, asked = description.splits, description.test_is_seeded
@@ -84,7 +92,7 @@ class PairedLayout(Layout):
                 )
             parts = {key: part for key, part in splits["train"].items() if key != "list"}
             files = pair_patterns(root, parts, dataset, partial=plan.partial)
-            names = divide_aloud(root, self.title, files, asked)
+            names = divide_aloud(description, self.title, files)
             return {name: files[name] for name in names[0]}, {name: files[name] for name in names[1]}
         train, test = (self._split(plan, description, splits[name]) for name in ("train", "test"))
         shared = sorted({image for image, _ in train.values()} & {image for image, _ in test.values()})

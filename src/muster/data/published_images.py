@@ -8,7 +8,6 @@ from pathlib import Path
 
 from muster.data.dataset_yaml import Description, Heading, read_description
 from muster.data.labelled_images import Label, dataset_of_labelled_files
-from muster.data.published import Published, compare_published, known_of
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
 from muster.errors import DatasetError
@@ -16,7 +15,6 @@ from muster.errors import DatasetError
 
 def describe(
     heading: Heading,
-    published: Published | None,
     classes: Sequence[str],
     said_by: str,
     keys: Collection[str] = (),
@@ -27,7 +25,6 @@ def describe(
 
     Args:
         heading: Of its folder.
-        published: The dataset that it is a copy of, if it is one of those that are known.
         classes: What its files say.
         said_by: Which files, with a verb: the end of the sentence "leave 'classes' out: ... them".
         keys: See :func:`muster.data.dataset_yaml.read_description`.
@@ -37,46 +34,29 @@ def describe(
     Raises:
         DatasetError: If its ``dataset.yaml`` is not valid, or names classes.
     """
-    told = {**heading.unsaid, **(known or {}), **known_of(published), "classes": list(classes)}
-    description = read_description(heading.path.parent, told, source, keys, whole_images=True)
+    told = {**heading.unsaid, **(known or {}), "classes": list(classes)}
+    description = read_description(heading, told, source, keys, whole_images=True)
     if description.spec.classes != tuple(classes):
         raise DatasetError(f"{description.path}: leave 'classes' out: {said_by} them.")
     return description
 
 
-def compare_copy(description: Description, published: Published | None, found: Mapping[str, int]) -> None:
-    """Tell if a copy has other numbers of images than it should.
-
-    Args:
-        description: Of the copy.
-        published: See :func:`describe`.
-        found: Its images, of ``train`` and ``test``.
-
-    Warns:
-        UserWarning: If it is not whole, or its ``dataset.yaml`` says other numbers.
-    """
-    compare_published(published, description.root, {"classes": description.spec.num_classes, **found})
-    compare_counts(description, found)
-
-
 def open_copy(
     description: Description,
-    published: Published | None,
     splits: Mapping[str, Mapping[str, tuple[Path, Label]]],
     reference: str,
     task: str = "classification",
 ) -> Dataset:
-    """The dataset, compared with what was published.
+    """The dataset.
 
     Args:
         description: Of the copy.
-        published: See :func:`describe`.
         splits: For ``train`` and ``test``, file and label of each identifier.
         reference: What it is to be called in records.
         task: What it is for.
 
     Warns:
-        UserWarning: As :func:`compare_copy`.
+        UserWarning: If its ``dataset.yaml`` says other numbers of images.
     """
-    compare_copy(description, published, {name: len(each) for name, each in splits.items()})
+    compare_counts(description, {name: len(each) for name, each in splits.items()})
     return dataset_of_labelled_files(replace(description.spec, task=task), description, splits, reference)

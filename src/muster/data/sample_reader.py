@@ -6,9 +6,10 @@ Axis names: ``h`` and ``w`` are the rows and columns of one image.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -264,6 +265,10 @@ class SampleReader:
         )
 
 
+MaskReader: TypeAlias = Callable[[DatasetSpec, Mapping[str, Path], MaskValues], MaskSource]
+"""Makes the ground truth of a split: of its dataset, the files by identifier, and what stored values mean."""
+
+
 def make_split(description: Description, name: str, images: ImageSource, masks: MaskSource) -> Split:
     """One split of a described dataset.
 
@@ -285,7 +290,7 @@ def dataset_of_files(
     train: Mapping[str, tuple[Path, Path]],
     test: Mapping[str, tuple[Path, Path]],
     reference: str,
-    mask_reader: type[FileMasks] = FileMasks,
+    mask_reader: MaskReader = FileMasks,
     image_reader: type[FileImages] = FileImages,
 ) -> Dataset:
     """A dataset whose images and masks are files.

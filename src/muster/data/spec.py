@@ -5,6 +5,7 @@ Axis names: ``h`` and ``w`` are the rows and columns of one image, each image ha
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
@@ -12,6 +13,8 @@ from typing import NamedTuple, overload
 import torch
 from torch import Tensor
 
+from muster.data.published import Published
+from muster.data.sequences import take_sequences
 from muster.errors import DatasetError
 
 VOID = 255
@@ -105,6 +108,7 @@ class DatasetSpec:
         ignore_index: Stored mask value that means void; ``None`` where ``mask_values`` say what each value means.
         channels: Channels of its images.
         task: What is to be predicted, see :mod:`muster.tasks.task`.
+        sequences: Tells which images belong together, see :mod:`muster.data.sequences`; nothing if each is by itself.
     """
 
     name: str
@@ -117,6 +121,7 @@ class DatasetSpec:
     ignore_index: int | None = VOID
     channels: int = RGB
     task: str = "segmentation"
+    sequences: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -195,6 +200,8 @@ class Split:
     def hold_out(self, fraction: float, seed: int) -> tuple[Split, Split]:
         """Split off a seeded share, e.g. to choose a learning rate without touching the test split.
 
+        Sequences stay whole (:func:`muster.data.sequences.take_sequences`).
+
         Args:
             fraction: Share held out, at least one image and never all of them.
             seed: Which ones.
@@ -204,6 +211,9 @@ class Split:
 
         Raises:
             DatasetError: If there are fewer than two images.
+
+        Warns:
+            UserWarning: If all images are of one sequence, which has to be cut then.
         """
         if len(self) < 2:
             raise DatasetError(
@@ -211,10 +221,28 @@ class Split:
                 f"but it has {len(self)}."
             )
         count = min(max(1, round(fraction * len(self))), len(self) - 1)
-        held = set(self.subset(count, seed).identifiers)
+        held = self._held(count, seed)
         kept = tuple(name for name in self.identifiers if name not in held)
         rest = tuple(name for name in self.identifiers if name in held)
         return replace(self, identifiers=kept), replace(self, identifiers=rest)
+
+    def _held(self, count: int, seed: int) -> set[str]:
+        generator = torch.Generator().manual_seed(seed)
+        if self.spec.sequences:
+            held = take_sequences(
+                self.identifiers,
+                self.spec.sequences,
+                count,
+                lambda names: (names[place] for place in torch.randperm(len(names), generator=generator).tolist()),
+            )
+            if held:
+                return held
+            warnings.warn(
+                f"All {len(self)} images of split {self.name!r} of dataset {self.spec.name!r} are of one sequence: "
+                "those that are held out are like those that are not.",
+                stacklevel=3,
+            )
+        return set(self.subset(count, seed).identifiers)
 
 
 @dataclass(frozen=True)
@@ -226,12 +254,14 @@ class Dataset:
         train: Training images.
         test: Images on which results are reported.
         reference: What opens it again, with :func:`muster.data.open_dataset`.
+        published: What is known of the published dataset that it is a copy of, if it is one.
     """
 
     spec: DatasetSpec
     train: Split
     test: Split
     reference: str
+    published: Published | None = None
 
 
 def split_record(dataset: Dataset) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from muster.data.dataset_yaml import Description
 from muster.data.pairing import SHOWN
+from muster.data.sequences import take_sequences
 from muster.errors import DatasetError
 from muster.user_files import read_yaml_file
 
@@ -24,37 +25,47 @@ TEST_FRACTION = 0.2
 _SPLIT_SEED = 0
 
 
-def divide(root: Path, identifiers: Collection[str]) -> tuple[list[str], list[str]]:
+def divide(root: Path, identifiers: Collection[str], sequences: str = "") -> tuple[list[str], list[str]]:
     """Hold out a fifth of the images for testing, the same ones wherever the dataset lies.
 
     Args:
         root: Folder of the dataset, for the message of an error.
         identifiers: All images.
+        sequences: Tells which images belong together: whole sequences are held out then, see
+            :func:`muster.data.sequences.take_sequences`.
 
     Returns:
         Training and test images, each in the order of all; :func:`muster.data.split_record` keeps them beside a run.
 
     Raises:
-        DatasetError: If there are fewer than two.
+        DatasetError: If there are fewer than two images, or all are of one sequence.
     """
     if len(identifiers) < 2:
         raise DatasetError(
             f"Expected at least 2 images in {root} to divide into train and test, but got {len(identifiers)}."
         )
-    # A hash of the name, unlike a shuffle, leaves nearly every image in its split when others are added later.
-    order = sorted(identifiers, key=lambda stem: hashlib.sha256(f"{_SPLIT_SEED}:{stem}".encode()).digest())
-    held = set(order[: max(1, round(TEST_FRACTION * len(order)))])
+    wanted = max(1, round(TEST_FRACTION * len(identifiers)))
+    held = take_sequences(identifiers, sequences, wanted, _hashed) if sequences else set(_hashed(identifiers)[:wanted])
+    if not held:
+        raise DatasetError(
+            f"Expected at least 2 sequences of images in {root} to divide into train and test, but all images "
+            "are of one."
+        )
     return [name for name in identifiers if name not in held], [name for name in identifiers if name in held]
 
 
-def divide_aloud(root: Path, layout: str, identifiers: Collection[str], asked: bool) -> tuple[list[str], list[str]]:
+def _hashed(names: Iterable[str]) -> list[str]:
+    # A hash of the name, unlike a shuffle, leaves nearly every image in its split when others are added later.
+    return sorted(names, key=lambda name: hashlib.sha256(f"{_SPLIT_SEED}:{name}".encode()).digest())
+
+
+def divide_aloud(description: Description, layout: str, identifiers: Collection[str]) -> tuple[list[str], list[str]]:
     """:func:`divide`, told to whoever did not ask for it.
 
     Args:
-        root: Folder of the dataset.
+        description: Of the dataset; it may ask for it with ``splits: seeded``.
         layout: What has no test split, for the message.
         identifiers: All images.
-        asked: Whether the description says ``splits: seeded``.
 
     Returns:
         As :func:`divide`.
@@ -65,12 +76,12 @@ def divide_aloud(root: Path, layout: str, identifiers: Collection[str], asked: b
     Warns:
         UserWarning: If it was not asked for, how many images are held out and where they are recorded.
     """
-    train, test = divide(root, identifiers)
-    if not asked:
+    train, test = divide(description.root, identifiers, description.spec.sequences)
+    if not description.test_is_seeded:
         warnings.warn(
-            f"{layout} in {root} has no test split with labels: {len(test)} of the {len(identifiers)} images, chosen "
-            f"by a hash of their names, are the test split; {SPLITS_FILE} beside the results says which. ('splits: "
-            "seeded' in dataset.yaml says the same without this warning.)",
+            f"{layout} in {description.root} has no test split with labels: {len(test)} of the {len(identifiers)} "
+            f"images, chosen by a hash of their names, are the test split; {SPLITS_FILE} beside the results says "
+            "which. ('splits: seeded' in dataset.yaml says the same without this warning.)",
             stacklevel=3,
         )
     return train, test

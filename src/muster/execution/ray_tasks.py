@@ -112,9 +112,9 @@ class RayTasks:
             options = {"_temp_dir": home, "object_store_memory": _MESSAGE_BYTES, "include_dashboard": False}
             options["num_cpus"] = max(available_cores(), (self.workers or 0) * self.cpus(float(self.processes)))
             options["resources"] = {_PLACE: self.workers} if self.workers else None
-        self._opened.callback(self.ray.shutdown)
         try:
             _require_reachable(address)
+            self._opened.callback(self.ray.shutdown)
             self.ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
             raise ConfigError(

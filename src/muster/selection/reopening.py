@@ -14,7 +14,7 @@ from pathlib import Path
 
 from muster.data import Dataset, content_prefixes, open_dataset
 from muster.data.dataset_yaml import DESCRIPTION_FILE
-from muster.data.opening import is_built_in, places_of
+from muster.data.opening import apart, is_built_in, places_of
 from muster.errors import DatasetError, SelectionError
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
@@ -34,7 +34,8 @@ def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str
     """
     if is_built_in(reference):
         return reference, ""
-    found = next((place for place in places_of(reference, data_root) if place.is_dir()), None)
+    path, rest = apart(reference, data_root)
+    found = next((place for place in places_of(path, data_root) if place.is_dir()), None)
     if found is None:
         return reference, ""
     if data_root is not None:
@@ -42,8 +43,8 @@ def portable_reference(reference: str, data_root: Path | None) -> tuple[str, str
             if folder != root and folder.is_relative_to(root):
                 relative = folder.relative_to(root).as_posix()
                 # A folder of that name is no built-in world.
-                return f"./{relative}" if is_built_in(relative) else relative, str(root)
-    return str(found.resolve()), ""
+                return (f"./{relative}" if is_built_in(relative) else relative) + rest, str(root)
+    return str(found.resolve()) + rest, ""
 
 
 def open_target(selection: SelectionRecord, target: str | None = None, data_root: Path | None = None) -> Dataset:
@@ -70,11 +71,11 @@ def open_target(selection: SelectionRecord, target: str | None = None, data_root
             f"The dataset of the selection, {selection.target!r}, is not where it was any more. Tried: "
             f"{', '.join(map(str, places))}. Say where it lies now with --target FOLDER, or with --data_root."
         )
-    return open_dataset(str(found.absolute()))
+    return open_dataset(str(found.absolute()) + apart(selection.target_reference, Path(selection.data_root))[1])
 
 
 def _places(selection: SelectionRecord, data_root: Path | None) -> Iterator[Path]:
-    reference = Path(selection.target_reference)
+    reference = Path(apart(selection.target_reference, Path(selection.data_root))[0])
     if data_root is not None:
         # Of an absolute path nobody knows which part was the data root: the longest that is there is tried first.
         parts = reference.parts[1:] if reference.is_absolute() else reference.parts

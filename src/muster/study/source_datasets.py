@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from muster.data import ContentSketch, Dataset, content_prefixes, open_dataset
-from muster.data.opening import SCENES_PREFIX, WORLD_PREFIX, is_built_in
+from muster.data.opening import SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
 from muster.data.worlds import WORLD_NAMES
 from muster.data.worlds.scenes import SCENES, SCENES_NAME
 from muster.errors import ConfigError, DatasetError
@@ -69,7 +69,7 @@ def _roots(targets: Iterable[Dataset], data_root: Path | None, pools: Sequence[P
         yield data_root.absolute()
     for dataset in targets:
         if not is_built_in(dataset.reference):
-            yield Path(dataset.reference).parent
+            yield Path(apart(dataset.reference)[0]).parent
     for pool in pools:
         with suppress(ConfigError):  # a pool from elsewhere may have none, or another file of that name
             config = read_yaml(pool / POOL_CONFIG, ConfigError)

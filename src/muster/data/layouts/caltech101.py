@@ -15,11 +15,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading
 from muster.data.images import IMAGE_SUFFIXES
 from muster.data.labelled_images import Label
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.errors import DatasetError
@@ -38,18 +37,16 @@ class Caltech101(Layout):
         """By the name of the folder of all classes."""
         return (folder / FOLDER).is_dir()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are paths below the folder of all classes, without their ending."""
-        heading = read_heading(folder)
         root = heading.root
-        published = published_at("caltech101", root)
         classes = sorted(each.name for each in (root / FOLDER).iterdir() if each.is_dir() and each.name != LEFT_OUT)
-        description = describe(heading, published, classes, "the names of the folders say", IMAGE_KEYS)
+        description = describe(heading, classes, "the names of the folders say", IMAGE_KEYS)
         splits: dict[str, dict[str, tuple[Path, Label]]] = {"train": {}, "test": {}}
         for label, name in enumerate(classes):
             for split, files in zip(splits, _divided(root / FOLDER / name), strict=True):
                 splits[split] |= {f"{name}/{file.stem}": (file, label) for file in files}
-        return open_copy(description, published, splits, reference)
+        return open_copy(description, splits, reference)
 
 
 def _divided(folder: Path) -> tuple[list[Path], list[Path]]:

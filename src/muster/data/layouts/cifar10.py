@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
-from muster.data.dataset_yaml import read_heading
+from muster.data.dataset_yaml import Heading
 from muster.data.images import Header
 from muster.data.labelled_images import labelled_split
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import published_at
-from muster.data.published_images import compare_copy, describe
+from muster.data.published_images import describe
 from muster.data.sample_reader import ImageSource
 from muster.data.spec import Dataset
+from muster.data.splits import compare_counts
 from muster.data.text_lists import lines_of
 from muster.errors import DatasetError
 from muster.user_files import open_regular
@@ -46,22 +46,21 @@ class Cifar10(Layout):
         """By the test images, or by the version that is refused."""
         return (folder / "test_batch.bin").is_file() or (folder / "batches.meta").is_file()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the file and the number of the record."""
-        heading = read_heading(folder)
-        root, published = heading.root, published_at("cifar10", heading.root)
+        root = heading.root
         if not (root / "test_batch.bin").is_file():
             raise DatasetError(
                 f"{root} is CIFAR-10 as pickles, and expected is its binary version (cifar-10-binary.tar.gz): a pickle "
                 "can run any program when it is read."
             )
         classes = [name for _, (name,) in lines_of(root / _NAMES, 1)]
-        description = describe(heading, published, classes, f"{_NAMES} says")
+        description = describe(heading, classes, f"{_NAMES} says")
         spec = replace(description.spec, task="classification")
         labels = {split: _labels(root, names, len(classes)) for split, names in _BATCHES.items()}
         train, test = (labelled_split(spec, split, _Records(root, labels[split]), labels[split]) for split in labels)
         found = {"train": len(train), "test": len(test)}
-        compare_copy(description, published, found)
+        compare_counts(description, found)
         return Dataset(spec, train, test, reference)
 
 

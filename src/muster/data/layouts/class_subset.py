@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from muster.data.class_subset import class_subset, draw_classes, subset_name
-from muster.data.dataset_yaml import SUBSET_KEYS, Heading, read_description, read_heading
+from muster.data.dataset_yaml import SUBSET_KEYS, Heading, read_description
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.other_dataset import open_other
 from muster.data.spec import Dataset
@@ -33,15 +33,14 @@ class ClassSubset(Layout):
         """Never: ``dataset.yaml`` has to say it."""
         return False
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; of a segmentation dataset every mask is read."""
-        heading = read_heading(folder)
         whole = open_other(heading, NAME)
         share, seed = _asked(heading)
         classes = [whole.spec.classes[place] for place in draw_classes(whole.spec.num_classes, share, seed)]
         said = {key: text for key in ("domain", "source", "licence", "citation") if (text := getattr(whole.spec, key))}
         known = {**heading.unsaid, "name": subset_name(whole.spec.name, seed), **said, "classes": classes}
-        description = read_description(folder, known, keys=SUBSET_KEYS, whole_images=whole.spec.task != "segmentation")
+        description = read_description(heading, known, keys=SUBSET_KEYS, whole_images=whole.spec.task != "segmentation")
         if description.ignored_classes or list(description.spec.classes) != classes:
             raise wrong(heading.path, "classes", "nothing, as they are drawn", list(description.spec.classes))
         found = class_subset(whole, description.spec, reference)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from muster.data.coco import CROWD, CocoDataset, category_of, class_indices, is_found
-from muster.data.dataset_yaml import IMAGE_KEYS
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading
 from muster.data.images import StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import VOID_WORD
@@ -49,10 +49,10 @@ class CocoInstances(Layout):
         """By a file of annotations."""
         return is_found(folder, KIND)
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
         needs_extra("pycocotools.mask", "coco", "COCO's objects are drawn by pycocotools", DatasetError)
-        found = CocoDataset(folder, KIND, _KEYS, background=True)
+        found = CocoDataset(heading, KIND, _KEYS, background=True)
         crowd, overlap = found.option("crowd", CROWD), found.option("overlap", OVERLAP)
         classes = found.description.spec.classes
         below = classes.index(found.background) if found.background in classes else VOID

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from muster.data.coco import CROWD, Annotations, CocoDataset, category_of, class_indices, is_found
-from muster.data.dataset_yaml import IMAGE_KEYS
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading
 from muster.data.images import StoredMask, read_stored_mask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.mask_values import VOID_WORD, look_up
@@ -40,9 +40,9 @@ class CocoPanoptic(Layout):
         """By a file of annotations."""
         return is_found(folder, KIND)
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        found = CocoDataset(folder, KIND, _KEYS, background=False)
+        found = CocoDataset(heading, KIND, _KEYS, background=False)
         crowd = found.option("crowd", CROWD)
         description, masks = found.description, {}
         for split, labelled in found.annotations.items():

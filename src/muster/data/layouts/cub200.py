@@ -18,9 +18,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_heading
+from muster.data.dataset_yaml import Heading
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.data.text_lists import lines_of, require_images, whole_number
@@ -36,17 +35,15 @@ class Birds(Layout):
         """By three of the lists."""
         return all((folder / name).is_file() for name in _LISTS[:3])
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are paths below ``images/``, without their ending."""
-        heading = read_heading(folder)
         root = heading.root
-        published = published_at("cub200", root)
         images, labels, training, names = (_by_number(root / name) for name in _LISTS)
         used = sorted(
             {label for _, label in labels.values()}, key=lambda each: whole_number(str(root / _LISTS[1]), each)
         )
         classes = _names(root, used, names)
-        description = describe(heading, published, classes, f"{_LISTS[3]} says")
+        description = describe(heading, classes, f"{_LISTS[3]} says")
         require_images({place: root / "images" / path for place, path in images.values()}, f"lists in {root}")
         places = {label: index for index, label in enumerate(used)}
         splits: dict[str, dict[str, tuple[Path, int]]] = {"train": {}, "test": {}}
@@ -56,7 +53,7 @@ class Birds(Layout):
             split = "test" if training[number][1] == "0" else "train"
             identifier = Path(path).with_suffix("").as_posix()
             splits[split][identifier] = root / "images" / path, places[labels[number][1]]
-        return open_copy(description, published, splits, reference)
+        return open_copy(description, splits, reference)
 
 
 def _by_number(path: Path) -> dict[str, tuple[str, str]]:

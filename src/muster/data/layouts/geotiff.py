@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from muster.data.dataset_yaml import read_description, read_heading
+from muster.data.dataset_yaml import Heading, read_description
 from muster.data.images import TIFF_SUFFIXES, StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.layouts.images_and_masks import KEYS, open_described
@@ -36,11 +36,11 @@ class GeoTiff(Layout):
         """Never."""
         return False
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        root = read_heading(folder).root
+        root = heading.root
         rasterio_of(f"The dataset in {root}")
-        return open_described(read_description(folder, _known(root), keys=KEYS), reference, RasterMasks)
+        return open_described(read_description(heading, _known(root), keys=KEYS), reference, RasterMasks)
 
 
 class RasterMasks(FileMasks):

@@ -27,7 +27,7 @@ from typing import Any
 from torch import Tensor
 
 from muster.data.content import prefix_of_bytes
-from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description, read_heading
+from muster.data.dataset_yaml import MASK_KEYS, Description, Heading, read_description
 from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
 from muster.data.json_files import read_json
 from muster.data.labelled_images import Label, labelled_split, several_classes
@@ -68,21 +68,20 @@ class HuggingFace(Layout):
         saved = (folder / SETS).is_file() or ((folder / STATE).is_file() and (folder / INFO).is_file())
         return saved or folder_of_parquet(folder) is not None
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`."""
-        heading = read_heading(folder)
         rows = _sets(heading)
         info = rows["train"].info
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
         keys = (*MASK_KEYS, "splits", "columns")
         if (label := _class_column(heading, info)) is not None:
             return _open_classes(heading, rows, info, said, label, reference)
-        description = read_description(folder, heading.unsaid | said, _source(rows["train"]), keys)
+        description = read_description(heading, heading.unsaid | said, _source(rows["train"]), keys)
         columns = {name: _columns(description, each) for name, each in rows.items()}
         names = {name: [f"{number:07}" for number in range(len(each))] for name, each in rows.items()}
         if "test" not in rows:
             every, rows["test"], columns["test"] = names["train"], rows["train"], columns["train"]
-            names["train"], names["test"] = divide_aloud(heading.root, _TITLE, every, description.test_is_seeded)
+            names["train"], names["test"] = divide_aloud(description, _TITLE, every)
         train, test = (
             make_split(
                 description,
@@ -239,11 +238,11 @@ def _open_classes(
     image = next(name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image")
     names, several = [str(name) for name in told[0].get("names") or []], told[1]
     keys = ("splits", "columns")
-    description = describe(heading, None, names, f"the column {label!r} says", keys, said, _source(rows["train"]))
+    description = describe(heading, names, f"the column {label!r} says", keys, said, _source(rows["train"]))
     spec = replace(description.spec, task="multilabel" if several else "classification")
     labels = {split: _labels_of(each, label, len(names), several) for split, each in rows.items()}
     if "test" not in rows:
-        parts = divide_aloud(heading.root, _TITLE, labels["train"], description.test_is_seeded)
+        parts = divide_aloud(description, _TITLE, labels["train"])
         every, rows["test"] = labels["train"], rows["train"]
         labels = {
             split: {name: every[name] for name in part} for split, part in zip(("train", "test"), parts, strict=True)

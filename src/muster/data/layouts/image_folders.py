@@ -21,11 +21,10 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, read_description, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading, read_description
 from muster.data.images import IMAGE_SUFFIXES
 from muster.data.labelled_images import dataset_of_labelled_files
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import compare_published, known_of, published_at
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
 from muster.errors import DatasetError, unknown_name
@@ -49,12 +48,11 @@ class ImageFolders(Layout):
         tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
         return not tests or any(map(_folders, tests))
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are paths below the folder of the split, without their ending."""
-        heading = read_heading(folder)
-        classes, published = _folders(heading.root / "train"), published_at("image_folders", heading.root)
+        classes = _folders(heading.root / "train")
         description = read_description(
-            folder, {**heading.unsaid, **known_of(published), "classes": classes}, keys=IMAGE_KEYS, whole_images=True
+            heading, {**heading.unsaid, "classes": classes}, keys=IMAGE_KEYS, whole_images=True
         )
         root, test_name = description.root, _test_of(description.root)
         places = {"train": "train", "test": test_name}
@@ -63,8 +61,6 @@ class ImageFolders(Layout):
             raise DatasetError(f"{root}: the folder {odd[0]!r} is no class of {description.spec.name!r}. {problem}")
         spec = replace(description.spec, task="classification")
         splits = {name: _files(root / place, spec.classes, spec.name) for name, place in places.items()}
-        found = {name: len(each) for name, each in splits.items()}
-        compare_published(published, root, {"classes": len(spec.classes), **found})
         compare_counts(description, {place: len(splits[name]) for name, place in places.items()})
         return dataset_of_labelled_files(spec, description, splits, reference)
 

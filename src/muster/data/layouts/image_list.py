@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from muster.data.dataset_yaml import IMAGE_KEYS, Description, Heading, read_description, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, Description, Heading, read_description
 from muster.data.labelled_images import Label, dataset_of_labelled_files, several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.patterns import require_parts
@@ -86,20 +86,19 @@ class ImageList(Layout):
             return False
         return IMAGE in names and bool({LABEL, LABELS} & set(names))
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the paths of the images, as written."""
-        heading = read_heading(folder)
         lists = {split: _read(place) for split, place in _lists(heading).items()}
         several = _require_one_kind(lists)
         classes = sorted({name for row in lists["train"].rows for name in row.classes})
         description = read_description(
-            folder, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"), whole_images=True
+            heading, {**heading.unsaid, "classes": classes}, keys=(*IMAGE_KEYS, "splits"), whole_images=True
         )
         if several:
             _require_separable(description)
         found = {split: _labelled(description, each.rows, several) for split, each in lists.items()}
         if "test" not in found:
-            names = divide_aloud(heading.root, _TITLE, found["train"], heading.test_is_seeded)
+            names = divide_aloud(description, _TITLE, found["train"])
             every = found["train"]
             found = {
                 split: {name: every[name] for name in each}

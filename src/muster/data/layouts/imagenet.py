@@ -18,11 +18,10 @@ import csv
 import os
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_heading
+from muster.data.dataset_yaml import Heading
 from muster.data.labelled_images import Label
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.matlab import read_matlab
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.data.text_lists import lines_of, require_images, text_lines, whole_number
@@ -45,15 +44,17 @@ class ImageNet(Layout):
         images = _images(folder)
         return (images / "train").is_dir() and _is_flat(images / "val")
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def place(self, root: Path) -> Path:
+        """See :meth:`Layout.place`: Kaggle's folders begin further below."""
+        return _images(root)
+
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are ``CLASS/IMAGE`` and names of images, without their ending."""
-        heading = read_heading(folder)
         root, images = heading.root, _images(heading.root)
-        published = published_at("imagenet", images)
         if not (images / "train").is_dir():
             raise DatasetError(f"{images}: expected the folder train/, with a folder of images for each class.")
         classes = sorted(each.name for each in os.scandir(images / "train") if each.is_dir())
-        description = describe(heading, published, classes, "the folders of train/ say")
+        description = describe(heading, classes, "the folders of train/ say")
         places = {name: label for label, name in enumerate(classes)}
         test = _from_solution(root, places) if (root / SOLUTION).is_file() else _from_kit(root, places)
         splits: dict[str, dict[str, tuple[Path, Label]]] = {
@@ -61,7 +62,7 @@ class ImageNet(Layout):
             "test": {name: (images / "val" / f"{name}{_SUFFIX}", label) for name, label in test.items()},
         }
         require_images({name: file for name, (file, _) in splits["test"].items()}, f"lists in {root}")
-        return open_copy(description, published, splits, reference)
+        return open_copy(description, splits, reference)
 
 
 def _images(root: Path) -> Path:

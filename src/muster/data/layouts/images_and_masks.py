@@ -26,10 +26,10 @@ import os
 import warnings
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, read_description
+from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
 from muster.data.layout import DEFAULT, LAYOUTS, Layout
 from muster.data.pairing import Files, pair_up
-from muster.data.sample_reader import FileMasks, dataset_of_files
+from muster.data.sample_reader import FileMasks, MaskReader, dataset_of_files
 from muster.data.spec import Dataset
 from muster.data.splits import SPLITS_FILE, compare_counts, divide, read_splits
 from muster.data.yaml_checks import require_text
@@ -46,15 +46,15 @@ class ImagesAndMasks(Layout):
         """By a folder of images beside one of masks, for the whole or for the training split."""
         return any((root / "images").is_dir() and (root / "masks").is_dir() for root in (folder, folder / "train"))
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are stems, in the order of their code points."""
-        return open_described(read_description(folder, keys=KEYS), reference)
+        return open_described(read_description(heading, keys=KEYS), reference)
 
 
 LAYOUTS.add(DEFAULT, ImagesAndMasks())
 
 
-def open_described(description: Description, reference: str, masks: type[FileMasks] = FileMasks) -> Dataset:
+def open_described(description: Description, reference: str, masks: MaskReader = FileMasks) -> Dataset:
     """Open a dataset folder (see the module's text for how it may look).
 
     Args:
@@ -88,7 +88,7 @@ def _find_splits(description: Description) -> tuple[Files, Files, str]:
         raise DatasetError(f"{root} has both train/ and {other}, so its splits are not clear. Move one of them away.")
     if whole:
         files = pair_up(root, dataset, suffix)
-        names = read_splits(root / SPLITS_FILE, files) if named else divide(root, files)
+        names = read_splits(root / SPLITS_FILE, files) if named else divide(root, files, description.spec.sequences)
         train, test = ({name: files[name] for name in part} for part in names)
         return train, test, "test"
     test_name = next((name for name in ("test", "val") if (root / name).is_dir()), None)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from muster.data.dataset_yaml import read_heading
+from muster.data.dataset_yaml import Heading
 from muster.data.layout import LAYOUTS, Layout
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.data.text_lists import lines_of, require_images, whole_number
@@ -30,15 +29,13 @@ class OxfordPets(Layout):
         """By the two lists and the folder of images."""
         return (folder / "images").is_dir() and all((folder / name).is_file() for name in _LISTS.values())
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the names of the images."""
-        heading = read_heading(folder)
         root = heading.root
-        published = published_at("oxford_pets", root)
         breeds: dict[int, str] = {}
         listed = {split: _listed(root / name, breeds) for split, name in _LISTS.items()}
         classes = [breeds[number] for number in sorted(breeds)]
-        description = describe(heading, published, classes, "the lists of the images say")
+        description = describe(heading, classes, "the lists of the images say")
         if shared := sorted(set(listed["train"]) & set(listed["test"])):
             raise DatasetError(f"{listed['test'][shared[0]][0]}: the image {shared[0]!r} is in trainval.txt too.")
         files = {name: root / "images" / f"{name}.jpg" for each in listed.values() for name in each}
@@ -47,7 +44,7 @@ class OxfordPets(Layout):
             split: {name: (files[name], classes.index(breeds[number])) for name, (_, number) in each.items()}
             for split, each in listed.items()
         }
-        return open_copy(description, published, splits, reference)
+        return open_copy(description, splits, reference)
 
 
 def _listed(path: Path, breeds: dict[int, str]) -> dict[str, tuple[str, int]]:

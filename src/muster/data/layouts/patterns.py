@@ -24,6 +24,7 @@ class Patterns(PairedLayout):
     """What is described in words alone."""
 
     title = "The reader 'patterns'"
+    is_general = True
 
     def recognises(self, folder: Path) -> bool:  # noqa: ARG002
         """Never: only a description can name it."""

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from muster.data.content import prefix_of_text
-from muster.data.dataset_yaml import REGION_KEYS, Description, Heading, read_description, read_heading
+from muster.data.dataset_yaml import REGION_KEYS, Description, Heading, read_description
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.other_dataset import open_other
 from muster.data.regions import Box, crop_around, regions_of
@@ -88,14 +88,13 @@ class Regions(Layout):
         """Never: ``dataset.yaml`` has to say it."""
         return False
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; every mask of the other dataset is read."""
-        heading = read_heading(folder)
         whole = _segmented(heading)
         spec, settings = whole.spec, _settings(heading)
         said = {key: text for key in ("domain", "source", "licence", "citation") if (text := getattr(spec, key))}
         known = {**heading.unsaid, "name": f"{spec.name}_regions", **said, "classes": list(spec.classes)}
-        description = read_description(folder, known, keys=REGION_KEYS, whole_images=True)
+        description = read_description(heading, known, keys=REGION_KEYS, whole_images=True)
         crops = {split.name: _crops(split, _labels(description, spec), settings) for split in (whole.train, whole.test)}
         classes = _shown(description, spec, crops)
         kept = replace(description.spec, classes=classes, channels=spec.channels, task="classification")

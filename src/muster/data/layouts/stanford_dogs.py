@@ -15,10 +15,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import read_heading
+from muster.data.dataset_yaml import Heading
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.matlab import column_of, read_matlab
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.data.text_lists import require_images
@@ -35,16 +34,14 @@ class StanfordDogs(Layout):
         """By the list of training images."""
         return (folder / _IMAGES).is_dir() and _place(folder, _LISTS["train"]).is_file()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are paths below ``Images/``, without their ending."""
-        heading = read_heading(folder)
         root = heading.root
-        published = published_at("stanford_dogs", root)
         numbers: dict[int, str] = {}
         listed = {split: _listed(_place(root, name), numbers) for split, name in _LISTS.items()}
         used = sorted(numbers)
         classes = [numbers[number].partition("-")[2] or numbers[number] for number in used]
-        description = describe(heading, published, classes, "the lists say")
+        description = describe(heading, classes, "the lists say")
         splits = {
             split: {
                 str(Path(path).with_suffix("")): (root / _IMAGES / path, used.index(number))
@@ -57,7 +54,7 @@ class StanfordDogs(Layout):
         for split, images in splits.items():
             told = str(_place(root, _LISTS[split]))
             require_images({name: file for name, (file, _) in images.items()}, told)
-        return open_copy(description, published, splits, reference)
+        return open_copy(description, splits, reference)
 
 
 def _place(root: Path, name: str) -> Path:

@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, Heading, read_heading
+from muster.data.dataset_yaml import IMAGE_KEYS, Heading
 from muster.data.labelled_images import several_classes
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.patterns import require_parts
-from muster.data.published import published_at
 from muster.data.published_images import describe, open_copy
 from muster.data.spec import Dataset
 from muster.data.text_lists import lines_of, require_images
@@ -44,18 +43,16 @@ class VocClassification(Layout):
             and any(any((folder / LISTS).glob(f"*_{name}.txt")) for name in ("trainval", "train"))
         )
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         """See :meth:`Layout.open`; ``identifiers`` are the names of the images."""
-        heading = read_heading(folder)
         root, sets = heading.root, _sets(heading)
         lists = {split: _lists_of(root, name) for split, name in sets.items()}
         classes = sorted(lists["train"])
         if odd := sorted(set(classes) ^ set(lists["test"])):
             missing = sets["test"] if odd[0] in lists["train"] else sets["train"]
             raise DatasetError(f"{root / LISTS}: there is no {odd[0]}_{missing}.txt. Is the download complete?")
-        published = published_at("voc_classification", root)
         keys, known = (*IMAGE_KEYS, "splits"), {"domain": "consumer photos"}
-        description = describe(heading, published, classes, "the names of the lists say", keys, known)
+        description = describe(heading, classes, "the names of the lists say", keys, known)
         splits = {split: _labelled(root, each, classes) for split, each in lists.items()}
         if shared := sorted(set(splits["train"]) & set(splits["test"])):
             raise DatasetError(
@@ -65,7 +62,7 @@ class VocClassification(Layout):
             require_images(
                 {name: file for name, (file, _) in each.items()}, f"lists of {sets[split]} in {root / LISTS}"
             )
-        return open_copy(description, published, splits, reference, "multilabel")
+        return open_copy(description, splits, reference, "multilabel")
 
 
 def _sets(heading: Heading) -> dict[str, str]:
