@@ -22,8 +22,8 @@ from muster.errors import DatasetError
 
 PARTS = ("images", "masks", "list", "names", "except", "channels")
 """What ``splits`` in a description may say of a split: two patterns; a file that lists some of the images, or their
-names with spaces between; a pattern of files that are no images though that of images finds them; and which stored channels
-are red, green and blue."""
+names with spaces between; a pattern of files that are no images, though that of images finds them; and which stored
+channels are red, green and blue."""
 
 
 @dataclass(frozen=True)
