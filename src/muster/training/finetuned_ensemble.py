@@ -27,7 +27,6 @@ from muster.models.tta import PLAIN
 from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
-from muster.remote import fetched
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (
@@ -315,7 +314,7 @@ def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precisio
     Example:
         ``mask = muster.load_ensemble("runs/finetunings/camvid-small_real").predict(image)``
     """
-    folder = folder_of(fetched(path, EnsembleError))
+    folder = folder_of(Path(path))
     card = read_card(folder)
     try:
         models = [rebuild(blueprint, len(card.classes)) for blueprint in card.built_by]
