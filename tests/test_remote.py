@@ -177,7 +177,7 @@ def test_from_data_in_a_store_to_an_ensemble_in_it(
     moved_on(monkeypatch, tmp_path / "machine 2")
     _, *words = bench.finetuning("--output", f"{root}/tuned", selection=f"{root}/chosen")
     assert start("finetune", arguments=words) == 0, capsys.readouterr().err
-    assert {"result.yaml", "ensemble/card.yaml", "report.html"} <= there(store, "tuned")
+    assert {"result.yaml", "ensemble/ensemble.yaml", "report.html"} <= there(store, "tuned")
     assert yaml.safe_load(store.cat(f"{BUCKET}/tuned/config.yaml"))["output"] == f"{root}/tuned"
     moved_on(monkeypatch, tmp_path / "machine 3")
     image = open_dataset(f"{root}/data/tiny").test.read("0").image
