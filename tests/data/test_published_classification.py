@@ -257,7 +257,7 @@ def test_every_file_of_facts_can_be_read() -> None:
     assert len({each.name for each in all_published()}) == len(list(FOLDER.glob("*.yaml"))) > 8
     for each in all_published():
         assert set(each.readers) <= set(LAYOUTS.names())
-        assert all((each.told_by, each.domain, each.source, each.get, each.licence, each.citation))
+        assert all((each.domain, each.source, each.get, each.licence, each.citation))
         assert set(each.unverified) <= {"num_classes", "counts", "licence", "citation"}
         assert each.looked_up or each.unverified
 

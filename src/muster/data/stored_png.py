@@ -1,4 +1,4 @@
-"""PNG files whose pixels are stored, not compressed: the same images, read about three times as fast, three times as large.
+"""PNG files whose pixels are stored, not compressed: they are three times as large, and read three times as fast.
 
 Such a file is a PNG for every program. It has all chunks of the file that it was made from, and the content prefix of
 that one (:mod:`muster.data.content`) in a chunk of its own, so that muster knows the image again.
