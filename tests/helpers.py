@@ -42,6 +42,7 @@ def at_work_elsewhere(folder: Path) -> Iterator[None]:
     with (folder / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+        (folder / LOCK).unlink()
 
 
 def make_member(

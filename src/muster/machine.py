@@ -22,8 +22,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+CORES = "MUSTER_CORES"
+"""Environment variable with the processor cores of this process, where it shares a machine and is not tied to any."""
+
+
 def available_cores() -> int:
     """Processor cores that this process may use."""
+    if told := os.environ.get(CORES):
+        return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, and what asks it: transformers, datasets
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",  # also keeps `ray start` from asking
     "WANDB_ERROR_REPORTING": "false",  # reports of crashes; runs go where their owner sends them
 }
 """What each library reads, and the value that keeps it quiet."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.data import scene_spec_writers
 from tests.data.layout_writers import save
 
 Rows = Sequence[Sequence[Any]]
@@ -168,4 +169,5 @@ WRITERS: dict[str, Callable[[Path], Masks]] = {
     "kitti": write_kitti,
     "mapillary_vistas": write_mapillary_vistas,
     "vkitti2": write_vkitti2,
+    **scene_spec_writers.WRITERS,
 }

@@ -25,6 +25,13 @@ SCRIPTS = {"train.py": "train", "select.py": "select", "finetune.py": "finetune"
 STARTED = {**SCRIPTS, **{f"muster {name}": name for name in COMMANDS}}
 """By what a page types, the command that it starts."""
 
+LAUNCHERS = {
+    *("--nnodes", "--nproc_per_node", "--node_rank", "--master_addr", "--master_port"),  # torchrun's
+    *("--nodes", "--ntasks", "--gpus", "--cpus", "--job", "--time", "--requeue", "--overlap", "--exclude"),  # SLURM's
+    *("--head", "--port", "--address", "--include", "--block", "--generate"),  # those of ray, up to a hyphen
+}
+"""Options of programs that start muster, or what it runs on; up to a hyphen."""
+
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
 
@@ -85,9 +92,13 @@ def split_command(command: str) -> tuple[str, list[str]]:
         command: The line without its comment.
 
     Returns:
-        A key of :data:`STARTED`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it.
+        A key of :data:`STARTED`, or ``make``, ``cp`` or ``-m MODULE``, and the words after it. Of ``torchrun`` it is
+        the script that it starts.
     """
     first, *words = shlex.split(command)
+    if first == "torchrun":
+        place = next(number for number, word in enumerate(words) if word.endswith(".py"))
+        return words[place], words[place + 1 :]
     if first == CONSOLE:
         length = 2 if " ".join(words[:2]) in COMMANDS else 1
         return " ".join([first, *words[:length]]), words[length:]

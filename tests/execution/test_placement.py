@@ -36,10 +36,3 @@ def test_cores_are_shared_unless_the_user_says_otherwise(monkeypatch: pytest.Mon
     assert "CUDA_VISIBLE_DEVICES" not in worker_environments(1, 1, [])[0]
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert worker_environments(2, 1, [])[1]["OMP_NUM_THREADS"] == "7"
-
-
-def test_a_worker_is_no_part_of_what_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID", "GROUP_RANK"):
-        monkeypatch.setenv(name, "1")
-    (environment,) = worker_environments(1, 1, [])
-    assert not {name for name in environment if name.startswith(("RANK", "LOCAL_", "MASTER_", "TORCHEL", "GROUP_"))}

@@ -12,11 +12,13 @@ import torch.distributed as dist
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from muster.data import VOID, ChannelStatistics, ImageSize, Preprocessing
+from muster.launch import launched_processes
 from muster.models import Blueprint, SourceModel, build_model
 from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.loss import LossOptions
 from muster.tasks.segmentation import SEGMENTATION
+from muster.training.cluster import process_group
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData, fit_members
@@ -57,7 +59,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     found["losses"] = torch.tensor(learn_head(ensemble, target.train, 0, settings=HeadSettings(keep="always")))
     found["lbfgs"] = torch.stack([ensemble.head.weights, ensemble.head.biases]).detach()
     stepped, settings = make_ensemble(), HeadSettings(optimizer="sgd", steps=3, batch_size=3, learning_rate=0.1)
-    hardware = Hardware("cpu", devices=int(os.environ.get("WORLD_SIZE", "1")))
+    hardware = Hardware("cpu", devices=launched_processes())
     fit_kept_head(stepped, target.train, settings, 0, folder / "judged", hardware)
     assert stepped.head_choice is not None
     found |= {"held out, sgd": compared(stepped.head_choice), "kept, sgd": stepped.head.weights.detach().clone()}
@@ -149,13 +151,12 @@ def tiny_attention() -> SourceModel:
 
 
 def one_of(number: int, processes: int, port: int, folder: Path) -> None:
-    """Be one of the processes, and write down what it found."""
-    variables = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes,
-                 "GROUP_WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "GROUP_RANK": 0,
-                 "TORCHELASTIC_RUN_ID": "test"}  # fmt: skip
+    """Be one of the processes, as srun would have started it, and write down what it found."""
+    variables = {"SLURM_STEP_NUM_TASKS": processes, "SLURM_NTASKS": processes, "SLURM_NTASKS_PER_NODE": processes,
+                 "SLURM_STEP_NUM_NODES": 1, "SLURM_NNODES": 1, "SLURM_PROCID": number, "SLURM_LOCALID": number,
+                 "SLURM_NODEID": 0, "SLURM_NODELIST": "localhost", "MASTER_PORT": port}  # fmt: skip
     os.environ |= {name: str(value) for name, value in variables.items()}
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    torch.save(compute(folder / "work"), folder / f"{number}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    with process_group(torch.device("cpu")):
+        torch.save(compute(folder / "work"), folder / f"{number}.pt")
+        dist.barrier()

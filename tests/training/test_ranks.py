@@ -1,4 +1,4 @@
-"""Two processes that share evaluation and the head end like one that does it alone."""
+"""Two processes that share evaluation and the head, as srun starts them, end like one that does it alone."""
 
 from __future__ import annotations
 

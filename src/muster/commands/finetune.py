@@ -181,7 +181,7 @@ def _idle(reference: str) -> dict[str, str]:
     if is_built_in(reference):
         idle["data_root"] = f"for {reference}, which is built in"
     if launched_on_this_machine() is not None:
-        idle["hardware.devices"] = "under torchrun, which says how many processes there are"
+        idle["hardware.devices"] = "under torchrun or srun, which says how many processes there are"
     return idle
 
 

@@ -8,8 +8,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -21,7 +19,7 @@ from muster.commands.terminal import make_console, one_line
 from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
 from muster.files import as_file_name, atomic_folder, write_yaml
-from muster.launch import launched_processes, only_helps
+from muster.launch import only_helps
 from muster.machine import now, resolve_device
 from muster.output_kinds import SELECTION
 from muster.outputs import Inputs, claimed
@@ -43,6 +41,7 @@ from muster.selection.settings import SelectionSettings
 from muster.tasks.task import task_of
 from muster.tracking import LOGS, Run, TrackingSettings, copy_tracked, tracked
 from muster.tracking.reports import send_report
+from muster.training.cluster import process_group
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
@@ -100,7 +99,7 @@ def select_ensemble(
         "--data_root": settings.data_root,
         "--reference": None if str(settings.reference) == TRAIN else settings.reference,
     }
-    with claimed(folder, SELECTION, inputs), _process_group(device), _progress_bar() as progress:
+    with claimed(folder, SELECTION, inputs), process_group(device), _progress_bar() as progress:
         cancel = CancelToken()
         with set_by_interrupt(cancel):
             on_device = replace(settings, device=str(device))
@@ -155,21 +154,6 @@ def _track(
 def _clear(folder: Path, console: Console) -> None:
     freed = ProbeCache(folder).clear()
     console.print(f"Emptied the cache {folder}: {freed / _GIGABYTE:.3f} GB.")
-
-
-@contextmanager
-def _process_group(device: torch.device) -> Iterator[None]:
-    """Join the other processes that torchrun started, if it did."""
-    if launched_processes() == 1 or dist.is_initialized():
-        yield
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
 
 
 class _Bar:

@@ -14,7 +14,9 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import DataSettings, is_built_in
+from muster.execution.choice import chosen_executor, idle_options
 from muster.execution.progress import TrainingProgress
+from muster.execution.ray_settings import ExecutorName, RaySettings
 from muster.files import write_table, write_text
 from muster.launch import only_helps
 from muster.limits import MOST_PROCESSES, require_whole
@@ -31,7 +33,7 @@ from muster.report.study_report import (
 )
 from muster.study.findings import Findings
 from muster.study.plan import StudyPlan
-from muster.study.run import run_study, warn_of_failures
+from muster.study.run import ONE_THREAD, run_study, warn_of_failures
 from muster.study.settings import StudySettings
 from muster.study.tables import StudyTables
 from muster.study.track_record import track_record
@@ -52,6 +54,8 @@ def study(
     head: HeadSettings = HeadSettings(),  # noqa: B008 (frozen)
     data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     workers: int | None = None,
+    executor: ExecutorName = "local",
+    ray: RaySettings = RaySettings(),  # noqa: B008 (frozen)
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
@@ -70,6 +74,8 @@ def study(
         head: How the heads of the chosen ensembles are learned.
         data: Where the targets lie.
         workers: Processes side by side; null for one a core, or as many as share the GPUs well.
+        executor: Who does the steps: processes of this machine, or tasks of Ray, on this machine or on many.
+        ray: What tasks of Ray are given, and where they run.
         tracking: Where tables, numbers and figures go besides the study's own files, when all is done.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
@@ -82,6 +88,7 @@ def study(
     if only_helps():
         return 0
     idle = {**_idle(study, training, head), **tracking.idle("tables/ and report.html hold everything")}
+    idle |= idle_options(executor, ray)
     asked.refuse(idle)
     console = make_console()
     progress = TrainingProgress(console)
@@ -101,8 +108,10 @@ def study(
         missing = "; ".join(f"{name} ({reason})" for name, reason in plan.not_at_hand.items())
         console.print(f"Sources not at hand, so without a distance from targets: {missing}.", markup=False)
     with claimed(output, STUDY, inputs) as lock:
-        write_text(output / CONFIG, record_of(configuration, idle, hardware.resolved_options()))
-        outcome = run_study(plan, progress, workers, lock)
+        here = hardware.resolved_options() if executor == "local" else {}  # elsewhere it may mean something else
+        write_text(output / CONFIG, record_of(configuration, idle, here))
+        with chosen_executor(executor, ray, hardware.devices, hardware.device, workers, ONE_THREAD) as tasks:
+            outcome = run_study(plan, progress, workers, lock, tasks)
         warn_of_failures(outcome)
         told = _report(outcome.tables, plan, configuration, tracking.trackers)
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")

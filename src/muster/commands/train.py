@@ -14,7 +14,9 @@ from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data.opening import DataSettings, is_built_in
 from muster.errors import ConfigError
+from muster.execution.choice import chosen_executor, idle_options
 from muster.execution.progress import TrainingProgress
+from muster.execution.ray_settings import ExecutorName, RaySettings
 from muster.launch import only_helps
 from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
@@ -25,7 +27,7 @@ from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs
 from muster.training.pool_training import PoolOutcome, train_pool
 from muster.training.settings import SourceSettings
 
-ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "logger")
+ONLY_TO_TRAIN = ("plan", "training", "hardware", "data_root", "workers", "executor", "ray", "logger")
 """Options that have nothing to do with a pool that is there."""
 
 
@@ -36,6 +38,8 @@ def train(
     hardware: Hardware = Hardware(),  # noqa: B008 (frozen)
     data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
     workers: int | None = None,
+    executor: ExecutorName = "local",
+    ray: RaySettings = RaySettings(),  # noqa: B008 (frozen)
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     list: bool = False,  # noqa: A002 (it is what one types)
     verify: bool = False,
@@ -54,6 +58,8 @@ def train(
         hardware: What to compute on.
         data: Where the plan's datasets lie.
         workers: Members trained side by side; by default as many as fit on each GPU, or one a CPU core.
+        executor: Who trains them: processes of this machine, or tasks of Ray, on this machine or on many.
+        ray: What tasks of Ray are given, and where they run.
         tracking: Where training curves go besides history.csv of each member.
         list: Only show the members that the pool has: name, source mIoU, size.
         verify: Only check each member: files, weights, card, name.
@@ -76,11 +82,12 @@ def train(
         return print_pool(Pool.open(output), console)
     if helps:
         return 0
-    idle = _idle(plan, training)
+    idle = {**_idle(plan, training), **idle_options(executor, ray)}
     asked.refuse(idle)
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
     adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
-    ran = record_of(configuration, idle, hardware.resolved_options())
+    here = hardware.resolved_options() if executor == "local" else {}  # elsewhere it may mean something else
+    ran = record_of(configuration, idle, here)
     references = dict.fromkeys(reference for job in jobs for reference in job.sources)
     weights = [*(network.weights for network in plan.networks), *(entry.weights for entry in plan.multi_source)]
     inputs: Inputs = {
@@ -91,10 +98,11 @@ def train(
         **{f"data of {job.name}": job.entry.data for job in adoptions},
     }
     progress = TrainingProgress(console)
-    try:
-        outcome = train_pool(jobs, workers, progress, ran, inputs=inputs, adoptions=adoptions)
-    finally:
-        progress.end()
+    with chosen_executor(executor, ray, hardware.devices, hardware.device, workers) as tasks:
+        try:
+            outcome = train_pool(jobs, workers, progress, ran, inputs=inputs, adoptions=adoptions, executor=tasks)
+        finally:
+            progress.end()
     return _conclude(output, outcome, console)
 
 

@@ -54,17 +54,12 @@ REGION_KEYS = ("of", "min_pixels", "min_side", "min_share", "margin", "most_per_
 SUBSET_KEYS = ("of", "share", "seed")
 """Keys of a dataset that is made of some classes of another."""
 
+FILE_KEYS = ("tiles", "larger_masks")
+"""Keys of datasets whose images and masks are files."""
+
 LAYOUT_KEYS = (
-    "splits",
-    "mask_suffix",
-    "columns",
-    "background",
-    "crowd",
-    "overlap",
-    "labels",
-    *REGION_KEYS,
-    "share",
-    "seed",
+    *("splits", "mask_suffix", "mask_variable", "columns", "background", "crowd", "overlap", "labels"),
+    *(*FILE_KEYS, *REGION_KEYS, "share", "seed"),
 )
 """Keys that some layouts know."""
 

@@ -83,7 +83,27 @@ def read_image(
             neither colours nor alpha, or several frames.
     """
     called = what or _describe("Image", place, dataset)
-    pixels = decode(place, called, lambda opened: _image_pixels(opened, as_stored))
+    return as_tensor(decode(place, called, lambda opened: _image_pixels(opened, as_stored)))
+
+
+def read_stored_pixels(path: Path, dataset: str = "") -> Pixels:
+    """:func:`read_image` of an image as it lies, without the last step: to take parts of it.
+
+    Args:
+        path: The file.
+        dataset: Name of its dataset, for the message of an error.
+
+    Returns:
+        uint8 ``[h, w, 3]``, RGB.
+
+    Raises:
+        DatasetError: As :func:`read_image`.
+    """
+    return decode(path, _describe("Image", path, dataset), lambda opened: _image_pixels(opened, as_stored=True))
+
+
+def as_tensor(pixels: Pixels) -> UInt8[Tensor, "3 h w"]:
+    """RGB ``[h, w, 3]`` as a tensor of its own."""
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from muster.data.dataset_yaml import DESCRIPTION_FILE, Heading, read_heading, with_published
 from muster.data.published import Published, all_published, compare_published
 from muster.data.spec import Dataset
+from muster.data.tiles import whole_images
 from muster.errors import DatasetError
 from muster.registry import Registry
 
@@ -89,7 +90,9 @@ def open_folder(path: Path, reference: str | None = None, reader: str = "", spec
         raise DatasetError(f"{error} ({published.to_be_had})") from error
     if published is None:
         return dataset
-    found = {"train": len(dataset.train), "test": len(dataset.test)} if "splits" not in heading.own else {}
+    found = (
+        {} if "splits" in heading.own else {split.name: whole_images(split) for split in (dataset.train, dataset.test)}
+    )
     if not heading.own & _CLASS_KEYS:
         found["classes"] = dataset.spec.num_classes
     compare_published(published, heading.root, found)
@@ -148,6 +151,9 @@ def look_at(path: Path, reader: str = "", spec: str = "") -> tuple[str, Heading]
             heading, best
         )
     if not found and not os.path.lexists(path / DESCRIPTION_FILE):
+        for each in all_published():
+            if not each.readers and each.tells(heading.root):
+                _reader_of(each, heading, "")
         _point_below(path)
     return found[0] if found else DEFAULT, heading
 
@@ -170,10 +176,13 @@ def _told(root: Path, readers: Sequence[str]) -> list[Published]:
 
 def _reader_of(published: Published, heading: Heading, named: str) -> str:
     """Under which of its layouts a copy lies."""
-    readers = published.readers
-    if not readers or (named and named not in readers):
-        told = f"is read as {' or '.join(readers)}" if readers else "is not read so far"
-        raise DatasetError(f"{heading.root}: {published.name} ({published.path.name}) {told}, not as {named or 'any'}.")
+    readers, whose = published.readers, f"{heading.root}: {published.name} ({published.path.name})"
+    if not readers:
+        raise DatasetError(
+            f"{whose} is not read so far: there is no reader for its task, {published.task}, yet. Its facts are known."
+        )
+    if named and named not in readers:
+        raise DatasetError(f"{whose} is read as {' or '.join(readers)}, not as {named}.")
     there = [name for name in readers if LAYOUTS[name].recognises(heading.root)]
     return named or (there or list(readers))[0]
 

@@ -22,6 +22,9 @@ from muster.errors import DatasetError, unknown_name
 VOID_WORD = "void"
 """What ``mask_values`` maps to where nothing is labelled; an empty value means the same."""
 
+OTHER_WORD = "other"
+"""Stands in ``mask_values`` for all stored values or colours that are not named."""
+
 HIGHEST = 65535
 """The highest value that a mask of 16 bits can store."""
 
@@ -41,6 +44,7 @@ class MaskValues:
         colours: Whether masks are read by their colours.
         ignored: Stored values that mean void, where values are class indices; empty with ``mask_values``.
         first: The stored value of the first class, where values are class indices.
+        other: Class index or :data:`VOID` of all that has no meaning of its own; ``None`` if that is an error.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +52,7 @@ class MaskValues:
     colours: bool = False
     ignored: tuple[int, ...] = ()
     first: int = 0
+    other: int | None = None
 
     @classmethod
     def of_indices(cls, classes: tuple[str, ...], ignored: tuple[int, ...] = (VOID,), first: int = 0) -> MaskValues:
@@ -71,7 +76,9 @@ class MaskValues:
         """
         kept = tuple(name for name in self.classes if name not in names)
         new = {index: kept.index(name) for index, name in enumerate(self.classes) if name in kept}
-        return MaskValues(kept, {value: new.get(old, VOID) for value, old in self.meaning.items()}, self.colours)
+        meaning = {value: new.get(old, VOID) for value, old in self.meaning.items()}
+        other = None if self.other is None else new.get(self.other, VOID)
+        return MaskValues(kept, meaning, self.colours, other=other)
 
     def to_indices(self, stored: Pixels, mask: Path | str, dataset: str) -> Pixels:
         """Turn a stored mask into class indices.
@@ -95,11 +102,11 @@ class MaskValues:
         known = np.zeros(size, bool)
         known[list(possible)] = True
         strange = stored[~known[stored]]
-        if strange.size:
+        if strange.size and self.other is None:
             raise self._unknown(mask, dataset, [str(value) for value in np.unique(strange).tolist()], strange.size)
-        if stored.dtype == np.uint8 and all(value == meant for value, meant in possible.items()):
+        if stored.dtype == np.uint8 and not strange.size and all(value == meant for value, meant in possible.items()):
             return stored
-        table = np.full(size, VOID, np.uint8)
+        table = np.full(size, VOID if self.other is None else self.other, np.uint8)
         table[list(possible)] = list(possible.values())
         return table[stored]
 
@@ -109,7 +116,11 @@ class MaskValues:
         rows = max(1, _COLOURS_AT_ONCE // max(1, stored.shape[1]))
         for top in range(0, len(stored), rows):
             red, green, blue = stored[top : top + rows].astype(np.int32).transpose(2, 0, 1)
-            indices[top : top + rows], strange = look_up(red << 16 | green << 8 | blue, self.meaning)
+            codes = red << 16 | green << 8 | blue
+            indices[top : top + rows], strange = look_up(codes, self.meaning)
+            if self.other is not None and strange.size:
+                indices[top : top + rows][np.isin(codes, strange)] = self.other
+                continue
             wrong.update(dict(zip(*(part.tolist() for part in np.unique(strange, return_counts=True)), strict=True)))
         if wrong:
             raise self._unknown(mask, dataset, [f"'#{code:06x}'" for code in sorted(wrong)], wrong.total())
@@ -156,7 +167,8 @@ def parse_mask_values(
     """Read the key ``mask_values`` of a ``dataset.yaml``.
 
     Args:
-        content: Its value: stored values, or colours as ``"#rrggbb"``, each with the name of a class or ``void``.
+        content: Its value: stored values, or colours as ``"#rrggbb"``, each with the name of a class or ``void``, and
+            maybe ``other`` for all that are not named.
         classes: Names of the classes.
         ignored: Values of the key ``ignore_index``, if it is there.
         where: File and key, for messages.
@@ -173,16 +185,19 @@ def parse_mask_values(
             f"{'nothing' if not content else repr(content)}. For example: {_EXAMPLE}. (Without quotes, # begins a "
             "comment.)"
         )
-    colours = all(map(_is_colour, content))
+    content = dict(content)
+    other = _meaning(content.pop(OTHER_WORD), classes, f"{where}: {OTHER_WORD!r}") if OTHER_WORD in content else None
+    colours = bool(content) and all(map(_is_colour, content))
     if not colours and not all(map(_is_value, content)):
         wrong = next((key for key in content if not _is_colour(key) and not _is_value(key)), None)
         told = "a mixture of both" if wrong is None else repr(wrong)
         raise DatasetError(
             f"{where}: expected stored values from 0 to 255 (to {HIGHEST} in masks of 16 bits), or else colours like "
-            f"'#ff0000' in quotes, but got {told}. For example: {_EXAMPLE}"
+            f"'#ff0000' in quotes (and {OTHER_WORD} for all that are not named), but got {told}. For example: "
+            f"{_EXAMPLE}"
         )
     meant = {key: _meaning(name, classes, f"{where}: {key!r}") for key, name in content.items()}
-    if len(set(meant.values()) - {VOID}) < 2:
+    if len({*meant.values(), other} - {VOID, None}) < 2:
         raise DatasetError(f"{where}: expected values of at least two classes. For example: {_EXAMPLE}")
     codes = {int(key[1:], 16): index for key, index in meant.items()} if colours else meant
     if len(codes) < len(meant):
@@ -193,7 +208,7 @@ def parse_mask_values(
             f"{where}: ignore_index: {', '.join(map(str, against))} contradicts it. Leave ignore_index out, and map "
             f"what is not labelled to {VOID_WORD} here."
         )
-    return MaskValues(classes, codes | dict.fromkeys(ignored or (), VOID), colours)
+    return MaskValues(classes, codes | dict.fromkeys(ignored or (), VOID), colours, other=other)
 
 
 def _is_colour(key: object) -> bool:

@@ -1,4 +1,7 @@
-"""MATLAB files of the older kind (up to version 7), which hold arrays and text and nothing that is run."""
+"""MATLAB files of the older kind (up to version 7), which hold arrays and text and nothing that is run.
+
+Axis names: ``h`` and ``w`` are the rows and columns of one mask.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from muster.data.mask_values import HIGHEST
+from muster.data.orientation import Pixels
 from muster.errors import DatasetError
 from muster.user_files import open_regular
+
+MATLAB_SUFFIX = ".mat"
 
 
 def read_matlab(path: Path) -> dict[str, Any]:
@@ -52,3 +59,59 @@ def column_of(path: Path, content: dict[str, Any], name: str) -> list[Any]:
         raise DatasetError(f"{path}: expected the variable {name}, but it holds {there}.")
     column: list[Any] = np.atleast_1d(content[name]).tolist()
     return column
+
+
+def read_matlab_mask(path: Path, variable: str = "") -> Pixels:
+    """Read a mask that is a variable of a file.
+
+    Args:
+        path: The file.
+        variable: Its name, with dots for the fields of a structure (``GTcls.Segmentation``); by default the only
+            variable that could be one.
+
+    Returns:
+        uint8 or uint16 ``[h, w]``, whatever numbers the file holds.
+
+    Raises:
+        DatasetError: If there is no such variable, several could be meant, or it is not a table of whole numbers from 0
+            to 65535.
+    """
+    content = {name: value for name, value in read_matlab(path).items() if not name.startswith("__")}
+    if variable:
+        return _checked(path, variable, _field(path, variable, content))
+    tables = [name for name, value in content.items() if np.ndim(value) == 2]
+    if len(tables) != 1:
+        raise DatasetError(
+            f"{path}: expected one variable of rows and columns, but it holds {', '.join(tables) or 'none'}. Name the "
+            "mask in dataset.yaml: 'mask_variable: NAME', or NAME.FIELD for a field of a structure."
+        )
+    return _checked(path, tables[0], content[tables[0]])
+
+
+def _field(path: Path, variable: str, content: dict[str, Any]) -> Any:
+    first, *fields = variable.split(".")
+    if first not in content:
+        raise DatasetError(f"{path}: expected the variable {first}, but it holds {', '.join(content) or 'nothing'}.")
+    value = content[first]
+    for field in fields:
+        names = getattr(getattr(value, "dtype", None), "names", None) or ()
+        if field not in names:
+            raise DatasetError(f"{path}: {variable}: expected the field {field}, but got {', '.join(names) or 'none'}.")
+        value = value[field].item() if value[field].dtype == object else value[field]
+    return value
+
+
+def _checked(path: Path, variable: str, value: Any) -> Pixels:
+    table = np.asarray(value)
+    kind = table.dtype.kind
+    if table.ndim != 2 or kind not in "uif" or not table.size:
+        raise DatasetError(
+            f"{path}: expected {variable} to be a table of whole numbers, but it is {table.dtype} of shape "
+            f"{table.shape}."
+        )
+    if (kind == "f" and (table != np.floor(table)).any()) or not 0 <= table.min() <= table.max() <= HIGHEST:
+        raise DatasetError(
+            f"{path}: expected {variable} to hold whole numbers from 0 to {HIGHEST}, but it holds numbers from "
+            f"{table.min()} to {table.max()}."
+        )
+    return np.ascontiguousarray(table, np.uint8 if table.dtype == np.uint8 else np.uint16)

@@ -5,20 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
+from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
+from muster.data.file_dataset import dataset_of_files
 from muster.data.layout import Layout
 from muster.data.pairing import Files
 from muster.data.patterns import pair_patterns, read_list, require_parts
-from muster.data.sample_reader import FileImages, FileMasks, MaskReader, dataset_of_files
+from muster.data.sample_reader import FileImages, FileMasks, MaskReader
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
+from muster.data.yaml_checks import require_text
 from muster.errors import DatasetError
 
-PARTS = ("images", "masks", "list")
-"""What ``splits`` in a description may say of a split: two patterns, and a file that lists some of the images."""
+PARTS = ("images", "masks", "list", "except", "channels")
+"""What ``splits`` in a description may say of a split: two patterns, a file that lists some of the images, a pattern of
+files that are no images though that of images finds them, and which stored channels are red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class PairedLayout(Layout):
     title: str
     """What messages call it."""
 
-    keys: tuple[str, ...] = (*MASK_KEYS, *IMAGE_KEYS, "splits")
+    keys: tuple[str, ...] = (*MASK_KEYS, *IMAGE_KEYS, *FILE_KEYS, "splits", "mask_variable")
     """Keys of ``dataset.yaml`` that have an effect."""
 
     @abstractmethod
@@ -72,13 +76,14 @@ class PairedLayout(Layout):
         compare_counts(description, {"train": len(train), "test": len(test)})
         return dataset_of_files(description, train, test, reference, self.mask_reader(description), plan.image_reader)
 
-    def mask_reader(self, description: Description) -> MaskReader:  # noqa: ARG002
+    def mask_reader(self, description: Description) -> MaskReader:
         """How masks are read.
 
         Args:
             description: Of the dataset.
         """
-        return FileMasks
+        variable = description.options.get("mask_variable", "")
+        return partial(FileMasks, variable=require_text(description.path, "mask_variable", variable))
 
     def _files(self, plan: Plan, description: Description) -> tuple[Files, Files]:
         said, asked = description.splits, description.test_is_seeded

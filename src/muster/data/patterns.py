@@ -79,9 +79,10 @@ def pair_patterns(
 
     Args:
         root: Where the patterns start from.
-        parts: The patterns ``images`` and ``masks``.
+        parts: The patterns ``images`` and ``masks``, and maybe ``except``: files that are no images.
         dataset: Name of the dataset, for messages.
-        listed: Take these identifiers only, which must all be there.
+        listed: Take these identifiers only, which must all be there. The first part of some (``scene1`` of
+            ``scene1/7``) stands for all of them.
         partial: Whether images without a mask are passed over.
 
     Returns:
@@ -96,23 +97,33 @@ def pair_patterns(
             f"Dataset {dataset!r}: expected as many * in the pattern of masks as in that of images, but got {images!r} "
             f"and {masks!r}."
         )
-    found = match_files(root, images, IMAGE_SUFFIXES, dataset)
-    labelled = match_files(root, masks, MASK_SUFFIXES, dataset)
     if images == masks:
         raise DatasetError(f"Dataset {dataset!r}: images and masks have the same pattern {images!r}.")
+    found = match_files(root, images, IMAGE_SUFFIXES, dataset)
+    labelled = match_files(root, masks, MASK_SUFFIXES, dataset)
+    # A loose pattern for images, as a/*.png, finds the masks a/*_mask.png as well.
+    left_out = set(labelled.values())
+    if "except" in parts:
+        left_out |= set(match_files(root, parts["except"], IMAGE_SUFFIXES, dataset).values())
+    found = {name: file for name, file in found.items() if file not in left_out}
     if listed is not None:
+        listed = _each_of(listed, {**found, **labelled})
         found, labelled = ({name: files[name] for name in listed if name in files} for files in (found, labelled))
         _require_listed(root, listed, (found, labelled), parts, dataset)
     elif partial:
         found = {name: file for name, file in found.items() if name in labelled}
-    else:
-        # A loose pattern for images, as a/*.png, finds the masks a/*_mask.png as well.
-        masks_too = set(labelled.values())
-        found = {name: file for name, file in found.items() if file not in masks_too}
     if not found and not labelled:
         raise DatasetError(f"Dataset {dataset!r} has an empty split: no file of {root} fits {images!r}.")
     require_pairs(root, found, labelled, dataset)
     return {name: (found[name], labelled[name]) for name in found}
+
+
+def _each_of(listed: Collection[str], known: Collection[str]) -> list[str]:
+    """Identifiers that a list means, of those that are known; what is not known is left as it is."""
+    below: dict[str, list[str]] = {}
+    for name in known:
+        below.setdefault(name.partition("/")[0], []).append(name)
+    return [name for each in listed for name in ([each] if each in known else below.get(each, [each]))]
 
 
 def _require_listed(

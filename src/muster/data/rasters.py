@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -19,12 +21,17 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.data.images import TIFF_SUFFIXES
 from muster.data.large_images import open_without_limit
+from muster.data.orientation import Pixels
+from muster.data.windows import Window
 from muster.errors import DatasetError
 from muster.extras import needs_extra
 from muster.user_files import open_regular
 
 READ_IN_PARTS_ABOVE = 50_000_000
 """Pixels of a TIFF beyond which it is read in parts."""
+
+_LOSSLESS = {"none", "lzw", "deflate", "packbits", "zstd", "lzma"}
+"""Names that rasterio has for compressions that keep every value."""
 
 _GEOKEYS = 34735
 """TIFF tag with the coordinate system, GeoTIFF 1.1 (OGC 19-008), section 7.1.1."""
@@ -110,6 +117,37 @@ def open_tiff(path: Path, what: str) -> Iterator[Any]:
             yield source
         except rasterio.errors.RasterioError as error:
             raise DatasetError(f"{what} cannot be read: {error}. Replace or remove it.") from error
+
+
+def read_tiff_part(path: Path, window: Window, exactly: bool = False) -> tuple[Pixels, tuple[int, int]] | None:
+    """A part of a TIFF of 8-bit RGB, without the rest of it.
+
+    Args:
+        path: Any file.
+        window: Which part.
+        exactly: Whether values must be as they were saved, so that a lossy compression will not do.
+
+    Returns:
+        uint8 ``[h, w, 3]``, and rows and columns of the whole; ``None`` if it is no such TIFF, or rasterio is not
+        installed: then the whole has to be read, by Pillow, which also says what is wrong with it.
+
+    Raises:
+        DatasetError: If it is damaged where it is read.
+    """
+    if path.suffix.lower() not in TIFF_SUFFIXES or find_spec("rasterio") is None:
+        return None
+    from rasterio.enums import ColorInterp, PhotometricInterp
+
+    with open_tiff(path, f"Image {path}") as source:
+        colours = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+        is_plain = source.colorinterp == colours and set(source.dtypes) == {"uint8"} and not source.subdatasets
+        packed = source.compression.name if source.compression else "none"
+        known = source.photometric in {None, PhotometricInterp.rgb}
+        if not is_plain or not known or (exactly and packed not in _LOSSLESS):
+            return None
+        place = ((window.top, window.top + window.height), (window.left, window.left + window.width))
+        pixels = np.ascontiguousarray(source.read(window=place).transpose(1, 2, 0))
+        return pixels, (int(source.height), int(source.width))
 
 
 GEOREFERENCED, LARGE = "georeferenced", "large"

@@ -19,11 +19,22 @@ from torch import Tensor
 from muster.data.bands import Bands, read_band_header, read_bands
 from muster.data.content import FileContents, prefix_of_text
 from muster.data.dataset_yaml import Description
-from muster.data.images import Header, StoredMask, read_header, read_image, read_stored_mask
+from muster.data.images import (
+    Header,
+    StoredMask,
+    as_tensor,
+    read_header,
+    read_image,
+    read_stored_mask,
+    read_stored_pixels,
+)
 from muster.data.mask_values import MaskValues
-from muster.data.orientation import UPRIGHT, Orientation, masks_lie_as_stored, turn_upright
-from muster.data.spec import Dataset, DatasetSpec, Sample, Split
+from muster.data.matlab import MATLAB_SUFFIX, read_matlab_mask
+from muster.data.orientation import UPRIGHT, Orientation, Pixels, masks_lie_as_stored, turn_upright
+from muster.data.rasters import read_tiff_part
+from muster.data.spec import DatasetSpec, Sample, Split
 from muster.data.splits import unknown_image
+from muster.data.windows import Latest, Window
 from muster.errors import DatasetError
 
 FIRST_CHANNEL = "_0000"
@@ -73,6 +84,22 @@ class MaskSource(ABC):
             DatasetError: If it cannot be read, or holds what has no meaning.
         """
 
+    def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
+        """A part of a mask, not turned.
+
+        Args:
+            identifier: Of the whole mask.
+            window: Which part.
+
+        Returns:
+            uint8 ``[h, w]``, class indices and void; and rows and columns of the whole mask.
+
+        Raises:
+            DatasetError: As :meth:`read`.
+        """
+        whole = self.read(identifier).values
+        return window.of_rows(whole), (whole.shape[0], whole.shape[1])
+
 
 class FileImages(ImageSource):
     """Images that are files."""
@@ -87,6 +114,8 @@ class FileImages(ImageSource):
         """
         self.spec, self.files, self.bands = spec, files, bands
         self.contents = FileContents(files)
+        self._latest: Latest[Pixels] = Latest()
+        self._latest_bands: Latest[Tensor] = Latest()
 
     def __iter__(self) -> Iterator[str]:
         """See :class:`ImageSource`."""
@@ -111,6 +140,22 @@ class FileImages(ImageSource):
         if self.bands is None:
             return read_image(path, self.spec.name, as_stored)
         return read_bands(path, self.bands, self.spec)
+
+    def read_part(self, identifier: str, window: Window) -> Tensor:
+        """A part of an image, as stored. The last whole image is kept, since neighbours are often asked for next.
+
+        Args:
+            identifier: Of the whole image.
+            window: Which part.
+        """
+        path = self.files[identifier]
+        if self.bands is not None:
+            return window.of(self._latest_bands(identifier, lambda: self.read(identifier, as_stored=True)))
+        part = read_tiff_part(path, window)
+        if part is None:
+            whole = self._latest(identifier, lambda: read_stored_pixels(path, self.spec.name))
+            return as_tensor(window.of_rows(whole))
+        return as_tensor(part[0])
 
     def content(self, identifier: str) -> str:
         """See :class:`ImageSource`."""
@@ -156,15 +201,17 @@ def _in_words(channel: Tensor) -> str:
 class FileMasks(MaskSource):
     """Masks that are files whose values, or colours, have a meaning."""
 
-    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path], values: MaskValues) -> None:
+    def __init__(self, spec: DatasetSpec, files: Mapping[str, Path], values: MaskValues, variable: str = "") -> None:
         """Remember where they lie.
 
         Args:
             spec: Their dataset.
             files: Identifier -> mask.
             values: What the stored values mean.
+            variable: Which variable of a MATLAB file is the mask, see :func:`muster.data.matlab.read_matlab_mask`.
         """
-        self.spec, self.files, self.values = spec, files, values
+        self.spec, self.files, self.values, self.variable = spec, files, values, variable
+        self._latest: Latest[StoredMask] = Latest()
 
     def called(self, identifier: str) -> str:
         """See :class:`MaskSource`."""
@@ -172,9 +219,25 @@ class FileMasks(MaskSource):
 
     def read(self, identifier: str) -> StoredMask:
         """See :class:`MaskSource`."""
+        stored = self._stored(identifier)
+        return stored._replace(values=self._meant(identifier, stored.values))
+
+    def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
+        """See :class:`MaskSource`; the rest of a mask is not looked at, and the last whole one is kept."""
+        found = read_tiff_part(self.files[identifier], window, exactly=True) if self.values.colours else None
+        if found is None:
+            stored = self._latest(identifier, lambda: self._stored(identifier)).values
+            found = (np.ascontiguousarray(window.of_rows(stored)), (stored.shape[0], stored.shape[1]))
+        return self._meant(identifier, found[0]), found[1]
+
+    def _stored(self, identifier: str) -> StoredMask:
         path = self.files[identifier]
-        stored = read_stored_mask(path, self.spec.name, self.values.colours)
-        return StoredMask(self.values.to_indices(stored.values, path, self.spec.name), stored.tag)
+        if path.suffix.lower() == MATLAB_SUFFIX:
+            return StoredMask(read_matlab_mask(path, self.variable), None)
+        return read_stored_mask(path, self.spec.name, self.values.colours)
+
+    def _meant(self, identifier: str, stored: Pixels) -> Pixels:
+        return self.values.to_indices(stored, self.files[identifier], self.spec.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,12 +249,14 @@ class SampleReader:
         images: Its images.
         masks: Their ground truth.
         orientation: How masks lie where images have an EXIF orientation, if that is known.
+        cut_masks: Whether rows and columns of a mask that its image has not are cut off, at the bottom and the right.
     """
 
     spec: DatasetSpec
     images: ImageSource
     masks: MaskSource
     orientation: Orientation | None
+    cut_masks: bool = False
 
     def __call__(self, identifier: str) -> Sample:
         """Read one image and check its mask.
@@ -233,8 +298,10 @@ class SampleReader:
         if not as_stored:
             indices = turn_upright(indices, stored.tag or UPRIGHT)
             size = size[::-1] if (header.tag or UPRIGHT) > 4 else size
+        if self.cut_masks:
+            indices = indices[: size[0], : size[1]]
         if indices.shape != size:
-            raise DatasetError(self._size_message(identifier, size, indices.shape))
+            raise DatasetError(sizes_differ(self.spec, self.images, self.masks, identifier, size, indices.shape))
         return torch.from_numpy(np.ascontiguousarray(indices)), as_stored
 
     def _lies_as_stored(self, identifier: str, header: Header, stored: StoredMask) -> bool:
@@ -253,16 +320,31 @@ class SampleReader:
             )
         return as_stored
 
-    def _size_message(self, identifier: str, image_size: tuple[int, ...], mask_size: tuple[int, ...]) -> str:
-        (height, width), (rows, columns) = image_size, mask_size
-        turned = (
-            " Was one of them turned, by its EXIF orientation or otherwise?" if mask_size == (width, height) else ""
-        )
-        return (
-            f"Expected image and mask of dataset {self.spec.name!r} to have the same size, but "
-            f"{self.images.called(identifier)} is {width} x {height} and {self.masks.called(identifier)} is "
-            f"{columns} x {rows} (width x height).{turned}"
-        )
+
+def sizes_differ(
+    spec: DatasetSpec,
+    images: ImageSource,
+    masks: MaskSource,
+    identifier: str,
+    size: tuple[int, ...],
+    mask_size: tuple[int, ...],
+) -> str:
+    """A sentence for an image and a mask that do not lie on each other.
+
+    Args:
+        spec: Their dataset.
+        images: Calls the image by its name.
+        masks: Calls the mask so.
+        identifier: Of both.
+        size: Rows and columns of the image.
+        mask_size: Those of the mask.
+    """
+    (height, width), (rows, columns) = size, mask_size
+    turned = " Was one of them turned, by its EXIF orientation or otherwise?" if mask_size == (width, height) else ""
+    return (
+        f"Expected image and mask of dataset {spec.name!r} to have the same size, but {images.called(identifier)} is "
+        f"{width} x {height} and {masks.called(identifier)} is {columns} x {rows} (width x height).{turned}"
+    )
 
 
 MaskReader: TypeAlias = Callable[[DatasetSpec, Mapping[str, Path], MaskValues], MaskSource]
@@ -281,35 +363,6 @@ def make_split(description: Description, name: str, images: ImageSource, masks: 
     Returns:
         The split; nothing of it is read yet.
     """
-    reader = SampleReader(description.spec, images, masks, description.orientation)
+    cut = description.options.get("larger_masks") is not None
+    reader = SampleReader(description.spec, images, masks, description.orientation, cut)
     return Split(description.spec, name, tuple(images), reader, reader.mask, images.content)
-
-
-def dataset_of_files(
-    description: Description,
-    train: Mapping[str, tuple[Path, Path]],
-    test: Mapping[str, tuple[Path, Path]],
-    reference: str,
-    mask_reader: MaskReader = FileMasks,
-    image_reader: type[FileImages] = FileImages,
-) -> Dataset:
-    """A dataset whose images and masks are files.
-
-    Args:
-        description: What was read of it.
-        train: Image and mask of each identifier.
-        test: Likewise.
-        reference: What it is to be called in records.
-        mask_reader: How masks are read.
-        image_reader: How images are read.
-
-    Returns:
-        The dataset.
-    """
-    spec = description.spec
-    splits = []
-    for name, files in (("train", train), ("test", test)):
-        images = image_reader(spec, {identifier: image for identifier, (image, _) in files.items()}, description.bands)
-        masks = mask_reader(spec, {identifier: mask for identifier, (_, mask) in files.items()}, description.masks)
-        splits.append(make_split(description, name, images, masks))
-    return Dataset(spec, splits[0], splits[1], reference)

@@ -69,7 +69,8 @@ class Listener(Protocol):
 class Executor(Protocol):
     """Runs jobs side by side.
 
-    There is one kind, :class:`muster.execution.local.LocalProcesses`.
+    There are two kinds: :class:`muster.execution.local.LocalProcesses`, and
+    :class:`muster.execution.ray_tasks.RayTasks` for one machine or many.
     """
 
     def submit(self, job: Job) -> None:

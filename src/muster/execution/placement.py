@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
+from muster.launch import without_launcher
 from muster.machine import available_cores
-
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK")
-_TORCHRUN_PREFIXES = ("GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 
 
 def visible_gpus(count: int) -> list[str]:
@@ -31,16 +29,12 @@ def worker_environments(workers: int, devices: int, gpus: list[str]) -> list[dic
     Returns:
         For each worker this process's variables with: its GPUs, the next ones in turn, so that workers share a GPU
         only if there are more of them than GPUs; its share of the cores as ``OMP_NUM_THREADS``, unless the user says
-        otherwise; and without torchrun's variables, as a worker is no part of what torchrun started.
+        otherwise; and without the variables of torchrun and srun, as a worker is no part of what they started.
     """
     threads = max(1, available_cores() // (workers * devices))
     environments = []
     for index in range(workers):
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _TORCHRUN and not name.startswith(_TORCHRUN_PREFIXES)
-        }
+        environment = without_launcher(os.environ)
         if gpus:
             mine = [gpus[(index * devices + offset) % len(gpus)] for offset in range(devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)

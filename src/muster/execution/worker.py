@@ -14,12 +14,16 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:  # a process that is only to wait imports next to nothing
     from muster.execution.executor import Job
+
+DONE = "done"
+"""How a job ends that did not fail."""
 
 
 def main(arguments: list[str]) -> None:
@@ -43,31 +47,45 @@ def work(described: dict[str, Any], channel: TextIO) -> bool:
     Returns:
         Whether it was done.
     """
-    from muster.errors import MusterError  # slow imports come after the parent may have gone
-    from muster.launch import local_rank
-    from muster.outputs import cause_of
 
     def tell(event: str, content: str) -> None:
+        from muster.launch import local_rank  # slow imports come after the parent may have gone
+
         if local_rank() == 0:
             print(json.dumps({"event": event, "content": content}), file=channel, flush=True)
+
+    event, content = perform(described, lambda message: tell("progressed", message))
+    tell(event, content)
+    return event == DONE
+
+
+def perform(described: dict[str, Any], tell: Callable[[str], None]) -> tuple[str, str]:
+    """Do one job in this process.
+
+    Args:
+        described: What :func:`as_text` wrote.
+        tell: Takes the messages of the task.
+
+    Returns:
+        ``done`` and the result; or ``refused`` or ``crashed``, see :data:`muster.execution.executor.FailureKind`, and
+        the reason. The traceback of a crash is printed.
+    """
+    from muster.errors import MusterError  # likewise
+    from muster.outputs import cause_of
 
     try:
         module, _, name = described["task"].partition(":")
         task = getattr(import_module(module), name)
-        result = task(described["content"], lambda message: tell("progressed", message))
+        return DONE, task(described["content"], tell)
     except MusterError as error:
-        tell("refused", str(error))
+        return "refused", str(error)
     except OSError as error:
-        tell("refused", cause_of(error, described["folder"]))
+        return "refused", cause_of(error, described["folder"])
     except Exception as error:  # whatever it is, the other jobs go on; the log has the traceback
         import traceback
 
         traceback.print_exc()
-        tell("crashed", f"{type(error).__name__}: {error}".splitlines()[0])
-    else:
-        tell("done", result)
-        return True
-    return False
+        return "crashed", f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def as_text(job: Job) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,14 @@ from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.sweeps import part_name, parts_of
 from muster.study.tables import COLUMNS, StudyTables
-from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
+from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
+
+ASKS = "hardware"
+"""The folder in which a job works that finds out what the others compute on."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""For processes that compute on the CPU: the number of threads changes how sums are rounded, and no result may depend
+on how many jobs share a machine."""
 
 
 @dataclass
@@ -58,8 +66,8 @@ def run_study(
     Args:
         plan: What there is to do.
         progress: Shows how far it is.
-        workers: Processes side by side; by default one a core, or as many as share the GPUs well. They change no
-            number.
+        workers: Processes side by side; by default one a core, or as many as share the GPUs well; with another
+            executor, as many as it has places for. They change no number.
         lock: Number of the open lock file of the output folder.
         executor: What runs the jobs; by default processes of this machine.
 
@@ -67,9 +75,13 @@ def run_study(
         How it ended.
     """
     plan.write_cells()
-    count = workers or workers_side_by_side(plan.hardware, partial(_memory_of, plan))
-    executor = executor or _processes(plan, count, lock)
-    plan = replace(plan, hardware=plan.hardware.beside(count))
+    if executor is None:
+        count = workers or workers_side_by_side(plan.hardware, partial(_memory_of, plan))
+        executor, hardware = _processes(plan, count, lock), plan.hardware.beside(count)
+    else:
+        count = workers or sys.maxsize
+        hardware = hardware_of(executor, plan.hardware, plan.output / ASKS)
+    plan = replace(plan, hardware=hardware)
     outcome = StudyOutcome(StudyTables.of())
     for headline, steps in phases_of(plan):
         _run(plan, headline, Schedule(steps, executor, count, progress), outcome)
@@ -97,12 +109,8 @@ def _written(plan: StudyPlan) -> StudyTables:
 
 
 def _processes(plan: StudyPlan, count: int, lock: int | None) -> LocalProcesses:
-    """As many as run side by side.
-
-    On the CPU each has one thread: their number changes how sums are rounded, and no result may depend on the number
-    of workers.
-    """
-    threads = {} if plan.hardware.resolved_device() == "cuda" else {"OMP_NUM_THREADS": "1"}
+    """As many as run side by side; on the CPU with one thread each."""
+    threads = {} if plan.hardware.resolved_device() == "cuda" else ONE_THREAD
     environments = [{**each, **threads} for each in environments_side_by_side(plan.hardware, count)]
     return LocalProcesses(environments, lock, plan.hardware.devices > 1)
 

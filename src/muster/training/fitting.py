@@ -19,6 +19,7 @@ from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
 from muster.training.checks import TakesCrops, require_shared_batches
+from muster.training.cluster import cluster_environment
 from muster.training.fit_data import FitData
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
@@ -82,7 +83,11 @@ def fit(
         use_distributed_sampler=False,  # the loaders give each process its share
         log_every_n_steps=1,  # the module says when
         callbacks=[keep, *callbacks, TakesCrops(), *_own_callbacks(module, data, hardware, checkpoint, until), *after],
-        plugins=[WholeCheckpoints(), *([SynchronisedBatchNorm()] if devices * nodes > 1 else [])],
+        plugins=[
+            WholeCheckpoints(),
+            cluster_environment(),
+            *([SynchronisedBatchNorm()] if devices * nodes > 1 else []),
+        ],
         logger=list(loggers) or False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -177,7 +182,7 @@ def fit_small(
         use_distributed_sampler=False,  # the loader gives each process its share
         log_every_n_steps=1,
         callbacks=[keep],
-        plugins=[WholeCheckpoints()],
+        plugins=[WholeCheckpoints(), cluster_environment()],
         logger=list(loggers) or False,
         default_root_dir=folder,
         enable_progress_bar=False,

@@ -85,8 +85,9 @@ class Hardware:
         return resolve_device(self.device, "hardware.device", ("cuda", "mps")).type
 
     def resolved_precision(self) -> str:
-        """The precision that ``auto`` means here."""
-        return resolve_precision(self.precision, torch.device(self.resolved_device()))
+        """The precision that ``auto`` means here; any other is itself, wherever the device is."""
+        device = self.resolved_device() if self.precision == "auto" else "cpu"
+        return resolve_precision(self.precision, torch.device(device))
 
     def resolved_num_workers(self, beside: int = 1) -> int:
         """The processes that read images for one device.

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from muster.data import ImageSize, open_dataset
 from muster.errors import ConfigError, MusterError, PoolError
-from muster.execution.executor import Failure, Job
+from muster.execution.executor import Executor, Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.progress import TrainingProgress
 from muster.files import parse_record, remove_partial, to_builtin_types, write_text, write_yaml
@@ -25,15 +25,19 @@ from muster.output_kinds import POOL
 from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
 from muster.training.adoption import AdoptionJob, adopt_member
+from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
 from muster.training.multi_source import train_multi_source
-from muster.training.sharing import environments_side_by_side, training_bytes, workers_side_by_side
+from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
 from muster.training.source import train_member
 
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
 SET_ASIDE = "set_aside"
 """The folder of a pool for what lay in the place of a member and was none."""
+
+ASKS = "hardware"
+"""Where a job works that finds out what the others compute on."""
 
 TASK = "muster.training.pool_training:train_job"
 """What a worker process is told to call."""
@@ -65,6 +69,7 @@ def train_pool(
     patience: float = PATIENCE,
     inputs: Inputs | None = None,
     adoptions: Sequence[AdoptionJob] = (),
+    executor: Executor | None = None,
 ) -> PoolOutcome:
     """Train the members that are not there yet, and adopt those that others trained.
 
@@ -79,7 +84,8 @@ def train_pool(
         configuration: The resolved configuration, saved as config.yaml.
         patience: Seconds to wait for another process that is at work on the pool.
         inputs: What is read; the pool's folder must be apart from it.
-        adoptions: Models to adopt into the same pool, before any training.
+        adoptions: Models to adopt into the same pool, before any training; that is done in this process.
+        executor: What runs the trainings; by default ``workers`` processes of this machine.
 
     Returns:
         What became of each member.
@@ -93,7 +99,8 @@ def train_pool(
         raise ConfigError(f"--workers: expected a positive number, but got {workers}.")
     first: MemberJob | AdoptionJob = jobs[0] if jobs else adoptions[0]
     pool, hardware = first.pool, first.hardware
-    hardware.resolved_device()  # refuses what is not there
+    if executor is None or adoptions:
+        hardware.resolved_device()  # refuses what is not there
     with claimed(pool, POOL, inputs, patience) as lock:
         (pool / MEMBERS).mkdir(exist_ok=True)
         (pool / WORK).mkdir(exist_ok=True)
@@ -103,23 +110,34 @@ def train_pool(
         outcome = PoolOutcome()
         _adopt([job for job in adoptions if not _is_there(job, outcome)], outcome, progress.console)
         waiting = [job for job in jobs if not _is_there(job, outcome)]
-        count = workers or workers_side_by_side(hardware, lambda: memory_of(waiting))
-        count = min(count, max(1, len(waiting)))
         there = f", {len(outcome.skipped)} already there" if outcome.skipped else ""
         if jobs:
             headline = f"Training {len(waiting)} members{there}."
             progress.begin({job.name: job.settings.total_steps for job in waiting}, headline)
-        executor = LocalProcesses(environments_side_by_side(hardware, count), lock, hardware.devices > 1)
+        runs, hardware = _executor_for(waiting, hardware, executor, workers, lock, pool / WORK)
         for job in waiting:
-            job = replace(job, hardware=hardware.beside(count))
-            executor.submit(Job(job.name, TASK, json.dumps(to_builtin_types(asdict(job))), job.work))
-        executor.run(_Told(outcome, progress))
+            job = replace(job, hardware=hardware)
+            runs.submit(Job(job.name, TASK, json.dumps(to_builtin_types(asdict(job))), job.work))
+        runs.run(_Told(outcome, progress))
         (pool / FAILURES).unlink(missing_ok=True)
         if outcome.failed:
             write_yaml(pool / FAILURES, outcome.failed)
         if not any((pool / WORK).iterdir()):
             (pool / WORK).rmdir()
     return outcome
+
+
+def _executor_for(
+    jobs: Sequence[MemberJob], hardware: Hardware, executor: Executor | None, workers: int | None, lock: int | None,
+    work: Path,
+) -> tuple[Executor, Hardware]:  # fmt: skip
+    """What runs the jobs, and what each computes on there."""
+    if executor is not None:
+        return executor, hardware_of(executor, hardware, work / ASKS) if jobs else hardware
+    count = workers or workers_side_by_side(hardware, lambda: memory_of(jobs))
+    count = min(count, max(1, len(jobs)))
+    environments = environments_side_by_side(hardware, count)
+    return LocalProcesses(environments, lock, hardware.devices > 1), hardware.beside(count)
 
 
 def memory_of(jobs: Sequence[MemberJob]) -> list[int]:

@@ -6,14 +6,21 @@ seconds instead of 84.
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from muster.errors import ConfigError
+from muster.execution.executor import Executor, Failure, Job
 from muster.execution.placement import visible_gpus, worker_environments
+from muster.files import parse_record
 from muster.machine import available_cores
 from muster.models import SourceModel
 from muster.training.hardware import Hardware
@@ -129,3 +136,62 @@ def environments_side_by_side(hardware: Hardware, count: int) -> list[dict[str, 
     """
     gpus = visible_gpus(torch.cuda.device_count()) if hardware.resolved_device() == "cuda" else []
     return worker_environments(count, hardware.devices, gpus)
+
+
+_RESOLVE = "muster.training.sharing:resolve_hardware"
+
+
+def resolve_hardware(content: str, tell: Callable[[str], None]) -> str:  # noqa: ARG001 (a task's)
+    """Say what options of the hardware mean where the jobs of an executor run.
+
+    Args:
+        content: A :class:`muster.training.hardware.Hardware` as JSON.
+        tell: Takes nothing.
+
+    Returns:
+        The same without ``auto`` for what a job's result may depend on, and for what other jobs share.
+    """
+    asked = parse_record(json.loads(content), Hardware, "hardware", ConfigError)
+    precision, readers = asked.resolved_precision(), asked.resolved_num_workers()
+    found = replace(asked, device=asked.resolved_device(), precision=precision, num_workers=readers)  # type: ignore[arg-type]  # names, and so Literals
+    return json.dumps(asdict(found))
+
+
+def hardware_of(executor: Executor, hardware: Hardware, folder: Path) -> Hardware:
+    """What jobs of an executor compute on, which may be other machines: one of them is asked.
+
+    Args:
+        executor: Nothing waits in it.
+        hardware: What was asked for.
+        folder: Where the one job works that asks; it is gone afterwards.
+
+    Returns:
+        The same without ``auto`` for device, precision and readers.
+
+    Raises:
+        ConfigError: If the executor has no place that can do this, or not what was asked for.
+    """
+    answer = _Answer()
+    executor.submit(Job(folder.name, _RESOLVE, json.dumps(asdict(hardware)), folder))
+    executor.run(answer)
+    shutil.rmtree(folder, ignore_errors=True)
+    return parse_record(json.loads(answer.text), Hardware, "hardware", ConfigError)
+
+
+@dataclass
+class _Answer:
+    """Listens to the one job that asks."""
+
+    text: str = ""
+
+    def progressed(self, job: Job, message: str) -> None:
+        """It has nothing to tell on its way."""
+
+    def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
+        self.text = result
+
+    def failed(self, job: Job, failure: Failure) -> None:  # noqa: ARG002
+        raise ConfigError(f"Nothing can be computed there: {failure.reason} ({failure.log})")
+
+    def tick(self) -> None:
+        """There is nothing to show."""

@@ -23,9 +23,11 @@ from muster.data.images import TIFF_SUFFIXES, StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.layouts.images_and_masks import KEYS, open_described
 from muster.data.mask_values import HIGHEST
+from muster.data.orientation import Pixels
 from muster.data.rasters import open_tiff, rasterio_of
-from muster.data.sample_reader import FileMasks
+from muster.data.sample_reader import FileMasks, MaskSource
 from muster.data.spec import VOID, Dataset
+from muster.data.windows import Window
 from muster.errors import DatasetError
 
 
@@ -64,6 +66,10 @@ class RasterMasks(FileMasks):
             )
         indices = self.values.to_indices(known.astype(np.uint16), path, self.spec.name)
         return StoredMask(np.where(empty, VOID, indices).astype(np.uint8), None)
+
+    def read_part(self, identifier: str, window: Window) -> tuple[Pixels, tuple[int, int]]:
+        """See :class:`muster.data.sample_reader.MaskSource`."""
+        return MaskSource.read_part(self, identifier, window)
 
 
 def _known(root: Path) -> dict[str, Any]:

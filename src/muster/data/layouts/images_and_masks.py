@@ -26,16 +26,17 @@ import os
 import warnings
 from pathlib import Path
 
-from muster.data.dataset_yaml import IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
+from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
+from muster.data.file_dataset import dataset_of_files
 from muster.data.layout import DEFAULT, LAYOUTS, Layout
 from muster.data.pairing import Files, pair_up
-from muster.data.sample_reader import FileMasks, MaskReader, dataset_of_files
+from muster.data.sample_reader import FileMasks, MaskReader
 from muster.data.spec import Dataset
 from muster.data.splits import SPLITS_FILE, compare_counts, divide, read_splits
 from muster.data.yaml_checks import require_text
 from muster.errors import DatasetError
 
-KEYS = (*MASK_KEYS, *IMAGE_KEYS, "mask_suffix")
+KEYS = (*MASK_KEYS, *IMAGE_KEYS, *FILE_KEYS, "mask_suffix")
 """Keys of the description that have an effect here."""
 
 
