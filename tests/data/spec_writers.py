@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from muster.data.published import published_named
 from tests.data import scene_spec_writers
 from tests.data.layout_writers import save
 
@@ -73,16 +74,18 @@ def write_cityscapes_33(folder: Path) -> Masks:
 
 
 def write_kitti(folder: Path) -> Masks:
-    """Five images, of which one is held out: the first of those in the order of SHA-256 of ``0:NAME``."""
+    """All 200 images, as their names are in the spec: the first of those for testing is 000001."""
     ids = [[0, 3, 4, 7], [17, 26, 33, 1]]
     indices = [[VOID, VOID, 0, 3], [13, 22, 29, VOID]]
-    names = [f"{number:06}_10" for number in range(5)]
+    names = [f"{number:06}" for number in range(200)]
     for name in names:
-        put_image(folder / f"training/image_2/{name}.png", ids)
-        put_values(folder / f"training/semantic/{name}.png", ids)
-        put_image(folder / f"testing/image_2/{name}.png", ids)
-    held = "000000_10"
-    return {"train": {name: indices for name in names if name != held}, "test": {held: indices}}
+        put_image(folder / f"training/image_2/{name}_10.png", ids)
+        put_values(folder / f"training/semantic/{name}_10.png", ids)
+    put_image(folder / "testing/image_2/000000_10.png", ids)
+    parts = published_named("kitti").dataset["splits"]
+    held = parts["test"]["names"].split()
+    assert (len(held), held[:3], held[-1]) == (50, ["000001", "000003", "000007"], "000196")
+    return {"train": {name: indices for name in names if name not in held}, "test": dict.fromkeys(held, indices)}
 
 
 def write_idd(folder: Path) -> Masks:
@@ -118,7 +121,7 @@ def write_bdd100k(folder: Path) -> Masks:
 
 
 def write_vkitti2(folder: Path) -> Masks:
-    """Colours of five scenes, of which the one whose name comes first in the order of SHA-256 is held out."""
+    """Colours of five scenes, of which Scene18 is for testing."""
     colours = [
         [(210, 0, 200), (90, 200, 255), (0, 199, 0), (90, 240, 0), (140, 140, 140)],
         [(100, 60, 100), (250, 100, 255), (255, 255, 0), (200, 200, 0), (255, 130, 0)],
@@ -131,7 +134,7 @@ def write_vkitti2(folder: Path) -> Masks:
             frames = f"Scene{scene}/{weather}/frames"
             put_image(folder / frames / "rgb/Camera_0/rgb_00000.jpg", colours)
             put_colours(folder / frames / "classSegmentation/Camera_0/classgt_00000.png", colours)
-            found["test" if scene == "01" else "train"][f"Scene{scene}/{weather}/Camera_0/00000"] = indices
+            found["test" if scene == "18" else "train"][f"Scene{scene}/{weather}/Camera_0/00000"] = indices
     return found
 
 
