@@ -69,8 +69,8 @@ def write_cityscapes_19(folder: Path) -> Masks:
 
 
 def write_cityscapes_33(folder: Path) -> Masks:
-    """Ids from 1 on."""
-    return write_cityscapes(folder, {0: VOID, 6: 5, 7: 6, 8: 7, 9: 8, 19: 18, 33: 32, 23: 22})
+    """Ids from 1 on but 3: each but the first two has two less."""
+    return write_cityscapes(folder, {0: VOID, 6: 4, 7: 5, 8: 6, 9: 7, 19: 17, 33: 31, 23: 21})
 
 
 def write_kitti(folder: Path) -> Masks:
@@ -99,7 +99,7 @@ def write_idd(folder: Path) -> Masks:
         {"label": "tunnel", "polygon": [[0, 0], [5, 0], [5, 3]], "deleted": 1},
     ]
     content = {"imgHeight": 4, "imgWidth": 6, "objects": objects}
-    indices = [[33] * 5 + [VOID]] * 2 + [[0, 12, 12, 0, 0, 0], [0, 12, 12, 0, 0, VOID]]
+    indices = [[32] * 5 + [VOID]] * 2 + [[0, 12, 12, 0, 0, 0], [0, 12, 12, 0, 0, VOID]]
     found: dict[str, dict[str, Rows]] = {"train": {}, "test": {}}
     for split, name, ending in (("train", "0/005506", "png"), ("train", "201/frame0029", "jpg"), ("val", "9/1", "png")):
         put_image(folder / f"leftImg8bit/{split}/{name}_leftImg8bit.{ending}", indices)
@@ -111,12 +111,12 @@ def write_idd(folder: Path) -> Masks:
 
 
 def write_bdd100k(folder: Path) -> Masks:
-    """Train ids; everything else is a class of its own."""
+    """Train ids; 255 is everything else."""
     found: dict[str, dict[str, Rows]] = {"train": {}, "test": {}}
     for split, name in (("train", "00a7ef03"), ("train", "00d79c0a"), ("val", "7d06fefd")):
         put_image(folder / f"images/10k/{split}/{name}.jpg", [[0, 18, 255]])
         put_values(folder / f"labels/sem_seg/masks/{split}/{name}.png", [[0, 18, 255]])
-        found["test" if split == "val" else "train"][name] = [[0, 18, 19]]
+        found["test" if split == "val" else "train"][name] = [[0, 18, VOID]]
     return found
 
 
@@ -159,7 +159,7 @@ def write_mapillary_vistas(folder: Path) -> Masks:
         put_image(folder / split / "images" / f"{name}.jpg", [[0, 13, 65]])
         put_palette(folder / split / "v1.2/labels" / f"{name}.png", [[0, 13, 65]])
         put_palette(folder / split / "v2.0/labels" / f"{name}.png", [[0, 21, 123]])
-        found["test" if split == "validation" else "train"][name] = [[0, 13, 65]]
+        found["test" if split == "validation" else "train"][name] = [[0, 13, VOID]]
     return found
 
 
