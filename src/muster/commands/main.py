@@ -60,6 +60,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "distil": Command("muster.commands.distil:distil", "bring an ensemble down to one network", first="ensemble"),
+    "pretrain": Command("muster.commands.pretrain:pretrain", "pre-train a network on images without labels"),
     "study": Command("muster.commands.study:study", "compare what metrics say with fine-tuned mIoU"),
     "study sources": Command("muster.commands.study_sources:sources", "show the source mIoU of the members of pools"),
     "study recipes": Command(
