@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beyond_exhaustive, confidence, metrics, pieces, search, whole_path
+from benchmarks import beyond_exhaustive, confidence, decoding, metrics, pieces, search, whole_path
 from benchmarks.machine import load_average
 from benchmarks.requirements import MissingRequirementError
 from muster.errors import unknown_name
@@ -47,6 +47,7 @@ _SMALL_PANEL = {"members": 8, "pixels": 3000, "classes": 5}
 
 BENCHMARKS: dict[str, Benchmark] = {
     "worlds": Benchmark(pieces.worlds, {"images": 1, "repetitions": 1}),
+    "decoding": Benchmark(decoding.decoding, {"rows": 32, "columns": 64, "images": 2, "repetitions": 1}),
     "reading_probe_pixels": Benchmark(
         pieces.reading_probe_pixels, {"classes": 11, "map_side": 16, "side": 128, "repetitions": 2}
     ),

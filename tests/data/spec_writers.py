@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from muster.data.published import published_named
 from tests.data import scene_spec_writers
 from tests.data.layout_writers import save
 
@@ -68,21 +69,23 @@ def write_cityscapes_19(folder: Path) -> Masks:
 
 
 def write_cityscapes_33(folder: Path) -> Masks:
-    """Ids from 1 on."""
-    return write_cityscapes(folder, {0: VOID, 6: 5, 7: 6, 8: 7, 9: 8, 19: 18, 33: 32, 23: 22})
+    """Ids from 1 on but 3: each but the first two has two less."""
+    return write_cityscapes(folder, {0: VOID, 6: 4, 7: 5, 8: 6, 9: 7, 19: 17, 33: 31, 23: 21})
 
 
 def write_kitti(folder: Path) -> Masks:
-    """Five images, of which one is held out: the first of those in the order of SHA-256 of ``0:NAME``."""
+    """All 200 images, as their names are in the spec: the first of those for testing is 000001."""
     ids = [[0, 3, 4, 7], [17, 26, 33, 1]]
     indices = [[VOID, VOID, 0, 3], [13, 22, 29, VOID]]
-    names = [f"{number:06}_10" for number in range(5)]
+    names = [f"{number:06}" for number in range(200)]
     for name in names:
-        put_image(folder / f"training/image_2/{name}.png", ids)
-        put_values(folder / f"training/semantic/{name}.png", ids)
-        put_image(folder / f"testing/image_2/{name}.png", ids)
-    held = "000000_10"
-    return {"train": {name: indices for name in names if name != held}, "test": {held: indices}}
+        put_image(folder / f"training/image_2/{name}_10.png", ids)
+        put_values(folder / f"training/semantic/{name}_10.png", ids)
+    put_image(folder / "testing/image_2/000000_10.png", ids)
+    parts = published_named("kitti").dataset["splits"]
+    held = parts["test"]["names"].split()
+    assert (len(held), held[:3], held[-1]) == (50, ["000001", "000003", "000007"], "000196")
+    return {"train": {name: indices for name in names if name not in held}, "test": dict.fromkeys(held, indices)}
 
 
 def write_idd(folder: Path) -> Masks:
@@ -96,7 +99,7 @@ def write_idd(folder: Path) -> Masks:
         {"label": "tunnel", "polygon": [[0, 0], [5, 0], [5, 3]], "deleted": 1},
     ]
     content = {"imgHeight": 4, "imgWidth": 6, "objects": objects}
-    indices = [[33] * 5 + [VOID]] * 2 + [[0, 12, 12, 0, 0, 0], [0, 12, 12, 0, 0, VOID]]
+    indices = [[32] * 5 + [VOID]] * 2 + [[0, 12, 12, 0, 0, 0], [0, 12, 12, 0, 0, VOID]]
     found: dict[str, dict[str, Rows]] = {"train": {}, "test": {}}
     for split, name, ending in (("train", "0/005506", "png"), ("train", "201/frame0029", "jpg"), ("val", "9/1", "png")):
         put_image(folder / f"leftImg8bit/{split}/{name}_leftImg8bit.{ending}", indices)
@@ -108,17 +111,17 @@ def write_idd(folder: Path) -> Masks:
 
 
 def write_bdd100k(folder: Path) -> Masks:
-    """Train ids; everything else is a class of its own."""
+    """Train ids; 255 is everything else."""
     found: dict[str, dict[str, Rows]] = {"train": {}, "test": {}}
     for split, name in (("train", "00a7ef03"), ("train", "00d79c0a"), ("val", "7d06fefd")):
         put_image(folder / f"images/10k/{split}/{name}.jpg", [[0, 18, 255]])
         put_values(folder / f"labels/sem_seg/masks/{split}/{name}.png", [[0, 18, 255]])
-        found["test" if split == "val" else "train"][name] = [[0, 18, 19]]
+        found["test" if split == "val" else "train"][name] = [[0, 18, VOID]]
     return found
 
 
 def write_vkitti2(folder: Path) -> Masks:
-    """Colours of five scenes, of which the one whose name comes first in the order of SHA-256 is held out."""
+    """Colours of five scenes, of which Scene18 is for testing."""
     colours = [
         [(210, 0, 200), (90, 200, 255), (0, 199, 0), (90, 240, 0), (140, 140, 140)],
         [(100, 60, 100), (250, 100, 255), (255, 255, 0), (200, 200, 0), (255, 130, 0)],
@@ -131,7 +134,7 @@ def write_vkitti2(folder: Path) -> Masks:
             frames = f"Scene{scene}/{weather}/frames"
             put_image(folder / frames / "rgb/Camera_0/rgb_00000.jpg", colours)
             put_colours(folder / frames / "classSegmentation/Camera_0/classgt_00000.png", colours)
-            found["test" if scene == "01" else "train"][f"Scene{scene}/{weather}/Camera_0/00000"] = indices
+            found["test" if scene == "18" else "train"][f"Scene{scene}/{weather}/Camera_0/00000"] = indices
     return found
 
 
@@ -156,7 +159,7 @@ def write_mapillary_vistas(folder: Path) -> Masks:
         put_image(folder / split / "images" / f"{name}.jpg", [[0, 13, 65]])
         put_palette(folder / split / "v1.2/labels" / f"{name}.png", [[0, 13, 65]])
         put_palette(folder / split / "v2.0/labels" / f"{name}.png", [[0, 21, 123]])
-        found["test" if split == "validation" else "train"][name] = [[0, 13, 65]]
+        found["test" if split == "validation" else "train"][name] = [[0, 13, VOID]]
     return found
 
 

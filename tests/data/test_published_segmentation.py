@@ -19,6 +19,7 @@ from tests.data.layout_writers import describe, save
 from tests.data.spec_writers import VOID, WRITERS, put_image, put_values, write_cityscapes_19, write_cityscapes_33
 
 SPECS = {each.key: each for each in all_published() if each.task == "segmentation"}
+ROOT = Path(__file__).parents[2]
 PARTIAL = "ignore:.*is not the whole of"
 
 A22 = {
@@ -244,6 +245,18 @@ def test_the_only_sequence_is_cut_aloud(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="are of one sequence"):
         kept, held = open_dataset(str(tmp_path)).train.hold_out(0.25, 0)
     assert (len(kept), len(held)) == (3, 1)
+
+
+def test_the_docs_show_every_spec() -> None:
+    """Rows of the table in docs/data.md, in the order of the names."""
+    rows = [
+        f"| `{each.key}` | {each.name} | {each.num_classes} | {each.counts['train']} / {each.counts['test']} | "
+        f"{each.split_note} |"
+        for each in SPECS.values()
+    ]
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    shown = page.partition("| name | dataset | classes |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert shown == rows, "\n" + "\n".join(rows)
 
 
 def test_every_file_says_all_that_is_needed() -> None:

@@ -288,3 +288,20 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     write(tmp_path / "set", {}, tiles={"size": [8, 8]}, larger_masks="cut")
     save(tmp_path / "set/img/train/a.png", samples["a"][0][:-2])
     assert np.array_equal(open_dataset(str(tmp_path / "set")).train.mask(0), samples["a"][1][:8, :8])
+
+
+def test_names_may_stand_in_the_file_itself(tmp_path: Path) -> None:
+    parts = {"images": "img/*.png", "masks": "ann/*.png"}
+    splits = {"train": {**parts, "names": "c a"}, "test": {**parts, "names": "b"}}
+    write(tmp_path / "set", {}, splits=splits)
+    for name in "abcd":
+        image, mask = make_sample(0, 2, 2)
+        save(tmp_path / f"set/img/{name}.png", image)
+        save(tmp_path / f"set/ann/{name}.png", mask)
+    dataset = open_dataset(str(tmp_path / "set"))
+    assert (dataset.train.identifiers, dataset.test.identifiers) == (("c", "a"), ("b",))
+    splits["test"]["list"] = "b.txt"
+    (tmp_path / "set/b.txt").write_text("b")
+    write(tmp_path / "set", {}, splits=splits)
+    with pytest.raises(DatasetError, match="list and names say the same"):
+        open_dataset(str(tmp_path / "set"))

@@ -111,7 +111,7 @@ CASES = [
     Case(
         "an override with an unknown key",
         lambda _: ["train.py", "--plan.overrides", "[{members: '*', step: 3}]"],
-        ("--plan.overrides[0]: expected a mapping with the keys members, steps", "'step': 3"),
+        ("--plan.overrides[0]: expected a mapping with the keys members, datasets, steps", "'step': 3"),
         absent=PYTHON,
     ),
     Case(

@@ -40,7 +40,8 @@ from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
 from muster.training.multi_source import head_predictor, train_multi_source
 from muster.training.multi_source_plan import EACH, MultiSource
-from muster.training.pool_plan import Override, PoolPlan, plan_jobs
+from muster.training.plan_entries import Override
+from muster.training.pool_plan import PoolPlan, plan_jobs
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
 from muster.training.trained_member import SPLITS

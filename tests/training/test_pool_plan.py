@@ -18,7 +18,8 @@ from muster.files import sha256_of
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.multi_source_plan import MultiSource
-from muster.training.pool_plan import Network, Override, PoolPlan, member_name, plan_jobs
+from muster.training.plan_entries import Network, Override
+from muster.training.pool_plan import PoolPlan, member_name, plan_jobs
 from muster.training.settings import SourceSettings
 
 SETTINGS = SourceSettings(steps=10, learning_rate=0.5)
@@ -104,6 +105,24 @@ def test_the_last_override_that_matches_wins() -> None:
         "harbour_drive-fpn_resnet18": (20, 0.5, "step"),
     }
     assert {job.settings.batch_size for job in jobs} == {4}
+
+
+def test_an_override_may_name_datasets() -> None:
+    jobs = plan(overrides=[
+        Override(datasets=["worlds/attic"], crop_size="24x48"),
+        Override("*-fpn_resnet18", datasets=["worlds/attic"], step_counts=[5, 6]),
+    ])  # fmt: skip
+    told = {job.name: (job.settings.crop_size, job.settings.step_counts) for job in jobs}
+    assert told == {
+        "attic-small_fpn": ("24x48", ()),
+        "attic-fpn_resnet18": ("24x48", (5, 6)),
+        "harbour_drive-small_fpn": (None, ()),
+        "harbour_drive-fpn_resnet18": (None, ()),
+    }
+    with pytest.raises(ConfigError, match=r"no member matches '\*' on worlds/atic\."):
+        plan(overrides=[Override(datasets=["worlds/atic"], steps=3)])
+    override = Override(datasets=["worlds/attic"], steps=3)
+    assert override.to_mapping() == {"members": "*", "datasets": ["worlds/attic"], "steps": 3}
 
 
 def test_a_dataset_of_a_plan_may_say_how_many_images(dataset_folder: Path) -> None:

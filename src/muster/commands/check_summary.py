@@ -14,6 +14,7 @@ from rich.table import Table
 from muster.data import Dataset, Split, SplitCheck, judge_labels
 from muster.data.layouts.voc import CLASSES
 from muster.data.published import Published
+from muster.data.tiles import whole_images
 from muster.errors import DatasetError
 from muster.tasks.task import task_of
 
@@ -49,8 +50,8 @@ class Findings:
         """Of classes, and of the images of each split, as :attr:`muster.data.published.Published.official` has them."""
         return {
             "classes": self.dataset.spec.num_classes,
-            "train": len(self.dataset.train),
-            "test": len(self.dataset.test),
+            "train": whole_images(self.dataset.train),
+            "test": whole_images(self.dataset.test),
         }
 
     @property

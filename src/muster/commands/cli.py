@@ -26,7 +26,8 @@ from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.models.adoption import Adoption
 from muster.outputs import cause_of
-from muster.training.pool_plan import Override
+from muster.study.target_override import TargetOverride
+from muster.training.plan_entries import Override
 from muster.user_files import parse_yaml, special_kind
 
 CONFIGURATION = "configuration"
@@ -40,6 +41,7 @@ _STRICT = "strict_yaml"
 
 # Mappings with keys of their own: those of other settings, and `from`, which is no name in Python.
 register_type(Adoption, Adoption.to_mapping, Adoption.from_mapping, (ConfigError, TypeError))
+register_type(TargetOverride, TargetOverride.to_mapping, TargetOverride.from_mapping, (ConfigError, TypeError))
 register_type(Override, Override.to_mapping, Override.from_mapping, (ConfigError, TypeError))
 
 _BROKEN_PIPE = 141  # as a shell gives it for a program that nobody reads any more

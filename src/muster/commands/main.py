@@ -59,6 +59,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("muster.commands.export:export", "write a fine-tuned ensemble as one file", first="ensemble"),
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
+    "convert": Command("muster.commands.convert:convert", "copy a dataset so that it is read faster", first="dataset"),
     "distil": Command("muster.commands.distil:distil", "bring an ensemble down to one network", first="ensemble"),
     "pretrain": Command("muster.commands.pretrain:pretrain", "pre-train a network on images without labels"),
     "study": Command("muster.commands.study:study", "compare what metrics say with fine-tuned mIoU"),

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 import muster
+from muster.commands.dry_run import DryRun, print_needed, print_study_forecast
+from muster.commands.foreseen_pools import known_pools
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
+from muster.data.foreseen import is_foreseen
 from muster.data.opening import DataSettings, is_built_in
 from muster.execution.choice import chosen_executor, idle_options
 from muster.execution.progress import TrainingProgress
@@ -32,6 +36,7 @@ from muster.report.study_report import (
     write_study_report,
 )
 from muster.study.findings import Findings
+from muster.study.forecast import forecast_study
 from muster.study.plan import StudyPlan
 from muster.study.run import ONE_THREAD, run_study, warn_of_failures
 from muster.study.settings import StudySettings
@@ -41,6 +46,7 @@ from muster.tracking import LOGS, Chart, Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
+from muster.training.planned_source import foresee_source
 from muster.training.settings import HeadSettings, TrainingSettings
 
 CONFIG, TRACK_RECORD = "config.yaml", "track_record.csv"
@@ -57,6 +63,7 @@ def study(
     executor: ExecutorName = "local",
     ray: RaySettings = RaySettings(),  # noqa: B008 (frozen)
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
+    dry: Spread[DryRun] = DryRun(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -77,6 +84,7 @@ def study(
         executor: Who does the steps: processes of this machine, or tasks of Ray, on this machine or on many.
         ray: What tasks of Ray are given, and where they run.
         tracking: Where tables, numbers and figures go besides the study's own files, when all is done.
+        dry: Whether to show only what would be done.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -91,6 +99,8 @@ def study(
     idle |= idle_options(executor, ray)
     asked.refuse(idle)
     console = make_console()
+    if dry.dry_run:
+        return _foresee(study, training, hardware, data.data_root, dry, console)
     progress = TrainingProgress(console)
     plan = StudyPlan.of(study, training, head, hardware, output.absolute(), data.data_root)
     inputs: Inputs = {
@@ -117,6 +127,27 @@ def study(
     console.print(f"{outcome.done} steps done, {outcome.found} were done before, {len(outcome.failed)} failed.")
     console.print(told, markup=False)
     return 1 if outcome.failed else 0
+
+
+def _foresee(
+    study: StudySettings,
+    training: TrainingSettings,
+    hardware: Hardware,
+    data_root: Path | None,
+    dry: DryRun,
+    console: Console,
+) -> int:
+    """Show what would be done, and what it would take."""
+    pools, planned = known_pools(study, data_root)
+    targets = {target: foresee_source(target, data_root).dataset for target in study.targets}
+    found = forecast_study(study, training, hardware, pools, targets, dry.steps(hardware))
+    print_study_forecast(console, found, hardware)
+    for folder, config in planned.items():
+        console.print(
+            f"{folder} is not trained yet: its members are those of configs/train/{config.name}.", markup=False
+        )
+    print_needed(console, [target for target, dataset in targets.items() if is_foreseen(dataset)], [])
+    return 0
 
 
 def _report(tables: StudyTables, plan: StudyPlan, configuration: str, kinds: Sequence[str]) -> str:

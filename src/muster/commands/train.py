@@ -8,10 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.commands.dry_run import DryRun, print_needed, print_pool_forecast
 from muster.commands.program import to_type
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
+from muster.data.foreseen import is_foreseen
 from muster.data.opening import DataSettings, is_built_in
 from muster.errors import ConfigError
 from muster.execution.choice import chosen_executor, idle_options
@@ -21,9 +23,11 @@ from muster.launch import only_helps
 from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
 from muster.tracking import TrackingSettings
+from muster.training.forecast import forecast_members, timed
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
-from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs
+from muster.training.planned_source import foresee_source
+from muster.training.pool_plan import PoolPlan, plan_adoptions, plan_jobs, spell_out
 from muster.training.pool_training import PoolOutcome, train_pool
 from muster.training.settings import SourceSettings
 
@@ -43,6 +47,7 @@ def train(
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     list: bool = False,  # noqa: A002 (it is what one types)
     verify: bool = False,
+    dry: Spread[DryRun] = DryRun(),  # noqa: B008 (frozen)
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
@@ -63,6 +68,7 @@ def train(
         tracking: Where training curves go besides history.csv of each member.
         list: Only show the members that the pool has: name, source mIoU, size.
         verify: Only check each member: files, weights, card, name.
+        dry: Whether to show only what would be trained.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
@@ -71,8 +77,8 @@ def train(
     """
     helps = only_helps()  # under torchrun: one process is enough to lead the workers
     console = make_console(quiet=helps)
-    if list and verify:
-        raise ConfigError("--list and --verify: give one of them.")
+    if list + verify + dry.dry_run > 1:
+        raise ConfigError("--list, --verify and --dry_run: give one of them.")
     if list or verify:
         only = f"with --{'list' if list else 'verify'}, which trains nothing"
         asked.require_effect(ONLY_TO_TRAIN, only, files=False)
@@ -84,6 +90,8 @@ def train(
         return 0
     idle = {**_idle(plan, training), **idle_options(executor, ray)}
     asked.refuse(idle)
+    if dry.dry_run:
+        return _foresee(plan, training, output.absolute(), hardware, data.data_root, dry, workers, console)
     jobs = plan_jobs(plan, training, output.absolute(), hardware, data.data_root, tracking.kinds)
     adoptions = plan_adoptions(plan, output.absolute(), hardware, data.data_root)
     here = hardware.resolved_options() if executor == "local" else {}  # elsewhere it may mean something else
@@ -104,6 +112,26 @@ def train(
         finally:
             progress.end()
     return _conclude(output, outcome, console)
+
+
+def _foresee(
+    plan: PoolPlan,
+    training: SourceSettings,
+    output: Path,
+    hardware: Hardware,
+    data_root: Path | None,
+    dry: DryRun,
+    workers: int | None,
+    console: Console,
+) -> int:
+    """Show what would be trained, and what it would take."""
+    jobs, sources = spell_out(plan, training, output, hardware, data_root, open_one=foresee_source)
+    members = timed(forecast_members(jobs, sources), hardware, dry.steps(hardware))
+    print_pool_forecast(console, members, hardware, workers, len(plan.adopt))
+    missing = sorted(reference for reference, dataset in sources.items() if is_foreseen(dataset))
+    weights = dict.fromkeys(job.weights for job in jobs if job.weights is not None)
+    print_needed(console, missing, [path for path in weights if not path.is_file()])
+    return 0
 
 
 def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:

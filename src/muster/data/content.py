@@ -2,7 +2,8 @@
 
 An image's *content prefix* is the first 64 bits of the SHA-256 of its image file, as 16 hexadecimal digits. Equal
 files have equal prefixes whatever they are called; two different files share one with a probability of 2^-64. A copy
-that was encoded anew (another format, quality or size) has other bytes and is *not* found.
+that was encoded anew (another format, quality or size) has other bytes and is *not* found, unless ``muster convert``
+made it (:mod:`muster.data.stored_png`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.data.spec import Dataset, Split
+from muster.data.stored_png import BEGINNING, original_of
 from muster.errors import DatasetError
 
 SKETCH_SIZE = 1024
@@ -66,7 +68,9 @@ class FileContents:
             path = self.files[identifier]
             try:
                 with path.open("rb") as file:
-                    self._known[identifier] = hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
+                    original = original_of(file.read(BEGINNING))
+                    file.seek(0)
+                    self._known[identifier] = original or hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
             except OSError as error:
                 raise DatasetError(f"Image {path} cannot be read: {error.strerror}.") from error
         return self._known[identifier]

@@ -20,9 +20,10 @@ from muster.data.splits import compare_counts, divide_aloud
 from muster.data.yaml_checks import require_text
 from muster.errors import DatasetError
 
-PARTS = ("images", "masks", "list", "except", "channels")
-"""What ``splits`` in a description may say of a split: two patterns, a file that lists some of the images, a pattern of
-files that are no images though that of images finds them, and which stored channels are red, green and blue."""
+PARTS = ("images", "masks", "list", "names", "except", "channels")
+"""What ``splits`` in a description may say of a split: two patterns; a file that lists some of the images, or their
+names with spaces between; a pattern of files that are no images, though that of images finds them; and which stored
+channels are red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class PairedLayout(Layout):
                     f"{description.path}: key 'splits': expected train and test, each with images and masks, since "
                     f"{self.title} says nothing of them."
                 )
-            parts = {key: part for key, part in splits["train"].items() if key != "list"}
+            parts = {key: part for key, part in splits["train"].items() if key not in {"list", "names"}}
             files = pair_patterns(root, parts, dataset, partial=plan.partial)
             names = divide_aloud(description, self.title, files)
             return {name: files[name] for name in names[0]}, {name: files[name] for name in names[1]}
@@ -126,4 +127,8 @@ class PairedLayout(Layout):
     def _split(self, plan: Plan, description: Description, parts: Mapping[str, str]) -> Files:
         root, dataset = description.root, description.spec.name
         listed = read_list(root / parts["list"], dataset) if "list" in parts else None
+        if "names" in parts:
+            if listed is not None:
+                raise DatasetError(f"{description.path}: key 'splits': list and names say the same. Leave one out.")
+            listed = parts["names"].split()
         return pair_patterns(root, parts, dataset, listed, plan.partial)

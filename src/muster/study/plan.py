@@ -36,7 +36,8 @@ class StudyPlan:
 
     Attributes:
         settings: What to compare; what nobody named is that of the targets' task.
-        training: How members are fine-tuned; the seed is one of the settings' seeds instead.
+        training: How members are fine-tuned on targets without settings of their own; the seed is one of the settings'
+            seeds instead.
         head: How heads are learned.
         hardware: What one job computes on.
         output: Folder of the study.
@@ -49,6 +50,7 @@ class StudyPlan:
         capped: By target, those of the pool of capped sources, which are none but single models either.
         compared: Datasets that are compared with the targets by their images, the targets included; empty if none are.
         not_at_hand: By name, sources that are not, and why.
+        trainings: By target, how members are fine-tuned on it.
     """
 
     settings: StudySettings
@@ -65,6 +67,7 @@ class StudyPlan:
     capped: Mapping[str, tuple[Member, ...]]
     compared: Mapping[str, Dataset] = field(default_factory=dict)
     not_at_hand: Mapping[str, str] = field(default_factory=dict)
+    trainings: Mapping[str, TrainingSettings] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -97,10 +100,12 @@ class StudyPlan:
         for name, (eligible, excluded) in found.items():
             _require_enough(name, eligible, excluded, max(settings.sizes))
             _require_hardness_models(name, eligible, settings)
+        written = dict(zip(datasets, settings.targets, strict=True))
+        trainings = {name: settings.training_for(target, training) for name, target in written.items()}
         cells = [
             cell
             for name, dataset in datasets.items()
-            for cell in make_cells(dataset, found[name][0], settings, data_root)
+            for cell in make_cells(dataset, found[name][0], settings.for_target(written[name]), data_root)
         ]
         members = {name: each[0] for name, each in found.items()}
         left_out = {name: each[1] for name, each in found.items()}
@@ -114,8 +119,12 @@ class StudyPlan:
         compared = {**datasets, **sources} if settings.distance_images else {}
         return StudyPlan(
             settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large,
-            capped, compared, missing,
+            capped, compared, missing, trainings,
         )  # fmt: skip
+
+    def training_of(self, cell: Cell) -> TrainingSettings:
+        """How members are fine-tuned on a cell."""
+        return self.trainings.get(cell.target, self.training)
 
     def alone(self, target: str) -> tuple[Member, ...]:
         """Members that are fine-tuned and evaluated by themselves only."""

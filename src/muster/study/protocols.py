@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,22 @@ def best_ensemble(scores: pd.DataFrame, predictor: str, metric: str, size: int) 
     rows = scores[(scores["metric"] == metric) & scores["predictor"].isin([predictor, ""])]
     ranked = ensemble_scores(rows, size)
     return tuple(str(ranked["members"].iloc[int(ranked["score"].argmax())]).split()) if len(ranked) else ()
+
+
+def chosen_members(scores: pd.DataFrame, choosers: Sequence[tuple[str, str]], size: int) -> tuple[str, ...]:
+    """The members that a user would fine-tune who believes in some metrics, and the single best by LEEP (B1).
+
+    Args:
+        scores: Rows of one cell and one probe seed.
+        choosers: Predictors and metrics.
+        size: Members of the ensembles.
+
+    Returns:
+        Their names, in order.
+    """
+    chosen = [best_ensemble(scores, predictor, metric, size) for predictor, metric in choosers]
+    chosen += [best_ensemble(scores, predictor, "leep", 1) for predictor, _ in choosers]
+    return tuple(sorted({name for members in chosen for name in members}))
 
 
 def a22_members(scores: pd.DataFrame, size: int, seed: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -117,10 +118,11 @@ def _processes(plan: StudyPlan, count: int, lock: int | None) -> LocalProcesses:
 
 def _memory_of(plan: StudyPlan) -> list[int]:
     """What fits take on a GPU, in bytes; each kind of network is built once for it."""
-    sizes = [ImageSize.of(cell.image_size) for cell in plan.cells]
-    crop = max((plan.training.crop_for(size) for size in sizes), key=lambda sides: sides[0] * sides[1])
+    fits = [(plan.training_of(cell), ImageSize.of(cell.image_size)) for cell in plan.cells]
+    crops = [(training.crop_for(size), training.batch_size) for training, size in fits]
+    crop, batch = max(crops, key=lambda each: math.prod(each[0]) * each[1])
     kinds = {member.card.architecture: member for members in plan.members.values() for member in members}
-    return [training_bytes(member.load_model(), plan.training.batch_size, crop) for member in kinds.values()]
+    return [training_bytes(member.load_model(), batch, crop) for member in kinds.values()]
 
 
 def tables_of(plan: StudyPlan) -> StudyTables:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from muster.data import ImageSize, SizeSetting
-from muster.errors import ConfigError
+from muster.errors import ConfigError, unknown_name
 from muster.limits import MOST_IMAGES, MOST_STEPS, require_seed, require_whole
 from muster.metrics import parse_metric
 from muster.selection.predictors import PredictorName
 from muster.selection.settings import TrainImages
 from muster.study.sweep_settings import SweepSettings
+from muster.study.target_override import TargetOverride
 from muster.tasks.task import Task
+from muster.training.settings import TrainingSettings
 
-Candidates: TypeAlias = Literal["all", "a22"]
+Candidates: TypeAlias = Literal["all", "a22", "chosen"]
 
 METRICS_OF_MEMBERS: tuple[str, ...] = (
     *("base", "leep", "logme", "h_score", "knn_accuracy", "logistic_accuracy", "gbc", "n_leep", "depth_and_size"),
@@ -92,7 +94,8 @@ class StudySettings:
         sizes: Numbers of members of the ensembles to evaluate; single ones are evaluated in any case.
         size: Number of members of the ensembles that are chosen: one of ``sizes``.
         candidates: Which ensembles: all of the eligible members, or A22's choice: of the 5 members that are most
-            frequent among the best candidates by all metrics, and 10 random ones.
+            frequent among the best candidates by all metrics, and 10 random ones; or of those alone that are chosen by
+            heads, and B1 and B1L, as in A22 section 5.
         metrics: What is compared; none named means the usual ones for ensembles of the targets' task, and nine others.
         hardness_model: Members or architectures that decide what is hard, as for a selection; by default each source's
             member of the most common architecture.
@@ -105,6 +108,8 @@ class StudySettings:
         probe_images: Metrics look at so many of a cell's training images, drawn anew with each probe seed; null for all
             of them.
         image_size: Size at which members see the images; null takes the median of what the members' cards say.
+        per_target: Other settings for some targets, each a mapping with targets, image_size and training settings;
+            later ones win.
         validation_images: Target training images set aside before the others are drawn, on which ensembles of
             fine-tuned members are compared as somebody could who fine-tuned them all; at most a fifth. 0 for none.
         sweeps: Other settings of the probe that candidates are scored with, too.
@@ -131,6 +136,7 @@ class StudySettings:
     pixels_per_image: int = 1000
     probe_images: int | None = None
     image_size: SizeSetting | None = None
+    per_target: tuple[TargetOverride, ...] = ()
     validation_images: int = 30
     sweeps: SweepSettings = SweepSettings()  # noqa: RUF009 (frozen)
     distance_images: int = 150
@@ -162,8 +168,20 @@ class StudySettings:
             ImageSize.of(self.image_size)
         if self.metrics:
             self._require_metrics()
+        self._require_targets()
+        self._require_heads()
+
+    def _require_targets(self) -> None:
+        for override in self.per_target:
+            for target in override.targets:
+                if target not in self.targets:
+                    raise ConfigError(f"per_target: {unknown_name('target', target, self.targets)}")
+
+    def _require_heads(self) -> None:
         if self.equal_cost and not self.heads:
             raise ConfigError("equal_cost: expected at least one of heads, whose first choice sets the cost.")
+        if self.candidates == "chosen" and not self.heads:
+            raise ConfigError("candidates: expected at least one of heads with chosen, whose choices are fine-tuned.")
 
     def _require_other_pools(self) -> None:
         """Tables call a pool by the name of its folder, so pools whose members are no candidates need other names."""
@@ -186,6 +204,30 @@ class StudySettings:
         for head in self.heads:
             if "/" in head:
                 self.chooser(head)
+
+    def for_target(self, target: str) -> StudySettings:
+        """With the image size of a target, where it has one of its own.
+
+        Args:
+            target: As the study names it.
+        """
+        sizes = [each.image_size for each in self.per_target if target in each.targets and each.image_size is not None]
+        return replace(self, image_size=sizes[-1]) if sizes else self
+
+    def training_for(self, target: str, training: TrainingSettings) -> TrainingSettings:
+        """How members are fine-tuned on a target.
+
+        Args:
+            target: As the study names it.
+            training: How they are fine-tuned on targets that have no settings of their own.
+
+        Raises:
+            ConfigError: If a value is out of its range.
+        """
+        for override in self.per_target:
+            if target in override.targets:
+                training = override.apply(training)
+        return training
 
     @property
     def all_regimes(self) -> tuple[Regime, ...]:

@@ -21,7 +21,7 @@ from muster.study.evaluation import EvaluationJob
 from muster.study.fits import FitJob
 from muster.study.heads import HeadJob
 from muster.study.plan import StudyPlan
-from muster.study.protocols import a22_members, best_ensemble
+from muster.study.protocols import a22_members, best_ensemble, chosen_members
 from muster.study.results import StudyJob, read_table
 from muster.study.schedule import Step
 from muster.study.scores import ScoreJob
@@ -135,7 +135,7 @@ def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tu
 
 def _steps_of_run(plan: StudyPlan, cell: Cell, seed: int) -> Iterator[Step]:
     members = members_to_fit(plan, cell)
-    together = (*members, *plan.alone(cell.target))
+    together = (*members, *alone_to_fit(plan, cell))
     fitted = [_fit_step(plan, cell, seed, member, together) for member in together]
     yield from fitted
     yield (evaluated := _evaluation_step(plan, cell, seed, together, [step.name for step in fitted]))
@@ -154,12 +154,35 @@ def members_to_fit(plan: StudyPlan, cell: Cell) -> tuple[Member, ...]:
     if plan.settings.candidates == "all":
         return members
     table = read_table(plan.scores_folder(cell, plan.settings.probe_seeds[0]), "scores")
-    names = a22_members(table, plan.settings.size, cell.subset_seed) if len(table) else ()
+    if not len(table):
+        return ()
+    if plan.settings.candidates == "a22":
+        names = a22_members(table, plan.settings.size, cell.subset_seed)
+    else:
+        names = chosen_members(table, [plan.settings.chooser(text) for text in plan.settings.heads], plan.settings.size)
     return tuple(member for member in members if member.name in names)
 
 
+def alone_to_fit(plan: StudyPlan, cell: Cell) -> tuple[Member, ...]:
+    """The members that are compared on a cell as single models only.
+
+    Args:
+        plan: Where only what is chosen is fine-tuned, of the large pool the best by LEEP is (B1L).
+        cell: Its scores must be there in that case.
+    """
+    alone = plan.alone(cell.target)
+    if plan.settings.candidates != "chosen":
+        return alone
+    table = read_table(plan.scores_folder(cell, plan.settings.probe_seeds[0], large=True), "scores")
+    predictors = {plan.settings.chooser(text)[0] for text in plan.settings.heads}
+    best = [best_ensemble(table, predictor, *_ALONE, 1) for predictor in predictors] if len(table) else []
+    names = {name for members in best for name in members}
+    capped = plan.capped[cell.target]
+    return tuple(member for member in alone if member.name in names or member in capped)
+
+
 def _fit_step(plan: StudyPlan, cell: Cell, seed: int, member: Member, members: Sequence[Member]) -> Step:
-    settings, first_seed = replace(plan.training, seed=seed), plan.settings.finetuning_seeds[0]
+    settings, first_seed = replace(plan.training_of(cell), seed=seed), plan.settings.finetuning_seeds[0]
     chooser = next(other.name for other in members if _kind(other) == _kind(member))
     takes_over = bool(settings.tried_rates) and (chooser != member.name or seed != first_seed)
     job = FitJob(
@@ -192,7 +215,7 @@ def _evaluation_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[M
     job = EvaluationJob(
         cell=plan.cell_file(cell),
         fits={member.name: plan.fit_folder(cell, seed, member.name) for member in members},
-        alone=tuple(member.name for member in plan.alone(cell.target)),
+        alone=tuple(member.name for member in alone_to_fit(plan, cell)),
         sizes=plan.settings.all_sizes,
         seed=seed,
         hardware=plan.hardware,
@@ -209,7 +232,7 @@ def _head_step(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
     if plan.settings.candidates == "all":
         after.append(_score_name(cell, plan.settings.probe_seeds[0], large=False))
     settings = plan.settings
-    units = len(settings.heads) + settings.equal_cost * (settings.size + 2) * plan.training.steps  # two trials
+    units = len(settings.heads) + settings.equal_cost * (settings.size + 2) * plan.training_of(cell).steps  # two trials
     return Step(
         name,
         lambda: _job(name, heads.TASK, make()),
@@ -238,7 +261,7 @@ def _head_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member])
         choices=tuple(choice for choice in choices if choice),
         rival=rival,
         rival_folder=names[rival].folder if rival else plan.output,
-        training=replace(plan.training, seed=seed),
+        training=replace(plan.training_of(cell), seed=seed),
         head=plan.head,
         hardware=plan.hardware,
         folder=plan.heads_folder(cell, seed),

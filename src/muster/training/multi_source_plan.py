@@ -61,7 +61,7 @@ class MultiSource:
         """
         return ConfigError(f"plan.multi_source, {self.name or self.architecture!r}: {what}.")
 
-    def members(self, opened: Sequence[PlannedSource]) -> list[tuple[str, tuple[Dataset, ...]]]:
+    def members(self, opened: Sequence[PlannedSource]) -> list[tuple[str, tuple[PlannedSource, ...]]]:
         """The members that this entry is for.
 
         Args:
@@ -79,16 +79,15 @@ class MultiSource:
                 f"{', '.join(capped)}: the number of training images is the same for all sources of a member. Set it "
                 "by an override (train_images)"
             )
-        datasets = tuple(source.dataset for source in opened)
-        self._check(datasets)
+        self._check([source.dataset for source in opened])
         if not self.all_but:
-            return [("all", datasets)]
-        names = [dataset.spec.name for dataset in datasets]
+            return [("all", tuple(opened))]
+        names = [source.dataset.spec.name for source in opened]
         if self.all_but not in (EACH, *names):
             raise self.error(f"all_but: {unknown_name('dataset', self.all_but, (EACH, *names)).rstrip('.')}")
         left_out = names if self.all_but == EACH else [self.all_but]
         return [
-            (f"all_but_{name}", tuple(dataset for dataset in datasets if dataset.spec.name != name))
+            (f"all_but_{name}", tuple(source for source in opened if source.dataset.spec.name != name))
             for name in left_out
         ]
 

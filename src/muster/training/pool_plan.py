@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple
 
 from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
 from muster.data.opening import is_built_in
 from muster.errors import ConfigError, unknown_name
-from muster.expected import find_misfit
-from muster.files import as_file_name, to_builtin_types
+from muster.files import as_file_name
 from muster.models import SOURCES, build_model, check_architecture, weights_file
 from muster.models.adoption import Adoption
 from muster.pool import WEIGHTS
@@ -23,123 +21,12 @@ from muster.training.checks import require_shared_batches, require_trainable
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.multi_source_plan import MultiSource, require_one_rate
-from muster.training.planned_source import open_source
+from muster.training.plan_entries import Network, Override
+from muster.training.planned_source import PlannedSource, open_source
 from muster.training.settings import SourceSettings
 
 _MOST_MASKS = 5000
 """Masks of a split that are looked at before anything is trained: some twenty seconds. A worker reads them all."""
-
-
-class Override:
-    """Other settings for some members; what is left out stays as it is for all.
-
-    In YAML a mapping: ``{members: "attic-*", steps: 30, crop_size: null}``.
-
-    Attributes:
-        members: Names of the members concerned; ``*`` and ``?`` are wildcards.
-        settings: Any of :class:`muster.training.settings.SourceSettings`, by name.
-    """
-
-    def __init__(self, members: str, **settings: object) -> None:
-        """Keep what is named.
-
-        Args:
-            members: Names of the members concerned.
-            settings: What is other for them; ``None`` where that is a value of the setting.
-
-        Raises:
-            ConfigError: If a name is no setting, or a value has the wrong type.
-        """
-        kinds = self.kinds()
-        for name, value in {"members": members, **settings}.items():
-            if name not in kinds:
-                raise ConfigError(f"plan.overrides for {members!r}: {unknown_name('training setting', name, kinds)}")
-            if misfit := find_misfit(name, to_builtin_types(value), kinds[name]):
-                raise ConfigError(f"plan.overrides for {members!r}: {misfit.sentence}")
-        self.members, self.settings = members, settings
-
-    @staticmethod
-    def kinds() -> dict[str, Any]:
-        """The keys of such a mapping, with their types: those of the settings, and ``members``."""
-        hints = get_type_hints(SourceSettings)
-        return {"members": str, **{field.name: hints[field.name] for field in fields(SourceSettings)}}
-
-    @classmethod
-    def from_mapping(cls, content: Mapping[str, Any]) -> Override:
-        """Read a mapping, as YAML gives it."""
-        return cls(**content)
-
-    def to_mapping(self) -> dict[str, Any]:
-        """The mapping that gives the same again, in plain values."""
-        named: dict[str, Any] = to_builtin_types({"members": self.members, **self.settings})
-        return named
-
-    def __eq__(self, other: object) -> bool:
-        """Whether another is the same."""
-        return isinstance(other, Override) and self.to_mapping() == other.to_mapping()
-
-    def __hash__(self) -> int:
-        """The hash of the members' names; equal overrides have the same."""
-        return hash(self.members)
-
-    def apply(self, settings: SourceSettings) -> SourceSettings:
-        """The settings with what this override names put in.
-
-        Raises:
-            ConfigError: If a value is out of its range.
-        """
-        kinds = self.kinds()
-        # YAML has lists where the settings have tuples, and takes 1e-3 for a text.
-        given = {name: _as_kind(value, kinds[name]) for name, value in self.settings.items()}
-        try:
-            return replace(settings, **given)
-        except ConfigError as error:
-            raise ConfigError(f"plan.overrides for {self.members!r}: {error}") from error
-
-
-def _as_kind(value: object, kind: object) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(_as_kind(each, float) for each in value)
-    return float(value) if kind is float and isinstance(value, str | int) else value
-
-
-@dataclass(frozen=True)
-class Network:
-    """An architecture and what it starts from.
-
-    Attributes:
-        architecture: A name as in the README, e.g. fpn:resnet18.
-        pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
-        weights: A safetensors file to start from, of the whole architecture or of its backbone alone.
-        datasets: On which of the plan's datasets it is trained; on all of them unless some are named.
-    """
-
-    architecture: str
-    pretraining: str = "none"
-    weights: Path | None = None
-    datasets: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse weights that have learned nothing, and words that would not stand in a name.
-
-        Raises:
-            ConfigError: If there are weights, but no word for what they have learned.
-        """
-        if self.weights is not None and as_file_name(self.pretraining) != self.pretraining:
-            raise ConfigError(
-                f"plan: expected a word for what {str(self.weights)!r} has learned, such as "
-                f"pretraining: imagenet, but got {self.pretraining!r}."
-            )
-        if self.weights is not None and self.pretraining == "none":
-            raise ConfigError(
-                f"plan: {self.architecture!r} starts from weights ({self.weights}): say what they have "
-                "learned, such as pretraining: imagenet."
-            )
-
-    @property
-    def start(self) -> str:
-        """The pre-training as :func:`muster.models.build_model` takes it."""
-        return self.pretraining if self.weights is None else str(self.weights)
 
 
 @dataclass(frozen=True)
@@ -217,30 +104,62 @@ def plan_jobs(
         ConfigError: If nothing is planned, two members would have the same name, an override matches none or has a
             value out of range, or a member's batches or crops cannot work.
     """
-    planned = _planned(plan, data_root)
+    _check_starts(_networks(plan))
+    jobs, sources = spell_out(plan, settings, pool, hardware, data_root, logger)
+    for dataset in sources.values():
+        warn_of_shared_images(dataset)
+    for job in jobs:
+        _check_batches(job, sources)
+    _check_data(list(sources.values()), jobs)
+    return jobs
+
+
+def spell_out(
+    plan: PoolPlan,
+    settings: SourceSettings,
+    pool: Path,
+    hardware: Hardware,
+    data_root: Path | None = None,
+    logger: tuple[str, ...] = ("csv",),
+    open_one: Callable[[str, Path | None], PlannedSource] = open_source,
+) -> tuple[list[MemberJob], dict[str, Dataset]]:
+    """Spell a plan out without a look at images and weights.
+
+    Args:
+        plan: See :func:`plan_jobs`; so are the others.
+        settings: For all members that no override names.
+        pool: The pool's folder.
+        hardware: What to compute on.
+        data_root: Folder below which datasets are looked for.
+        logger: Kinds of loggers that curves go to.
+        open_one: Opens a dataset of the plan.
+
+    Returns:
+        One job a member, and the datasets by the references that jobs have.
+
+    Raises:
+        DatasetError: If a dataset cannot be opened.
+        ConfigError: If nothing is planned, a name is not known, two members would have the same name, or an override
+            matches none or has a value out of range.
+    """
+    planned = _planned(plan, data_root, open_one)
     jobs = [
         MemberJob(
             each.name,
             pool,
-            "" if each.shares_body else each.sources[0].reference,
+            "" if each.shares_body else each.sources[0].dataset.reference,
             each.network.architecture,
             each.network.pretraining,
             _settings(each, plan, settings),
             hardware,
             logger,
             each.network.weights,
-            tuple(source.reference for source in each.sources) if each.shares_body else (),
+            tuple(source.dataset.reference for source in each.sources) if each.shares_body else (),
         )
         for each in planned
     ]
-    _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)])
-    used = {source.reference: source for each in planned for source in each.sources}
-    for dataset in used.values():
-        warn_of_shared_images(dataset)
-    for job in jobs:
-        _check_batches(job, used)
-    _check_data(list(used.values()), jobs)
-    return jobs
+    _check(plan, [*(job.name for job in jobs), *(entry.name for entry in plan.adopt)], planned)
+    return jobs, {source.dataset.reference: source.dataset for each in planned for source in each.sources}
 
 
 class _Planned(NamedTuple):
@@ -251,26 +170,42 @@ class _Planned(NamedTuple):
         network: Its network.
         sources: Its sources.
         shares_body: Whether it has a head for each of them.
-        train_images: How many training images are used, where the plan says so of its source.
     """
 
     name: str
     network: Network
-    sources: tuple[Dataset, ...]
+    sources: tuple[PlannedSource, ...]
     shares_body: bool = False
-    train_images: int | None = None
+
+    @property
+    def references(self) -> list[str]:
+        """Its sources, as the plan writes them."""
+        return [source.reference for source in self.sources]
 
 
-def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
+def _grid(plan: PoolPlan) -> list[Network]:
+    return [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
+
+
+def _bodies(plan: PoolPlan) -> list[Network]:
+    return [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
+
+
+def _networks(plan: PoolPlan) -> list[Network]:
+    """All of them."""
+    return [*_grid(plan), *plan.networks, *_bodies(plan)]
+
+
+def _planned(
+    plan: PoolPlan, data_root: Path | None, open_one: Callable[[str, Path | None], PlannedSource]
+) -> list[_Planned]:
     """The members of a plan that are to be trained, in order."""
-    opened = {reference: open_source(reference, data_root) for reference in plan.references}
+    _check_architectures(_networks(plan))
+    opened = {reference: open_one(reference, data_root) for reference in plan.references}
     of_plan = [opened[reference] for reference in plan.datasets]
     _check_networks(plan)
-    grid = [Network(*each) for each in product(plan.architectures, plan.pretrainings)]
-    bodies = [Network(entry.architecture, entry.pretraining, entry.weights) for entry in plan.multi_source]
-    _check_starts([*grid, *plan.networks, *bodies])
     single = [
-        *product(of_plan, grid),
+        *product(of_plan, _grid(plan)),
         *(
             (opened[reference], network)
             for network in plan.networks
@@ -282,12 +217,11 @@ def _planned(plan: PoolPlan, data_root: Path | None) -> list[_Planned]:
         _Planned(
             member_name(source.label, network.architecture, network.pretraining),
             network,
-            (source.dataset,),
-            train_images=source.train_images,
+            (source,),
         )
         for source, network in single
     ]
-    for entry, body in zip(plan.multi_source, bodies, strict=True):
+    for entry, body in zip(plan.multi_source, _bodies(plan), strict=True):
         own = [opened[reference] for reference in entry.datasets] or of_plan
         for called, sources in entry.members(own):
             name = entry.name or member_name(called, body.architecture, body.pretraining)
@@ -303,10 +237,14 @@ def _check_networks(plan: PoolPlan) -> None:
                 raise ConfigError(f"plan.networks, {network.architecture}: {told}")
 
 
-def _check_starts(networks: Sequence[Network]) -> None:
-    """Refuse unknown architectures, and weights that are not there or do not fit; those of a hub are not asked for."""
+def _check_architectures(networks: Sequence[Network]) -> None:
     for network in networks:
         check_architecture(network.architecture)
+
+
+def _check_starts(networks: Sequence[Network]) -> None:
+    """Refuse weights that are not there or do not fit; those of a hub are not asked for."""
+    _check_architectures(networks)
     for network in networks:
         if weights_file(network.architecture, network.start) is not None:
             build_model(network.architecture, 1, network.start)
@@ -346,9 +284,10 @@ def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:
 def _settings(member: _Planned, plan: PoolPlan, settings: SourceSettings) -> SourceSettings:
     """Those of all members, with what overrides say; a number of images that stands with a dataset goes before both."""
     for override in plan.overrides:
-        if fnmatchcase(member.name, override.members):
+        if override.matches(member.name, member.references):
             settings = override.apply(settings)
-    return settings if member.train_images is None else replace(settings, train_images=member.train_images)
+    counts = [] if member.shares_body else [source.train_images for source in member.sources]
+    return replace(settings, train_images=counts[0]) if any(counts) else settings
 
 
 def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Path | None = None) -> list[AdoptionJob]:
@@ -374,7 +313,7 @@ def plan_adoptions(plan: PoolPlan, pool: Path, hardware: Hardware, data_root: Pa
     return [AdoptionJob(pool, entry, hardware, data_root) for entry in plan.adopt]
 
 
-def _check(plan: PoolPlan, names: Sequence[str]) -> None:
+def _check(plan: PoolPlan, names: Sequence[str], planned: Sequence[_Planned]) -> None:
     starts = bool(plan.architectures and plan.pretrainings) or bool(plan.networks)
     of_plan = any(not entry.datasets for entry in plan.multi_source)
     asks_for_training = bool(plan.datasets or plan.architectures or plan.networks)
@@ -386,7 +325,7 @@ def _check(plan: PoolPlan, names: Sequence[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"plan: more than one member would be named {', '.join(twice)}. Name each entry once.")
     for override in plan.overrides:
-        if not any(fnmatchcase(name, override.members) for name in names):
+        if not any(override.matches(member.name, member.references) for member in planned):
             raise ConfigError(
-                f"plan.overrides: no member matches {override.members!r}. The members are: {', '.join(names)}."
+                f"plan.overrides: no member matches {override.told}. The members are: {', '.join(names)}."
             )

@@ -54,14 +54,31 @@ def training_bytes(model: SourceModel, batch_size: int, crop_size: tuple[int, in
         Bytes: weights with their gradients and momentum, the output of every layer for a batch in float32, the scores
         at the size of the crops, and what a process takes in any case.
     """
-    weights = sum(value.numel() for value in model.parameters()) * _WEIGHT_COPIES
-    layers = _layer_outputs(model, crop_size) * batch_size
-    scores = model.num_classes * math.prod(crop_size) * batch_size * _SCORE_COPIES
-    return CONTEXT_BYTES + (weights + layers + scores) * _BYTES
+    weights = sum(value.numel() for value in model.parameters())
+    return bytes_of(weights, layer_outputs(model, crop_size), model.num_classes, batch_size, crop_size)
 
 
-def _layer_outputs(model: SourceModel, crop_size: tuple[int, int]) -> int:
-    """Numbers that the layers give for one crop, all together."""
+def bytes_of(weights: int, outputs: int, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
+    """See :func:`training_bytes`.
+
+    Args:
+        weights: Numbers that are trained.
+        outputs: What :func:`layer_outputs` gives for such a crop.
+        num_classes: Of the head.
+        batch_size: Crops of one step on the device.
+        crop_size: Their rows and columns, in pixels.
+    """
+    scores = num_classes * math.prod(crop_size) * batch_size * _SCORE_COPIES
+    return CONTEXT_BYTES + (weights * _WEIGHT_COPIES + outputs * batch_size + scores) * _BYTES
+
+
+def layer_outputs(model: SourceModel, crop_size: tuple[int, int]) -> int:
+    """Numbers that the layers give for one crop, all together.
+
+    Args:
+        model: It is neither run nor changed.
+        crop_size: Rows and columns, in pixels.
+    """
     counted = [0]
 
     def count(layer: nn.Module, arrived: object, given: object) -> None:  # noqa: ARG001 (a hook's)

@@ -1,0 +1,56 @@
+"""Published datasets without their images: what a dry run counts with before anything is downloaded."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path, PurePath
+from typing import NoReturn
+
+from muster.data.opening import as_published
+from muster.data.published import Published, all_published, published_of
+from muster.data.spec import Dataset, DatasetSpec, Split
+from muster.errors import DatasetError
+
+
+def as_it_was_published(reference: str) -> Dataset | None:
+    """A published dataset with as many images as it has, none of which can be read.
+
+    Args:
+        reference: A folder that is called as what is known of the dataset, or ``FOLDER:NAME``.
+
+    Returns:
+        The dataset; its classes have numbers for names, and of one that is cut into tiles the number of these is the
+        papers'. ``None`` if no published one is called so.
+
+    Raises:
+        DatasetError: If a file of facts is named that cannot be read.
+    """
+    folder, named = as_published(reference)
+    if named:
+        known = published_of(named, Path())
+    elif (key := PurePath(folder).name) in (by_key := {each.key: each for each in all_published()}):
+        known = by_key[key]
+    else:
+        return None
+    classes = tuple(f"class {number}" for number in range(known.num_classes))
+    spec = DatasetSpec(
+        known.name, known.domain, classes, known.source, known.licence, known.citation, known.probe_images,
+        task=known.task,
+    )  # fmt: skip
+    train, test = (_split(known, spec, name) for name in ("train", "test"))
+    return Dataset(spec, train, test, reference)
+
+
+def is_foreseen(dataset: Dataset) -> bool:
+    """Whether a dataset is without its images."""
+    read = dataset.train.read
+    return isinstance(read, partial) and read.func is _refuse
+
+
+def _split(known: Published, spec: DatasetSpec, name: str) -> Split:
+    counts = known.counts | (known.paper_counts if "tiles" in known.dataset else {})
+    return Split(spec, name, tuple(map(str, range(counts[name]))), partial(_refuse, known.to_be_had))
+
+
+def _refuse(to_be_had: str, identifier: str) -> NoReturn:
+    raise DatasetError(f"Image {identifier} is not at hand. {to_be_had}")
