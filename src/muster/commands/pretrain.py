@@ -49,7 +49,7 @@ def pretrain(
             pre-trained, and starts any network with that encoder.
         datasets: Datasets whose training images are taken: worlds/NAME, worlds/NAME@2000 or folders, as in a plan.
         images: Folders of image files without labels.
-        pretraining: What the network starts from: none, imagenet, or a .safetensors file.
+        pretraining: What the network starts from: none, imagenet, simclr, or a .safetensors file.
         output: Folder of what is written; by default below runs/pretrainings.
         data: Where datasets lie.
         training: How to train.
