@@ -147,7 +147,7 @@ def test_a_task_that_no_machine_can_take_is_refused(tmp_path: Path) -> None:
 def test_a_machine_that_does_not_see_a_folder_says_so(tmp_path: Path) -> None:
     job = {"name": "lost", "task": "tests.execution.tasks_of_tests:double", "content": "", "folder": str(tmp_path)}
     for place, folder in ((tmp_path / "away", tmp_path), (tmp_path, tmp_path / "away")):
-        event, reason = work({**job, "folder": str(folder)}, str(place), {}, None, False)
+        event, reason, _ = work({**job, "folder": str(folder)}, str(place), {}, None, False)
         assert event == "refused"
         assert f"has no folder {tmp_path / 'away'}. All machines of a Ray cluster need the same shared" in reason
 

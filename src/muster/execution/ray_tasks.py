@@ -173,6 +173,7 @@ class _Run:
         self.environment = executor.environment_of(gpus)
         self.jobs: dict[str, Job] = {}
         self.running: dict[Any, Job] = {}
+        self.heard: dict[str, str] = {}
 
     def until_done(self, listener: Listener) -> None:
         """Run until every job is done or has failed; whatever ends this ends the tasks too."""
@@ -212,17 +213,22 @@ class _Run:
             place = str(Path.cwd())
             reference = self.task.remote(json.loads(as_text(job)), place, self.environment, self.messages, alone)
             self.running[reference] = self.jobs[job.name] = job
+            self.heard[job.name] = ""
 
     def _hear(self, listener: Listener) -> None:
         for name, message in self.messages.get_nowait_batch(self.messages.size()):
-            listener.progressed(self.jobs[name], message)
+            if name in self.heard:  # otherwise it comes late: the job has ended
+                self.heard[name] = message
+                listener.progressed(self.jobs[name], message)
 
     def _end(self, reference: Any, listener: Listener) -> None:
         job = self.running.pop(reference)
         try:
-            event, content = self.ray.get(reference)
+            event, content, last = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:  # nobody is left to say how it ended
-            event, content = "died", self._how_it_died(error)
+            event, content, last = "died", self._how_it_died(error), ""
+        if self.heard.pop(job.name) != last and last:
+            listener.progressed(job, last)
         log = log_of(job.folder)
         if event == DONE:
             log.unlink(missing_ok=True)

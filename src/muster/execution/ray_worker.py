@@ -31,7 +31,7 @@ def log_of(folder: Path) -> Path:
 
 def work(
     described: dict[str, Any], place: str, environment: Mapping[str, str], messages: Any, alone: bool
-) -> tuple[str, str]:
+) -> tuple[str, str, str]:
     """Do one job in this worker, as a task of Ray.
 
     Args:
@@ -43,7 +43,7 @@ def work(
             the same arguments.
 
     Returns:
-        What :func:`muster.execution.worker.perform` returns.
+        What :func:`muster.execution.worker.perform` returns, and the last message, which may still be on its way.
 
     Raises:
         WorkerDiedError: If that process of its own died.
@@ -51,10 +51,11 @@ def work(
     folder = Path(described["folder"])
     for needed in (Path(place), folder):
         if not needed.is_dir():
-            return "refused", (
+            reason = (
                 f"{platform.node()} has no folder {needed}. All machines of a Ray cluster need the same shared file "
                 "system at the same path."
             )
+            return "refused", reason, ""
     os.chdir(place)
     alone_here = without_launcher(os.environ)  # Ray itself may have been started by srun
     for name in set(os.environ) - set(alone_here):
@@ -63,13 +64,27 @@ def work(
     if not _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-    def tell(message: str) -> None:
-        messages.put((described["name"], message))
-
+    post = _Post(described["name"], messages)
     if alone:
-        return _in_a_process_of_its_own(described, folder, tell)
-    with _printed_to(log_of(folder)):
-        return perform(described, tell)
+        ended = _in_a_process_of_its_own(described, folder, post)
+    else:
+        with _printed_to(log_of(folder)):
+            ended = perform(described, post)
+    return (*ended, post.last)
+
+
+class _Post:
+    """Sends messages without waiting for an answer.
+
+    A task that waits gives its cores away meanwhile, and Ray would begin with another one.
+    """
+
+    def __init__(self, name: str, messages: Any) -> None:
+        self.name, self.messages, self.last = name, messages, ""
+
+    def __call__(self, message: str) -> None:
+        self.messages.actor.put_nowait.remote((self.name, message))
+        self.last = message
 
 
 def _gpus() -> list[Any]:
