@@ -123,7 +123,7 @@ def measure_search(folder: str, size: int, metric: str, method: str) -> dict[str
     """
     libraries = peak_megabytes()
     search = METHODS[method]
-    few = PredictionStore.of(*_few(size))
+    few = PredictionStore.of(*few_members(size))
     search(few, size, metric)  # compiles its loops, or loads them
     spent, found = cost(lambda: search(PredictionStore.open(Path(folder) / "store"), size, metric))
     return {
@@ -137,7 +137,8 @@ def measure_search(folder: str, size: int, metric: str, method: str) -> dict[str
     } | ({} if found.bound is None else {"bound": found.bound})
 
 
-def _few(size: int) -> tuple[Numbers, Numbers]:
+def few_members(size: int) -> tuple[Numbers, Numbers]:
+    """Predictions of some made-up members, and the labels: enough to compile or load the loops of a search."""
     labels = np.arange(600) % 3
     return np.stack(list(made_up_members(size + 2, labels, 3))), labels
 

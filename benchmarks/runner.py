@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import beyond_exhaustive, confidence, decoding, metrics, pieces, search, whole_path
+from benchmarks import beyond_exhaustive, confidence, decoding, metrics, pieces, pool_size, search, whole_path
 from benchmarks.machine import load_average
 from benchmarks.requirements import MissingRequirementError
 from muster.errors import unknown_name
@@ -63,6 +63,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "on_gpu": Benchmark(search.on_gpu, _SMALL_PANEL),
     "beyond_exhaustive": Benchmark(
         beyond_exhaustive.beyond_exhaustive, {**_SMALL_PANEL, "members": 20, "size": 3, "methods": ["greedy"]}
+    ),
+    "pool_size": Benchmark(
+        pool_size.pool_size, {"members": [4, 6], "pixels": 500, "classes": 4, "architecture": "small_fpn", "side": 64}
     ),
     "misses": Benchmark(beyond_exhaustive.misses, {"seeds": 1, "members": [6], "pixels": 500, "targets": []}),
     "confidence": Benchmark(confidence.confidence, {"pixels": 3000, "images": 10, "candidates": 4, "resamples": 40}),

@@ -181,7 +181,8 @@ def places_of(reference: str, data_root: Path | None) -> list[Path]:
         An absolute path itself; a relative one below ``data_root``, if it is given, and then below the current folder.
     """
     path = copy_of(reference) if is_remote(reference) else Path(reference).expanduser()
-    return [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
+    roots = dict.fromkeys(root.absolute() for root in (data_root, Path.cwd()) if root is not None)
+    return [path] if path.is_absolute() else [root / path for root in roots]
 
 
 def _not_found(reference: str, tried: Iterable[Path], worlds: Iterable[str], spec: str) -> str:
