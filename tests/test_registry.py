@@ -52,9 +52,9 @@ class Names(Layout):
     def recognises(self, folder: Path) -> bool:
         return (folder / "colours.txt").is_file()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         spec = DatasetSpec("colours", "made up", ("dark", "light"))
-        values = [int(line) for line in (folder / "colours.txt").read_text("utf-8").split()]
+        values = [int(line) for line in (heading.root / "colours.txt").read_text("utf-8").split()]
 
         def read(name: str) -> Sample:
             value = values[int(name)]
