@@ -42,7 +42,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 def test_every_file_of_a_room_is_found() -> None:
     there = {path.stem for path in Path(families.__file__).parent.glob("*.py")} - {"__init__"}
     assert set(FAMILIES.names()) == there > {"hrnet", "small", "smp"}
-    assert SCHEMES.names() == ("file", "imagenet", "none")
+    assert SCHEMES.names() == ("file", "imagenet", "none", "simclr")
     assert {"ade20k", "images_and_masks", "patterns", "voc"} < set(LAYOUTS.names())
 
 

@@ -30,6 +30,7 @@ socket.socket.connect, socket.socket.connect_ex = map(guarded, (socket.socket.co
 import muster
 from pathlib import Path
 from huggingface_hub.utils import send_telemetry
+import lightly.loss
 from muster.tracking import KINDS, Content, Run, close_loggers, make_loggers, send
 
 loggers = make_loggers(KINDS.names(), Run(Path(sys.argv[1]), "select", "run", "pool", "target", {"size": 3}))

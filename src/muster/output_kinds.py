@@ -97,6 +97,12 @@ RECIPES = OutputKind(
     ({"config.yaml": ("recipes", "targets"), "recipes.csv": (), "recipes.md": ()},),
     kept=_GOES_ON,
 )
+PRETRAINING = OutputKind(
+    "pretraining",
+    "weights that were pre-trained",
+    ({"pretraining.yaml": ("method", "architecture", "datasets", "sha256")}, {"work/job.yaml": ("pretraining",)}),
+    kept=_GOES_ON,
+)
 KINDS = (
     POOL,
     MEMBER,
@@ -109,5 +115,6 @@ KINDS = (
     STUDY,
     CHECK,
     RECIPES,
+    PRETRAINING,
 )
 """All of them."""

@@ -29,11 +29,12 @@ from muster.selection.settings import (
 from muster.tracking import TrackingSettings
 from muster.training.fitting import Hardware
 from muster.training.settings import ComparisonSettings, HeadSettings, SourceSettings, TrainingSettings
+from muster.training.simclr import SimCLRSettings
 from tests.odd_inputs.bench import Bench
 
 PARTS = (DataSettings, CacheSettings, ProbeSettings, PredictorSettings, MetricSettings, SearchSettings)
 UNGROUPED = (SelectionSettings, ComparisonSettings, TrackingSettings)
-GROUPED = (TrainingSettings, SourceSettings, HeadSettings, Hardware)
+GROUPED = (TrainingSettings, SourceSettings, HeadSettings, SimCLRSettings, Hardware)
 CALLS = [*(command.function() for command in COMMANDS.values()), muster.select, EnsembleSelection]
 
 

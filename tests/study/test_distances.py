@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from muster.data import open_dataset
 from muster.files import write_yaml
 from muster.pool import Member, SourceRecord
 from muster.study.distances import network_for_distances
 from muster.study.source_datasets import source_datasets
+from tests.data.spec_writers import WRITERS
 from tests.helpers import make_member
 from tests.odd_inputs.bench import write_dataset
 
@@ -43,6 +46,22 @@ def test_sources_are_found_where_targets_and_pools_say(tmp_path: Path) -> None:
     assert missing["other"].endswith("other is another dataset")
     assert "no folder of that name" in missing["gone"]
     assert source_datasets(made[3:4], {})[1]["gone"].endswith("give --data_root")
+
+
+@pytest.mark.filterwarnings("ignore:.*is not the whole of")
+def test_published_sources_are_found_by_what_their_files_are_called(tmp_path: Path) -> None:
+    """And two ways to read one folder are told apart."""
+    trained = []
+    for key in ("cityscapes33", "kitti"):
+        WRITERS[key](tmp_path / key.removesuffix("33"))
+        trained.append(open_dataset(f"{tmp_path / key.removesuffix('33')}:{key}"))
+    made = [make_member(tmp_path / "pool", data.spec.name, 0, trained_on=data) for data in trained]
+    found, missing = source_datasets(made, {}, tmp_path)
+    assert missing == {}
+    assert {name: dataset.reference for name, dataset in found.items()} == {
+        "Cityscapes33": f"{tmp_path}/cityscapes:cityscapes33",
+        "KITTI": f"{tmp_path}/kitti:kitti",
+    }
 
 
 def test_the_network_is_one_of_several_sources_before_a_backbone_before_the_largest_source(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def settings(home: Path) -> StudySettings:
 
 
 def plan_of(settings: StudySettings, output: Path) -> StudyPlan:
-    return StudyPlan.of(settings, TRAINING, HeadSettings(), Hardware("cpu"), output, None)
+    return StudyPlan.of(settings, TRAINING, HeadSettings(keep="always"), Hardware("cpu"), output, None)
 
 
 def test_a_target_may_have_settings_of_its_own(settings: StudySettings, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData, fit_members
 from muster.training.fit_data import FitData
-from muster.training.fitting import fit
+from muster.training.fitting import fit, fit_steps
 from muster.training.hardware import Hardware
 from muster.training.head import judge_penalties, learn_head
 from muster.training.head_kept import fit_kept_head
@@ -31,6 +31,9 @@ from muster.training.head_units import collect_units
 from muster.training.modules import EnsembleTraining
 from muster.training.results import HeadChoice
 from muster.training.settings import HeadSettings, TrainingSettings
+from muster.training.simclr import SimCLRSettings
+from muster.training.simclr.images import ViewData, ViewPairs
+from muster.training.simclr.module import SimCLR
 from tests.helpers import make_target, shown
 
 STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)
@@ -70,6 +73,7 @@ def compute(folder: Path) -> dict[str, torch.Tensor]:
     found |= gradients_of_losses() | fitted_with_everything(folder / "fit", hardware)
     found |= fitted_on_a_plateau(folder / "plateau", hardware)
     found |= fitted_from_elsewhere(folder / "others", hardware)
+    found |= pretrained_without_labels(folder / "simclr", hardware)
     return found
 
 
@@ -135,6 +139,17 @@ def fitted_from_elsewhere(folder: Path, hardware: Hardware) -> dict[str, torch.T
         tuned = module.members[0].state_dict()
         found |= {f"{adapt_as} {name}": value.clone() for name, value in tuned.items()}
     return found
+
+
+def pretrained_without_labels(folder: Path, hardware: Hardware) -> dict[str, torch.Tensor]:
+    """Losses of SimCLR, in which each view is told from those of all processes, and weights after three steps."""
+    settings = SimCLRSettings(steps=3, batch_size=4, view_size=32, hidden_channels=16, projection_channels=8)
+    module = SimCLR(build_model("small_fpn", 1).body, settings)
+    fit_steps(module, ViewData(ViewPairs([make_target(5).train], settings), 0), folder, hardware, settings.steps)
+    names = ("projection.layers.0.weight", "body.stem.0.weight", "body.smooth.1.running_mean")
+    return {"contrasts": torch.tensor([loss for _, loss in module.history])} | {
+        f"simclr {name}": module.state_dict()[name].clone() for name in names
+    }
 
 
 def tiny_attention() -> SourceModel:

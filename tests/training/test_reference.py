@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def test_a_segmentation_target_trains_one_that_segments(pool: Pool) -> None:
     assert not model.training
 
 
-def test_the_deepest_network_is_taken_and_no_source_is_nearer(pool: Pool) -> None:
+def test_the_deepest_network_is_taken_and_no_source_is_nearer(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deep, wide = max(pool, key=lambda member: member.card.depth), pool["c"]
     assert starting_member(tuple(pool)).card.architecture == deep.card.architecture
     assert starting_member((pool["b"], pool["c"])) == pool["b"]
@@ -101,6 +104,14 @@ def test_the_deepest_network_is_taken_and_no_source_is_nearer(pool: Pool) -> Non
     assert not starts_afresh(adopted)
     named = replace(pool["b"], card=replace(pool["b"].card, pretraining="somebody's"))
     assert not starts_afresh(named)
+    by_word = replace(pool["b"], card=replace(pool["b"].card, pretraining="simclr", started_from={"sha256": "0" * 64}))
+    monkeypatch.setenv("MUSTER_WEIGHTS", str(tmp_path))
+    assert not starts_afresh(by_word)
+    file = tmp_path / f"{by_word.card.architecture}-simclr.safetensors"
+    file.write_bytes(b"weights")
+    assert not starts_afresh(by_word)  # such weights, but others
+    started_from = {"sha256": hashlib.sha256(b"weights").hexdigest()}
+    assert starts_afresh(replace(by_word, card=replace(by_word.card, started_from=started_from)))
     target = make_target(4)
     split = replace(target.train, identifiers=target.train.identifiers[:2])
     one, other = (train(pool[name].used_for(target.spec), split).state_dict() for name in "bc")

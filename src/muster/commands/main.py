@@ -61,6 +61,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("muster.commands.check:check", "look at a dataset before anything is trained", first="dataset"),
     "convert": Command("muster.commands.convert:convert", "copy a dataset so that it is read faster", first="dataset"),
     "distil": Command("muster.commands.distil:distil", "bring an ensemble down to one network", first="ensemble"),
+    "pretrain": Command("muster.commands.pretrain:pretrain", "pre-train a network on images without labels"),
     "study": Command("muster.commands.study:study", "compare what metrics say with fine-tuned mIoU"),
     "study sources": Command("muster.commands.study_sources:sources", "show the source mIoU of the members of pools"),
     "study recipes": Command(

@@ -20,6 +20,7 @@ from muster.execution.choice import chosen_executor, idle_options
 from muster.execution.progress import TrainingProgress
 from muster.execution.ray_settings import ExecutorName, RaySettings
 from muster.launch import only_helps
+from muster.models.adoption import Adoption
 from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
 from muster.tracking import TrackingSettings
@@ -129,9 +130,16 @@ def _foresee(
     members = timed(forecast_members(jobs, sources), hardware, dry.steps(hardware))
     print_pool_forecast(console, members, hardware, workers, len(plan.adopt))
     missing = sorted(reference for reference, dataset in sources.items() if is_foreseen(dataset))
-    weights = dict.fromkeys(job.weights for job in jobs if job.weights is not None)
+    named = [*(job.weights for job in jobs), *(_weights_of(entry) for entry in plan.adopt)]
+    weights = dict.fromkeys(path for path in named if path is not None)
     print_needed(console, missing, [path for path in weights if not path.is_file()])
     return 0
+
+
+def _weights_of(entry: Adoption) -> Path | None:
+    """The file that a model to be adopted starts from, where it names one."""
+    named = Path(entry.weights) if entry.weights else None
+    return named if named is not None and named.suffix == ".safetensors" else None
 
 
 def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:

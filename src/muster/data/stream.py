@@ -103,7 +103,7 @@ class TrainingStream(ExampleStream):
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """Read and transform the image of one example: what the transform makes of it."""
         sample = self.split[self.position(index)]
-        return self.transform(sample.image, sample.mask, _generator(self.seed, _AUGMENTATION, index))
+        return self.transform(sample.image, sample.mask, example_generator(self.seed, index))
 
     def position(self, index: int) -> int:
         """Position within the split of the image that one example shows.
@@ -118,8 +118,32 @@ class TrainingStream(ExampleStream):
             IndexError: If there is no such example.
         """
         self.require(index)
-        epoch, position = divmod(index, len(self.split))
-        return int(_epoch_order(self.seed, epoch, len(self.split))[position])
+        return place_of_example(self.seed, index, len(self.split))
+
+
+def place_of_example(seed: int, index: int, images: int) -> int:
+    """Which image an example shows, where every image is seen once before any is seen again.
+
+    Args:
+        seed: Decides the order, a new one each time.
+        index: Number of the example.
+        images: How many there are.
+
+    Returns:
+        Its place among them.
+    """
+    epoch, position = divmod(index, images)
+    return int(_epoch_order(seed, epoch, images)[position])
+
+
+def example_generator(seed: int, index: int) -> np.random.Generator:
+    """What decides how the image of an example is augmented.
+
+    Args:
+        seed: Of the fit.
+        index: Number of the example.
+    """
+    return _generator(seed, _AUGMENTATION, index)
 
 
 def make_loader(

@@ -33,8 +33,9 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
             ``"unet:tu-resnet10t"``.
         num_classes: Classes of the head; at least 1.
         pretraining: ``"none"``; ``"imagenet"``, weights of this machine, of an installed package or of a hub for the
-            encoder (SMP) or the body (HRNet); or the path of a ``.safetensors`` file with a body of the same
-            architecture, or with its backbone alone (see :mod:`muster.models.pretraining`).
+            encoder (SMP) or the body (HRNet); ``"simclr"``, such weights of this machine; or the path of a
+            ``.safetensors`` file with a body of the same architecture, or with its backbone alone (see
+            :mod:`muster.models.pretraining`).
         seed: The seed of all weights that ``pretraining`` does not set. They depend on nothing but the architecture,
             the number of classes (the body not even on that) and the seed; the global random state is left as it was.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from muster.data import ContentSketch, Dataset, content_prefixes, open_dataset
 from muster.data.opening import SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
+from muster.data.published import all_published
 from muster.data.worlds import WORLD_NAMES
 from muster.data.worlds.scenes import SCENES, SCENES_NAME
 from muster.errors import ConfigError, DatasetError
@@ -101,6 +102,11 @@ def _references(name: str, roots: Sequence[Path]) -> Iterator[str]:
         yield SCENES_PREFIX + scenes
     if name and Path(name).name == name:  # a name from elsewhere may be anything
         yield from (str(root / name) for root in roots if os.path.isdir(root / name))  # noqa: PTH112 (never an error)
+    for meant in (each for each in all_published() if each.name == name):
+        # Its folder may be called like another spec of the same files, as cityscapes is for cityscapes33.
+        keys = [each.key for each in all_published() if each.source == meant.source]
+        places = (root / key for root in roots for key in dict.fromkeys([meant.key, *keys]))
+        yield from (f"{place}:{meant.key}" for place in places if os.path.isdir(place))  # noqa: PTH112
 
 
 def _is_the_one(dataset: Dataset, name: str, seen: ContentSketch | None) -> bool:

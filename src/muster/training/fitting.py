@@ -144,23 +144,27 @@ class ChannelsLast(Callback):
         pl_module.to(memory_format=torch.channels_last)
 
 
-def fit_small(
+def fit_steps(
     module: pl.LightningModule,
     data: pl.LightningDataModule,
     folder: Path,
     hardware: Hardware,
     steps: int,
     loggers: Sequence[Logger] = (),
+    precision: str = "32-true",
+    every: int | None = None,
 ) -> None:
-    """Train something small in single precision, from the checkpoint in ``folder`` if there is one.
+    """Train a module that has nothing but steps, from the checkpoint in ``folder`` if there is one.
 
     Args:
         module: What to train.
         data: What to train it on.
         folder: Where checkpoints go.
         hardware: Says which devices, and how many share the fit.
-        steps: When to end. There are about ten checkpoints.
+        steps: When to end.
         loggers: The loggers of the caller.
+        precision: By Lightning's name of it.
+        every: Steps from one checkpoint to the next; by default there are about ten.
 
     Raises:
         ConfigError: If the checkpoint is damaged or holds objects.
@@ -168,21 +172,26 @@ def fit_small(
         KeyboardInterrupt: After Ctrl-C.
     """
     device = hardware.resolved_device()
-    every = max(1, steps // 10)
-    keep = ModelCheckpoint(folder, Path(CHECKPOINT).stem, every_n_train_steps=every, enable_version_counter=False)
+    shared = hardware.processes() > 1
+    keep = ModelCheckpoint(
+        folder,
+        Path(CHECKPOINT).stem,
+        every_n_train_steps=every or max(1, steps // 10),
+        enable_version_counter=False,
+    )
     trainer = pl.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=hardware.resolved_devices(),
         num_nodes=launched_nodes(),
-        strategy="ddp" if hardware.processes() > 1 else "auto",
-        precision="32-true",
+        strategy="ddp" if shared else "auto",
+        precision=precision,  # type: ignore[arg-type]  # a str there, a Literal here
         max_steps=steps,
         max_epochs=-1,
         limit_val_batches=0,
         use_distributed_sampler=False,  # the loader gives each process its share
         log_every_n_steps=1,
         callbacks=[keep],
-        plugins=[WholeCheckpoints(), cluster_environment()],
+        plugins=[WholeCheckpoints(), cluster_environment(), *([SynchronisedBatchNorm()] if shared else [])],
         logger=list(loggers) or False,
         default_root_dir=folder,
         enable_progress_bar=False,

@@ -23,7 +23,7 @@ from muster.ranks import sum_over_ranks, world_size
 from muster.tasks.task import Task
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
-from muster.training.fitting import fit_small
+from muster.training.fitting import fit_steps
 from muster.training.hardware import Hardware
 from muster.training.modules import TrainingDivergedError, is_finite
 from muster.training.optimizers import with_schedule
@@ -179,7 +179,7 @@ def fit_head(
     keep_checkpoint_of(folder, description)
     module = HeadTraining(ensemble, settings, steps_before)
     data = _HeadData(PreparedSplit(train, ensemble.preprocessing, owns=ensemble.owns), settings, seed)
-    fit_small(module, data, folder, hardware, settings.steps, loggers)
+    fit_steps(module, data, folder, hardware, settings.steps, loggers)
     ensemble.to(hardware.resolved_device()).eval()  # the head was in training mode
     return module.history
 

@@ -120,7 +120,8 @@ class Network:
 
     Attributes:
         architecture: A name as in the README, e.g. fpn:resnet18.
-        pretraining: none, imagenet, or the path of a safetensors file; with weights, a word for what they have learned.
+        pretraining: none, imagenet, simclr, or the path of a safetensors file; with weights, a word for what they have
+            learned.
         weights: A safetensors file to start from, of the whole architecture or of its backbone alone.
         datasets: On which of the plan's datasets it is trained; on all of them unless some are named.
     """

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from muster.data import Preprocessing, Split
-from muster.errors import ConfigError
+from muster.errors import ConfigError, PretrainingError
+from muster.files import sha256_once
 from muster.models import SourceModel, build_model, weights_file
 from muster.models.pretraining.scheme import SCHEMES
 from muster.pool import Member
@@ -75,12 +76,19 @@ def starting_member(members: Sequence[Member]) -> Member:
 def starts_afresh(member: Member) -> bool:
     """Whether the reference starts where the training of a member started, and not from the member's own weights.
 
-    So it does for a network of muster's own whose pre-training is at hand: no source is then nearer to it than another.
+    So it does for a network of muster's own whose pre-training is at hand, the very file where it was one: no source is
+    then nearer to it than another.
     """
     card = member.card
     if card.is_adopted or card.blueprint is not None or not any(each.takes(card.pretraining) for each in SCHEMES):
         return False
-    return card.pretraining == "none" or weights_file(card.architecture, card.pretraining) is not None
+    if card.pretraining == "none":
+        return True
+    try:
+        file = weights_file(card.architecture, card.pretraining)
+    except PretrainingError:  # it was there when the member was trained
+        return False
+    return file is not None and card.started_from.get("sha256") in {None, sha256_once(file)}
 
 
 def reference_model(

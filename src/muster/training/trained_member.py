@@ -14,7 +14,7 @@ from torch import Tensor
 from muster.data import ContentSketch, Preprocessing, content_prefixes, split_record
 from muster.files import to_builtin_types, write_yaml
 from muster.models import SourceModel, weights_file
-from muster.pool import CARD, HISTORY, Card, Member, software_versions, write_member
+from muster.pool import CARD, HISTORY, Card, software_versions, write_member
 from muster.tasks.source_sample import sample_sources
 from muster.tasks.task import TASKS, in_classes
 from muster.tracking import LOGS, Content, Run, send
@@ -22,6 +22,7 @@ from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
 from muster.training.multi_source_card import joined_card
+from muster.training.seen_weights import seen_by_weights
 from muster.training.source_images import SourceImages
 
 SPLITS = "splits"
@@ -47,13 +48,10 @@ def seen_in(job: MemberJob, sources: Sequence[SourceImages]) -> tuple[ContentSke
         sources: What it is trained on.
 
     Returns:
-        The sources, and what the member that training started from had seen: its card lies beside its weights.
+        The sources, and what the weights that training started from had seen, see :func:`seen_by_weights`.
     """
     own = tuple(ContentSketch.of(each.dataset.spec.name, content_prefixes(each.train)) for each in sources)
-    path = weights_file(job.architecture, job.start)
-    if path is None or not (path.parent / CARD).is_file():
-        return own
-    return tuple(dict.fromkeys((*own, *Member.open(path.parent).card.seen)))
+    return tuple(dict.fromkeys((*own, *seen_by_weights(weights_file(job.architecture, job.start)))))
 
 
 def finish_member(
