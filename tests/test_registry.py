@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muster.data import LAYOUTS, Dataset, DatasetSpec, Layout, Sample, Split, open_dataset
+from muster.data.dataset_yaml import Heading
 from muster.errors import ConfigError, DatasetError
 from muster.models import (
     FAMILIES,
@@ -52,9 +53,9 @@ class Names(Layout):
     def recognises(self, folder: Path) -> bool:
         return (folder / "colours.txt").is_file()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
         spec = DatasetSpec("colours", "made up", ("dark", "light"))
-        values = [int(line) for line in (folder / "colours.txt").read_text("utf-8").split()]
+        values = [int(line) for line in (heading.root / "colours.txt").read_text("utf-8").split()]
 
         def read(name: str) -> Sample:
             value = values[int(name)]

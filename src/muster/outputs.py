@@ -25,6 +25,7 @@ from muster.files import (
 from muster.launch import only_helps
 from muster.locks import LOCK, await_file, is_locked_here, locked
 from muster.output_kinds import KINDS, Evidence, OutputKind
+from muster.remote import fetched, send, sent_back
 
 MARKER = ".muster"
 """File that says what a folder of ours is; ``kind`` in it names an :class:`OutputKind`."""
@@ -73,12 +74,13 @@ def claimed(
         await_file(folder / MARKER)
         yield None
         return
+    folder = fetched(folder)
     require_apart(folder, inputs or {})
     require_ours(folder, kind, details=details)
     fresh = not folder.exists()
     require_writable(folder, "output")
     try:
-        with locked(folder, kind.title, patience) as lock:
+        with sent_back(folder), locked(folder, kind.title, patience) as lock:
             require_ours(folder, kind, details=details)  # another process may have been at work there until now
             marked = not (folder / MARKER).exists()
             mark(folder, kind, **details)
@@ -148,6 +150,8 @@ def replaced(folder: Path, kind: OutputKind, error: type[MusterError]) -> Iterat
     with held(folder, kind, error, PATIENCE), atomic_folder(folder) as partial:
         mark(partial, kind)
         yield partial
+    if not is_locked_here(folder):  # who has locked it sends it, when all is there
+        send(folder)
 
 
 def _remove_if_empty(folder: Path, fresh: bool) -> None:

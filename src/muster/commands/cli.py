@@ -26,6 +26,7 @@ from muster.commands.words import CommandLine, Options, read_command_line
 from muster.errors import ConfigError, MusterError
 from muster.models.adoption import Adoption
 from muster.outputs import cause_of
+from muster.remote import with_copies
 from muster.study.target_override import TargetOverride
 from muster.training.plan_entries import Override
 from muster.user_files import parse_yaml, special_kind
@@ -157,7 +158,7 @@ def _read(function: Callable[..., int], prog: str, default_config: Path | None, 
     parsed = _parse(parser, line, options, default_config)
     # The dump is what the user could give as --config to get the same run again.
     configuration = parser.dump(parsed, skip_unset=False)
-    values = parser.instantiate(parsed).as_dict()
+    values = with_copies(parser.instantiate(parsed).as_dict())
     values.pop("config", None)
     for name, settings in spread_parameters(function).items():
         values[name] = settings(**{field.name: values.pop(field.name) for field in fields(settings)})

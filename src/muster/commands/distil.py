@@ -21,6 +21,7 @@ from muster.models import check_architecture
 from muster.output_kinds import DISTILLATION
 from muster.outputs import claimed
 from muster.pool import software_versions
+from muster.remote import named
 from muster.report.distillation import best_network, headline, write_distillation_report
 from muster.selection.record import RECORD, Selection
 from muster.selection.reopening import open_target
@@ -208,7 +209,7 @@ def _export_command(result: DistillResult, folder: Path) -> str:
     if best is None:
         return ""
     place = folder if best == DISTILLED else _place(folder, best)
-    return f"{to_type('export')} --ensemble {shlex.quote(str(place))}"
+    return f"{to_type('export')} --ensemble {shlex.quote(str(named(place)))}"
 
 
 def _place(folder: Path, part: str) -> Path:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from muster.commands.program import is_console, to_type
+from muster.remote import named
 from muster.report.tables import cost_label, count_label, result_names
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence
@@ -59,7 +60,7 @@ def predict_command(folder: Path) -> str:
     """What to type next."""
     finetune = f"{to_type('finetune')} --predict FOLDER_OF_IMAGES"
     predict = f"{to_type('predict')} --images FOLDER_OF_IMAGES" if is_console() else finetune
-    return f"{predict} --ensemble {shlex.quote(str(folder))}"
+    return f"{predict} --ensemble {shlex.quote(str(named(folder)))}"
 
 
 def _result_table(result: FinetuneResult) -> Table:

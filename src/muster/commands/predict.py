@@ -24,6 +24,7 @@ from muster.launch import only_helps
 from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
 from muster.precision import Precision
+from muster.remote import fetched
 from muster.training.ensemble_card import CARD, EnsembleCard, read_card
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
@@ -219,6 +220,7 @@ def listed_images(images: Path, option: str = "--images") -> dict[str, Path]:
     Raises:
         DatasetError: If there is nothing to predict, or two files would be called alike.
     """
+    images = fetched(images, DatasetError)
     if images.is_dir():
         if files := list_images(images, IMAGE_SUFFIXES):
             return files

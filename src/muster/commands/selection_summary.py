@@ -14,6 +14,7 @@ from muster.commands.program import to_type
 from muster.data import ImageSize
 from muster.data.opening import is_built_in
 from muster.pool import Pool, result_of
+from muster.remote import named
 from muster.report.tables import (
     SELECTION_FREQUENCY,
     candidate_table,
@@ -137,7 +138,7 @@ def finetune_command(folder: Path, selection: Selection) -> str:
         path = (CONFIGS / "finetune" / "worlds.yaml").resolve()
         here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         recipe = f" --config {shlex.quote(str(here))}"
-    return f"{to_type('finetune')} --selection {shlex.quote(str(folder))}{recipe}"
+    return f"{to_type('finetune')} --selection {shlex.quote(str(named(folder)))}{recipe}"
 
 
 def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:

@@ -23,6 +23,7 @@ from muster.launch import only_helps
 from muster.models.adoption import Adoption
 from muster.outputs import Inputs
 from muster.pool import Pool, result_of, verify_pool
+from muster.remote import named
 from muster.tracking import TrackingSettings
 from muster.training.forecast import forecast_members, timed
 from muster.training.hardware import Hardware
@@ -165,7 +166,7 @@ def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     if outcome.failed:
         console.print("The same command tries the failed members again.")
         return 1
-    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(output))} --target ...")
+    console.print(f"Next: {to_type('select')} --pool {shlex.quote(str(named(output)))} --target ...")
     return 0
 
 

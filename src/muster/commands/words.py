@@ -18,6 +18,7 @@ from muster.commands.spread import spread_parameters
 from muster.errors import ConfigError
 from muster.expected import find_misfit, is_list_of_names
 from muster.files import read_yaml, to_builtin_types
+from muster.remote import named
 from muster.selection.idle_options import PLACES
 
 CONFIG = "config"
@@ -315,5 +316,5 @@ def record_of(configuration: str, without: Collection[str], resolved: Mapping[st
     for name, value in resolved.items():
         group, key = _place(content, name)
         if key in group:
-            group[key] = to_builtin_types(value)
+            group[key] = to_builtin_types(named(value) if isinstance(value, Path) else value)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120) if content else ""

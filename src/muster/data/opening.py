@@ -13,6 +13,7 @@ from muster.data.layout import open_folder
 from muster.data.published import ENDING, all_published
 from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
+from muster.remote import copy_of, fetched, is_remote
 
 WORLD_PREFIX = "worlds/"
 SCENES_PREFIX = "scenes/"
@@ -78,7 +79,7 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
 
 def _first_folder(places: Iterable[Path]) -> Path | None:
     # Unlike the methods of Path, this answers no to a name that is too long, or that one may not look at.
-    return next((place for place in places if os.path.isdir(place)), None)  # noqa: PTH112
+    return next((place for place in map(fetched, places) if os.path.isdir(place)), None)  # noqa: PTH112
 
 
 def as_published(reference: str, data_root: Path | None = None) -> tuple[str, str]:
@@ -179,7 +180,7 @@ def places_of(reference: str, data_root: Path | None) -> list[Path]:
     Returns:
         An absolute path itself; a relative one below ``data_root``, if it is given, and then below the current folder.
     """
-    path = Path(reference).expanduser()
+    path = copy_of(reference) if is_remote(reference) else Path(reference).expanduser()
     return [path] if path.is_absolute() else [root / path for root in (data_root, Path.cwd()) if root is not None]
 
 

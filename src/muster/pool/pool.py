@@ -14,6 +14,7 @@ from muster.models import SOURCES
 from muster.pool.listing import Listing, list_members
 from muster.pool.member import Member
 from muster.pool.seen import candidates
+from muster.remote import fetched
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Pool:
         Warns:
             UserWarning: If something else lies among the members; it is passed over.
         """
-        root = Path(folder)
+        root = fetched(folder, PoolError)
         listing = list_members(root)
         _require_some(root, listing)
         if told := listing.told():

@@ -12,6 +12,7 @@ from muster.arrays import NumpyArray
 from muster.data import ImageSize
 from muster.data.spec import Dataset
 from muster.pool import Pool
+from muster.remote import named
 from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
 from muster.report.hard_part import hard_figures
@@ -135,7 +136,7 @@ def write_selection_report(
         "track_record": track_record_sentence(selection),
         **_foreseen_context(selection),
         "warnings": _warnings(selection, entropy),
-        "command": command or f"python finetune.py --selection {shlex.quote(str(path.parent))}",
+        "command": command or f"python finetune.py --selection {shlex.quote(str(named(path.parent)))}",
         "strips": strips(report_images, selection.classes if selection.words.is_pooled else ()),
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),

@@ -19,6 +19,7 @@ from muster.files import parse_record, read_record, to_builtin_types, write_reco
 from muster.machine import now
 from muster.output_kinds import SELECTION
 from muster.outputs import replaced, require_apart, require_ours
+from muster.remote import fetched
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus
 from muster.selection.hard_views import HardView
@@ -288,7 +289,7 @@ class Selection(SelectionRecord):
             SelectionError: If a file is missing, unreadable, or does not go with the other.
         """
         path = Path(folder)
-        path = path.parent if path.name == RECORD else path
+        path = fetched(path.parent if path.name == RECORD else path, SelectionError)
         if not path.is_dir() or not ((path / RECORD).exists() or (path / RECORD).is_symlink()):
             what = f"holds no {RECORD}" if path.is_dir() else "is not a folder"
             raise SelectionError(f"{path} {what}. Give the folder that select.py wrote, with {RECORD} in it.")

@@ -10,6 +10,7 @@ from muster.errors import MusterError
 from muster.files import read_record
 from muster.models import Blueprint, TTASettings
 from muster.models.pooled import POOLED
+from muster.remote import fetched
 from muster.training.ensemble_page import ensemble_page
 from muster.training.results import HeadChoice
 
@@ -100,6 +101,7 @@ def read_card(path: Path | str) -> EnsembleCard:
 
 def folder_of(path: Path) -> Path:
     """Where the ensemble of a run lies."""
+    path = fetched(path, EnsembleError)
     inner = path / "ensemble"
     return inner if not (path / CARD).is_file() and (inner / CARD).is_file() else path
 

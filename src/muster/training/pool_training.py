@@ -24,6 +24,7 @@ from muster.models import build_model
 from muster.output_kinds import POOL
 from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
+from muster.remote import send
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
@@ -118,7 +119,7 @@ def train_pool(
         for job in waiting:
             job = replace(job, hardware=hardware)
             runs.submit(Job(job.name, TASK, json.dumps(to_builtin_types(asdict(job))), job.work))
-        runs.run(_Told(outcome, progress))
+        runs.run(_Told(pool, outcome, progress))
         (pool / FAILURES).unlink(missing_ok=True)
         if outcome.failed:
             write_yaml(pool / FAILURES, outcome.failed)
@@ -219,8 +220,8 @@ def train_job(content: str, tell: Callable[[str], None]) -> str:
 class _Told:
     """Notes what became of each member, and shows it."""
 
-    def __init__(self, outcome: PoolOutcome, progress: TrainingProgress) -> None:
-        self.outcome, self.progress = outcome, progress
+    def __init__(self, pool: Path, outcome: PoolOutcome, progress: TrainingProgress) -> None:
+        self.pool, self.outcome, self.progress = pool, outcome, progress
 
     def progressed(self, job: Job, message: str) -> None:
         step, loss = json.loads(message)
@@ -229,6 +230,7 @@ class _Told:
     def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
         self.outcome.trained.append(job.name)
         self.progress.done(job.name)
+        send(self.pool)  # whoever looks there finds it before the others are done
 
     def failed(self, job: Job, failure: Failure) -> None:
         self.outcome.failed[job.name] = f"{failure.reason} ({failure.log})"
