@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from muster.data import LAYOUTS, Dataset, DatasetSpec, Layout, Sample, Split, open_dataset
+from muster.data.dataset_yaml import Heading
 from muster.errors import ConfigError, DatasetError
 from muster.models import (
     FAMILIES,
