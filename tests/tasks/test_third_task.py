@@ -15,6 +15,7 @@ from torch import Tensor
 
 import muster
 from muster.data import Dataset, DatasetSpec, Sample, Split, open_dataset, read_image
+from muster.data.dataset_yaml import Heading
 from muster.data.layout import LAYOUTS, Layout
 from muster.errors import ConfigError
 from muster.tasks.loss import LOSSES, LossOptions, per_labelled_pixel
@@ -37,7 +38,8 @@ class Numbers(Layout):
     def recognises(self, folder: Path) -> bool:
         return (folder / "train" / "numbers.csv").is_file()
 
-    def open(self, folder: Path, reference: str) -> Dataset:
+    def open(self, heading: Heading, reference: str) -> Dataset:
+        folder = heading.root
         spec = DatasetSpec(folder.name, "tones", ("tone",), task="regression")
         train, test = (self._split(spec, folder / name) for name in ("train", "test"))
         return Dataset(spec, train, test, reference)

@@ -166,10 +166,11 @@ def tiny_attention() -> SourceModel:
 
 
 def one_of(number: int, processes: int, port: int, folder: Path) -> None:
-    """Be one of the processes, as srun would have started it, and write down what it found."""
-    variables = {"SLURM_STEP_NUM_TASKS": processes, "SLURM_NTASKS": processes, "SLURM_NTASKS_PER_NODE": processes,
-                 "SLURM_STEP_NUM_NODES": 1, "SLURM_NNODES": 1, "SLURM_PROCID": number, "SLURM_LOCALID": number,
-                 "SLURM_NODEID": 0, "SLURM_NODELIST": "localhost", "MASTER_PORT": port}  # fmt: skip
+    """Be one of the processes, as srun would have started it on a machine of its own, and write down what it found."""
+    variables = {"SLURM_STEP_NUM_TASKS": processes, "SLURM_NTASKS": processes, "SLURM_NTASKS_PER_NODE": 1,
+                 "SLURM_STEP_NUM_NODES": processes, "SLURM_NNODES": processes, "SLURM_PROCID": number,
+                 "SLURM_LOCALID": 0, "SLURM_NODEID": number, "SLURM_NODELIST": "localhost",
+                 "MASTER_PORT": port}  # fmt: skip
     os.environ |= {name: str(value) for name, value in variables.items()}
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")):

@@ -1,4 +1,4 @@
-"""Two processes that share evaluation and the head, as srun starts them, end like one that does it alone."""
+"""Two processes that share evaluation and the head, as srun starts them on two machines, end like one alone."""
 
 from __future__ import annotations
 
