@@ -16,10 +16,10 @@ from benchmarks.beyond_exhaustive import few_members, write_made_up
 from benchmarks.requirements import scratch_folder
 from benchmarks.timing import cost, peak_megabytes
 from muster.data import ContentSketch, open_dataset
-from muster.files import write_record
 from muster.models import build_model
 from muster.pool import CARD, MEMBERS, WEIGHTS, Card, Pool, software_versions
 from muster.pool.card import FORMAT_VERSION
+from muster.records import write_record
 from muster.scoring.prediction_store import PredictionStore
 from muster.scoring.score import score_ensembles
 from muster.search.greedy import greedy

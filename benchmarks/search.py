@@ -18,8 +18,8 @@ from benchmarks.requirements import MissingRequirementError, scratch_folder
 from benchmarks.timing import cost, peak_megabytes
 from muster.arrays import NumpyArray
 from muster.cancel import CancelToken
-from muster.files import write_record
 from muster.metrics import ENSEMBLE_METRICS
+from muster.records import write_record
 from muster.scoring._store_folder import (
     FORMAT_VERSION,
     HEADER,

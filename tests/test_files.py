@@ -15,17 +15,15 @@ from muster.errors import ConfigError, PoolError
 from muster.files import (
     atomic_folder,
     atomic_write,
-    parse_record,
-    read_record,
     read_yaml,
     remove_partial,
     require_writable,
     sha256_of,
     sha256_once,
     to_builtin_types,
-    write_record,
     write_yaml,
 )
+from muster.records import parse_record, read_record, write_record
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from muster.data import ContentSketch, content_prefixes, open_dataset
 from muster.errors import PoolError, SelectionError
-from muster.files import read_record, read_yaml, sha256_of, write_record, write_yaml
+from muster.files import read_yaml, sha256_of, write_yaml
 from muster.pool import CARD, FORMAT_VERSION, SOURCE_SAMPLE, WEIGHTS, Card
+from muster.records import read_record, write_record
 from tests.odd_inputs.bench import Bench
 from tests.odd_inputs.case import Case
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from muster.data import Views, open_dataset, prepared_images
 from muster.errors import ConfigError, SelectionError
 from muster.execution.progress import TrainingProgress
-from muster.files import parse_record
 from muster.models import SourceModel, upsample_probabilities
 from muster.pool import Pool, SourceRecord
+from muster.records import parse_record
 from muster.report.study_report import best_metric, headline, write_study_report
 from muster.selection.run import select
 from muster.selection.track_record import COLUMNS

@@ -17,9 +17,9 @@ from torch import Tensor
 import muster
 from muster.data import ChannelStatistics, Dataset
 from muster.errors import ConfigError, SelectionError
-from muster.files import parse_record
 from muster.models import Segmenter
 from muster.pool import Pool, software_versions
+from muster.records import parse_record
 from muster.report.finetuned_images import finetuned_images
 from muster.selection import Selection
 from muster.selection.run import select

@@ -25,10 +25,11 @@ from muster.data import (
     source_of_step,
 )
 from muster.errors import ConfigError, PoolError
-from muster.files import parse_record, to_builtin_types
+from muster.files import to_builtin_types
 from muster.model_page import PAGE
 from muster.models import build_model, put_source_heads, source_heads
 from muster.pool import HISTORY, WEIGHTS, Member, Pool, TargetContent, reason_to_bar, verify_pool
+from muster.records import parse_record
 from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.tasks.source_sample import PIXEL_IMAGES, PIXELS_PER_IMAGE
 from muster.training.checkpoints import CHECKPOINT

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muster.data import DatasetSpec, ImageSize
 from muster.errors import ConfigError, PoolError, UnfitMemberError
-from muster.files import atomic_folder, read_record, sha256_of, sha256_once, write_record
+from muster.files import atomic_folder, sha256_of, sha256_once
 from muster.model_page import PAGE
 from muster.models import SourceModel, rebuild
 from muster.models.tensors import write_tensors
@@ -25,6 +25,7 @@ from muster.output_kinds import MEMBER
 from muster.outputs import require_ours
 from muster.pool.card import FORMAT_VERSION, Card
 from muster.pool.page import member_page
+from muster.records import read_record, write_record
 from muster.tasks.task import task_of
 from muster.user_files import require_regular
 

@@ -26,8 +26,8 @@ from muster.arrays import (
     NumpyArray,
 )
 from muster.errors import SelectionError
-from muster.files import read_record
 from muster.metrics.ensemble_block import Members, members_of
+from muster.records import read_record
 from muster.scoring._store_folder import (
     FORMAT_VERSION,
     HEADER,

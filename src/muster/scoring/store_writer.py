@@ -13,9 +13,9 @@ from jaxtyping import Float
 
 from muster.arrays import Labels, NumpyArray, Predictions, as_labels, as_probabilities
 from muster.errors import SelectionError
-from muster.files import write_record
 from muster.output_kinds import STORE
 from muster.outputs import replaced
+from muster.records import write_record
 from muster.scoring._store_folder import (
     FORMAT_VERSION,
     HEADER,

@@ -15,10 +15,11 @@ import numpy as np
 
 from muster.data import ChannelStatistics, DatasetSpec, ImageSize, Preprocessing
 from muster.errors import ConfigError, SelectionError
-from muster.files import parse_record, read_record, to_builtin_types, write_record
+from muster.files import to_builtin_types
 from muster.machine import now
 from muster.output_kinds import SELECTION
 from muster.outputs import replaced, require_apart, require_ours
+from muster.records import parse_record, read_record, write_record
 from muster.remote import fetched
 from muster.scoring.ranking import Ranking
 from muster.search.result import SearchStatus

@@ -18,8 +18,9 @@ from muster.data import (
     require_usable,
 )
 from muster.errors import ConfigError
-from muster.files import as_file_name, read_record, write_record
+from muster.files import as_file_name
 from muster.pool import Card, Member, Pool, without_exported
+from muster.records import read_record, write_record
 from muster.selection.reopening import portable_reference
 from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings

@@ -14,10 +14,11 @@ import pandas as pd
 
 from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError
-from muster.files import parse_record, read_yaml
+from muster.files import read_yaml
 from muster.machine import resolve_device
 from muster.models import SOURCES
 from muster.pool import Member
+from muster.records import parse_record
 from muster.study.cells import kind_of
 from muster.study.papers.dataset_features import image_features
 from muster.study.papers.domain_distance import domain_distances

@@ -19,9 +19,9 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.data import Preprocessing, Split, prepared_images, view_for
 from muster.errors import ConfigError
-from muster.files import parse_record
 from muster.models import ImageMap, SourceModel
 from muster.models.prediction import interpolated_rows
+from muster.records import parse_record
 from muster.scoring.outcome_counts import OutcomeCounts
 from muster.scoring.score import score_ensembles
 from muster.study.cells import Cell, CellData

@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 
 from muster.data import Preprocessing
 from muster.errors import ConfigError
-from muster.files import atomic_folder, parse_record, read_yaml, sha256_of, to_builtin_types, write_yaml
+from muster.files import atomic_folder, read_yaml, sha256_of, to_builtin_types, write_yaml
 from muster.machine import device_label
 from muster.models import Blueprint, SourceModel, rebuild
 from muster.models.tensors import write_tensors
 from muster.pool import Member
+from muster.records import parse_record
 from muster.study.cells import Cell
 from muster.study.results import CellJob
 from muster.training.checks import require_trainable

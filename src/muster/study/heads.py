@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from muster.errors import ConfigError
-from muster.files import parse_record
 from muster.models import SourceModel
 from muster.pool import Member
+from muster.records import parse_record
 from muster.study.cells import Cell, CellData
 from muster.study.fits import load_fitted, read_record_of
 from muster.study.results import CellJob

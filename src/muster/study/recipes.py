@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from muster.data import Dataset, require_usable
 from muster.errors import ConfigError
-from muster.files import parse_record, read_yaml
+from muster.files import read_yaml
 from muster.markdown import markdown_table
 from muster.models import TTASettings
 from muster.pool import Pool
+from muster.records import parse_record
 from muster.selection.record import Selection
 from muster.tasks.task import in_classes
 from muster.training.clock import Clock, Progress

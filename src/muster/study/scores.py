@@ -15,11 +15,11 @@ import pandas as pd
 from torch import Tensor
 
 from muster.errors import ConfigError
-from muster.files import parse_record
 from muster.machine import resolve_device
 from muster.metrics import MetricSpec, parse_metric
 from muster.pool import Member
 from muster.probe import ProbeCache, ProbeReader, draw_probe_set
+from muster.records import parse_record
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.scoring.ranking import Ranking
 from muster.selection.candidate_scoring import rank_all

@@ -10,7 +10,7 @@ from functools import partial
 import pandas as pd
 
 from muster.errors import ConfigError
-from muster.files import parse_record
+from muster.records import parse_record
 from muster.study.cells import Cell
 from muster.study.results import CellJob
 from muster.study.scores import ScoreJob, score_cell

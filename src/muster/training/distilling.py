@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import ConfigError
-from muster.files import read_yaml, with_later_names
+from muster.files import read_yaml
 from muster.machine import device_label, now
 from muster.models import SourceModel, build_model
 from muster.pool import software_versions
+from muster.records import with_later_names
 from muster.tasks.task import TASKS, Task, task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from muster.data import Preprocessing
 from muster.errors import MusterError
-from muster.files import read_record
 from muster.models import Blueprint, TTASettings
 from muster.models.pooled import POOLED
+from muster.records import read_record
 from muster.remote import fetched
 from muster.training.ensemble_page import ensemble_page
 from muster.training.results import HeadChoice

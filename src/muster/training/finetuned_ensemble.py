@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
 from muster.data.spec import RGB
 from muster.errors import ConfigError
-from muster.files import as_file_name, sha256_of, write_record
+from muster.files import as_file_name, sha256_of
 from muster.model_page import PAGE
 from muster.models import ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
 from muster.models.prediction import interpolated_rows
@@ -27,6 +27,7 @@ from muster.models.tta import PLAIN
 from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
+from muster.records import write_record
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (

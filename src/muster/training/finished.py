@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from muster.errors import ConfigError
-from muster.files import parse_record, read_yaml, to_builtin_types, write_yaml
+from muster.files import read_yaml, to_builtin_types, write_yaml
 from muster.ranks import rank
+from muster.records import parse_record
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from muster.errors import ConfigError, MusterError, PoolError
 from muster.execution.executor import Executor, Failure, Job
 from muster.execution.local import LocalProcesses
 from muster.execution.progress import TrainingProgress
-from muster.files import parse_record, remove_partial, to_builtin_types, write_text, write_yaml
+from muster.files import remove_partial, to_builtin_types, write_text, write_yaml
 from muster.models import build_model
 from muster.output_kinds import POOL
 from muster.outputs import Inputs, claimed
 from muster.pool import MEMBERS, Member
+from muster.records import parse_record
 from muster.remote import send
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware

@@ -8,7 +8,8 @@ from typing import Any
 
 from muster.data import ContentSketch
 from muster.errors import PretrainingError
-from muster.files import read_record, sha256_once
+from muster.files import sha256_once
+from muster.records import read_record
 
 RECORD = "pretraining.yaml"
 

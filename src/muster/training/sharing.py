@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from muster.errors import ConfigError
 from muster.execution.executor import Executor, Failure, Job
 from muster.execution.placement import visible_gpus, worker_environments
-from muster.files import parse_record
 from muster.machine import available_cores
 from muster.models import SourceModel
+from muster.records import parse_record
 from muster.training.hardware import Hardware
 
 MOST_SHARING = 8

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from muster.errors import ConfigError
-from muster.files import parse_record
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import INNER, Blueprint
 from muster.models.model_source import SOURCES, ModelSource, rebuild
 from muster.models.pooled import POOLED, Pooled
 from muster.models.source_model import SourceModel
+from muster.records import parse_record
 
 
 class PooledSource(ModelSource):

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from muster.data import ContentSketch, Split, content_prefixes
 from muster.errors import PretrainingError
-from muster.files import atomic_write, sha256_of, to_builtin_types, write_record
+from muster.files import atomic_write, sha256_of, to_builtin_types
 from muster.machine import device_label, now
 from muster.models import Segmenter, build_model, weights_file
 from muster.models.build import family_of
 from muster.pool import software_versions
 from muster.ranks import rank
+from muster.records import write_record
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.fitting import fit_steps
 from muster.training.hardware import Hardware
