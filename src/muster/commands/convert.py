@@ -7,11 +7,12 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.data import open_dataset, split_record
 from muster.data.conversion import convert_folder
 from muster.data.dataset_yaml import DESCRIPTION_FILE, read_heading
-from muster.data.opening import apart, is_built_in
+from muster.data.opening import DataSettings, apart, is_built_in
 from muster.errors import ConfigError, DatasetError
 from muster.files import require_writable
 from muster.launch import only_helps
@@ -20,7 +21,12 @@ from muster.outputs import require_apart
 _MEGABYTE = 1e6
 
 
-def convert(dataset: str, output: Path, data_root: Path | None = None, workers: int = os.cpu_count() or 1) -> int:
+def convert(
+    dataset: str,
+    output: Path,
+    data: Spread[DataSettings] = DataSettings(),  # noqa: B008 (frozen)
+    workers: int = os.cpu_count() or 1,
+) -> int:
     """Copy a dataset with its PNG files stored instead of compressed, which are read about three times as fast.
 
     Names, folders and pixels stay, so the copy is read like the original, and muster knows that its images are the
@@ -29,7 +35,7 @@ def convert(dataset: str, output: Path, data_root: Path | None = None, workers: 
     Args:
         dataset: A folder; FOLDER:NAME as for other commands.
         output: Folder of the copy. If a run broke off, the same command goes on.
-        data_root: Folder below which the dataset is looked for first.
+        data: Where the dataset lies.
         workers: How many files are converted at a time.
 
     Returns:
@@ -41,7 +47,7 @@ def convert(dataset: str, output: Path, data_root: Path | None = None, workers: 
         raise ConfigError(f"{dataset} is built in: there is nothing to convert.")
     if workers < 1:
         raise ConfigError(f"--workers: expected at least 1, but got {workers}.")
-    before = open_dataset(dataset, data_root)
+    before = open_dataset(dataset, data.data_root)
     path, rest = apart(before.reference)
     folder = Path(path)
     if read_heading(folder).root.resolve() != folder.resolve():
