@@ -9,7 +9,7 @@ OLDEST := .venv-oldest
 INSTALL := -m pip install --quiet --disable-pip-version-check
 # Test files (tests/conftest.py: some of them together) are dealt to as many processes as there are cores; each computes on
 # one thread. They are dealt in their order: those with few tests last, as xdist has it, would end with the longest of all.
-PYTEST := -m pytest -q --numprocesses auto --dist loadgroup --no-loadscope-reorder
+PYTEST := -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo study test test-all test-oldest bench docs lint clean

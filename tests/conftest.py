@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SHARED = {"workplace": "tests/scripts"}
-"""Fixtures that take so long that all tests with them run in one process, which makes them once."""
+TOGETHER = {f"tests/scripts/test_{name}.py": "tests/scripts" for name in ("chain", "interruptions", "two_processes")}
+"""Files whose fixtures take so long that they are made once, in one process, for all of them."""
 
 
-@pytest.hookimpl(wrapper=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Deal tests to processes file by file, and those of :data:`SHARED` together."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = next((group for name, group in SHARED.items() if name in names), str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
-    return (yield)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal tests to processes file by file, and those of :data:`TOGETHER` as one file.
+
+    Groups, which xdist has for that, are not heeded with pytest 9.2, so that each test went to any process.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return TOGETHER.get(file, file)
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
