@@ -62,7 +62,9 @@ def target() -> Dataset:
 
 
 @pytest.fixture
-def no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # results go to runs/ by default
+
     def look(*_: object) -> None:
         raise Looked
 
