@@ -144,7 +144,7 @@ def remove_partial(folder: Path) -> None:
     """
     for left in folder.glob(f"{PARTIAL}*"):
         ours = _OURS.match(left.name)
-        if ours is None or _is_alive(int(ours[1])):
+        if ours is None or is_alive(int(ours[1])):
             continue
         target = folder / left.name[ours.end() :].removesuffix(_OLD)
         if left.name.endswith(_OLD) and not target.exists():
@@ -160,7 +160,12 @@ def is_partial(name: str) -> bool:
     return _OURS.match(name) is not None
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine is there; another one may have its number by now, but seldom has.
+
+    Args:
+        process: Its number.
+    """
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.errors import ConfigError, MusterError
-from muster.files import PARTIAL
+from muster.files import PARTIAL, is_alive
 
 LOCK = ".lock"
 """File in an output folder that the process at work there holds."""
@@ -243,16 +243,8 @@ def _lock_in_the_system(number: int, holder: _Holder, path: Path) -> None:
 
 
 def _lives(process: int, path: Path) -> bool:
-    """Whether the process that a lock names is there; another one may have its number by now, but seldom has."""
-    if process == os.getpid():
-        return is_locked_here(path.parent)
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    """Whether the process that a lock names still holds it: one before this one may have had its number."""
+    return is_locked_here(path.parent) if process == os.getpid() else is_alive(process)
 
 
 def _seconds_untouched(number: int, folder: Path) -> float:
