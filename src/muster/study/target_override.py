@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, get_type_hints
 
 from muster.data import ImageSize, SizeSetting
-from muster.errors import ConfigError, unknown_name
-from muster.expected import find_misfit
 from muster.files import to_builtin_types
-from muster.training.plan_entries import as_kind
+from muster.training.plan_entries import require_settings, with_settings
 from muster.training.settings import TrainingSettings
 
 
@@ -36,12 +34,8 @@ class TargetOverride:
         Raises:
             ConfigError: If a name is no setting, or a value has the wrong type.
         """
-        kinds = self.kinds()
-        for name, value in {"targets": targets, "image_size": image_size, **settings}.items():
-            if name not in kinds:
-                raise ConfigError(f"per_target for {targets}: {unknown_name('training setting', name, kinds)}")
-            if misfit := find_misfit(name, to_builtin_types(value), kinds[name]):
-                raise ConfigError(f"per_target for {targets}: {misfit.sentence}")
+        named = {"targets": targets, "image_size": image_size, **settings}
+        require_settings(named, self.kinds(), f"per_target for {targets}")
         if image_size is not None:
             ImageSize.of(image_size)
         self.targets, self.image_size, self.settings = tuple(targets), image_size, settings
@@ -78,9 +72,4 @@ class TargetOverride:
         Raises:
             ConfigError: If a value is out of its range.
         """
-        kinds = self.kinds()
-        given = {name: as_kind(value, kinds[name]) for name, value in self.settings.items()}
-        try:
-            return replace(settings, **given)
-        except ConfigError as error:
-            raise ConfigError(f"per_target for {', '.join(self.targets)}: {error}") from error
+        return with_settings(settings, self.settings, self.kinds(), f"per_target for {', '.join(self.targets)}")

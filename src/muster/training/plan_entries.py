@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from muster.errors import ConfigError, unknown_name
 from muster.expected import find_misfit
 from muster.files import as_file_name, to_builtin_types
-from muster.training.settings import SourceSettings
+from muster.training.settings import SourceSettings, TrainingSettings
+
+Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
 class Override:
@@ -36,12 +38,8 @@ class Override:
         Raises:
             ConfigError: If a name is no setting, a value has the wrong type, or neither members nor datasets are named.
         """
-        kinds = self.kinds()
-        for name, value in {"members": members, "datasets": datasets, **settings}.items():
-            if name not in kinds:
-                raise ConfigError(f"plan.overrides for {members!r}: {unknown_name('training setting', name, kinds)}")
-            if misfit := find_misfit(name, to_builtin_types(value), kinds[name]):
-                raise ConfigError(f"plan.overrides for {members!r}: {misfit.sentence}")
+        named = {"members": members, "datasets": datasets, **settings}
+        require_settings(named, self.kinds(), f"plan.overrides for {members!r}")
         self.members, self.datasets, self.settings = members, tuple(datasets), settings
 
     @staticmethod
@@ -94,23 +92,50 @@ class Override:
         Raises:
             ConfigError: If a value is out of its range.
         """
-        kinds = self.kinds()
-        given = {name: as_kind(value, kinds[name]) for name, value in self.settings.items()}
-        try:
-            return replace(settings, **given)
-        except ConfigError as error:
-            raise ConfigError(f"plan.overrides for {self.members!r}: {error}") from error
+        return with_settings(settings, self.settings, self.kinds(), f"plan.overrides for {self.members!r}")
 
 
-def as_kind(value: object, kind: object) -> Any:
-    """A value of YAML as a setting has it: YAML has lists where settings have tuples, and takes 1e-3 for a text.
+def require_settings(named: Mapping[str, object], kinds: Mapping[str, Any], where: str) -> None:
+    """Refuse what is no setting, and values of another type.
 
     Args:
-        value: Of a right type.
-        kind: The type of the setting.
+        named: Values by name.
+        kinds: All names there are, with their types.
+        where: Beginning of the message.
+
+    Raises:
+        ConfigError: Naming the first of them.
     """
+    for name, value in named.items():
+        if name not in kinds:
+            raise ConfigError(f"{where}: {unknown_name('training setting', name, kinds)}")
+        if misfit := find_misfit(name, to_builtin_types(value), kinds[name]):
+            raise ConfigError(f"{where}: {misfit.sentence}")
+
+
+def with_settings(settings: Settings, named: Mapping[str, object], kinds: Mapping[str, Any], where: str) -> Settings:
+    """Settings with other values for some.
+
+    Args:
+        settings: All of them.
+        named: The other values by name, as YAML has them; see :func:`require_settings`.
+        kinds: Types by name.
+        where: Beginning of the message.
+
+    Raises:
+        ConfigError: If a value is out of its range.
+    """
+    given = {name: _as_kind(value, kinds[name]) for name, value in named.items()}
+    try:
+        return replace(settings, **given)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _as_kind(value: object, kind: object) -> Any:
+    """A value of YAML as a setting has it: YAML has lists where settings have tuples, and takes 1e-3 for a text."""
     if isinstance(value, list | tuple):
-        return tuple(as_kind(each, get_args(kind)[0]) for each in value)
+        return tuple(_as_kind(each, get_args(kind)[0]) for each in value)
     return float(value) if kind is float and isinstance(value, str | int) else value
 
 
