@@ -10,8 +10,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from muster.execution.executor import Failure, Job
+from muster.execution.executor import Job
 from muster.execution.local import LocalProcesses
+from muster.execution.one_job import OneJob
 from muster.execution.worker import DONE, perform
 from muster.launch import without_launcher
 
@@ -96,32 +97,14 @@ def _gpus() -> list[Any]:
 def _in_a_process_of_its_own(
     described: Mapping[str, Any], folder: Path, tell: Callable[[str], None]
 ) -> tuple[str, str]:
-    processes, heard = LocalProcesses([os.environ], fresh_processes=True), _Heard(tell)
+    processes, heard = LocalProcesses([os.environ], fresh_processes=True), OneJob(tell)
     processes.submit(Job(described["name"], described["task"], described["content"], folder))
     processes.run(heard)
-    event, content = heard.ended
-    if event == "died":
-        raise WorkerDiedError(content)
-    return event, content
-
-
-class _Heard:
-    """Passes on what the one job says, and keeps how it ended."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell, self.ended = tell, ("", "")
-
-    def progressed(self, job: Job, message: str) -> None:  # noqa: ARG002 (a listener's)
-        self.tell(message)
-
-    def done(self, job: Job, result: str) -> None:  # noqa: ARG002
-        self.ended = DONE, result
-
-    def failed(self, job: Job, failure: Failure) -> None:  # noqa: ARG002
-        self.ended = failure.kind, failure.reason
-
-    def tick(self) -> None:
-        pass
+    if heard.failure is None:
+        return DONE, heard.result
+    if heard.failure.kind == "died":
+        raise WorkerDiedError(heard.failure.reason)
+    return heard.failure.kind, heard.failure.reason
 
 
 @contextmanager

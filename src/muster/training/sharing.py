@@ -11,14 +11,15 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from muster.errors import ConfigError
-from muster.execution.executor import Executor, Failure, Job
+from muster.execution.executor import Executor, Job
+from muster.execution.one_job import OneJob
 from muster.execution.placement import visible_gpus, worker_environments
 from muster.machine import available_cores
 from muster.models import SourceModel
@@ -188,27 +189,10 @@ def hardware_of(executor: Executor, hardware: Hardware, folder: Path) -> Hardwar
     Raises:
         ConfigError: If the executor has no place that can do this, or not what was asked for.
     """
-    answer = _Answer()
+    answer = OneJob()
     executor.submit(Job(folder.name, _RESOLVE, json.dumps(asdict(hardware)), folder))
     executor.run(answer)
+    if answer.failure is not None:
+        raise ConfigError(f"Nothing can be computed there: {answer.failure.reason} ({answer.failure.log})")
     shutil.rmtree(folder, ignore_errors=True)
-    return parse_record(json.loads(answer.text), Hardware, "hardware", ConfigError)
-
-
-@dataclass
-class _Answer:
-    """Listens to the one job that asks."""
-
-    text: str = ""
-
-    def progressed(self, job: Job, message: str) -> None:
-        """It has nothing to tell on its way."""
-
-    def done(self, job: Job, result: str) -> None:  # noqa: ARG002 (a listener's)
-        self.text = result
-
-    def failed(self, job: Job, failure: Failure) -> None:  # noqa: ARG002
-        raise ConfigError(f"Nothing can be computed there: {failure.reason} ({failure.log})")
-
-    def tick(self) -> None:
-        """There is nothing to show."""
+    return parse_record(json.loads(answer.result), Hardware, "hardware", ConfigError)
