@@ -92,7 +92,7 @@ class Heading:
         test_is_seeded: Whether it says that the test split is to be drawn from all images.
         options: The other keys of :data:`LAYOUT_KEYS` that it has.
         published: What is known of the published dataset that it is a copy of; it counts where the file says nothing.
-        own: All keys of the file.
+        content: All that the file says; nothing if it is not there.
     """
 
     path: Path
@@ -102,7 +102,12 @@ class Heading:
     test_is_seeded: bool
     options: Mapping[str, Any]
     published: Published | None
-    own: frozenset[str]
+    content: Mapping[Any, Any]
+
+    @property
+    def own(self) -> frozenset[str]:
+        """All keys of the file."""
+        return frozenset(map(str, self.content))
 
     @property
     def unsaid(self) -> dict[str, Any]:
@@ -159,8 +164,7 @@ def with_published(heading: Heading, published: Published | None) -> Heading:
         heading: Of a folder.
         published: What is known of it; ``None`` for nothing.
     """
-    content = _parse(heading.path) if os.path.lexists(heading.path) else {}
-    return _heading(heading.path, content, published)
+    return _heading(heading.path, heading.content, published)
 
 
 def _heading(path: Path, content: Mapping[Any, Any], published: Published | None) -> Heading:
@@ -178,7 +182,7 @@ def _heading(path: Path, content: Mapping[Any, Any], published: Published | None
     named = "" if reader is None else require_text(path, "reader", reader)
     # A test split that the file names goes before the seeded one of the published dataset.
     seeded |= seeded_by_spec and "test" not in of_file
-    return Heading(path, named, found, splits, seeded, options, published, frozenset(map(str, content)))
+    return Heading(path, named, found, splits, seeded, options, published, content)
 
 
 def read_description(
@@ -205,8 +209,9 @@ def read_description(
         DatasetError: If the file is missing or not YAML, if a key is missing, unknown or without effect, or if a value
             has the wrong type or makes no sense. The message names the file and the key.
     """
-    path = heading.path
-    content = _parse(path) if (known is None and heading.published is None) or os.path.lexists(path) else {}
+    path, content = heading.path, heading.content
+    if known is None and heading.published is None and not os.path.lexists(path):
+        raise DatasetError(_missing_file(path))
     _check_keys(path, content, keys)
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
     told, where = _known(heading, known, source or path, keys)
@@ -273,8 +278,6 @@ def _check_keys(path: Path, content: Mapping[Any, Any], keys: Collection[str] | 
 
 
 def _parse(path: Path) -> dict[Any, Any]:
-    if not os.path.lexists(path):
-        raise DatasetError(_missing_file(path))
     content = read_yaml_file(path, DatasetError)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected keys with values, but got {show(content)}. For example: {EXAMPLE}")
