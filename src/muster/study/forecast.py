@@ -11,7 +11,7 @@ from muster.pool import Member
 from muster.selection.run import resolve_train_images
 from muster.study.protocols import AT_RANDOM, MOST_FREQUENT
 from muster.study.settings import Regime, StudySettings
-from muster.training.forecast import Fits, seconds_per_step
+from muster.training.forecast import Fits, StepTimer
 from muster.training.hardware import Hardware
 from muster.training.settings import TrainingSettings
 
@@ -134,17 +134,10 @@ def forecast_study(
     Returns:
         One entry for each target and number of labels, in their order.
     """
-    found: dict[tuple[object, ...], float] = {}
-
-    def timed(fits: Fits) -> float | None:
-        if timed_steps and fits.key not in found:
-            found[fits.key] = seconds_per_step(fits, hardware, timed_steps)
-        return found.get(fits.key)
-
-    forecasts = []
+    timer, forecasts = StepTimer(hardware, timed_steps), []
     for target, dataset in targets.items():
         one = _Target(settings.for_target(target), settings.training_for(target, training), hardware, pools, dataset)
-        times = [timed(fits) for fits in one.fits_of_candidates]
+        times = [timer(fits) for fits in one.fits_of_candidates]
         seconds = sum(each for each in times if each is not None) / len(times) if any(times) else None
         forecasts += [one.forecast(regime, seconds) for regime in settings.all_regimes]
     return forecasts

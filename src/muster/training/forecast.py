@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from time import perf_counter
 
@@ -243,6 +243,27 @@ def _crops_at_once(fits: Fits, device: torch.device) -> int:
     return max(2, fitting)
 
 
+@dataclass(frozen=True)
+class StepTimer:
+    """Times steps, of trainings that are alike once.
+
+    Attributes:
+        hardware: What to compute on.
+        steps: How many steps are timed; 0 times nothing.
+        found: Seconds for a step, by :attr:`Fits.key`.
+    """
+
+    hardware: Hardware
+    steps: int
+    found: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def __call__(self, fits: Fits) -> float | None:
+        """Seconds for a step; ``None`` if nothing is timed."""
+        if self.steps and fits.key not in self.found:
+            self.found[fits.key] = seconds_per_step(fits, self.hardware, self.steps)
+        return self.found.get(fits.key)
+
+
 def timed(members: Sequence[MemberForecast], hardware: Hardware, steps: int) -> list[MemberForecast]:
     """The same members, with what a step of those takes that are not there yet; members that are alike are timed once.
 
@@ -254,8 +275,8 @@ def timed(members: Sequence[MemberForecast], hardware: Hardware, steps: int) -> 
     Returns:
         In the same order.
     """
-    found: dict[tuple[object, ...], float] = {}
+    timer = StepTimer(hardware, steps)
     for member in members:
-        if steps and not member.is_there and member.fits.key not in found:
-            found[member.fits.key] = seconds_per_step(member.fits, hardware, steps)
-    return [replace(member, seconds_per_step=found.get(member.fits.key)) for member in members]
+        if not member.is_there:
+            timer(member.fits)
+    return [replace(member, seconds_per_step=timer.found.get(member.fits.key)) for member in members]
