@@ -15,9 +15,10 @@ from benchmarks.apart import apart
 from benchmarks.beyond_exhaustive import few_members, write_made_up
 from benchmarks.requirements import scratch_folder
 from benchmarks.timing import cost, peak_megabytes
+from benchmarks.whole_path import made_up_card
 from muster.data import ContentSketch, open_dataset
 from muster.models import build_model
-from muster.pool import CARD, MEMBERS, WEIGHTS, Card, Pool, software_versions
+from muster.pool import CARD, MEMBERS, WEIGHTS, Pool
 from muster.pool.card import FORMAT_VERSION
 from muster.records import write_record
 from muster.scoring.prediction_store import PredictionStore
@@ -92,12 +93,15 @@ def measure_pass(architecture: str, side: int) -> dict[str, Any]:
 def measure_cards(folder: str, members: int, images: int) -> dict[str, Any]:
     """Opening a pool of cards, and asking who may be a candidate; weights are an empty file each."""
     root = Path(folder) / "pool"
-    total = 0
+    model, total = build_model("small_fpn", 21), 0
     for number in range(members):
         place = root / MEMBERS / f"member-{number:05d}"
         place.mkdir(parents=True)
         (place / WEIGHTS).touch()
-        write_record(place / CARD, _card(place.name, number, images), FORMAT_VERSION)
+        prefixes = [f"{number * images + image:016x}" for image in range(images)]
+        card = made_up_card(place.name, model, 512)
+        card = replace(card, contents=(ContentSketch.of(place.name, prefixes),), checksum="0" * 64)
+        write_record(place / CARD, card, FORMAT_VERSION)
         total += (place / CARD).stat().st_size
     Pool.open(_first(root, Path(folder)))  # loads what reads cards
     opened, pool = cost(lambda: Pool.open(root))
@@ -118,43 +122,6 @@ def _first(pool: Path, folder: Path) -> Path:
     name = "member-00000"
     (alone / MEMBERS / name).symlink_to(pool / MEMBERS / name)
     return alone
-
-
-def _card(name: str, number: int, images: int) -> Card:
-    """A made-up card with a content of its own."""
-    prefixes, dataset = [f"{number * images + image:016x}" for image in range(images)], f"source {number}"
-    return Card(
-        name=name,
-        dataset=dataset,
-        domain="made up",
-        classes=tuple(f"class {index}" for index in range(21)),
-        seen_datasets=(dataset,),
-        architecture="small_fpn",
-        pretraining="none",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        image_size=512,
-        crop_size=256,
-        parameters=4_700_000,
-        depth=53,
-        train_images=images,
-        test_images=100,
-        test_result=0.3,
-        test_ious=(0.3,) * 21,
-        majority_result=0.1,
-        steps=1000,
-        batch_size=8,
-        learning_rate=0.1,
-        schedule="poly",
-        seed=0,
-        training_seconds=1.0,
-        precision="32-true",
-        licence="made up",
-        citation="none",
-        versions=software_versions(),
-        checksum="0" * 64,
-        contents=(ContentSketch.of(dataset, prefixes),),
-    )
 
 
 def measure_search(folder: str, members: int, size: int) -> dict[str, Any]:

@@ -353,11 +353,18 @@ def _pool(folder: Path, architecture: str, side: int, members: int) -> Pool:
             # The scores of an untrained network are far too large, or far too small, for a softmax.
             model.head.weight *= 2 / model(torch.randn(1, 3, 64, 64)).std()
         name = f"member {number}"
-        write_member(folder / MEMBERS / name, model, _card(name, model, side), {})
+        write_member(folder / MEMBERS / name, model, made_up_card(name, model, side), {})
     return Pool.open(folder)
 
 
-def _card(name: str, model: SourceModel, side: int) -> Card:
+def made_up_card(name: str, model: SourceModel, side: int) -> Card:
+    """A card whose values say nothing.
+
+    Args:
+        name: Of the member, and of its dataset.
+        model: Its network.
+        side: Of its images, in pixels.
+    """
     classes = tuple(f"class {index}" for index in range(model.num_classes))
     return Card(
         name=name,
