@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -304,10 +303,3 @@ def _read_state(path: Path) -> dict[str, dict[str, Any]]:
 
 def _write_state(path: Path, known: Mapping[str, Any]) -> None:
     write_text(_state_file(path), json.dumps(known))
-
-
-def forget(path: Path) -> None:
-    """Remove a copy from this machine; its original stays."""
-    shutil.rmtree(path, ignore_errors=True)
-    _state_file(path).unlink(missing_ok=True)
-    _looked_up.discard(path)

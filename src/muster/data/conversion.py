@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from muster.data.content import prefix_of_bytes
@@ -34,11 +34,7 @@ class Conversion:
     bytes_after: int = 0
 
     def __add__(self, other: Conversion) -> Conversion:
-        return Conversion(*(mine + theirs for mine, theirs in zip(_numbers(self), _numbers(other), strict=True)))
-
-
-def _numbers(done: Conversion) -> tuple[int, ...]:
-    return done.converted, done.kept, done.there, done.bytes_before, done.bytes_after
+        return Conversion(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 def convert_folder(
