@@ -76,6 +76,8 @@ def test_addresses_are_told_from_all_else(tmp_path: Path, monkeypatch: pytest.Mo
     assert address_of(Path("/of/another/muster-remote/s3/bucket/a")) == "s3://bucket/a"
     assert address_of(tmp_path / "runs") is None
     assert with_copies([Path("s3://b/c"), "s3://b/c", 3]) == [tmp_path / "muster-remote/s3/b/c", "s3://b/c", 3]
+    with pytest.raises(ConfigError, match=r"^s3x://b/c: Unknown protocol of folders 's3x'\. Did you mean 's3"):
+        with_copies({"output": Path("s3x://b/c")})
     with pytest.raises(ConfigError, match="without empty parts"):
         copy_of("s3://bucket/../other")
 

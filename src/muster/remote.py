@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from muster.errors import ConfigError, MusterError, OutputError
+from muster.errors import ConfigError, MusterError, OutputError, unknown_name
 from muster.files import atomic_write, is_partial, write_text
 from muster.locks import LOCK
 
@@ -98,9 +98,12 @@ def with_copies(value: Value) -> Value:
 
     Args:
         value: Plain values, paths and dataclasses, as deep as one likes. Texts stay: a server's address is one, too.
+
+    Raises:
+        ConfigError: If a path is an address whose protocol is not known: a folder of that name would be made of it.
     """
     if isinstance(value, Path):
-        return copy_of(str(value)) if is_remote(value) else value  # type: ignore[return-value]
+        return _copy_or_path(value)  # type: ignore[return-value]
     if isinstance(value, list | tuple):
         return type(value)(map(with_copies, value))
     if isinstance(value, dict):
@@ -110,6 +113,18 @@ def with_copies(value: Value) -> Value:
         changed = {name: new for name, old in now.items() if (new := with_copies(old)) != old}
         return dataclasses.replace(value, **changed) if changed else value
     return value
+
+
+def _copy_or_path(path: Path) -> Path:
+    if is_remote(path):
+        return copy_of(str(path))
+    found = _URL.fullmatch(str(path))
+    if found is not None and not os.path.lexists(f"{found[1]}:"):
+        raise ConfigError(
+            f"{found[1]}://{found[2]}: {unknown_name('protocol of folders', found[1], sorted({*_EXTRAS, 'file'}))} "
+            "(Others that fsspec has folders for are possible too.)"
+        )
+    return path
 
 
 def fetched(place: Path | str, error: type[MusterError] = ConfigError) -> Path:
