@@ -8,6 +8,7 @@ from muster.study.measures.candidates import MEAN, Candidates, Scores, candidate
 from muster.study.measures.ceiling import Ceiling, Simulated, ceiling, simulate_metric
 from muster.study.measures.choice_tables import ChoiceTables
 from muster.study.measures.choices import CHOOSER, StudiedChoice, choices
+from muster.study.measures.combination import COMBINATION, learned_combination
 from muster.study.measures.counted_tau import CountedTau
 from muster.study.measures.gains import gains
 from muster.study.measures.greedy import greedy_ensemble
@@ -31,6 +32,7 @@ __all__ = [
     "ALL",
     "BASELINES",
     "CHOOSER",
+    "COMBINATION",
     "CONTENDERS",
     "CORRELATIONS",
     "DEFAULT_PREDICTOR",
@@ -55,6 +57,7 @@ __all__ = [
     "gains",
     "greedy_ensemble",
     "headline",
+    "learned_combination",
     "member_draws",
     "metric_seconds",
     "over_cells",
