@@ -37,7 +37,7 @@ class Sample(NamedTuple):
         identifier: Name of the image within its split.
         image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
         mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
-            is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
+            is known. Depth: float32 ``[h, w]``, metres, NaN where nothing is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
             as a selection sees it, also ``[k, 1]`` for an image with k classes.
     """
 
@@ -139,6 +139,8 @@ class Split:
         identifiers: Names of the images, in order.
         read: Reads the image of one identifier. Must survive pickling (data loader workers).
         read_mask: Reads the mask alone, if that takes less time; likewise.
+        read_numbers: Reads what classes stand for of the image of one identifier, where they were made of numbers
+            (:meth:`muster.tasks.task.Task.in_classes`): float32, of the shape of the mask, NaN where it is void.
         content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
             known, and then datasets are told apart by their names.
     """
@@ -149,6 +151,7 @@ class Split:
     read: Callable[[str], Sample]
     read_mask: Callable[[str], Tensor] | None = None
     content: Callable[[str], str] | None = None
+    read_numbers: Callable[[str], Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of images."""

@@ -79,7 +79,8 @@ class Crop(NamedTuple):
 
     Attributes:
         image: uint8, RGB (or float32 in 0..1); 0 in the padding.
-        mask: uint8, class indices, void in the padding; or the class of the whole image.
+        mask: uint8, class indices, void in the padding; or numbers such as depths, NaN in the padding; or the class of
+            the whole image.
         box: What is no padding: first row and the one after the last, first column and the one after the last.
     """
 
@@ -95,7 +96,9 @@ class TrainingTransform:
     The image is rescaled by a random factor relative to the size at which it is shown, and a crop is cut out of it at
     random; where the rescaled image is smaller than the crop, it lies in it at random, and the rest is padding (0 after
     normalisation in the image, void in the mask). The region is cut out of the stored image first and only that is
-    resized, which shows the same to within a pixel of the stored image and costs less.
+    resized, which shows the same to within a pixel of the stored image and costs less. Of masks the nearest pixel is
+    taken: nothing is blended over an edge, or with what is not known. Depths stay what they are when the image is
+    rescaled (M21 does not say; their metres are those of the scene, whatever size it is shown at).
 
     Attributes:
         preprocessing: How images are shown, at factor 1.
@@ -187,7 +190,7 @@ class TrainingTransform:
         example[target] = image.flip(-1) if mirrored else image
         if self.cuts_mask:
             mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
-            labels = torch.full((height, width), VOID, dtype=torch.uint8)
+            labels = torch.full((height, width), torch.nan if mask.is_floating_point() else VOID, dtype=mask.dtype)
             labels[target] = mask.flip(-1) if mirrored else mask
             mask = labels
         box = torch.tensor([rows.offset, rows.offset + rows.shown, left, left + columns.shown])

@@ -33,7 +33,14 @@ from muster.selection.guessing import Honest, honest_scores, is_constant
 from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
 from muster.selection.hard_views import HardView, HardViews
 from muster.selection.image_predictions import ImagePredictor, TranslatedClasses
-from muster.selection.metric_inputs import NEED_READING, Inputs, UnknownError, member_inputs, target_inputs
+from muster.selection.metric_inputs import (
+    NEED_READING,
+    Inputs,
+    UnknownError,
+    has_source_classes,
+    member_inputs,
+    target_inputs,
+)
 from muster.selection.predictors import Predicted, Predictor, leep_of
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -233,7 +240,7 @@ class _Work:
         """
         predictor = self.predictor
         # A backbone has no classes to translate on whole images: its own classifier is made anew.
-        kept = predictor.kept(member, self.reader, self.cache) if member.card.classes else None
+        kept = predictor.kept(member, self.reader, self.cache) if has_source_classes(member) else None
         reading = self._read(member, self.request.needs | (set() if kept is not None else predictor.needs))
         inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
         labels = inputs.values["labels"]
@@ -293,7 +300,8 @@ class _Work:
         if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
             raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
         # Features may tell images apart where a head of zeros does not.
-        if is_constant(reading.features) or (self.predictor.name == "eep" and is_constant(reading.probabilities)):
+        translated = self.predictor.name == "eep" and has_source_classes(member)
+        if is_constant(reading.features) or (translated and is_constant(reading.probabilities)):
             raise UnfitMemberError(_DEAD)
         return reading
 

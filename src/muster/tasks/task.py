@@ -12,10 +12,10 @@ resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -45,6 +45,12 @@ class Task(ABC):
             :mod:`muster.metrics`.
         default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
+        error: What the error that stands beside the result is called, smaller being better (RMSE of depth); empty where
+            there is none. Where there is one, transfer gains are of it, as in M21.
+        error_key: The same in names of columns.
+        outputs_are_classes: Whether each output of a member of this task stands for a class, whose score EEP can translate
+            into classes of a target.
+        answer_names: What an exported file calls predictions, and what :meth:`answers` makes of them.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -60,6 +66,10 @@ class Task(ABC):
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
     selected_as: str = ""
+    error: str = ""
+    error_key: str = ""
+    outputs_are_classes: bool = True
+    answer_names: tuple[str, str] = ("probabilities", "classes")
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
 
@@ -206,6 +216,24 @@ class Task(ABC):
         """
         return None
 
+    def pictures(
+        self,
+        image: UInt8[Tensor, "3 h w"],  # noqa: ARG002 (for those who draw)
+        truth: Tensor | None,  # noqa: ARG002
+        predictions: Mapping[str, Float[Tensor, "outputs h w"]],  # noqa: ARG002
+    ) -> dict[str, UInt8[Tensor, "3 h w"]]:
+        """What a report shows of one image, where predictions are no classes that could be coloured.
+
+        Args:
+            image: RGB.
+            truth: Of the image; ``None`` if it is not known.
+            predictions: At the places of the image, by the name of who predicts; what counts most is last.
+
+        Returns:
+            Pictures, all of the size of the image, by what to call them; none where there is nothing to show.
+        """
+        return {}
+
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """What a table says of one image of which one prediction is made.
 
@@ -307,6 +335,19 @@ class Task(ABC):
         Returns:
             Larger is better; NaN where nothing was scored.
         """
+
+    def errors(self, digests: Tensor) -> Float64[Tensor, ...]:
+        """The error beside the result, see :attr:`error`; NaN where there is none.
+
+        Args:
+            digests: As for :meth:`results`.
+        """
+        return torch.full_like(self.results(digests), torch.nan)
+
+    def error_of(self, tally: Tensor) -> float | None:
+        """:meth:`errors` of one tally; ``None`` where there is none."""
+        value = float(self.errors(self.digest(tally[None]))[0])
+        return None if value != value else value  # NaN
 
     def result_of(self, tally: Tensor) -> float:
         """The result of one tally.

@@ -14,6 +14,12 @@ from muster.data.worlds.renderer import Area, Palette, Renderer
 
 FINE = ("meadow", "crop", "soil", "tree", "road", "path", "roof", "water", "pool", "vehicle", "boat", "car_park")
 
+HEIGHT = 20.0
+"""Metres from the camera to the ground in the middle of the image, for things of usual size."""
+
+TALL = {"tree": 7.0, "roof": 6.0, "vehicle": 1.6, "boat": 1.0, "water": -1.0, "pool": -1.0}
+"""Metres above the ground of what is not flat on it."""
+
 PALETTE: Palette = {
     "meadow": [(0.40, 0.52, 0.26), (0.46, 0.52, 0.30), (0.36, 0.46, 0.24)],
     "crop": [(0.46, 0.54, 0.24), (0.62, 0.58, 0.30), (0.36, 0.48, 0.22), (0.56, 0.52, 0.26)],
@@ -73,6 +79,16 @@ def draw(renderer: Renderer) -> None:
     crossing = _streets(renderer, land)
     _houses(renderer, land, crossing)
     _trees(renderer)
+    _measure(renderer)
+
+
+def _measure(renderer: Renderer) -> None:
+    """The camera looks forward a little, so that the ground is farther at the top; what is tall is nearer than that."""
+    if renderer.distance is None:
+        return
+    ground = np.float32(HEIGHT / renderer.style.zoom) * (np.float32(1.3) - np.float32(0.6) * renderer.y)
+    tall = np.array([TALL.get(name, 0.0) for name in FINE], np.float32)
+    renderer.distance[:] = ground - tall[renderer.labels]
 
 
 def _fields(renderer: Renderer, land: _Land) -> None:

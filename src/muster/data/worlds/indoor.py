@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Colour, Palette, Renderer
 
 FINE = (
     "wall", "ceiling", "floor", "window", "door", "picture", "shelf", "sofa", "bed", "table", "chair", "lamp", "rug",
     "plant", "curtain", "screen",
 )  # fmt: skip
+
+HANGING = 0.6
+"""Distance of a lamp from the ceiling, as a share of that of the back wall."""
 
 PALETTE: Palette = {
     "wall": [(0.74, 0.70, 0.62), (0.62, 0.68, 0.68), (0.70, 0.58, 0.50), (0.78, 0.76, 0.72)],
@@ -44,6 +48,28 @@ class _Room:
     bottom: float
     right: float
 
+    @property
+    def deep(self) -> float:
+        """Metres to the back wall, which looks the smaller the farther it is."""
+        return 2.0 / (self.bottom - self.top)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Where all that leads away from the viewer meets: (y, x)."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
+
+    def away(self, foot: float) -> float:
+        """Metres to what stands on the floor with its foot in a row."""
+        y, _ = self.middle
+        return self.deep * (self.bottom - y) / (max(foot, self.bottom) - y)
+
+    def shell(self, renderer: Renderer) -> Floats:
+        """Metres to the walls, the floor and the ceiling: the nearest of the planes in each direction, ``[h, w]``."""
+        y, x = self.middle
+        down = np.abs(renderer.y - np.float32(y)) / np.float32(self.bottom - y)
+        across = np.abs(renderer.x - np.float32(x)) / np.float32(self.right - x)
+        return np.float32(self.deep) / np.maximum(np.maximum(down, across), np.float32(1))
+
 
 def draw(renderer: Renderer) -> None:
     """Paint one room, back wall first, then furniture towards the viewer."""
@@ -54,11 +80,13 @@ def draw(renderer: Renderer) -> None:
         bottom=generator.uniform(0.58, 0.72),
         right=aspect * generator.uniform(0.76, 0.95),
     )
+    renderer.stand(lambda: room.shell(renderer))
     _shell(renderer, room)
     _wall_things(renderer, room)
     if generator.chance(renderer.amount("rug", 0.5)):
         _rug(renderer, room)
     _furniture(renderer, room)
+    renderer.stand(room.deep * HANGING)
     if generator.chance(renderer.amount("pendant", 0.45)):
         _pendant(renderer, room)
 
@@ -190,6 +218,7 @@ def _furniture(renderer: Renderer, room: _Room) -> None:
     ]
     for foot, name in sorted(pieces):
         size = (0.6 + (foot - room.bottom) * 1.6) * renderer.style.zoom
+        renderer.stand(room.away(foot))
         makers[name][0](renderer, foot, renderer.aspect * generator.uniform(0.08, 0.92), size)
 
 

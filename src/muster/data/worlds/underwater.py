@@ -10,6 +10,9 @@ from muster.data.worlds.textures import TILE, texture
 
 FINE = ("open_water", "sand", "rock", "brain_coral", "fan_coral", "kelp", "fish", "diver", "wreck", "bubbles", "urchin")
 
+FAR, SWIMMING = 9.0, 4.0
+"""Metres to the far end of the bottom, and to what swims."""
+
 PALETTE: Palette = {
     "open_water": [(0.16, 0.48, 0.66), (0.14, 0.52, 0.58), (0.20, 0.44, 0.70)],
     "sand": [(0.72, 0.66, 0.50), (0.62, 0.60, 0.50), (0.66, 0.58, 0.44)],
@@ -32,9 +35,11 @@ def draw(renderer: Renderer) -> None:
     generator = renderer.generator
     _water(renderer)
     floor = _bottom(renderer, generator.uniform(0.55, 0.82))
+    renderer.stand(_away(floor + 0.06, floor))
     if generator.chance(renderer.amount("wreck", 0.2)):
         _wreck(renderer, floor)
     _growth(renderer, floor)
+    renderer.stand(SWIMMING)
     for _ in range(generator.count(renderer.amount("fish", 3.0))):
         _fish(
             renderer,
@@ -47,6 +52,17 @@ def draw(renderer: Renderer) -> None:
     if generator.chance(renderer.amount("diver", 0.3)):
         _diver(renderer)
     _light(renderer)
+
+
+def _away(foot: float, floor: float) -> float:
+    """Metres to what stands on the bottom with its foot in a row; things grow with their nearness."""
+    return FAR * 0.65 / (0.65 + max(foot - floor, 0.0) * 1.8)
+
+
+def _plane(y: Floats, floor: float) -> Floats:
+    """Metres to the bottom in each row."""
+    down = np.maximum(y - np.float32(floor), np.float32(0))
+    return np.float32(FAR * 0.65) / (np.float32(0.65) + down * np.float32(1.8))
 
 
 def _water(renderer: Renderer) -> None:
@@ -66,8 +82,10 @@ def _bottom(renderer: Renderer, level: float) -> float:
     """Far rocks, then the sea floor; returns its row."""
     generator = renderer.generator
     if generator.chance(renderer.amount("ridge", 0.5)):
+        renderer.stand(FAR)
         ridge = renderer.everywhere(renderer.y >= _outline(renderer, level - generator.uniform(0.02, 0.15), 0.12))
         renderer.paint(ridge, "rock", renderer.hazed(renderer.colour("rock"), 0.45), "clouds", 0.15, 0.5)
+    renderer.stand(lambda: _plane(renderer.y, level))
     floor = renderer.everywhere(renderer.y >= _outline(renderer, level, 0.04))
     renderer.paint(floor, "sand", renderer.colour("sand"), "ripples", 0.09, 0.9)
     return level
@@ -90,6 +108,7 @@ def _growth(renderer: Renderer, floor: float) -> None:
     ]
     for foot, name in sorted(things):
         size = (0.65 + (foot - floor) * 1.8) * renderer.style.zoom
+        renderer.stand(_away(foot, floor))
         makers[name][0](renderer, foot, generator.uniform(0.0, renderer.aspect), size)
 
 
