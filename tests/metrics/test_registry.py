@@ -19,7 +19,8 @@ NAMES = {
 COSTS = {"otce", "osborn"}
 KNOWN_NEEDS = {
     "probs", "features", "image_features", "source_features", "source_labels", "predictions", "labels", "annotations",
-    "reference", "numbers", "groups", "eeps", "source_miou", "train_images", "num_classes", "depth", "source_images", "target_images",
+    "reference", "numbers", "groups", "eeps", "source_miou", "train_images", "num_classes", "depth", "source_images",
+    "target_images",
 }  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def _result_table(result: FinetuneResult) -> Table:
     for heading in (
         result.words.result,
         f"{100 * result.interval_level:.0f} % interval",
+        *([result.words.error] if result.errors else []),
         "models",
         "parameters",
         "an image",
@@ -81,5 +82,6 @@ def _result_table(result: FinetuneResult) -> Table:
             str(cost.models), count_label(cost.parameters), cost_label(cost.seconds_per_image, "seconds")
         )  # fmt: skip
         interval = interval_text(result.result_intervals.get(name))
-        table.add_row(Text(result_label(result, name)), f"{result.results[name]:.3f}", interval, *costs)
+        error = [f"{result.errors[name]:.3f}" if name in result.errors else ""] if result.errors else []
+        table.add_row(Text(result_label(result, name)), f"{result.results[name]:.3f}", interval, *error, *costs)
     return table

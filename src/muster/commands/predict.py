@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
 from muster.commands.newest import newest_ensemble
+from muster.commands.number_files import explain, parts_of, write_numbers
 from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
@@ -181,19 +182,26 @@ def predict_folder(
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each image at {loaded.preprocessing.known_size}.")
+    has_numbers = not (loaded.is_pooled or loaded.task.has_classes or loaded.task.finds_objects)
     if loaded.is_pooled:
         require_no_maps(settings)
+    if has_numbers:
+        parts_of(loaded, settings)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
         strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
         if loaded.is_pooled:
             in_tiles, damaged = 0, classify_files(files, loaded, output)
         else:
-            in_tiles, damaged = _predict_all(files, loaded, output, settings)
-        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
+            write = write_numbers if has_numbers else write_prediction
+            in_tiles, damaged = _predict_all(files, loaded, output, settings, write)
+        if has_numbers:
+            explain(loaded, output)
+        else:
+            write_text(output / "classes.txt", "".join(f"{i} {name}\n" for i, name in enumerate(loaded.classes)))
         write_text(output / "config.yaml", configuration)
     done, problems = len(files) - len(damaged), [*unread, *damaged]
-    parts = (CLASSES,) if loaded.is_pooled else settings.parts
+    parts = (CLASSES,) if loaded.is_pooled else parts_of(loaded, settings) if has_numbers else settings.parts
     written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")
     if in_tiles:
@@ -252,14 +260,18 @@ def _resolved_below(path: Path, parent: Path) -> bool:
 
 
 def _predict_all(
-    files: Mapping[str, Path], ensemble: Ensemble, output: Path, settings: PredictionSettings
+    files: Mapping[str, Path],
+    ensemble: Ensemble,
+    output: Path,
+    settings: PredictionSettings,
+    write: Callable[[Ensemble, Path, str, Path, PredictionSettings], bool],
 ) -> tuple[int, list[str]]:
     """Write what can be written; how many images were predicted in tiles, and which could not be read."""
     require_no_links(output, settings)
     problems, in_tiles = [], 0
     for stem, path in files.items():
         try:
-            in_tiles += write_prediction(ensemble, path, stem, output, settings)
+            in_tiles += write(ensemble, path, stem, output, settings)
         except DatasetError as error:
             problems.append(str(error))
     return in_tiles, problems

@@ -37,8 +37,9 @@ class Sample(NamedTuple):
         identifier: Name of the image within its split.
         image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
         mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
-            is known. Depth: float32 ``[h, w]``, metres, NaN where nothing is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
-            as a selection sees it, also ``[k, 1]`` for an image with k classes.
+            is known. Depth: float32 ``[h, w]``, metres, NaN where nothing is known. Where a class is of the whole
+            image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`); as a selection sees it, also ``[k, 1]`` for
+            an image with k classes.
     """
 
     identifier: str

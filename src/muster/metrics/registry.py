@@ -81,8 +81,8 @@ class Metric:
             pixels, ``image_features`` (their spatial mean), ``source_features`` and ``source_labels`` (of its own
             source), ``predictions`` (arg max of its predictor) and columns of its card. Of the target: ``labels``,
             ``numbers`` (what labels stand for, where they are intervals of numbers), ``groups`` (the image of each
-            pixel), ``annotations`` (class shares of each image), ``reference`` (image features of a model trained on the
-            target). Of an ensemble: ``eeps`` and ``labels``.
+            pixel), ``annotations`` (class shares of each image), ``reference`` (image features of a model trained on
+            the target). Of an ensemble: ``eeps`` and ``labels``.
         definition: The definition of a metric of the members' predictions together.
         combination: Of a metric that compares candidates by something else that is known of their members. A metric
             that has neither is a score of single members, and an ensemble's score is the sum of its members' scores
@@ -178,7 +178,9 @@ METRICS: dict[str, Metric] = {
         Metric("logme", "LogME", logme, _FEATURES),
         Metric("logme_regression", "LogME (numbers)", logme, ("features", "numbers")),
         Metric("ridge_probe", "Ridge probe", ridge_probe, _NUMBERS, most_pixels=50_000),
-        Metric("ridge_mean", "Ridge mean", ridge_mean, _NUMBERS, combination=Combination(*RIDGE_MEAN), most_pixels=50_000),
+        Metric(
+            "ridge_mean", "Ridge mean", ridge_mean, _NUMBERS, combination=Combination(*RIDGE_MEAN), most_pixels=50_000
+        ),
         Metric("gbc", "GBC", gbc, _FEATURES),
         Metric("gbc_spherical", "GBC (spherical)", partial(gbc, covariance="spherical"), _FEATURES),
         Metric("transrate", "TransRate", transrate, _FEATURES),

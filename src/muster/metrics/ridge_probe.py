@@ -24,7 +24,7 @@ from muster.metrics._standardise import Standardisation, standardisation_of
 Numbers: TypeAlias = Float[Tensor, "pixels"] | Float[NumpyArray, "pixels"]
 
 PENALTIES = tuple(10.0**power for power in range(-6, 3))
-"""Tried for features of variance 1, relative to the number of pixels; a number of them that differ little is no worse."""
+"""Tried for features of variance 1, relative to the number of pixels."""
 
 USUAL_PENALTY = 1e-2
 """Taken where a half is a single image, so that none can be held out."""

@@ -151,7 +151,7 @@ def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) 
     order = [APPROACHES[name] for name in there]
     key = f"{choice.regime}_{choice.predictor or 'none'}_{choice.metric}"
     baseline = APPROACHES["b1"] if "b1" in there else None
-    result = tables.task.result
+    result = tables.result
     figures = [choices_figure(choices, order, baseline, f"choices_{key}", APPROACHES[CHOICE], result)]
     differences = _differences(told, there)
     finite = differences[np.isfinite(differences["low"]) & np.isfinite(differences["high"])]

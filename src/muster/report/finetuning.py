@@ -11,7 +11,7 @@ from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
-from muster.report.records import ReportImage
+from muster.report.records import AnyImage
 from muster.report.tables import (
     NOTHING,
     class_table,
@@ -29,6 +29,7 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    error_text,
     head_sentence,
     interval_sentence,
     interval_text,
@@ -67,7 +68,7 @@ class _DotRow:
 
 
 def write_finetuning_report(
-    result: FinetuneResult, path: Path, report_images: Sequence[ReportImage] = (), command: str | None = None
+    result: FinetuneResult, path: Path, report_images: Sequence[AnyImage] = (), command: str | None = None
 ) -> Path:
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
@@ -103,7 +104,7 @@ def write_finetuning_report(
             measured_text(result),
         ],
         "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
-        "swatches": legend(result.classes),
+        "swatches": legend(result.classes) if result.words.has_classes else [],
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
@@ -158,7 +159,8 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
 def _beside(result: FinetuneResult, name: str) -> list[str]:
     """The lines below an mIoU."""
     interval, cost = interval_text(result.result_intervals.get(name)), result.costs.get(name)
-    return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
+    error = error_text(result, name)
+    return [line for line in (interval, error, cost_text(cost) if cost else "") if line]
 
 
 def _colour(result: FinetuneResult, name: str) -> str:
@@ -174,6 +176,7 @@ def _result_bars(result: FinetuneResult) -> list[Bar]:
     for name in result_names(result):
         notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
         notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
+        notes += [error_text(result, name)] if name in result.errors else []
         notes += [cost_text(result.costs[name])] if name in result.costs else []
         interval = result.result_intervals.get(name)
         bars.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Float64, Int32, Int64, Shaped, UInt8
@@ -51,30 +52,28 @@ class Depth(Task):
     default_metric = "ridge_mean"
     selected_as = "segmentation"
     outputs_are_classes = False
-    answer_names = ("depth", "millimetres")
+    answer_names, answer_slack = ("depth", "millimetres"), 1
     hub_tags = ("depth-estimation",)
 
     def in_classes(self, split: Split) -> Split:
         """Intervals of depth with about as many pixels each; unknown pixels are void."""
         edges = _edges_of(split)
         ends = ["0", *(f"{edge:.3g}" for edge in edges.tolist()), "far"]
-        names = tuple(f"{near} to {far}{'' if far == 'far' else ' m'}" for near, far in zip(ends, ends[1:], strict=False))
+        names = tuple(f"{near} to {far}{'' if far == 'far' else ' m'}" for near, far in pairwise(ends))
         spec, reader = replace(split.spec, task=self.selected_as, classes=names), _Intervals(split, edges)
         return replace(split, spec=spec, read=reader, read_mask=reader.mask, read_numbers=split.mask_of)
 
     def notes_on(self, split: Split) -> tuple[str, ...]:
         """See :meth:`Task.notes_on`: the range of the depths, and how much is not known."""
-        known = [depths[~depths.isnan()] for depths in (split.mask(index) for index in range(len(split)))]
-        share = 1 - sum(map(len, known)) / max(1, sum(split.mask(index).numel() for index in range(len(split))))
-        some = [values for values in known if len(values)]
-        if not some:
+        maps = [split.mask(index) for index in range(len(split))]
+        known = [values for depths in maps if len(values := depths[~depths.isnan()])]
+        if not known:
             return (f"No depth of {split.name} is known.",)
-        low, high = min(float(values.min()) for values in some), max(float(values.max()) for values in some)
-        median = float(torch.cat([_spread(values) for values in some]).median())
-        return (
-            f"Depths of {split.name} are {low:.3g} to {high:.3g} m, half of them below {median:.3g} m; "
-            f"{100 * share:.1f} % of the pixels are not known.",
-        )
+        low, high = min(float(values.min()) for values in known), max(float(values.max()) for values in known)
+        median = float(torch.cat([_spread(values) for values in known]).median())
+        share = 1 - sum(map(len, known)) / sum(depths.numel() for depths in maps)
+        told = f"Depths of {split.name} are {low:.3g} to {high:.3g} m, half of them below {median:.3g} m; "
+        return (f"{told}{100 * share:.1f} % of the pixels are not known.",)
 
     def activate(self, scores: Float[Tensor, "*any 1 h w"]) -> Float[Tensor, "*any 1 h w"]:
         """Depths, which are positive."""
@@ -98,7 +97,7 @@ class Depth(Task):
         """See :meth:`Task.without_truth`."""
         return torch.full_like(truth, torch.nan)
 
-    def is_known(self, truth: Float[Tensor, "..."]) -> Tensor:
+    def is_known(self, truth: Float[Tensor, ...]) -> Tensor:
         """See :meth:`Task.is_known`."""
         return ~truth.isnan()
 
@@ -178,7 +177,7 @@ def _some(count: Tensor) -> Tensor:
     return count.double().masked_fill(count == 0, torch.nan)
 
 
-def _bins_of(depths: Tensor) -> Int64[Tensor, "..."]:
+def _bins_of(depths: Tensor) -> Int64[Tensor, ...]:
     return ((depths.log() - _LOWEST) / _WIDTH).floor().long().clamp(0, _BINS - 1)
 
 
@@ -199,8 +198,10 @@ def _edges_of(split: Split) -> Float[Tensor, " edges"]:
     some = torch.cat([torch.zeros(0), *(_spread(mask[~mask.isnan()]) for mask in masks)])
     if not len(some):
         return torch.linspace(1, INTERVALS - 1, INTERVALS - 1)
-    edges = some.quantile(torch.linspace(0, 1, INTERVALS + 1)[1:-1], interpolation="nearest").unique()
-    return edges[edges > some.min()]  # many depths may be equal, as all that is beyond a range
+    places = torch.linspace(0, 1, INTERVALS + 1)[1:-1]
+    edges: Tensor = some.quantile(places, interpolation="nearest").sort().values
+    # Many depths may be equal, as all that is beyond a range is.
+    return edges[edges > torch.cat([some.min()[None], edges[:-1]])]
 
 
 @dataclass(frozen=True, eq=False)

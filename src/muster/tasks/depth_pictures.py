@@ -32,7 +32,9 @@ def depth_pictures(
         Pictures by what to call them; with a truth the last shows the error of the last prediction: white where it is
         right, dark red from a ratio of 1.56 on.
     """
-    low, high = _range_of(truth if truth is not None and not truth.isnan().all() else torch.stack([*predictions.values()]))
+    low, high = _range_of(
+        truth if truth is not None and not truth.isnan().all() else torch.stack([*predictions.values()])
+    )
     shown = {"image": image}
     if truth is not None:
         shown["ground truth"] = in_colours(truth, low, high)

@@ -51,9 +51,10 @@ class Task(ABC):
         error: What the error that stands beside the result is called, smaller being better (RMSE of depth); empty where
             there is none. Where there is one, transfer gains are of it, as in M21.
         error_key: The same in names of columns.
-        outputs_are_classes: Whether each output of a member of this task stands for a class, whose score EEP can translate
-            into classes of a target.
+        outputs_are_classes: Whether each output of a member of this task stands for a class, whose score EEP can
+            translate into classes of a target.
         answer_names: What an exported file calls predictions, and what :meth:`answers` makes of them.
+        answer_slack: By how much the latter may differ from those of the ensemble, and still count as the same.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -74,6 +75,7 @@ class Task(ABC):
     error_key: str = ""
     outputs_are_classes: bool = True
     answer_names: tuple[str, str] = ("probabilities", "classes")
+    answer_slack: int = 0
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
 
@@ -126,10 +128,16 @@ class Task(ABC):
     def fitted(self, model: SourceModel) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
+        Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
+        it took the mean of.
+
         Raises:
-            UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place.
+            UnfitMemberError: If it has one prediction for a whole image and no such map, and the task needs one for
+                every place.
         """
         if not self.is_pooled and isinstance(model, Pooled):
+            if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
+                return model.inner
             raise UnfitMemberError(
                 f"{model.architecture} has one prediction for a whole image, and {self.name} needs one for every place."
             )

@@ -161,6 +161,7 @@ def _card(
         train_images=len(source.train),
         test_images=len(source.dataset.test),
         test_result=counts.result,
+        test_error=counts.error,
         test_ious=counts.class_results,
         majority_result=counts.task.guess(source.train, counts.tally),
         steps=module.last_step_of(job.name),

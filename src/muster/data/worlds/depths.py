@@ -1,7 +1,8 @@
 """Built-in datasets for depth: the images of the worlds with the distance to what each pixel shows.
 
-A world's depths are those that its scene was painted with: a plane of ground, walls and fronts, and things as far away as
-their feet. Streets go to 80 m, rooms to 5; land from above is about 20 m away, the sea floor 9. Sky and open water have none.
+A world's depths are those that its scene was painted with: a plane of ground, walls and fronts, and things as far away
+as their feet. Streets go to 80 m, rooms to 5; land from above is about 20 m away, the sea floor 9. Sky and open water
+have none.
 """
 
 from __future__ import annotations

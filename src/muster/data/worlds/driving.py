@@ -63,11 +63,14 @@ class _View:
     def plane(self, y: Floats) -> Floats:
         """Metres to the ground in each row."""
         below = (y - np.float32(self.horizon)) / np.float32(1.0 - self.horizon)
-        return np.float32(NEAR) / np.maximum(below, np.float32(NEAR / FAR))
+        away: Floats = np.float32(NEAR) / np.maximum(below, np.float32(NEAR / FAR))
+        return away
 
     def beside(self, u: float, far: float, near: float, x: Floats) -> Floats:
         """Metres to a wall along the road at ``u``, in each column."""
-        return np.float32(NEAR) / np.clip((x - np.float32(self.vanish)) / np.float32(u), np.float32(far), np.float32(near))
+        scale = np.clip((x - np.float32(self.vanish)) / np.float32(u), np.float32(far), np.float32(near))
+        away: Floats = np.float32(NEAR) / scale
+        return away
 
     def ground(self, s: float) -> float:
         return self.horizon + s * (1.0 - self.horizon)

@@ -68,7 +68,8 @@ class _Room:
         y, x = self.middle
         down = np.abs(renderer.y - np.float32(y)) / np.float32(self.bottom - y)
         across = np.abs(renderer.x - np.float32(x)) / np.float32(self.right - x)
-        return np.float32(self.deep) / np.maximum(np.maximum(down, across), np.float32(1))
+        away: Floats = np.float32(self.deep) / np.maximum(np.maximum(down, across), np.float32(1))
+        return away
 
 
 def draw(renderer: Renderer) -> None:

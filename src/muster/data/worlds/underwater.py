@@ -62,7 +62,8 @@ def _away(foot: float, floor: float) -> float:
 def _plane(y: Floats, floor: float) -> Floats:
     """Metres to the bottom in each row."""
     down = np.maximum(y - np.float32(floor), np.float32(0))
-    return np.float32(FAR * 0.65) / (np.float32(0.65) + down * np.float32(1.8))
+    away: Floats = np.float32(FAR * 0.65) / (np.float32(0.65) + down * np.float32(1.8))
+    return away
 
 
 def _water(renderer: Renderer) -> None:

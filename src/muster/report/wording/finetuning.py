@@ -27,6 +27,12 @@ def interval_text(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
+def error_text(result: FinetuneResult, name: str) -> str:
+    """The error beside a result, such as RMSE; empty if there is none."""
+    error = result.errors.get(name)
+    return "" if error is None else f"{result.words.error} {number(error)}"
+
+
 def subject(result: FinetuneResult) -> str:
     """What sentences are about: the ensemble, or its only member by name."""
     return "The ensemble" if len(result.members) > 1 else result.members[0]
