@@ -177,9 +177,13 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
 
 
 def has_source_classes(member: Member) -> bool:
-    """Whether a member predicts classes of its own that EEP can translate: a backbone, and one of depths, do not."""
-    card = member.card
-    return bool(card.classes) and TASKS[card.task].outputs_are_classes
+    """Whether a member predicts classes of its own that EEP can translate.
+
+    A backbone and a member of depths do not, nor one that finds objects where no objects are looked for.
+    """
+    card, task = member.card, TASKS[member.card.task]
+    lost_heads = task.finds_objects and member.target is not None and not TASKS[member.target.task].finds_objects
+    return bool(card.classes) and task.outputs_are_classes and not lost_heads
 
 
 class UnknownError(ValueError):

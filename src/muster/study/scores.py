@@ -125,7 +125,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
         stack.callback(cache.finish)
         for number, name in enumerate(job.predictors):
             begin = time.perf_counter()
-            predictor = Predictor(name, spec.num_classes)
+            predictor = Predictor(name, reader.probe.class_shares.shape[1])  # as the target is seen
             specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
             specs = [each for each in specs if uses_predictor(each) or each.name not in done_before]
             if not specs:

@@ -8,10 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from muster.data import ContentSketch, Dataset, content_prefixes, open_dataset
-from muster.data.opening import DEPTHS_PREFIX, SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
+from muster.data.opening import (
+    BOXES_PREFIX,
+    DEPTHS_PREFIX,
+    KEYPOINTS_PREFIX,
+    SCENES_PREFIX,
+    WORLD_PREFIX,
+    apart,
+    is_built_in,
+)
 from muster.data.published import all_published
 from muster.data.worlds import WORLD_NAMES
 from muster.data.worlds.depths import DEPTHS_NAME
+from muster.data.worlds.objects import BOXES_NAME, KEYPOINTS_NAME
 from muster.data.worlds.scenes import SCENES, SCENES_NAME
 from muster.errors import ConfigError, DatasetError
 from muster.files import read_yaml
@@ -98,8 +107,11 @@ def _open(name: str, seen: ContentSketch | None, roots: Sequence[Path]) -> tuple
 def _references(name: str, roots: Sequence[Path]) -> Iterator[str]:
     if name in WORLD_NAMES:
         yield WORLD_PREFIX + name
-    if (world := name.removeprefix(DEPTHS_NAME)) != name and world in WORLD_NAMES:
-        yield DEPTHS_PREFIX + world
+    own = ((DEPTHS_NAME, DEPTHS_PREFIX), (BOXES_NAME, BOXES_PREFIX), (KEYPOINTS_NAME, KEYPOINTS_PREFIX))
+    for begins, prefix in own:
+        world = name.removeprefix(begins)
+        if world != name and world in WORLD_NAMES:
+            yield prefix + world
     scenes = name.removeprefix(SCENES_NAME)
     if scenes != name and scenes in SCENES:
         yield SCENES_PREFIX + scenes

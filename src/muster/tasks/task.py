@@ -21,6 +21,7 @@ from torch import Tensor
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, UnfitMemberError
+from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -125,16 +126,21 @@ class Task(ABC):
         """
         return ()
 
-    def fitted(self, model: SourceModel) -> SourceModel:
+    def fitted(self, model: SourceModel, seed: int = 0) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
         Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
-        it took the mean of.
+        it took the mean of. Of one with heads for objects the network behind them is taken.
+
+        Args:
+            model: The network.
+            seed: The seed of weights that the task adds, if it adds any.
 
         Raises:
             UnfitMemberError: If it has one prediction for a whole image and no such map, and the task needs one for
                 every place.
         """
+        model = without_heads(model, seed)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
                 return model.inner

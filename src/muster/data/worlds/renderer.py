@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from muster.data.worlds.random_generator import Floats, Generator, noise
 from muster.data.worlds.textures import TILE, texture
+from muster.data.worlds.things import Things
 
 Colour = tuple[float, float, float]
 """Red, green and blue; 1 is full scale, lamps may be brighter."""
@@ -78,6 +79,7 @@ class Renderer:
         labels: uint8 ``[h, w]``, indices of ``names``.
         distance: float32 ``[h, w]``, metres from the camera to what is painted, NaN where there is no surface; ``None``
             where nobody asks for it, as it costs a third of the time.
+        things: Which things there are, where somebody asks for them.
         y: float32 ``[h, 1]``, row centres.
         x: float32 ``[1, w]``, column centres.
         aspect: Width over height.
@@ -106,6 +108,7 @@ class Renderer:
         self.x: Floats = ((np.arange(self.width, dtype=np.float32) + np.float32(0.5)) / np.float32(self.height))[
             None, :
         ]
+        self.things: Things | None = None
         self._codes = {name: code for code, name in enumerate(names)}
         self._palette = palette
 
@@ -160,6 +163,8 @@ class Renderer:
         if self.distance is not None:
             away = self._away[rows, cols] if isinstance(self._away, np.ndarray) else self._away
             np.copyto(self.distance[rows, cols], np.float32(away), where=True if inside is None else inside)
+        if self.things is not None:
+            self.things.cover(area, name)
 
     def stand(self, distance: float | Callable[[], Floats]) -> None:
         """Say how far away from the camera is what is painted from now on.
