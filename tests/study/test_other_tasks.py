@@ -29,7 +29,6 @@ from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
 from tests.execution.this_process import ThisProcess
 from tests.helpers import make_pool
-from tests.odd_inputs.bench import write_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -115,20 +114,20 @@ def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: St
 def test_what_nobody_names_is_what_the_task_says(home: Path) -> None:
     usual = replace(settings_for(home, "scenes/waters"), metrics=(), predictors=("linear_probe", "eep"))
     usual = replace(usual, heads=("linear_probe", "eep/logme"))
-    whole = usual.of_task(CLASSIFICATION)
+    whole = usual.of_tasks((CLASSIFICATION,))
     assert whole.metrics == ("ms_leep", "e_leep", "accuracy_eep", "soft_accuracy_eep", *METRICS_OF_MEMBERS)
     assert whole.heads == ("linear_probe/e_leep", "eep/logme")
-    whole = usual.of_task(SEGMENTATION)
+    whole = usual.of_tasks((SEGMENTATION,))
     assert whole.metrics[:4] == ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
     assert whole.heads == ("linear_probe/soft_iou_eep", "eep/logme")
     with pytest.raises(ConfigError, match="heads: expected PREDICTOR/METRIC"):
-        replace(usual, metrics=("leep",), heads=("eep",)).of_task(CLASSIFICATION)
+        replace(usual, metrics=("leep",), heads=("eep",)).of_tasks((CLASSIFICATION,))
+    both = usual.of_tasks((CLASSIFICATION, SEGMENTATION))
+    assert both.metrics[:2] == ("ms_leep", "e_leep")
+    assert both.heads == ("linear_probe/e_leep", "eep/logme")
 
 
-def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> None:
-    write_dataset(tmp_path / "tiny", images=4, tests=2, size=32)
-    with pytest.raises(ConfigError, match=r"scenes_land, scenes_rooms for classification; tiny for segmentation"):
-        plan_for(settings_for(home, "scenes/land", str(tmp_path / "tiny"), "scenes/rooms"), tmp_path)
+def test_a_loss_of_another_task_is_refused(home: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training.loss: expected one for classification"):
         plan_for(settings_for(home, "scenes/land"), tmp_path, replace(TRAINING, loss="dice"))
 
@@ -148,6 +147,8 @@ def test_tables_of_before_are_read(outcome: StudyOutcome, tmp_path: Path) -> Non
         old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_miou"}
         pd.read_parquet(path).rename(columns=old).drop(columns="task", errors="ignore").to_parquet(path)
     read = StudyTables.read(tmp_path)
-    assert (read.task, outcome.tables.task) == (SEGMENTATION, CLASSIFICATION)
+    assert (read.tasks, outcome.tables.tasks) == ((SEGMENTATION,), (CLASSIFICATION,))
+    assert set(read.members["task"]) == {""}  # not known then
     for name in ("ensembles", "finetuned", "equal_cost", "members"):
-        pd.testing.assert_frame_equal(getattr(read, name), getattr(outcome.tables, name))
+        kept, made = (getattr(tables, name).drop(columns="task", errors="ignore") for tables in (read, outcome.tables))
+        pd.testing.assert_frame_equal(kept, made)

@@ -95,7 +95,7 @@ def settings_for(home: Path, **others: object) -> StudySettings:
 
 
 def findings_of(tables: StudyTables, settings: StudySettings) -> Findings:
-    return Findings.of(tables, settings.of_task(SEGMENTATION))
+    return Findings.of(tables, settings.of_tasks((SEGMENTATION,)))
 
 
 def plan_for(settings: StudySettings, output: Path, training: TrainingSettings = TRAINING) -> StudyPlan:

@@ -76,6 +76,8 @@ def what_predicts(
             key = f"{regime}_{predictor or 'none'}_of_{size}"
             named = f"{regime}, {str(predictor).replace('_', ' ')}"
             order = _best_metrics(with_it)
+            if not order:  # all results are alike, or there are too few
+                continue
             matrix = with_it.pivot_table(index="metric", columns="target", values="weighted_kendall").loc[order]
             matrix.insert(matrix.shape[1], "mean", matrix.mean(axis=1))
             title = f"Weighted Kendall tau of every metric: {named}"

@@ -131,7 +131,7 @@ def _gain_of(gains: pd.DataFrame) -> Float[NumpyArray, " rows"]:
     gain = np.full(len(gains), np.nan)
     for column, lower_is_better in (("result", False), ("error", True)):  # what is known of errors wins
         reached, straight = (gains[name].to_numpy(float) for name in (column, f"straight_{column}"))
-        known = ~np.isnan(reached) & ~np.isnan(straight)
+        known = ~np.isnan(reached) & (straight > 0)  # of nothing there is no gain
         if known.any():
             gain[known] = relative_transfer_gain(reached[known], straight[known], lower_is_better)
     return gain
