@@ -254,14 +254,15 @@ class Task(ABC):
         self,
         image: UInt8[Tensor, "3 h w"],  # noqa: ARG002 (for those who draw)
         truth: Tensor | None,  # noqa: ARG002
-        predictions: Mapping[str, Float[Tensor, "outputs h w"]],  # noqa: ARG002
+        predictions: Mapping[str, Tensor],  # noqa: ARG002
     ) -> dict[str, UInt8[Tensor, "3 h w"]]:
         """What a report shows of one image, where predictions are no classes that could be coloured.
 
         Args:
             image: RGB.
             truth: Of the image; ``None`` if it is not known.
-            predictions: At the places of the image, by the name of who predicts; what counts most is last.
+            predictions: As :meth:`predictions` gives them for the places of the truth, without the axis of images, by
+                the name of who predicts; what counts most is last.
 
         Returns:
             Pictures, all of the size of the image, by what to call them; none where there is nothing to show.

@@ -114,7 +114,7 @@ def _by_task(gains: pd.DataFrame, shown: dict[str, Table]) -> list[StudyFigure]:
     figures = list[StudyFigure]()
     for regime, part in gains.groupby("regime", sort=False):
         matrix = chains_by_task(part)
-        tasks = pd.Series({name: name.split(": ")[0] for name in (*matrix.index, *matrix.columns)})
+        tasks = pd.Series({name: name.rpartition(" (")[2] for name in (*matrix.index, *matrix.columns)})
         title = f"Transfer gains across tasks, images: {regime}"
         figures.append(gain_matrix_figure(matrix, tasks, f"m21_tasks_{regime}", title, _HOW_ORDERED))
         mean = f"Mean gain by task of target (rows) and source, images: {regime}"

@@ -77,14 +77,14 @@ def chains_by_task(gains: pd.DataFrame) -> pd.DataFrame:
         gains: See :func:`muster.study.papers.m21.transfer_gains`; of one regime.
 
     Returns:
-        As :func:`muster.study.papers.m21_analyses.gain_matrix`, with sources named ``TASK: DATASET``, task by task, in
+        As :func:`muster.study.papers.m21_analyses.gain_matrix`, with names ``DATASET (TASK)``, task by task, in
         a task by domain and size; members of several sources are the last of their task.
     """
     known = with_task_transfer(gains)
     many = known["kind"] == MULTI_SOURCE
     named = known.assign(
-        source=known["task"] + ": " + known["dataset"].where(~many, MULTI_SOURCE),
-        row=known["target_task"] + ": " + known["target"],
+        source=known["dataset"].where(~many, MULTI_SOURCE) + " (" + known["task"] + ")",
+        row=known["target"] + " (" + known["target_task"] + ")",
         domain=known["domain"].where(~many, "~"),
     )
     columns = named.sort_values(["task", "domain", "train_images", "dataset"], kind="stable")["source"]
