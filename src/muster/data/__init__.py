@@ -12,6 +12,7 @@ from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
 from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
+from muster.data.showing import size_for, usual_preprocessing
 from muster.data.spec import (
     MAX_CLASSES,
     VOID,
@@ -88,10 +89,12 @@ __all__ = [
     "read_mask",
     "repeated_images",
     "require_usable",
+    "size_for",
     "source_of_step",
     "split_record",
     "units_of",
     "unreadable_images",
+    "usual_preprocessing",
     "view_for",
     "warn_of_shared_images",
 ]

@@ -45,8 +45,8 @@ class Adapted(Segmenter):
         """
         SourceModel.__init__(self)
         self.architecture, self.blueprint = blueprint.architecture, blueprint
-        self.body, self.head = body, head
-        self.feature_channels = body.feature_channels
+        self._take(body)
+        self.head = head
         self._num_classes = num_classes
         self._settle()
 

@@ -37,7 +37,7 @@ class Pooled(SourceModel):
         super().__init__()
         self.inner = inner
         self.depth, self.preprocessing, self.in_channels = inner.depth, inner.preprocessing, inner.in_channels
-        self.started_from = inner.started_from
+        self.started_from, self.holds = inner.started_from, inner.holds
         self._describe()
 
     def _describe(self) -> None:
@@ -78,6 +78,10 @@ class Pooled(SourceModel):
     def blank_image(self) -> Float[Tensor, "1 bands height width"]:
         """See :meth:`SourceModel.blank_image`."""
         return self.inner.blank_image()
+
+    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "count bands height width"]:
+        """See :meth:`SourceModel.blank_images`."""
+        return self.inner.blank_images(count, height, width)
 
     def part_of(self, images: Float[Tensor, "batch bands height width"]) -> Part | None:  # noqa: ARG002
         """All of it: padding was left out of the mean."""

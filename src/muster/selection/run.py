@@ -20,13 +20,11 @@ from torch import Tensor
 from muster.cancel import CancelToken
 from muster.data import (
     Dataset,
-    ImageSize,
-    Preprocessing,
     Split,
     cached,
-    channel_statistics,
     judge_labels,
     open_dataset,
+    usual_preprocessing,
     warn_of_shared_images,
 )
 from muster.errors import SelectionError
@@ -255,7 +253,7 @@ def probe_reader(
     return ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),
-        Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
+        usual_preprocessing(split, settings.image_size or usual_image_size(eligible)),
         device,
         settings.batch_size,
         settings.num_workers,
