@@ -14,7 +14,8 @@ from muster.models import build_model
 from muster.models.pooled import Pooled
 from muster.tasks.classification import CLASSIFICATION
 from muster.tasks.segmentation import SEGMENTATION
-from muster.tasks.task import TASKS, TalliedMetric, task_of
+from muster.tasks.tallied_metric import TalliedMetric
+from muster.tasks.task import TASKS, task_of
 
 DECIDED, TRUTH = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([0, 1, 2, 2, 2])
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from muster.data.preprocessing import Preprocessing
 from muster.data.transforms import TrainingTransform, normalise_crops, resize_image
+from muster.data.truth_cuts import OF_PIXELS, TruthCut
 from muster.data.views import Views
 
 
@@ -68,14 +69,14 @@ class CropViews:
         return max(side / crop for size in wanted for side, crop in zip(size, self.crop_size, strict=True))
 
     def transform(
-        self, scale_range: tuple[float, float], colour_jitter: float = 0.0, cuts_mask: bool = True
+        self, scale_range: tuple[float, float], colour_jitter: float = 0.0, truth_cut: TruthCut = OF_PIXELS
     ) -> TrainingTransform:
         """What draws the crops.
 
         Args:
             scale_range: See :class:`TrainingTransform`.
             colour_jitter: Likewise.
-            cuts_mask: Likewise.
+            truth_cut: Likewise.
 
         Returns:
             It draws as if all models saw images as they are shown, at :attr:`scale`.
@@ -83,7 +84,7 @@ class CropViews:
         scale = self.scale
         rows, columns = (max(1, round(side * scale)) for side in self.crop_size)
         shape = rows, columns
-        return TrainingTransform(self.shown, shape, scale_range, True, scale, colour_jitter, cuts_mask)
+        return TrainingTransform(self.shown, shape, scale_range, True, scale, colour_jitter, truth_cut)
 
     def views(self, crops: Num[Tensor, "b channels rows columns"], boxes: Int64[Tensor, "b 4"]) -> Views:
         """Normalise and resize crops for each model, on whatever device they are.

@@ -43,9 +43,9 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
     Args:
         reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
             images to classify, ``"texts/NAME"`` for texts, or the path of a folder; with ``#3`` behind it, a subset of
-            its classes drawn with seed 3 (:mod:`muster.data.class_subset`); with ``:cityscapes33`` behind it, read as that published dataset
-            (:mod:`muster.data.published`), or as the YAML file of this path says; a relative one is looked for below
-            ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is a folder.)
+            its classes drawn with seed 3 (:mod:`muster.data.class_subset`); with ``:cityscapes33`` behind it, read as
+            that published dataset (:mod:`muster.data.published`), or as the YAML file of this path says; a relative one
+            is looked for below ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 

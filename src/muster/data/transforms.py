@@ -19,8 +19,9 @@ from torchvision.transforms.v2 import functional as transforms
 
 from muster.data.colour_jitter import jitter_colours
 from muster.data.preprocessing import Interpolation, Preprocessing, middle
-from muster.data.spec import VOID, as_numbers
+from muster.data.spec import as_numbers
 from muster.data.texts import cut_text
+from muster.data.truth_cuts import OF_PIXELS, Cut, Placement, Span, TruthCut
 from muster.errors import ConfigError
 
 _MODES = {
@@ -107,7 +108,7 @@ class TrainingTransform:
         scale_range: Smallest and largest factor. Factors are drawn log-uniformly: half and double are equally likely.
         flip: Whether to mirror every other image left to right.
         scale: All factors are relative to this one.
-        cuts_mask: Whether the mask is cut as the image is; otherwise it is of the whole image, and stays as it is.
+        truth_cut: How the truth of a crop is made of that of the image, see :mod:`muster.data.truth_cuts`.
         colour_jitter: Strength of random changes of the colours, see :func:`muster.data.colour_jitter.jitter_colours`;
             with 0 nothing is drawn for them, and examples are those of a transform that knows no colours.
 
@@ -122,7 +123,7 @@ class TrainingTransform:
     flip: bool = True
     scale: float = 1.0
     colour_jitter: float = 0.0
-    cuts_mask: bool = True
+    truth_cut: TruthCut = OF_PIXELS
 
     def __post_init__(self) -> None:
         """Check what was asked for.
@@ -173,49 +174,58 @@ class TrainingTransform:
         """
         if self.preprocessing.of_text is not None:
             return Crop(cut_text(image, self.crop_shape[1]), mask, torch.tensor([0, 1, 0, self.crop_shape[1]]))
-        smallest, largest = self.scale_range
-        factor = self.scale * math.exp(generator.uniform(math.log(smallest), math.log(largest)))
-        full_height, full_width = self.preprocessing.known_size.resized(image.shape[1], image.shape[2])
-        height, width = self.crop_shape
-        rows = _place(image.shape[1], max(1, round(full_height * factor)), height, generator)
-        columns = _place(image.shape[2], max(1, round(full_width * factor)), width, generator)
-        mirrored = self.flip and bool(generator.random() < 0.5)
-
-        source = (..., slice(rows.start, rows.stop), slice(columns.start, columns.stop))
-        shown = [rows.shown, columns.shown]
-        image = transforms.resize(image[source], shown, InterpolationMode.BILINEAR, antialias=True)
+        cut = self._place(image, mask, generator)
+        shown = [cut.rows.shown, cut.columns.shown]
+        image = transforms.resize(image[cut.source], shown, InterpolationMode.BILINEAR, antialias=True)  # type: ignore[index]
         if self.colour_jitter:
             image = jitter_colours(image, self.colour_jitter, generator)
+        example = torch.zeros(image.shape[0], *cut.shape, dtype=image.dtype)
+        example[cut.target] = image.flip(-1) if cut.is_mirrored else image  # type: ignore[index]
+        top, left = cut.rows.offset, cut.left
+        box = torch.tensor([top, top + cut.rows.shown, left, left + cut.columns.shown])
+        return Crop(example, self.truth_cut(mask, cut), box)
 
-        left = width - columns.offset - columns.shown if mirrored else columns.offset
-        target = (..., slice(rows.offset, rows.offset + rows.shown), slice(left, left + columns.shown))
-        example = torch.zeros(image.shape[0], height, width, dtype=image.dtype)
-        example[target] = image.flip(-1) if mirrored else image
-        if self.cuts_mask:
-            mask = transforms.resize(mask[source][None], shown, InterpolationMode.NEAREST_EXACT)[0]
-            labels = torch.full((height, width), VOID, dtype=torch.uint8)
-            labels[target] = mask.flip(-1) if mirrored else mask
-            mask = labels
-        box = torch.tensor([rows.offset, rows.offset + rows.shown, left, left + columns.shown])
-        return Crop(example, mask, box)
+    def _place(self, image: Tensor, truth: Tensor, generator: np.random.Generator) -> Cut:
+        """Choose which part of an image is shown, at which scale, and where in the crop."""
+        smallest, largest = self.scale_range
+        factor = self.scale * math.exp(generator.uniform(math.log(smallest), math.log(largest)))
+        stored = image.shape[1], image.shape[2]
+        rescaled = [max(1, round(side * factor)) for side in self.preprocessing.known_size.resized(*stored)]
+        rows, columns = (_Room.of(*sides) for sides in zip(stored, rescaled, self.crop_shape, strict=True))
+        focus = self.truth_cut.focus(truth, (rows.taken, columns.taken), generator)
+        down, across = (None, None) if focus is None else focus
+        return Cut(
+            rows.place(down, generator),
+            columns.place(across, generator),
+            self.crop_shape,
+            self.flip and bool(generator.random() < 0.5),
+        )
 
 
-@dataclass(frozen=True)
-class _Placement:
-    """Along one side: stored pixels ``start`` to ``stop`` become ``shown`` pixels from ``offset`` on in the crop."""
+class _Room(NamedTuple):
+    """Along one side: so many of the stored pixels become so many of those of the crop."""
 
-    start: int
-    stop: int
+    stored: int
+    taken: int
+    side: int
     shown: int
-    offset: int
 
+    @classmethod
+    def of(cls, stored: int, rescaled: int, side: int) -> _Room:
+        shown = min(side, rescaled)
+        return cls(stored, min(stored, max(1, round(stored * shown / rescaled))), side, shown)
 
-def _place(stored: int, rescaled: int, side: int, generator: np.random.Generator) -> _Placement:
-    """Choose which part of one side of an image is shown, and where in that side of the crop."""
-    shown = min(side, rescaled)
-    taken = min(stored, max(1, round(stored * shown / rescaled)))
-    start, offset = (int(generator.integers(room, endpoint=True)) for room in (stored - taken, side - shown))
-    return _Placement(start=start, stop=start + taken, shown=shown, offset=offset)
+    def place(self, focus: Span | None, generator: np.random.Generator) -> Placement:
+        """Choose which part is shown, and where in the crop."""
+        first, last = 0, self.stored - self.taken
+        if focus is not None:
+            low, high = math.ceil(focus[1]) - self.taken, math.floor(focus[0])
+            if low > high:  # there is no room for all of it: its middle is shown
+                low = high = round((focus[0] + focus[1] - self.taken) / 2)
+            first, last = (min(max(end, 0), last) for end in (low, high))
+        start = first + int(generator.integers(last - first, endpoint=True))
+        offset = int(generator.integers(self.side - self.shown, endpoint=True))
+        return Placement(start=start, stop=start + self.taken, shown=self.shown, offset=offset)
 
 
 def normalise_crops(

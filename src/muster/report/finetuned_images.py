@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from muster.data import MAX_CLASSES
-from muster.models import upsample_probabilities
 from muster.report.images import choose_images, class_counts, make_report_image, shrink
 from muster.report.records import ReportImage
 from muster.training.finetuned_ensemble import Ensemble
@@ -38,7 +37,7 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
         images = ensemble.prepare(some[place].image[None])
         maps = ensemble.member_maps(images)
         alone = {
-            name: upsample_probabilities(ensemble.task.activate(scores), size, part)[0]
+            name: ensemble.task.predictions(scores, size, part)[0]
             for name, (scores, part) in zip(ensemble.names, maps, strict=True)
         }
         report_images.append(make_report_image(sample, alone, ensemble(images, size)[0]))

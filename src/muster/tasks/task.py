@@ -17,12 +17,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torchmetrics import Metric
 
 from muster.data.spec import DatasetSpec, Split
+from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, UnfitMemberError
+from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
-from muster.models.prediction import probabilities_of
+from muster.models.prediction import probabilities_of, upsample_probabilities
 from muster.models.source_model import SourceModel
 from muster.registry import Registry
 from muster.tasks.loss import LOSSES, LossOptions
@@ -40,6 +41,8 @@ class Task(ABC):
         is_pooled: Whether one prediction is made for a whole image: members then average their map over it.
         has_classes: Whether the truth of a unit is one of the classes of the label space, so that predictions can be
             coloured, confused with each other, and weighted by how frequent classes are.
+        finds_objects: Whether a prediction is a list of objects, each with a place and a class of its own. Such lists
+            of several networks have no mean: networks are used one by one, and no head is learned.
         losses: Names of the training losses that can be used, of those in :data:`muster.tasks.loss.LOSSES`.
         ensemble_metrics: Names of metrics of ensembles that are compared where nobody names any, of those in
             :mod:`muster.metrics`.
@@ -57,6 +60,7 @@ class Task(ABC):
     class_result: str
     is_pooled: bool = False
     has_classes: bool = False
+    finds_objects: bool = False
     losses: tuple[str, ...]
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
@@ -126,6 +130,10 @@ class Task(ABC):
             )
         return pooled(model) if self.is_pooled else model
 
+    def truth_cut(self, spec: DatasetSpec) -> TruthCut:  # noqa: ARG002 (for those whose truths are of its classes)
+        """How the truth of a training crop of a dataset is made of that of its image."""
+        return OF_THE_IMAGE if self.is_pooled else OF_PIXELS
+
     def require_losses(self, loss: str, added: str = "none", class_weighting: str = "none") -> None:
         """Refuse training losses that are none of this task's, and weights of classes where there are none.
 
@@ -186,6 +194,18 @@ class Task(ABC):
             float32.
         """
         return probabilities_of(scores)
+
+    def predictions(
+        self, scores: Float[Tensor, "b outputs h0 w0"], size: tuple[int, int], part: Part | None = None
+    ) -> Float[Tensor, "b outputs _ _"]:
+        """What a network says at the places of a truth: :meth:`activate`, brought to their number.
+
+        Args:
+            scores: What its head gives, at its own resolution.
+            size: Of :meth:`places_of`.
+            part: Which part of the scores shows the images, if they were padded.
+        """
+        return upsample_probabilities(self.activate(scores), size, part)
 
     def places_of(self, truth: Tensor) -> tuple[int, int]:
         """Rows and columns at which predictions are wanted for a truth: one place, if it is of a whole image.
@@ -378,36 +398,6 @@ def in_classes(split: Split) -> Split:
 def choose_images(split: Split, count: int | None, seed: int) -> Split:
     """A seeded choice of images as their task makes it, see :meth:`Task.subset`."""
     return task_of(split.spec).subset(split, count, seed)
-
-
-class TalliedMetric(Metric):
-    """The tally of a task over batches, and over the processes of a distributed fit."""
-
-    full_state_update = False
-
-    def __init__(self, task: Task, outputs: int) -> None:
-        """Begin with nothing."""
-        super().__init__()
-        self.task, self.outputs = task, outputs
-        self.total: Tensor
-        self.add_state("total", task.no_tally(outputs), dist_reduce_fx="sum")
-
-    def update(self, probabilities: Tensor, truth: Tensor) -> None:
-        """Take in the predictions of some images."""
-        self.total += self.task.total(self.task.decide(probabilities), truth, self.outputs)
-
-    def compute(self) -> Tensor:
-        """The tally of all."""
-        return self.total
-
-    def whole(self) -> Tensor:
-        """The tally of all, on the host: :meth:`compute` drops the dimensions of a single class."""
-        found: Tensor = self.compute()
-        return found.cpu().view(self.task.no_tally(self.outputs).shape)
-
-    def __hash__(self) -> int:
-        """By identity: it is a module among others."""
-        return id(self)
 
 
 def tally_is_empty(tally: Tensor) -> bool:

@@ -13,7 +13,7 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from muster.data import Preprocessing, Split, Views, map_views, prepared_images, view_for
-from muster.models import SourceModel, upsample_probabilities
+from muster.models import SourceModel
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.task import Task, tally_is_empty, task_of
 
@@ -84,7 +84,7 @@ def maps_of(
     """
     for name, model in models.items():
         images = view_for(views, model.preprocessing)
-        yield name, upsample_probabilities(task.activate(model(images)), size, model.part_of(images))
+        yield name, task.predictions(model(images), size, model.part_of(images))
 
 
 def model_predictor(model: SourceModel, task: Task) -> Predictor:
@@ -133,9 +133,8 @@ def count_split(
     # A process without an image looks at one all the same, to learn the names, and counts nothing.
     for batch in prepared_images(split, preprocessing, batch_size, num_workers, mine or range(1), owns):
         images = map_views(batch.images, lambda view: view.to(device))
-        for shape, positions in _by_shape(batch.masks).items():
-            size = task.places_of(batch.masks[positions[0]])
-            for some in _chunks(positions, shape, outputs):
+        for size, positions in _by_places(batch.masks, task):
+            for some in _chunks(positions, size, outputs):
                 masks = torch.stack([batch.masks[i] for i in some]).to(device)
                 places = [batch.indices[i] for i in some]
                 for name, decided in predict(_chosen(images, some), size).items():
@@ -176,8 +175,9 @@ def _chunks(positions: list[int], size: tuple[int, int], num_classes: int) -> It
         yield positions[start : start + count]
 
 
-def _by_shape(masks: list[Tensor]) -> dict[tuple[int, int], list[int]]:
-    groups: dict[tuple[int, int], list[int]] = {}
+def _by_places(masks: list[Tensor], task: Task) -> list[tuple[tuple[int, int], list[int]]]:
+    """Rows and columns at which predictions are wanted, with the truths of one shape that have them."""
+    groups: dict[tuple[torch.Size, tuple[int, int]], list[int]] = {}
     for index, mask in enumerate(masks):
-        groups.setdefault((mask.shape[0], mask.shape[1]), []).append(index)
-    return groups
+        groups.setdefault((mask.shape, task.places_of(mask)), []).append(index)
+    return [(size, found) for (_, size), found in groups.items()]

@@ -20,7 +20,7 @@ from muster.data.spec import RGB
 from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of
 from muster.model_page import PAGE
-from muster.models import ImageMap, SourceModel, TTASettings, Variant, rebuild, upsample_probabilities
+from muster.models import ImageMap, SourceModel, TTASettings, Variant, rebuild
 from muster.models.prediction import interpolated_rows
 from muster.models.tensors import write_tensors
 from muster.models.tta import PLAIN
@@ -176,8 +176,12 @@ class Ensemble(nn.Module):
         """Like :meth:`forward` of one variant, from what :meth:`member_maps` gave."""
         total = torch.zeros(())
         for index, (scores, part) in enumerate(maps):
-            total = total + upsample_probabilities(self.task.activate(self.head.adjust(index, scores)), size, part)
+            total = total + self.task.predictions(self._adjusted(index, scores), size, part)
         return total / len(maps)
+
+    def _adjusted(self, member: int, scores: Tensor) -> Tensor:
+        """Scores with the head; those of objects have none, see :attr:`muster.tasks.task.Task.finds_objects`."""
+        return scores.float() if self.task.finds_objects else self.head.adjust(member, scores)
 
     @torch.no_grad()
     def probability_maps(self, images: Views) -> Iterator[ImageMap]:
@@ -191,7 +195,7 @@ class Ensemble(nn.Module):
         """
         for variant in self.tta.variants:
             for index, (scores, part) in enumerate(self.member_maps(images, variant)):
-                yield ImageMap(self.task.activate(self.head.adjust(index, scores)), part)
+                yield ImageMap(self.task.activate(self._adjusted(index, scores)), part)
 
     @property
     def is_pooled(self) -> bool:

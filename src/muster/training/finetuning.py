@@ -23,7 +23,7 @@ from muster.data import (
     view_for,
     warn_of_shared_images,
 )
-from muster.models import SourceModel, TTASettings, Variant, upsample_probabilities
+from muster.models import SourceModel, TTASettings, Variant
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
 from muster.selection.reopening import require_same_data
@@ -294,8 +294,7 @@ def _probabilities(
     scores = {
         name: variant.map_of(model, view_for(images, model.preprocessing)) for name, model in module.models.items()
     }
-    activate = ensemble.task.activate
-    alone = {name: upsample_probabilities(activate(maps), size, part) for name, (maps, part) in scores.items()}
+    alone = {name: ensemble.task.predictions(maps, size, part) for name, (maps, part) in scores.items()}
     mean = torch.stack([alone[name] for name in ensemble.names]).sum(dim=0) / len(ensemble.names)
     learned = ensemble.combine([scores[name] for name in ensemble.names], size)
     return {**alone, PLAIN_MEAN: mean, LEARNED_HEAD: learned}

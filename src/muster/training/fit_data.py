@@ -92,8 +92,8 @@ class FitData(pl.LightningDataModule):
     def stream(self) -> ExampleStream:
         """The crops of all steps, in order."""
         chosen = self.settings
-        cuts_mask = not task_of(self.train.spec).is_pooled
-        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter, cuts_mask)
+        truth_cut = task_of(self.train.spec).truth_cut(self.train.spec)
+        transform = self._crops().transform(chosen.scale_range, chosen.colour_jitter, truth_cut)
         return TrainingStream(self.train, transform.draw, chosen.steps, chosen.batch_size, chosen.seed)
 
     def preload(self) -> None:

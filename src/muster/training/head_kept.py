@@ -10,7 +10,6 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import Split, Views
-from muster.models import upsample_probabilities
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
 from muster.training.hardware import Hardware
@@ -76,7 +75,7 @@ def _judged(
 
     def predict(images: Views, size: tuple[int, int]) -> dict[str, Tensor]:
         maps, task = ensemble.member_maps(images), ensemble.task
-        plain = [upsample_probabilities(task.activate(scores), size, part) for scores, part in maps]
+        plain = [task.predictions(scores, size, part) for scores, part in maps]
         return {
             PLAIN_MEAN: task.decide(torch.stack(plain).mean(dim=0)),
             LEARNED_HEAD: task.decide(ensemble.combine(maps, size)),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muster.data import PreparedSplit, Split, Views, map_views
 from muster.data.views import bytes_of
-from muster.models import ImageMap, upsample_probabilities
+from muster.models import ImageMap
 from muster.ranks import sum_over_ranks, world_size
 from muster.tasks.task import Task
 from muster.training.checkpoints import keep_checkpoint_of
@@ -124,9 +124,7 @@ def head_loss(task: Task, head: EnsembleHead, scores: Sequence[ImageMap], truth:
         The sum; 0 if no unit has a truth.
     """
     size = task.places_of(truth)
-    maps = [
-        upsample_probabilities(task.activate(head.adjust(s, each)), size, part) for s, (each, part) in enumerate(scores)
-    ]
+    maps = [task.predictions(head.adjust(s, each), size, part) for s, (each, part) in enumerate(scores)]
     places, known = task.known_units(truth)
     predictions = torch.stack(maps).mean(dim=0)[0].flatten(1)[:, places]
     return task.unit_losses(task.about_truth(predictions, known), known).sum()

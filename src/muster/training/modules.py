@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from muster.data import Preprocessing, Split, Views, view_for
 from muster.errors import MusterError
-from muster.models import ImageMap, SourceModel, upsample_probabilities
+from muster.models import ImageMap, SourceModel
 from muster.tasks.loss import LossOptions
-from muster.tasks.task import TalliedMetric, Task, tally_is_empty, task_of
+from muster.tasks.tallied_metric import TalliedMetric
+from muster.tasks.task import Task, tally_is_empty, task_of
 from muster.training.adaptation import adapt_member
 from muster.training.frozen import FrozenBatch
 from muster.training.optimizers import make_optimizer, with_schedule
@@ -309,7 +310,7 @@ class EnsembleTraining(pl.LightningModule):
         task, size = self.of_task, self.of_task.places_of(masks)
         for model, metric in zip(self.models.values(), self._tallies, strict=True):
             view = view_for(images, model.preprocessing)
-            predictions = upsample_probabilities(task.activate(model(view)), size, model.part_of(view))
+            predictions = task.predictions(model(view), size, model.part_of(view))
             cast("TalliedMetric", metric).update(predictions, masks)
 
     def on_validation_epoch_end(self) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from muster.data import Dataset, Views, open_dataset, view_for
 from muster.errors import ConfigError
-from muster.models import SourceModel, build_model, put_source_heads, source_heads, upsample_probabilities
+from muster.models import SourceModel, build_model, put_source_heads, source_heads
 from muster.tasks.task import Task, task_of
 from muster.tracking import tracked
 from muster.training.checkpoints import keep_checkpoint_of
@@ -80,7 +80,7 @@ def head_predictor(model: SourceModel, source: int, task: Task) -> Predictor:
     @torch.no_grad()
     def predict(views: Views, size: tuple[int, int]) -> dict[str, Tensor]:
         images = view_for(views, model.preprocessing)
-        maps = task.activate(heads.scores_of(source, model.features(images)))
-        return {"prediction": task.decide(upsample_probabilities(maps, size, model.part_of(images)))}
+        scores = heads.scores_of(source, model.features(images))
+        return {"prediction": task.decide(task.predictions(scores, size, model.part_of(images)))}
 
     return predict

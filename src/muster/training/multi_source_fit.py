@@ -21,8 +21,9 @@ from muster.data import (
     source_of_step,
     view_for,
 )
-from muster.models import ImageMap, SourceHeads, SourceModel, source_heads, upsample_probabilities
-from muster.tasks.task import TalliedMetric, tally_is_empty, task_of
+from muster.models import ImageMap, SourceHeads, SourceModel, source_heads
+from muster.tasks.tallied_metric import TalliedMetric
+from muster.tasks.task import tally_is_empty, task_of
 from muster.training.fit_data import FitData, weights_of
 from muster.training.frozen import FrozenBatch
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining, nothing_of
@@ -51,9 +52,11 @@ class InterleavedData(FitData):
 
     def stream(self) -> ExampleStream:
         """See :meth:`FitData.stream`."""
-        chosen, cuts_mask = self.settings, not task_of(self.train.spec).is_pooled
+        chosen, task = self.settings, task_of(self.train.spec)
         draws = [
-            self._crops_of(source.preprocessing).transform(chosen.scale_range, chosen.colour_jitter, cuts_mask).draw
+            self._crops_of(source.preprocessing)
+            .transform(chosen.scale_range, chosen.colour_jitter, task.truth_cut(source.train.spec))
+            .draw
             for source in self.sources
         ]
         trains = [source.train for source in self.sources]
@@ -178,7 +181,7 @@ class MultiSourceTraining(EnsembleTraining):
         images, masks = batch
         view = view_for(images, self.model.preprocessing)
         task, scores = self.of_task, self.heads.scores_of(dataloader_idx, self.model.features(view))
-        predictions = upsample_probabilities(task.activate(scores), task.places_of(masks), self.model.part_of(view))
+        predictions = task.predictions(scores, task.places_of(masks), self.model.part_of(view))
         cast("TalliedMetric", self._tallies[dataloader_idx]).update(predictions, masks)
 
     def on_validation_epoch_end(self) -> None:

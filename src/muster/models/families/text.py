@@ -17,7 +17,7 @@ _SIZES = {
     "tiny": (32, 2, 2, 64, 2048),
     "small": (128, 4, 4, 512, 8192),
 }
-"""BERTs: width, layers, heads, width within a layer, and how many numbers words have, which are numbered by checksum."""
+"""BERTs: width, layers, heads, width within a layer, and how many numbers there are for words (by their checksum)."""
 
 _POOLINGS: dict[str, Pooling] = {"transformers:": "mean", "transformers_first:": "first"}
 """What stands before a model of transformers, and what stands for a text then."""
