@@ -52,17 +52,25 @@ class Course:
     result: FinetuneResult
 
 
-def run_course(folder: Path, sources: dict[str, str], target: Dataset, loss: str) -> Course:
+def run_course(
+    folder: Path,
+    sources: dict[str, str],
+    target: Dataset,
+    loss: str,
+    architecture: str = "small_fpn",
+    settings: SourceSettings | None = None,
+    training: TrainingSettings | None = None,
+) -> Course:
     """Train a member on each source, select two for the target, fine-tune them, write both reports."""
     hardware = Hardware("cpu")
-    settings = SourceSettings(
+    settings = settings or SourceSettings(
         steps=12, batch_size=8, image_size=32, crop_size=32, learning_rate=0.02, loss=loss, validation_fraction=0.2
     )
     for name, reference in sources.items():
-        train_member(MemberJob(name, folder / "pool", reference, "small_fpn", "none", settings, hardware), _ignored)
+        train_member(MemberJob(name, folder / "pool", reference, architecture, "none", settings, hardware), _ignored)
     pool = Pool.open(folder / "pool")
     selection = select(pool, target, size=2, cache_gb=0.0)
-    training = TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
+    training = training or TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
     run = fine_tune(folder / "run", pool, selection, target, training)
     write_selection_report(selection, pool, target, folder / "selection.html")
     write_finetuning_report(run.result, folder / "finetuning.html", finetuned_images(run.ensemble, run.target, 2))

@@ -35,6 +35,7 @@ from muster.data.statistics import (
     require_usable,
 )
 from muster.data.stream import ExampleStream, TrainingStream, cached, make_loader, preload
+from muster.data.texts import decode_text, encode_text
 from muster.data.transforms import TrainingTransform, normalise_crops, prepare_image
 from muster.data.views import Views, map_views, prepare_views, view_for
 
@@ -72,6 +73,8 @@ __all__ = [
     "check_split",
     "class_pixel_counts",
     "content_prefixes",
+    "decode_text",
+    "encode_text",
     "is_of_pixels",
     "judge_labels",
     "labelled",

@@ -124,9 +124,9 @@ def open_texts(name: str) -> Dataset:
         DatasetError: If there is none of that name.
 
     Example:
-        >>> from muster.data.texts import decode_texts
-        >>> decode_texts(open_texts("posts").train[2].image)
-        ['so moving! the weather feels lovely. today my class is fresh and clever.']
+        >>> from muster.data.texts import decode_text
+        >>> decode_text(open_texts("posts").train[2].image)  # doctest: +ELLIPSIS
+        'today my class is brilliant and delightful. email again: delightful, superb, that is it. so perfect! ...'
     """
     if name not in CORPORA:
         raise DatasetError(unknown_name("built-in texts", name, CORPORA))

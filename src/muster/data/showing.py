@@ -23,7 +23,8 @@ def usual_preprocessing(split: Split, size: SizeSetting, statistics: ChannelStat
         ConfigError: If the size is none of such images.
         DatasetError: If an image cannot be read.
     """
-    return Preprocessing(statistics or channel_statistics(split), size_for(split.spec, size))
+    found = size_for(split.spec, size)  # first: statistics take a look at every image
+    return Preprocessing(statistics or channel_statistics(split), found)
 
 
 def size_for(spec: DatasetSpec, size: SizeSetting) -> ImageSize:

@@ -1,4 +1,4 @@
-"""Texts in the rows of a set of the library ``datasets``, or of Parquet files with a column of texts and one of labels."""
+"""Texts in rows: of a set of the library ``datasets``, or of Parquet files with a column of texts and one of labels."""
 
 from __future__ import annotations
 

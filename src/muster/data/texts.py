@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int32, Num
 from torch import Tensor
+from torch.nn import functional
 
 from muster.errors import DatasetError
 
@@ -55,7 +56,7 @@ def cut_text(text: Num[Tensor, "*b 1 1 characters"], length: int) -> Float32[Ten
         On the same device.
     """
     seen = text[..., :length].float()
-    return torch.nn.functional.pad(seen, (0, length - seen.shape[-1]))
+    return functional.pad(seen, (0, length - seen.shape[-1]))
 
 
 def decode_texts(texts: Num[Tensor, "b channels rows columns"]) -> list[str]:
@@ -72,6 +73,11 @@ def decode_texts(texts: Num[Tensor, "b channels rows columns"]) -> list[str]:
     return [row.astype("<u4").tobytes().decode(_CODES, "replace") for row in rows]
 
 
+def decode_text(text: Num[Tensor, "channels rows columns"]) -> str:
+    """Read one text again, see :func:`decode_texts`."""
+    return decode_texts(text[None])[0]
+
+
 def words_of_length(count: int, length: int, device: torch.device) -> Float32[Tensor, "b 1 1 length"]:
     """Prepared texts that say nothing, to time networks with: words of four letters.
 
@@ -80,5 +86,5 @@ def words_of_length(count: int, length: int, device: torch.device) -> Float32[Te
         length: Of each, in characters.
         device: Where to have them.
     """
-    (words,) = cut_text(encode_text("word " * (length // 5 + 1)), length)
+    words = cut_text(encode_text("word " * (length // 5 + 1)), length)
     return words.to(device).expand(count, 1, 1, length)

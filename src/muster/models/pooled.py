@@ -79,7 +79,7 @@ class Pooled(SourceModel):
         """See :meth:`SourceModel.blank_image`."""
         return self.inner.blank_image()
 
-    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "count bands height width"]:
+    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "_ bands _ _"]:
         """See :meth:`SourceModel.blank_images`."""
         return self.inner.blank_images(count, height, width)
 

@@ -110,12 +110,12 @@ class SourceModel(nn.Module, ABC):
         """Where its weights are."""
         return next(self.parameters()).device
 
-    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+    def blank_image(self) -> Float[Tensor, "1 bands _ _"]:
         """An image to look at the network with, where only the way through it counts; small, to be quick."""
         side = max(BLANK_SIDE, self.minimum_side)
         return self.blank_images(1, side, side)
 
-    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "count bands height width"]:
+    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "_ bands _ _"]:
         """Images that show nothing, to time the network with or to see what it makes of a size.
 
         Args:

@@ -117,9 +117,9 @@ class TextBody(Body):
         """See :meth:`Body.described`."""
         return {TEXT: asdict(self.known)}
 
-    def blank_images(self, count: int, height: int, width: int, device: torch.device) -> Tensor:
-        """See :meth:`Body.blank_images`: words that say nothing."""
-        return words_of_length(count, height * width, device)
+    def blank_images(self, count: int, height: int, width: int, device: torch.device) -> Tensor:  # noqa: ARG002
+        """See :meth:`Body.blank_images`: words that say nothing, in the one row that texts have."""
+        return words_of_length(count, width, device)
 
     def forward(self, images: Float[Tensor, "batch 1 _ _"]) -> StageMaps:
         """What the embeddings and each layer make of texts, pooled; last what the head reads.
@@ -152,7 +152,7 @@ class TextBody(Body):
         return tokens_of(self._opened, decode_texts(images), self.known.padding, images.device)
 
     def _open(self) -> Tokenizer:
-        if not self.known.tokenizer:
+        if not self.tokenizer.any():  # none, or not loaded yet: to look at a network that was built anew, any will do
             return HashedWords(int(self.known.config["vocab_size"]), self.known.most)
         return PublishedTokenizer(self.tokenizer.cpu().numpy().tobytes(), self.known.most)
 

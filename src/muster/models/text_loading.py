@@ -20,6 +20,9 @@ FILES = (
 )
 """What is wanted of a hub beside weights."""
 
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+"""Of which one at least is there where there is a tokenizer."""
+
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 _MOST_TOKENS = 1_000_000
@@ -152,13 +155,15 @@ def load(folder: Path, config: Any, auto: Any, unread: tuple[str, ...]) -> Any:
 def _tokenizer_in(folder: Path) -> tuple[bytes, int]:
     """The tokenizer as ``tokenizer.json`` has it, and how many tokens it says that its model takes."""
     transformers = needs_extra("transformers", "huggingface")
+    if not any(any(folder.glob(file)) for file in _TOKENIZERS):  # the library would make one that knows no word
+        raise ConfigError(f"model: {folder} has no tokenizer: none of {', '.join(_TOKENIZERS)} is there.")
     try:
         found = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         content = found.backend_tokenizer.to_str().encode("utf-8")
     except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise ConfigError(
-            f"model: {folder} has no tokenizer that the library tokenizers can read: {error}. Put its tokenizer.json "
-            "there, as tokenizer.save_pretrained(FOLDER) writes it."
+            f"model: the tokenizer in {folder} is none that the library tokenizers can read: {error}. Put its "
+            "tokenizer.json there, as tokenizer.save_pretrained(FOLDER) writes it."
         ) from error
     most = int(found.model_max_length)
     return content, most if most < _MOST_TOKENS else 0

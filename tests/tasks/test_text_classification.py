@@ -1,0 +1,146 @@
+"""Texts, from training to reports: the way of images, and no other code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import muster
+from muster.data import ImageSize, encode_text, open_dataset
+from muster.errors import ConfigError, SelectionError, UnfitMemberError
+from muster.models import build_model
+from muster.pool import Pool
+from muster.selection.run import select
+from muster.tasks.task import TASKS, task_of
+from muster.tasks.text_classification import TEXT_CLASSIFICATION
+from muster.training.adoption import AdoptionJob, adopt_member
+from muster.training.hardware import Hardware
+from muster.training.member_job import MemberJob
+from muster.training.multi_source import train_multi_source
+from muster.training.results import LEARNED_HEAD
+from muster.training.settings import SourceSettings, TrainingSettings
+from tests.helpers import make_member
+from tests.models.text_makers import save_model, save_tokenizer
+from tests.tasks.course import Course, run_course
+
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+SOURCE = SourceSettings(
+    steps=25, batch_size=16, image_size=200, learning_rate=5e-3, optimizer="adamw", weight_decay=0.0,
+    schedule="constant", validation_fraction=0.2, validate_every=25,
+)  # fmt: skip
+TRAINING = TrainingSettings(
+    steps=10, batch_size=8, learning_rate=2e-3, optimizer="adamw", weight_decay=0.0, schedule="constant"
+)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
+    """Members that were trained on posts and on news, for reviews, whose words posts have too."""
+    root = tmp_path_factory.mktemp("texts")
+    sources = {name: f"texts/{name}" for name in ("posts", "news")}
+    return run_course(root, sources, open_dataset("texts/reviews"), "scores", "text:tiny", SOURCE, TRAINING)
+
+
+def test_members_learn_from_texts(course: Course) -> None:
+    card = course.pool["posts"].card
+    assert (card.task, card.classes) == ("text_classification", ("negative", "neutral", "positive"))
+    assert card.test_result is not None
+    assert card.test_result > 0.6
+    assert card.majority_result == pytest.approx(1 / 3)
+    assert (card.image_size, card.mean, card.std) == ("characters:200", (0.0,), (1.0,))
+    assert not card.is_adopted
+    assert MemberJob("posts", course.folder / "pool", "texts/posts", "text:tiny", "none", SOURCE, Hardware("cpu")
+                     ).other_way(card) == ""  # fmt: skip
+
+
+def test_who_knows_the_words_is_chosen(course: Course) -> None:
+    selection = course.selection
+    assert (selection.task, selection.words.unit, selection.single_best) == ("text_classification", "text", "posts")
+    assert selection.image_size == "characters:200"
+    assert (len(selection.train_images), selection.classes) == (120, ("negative", "positive"))
+    assert selection.metric == "e_leep"
+
+
+def test_metrics_of_h22_on_all_texts_and_on_hard_ones(course: Course) -> None:
+    names = ["leep", "nce", "gbc_spherical", "logme"]
+    metrics = (*names, *(f"{name}+{hard}" for name in names[:3] for hard in ("haste_ca", "haste_cs")), "e_leep")
+    found = select(
+        course.pool, "texts/reviews", size=2, predictor="eep", metrics=metrics, train_images=60, cache_gb=0.0
+    )
+    scores = found.single_scores
+    assert set(names) <= set(scores)
+    assert scores["leep"]["posts"] > scores["leep"]["news"]
+    assert scores["nce"]["posts"] > scores["nce"]["news"]
+
+
+def test_the_result_is_the_share_of_texts_that_are_right(course: Course) -> None:
+    loaded = muster.load_ensemble(course.folder / "run" / "ensemble")
+    test = course.target.dataset.test
+    hits = [int(loaded.classify(sample.image).argmax()) == int(sample.mask) for sample in test]
+    assert course.result.results[LEARNED_HEAD] == pytest.approx(sum(hits) / len(hits))
+    assert sum(hits) / len(hits) > 0.6
+    assert loaded.preprocessing.known_size == ImageSize(characters=200)
+    assert loaded.classify("a wonderful, charming plot").argmax() == 1
+    assert torch.equal(loaded.classify("dreadful"), loaded.classify(encode_text("dreadful")))
+    with pytest.raises(ValueError, match=r"Expected a text, as a string .*, but got \(3, 8, 8\)"):
+        loaded.classify(torch.zeros(3, 8, 8, dtype=torch.uint8))
+
+
+def test_networks_of_images_are_no_candidates_for_texts(course: Course, tmp_path: Path) -> None:
+    make_member(tmp_path, "segmenter", 0)
+    both = Pool.union([course.pool, Pool.open(tmp_path)])
+    with pytest.raises(SelectionError, match=r"segmenter \(was trained for segmentation, with images, and text_cl"):
+        select(both, "texts/reviews", size=3, cache_gb=0.0)
+    with pytest.raises(SelectionError, match=r"posts \(was trained for text_classification, with texts, and class"):
+        select(both, "scenes/land", size=2, train_images=6, cache_gb=0.0)
+    texts, images = build_model("text:tiny", 2), build_model("small_fpn", 2)
+    with pytest.raises(UnfitMemberError, match="takes images, and text_classification is about texts"):
+        TEXT_CLASSIFICATION.fitted(images)
+    with pytest.raises(UnfitMemberError, match="takes texts, and classification is about images"):
+        TASKS["classification"].fitted(texts)
+    assert task_of(open_dataset("texts/news").spec) is TEXT_CLASSIFICATION
+
+
+def test_others_models_are_members_beside(course: Course, tmp_path: Path) -> None:
+    """A classifier and an encoder without one; their words are other ones than the target's."""
+    from muster.models.adoption import Adoption
+
+    for name, kind in (("theirs", "DistilBertForSequenceClassification"), ("encoder", "BertModel")):
+        save_tokenizer(tmp_path / name)
+        save_model(tmp_path / name, kind, **({"num_labels": 2} if name == "theirs" else {}))
+        more = {"classes": ["no", "yes"], "dataset": "films"} if name == "theirs" else {}
+        entry = Adoption.from_mapping({"name": name, "from": "transformers", "model": str(tmp_path / name), **more})
+        adopt_member(AdoptionJob(tmp_path / "pool", entry))
+    pool = Pool.union([course.pool, Pool.open(tmp_path / "pool")])
+    with pytest.warns(UserWarning, match="theirs do not say which images"):
+        found = select(pool, "texts/reviews", size=2, train_images=40, metrics=("e_leep",), cache_gb=0.0)
+    assert set(found.member_names) == {"posts", "news", "theirs", "encoder"}
+    assert torch.tensor(list(found.member_scores.values())).isfinite().all()
+    assert pool["encoder"].card.classes == ()
+    said = {"name": "m", "from": "transformers", "model": str(tmp_path / "encoder"), "task": "segmentation"}
+    with pytest.raises(ConfigError, match="takes texts, and segmentation is for images"):
+        adopt_member(AdoptionJob(tmp_path / "pool", Adoption.from_mapping(said)))
+
+
+def test_one_encoder_learns_the_classes_of_two_sources(tmp_path: Path) -> None:
+    job = MemberJob(
+        "both", tmp_path, "", "text:tiny", "none", replace(SOURCE, steps=4, validate_every=2), Hardware("cpu"),
+        datasets=("texts/posts", "texts/news"),
+    )  # fmt: skip
+    train_multi_source(job, lambda step, loss: None)
+    member = Pool.open(tmp_path)["both"]
+    assert (member.card.task, [source.classes for source in member.card.sources]) == ("text_classification", [3, 4])
+    assert member.problem() is None
+    assert member.load_model().num_classes == 7
+
+
+def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:
+    from tests.tasks.course import fine_tune
+
+    settings = replace(TRAINING, adapt="frozen", steps=20, learning_rate=0.02)
+    run = fine_tune(tmp_path, course.pool, course.selection, course.target.dataset, settings)
+    assert run.result.results[LEARNED_HEAD] > 0.6
