@@ -149,7 +149,8 @@ def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:
     why = f" ({source})" if chosen_size else ""
     of_pixels = "" if selection.words.is_pooled else f"{pixels:,} probe pixels of "
     return (
-        f"{selection.target}: {of_pixels}{images} training images, seen at {ImageSize.of(selection.image_size)}{why}.\n"
+        f"{selection.target}: {of_pixels}{images} training {selection.words.holds}, seen at "
+        f"{ImageSize.of(selection.image_size)}{why}.\n"
     )
 
 

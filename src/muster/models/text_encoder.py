@@ -102,7 +102,7 @@ class TextBody(Body):
         self.known, self.network = known, network
         self.register_buffer("tokenizer", torch.zeros(known.tokenizer, dtype=torch.uint8))
         self._opened: Tokenizer | None = None
-        self.register_load_state_dict_post_hook(_forget_tokenizer)
+        self.register_load_state_dict_post_hook(_forget_tokenizer)  # type: ignore[no-untyped-call]
 
     def put_tokenizer(self, content: bytes) -> None:
         """Have a tokenizer, of as many bytes as :attr:`known` says.

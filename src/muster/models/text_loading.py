@@ -197,5 +197,5 @@ def _classifier_of(network: Any, classes: int) -> str:
         handle.remove()
         # Of networks that score every token, the scores of one of them count.
         if any(torch.allclose(scores[0], row) for each in given for row in each.reshape(-1, classes)):
-            return fitting[-1]
+            return str(fitting[-1])
     raise ConfigError(f"model: no linear layer of {type(network).__name__} gives its scores.")

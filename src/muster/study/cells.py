@@ -9,6 +9,7 @@ from pathlib import Path
 from muster.data import (
     ChannelStatistics,
     Dataset,
+    ImageSize,
     Preprocessing,
     Split,
     cached,

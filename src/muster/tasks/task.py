@@ -70,6 +70,11 @@ class Task(ABC):
     hub_metric: str = ""
 
     @property
+    def sample(self) -> str:
+        """What one of a dataset's samples is called, for sentences: an image, a text."""
+        return self.holds.removesuffix("s")
+
+    @property
     def title(self) -> str:
         """:attr:`result` where a sentence begins; an abbreviation such as mIoU stays as it is."""
         return self.result if self.result[1:2].isupper() else self.result[:1].upper() + self.result[1:]

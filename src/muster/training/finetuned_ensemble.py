@@ -226,10 +226,9 @@ class Ensemble(nn.Module):
         """
         if not self.is_pooled:
             raise ValueError("Expected an ensemble for classification, but this one segments images; use predict.")
-        if isinstance(image, str) and self.preprocessing.of_text is not None:
-            image = encode_text(image)
-        self._require_image(image)
-        probabilities: Tensor = self(self.prepare(image[None]), (1, 1))[0, :, 0, 0]
+        shown = encode_text(image) if isinstance(image, str) and self.preprocessing.of_text is not None else image
+        shown = self._require_image(shown)
+        probabilities: Tensor = self(self.prepare(shown[None]), (1, 1))[0, :, 0, 0]
         return probabilities.float().cpu()
 
     @torch.no_grad()
@@ -260,18 +259,19 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def _require_image(self, image: Tensor | str) -> None:
+    def _require_image(self, image: object) -> Tensor:
         channels = len(self.preprocessing.statistics.mean)
         if self.preprocessing.of_text is not None:
-            _require_text(image)
-            return
+            return _require_text(image)
         kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
         if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
-            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+            shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+            came = type(image).__name__ if shape is None else f"{tuple(shape)} of {dtype}"
             raise ValueError(
                 f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
+        return image
 
     def save(
         self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
@@ -316,12 +316,13 @@ class Ensemble(nn.Module):
             (partial / PAGE).write_text(card.page(), "utf-8")
 
 
-def _require_text(text: object) -> None:
+def _require_text(text: object) -> Tensor:
     if not isinstance(text, Tensor) or text.dtype != torch.int32 or text.ndim != 3 or text.shape[:2] != (1, 1):
         raise ValueError(
             "Expected a text, as a string or as muster.data.encode_text(string) gives it, but got "
             f"{tuple(text.shape) if isinstance(text, Tensor) else type(text).__name__}."
         )
+    return text
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:
