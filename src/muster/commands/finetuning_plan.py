@@ -18,9 +18,9 @@ from muster.execution.progress import fit_progress
 from muster.files import as_file_name
 from muster.pool import Pool
 from muster.selection.candidates import Candidate, best_alone, choosing, leading_candidates, members_of
+from muster.selection.probing import resolve_train_images, usual_image_size
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
-from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
 from muster.tasks.task import choose_images, task_of
 from muster.training.checkpoints import CHECKPOINT

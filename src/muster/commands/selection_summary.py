@@ -38,8 +38,8 @@ from muster.report.wording import (
     size_sentence,
     track_record_sentence,
 )
+from muster.selection.probing import known_image_sizes
 from muster.selection.record import Selection
-from muster.selection.run import known_image_sizes
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5

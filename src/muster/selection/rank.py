@@ -27,7 +27,7 @@ from muster.selection.given_models import Given, GivenMember, members_from
 from muster.selection.guessing import percentile_intervals, resampled_means
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor
-from muster.selection.run import probe_reader, seen_images
+from muster.selection.probing import probe_reader, seen_images
 from muster.selection.settings import SelectionSettings
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from muster.errors import ConfigError
 from muster.files import as_file_name
 from muster.pool import Card, Member, Pool, without_exported
 from muster.records import read_record, write_record
+from muster.selection.probing import resolve_train_images, usual_image_size
 from muster.selection.reopening import portable_reference
-from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
 from muster.tasks.task import choose_images, in_classes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from muster.data import Dataset, size_for
 from muster.pool import Member
-from muster.selection.run import resolve_train_images
+from muster.selection.probing import resolve_train_images
 from muster.study.protocols import AT_RANDOM, MOST_FREQUENT
 from muster.study.settings import Regime, StudySettings
 from muster.training.forecast import Fits, StepTimer

@@ -13,7 +13,7 @@ from muster.execution.executor import Job
 from muster.files import to_builtin_types
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member
-from muster.selection.run import usual_image_size
+from muster.selection.probing import usual_image_size
 from muster.study import distances, evaluation, fits, heads, scores, sweeps
 from muster.study.cells import Cell, kind_of
 from muster.study.distances import DistancesJob, FeaturesJob
