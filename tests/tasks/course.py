@@ -9,6 +9,7 @@ from muster.data import Dataset
 from muster.pool import Pool
 from muster.report import write_finetuning_report, write_selection_report
 from muster.report.finetuned_images import finetuned_images
+from muster.report.texts import finetuned_texts
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.training.finetuned_ensemble import Ensemble
@@ -73,7 +74,8 @@ def run_course(
     training = training or TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
     run = fine_tune(folder / "run", pool, selection, target, training)
     write_selection_report(selection, pool, target, folder / "selection.html")
-    write_finetuning_report(run.result, folder / "finetuning.html", finetuned_images(run.ensemble, run.target, 2))
+    images, texts = finetuned_images(run.ensemble, run.target, 2), finetuned_texts(run.ensemble, run.target)
+    write_finetuning_report(run.result, folder / "finetuning.html", images, report_texts=texts)
     return Course(folder, pool, selection, run.target, run.ensemble, run.result)
 
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 
 import muster
-from muster.data import ImageSize, encode_text, open_dataset
-from muster.errors import ConfigError, SelectionError, UnfitMemberError
+from muster.commands.check import check_opened
+from muster.commands.classified_texts import listed_texts
+from muster.commands.main import CONFIGS, start
+from muster.commands.predict import predict_folder, require_rgb
+from muster.commands.terminal import make_console
+from muster.data import ImageSize, decode_text, encode_text, open_dataset
+from muster.errors import ConfigError, DatasetError, SelectionError, UnfitMemberError
 from muster.models import build_model
 from muster.pool import Pool
+from muster.report import write_finetuning_report
+from muster.report.texts import ReportText, text_rows
 from muster.selection.run import select
 from muster.tasks.task import TASKS, task_of
 from muster.tasks.text_classification import TEXT_CLASSIFICATION
 from muster.training.adoption import AdoptionJob, adopt_member
+from muster.training.ensemble_card import read_card
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.multi_source import train_multi_source
@@ -24,7 +35,7 @@ from muster.training.results import LEARNED_HEAD
 from muster.training.settings import SourceSettings, TrainingSettings
 from tests.helpers import make_member
 from tests.models.text_makers import save_model, save_tokenizer
-from tests.tasks.course import Course, run_course
+from tests.tasks.course import Course, fine_tune, run_course
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -138,9 +149,77 @@ def test_one_encoder_learns_the_classes_of_two_sources(tmp_path: Path) -> None:
     assert member.load_model().num_classes == 7
 
 
-def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:
-    from tests.tasks.course import fine_tune
+def test_reports_show_texts(course: Course) -> None:
+    page = (course.folder / "finetuning.html").read_text("utf-8")
+    assert "on the 60 test texts" in page
+    assert "Right, the surest first" in page
+    assert not re.search(
+        r"\bimages?\b", re.sub(r"<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL).replace("an image", "")
+    )
+    chosen = (course.folder / "selection.html").read_text("utf-8")
+    assert "Training texts, each member" in chosen
+    assert decode_text(course.target.dataset.train[0].image).split(".")[0] in chosen + page or "The hardest" in chosen
+    odd = ReportText("1", "<script>alert(1)</script> &", "a", {"m": "b", "ensemble": "b"}, 0.25)
+    sure = [ReportText(str(place), "x", "a", {"m": "a", "ensemble": "a"}, 0.5 + place / 20) for place in range(9)]
+    tables = text_rows([*sure, odd], each=3)
+    assert [table.title.split(",")[0] for table in tables] == ["Taken for another class", "Right", "Right"]
+    assert [[row[0] for row in table.rows] for table in tables] == [["1"], ["0", "1", "2"], ["8", "7", "6"]]
+    write_finetuning_report(course.result, course.folder / "odd.html", report_texts=[odd])
+    shown = (course.folder / "odd.html").read_text("utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in shown
+    assert "<script>alert" not in shown
 
+
+def test_texts_are_classified_in_one_table(course: Course, tmp_path: Path) -> None:
+    ensemble, console = course.folder / "run" / "ensemble", make_console()
+    (tmp_path / "lines.txt").write_text("a wonderful plot\n\nawful, boring acting\n")
+    assert predict_folder(tmp_path / "lines.txt", ensemble, tmp_path / "out", "cpu", console) == 0
+    table = pd.read_csv(tmp_path / "out" / "classes.csv")
+    assert list(table.columns) == ["text", "place", "class", "probability", "p(negative)", "p(positive)"]
+    assert list(table["class"]) == ["positive", "negative"]
+    assert list(table["place"].str[-6:]) == ["line 1", "line 3"]
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "a.txt").write_text("lovely and\ncharming")
+    (tmp_path / "table.tsv").write_text("id\ttext\n1\tlovely and charming\n")
+    assert [text for _, text in listed_texts(tmp_path / "some")] == ["lovely and\ncharming"]
+    assert [text for _, text in listed_texts(tmp_path / "table.tsv")] == ["lovely and charming"]
+    (tmp_path / "empty.csv").write_text("id\n1\n")
+    for name, message in (("none.txt", "holds no texts"), ("empty.csv", "has no column text")):
+        with pytest.raises(DatasetError, match=message):
+            listed_texts(tmp_path / name)
+    with pytest.raises(ConfigError, match="An exported file takes images, and the ensemble for texts_reviews classif"):
+        require_rgb(read_card(ensemble), "An exported file")
+
+
+def test_a_check_counts_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_opened(open_dataset("texts/posts"), tmp_path, make_console())
+    told = capsys.readouterr().out
+    assert re.search(r"train +180 +0 +none +\d+ characters", told)
+    assert "60" in told
+    assert "neutral)\n" in (tmp_path / "examples.txt").read_text("utf-8")
+    assert not (tmp_path / "contact_sheet.png").exists()
+
+
+def test_a_dry_run_of_h22s_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a tiny encoder in a folder in place of BERT; neither data nor weights are at hand."""
+    monkeypatch.chdir(tmp_path)
+    save_tokenizer(tmp_path / "bert")
+    save_model(tmp_path / "bert", "BertModel")
+    config = yaml.safe_load((CONFIGS / "train" / "h22-language.yaml").read_text("utf-8"))
+    assert (config["training"]["learning_rate"], config["training"]["batch_size"]) == (5e-5, 8)
+    (network,) = config["plan"]["networks"]
+    network["architecture"] = "transformers_first:bert"
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    assert start("train", arguments=["--config", "train.yaml", "--dry_run", "--hardware.device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert "2 members, 2 to train." in told
+    assert "CARER" in told
+    assert "AG News" in told
+
+
+def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:
     settings = replace(TRAINING, adapt="frozen", steps=20, learning_rate=0.02)
     run = fine_tune(tmp_path, course.pool, course.selection, course.target.dataset, settings)
     assert run.result.results[LEARNED_HEAD] > 0.6

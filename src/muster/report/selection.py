@@ -134,7 +134,7 @@ def write_selection_report(
         "members": selection.members,
         "lead": choice_sentence(selection),
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
-        "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
+        "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence, selection.words.holds),
         "track_record": track_record_sentence(selection),
         **_foreseen_context(selection),
         "warnings": _warnings(selection, entropy),
