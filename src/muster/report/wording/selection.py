@@ -180,8 +180,8 @@ def confidence_sentence(confidence: BootstrapConfidence | None, holds: str = "im
     return (
         f"The chosen ensemble is {'ahead of' if confidence.margin >= 0 else 'behind'} {against} by "
         f"{abs(confidence.margin):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe "
-        f"{holds}, {100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and {confidence.high:.2g}, and "
-        f"it is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
+        f"{holds}, {100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and "
+        f"{confidence.high:.2g}, and it is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
     )
 
 
