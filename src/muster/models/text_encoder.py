@@ -131,7 +131,9 @@ class TextBody(Body):
             ``[batch, channels, 1, 1]`` of each.
         """
         ids, mask = self._tokens(images)
-        output = self.network(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        # Without numbers nobody can look whether a mask is needed; all of the tokens are texts' then.
+        given = None if mask.is_meta else mask
+        output = self.network(input_ids=ids, attention_mask=given, output_hidden_states=True)
         layers = [self._pooled(each, mask) for each in output.hidden_states]
         features = [output.logits] if self.known.classifier else []
         return [[each[:, :, None, None]] for each in (*layers, *features)]

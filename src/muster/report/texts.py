@@ -149,7 +149,7 @@ def text_rows(texts: Sequence[ReportText], each: int = 4) -> list[TextRows]:
     kinds = {
         "Taken for another class, the surest mistakes first": wrong[:each],
         "Right, the least sure first": right[:each],
-        "Right, the surest first": right[: len(right) - len(right[:each])][::-1][:each],
+        "Right, the surest first": right[each:][::-1][:each],
     }
     return [_rows(title, some) for title, some in kinds.items() if some]
 
