@@ -31,6 +31,8 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     Returns:
         The images; fewer if the test split has not so many.
     """
+    if target.dataset.spec.has_texts:  # they are shown otherwise
+        return []
     if not ensemble.task.has_classes:
         return list(_drawn(ensemble, target.dataset.test.subset(count, seed=0)))
     if len(ensemble.classes) > MAX_CLASSES:  # there are not so many colours

@@ -56,6 +56,7 @@ class Task(ABC):
             translate into classes of a target.
         answer_names: What an exported file calls predictions, and what :meth:`answers` makes of them.
         answer_slack: By how much the latter may differ from those of the ensemble, and still count as the same.
+        holds: What its datasets hold, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -77,8 +78,14 @@ class Task(ABC):
     outputs_are_classes: bool = True
     answer_names: tuple[str, str] = ("probabilities", "classes")
     answer_slack: int = 0
+    holds: str = "images"
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
+
+    @property
+    def sample(self) -> str:
+        """What one of a dataset's samples is called, for sentences: an image, a text."""
+        return self.holds.removesuffix("s")
 
     @property
     def title(self) -> str:
@@ -138,8 +145,10 @@ class Task(ABC):
 
         Raises:
             UnfitMemberError: If it has one prediction for a whole image and no such map, and the task needs one for
-                every place.
+                every place; or if one of the two is about texts, and the other about images.
         """
+        if model.holds != self.holds:
+            raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
         model = without_heads(model, seed)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
