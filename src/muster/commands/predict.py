@@ -210,10 +210,7 @@ def predict_folder(
         else:
             write = write_numbers if has_numbers else write_prediction
             in_tiles, damaged = _predict_all(files, loaded, output, settings, write)
-        if has_numbers:
-            explain(loaded, output)
-        else:
-            write_text(output / "classes.txt", "".join(f"{i} {name}\n" for i, name in enumerate(loaded.classes)))
+        _explain(loaded, output, has_numbers)
         write_text(output / "config.yaml", configuration)
     done, problems = len(files if texts is None else texts) - len(damaged), [*unread, *damaged]
     parts = (CLASSES,) if loaded.is_pooled else parts_of(loaded, settings) if has_numbers else settings.parts
@@ -228,6 +225,14 @@ def predict_folder(
     for problem in problems:
         console.print(problem, style="red")
     return 1 if problems else 0
+
+
+def _explain(loaded: Ensemble, output: Path, has_numbers: bool) -> None:
+    """Say beside the files what the values in them mean."""
+    if has_numbers:
+        explain(loaded, output)
+    else:
+        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
 
 
 def listed_images(images: Path, option: str = "--images") -> dict[str, Path]:

@@ -36,11 +36,13 @@ class TruthFiles:
         folder: Name of its folder.
         suffixes: File name endings that are read, in lower case.
         word: What messages call one file.
+        kinds: What they call the kinds of files that are read.
     """
 
     folder: str = "masks"
     suffixes: frozenset[str] = MASK_SUFFIXES
     word: str = "mask"
+    kinds: str = "PNG, BMP or TIFF"
 
 
 MASKS = TruthFiles()
@@ -141,7 +143,7 @@ def _refuse_kinds(
         others += [file for file in unreadable_images(where) if _stem(file) not in masks]
         if others:
             raise DatasetError(
-                f"{truths.word.capitalize()}s of dataset {dataset!r} must be {_endings(truths)} files, but there is "
+                f"{truths.word.capitalize()}s of dataset {dataset!r} must be {truths.kinds} files, but there is "
                 f"{_few(others)}."
             )
     # One of the same name as an image that is read is something beside it, e.g. the raw file it was made from.
@@ -151,11 +153,6 @@ def _refuse_kinds(
             f"Dataset {dataset!r}: {len(unread)} image(s) in {folder} are of a kind that is not read: {_few(unread)}. "
             f"Convert them to one of {', '.join(sorted(IMAGE_SUFFIXES))}, or move them away."
         )
-
-
-def _endings(truths: TruthFiles) -> str:
-    *first, last = (suffix[1:].upper() for suffix in sorted(truths.suffixes) if suffix != ".tif")
-    return f"{', '.join(first)} or {last}"
 
 
 def require_pairs(

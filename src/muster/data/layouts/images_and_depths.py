@@ -30,7 +30,7 @@ from muster.data.sample_reader import MaskSource
 from muster.data.spec import Dataset, DatasetSpec
 from muster.data.yaml_checks import wrong
 
-DEPTHS = TruthFiles("depth", DEPTH_SUFFIXES, "depth map")
+DEPTHS = TruthFiles("depth", DEPTH_SUFFIXES, "depth map", "PNG or NPY")
 
 KEYS = (*IMAGE_KEYS, *FILE_KEYS, "orientation", "scale")
 """Keys of the description that have an effect here."""
