@@ -47,7 +47,7 @@ from muster.report.finetuned_images import finetuned_images
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
-from muster.tasks.task import in_classes
+from muster.tasks.task import in_classes, task_of
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
@@ -160,6 +160,9 @@ def finetune(
     require_usable(in_classes(plan.target.dataset.test))
     require_usable(in_classes(plan.target.train))
     require_fittable(plan.module, plan.target, hardware)
+    task = task_of(plan.target.dataset.spec)
+    if task.finds_objects and len(tta.variants) > 1:
+        raise ConfigError(f"tta: lists of objects cannot be averaged, so {task.name} takes an image as it is.")
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
