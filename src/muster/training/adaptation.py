@@ -30,7 +30,8 @@ def adapt_member(name: str, model: SourceModel, adapt: Adapt, rank: int, seed: i
         seed: The seed of its initial weights. The global random state is left as it was.
 
     Raises:
-        ConfigError: If LoRA is asked for and the member has no attention, or peft is not installed; or it finds objects.
+        ConfigError: If LoRA is asked for and the member has no attention, or peft is not installed; or if the member
+            finds objects.
     """
     if adapt == "full":
         return
