@@ -76,6 +76,8 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     """
     wanted = task_of(target.dataset.spec)
     own = TASKS[card.task]
+    if own.holds != wanted.holds:
+        return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
     if own.finds_objects and not wanted.finds_objects:
         return f"was trained for {card.task}, and so far such networks are only fine-tuned to find objects"
     if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects):
