@@ -72,7 +72,6 @@ def test_what_is_held_out_of_scannet_is_of_other_rooms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "task", "path"),
     [
-        ("mpii", "keypoints", "mpii_human_pose_v1_u12_1.mat"),
         ("underwater_trash", "detection", "dataset/train/a.jpg"),
     ],
 )

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
 from muster.commands.classified_texts import classify_texts, listed_texts
+from muster.commands.found_files import DETECTIONS, find_in_files, require_lists, require_objects
 from muster.commands.newest import newest_ensemble
 from muster.commands.number_files import explain, parts_of, write_numbers
-from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
+from muster.commands.prediction_files import OVERLAYS, PredictionSettings, require_no_links, write_prediction
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
@@ -163,6 +164,8 @@ def predict_folder(
 ) -> int:
     """Write a mask and an overlay for every image, and what else is asked for; or the class of each in ``classes.csv``.
 
+    Of a model that finds objects, ``detections.json`` in COCO's form and pictures with boxes.
+
     Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
     georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
 
@@ -194,6 +197,10 @@ def predict_folder(
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each {loaded.task.sample} at {loaded.preprocessing.known_size}.")
     has_numbers = not (loaded.is_pooled or loaded.task.has_classes or loaded.task.finds_objects)
+    if loaded.task.finds_objects:
+        require_lists(settings)
+    else:
+        require_objects(settings)
     if loaded.is_pooled:
         require_no_maps(settings)
     if has_numbers:
@@ -207,13 +214,15 @@ def predict_folder(
             classify_texts(texts, loaded, output)
         elif loaded.is_pooled:
             in_tiles, damaged = 0, classify_files(files, loaded, output)
+        elif loaded.task.finds_objects:
+            in_tiles, damaged = 0, find_in_files(files, loaded, output, settings)
         else:
             write = write_numbers if has_numbers else write_prediction
             in_tiles, damaged = _predict_all(files, loaded, output, settings, write)
         _explain(loaded, output, has_numbers)
         write_text(output / "config.yaml", configuration)
     done, problems = len(files if texts is None else texts) - len(damaged), [*unread, *damaged]
-    parts = (CLASSES,) if loaded.is_pooled else parts_of(loaded, settings) if has_numbers else settings.parts
+    parts = _parts_of(loaded, settings, has_numbers)
     written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     told = f"{done} of {done + len(problems)} {loaded.task.holds}: {written} {'is' if not parts[1:] else 'are'}"
     console.print(f"Predicted {told} in {output}.")
@@ -225,6 +234,15 @@ def predict_folder(
     for problem in problems:
         console.print(problem, style="red")
     return 1 if problems else 0
+
+
+def _parts_of(loaded: Ensemble, settings: PredictionSettings, has_numbers: bool) -> tuple[str, ...]:
+    """What is written of the images."""
+    if loaded.task.finds_objects:
+        return (DETECTIONS, OVERLAYS) if settings.overlays else (DETECTIONS,)
+    if loaded.is_pooled:
+        return (CLASSES,)
+    return parts_of(loaded, settings) if has_numbers else settings.parts
 
 
 def _explain(loaded: Ensemble, output: Path, has_numbers: bool) -> None:

@@ -16,7 +16,6 @@ from muster.study.cells import Cell, candidates_for, make_cells
 from muster.study.distances import network_for_distances
 from muster.study.settings import StudySettings
 from muster.study.source_datasets import source_datasets
-from muster.tasks.found_objects import require_single
 from muster.tasks.task import Task, task_of
 from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
@@ -108,7 +107,6 @@ class StudyPlan:
         trainings = {name: settings.training_for(target, training) for name, target in written.items()}
         for name, each in trainings.items():
             _require_losses(datasets[name], each)
-            require_single(datasets[name].spec, task_of(datasets[name].spec), max(settings.sizes))
         cells = [
             cell
             for name, dataset in datasets.items()
