@@ -29,7 +29,7 @@ from muster.selection.reference import trained_from
 from muster.study.cells import Cell, CellData
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, HARD_SUBSETS, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images, in_classes, task_of
+from muster.tasks.task import choose_images, in_classes, seen_spec, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -117,7 +117,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
     cell = Cell.read(job.cell).open()
     reader = _reader(job, cell)
     spec = cell.target.dataset.spec
-    members = [Member.open(folder).used_for(spec) for folder in job.members]
+    members = [Member.open(folder).used_for(seen_spec(spec)) for folder in job.members]
     scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
     done_before = set[str]()
     with ExitStack() as stack:
