@@ -17,8 +17,9 @@ from muster.remote import copy_of, fetched, is_remote
 
 WORLD_PREFIX = "worlds/"
 SCENES_PREFIX = "scenes/"
+BOXES_PREFIX, KEYPOINTS_PREFIX = "boxes/", "keypoints/"
 
-BUILT_IN = (WORLD_PREFIX, SCENES_PREFIX)
+BUILT_IN = (WORLD_PREFIX, SCENES_PREFIX, BOXES_PREFIX, KEYPOINTS_PREFIX)
 """What references of datasets begin with that have no folder."""
 
 _MOST_DIGITS = 9
@@ -41,7 +42,8 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
 
     Args:
         reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
-            images to classify, or the path of a folder; with ``#3`` behind it, a subset of its classes drawn with seed
+            images to classify, ``"boxes/NAME"`` for things with boxes, ``"keypoints/NAME"`` for persons with their
+            parts, or the path of a folder; with ``#3`` behind it, a subset of its classes drawn with seed
             3 (:mod:`muster.data.class_subset`); with ``:cityscapes33`` behind it, read as that published dataset
             (:mod:`muster.data.published`), or as the YAML file of this path says; a relative one is looked for below
             ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is a folder.)
@@ -117,11 +119,16 @@ def apart(reference: str, data_root: Path | None = None) -> tuple[str, str]:
 
 def _built_in(reference: str) -> Dataset:
     from muster.data.worlds import WORLD_NAMES, open_world
+    from muster.data.worlds.objects import open_boxes, open_keypoints
     from muster.data.worlds.scenes import open_scenes
 
     if reference.startswith(SCENES_PREFIX):
         scenes: Dataset = open_scenes(reference.removeprefix(SCENES_PREFIX))
         return scenes
+    for prefix, opens in ((BOXES_PREFIX, open_boxes), (KEYPOINTS_PREFIX, open_keypoints)):
+        if reference.startswith(prefix):
+            objects: Dataset = opens(reference.removeprefix(prefix))
+            return objects
     name, count = counted(reference.removeprefix(WORLD_PREFIX))
     if name not in WORLD_NAMES:
         raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))

@@ -37,8 +37,9 @@ class Sample(NamedTuple):
         identifier: Name of the image within its split.
         image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
         mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
-            is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
-            as a selection sees it, also ``[k, 1]`` for an image with k classes.
+            is known. Objects: float32, see :mod:`muster.data.boxes`. Where a class is of the whole image, int64
+            ``[1, 1]``, and nothing is void (:func:`labelled`); as a selection sees it, also ``[k, 1]`` for an image
+            with k classes.
     """
 
     identifier: str
@@ -141,6 +142,8 @@ class Split:
         read_mask: Reads the mask alone, if that takes less time; likewise.
         content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
             known, and then datasets are told apart by their names.
+        read_shares: Gives which part of the image of one identifier each class has, float64 ``[classes]``, where it
+            is not the part of the labelled units.
     """
 
     spec: DatasetSpec
@@ -149,6 +152,7 @@ class Split:
     read: Callable[[str], Sample]
     read_mask: Callable[[str], Tensor] | None = None
     content: Callable[[str], str] | None = None
+    read_shares: Callable[[str], Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of images."""

@@ -34,7 +34,8 @@ class ProbeSet:
         image_sizes: Those of each image; none if they are those of its mask.
         void_images: Identifiers of the images without a labelled pixel.
         class_shares: float64 ``[images, classes]``: which part of each image's labelled pixels (all of them, not only
-            the drawn ones) each class has; zeros for an image that is all void.
+            the drawn ones) each class has; zeros for an image that is all void. What else is meant by a part, its
+            split says (:attr:`muster.data.Split.read_shares`).
         content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged image.
     """
 
@@ -131,7 +132,8 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         starts.append(starts[-1] + len(pixels[0]))
         sizes.append((mask.shape[0], mask.shape[1]))
         image_sizes.append((image.shape[1], image.shape[2]))
-        shares.append(_class_shares(mask, split.spec.num_classes))
+        read = split.read_shares
+        shares.append(_class_shares(mask, split.spec.num_classes) if read is None else read(identifier))
         if len(pixels[0]) == 0:
             void_images.append(identifier)
     rows, columns, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from muster.data import ContentSketch, Dataset, content_prefixes, open_dataset
-from muster.data.opening import SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
+from muster.data.opening import BOXES_PREFIX, KEYPOINTS_PREFIX, SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
 from muster.data.published import all_published
 from muster.data.worlds import WORLD_NAMES
+from muster.data.worlds.objects import BOXES_NAME, KEYPOINTS_NAME
 from muster.data.worlds.scenes import SCENES, SCENES_NAME
 from muster.errors import ConfigError, DatasetError
 from muster.files import read_yaml
@@ -97,6 +98,10 @@ def _open(name: str, seen: ContentSketch | None, roots: Sequence[Path]) -> tuple
 def _references(name: str, roots: Sequence[Path]) -> Iterator[str]:
     if name in WORLD_NAMES:
         yield WORLD_PREFIX + name
+    for begins, prefix in ((BOXES_NAME, BOXES_PREFIX), (KEYPOINTS_NAME, KEYPOINTS_PREFIX)):
+        world = name.removeprefix(begins)
+        if world != name and world in WORLD_NAMES:
+            yield prefix + world
     scenes = name.removeprefix(SCENES_NAME)
     if scenes != name and scenes in SCENES:
         yield SCENES_PREFIX + scenes

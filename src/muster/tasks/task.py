@@ -113,8 +113,12 @@ class Task(ABC):
         """
         return ()
 
-    def fitted(self, model: SourceModel) -> SourceModel:
+    def fitted(self, model: SourceModel, seed: int = 0) -> SourceModel:  # noqa: ARG002 (for those who add weights)
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
+
+        Args:
+            model: The network.
+            seed: The seed of weights that the task adds, if it adds any.
 
         Raises:
             UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place.

@@ -11,6 +11,7 @@ import numpy as np
 
 from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Area, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = ("meadow", "crop", "soil", "tree", "road", "path", "roof", "water", "pool", "vehicle", "boat", "car_park")
 
@@ -121,6 +122,7 @@ def _water(renderer: Renderer) -> None:
         _boat(renderer, area)
 
 
+@a_thing("boat")
 def _boat(renderer: Renderer, water: Area) -> None:
     """A boat, if the place picked for it is wet."""
     generator = renderer.generator
@@ -173,6 +175,7 @@ def _slab(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, ha
     )  # fmt: skip
 
 
+@a_thing("vehicle")
 def _vehicle(renderer: Renderer, land: _Land, p: float, q: float, along: bool) -> None:
     long, wide = 0.034 * renderer.style.zoom, 0.017 * renderer.style.zoom
     half_p, half_q = (long, wide) if along else (wide, long)
@@ -201,6 +204,7 @@ def _houses(renderer: Renderer, land: _Land, streets: list[tuple[bool, float, fl
             _roof(renderer, land, p, q, half_p, half_q)
 
 
+@a_thing("roof")
 def _roof(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, half_q: float) -> None:
     """A gable roof: a bright and a dark side, and a shadow."""
     generator = renderer.generator

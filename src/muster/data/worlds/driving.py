@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muster.data.worlds.renderer import Area, Colour, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = (
     "sky", "building", "tree", "grass", "road", "marking", "pavement", "car", "truck", "person", "pole", "sign",
@@ -257,6 +258,7 @@ def _shadow(renderer: Renderer, view: _View, x: float, s: float, half: float) ->
     renderer.shade(renderer.ellipse(view.ground(s), x, 0.035 * s, half * s * 1.15), 0.55)
 
 
+@a_thing("car")
 def _car(renderer: Renderer, view: _View, u: float, s: float) -> None:
     generator, z = renderer.generator, view.zoom
     x, foot, half, tall = view.across(u, s), view.ground(s), 0.20 * s * z, 0.28 * s * z
@@ -284,6 +286,7 @@ def _car(renderer: Renderer, view: _View, u: float, s: float) -> None:
         renderer.paint(spot, "car", light)
 
 
+@a_thing("truck")
 def _truck(renderer: Renderer, view: _View, u: float, s: float) -> None:
     z = view.zoom
     x, foot, half, tall = view.across(u, s), view.ground(s), 0.25 * s * z, 0.62 * s * z
@@ -296,6 +299,7 @@ def _truck(renderer: Renderer, view: _View, u: float, s: float) -> None:
     renderer.paint(renderer.box(foot - tall * 0.2, x - half, foot - tall * 0.12, x + half), "truck", (0.18, 0.18, 0.19))
 
 
+@a_thing("person")
 def _person(renderer: Renderer, view: _View, u: float, s: float) -> None:
     generator, z = renderer.generator, view.zoom
     x, foot, tall = view.across(u, s), view.ground(s), generator.uniform(0.34, 0.42) * s * z
@@ -303,6 +307,12 @@ def _person(renderer: Renderer, view: _View, u: float, s: float) -> None:
     _shadow(renderer, view, x, s, 0.07 * z)
     stride = wide * generator.uniform(0.1, 0.9)
     trousers = renderer.colour("trousers")
+    if renderer.things is not None:
+        renderer.things.point("head", foot - tall * 0.91, x)
+        renderer.things.point("hip", foot - tall * 0.44, x)
+        for side, way in (("left", -1), ("right", 1)):
+            renderer.things.point(f"{side} shoulder", foot - tall * 0.8, x + way * wide * 0.8)
+            renderer.things.point(f"{side} foot", foot - tall * 0.03, x + way * stride)
     for leg in (-stride, stride):
         renderer.paint(
             renderer.box(foot - tall * 0.45, x + leg - wide * 0.4, foot, x + leg + wide * 0.4), "person", trousers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muster.data.worlds.renderer import Colour, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = (
     "wall", "ceiling", "floor", "window", "door", "picture", "shelf", "sofa", "bed", "table", "chair", "lamp", "rug",
@@ -108,6 +109,7 @@ def _wall_things(renderer: Renderer, room: _Room) -> None:
         x += width + generator.uniform(0.02, 0.14)
 
 
+@a_thing("window")
 def _window(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     generator = renderer.generator
     tall = room.bottom - room.top
@@ -126,6 +128,7 @@ def _window(renderer: Renderer, room: _Room, left: float, right: float) -> None:
             )
 
 
+@a_thing("picture")
 def _picture(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     generator = renderer.generator
     top = room.top + generator.uniform(0.08, 0.18)
@@ -135,6 +138,7 @@ def _picture(renderer: Renderer, room: _Room, left: float, right: float) -> None
     renderer.paint(inner, "picture", renderer.colour("picture"), generator.pick(("clouds", "leaves", "checks")), 0.25)
 
 
+@a_thing("door")
 def _door(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.12, 0.25)
     colour = renderer.colour("door")
@@ -145,6 +149,7 @@ def _door(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     renderer.paint(renderer.box(middle - 0.01, right - 0.025, middle + 0.01, right - 0.008), "door", (0.85, 0.78, 0.45))
 
 
+@a_thing("shelf")
 def _shelf(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.05, 0.4)
     renderer.paint(renderer.box(top, left, room.bottom, right), "shelf", renderer.colour("shelf"))
@@ -152,6 +157,7 @@ def _shelf(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     renderer.paint(inner, "shelf", renderer.colour("shelf"), "books", 0.35, 0.9)
 
 
+@a_thing("screen")
 def _screen(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.3, 0.45)
     renderer.paint(
@@ -197,6 +203,7 @@ def _grounded(renderer: Renderer, foot: float, x: float, half: float) -> None:
     renderer.shade(renderer.ellipse(foot, x, 0.03, half * 1.1), 0.65)
 
 
+@a_thing("sofa")
 def _sofa(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.26 * size, 0.26 * size
     colour = renderer.colour("sofa")
@@ -218,6 +225,7 @@ def _sofa(renderer: Renderer, foot: float, x: float, size: float) -> None:
     renderer.shade(renderer.box(foot - tall * 0.5, x - 0.006, foot - 0.01, x + 0.006), 0.7)
 
 
+@a_thing("bed")
 def _bed(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.30 * size, 0.20 * size
     _grounded(renderer, foot, x, half)
@@ -231,6 +239,7 @@ def _bed(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("table")
 def _table(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.20 * size, 0.20 * size
     colour = renderer.colour("table")
@@ -249,6 +258,7 @@ def _table(renderer: Renderer, foot: float, x: float, size: float) -> None:
     renderer.paint(renderer.box(top, x - half, top + 0.02, x + half), "table", _toned(colour, 0.75))
 
 
+@a_thing("chair")
 def _chair(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.085 * size, 0.30 * size
     colour = renderer.colour("chair")
@@ -268,6 +278,7 @@ def _chair(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("plant")
 def _plant(renderer: Renderer, foot: float, x: float, size: float) -> None:
     generator, tall = renderer.generator, 0.26 * size
     pot = renderer.polygon(
@@ -288,6 +299,7 @@ def _plant(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(leaf, "plant", _toned(colour, generator.uniform(0.75, 1.15)), "leaves", 0.15, 0.6)
 
 
+@a_thing("lamp")
 def _lamp(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """A standard lamp."""
     tall = 0.48 * size

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from muster.data.worlds.random_generator import Floats, Generator, noise
 from muster.data.worlds.textures import TILE, texture
+from muster.data.worlds.things import Things
 
 Colour = tuple[float, float, float]
 """Red, green and blue; 1 is full scale, lamps may be brighter."""
@@ -76,6 +77,7 @@ class Renderer:
         style: How the dataset looks.
         image: float32 ``[3, h, w]``.
         labels: uint8 ``[h, w]``, indices of ``names``.
+        things: Which things there are, where somebody asks for them.
         y: float32 ``[h, 1]``, row centres.
         x: float32 ``[1, w]``, column centres.
         aspect: Width over height.
@@ -96,6 +98,7 @@ class Renderer:
         self.x: Floats = ((np.arange(self.width, dtype=np.float32) + np.float32(0.5)) / np.float32(self.height))[
             None, :
         ]
+        self.things: Things | None = None
         self._codes = {name: code for code, name in enumerate(names)}
         self._palette = palette
 
@@ -147,6 +150,8 @@ class Renderer:
         else:
             np.copyto(self.image[:, rows, cols], value, where=inside)
             np.copyto(self.labels[rows, cols], np.uint8(self._codes[name]), where=inside)
+        if self.things is not None:
+            self.things.cover(area, name)
 
     def shade(self, area: Area, factor: float) -> None:
         """Darken or brighten an area without changing what is there."""

@@ -7,6 +7,7 @@ import numpy as np
 from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Palette, Renderer
 from muster.data.worlds.textures import TILE, texture
+from muster.data.worlds.things import a_thing
 
 FINE = ("open_water", "sand", "rock", "brain_coral", "fan_coral", "kelp", "fish", "diver", "wreck", "bubbles", "urchin")
 
@@ -103,6 +104,7 @@ def _rock(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(boulder, "rock", colour, "clouds", 0.2, 0.4)
 
 
+@a_thing("brain_coral")
 def _brain_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half = renderer.generator.uniform(0.07, 0.14) * size
     renderer.shade(renderer.ellipse(foot, x, 0.03, half * 1.15), 0.6)
@@ -116,6 +118,7 @@ def _brain_coral(renderer: Renderer, foot: float, x: float, size: float) -> None
     )
 
 
+@a_thing("fan_coral")
 def _fan_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """Branches that spread from one foot."""
     generator, colour = renderer.generator, renderer.colour("fan_coral")
@@ -146,6 +149,7 @@ def _kelp(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(box._replace(inside=inside), "kelp", colour, "planks", 0.12, 0.6)
 
 
+@a_thing("urchin")
 def _urchin(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half = 0.055 * size
     renderer.paint(
@@ -153,6 +157,7 @@ def _urchin(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("fish")
 def _fish(renderer: Renderer, y: float, x: float, long: float) -> None:
     generator = renderer.generator
     way = generator.pick((-1, 1))
@@ -181,6 +186,7 @@ def _school(renderer: Renderer) -> None:
         renderer.paint(spot, "fish", colour)
 
 
+@a_thing("diver")
 def _diver(renderer: Renderer) -> None:
     """A swimmer with tank and fins, and the bubbles above."""
     generator = renderer.generator
@@ -217,6 +223,7 @@ def _diver(renderer: Renderer) -> None:
         renderer.paint(ball, "bubbles", renderer.colour("bubbles"))
 
 
+@a_thing("wreck")
 def _wreck(renderer: Renderer, floor: float) -> None:
     """A hull half in the sand, with portholes and a mast."""
     generator = renderer.generator
