@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from contextlib import redirect_stdout, suppress
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from muster.commands.cli import build_parser
 from muster.commands.main import COMMANDS, start
 from muster.commands.program import CONSOLE
 from tests.docs.snippets import ROOT
+from tests.execution.this_process import without_workers
 
 _CONFIGS = ROOT / "configs"
 SCRIPTS = {"train.py": "train", "select.py": "select", "finetune.py": "finetune"}
@@ -35,12 +37,12 @@ LAUNCHERS = {
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
 
-_FEW_PIXELS = "train_images=40, pixels_per_image=50"
+_FEW_PIXELS = "train_images=12, pixels_per_image=50"
 CODE_REDUCED = {
     "steps=200": "steps=2",
     "subset(150, ": "subset(40, ",
     '("runs/pools/worlds", "worlds/harbour_drive")': f'("runs/pools/worlds", "worlds/harbour_drive", {_FEW_PIXELS})',
-    ", image_size=64)  #": ", image_size=64, train_images=8, pixels_per_image=50)  #",
+    ", image_size=64)": ", image_size=64, train_images=8, pixels_per_image=50)",
     'folder="runs/selections/mine"': f'folder="runs/selections/mine", {_FEW_PIXELS}',
 }
 """What is replaced in Python blocks; each must be found."""
@@ -64,7 +66,7 @@ def reduced(name: str, words: list[str]) -> list[str]:
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
     if name == "select":
-        return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "40"]
+        return ["--train_images", "12", "--pixels_per_image", "50", "--resamples", "40"]
     if name == "finetune":
         return (
             []
@@ -109,14 +111,15 @@ def split_command(command: str) -> tuple[str, list[str]]:
     return words[0], words[1:]
 
 
-def options_of(script: str) -> set[str]:
+@cache
+def options_of(script: str) -> frozenset[str]:
     """Every option of a script, as its help names them."""
     if script == "-m benchmarks":
         help_text = _benchmarks_help()
     else:
         command = COMMANDS[STARTED[script]]
         help_text = build_parser(command.function(), script, command.default_config(), use_default=False).format_help()
-    return set(re.findall(r"(?<![\w-])--[a-z_]+(?:\.[a-z_]+)*", help_text))
+    return frozenset(re.findall(r"(?<![\w-])--[a-z_]+(?:\.[a-z_]+)*", help_text))
 
 
 def _benchmarks_help() -> str:
@@ -144,7 +147,8 @@ def run_command(command: str) -> None:
     else:
         assert script in STARTED, f"{command!r}: nobody knows here how to run that"
         name = STARTED[script]
-        status = start(name, script, [*words, *reduced(name, words)])
+        with without_workers():
+            status = start(name, script, [*words, *reduced(name, words)])
         assert status == 0, f"{command!r} ended with status {status}"
 
 
