@@ -89,7 +89,7 @@ CHECK = OutputKind(
     "check",
     "a check of a dataset",
     ({"check.yaml": ("dataset", "splits", "problems")},),
-    ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
+    ("check.yaml", "contact_sheet.png", "examples.txt", "splits.yaml", "config.yaml"),
 )
 RECIPES = OutputKind(
     "recipes",

@@ -36,7 +36,7 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         folder: Where it was written.
         console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
     """
-    console.print(f"{result.words.title} on {result.test_images} test images of {result.target}:")
+    console.print(f"{result.words.title} on {result.test_images} test {result.words.holds} of {result.target}:")
     console.print(_result_table(result))
     if told := difference_sentence(result):
         console.print(f"\n{combined_subject(result)} reaches {told}")
@@ -53,13 +53,14 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         if told:
             console.print(told)
     console.print(f"\nReport: {folder / 'report.html'}")
-    console.print(f"Next: {predict_command(folder)}")
+    console.print(f"Next: {predict_command(folder, result.words.holds)}")
 
 
-def predict_command(folder: Path) -> str:
-    """What to type next."""
-    finetune = f"{to_type('finetune')} --predict FOLDER_OF_IMAGES"
-    predict = f"{to_type('predict')} --images FOLDER_OF_IMAGES" if is_console() else finetune
+def predict_command(folder: Path, holds: str = "images") -> str:
+    """What to type next, with an ensemble for images or for texts."""
+    what = f"FOLDER_OF_{holds.upper()}"
+    finetune = f"{to_type('finetune')} --predict {what}"
+    predict = f"{to_type('predict')} --images {what}" if is_console() else finetune
     return f"{predict} --ensemble {shlex.quote(str(named(folder)))}"
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import NoReturn
 
+from muster.data.labelled_texts import TASK, of_texts
 from muster.data.opening import as_published
 from muster.data.published import Published, all_published, published_of
 from muster.data.spec import Dataset, DatasetSpec, Split
@@ -37,6 +38,8 @@ def as_it_was_published(reference: str) -> Dataset | None:
         known.name, known.domain, classes, known.source, known.licence, known.citation, known.probe_images,
         task=known.task,
     )  # fmt: skip
+    if known.task == TASK:
+        spec = of_texts(spec)
     train, test = (_split(known, spec, name) for name in ("train", "test"))
     return Dataset(spec, train, test, reference)
 

@@ -23,6 +23,9 @@ VOID = 255
 RGB = 3
 """Channels of images unless a dataset says otherwise."""
 
+TEXTS = "texts"
+"""What a dataset holds whose samples are texts."""
+
 PROBE_IMAGES = 150
 """Target training images that a selection looks at, unless the dataset's description says otherwise (A22 4.1)."""
 
@@ -35,7 +38,8 @@ class Sample(NamedTuple):
 
     Attributes:
         identifier: Name of the image within its split.
-        image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
+        image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits. A text
+            is int32 ``[1, 1, characters]``, see :mod:`muster.data.texts`.
         mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
             is known. Objects: float32, see :mod:`muster.data.boxes`. Where a class is of the whole image, int64
             ``[1, 1]``, and nothing is void (:func:`labelled`); as a selection sees it, also ``[k, 1]`` for an image
@@ -110,6 +114,7 @@ class DatasetSpec:
         channels: Channels of its images.
         task: What is to be predicted, see :mod:`muster.tasks.task`.
         sequences: Tells which images belong together, see :mod:`muster.data.sequences`; nothing if each is by itself.
+        holds: What its samples are: images, or :data:`TEXTS`.
     """
 
     name: str
@@ -123,6 +128,12 @@ class DatasetSpec:
     channels: int = RGB
     task: str = "segmentation"
     sequences: str = ""
+    holds: str = "images"
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether its samples are texts, and not images."""
+        return self.holds == TEXTS
 
     @property
     def num_classes(self) -> int:

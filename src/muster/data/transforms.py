@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 from muster.data.colour_jitter import jitter_colours
 from muster.data.preprocessing import Interpolation, Preprocessing, middle
 from muster.data.spec import as_numbers
+from muster.data.texts import cut_text
 from muster.data.truth_cuts import OF_PIXELS, Cut, Placement, Span, TruthCut
 from muster.errors import ConfigError
 
@@ -41,8 +42,11 @@ def prepare_image(
 
     Returns:
         The image resized as :meth:`muster.data.ImageSize.resized` says (with antialiasing), its middle cut out where
-        that is asked for, scaled to 0..1 and normalised, its channels in the wanted order; on the same device.
+        that is asked for, scaled to 0..1 and normalised, its channels in the wanted order; on the same device. Of a
+        text its first characters, see :func:`muster.data.texts.cut_text`.
     """
+    if preprocessing.of_text is not None:
+        return cut_text(image, preprocessing.of_text)
     size, white = preprocessing.known_size, white_level(image)
     resized = resize_image(image.float(), size.resized(image.shape[-2], image.shape[-1]), preprocessing.interpolation)
     if size.crop is not None:
@@ -166,8 +170,10 @@ class TrainingTransform:
             generator: Where the randomness comes from.
 
         Returns:
-            What :func:`normalise_crops` takes.
+            What :func:`normalise_crops` takes; of a text, of which nothing is random, what is seen everywhere.
         """
+        if self.preprocessing.of_text is not None:
+            return Crop(cut_text(image, self.crop_shape[1]), mask, torch.tensor([0, 1, 0, self.crop_shape[1]]))
         cut = self._place(image, mask, generator)
         shown = [cut.rows.shown, cut.columns.shown]
         image = transforms.resize(image[cut.source], shown, InterpolationMode.BILINEAR, antialias=True)  # type: ignore[index]
@@ -233,8 +239,10 @@ def normalise_crops(
         preprocessing: What to normalise with, and the order of channels; crops have their size already.
 
     Returns:
-        float32; 0 in the padding.
+        float32; 0 in the padding. Texts come as they go in.
     """
+    if preprocessing.of_text is not None:
+        return images.float()
     down, across = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     top, bottom, left, right = boxes.T[:, :, None].unbind()
     rows, columns = (down >= top) & (down < bottom), (across >= left) & (across < right)

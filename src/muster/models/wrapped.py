@@ -30,7 +30,7 @@ class Wrapped(SourceModel):
         super().__init__()
         self.inner = inner
         self.preprocessing, self.in_channels = inner.preprocessing, inner.in_channels
-        self.started_from = inner.started_from
+        self.started_from, self.holds = inner.started_from, inner.holds
 
     @abstractmethod
     def _describe(self) -> None:
@@ -54,6 +54,10 @@ class Wrapped(SourceModel):
     def blank_image(self) -> Float[Tensor, "1 bands height width"]:
         """See :meth:`SourceModel.blank_image`."""
         return self.inner.blank_image()
+
+    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "_ bands _ _"]:
+        """See :meth:`SourceModel.blank_images`."""
+        return self.inner.blank_images(count, height, width)
 
     def adapt_channels(self, channels: int) -> None:
         """See :meth:`SourceModel.adapt_channels`."""

@@ -199,7 +199,7 @@ class ProbeReader:
         if stages:  # asked of the network itself: a rank without a batch has to know too
             # What comes out is as wide for any size, but a network from elsewhere may take one size only.
             rows, columns = (_BLANK_SIDE, _BLANK_SIDE) if model.preprocessing is None else shown.shape
-            blank = torch.zeros(1, model.in_channels, rows, columns, device=self.device)
+            blank = model.blank_images(1, rows, columns)
             widths = [stage.shape[1] for stage in model.features_and_embeddings(blank)[1]]
         pixels, images = (len(self.probe), len(self.probe.images)) if features else (len(self.probe), 0)
         dimensions = model.feature_channels if features else 0

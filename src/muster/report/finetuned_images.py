@@ -26,7 +26,8 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     Returns:
         The images; fewer if the test split has not so many.
     """
-    if len(ensemble.classes) > MAX_CLASSES or not ensemble.task.has_classes:  # there are not so many colours, or none
+    # There are not so many colours, or none; and texts are shown otherwise.
+    if len(ensemble.classes) > MAX_CLASSES or not ensemble.task.has_classes or target.dataset.spec.has_texts:
         return []
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
     places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)

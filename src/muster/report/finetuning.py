@@ -22,6 +22,7 @@ from muster.report.tables import (
     result_names,
     shown_name,
 )
+from muster.report.texts import ReportText, text_rows
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text, trials_sentence
@@ -67,7 +68,11 @@ class _DotRow:
 
 
 def write_finetuning_report(
-    result: FinetuneResult, path: Path, report_images: Sequence[ReportImage] = (), command: str | None = None
+    result: FinetuneResult,
+    path: Path,
+    report_images: Sequence[ReportImage] = (),
+    command: str | None = None,
+    report_texts: Sequence[ReportText] = (),
 ) -> Path:
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
@@ -76,6 +81,7 @@ def write_finetuning_report(
         path: The file to write.
         report_images: A few test images, see :func:`muster.report.make_report_image`.
         command: How to predict with the ensemble, if it is to be shown.
+        report_texts: Test texts, see :func:`muster.report.texts.finetuned_texts`; some of them are shown.
 
     Returns:
         ``path``.
@@ -103,6 +109,8 @@ def write_finetuning_report(
             measured_text(result),
         ],
         "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
+        "texts": text_rows(report_texts),
+        "samples": result.words.holds,
         "swatches": legend(result.classes),
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
@@ -119,7 +127,7 @@ def write_finetuning_report(
 
 
 def _headline(result: FinetuneResult) -> str:
-    images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    images = f"{result.test_images:,} test {result.words.sample}{'s' if result.test_images != 1 else ''}"
     if single_wins(result):
         return (
             f"A single model of equal cost reaches {number(result.results[EQUAL_COST])} {result.words.result} on "
@@ -337,13 +345,13 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
     predicted = ", ".join(f"{metric_label(metric)} {number(score)}" for metric, score in result.predicted.items())
     batch, size = result.batch_size, result.image_size
     entries = [
-        ("training images", f"{result.train_images:,}"),
-        ("test images", f"{result.test_images:,}"),
+        (f"training {result.words.holds}", f"{result.train_images:,}"),
+        (f"test {result.words.holds}", f"{result.test_images:,}"),
         ("steps", f"{result.steps:,}"),
         ("resumed", resumed_text(result)),
         ("learning rate", _rates(result)),
-        ("batch size", "" if batch is None else f"{batch:,} images"),
-        ("image size", "" if size is None else str(ImageSize.of(size))),
+        ("batch size", "" if batch is None else f"{batch:,} {result.words.holds}"),
+        (f"{result.words.sample} size", "" if size is None else str(ImageSize.of(size))),
         ("each test image is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
@@ -375,7 +383,7 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    by = f"each member's best by {result.words.result} on held-out training images"
+    by = f"each member's best by {result.words.result} on held-out training {result.words.holds}"
     if not result.stops:
         return f"{used} (of {tried}, {by})"
     ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from muster.data import Dataset, ImageSize, Preprocessing, Split, cached, channel_statistics
+from muster.data import Dataset, Split, cached, usual_preprocessing
 from muster.pool import Member
 from muster.probe import Elsewhere, ProbeReader, draw_probe_set
 from muster.selection.settings import ProbeSettings, TrainImages
@@ -50,7 +50,7 @@ def probe_reader(
     return ProbeReader(
         split,
         draw_probe_set(split, settings.pixels_per_image, settings.seed),
-        Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
+        usual_preprocessing(split, settings.image_size or usual_image_size(eligible)),
         device,
         settings.batch_size,
         settings.num_workers,

@@ -13,9 +13,9 @@ from muster.data import (
     Preprocessing,
     Split,
     cached,
-    channel_statistics,
     open_dataset,
     require_usable,
+    usual_preprocessing,
 )
 from muster.errors import ConfigError
 from muster.files import as_file_name
@@ -153,7 +153,7 @@ def make_cells(
         for seed in settings.subset_seeds:
             train = choose_images(rest, count, seed)
             require_usable(in_classes(train))
-            statistics = channel_statistics(train)
+            shown = usual_preprocessing(train, size)
             yield Cell(
                 target=dataset.spec.name,
                 reference=reference,
@@ -162,9 +162,9 @@ def make_cells(
                 subset_seed=seed,
                 train_images=train.identifiers,
                 validation_images=validation.identifiers,
-                mean=statistics.mean,
-                std=statistics.std,
-                image_size=ImageSize.of(size).setting,
+                mean=shown.statistics.mean,
+                std=shown.statistics.std,
+                image_size=shown.known_size.setting,
             )
 
 

@@ -49,6 +49,7 @@ class Task(ABC):
             :mod:`muster.metrics`.
         default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
+        holds: What its datasets hold, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -65,8 +66,14 @@ class Task(ABC):
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
     selected_as: str = ""
+    holds: str = "images"
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
+
+    @property
+    def sample(self) -> str:
+        """What one of a dataset's samples is called, for sentences: an image, a text."""
+        return self.holds.removesuffix("s")
 
     @property
     def title(self) -> str:
@@ -122,8 +129,11 @@ class Task(ABC):
             seed: The seed of weights that the task adds, if it adds any.
 
         Raises:
-            UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place.
+            UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place; or if
+                one of the two is about texts, and the other about images.
         """
+        if model.holds != self.holds:
+            raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
         if not self.is_pooled and isinstance(model, Pooled):
             raise UnfitMemberError(
                 f"{model.architecture} has one prediction for a whole image, and {self.name} needs one for every place."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from muster.data.spec import TEXTS
 from muster.model_page import NOT_STATED, ModelPage
 from muster.tasks.task import TASKS
 
@@ -39,11 +40,13 @@ def ensemble_page(
     learned = f"with a learned weight and bias for each member and {output}"
     combined = learned if head_kept else "combined by the plain mean of their probabilities"
     about = (
-        f"{many}, chosen by muster and fine-tuned on {target}, {combined}. Images of any size go in, predictions come "
-        "out."
+        f"{many}, chosen by muster and fine-tuned on {target}, {combined}. "
+        f"{TASKS[task].holds.capitalize()} of any size go in, predictions come out."
     )
     usage = 'import muster\nimport muster.data\n\nensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n' + (
-        'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
+        'probabilities = ensemble.classify("A text.")  # one a class'
+        if TASKS[task].holds == TEXTS
+        else 'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
         if is_pooled
         else 'mask = ensemble.predict(muster.data.read_image("photo.jpg"))  # class indices [h, w]'
     )

@@ -15,7 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
+from muster.data import (
+    ChannelStatistics,
+    ImageSize,
+    Preprocessing,
+    Views,
+    encode_text,
+    map_views,
+    prepare_views,
+    view_for,
+)
 from muster.data.spec import RGB
 from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of
@@ -203,11 +212,11 @@ class Ensemble(nn.Module):
         return self.task.is_pooled
 
     @torch.no_grad()
-    def classify(self, image: Num[Tensor, "channels h w"]) -> Float[Tensor, " classes"]:
-        """Probabilities of the classes of one image of any size, by an ensemble that classifies whole images.
+    def classify(self, image: Num[Tensor, "channels h w"] | str) -> Float[Tensor, " classes"]:
+        """Probabilities of the classes of one image of any size, by an ensemble that classifies whole images, or texts.
 
         Args:
-            image: As for :meth:`predict`.
+            image: As for :meth:`predict`; or a text, as it is or as :func:`muster.data.encode_text` gives it.
 
         Returns:
             float32, on the CPU.
@@ -217,8 +226,9 @@ class Ensemble(nn.Module):
         """
         if not self.is_pooled:
             raise ValueError("Expected an ensemble for classification, but this one segments images; use predict.")
-        self._require_image(image)
-        probabilities: Tensor = self(self.prepare(image[None]), (1, 1))[0, :, 0, 0]
+        shown = encode_text(image) if isinstance(image, str) and self.preprocessing.of_text is not None else image
+        shown = self._require_image(shown)
+        probabilities: Tensor = self(self.prepare(shown[None]), (1, 1))[0, :, 0, 0]
         return probabilities.float().cpu()
 
     @torch.no_grad()
@@ -249,15 +259,19 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def _require_image(self, image: Tensor) -> None:
+    def _require_image(self, image: object) -> Tensor:
         channels = len(self.preprocessing.statistics.mean)
+        if self.preprocessing.of_text is not None:
+            return _require_text(image)
         kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
         if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
-            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+            shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+            came = type(image).__name__ if shape is None else f"{tuple(shape)} of {dtype}"
             raise ValueError(
                 f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
+        return image
 
     def save(
         self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
@@ -300,6 +314,15 @@ class Ensemble(nn.Module):
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(card.page(), "utf-8")
+
+
+def _require_text(text: object) -> Tensor:
+    if not isinstance(text, Tensor) or text.dtype != torch.int32 or text.ndim != 3 or text.shape[:2] != (1, 1):
+        raise ValueError(
+            "Expected a text, as a string or as muster.data.encode_text(string) gives it, but got "
+            f"{tuple(text.shape) if isinstance(text, Tensor) else type(text).__name__}."
+        )
+    return text
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:

@@ -150,6 +150,8 @@ class FrozenData(FitData):
         The truth of a whole image stays as it is.
         """
         places, mirrored = (tuple(each.tolist()) for each in batch)
+        if self.preprocessing.of_text is not None:  # a text has no mirror image
+            mirrored = (False,) * len(places)
         if task_of(self.train.spec).is_pooled:
             masks = [as_numbers(self.train.mask(place)) for place in places]
         else:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from muster.data import ImageSize, open_dataset
+from muster.data import open_dataset, size_for
 from muster.errors import ConfigError, MusterError, PoolError
 from muster.execution.executor import Executor, Failure, Job
 from muster.execution.local import LocalProcesses
@@ -145,7 +145,7 @@ def _executor_for(
 def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     """What each member takes on a GPU while it is trained, in bytes; each kind of network is built once for it."""
     references = {reference for job in jobs for reference in job.sources}
-    classes = {reference: open_dataset(reference).spec.num_classes for reference in references}
+    specs = {reference: open_dataset(reference).spec for reference in references}
 
     @cache
     def needed(architecture: str, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
@@ -154,9 +154,9 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     return [
         needed(
             job.architecture,
-            sum(classes[reference] for reference in job.sources),
+            sum(specs[reference].num_classes for reference in job.sources),
             job.settings.batch_size,
-            job.settings.crop_for(ImageSize.of(job.settings.image_size)),
+            job.settings.crop_for(size_for(specs[job.sources[0]], job.settings.image_size)),
         )
         for job in jobs
     ]
