@@ -37,7 +37,7 @@ LAUNCHERS = {
 _TRAINING = ("--training.steps", "2", "--training.train_images", "12", "--workers", "1")
 _FEW_SOURCES = ("--plan.datasets", "[worlds/city_drive, worlds/night_drive, worlds/office, worlds/reef]")
 
-_FEW_PIXELS = "train_images=12, pixels_per_image=50"
+_FEW_PIXELS = "train_images=40, pixels_per_image=50"
 CODE_REDUCED = {
     "steps=200": "steps=2",
     "subset(150, ": "subset(40, ",
@@ -66,7 +66,7 @@ def reduced(name: str, words: list[str]) -> list[str]:
         real = "--config" in words  # then small folders stand in for the real datasets, and two are enough
         return [*_TRAINING, *(("--plan.datasets", "[camvid, msrc21]") if real else _FEW_SOURCES)]
     if name == "select":
-        return ["--train_images", "12", "--pixels_per_image", "50", "--resamples", "40"]
+        return ["--train_images", "40", "--pixels_per_image", "50", "--resamples", "40"]
     if name == "finetune":
         return (
             []

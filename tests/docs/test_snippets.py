@@ -1,7 +1,7 @@
 """Every fenced block of README.md and docs/ runs as it stands, in order, in one folder; only smaller.
 
 What is reduced, and nothing else (:mod:`tests.docs.running`): training and fine-tuning take 2 steps; the built-in pool
-has four of its seven sources, and 12 training images of each; selections look at 50 pixels of 12 images, with 40
+has four of its seven sources, and 12 training images of each; selections look at 50 pixels of 40 images, with 40
 resamples; the single model of equal cost is left out. Tiny datasets stand in for the user's own and for the real ones.
 A later block uses what earlier ones made, so a test runs whatever comes before its block and was not run yet.
 """

@@ -45,7 +45,7 @@ def hard_tables(scored: ScoredMembers, train: Split, predictor: str) -> dict[str
         predictor: What the accuracies are those of.
 
     Returns:
-        By name; of no rows if no metric was computed on hard subsets.
+        By name; of no rows if no metric was computed on hard subsets. Of texts there are no images.
     """
     views = scored.hard_views
     shown = [_shown([view for view in views if view.wrapper == name], scored) for name in _wrappers(views)]
@@ -54,7 +54,7 @@ def hard_tables(scored: ScoredMembers, train: Split, predictor: str) -> dict[str
                       for member, found in view.accuracies.items() for place, accuracy in enumerate(found, 1)),
         "hard_bounds": ((*_of(view), member, *found) for view in views for member, found in view.bounds.items()),
         "hard_map": (row for view in shown for row in _on_map(view, train.spec.classes)),
-        "hard_images": (row for view in shown for row in _extremes(view, train)),
+        "hard_images": (row for view in shown if not train.spec.has_texts for row in _extremes(view, train)),
     }  # fmt: skip
     return {name: pd.DataFrame(rows[name], columns=list(COLUMNS[name][len(PROBE) :])) for name in HARD_TABLES}
 

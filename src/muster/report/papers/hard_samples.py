@@ -51,7 +51,7 @@ def hard_sample_figures(tables: StudyTables) -> Iterator[StudyFigure]:
         for wrapper, meaning in HARD_FOR.items():
             frames = {name: _of_first_cell(getattr(tables, name), target, wrapper) for name in HARD_TABLES}
             if len(frames["hard_bins"]):
-                unit = "images" if wrapper == "haste_ca" or tables.task.is_pooled else "pixels"
+                unit = tables.task.holds if wrapper == "haste_ca" or tables.task.is_pooled else "pixels"
                 yield from _figures(frames, target, f"{wrapper}_{as_file_name(target)}", meaning, unit)
 
 
