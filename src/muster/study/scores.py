@@ -31,7 +31,7 @@ from muster.study.cells import Cell, CellData
 from muster.study.hard_tables import hard_tables
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, HARD_SUBSETS, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images, in_classes, task_of
+from muster.tasks.task import choose_images, in_classes, seen_spec, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -122,7 +122,7 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> dict[str, pd.D
     train = in_classes(choose_images(cell.target.train, job.train_images, job.seed))
     reader = _reader(job, cell, train)
     spec = cell.target.dataset.spec
-    members = [Member.open(folder).used_for(spec) for folder in job.members]
+    members = [Member.open(folder).used_for(seen_spec(spec)) for folder in job.members]
     scores, costs, hard = list[pd.DataFrame](), list[dict[str, Any]](), dict[str, pd.DataFrame]()
     done_before = set[str]()
     with ExitStack() as stack:

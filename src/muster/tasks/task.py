@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Float64
@@ -245,6 +246,10 @@ class Task(ABC):
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
 
+    def object_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """The classes of the objects that are found; those of the label space, where it has no others."""
+        return tuple(classes)
+
     def answers(self, predictions: Float[Tensor, "b outputs ..."]) -> Tensor | None:  # noqa: ARG002 (for some)
         """What a program that uses an exported ensemble takes for its answer, beside the predictions themselves.
 
@@ -419,6 +424,11 @@ def task_of(spec: DatasetSpec) -> Task:
 def in_classes(split: Split) -> Split:
     """Images as a selection sees them, see :meth:`Task.in_classes`."""
     return task_of(split.spec).in_classes(split)
+
+
+def seen_spec(spec: DatasetSpec) -> DatasetSpec:
+    """A dataset as a selection sees it, see :attr:`Task.selected_as`: what members are fitted to that look at it."""
+    return replace(spec, task=TASKS[spec.task].selected_as or spec.task)
 
 
 def choose_images(split: Split, count: int | None, seed: int) -> Split:
