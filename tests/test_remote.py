@@ -22,6 +22,7 @@ from muster.outputs import claimed
 from muster.pool import Pool
 from muster.remote import address_of, copies, copy_of, fetched, is_remote, send, with_copies
 from muster.training.finetuned_ensemble import load_ensemble
+from tests.execution.this_process import without_workers
 from tests.helpers import make_member
 from tests.odd_inputs.bench import Bench, write_dataset
 
@@ -209,7 +210,8 @@ def test_a_pool_is_trained_into_a_store(
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "tiny")
     _, *words = Bench(tmp_path, tmp_path).training(output=f"s3://{BUCKET}/pool")
-    assert start("train", arguments=words) == 0
+    with without_workers():
+        assert start("train", arguments=words) == 0
     assert {"members/tiny-small_fpn/card.yaml", "members/tiny-small_fpn/model.safetensors"} <= there(store, "pool")
     moved_on(monkeypatch, tmp_path / "another machine")
     (member,) = Pool.open(f"s3://{BUCKET}/pool")

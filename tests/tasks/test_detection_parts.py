@@ -23,7 +23,8 @@ from muster.models.padding import Part
 from muster.models.pooled import Pooled
 from muster.probe import draw_probe_set
 from muster.tasks.centres import centre_targets, find_peaks, radius_of
-from muster.tasks.detection import DETECTION, suppress
+from muster.tasks.detection import DETECTION
+from muster.tasks.found_objects import suppress
 from muster.tasks.loss import LossOptions
 from muster.tasks.precision_recall import average_precision
 

@@ -163,6 +163,9 @@ def finetune(
     require_usable(in_classes(plan.target.dataset.test))
     require_usable(in_classes(plan.target.train))
     require_fittable(plan.module, plan.target, hardware)
+    task = task_of(plan.target.dataset.spec)
+    if task.finds_objects and len(tta.variants) > 1:
+        raise ConfigError(f"tta: lists of objects cannot be averaged, so {task.name} takes an image as it is.")
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
 from muster.commands.classified_texts import classify_texts, listed_texts
+from muster.commands.found_files import DETECTIONS, find_in_files, require_lists, require_objects
 from muster.commands.newest import newest_ensemble
-from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
+from muster.commands.prediction_files import OVERLAYS, PredictionSettings, require_no_links, write_prediction
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
@@ -162,6 +163,8 @@ def predict_folder(
 ) -> int:
     """Write a mask and an overlay for every image, and what else is asked for; or the class of each in ``classes.csv``.
 
+    Of a model that finds objects, ``detections.json`` in COCO's form and pictures with boxes.
+
     Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
     georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
 
@@ -192,6 +195,10 @@ def predict_folder(
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each {loaded.task.sample} at {loaded.preprocessing.known_size}.")
+    if loaded.task.finds_objects:
+        require_lists(settings)
+    else:
+        require_objects(settings)
     if loaded.is_pooled:
         require_no_maps(settings)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
@@ -203,12 +210,16 @@ def predict_folder(
             classify_texts(texts, loaded, output)
         elif loaded.is_pooled:
             in_tiles, damaged = 0, classify_files(files, loaded, output)
+        elif loaded.task.finds_objects:
+            in_tiles, damaged = 0, find_in_files(files, loaded, output, settings)
         else:
             in_tiles, damaged = _predict_all(files, loaded, output, settings)
         write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
         write_text(output / "config.yaml", configuration)
     done, problems = len(files if texts is None else texts) - len(damaged), [*unread, *damaged]
     parts = (CLASSES,) if loaded.is_pooled else settings.parts
+    if loaded.task.finds_objects:
+        parts = (DETECTIONS, OVERLAYS) if settings.overlays else (DETECTIONS,)
     written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     told = f"{done} of {done + len(problems)} {loaded.task.holds}: {written} {'is' if not parts[1:] else 'are'}"
     console.print(f"Predicted {told} in {output}.")

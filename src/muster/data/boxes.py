@@ -124,7 +124,7 @@ class ObjectCut(TruthCut):
         return found
 
     def _turn_points(self, objects: Tensor, shown: Tensor, cut: Cut) -> None:
-        points = objects[1:, POINTS:].reshape(len(objects) - 1, -1, 3)
+        points = objects[1:, POINTS:].reshape(len(objects) - 1, len(self.exchanged), 3)
         if cut.is_mirrored:
             points = points[:, list(self.exchanged)]
         across, down, known = points.unbind(dim=-1)

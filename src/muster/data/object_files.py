@@ -97,7 +97,8 @@ def dataset_of_objects(
         UserWarning: If its ``dataset.yaml`` says other numbers of images.
     """
     spec = replace(description.spec, task=task)
-    if shared := sorted(set(splits["train"]) & set(splits["test"])):
+    files = ({file for file, _ in splits[name].values()} for name in ("train", "test"))
+    if shared := sorted(set.intersection(*files)):
         raise DatasetError(f"Dataset {spec.name!r}: {len(shared)} image(s) are in both splits: {shared[0]}.")
     if empty := [name for name in ("train", "test") if not splits[name]]:
         raise DatasetError(f"Dataset {spec.name!r} ({description.root}) has no image in split {empty[0]!r}.")

@@ -75,9 +75,12 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
         ``"was trained on the target"`` in more words, or ``None`` for a candidate.
     """
     wanted = task_of(target.dataset.spec)
-    if TASKS[card.task].holds != wanted.holds:
-        return f"was trained for {card.task}, with {TASKS[card.task].holds}, and {wanted.name} is about {wanted.holds}"
-    if TASKS[card.task].is_pooled and not wanted.is_pooled:
+    own = TASKS[card.task]
+    if own.holds != wanted.holds:
+        return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
+    if own.finds_objects and not wanted.finds_objects:
+        return f"was trained for {card.task}, and so far such networks are only fine-tuned to find objects"
+    if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects):
         return (
             f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"
         )

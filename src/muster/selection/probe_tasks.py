@@ -33,6 +33,7 @@ from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.probing import probe_reader, seen_images
 from muster.selection.settings import ProbeSettings
 from muster.selection.sound_reading import sound_reading
+from muster.tasks.task import seen_spec
 
 TASK = "muster.selection.probe_tasks:probe_member"
 _ASK = "muster.selection.probe_tasks:say_where"
@@ -305,7 +306,7 @@ def _place(target: str, data_root: Path | None, settings: ProbeSettings) -> _Pla
     dataset = open_dataset(target, data_root)
     split = seen_images(dataset, settings)
     whole = probe_reader(split, (), settings, resolve_device(settings.device))
-    return _Place(dataset.spec, split.spec.num_classes, whole)
+    return _Place(seen_spec(dataset.spec), split.spec.num_classes, whole)
 
 
 def _make(member: Member, reader: ProbeReader, cache: SharedCache, predictor: Predictor, needs: frozenset[str]) -> None:

@@ -29,6 +29,7 @@ from muster.selection.member_scoring import Request, ScoredMembers, score_member
 from muster.selection.predictors import Predictor
 from muster.selection.probing import probe_reader, seen_images
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import seen_spec
 
 if TYPE_CHECKING:
     import pandas
@@ -85,7 +86,7 @@ def rank(
         raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
     dataset = _dataset(data, classes, settings)
-    members = [member.used_for(dataset.spec) for member in members_from(models)]
+    members = [member.used_for(seen_spec(dataset.spec)) for member in members_from(models)]
     device = resolve_device(settings.device)
     split = seen_images(dataset, settings)
     reader = probe_reader(split, members, settings, device)

@@ -46,7 +46,7 @@ from muster.selection.reference import Reference, find_reference
 from muster.selection.search_runner import AUTO, find, require_searchable
 from muster.selection.settings import CacheSettings, SelectionSettings
 from muster.selection.task_metrics import question_metric
-from muster.tasks.task import choose_images, task_of
+from muster.tasks.task import choose_images, seen_spec, task_of
 
 _GIGABYTE = 1e9
 
@@ -118,7 +118,7 @@ def _select(
 ) -> Selection:
     """The choice, once everything is opened."""
     warn_of_shared_images(dataset)
-    pool = pool.used_for(dataset.spec)
+    pool = pool.used_for(seen_spec(dataset.spec))
     eligible, excluded = _comparable(*pool.eligible_for(dataset), settings)
     least = 1 if settings.size == AUTO else settings.size
     _require_enough(len(eligible), least, excluded, pool, dataset)

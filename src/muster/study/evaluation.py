@@ -31,6 +31,7 @@ from muster.study.tables import joined_names, with_keys
 from muster.study.whole_images import WholeImages
 from muster.tasks.task import Task, task_of
 from muster.tasks.units import draw_units
+from muster.training.evaluation import count_split, models_predictor
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -116,7 +117,15 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
         raise ConfigError(f"{job.folder}: none of the {len(job.fits)} members was fine-tuned.")
     spec, device = cell.target.dataset.spec, job.hardware.resolved_device()
     models = {name: load_fitted(job.fits[name], spec.num_classes).to(device) for name in records}
+    keys = {**cell.cell.keys, "finetuning_seed": job.seed}
     with job.hardware.autocast():
+        if task_of(spec).finds_objects:
+            ensembles = _one_by_one(models, cell, device)
+            progress(len(cell.target.dataset.test))
+            return {
+                "ensembles": with_keys(ensembles, keys),
+                "finetuned": with_keys(_finetuned(records, ensembles), keys),
+            }
         losses = _validation_losses(job, cell, models)
         found = _Counted(job, models, task_of(spec), spec.num_classes)
         test = cell.target.dataset.test
@@ -124,8 +133,16 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
             found.add(maps, mask)
             progress(done + 1)
     ensembles = pd.concat(found.tables()).merge(losses, on=["size", "members"], how="left")
-    keys = {**cell.cell.keys, "finetuning_seed": job.seed}
     return {"ensembles": with_keys(ensembles, keys), "finetuned": with_keys(_finetuned(records, ensembles), keys)}
+
+
+def _one_by_one(models: Mapping[str, SourceModel], cell: CellData, device: torch.device | str) -> pd.DataFrame:
+    """Results of models that cannot be combined; a loss on images set aside decides nothing between them."""
+    test = cell.target.dataset.test
+    owns = [model.preprocessing for model in models.values()]
+    counts = count_split(models_predictor(models, task_of(test.spec)), test, cell.cell.preprocessing, device, owns=owns)
+    rows = [(1, name, each.result, float("nan"), float("nan")) for name, each in counts.items()]
+    return pd.DataFrame(rows, columns=["size", "members", "result", "validation_loss", "validation_result"])
 
 
 def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.DataFrame:

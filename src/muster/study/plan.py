@@ -202,7 +202,7 @@ def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task
             "each task."
         )
     task = task_of(targets[0].spec)
-    if not task.has_classes and not task.is_pooled:
+    if not task.has_classes and not task.is_pooled and not task.finds_objects:
         raise ConfigError(
             f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
             "class each predicts, or keeps what each member predicts of a whole image; it can do neither here."

@@ -246,8 +246,15 @@ class StudySettings:
             task: Of the targets.
 
         Raises:
-            ConfigError: If one of the heads, or of the metrics of a sweep, is none of what the study computes.
+            ConfigError: If one of the heads, or of the metrics of a sweep, is none of what the study computes; or
+                ensembles are asked for where models can only be used one by one.
         """
+        if task.finds_objects and (self.sizes != (1,) or self.heads):
+            raise ConfigError(
+                f"sizes, heads: expected sizes [1] and no heads, as the targets are for {task.name} and lists of "
+                f"objects of several models cannot be averaged, but got sizes {list(self.sizes)} and heads "
+                f"{list(self.heads)}."
+            )
         metrics = self.metrics or (*task.ensemble_metrics, *METRICS_OF_MEMBERS)
         heads = [head if "/" in head else f"{head}/{task.default_metric}" for head in self.heads]
         return replace(self, metrics=metrics, heads=tuple(heads))

@@ -213,3 +213,21 @@ def boxes_at(
     centres = peaks.cells + take(offsets, peaks.places)
     halves = take(sizes, peaks.places).clamp(min=0) / 2
     return torch.cat([centres - halves, centres + halves], dim=-1)
+
+
+def in_pixels(
+    places: Float[Tensor, "b t k"], shape: tuple[int, int], size: tuple[int, int], part: Part | None
+) -> Float[Tensor, "b t k"]:
+    """Places on a map, across and down in turn, as places of an image; those beyond its edges are at them.
+
+    Args:
+        places: In cells.
+        shape: Rows and columns of the map.
+        size: Rows and columns of the image.
+        part: Which part of the map shows it, if it was padded.
+    """
+    rows, columns = shown_cells(shape, part)
+    scale = torch.tensor([size[1] / columns, size[0] / rows], device=places.device)
+    last = torch.tensor([size[1], size[0]], dtype=places.dtype, device=places.device)
+    moved = places.reshape(*places.shape[:-1], -1, 2) * scale
+    return torch.minimum(moved.clamp(min=0), last).flatten(-2)

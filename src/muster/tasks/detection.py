@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from muster.arrays import NumpyArray
 from muster.data.boxes import IGNORED, ObjectCut
@@ -18,8 +17,8 @@ from muster.data.truth_cuts import TruthCut
 from muster.models.centre_net import with_heads
 from muster.models.padding import Part
 from muster.models.source_model import SourceModel
-from muster.tasks.centres import boxes_at, find_peaks, shown_cells
-from muster.tasks.found_objects import LABEL, SCORE, FindsObjects
+from muster.tasks.centres import boxes_at, find_peaks, in_pixels
+from muster.tasks.found_objects import FindsObjects
 from muster.tasks.precision_recall import box_overlaps
 from muster.tasks.task import TASKS
 
@@ -29,7 +28,8 @@ class Detection(FindsObjects):
 
     Source:
         Mensink et al., Factors of Influence, 2021, appendix A.3: CenterNet's heads, the 100 hottest places, no
-        non-maximum suppression (:func:`suppress` does that on request).
+        non-maximum suppression (:func:`muster.tasks.found_objects.suppress`
+        does that on request).
     """
 
     name, result, key, class_result = "detection", "mAP", "map", "AP"
@@ -62,39 +62,6 @@ class Detection(FindsObjects):
     ) -> Float64[NumpyArray, "t n"]:  # fmt: skip
         """IoU."""
         return box_overlaps(found[:, :4], truth[:, :4], truth[:, IGNORED].astype(np.int64))
-
-
-def in_pixels(
-    places: Float[Tensor, "b t k"], shape: tuple[int, int], size: tuple[int, int], part: Part | None
-) -> Float[Tensor, "b t k"]:
-    """Places on a map, across and down in turn, as places of an image; those beyond its edges are at them.
-
-    Args:
-        places: In cells.
-        shape: Rows and columns of the map.
-        size: Rows and columns of the image.
-        part: Which part of the map shows it, if it was padded.
-    """
-    rows, columns = shown_cells(shape, part)
-    scale = torch.tensor([size[1] / columns, size[0] / rows], device=places.device)
-    last = torch.tensor([size[1], size[0]], dtype=places.dtype, device=places.device)
-    moved = places.reshape(*places.shape[:-1], -1, 2) * scale
-    return torch.minimum(moved.clamp(min=0), last).flatten(-2)
-
-
-def suppress(found: Float[Tensor, "columns t"], overlap: float) -> Float[Tensor, "columns kept"]:
-    """Leave out boxes that a hotter one of their class covers.
-
-    Args:
-        found: In one image.
-        overlap: The largest IoU that two boxes of a class may have (M21, appendix C, takes 0.3 on some datasets).
-
-    Returns:
-        Those that stay, the hottest first.
-    """
-    found = found[:, found[SCORE] > 0]
-    kept = batched_nms(found[:4].T, found[SCORE], found[LABEL].long(), overlap)
-    return found[:, kept]
 
 
 DETECTION = TASKS.add("detection", Detection())

@@ -10,24 +10,29 @@ Axis names: ``b`` images, ``rows`` and ``columns`` those of a truth (:mod:`muste
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, Real
+from jaxtyping import Float, Float64, Int64, Real, UInt8
 from torch import Tensor
+from torchvision.ops import batched_nms
 
 from muster.arrays import NumpyArray
-from muster.data import DatasetSpec, Sample, Split
+from muster.data import Sample, Split
 from muster.data.boxes import CLASS, IGNORED, areas, of_known_objects
 from muster.errors import ConfigError
 from muster.tasks.covering import covering
+from muster.tasks.object_pictures import draw_objects
 from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
 from muster.tasks.task import Task
 
 SCORE, LABEL, FOUND_POINTS = 4, 5, 6
 """Columns of what is found; those before are the box."""
+
+LEAST_SHOWN = 0.3
+"""Reports show objects of at least this score."""
 
 
 class FindsObjects(Task):
@@ -35,9 +40,11 @@ class FindsObjects(Task):
 
     Attributes:
         thresholds: Of the similarity that a found object needs to be right; precision is averaged over them.
+        has_points: Whether objects have points.
     """
 
     finds_objects = True
+    has_points = False
     unit = "object"
     selected_as = "classification"
     thresholds: tuple[float, ...]
@@ -181,7 +188,33 @@ class FindsObjects(Task):
         """Objects of each class."""
         return tuple(objects_there(tally).tolist())
 
-    def truth_objects(self, truth: Float[Tensor, "rows columns"]) -> Float[Tensor, "n columns"]:
+    def pictures(
+        self, image: UInt8[Tensor, "3 h w"], truth: Tensor | None, predictions: Mapping[str, Tensor]
+    ) -> dict[str, UInt8[Tensor, "3 h w"]]:
+        """What a report shows of one image: the boxes that there are, and those that are found.
+
+        Args:
+            image: RGB, as stored.
+            truth: Of the image; ``None`` if it is not known.
+            predictions: What is found, ``[columns, t, 1]`` as :meth:`predictions` gives it, by the name of who finds
+                it; the same objects are shown once, under the last name.
+
+        Returns:
+            Pictures of the size of the image, by what to call them.
+        """
+        shown = {"image": image}
+        if truth is not None:
+            shown["ground truth"] = draw_objects(image, self.truth_objects(truth), points=self.has_points)
+        last = list(predictions.values())[-1] if predictions else None
+        for place, (name, found) in enumerate(predictions.items(), start=1):
+            if place < len(predictions) and last is not None and torch.equal(found, last):
+                continue
+            rows = found[..., 0].T
+            kept = rows[rows[:, SCORE] >= LEAST_SHOWN]
+            shown[name] = draw_objects(image, kept, points=self.has_points)
+        return shown
+
+    def truth_objects(self, truth: Float[Tensor, "rows columns"]) -> Float[Tensor, "n columns_of_found"]:
         """What is there, in the columns of what is found; the score of each is 1."""
         known = truth[of_known_objects(truth)]
         ones = torch.ones(len(known), 1)
@@ -221,24 +254,16 @@ def _shares(truth: Float[Tensor, "rows columns"], classes: int) -> Float64[Tenso
     return total / total.sum().clamp(min=1e-12)
 
 
-def require_single(spec: DatasetSpec, task: Task, size: object) -> None:
-    """Refuse several networks where they can only be used one by one.
+def suppress(found: Float[Tensor, "columns t"], overlap: float) -> Float[Tensor, "columns kept"]:
+    """Leave out boxes that a hotter one of their class covers.
 
     Args:
-        spec: The target.
-        task: Its task.
-        size: How many are asked for.
+        found: In one image.
+        overlap: The largest IoU that two boxes of a class may have (M21, appendix C, takes 0.3 on some datasets).
 
-    Raises:
-        ConfigError: If it is more than one.
+    Returns:
+        Those that stay, the hottest first.
     """
-    if task.finds_objects and size != 1:
-        raise ConfigError(
-            f"size: expected 1, as {spec.name} is for {task.name} and lists of objects of several networks cannot be "
-            f"averaged, but got {size}. Choose a single model: --size 1."
-        )
-
-
-def names_of(found: Sequence[float], classes: Sequence[str]) -> str:
-    """What is written at a box: class and score."""
-    return f"{classes[int(found[LABEL])]} {found[SCORE]:.2f}"
+    found = found[:, found[SCORE] > 0]
+    kept = batched_nms(found[:4].T, found[SCORE], found[LABEL].long(), overlap)
+    return found[:, kept]

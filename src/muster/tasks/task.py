@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
+from torch.nn import functional
 
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
@@ -191,6 +193,22 @@ class Task(ABC):
         total = LOSSES[loss](scores, truth, options)
         return total if added == "none" else total + added_weight * LOSSES[added](scores, truth, options)
 
+    def soft_loss(
+        self, scores: Float[Tensor, "b outputs h w"], wanted: Float[Tensor, "b outputs h w"]
+    ) -> Float[Tensor, ""]:
+        """How far a network is from the predictions of a teacher: here the mean squared difference.
+
+        It is not asked for where :attr:`finds_objects`, as such predictions are lists.
+
+        Args:
+            scores: Of the network, before :meth:`activate`, at the places of the teacher's predictions.
+            wanted: What the teacher predicts there; no gradient goes through it.
+
+        Returns:
+            Mean over all places; smallest where both agree.
+        """
+        return functional.mse_loss(self.activate(scores), wanted.detach())
+
     def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
         """Predictions from what a head gives: the probabilities of classes, by softmax.
 
@@ -227,6 +245,10 @@ class Task(ABC):
     def decide(self, predictions: Float[Tensor, "b outputs h w"]) -> Tensor:
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
+
+    def object_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """The classes of the objects that are found; those of the label space, where it has no others."""
+        return tuple(classes)
 
     def answers(self, predictions: Float[Tensor, "b outputs ..."]) -> Tensor | None:  # noqa: ARG002 (for some)
         """What a program that uses an exported ensemble takes for its answer, beside the predictions themselves.
@@ -402,6 +424,11 @@ def task_of(spec: DatasetSpec) -> Task:
 def in_classes(split: Split) -> Split:
     """Images as a selection sees them, see :meth:`Task.in_classes`."""
     return task_of(split.spec).in_classes(split)
+
+
+def seen_spec(spec: DatasetSpec) -> DatasetSpec:
+    """A dataset as a selection sees it, see :attr:`Task.selected_as`: what members are fitted to that look at it."""
+    return replace(spec, task=TASKS[spec.task].selected_as or spec.task)
 
 
 def choose_images(split: Split, count: int | None, seed: int) -> Split:

@@ -37,6 +37,7 @@ from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.records import write_record
+from muster.tasks.found_objects import SCORE, suppress
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (
@@ -232,6 +233,29 @@ class Ensemble(nn.Module):
         return probabilities.float().cpu()
 
     @torch.no_grad()
+    def find(self, image: Num[Tensor, "channels h w"], nms: float | None = None) -> Float[Tensor, "n columns"]:
+        """The objects in one image of any size, by a model that finds objects.
+
+        Args:
+            image: As for :meth:`predict`.
+            nms: The largest overlap (IoU) that two boxes of a class may have; the less sure one is left out. ``None``
+                leaves all.
+
+        Returns:
+            float32, on the CPU, the surest first: left, top, right, bottom in pixels of the image, score, class; and
+            across and down of each point where objects have points.
+
+        Raises:
+            ValueError: If the image is of another kind or shape, or the ensemble finds no objects.
+        """
+        if not self.task.finds_objects:
+            raise ValueError(f"Expected a model that finds objects, but this one is for {self.task.name}.")
+        self._require_image(image)
+        found = self(self.prepare(image[None]), (image.shape[1], image.shape[2]))[0, :, :, 0].float().cpu()
+        found = found[:, found[SCORE] > 0]
+        return (found if nms is None else suppress(found, nms)).T
+
+    @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
         """Classes of one image of any size, whatever memory the classes times its pixels would take.
 
@@ -245,8 +269,9 @@ class Ensemble(nn.Module):
         Raises:
             ValueError: If the image is of another kind or shape, or the ensemble classifies whole images.
         """
-        if self.is_pooled:
-            raise ValueError("Expected an ensemble for segmentation, but this one classifies images; use classify.")
+        if self.is_pooled or self.task.finds_objects:
+            told = "classifies images; use classify" if self.is_pooled else "finds objects; use find"
+            raise ValueError(f"Expected an ensemble for segmentation, but this one {told}.")
         self._require_image(image)
         prepared = self.prepare(image[None])
         maps = list(self.probability_maps(prepared))

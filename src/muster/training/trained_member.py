@@ -16,7 +16,7 @@ from muster.files import to_builtin_types, write_yaml
 from muster.models import SourceModel, weights_file
 from muster.pool import CARD, HISTORY, Card, software_versions, write_member
 from muster.tasks.source_sample import sample_sources
-from muster.tasks.task import TASKS, in_classes
+from muster.tasks.task import TASKS, in_classes, task_of
 from muster.tracking import LOGS, Content, Run, send
 from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
@@ -87,7 +87,8 @@ def finish_member(
         if not writes:
             return
         shown = [(in_classes(source.train), source.preprocessing) for source in sources]
-        sample = sample_sources(model, shown, job.settings.seed, device, job.settings.sample_images)
+        looking = task_of(shown[0][0].spec).fitted(model)
+        sample = sample_sources(looking, shown, job.settings.seed, device, job.settings.sample_images)
     cards = [
         _card(job, source, seen, module, model, found["prediction"], seconds)
         for source, found in zip(sources, counts, strict=True)
