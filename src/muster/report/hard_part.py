@@ -79,10 +79,8 @@ def _shown(views: list[HardView], selection: Selection) -> HardView:
 def _extremes(view: HardView, selection: Selection, target: Dataset) -> tuple[list[Tensor], list[Tensor]]:
     """The easiest and the hardest images, at most half of all each."""
     images = Split(target.spec, target.train.name, tuple(selection.train_images), target.train.read)
-    order = np.argsort(-view.hardness, kind="stable")
-    count = min(GRID * GRID, len(order) // 2)
-    read = [as_rgb(images[view.images[place]].image) for place in (*order[:count], *order[::-1][:count])]
-    return read[count:], read[:count]
+    easy, hard = ([as_rgb(images[place].image) for place in places] for places in view.extremes(GRID * GRID))
+    return easy, hard
 
 
 def _cost(selection: Selection) -> StudyFigure:

@@ -24,7 +24,7 @@ from muster.study.results import read_table
 from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.sweeps import part_name, parts_of
-from muster.study.tables import COLUMNS, StudyTables
+from muster.study.tables import COLUMNS, HARD_TABLES, StudyTables
 from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
 
 ASKS = "hardware"
@@ -149,6 +149,7 @@ def tables_of(plan: StudyPlan) -> StudyTables:
     read = {
         "scores": [read_table(folder, "scores") for folder in probes],
         "costs": [read_table(folder, "costs") for folder in probes],
+        **{name: [read_table(folder, name) for folder in probes] for name in HARD_TABLES},
         "sweeps": [read_table(folder, "sweeps") for folder in sweeps],
         "finetuned": [read_table(folder, "finetuned") for folder in results],
         "ensembles": [read_table(folder, "ensembles") for folder in results],

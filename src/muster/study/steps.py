@@ -91,6 +91,7 @@ def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
         train_images=settings.probe_images,
+        shows_hard=not large and seed == settings.probe_seeds[0],
     )
 
 
@@ -125,7 +126,11 @@ def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tu
         setting=setting,
         values=values,
         sweeps=settings.sweeps,
-        scores=replace(_score_job(plan, cell, seed, members, large=False), sizes=tuple(sorted({1, settings.size}))),
+        scores=replace(
+            _score_job(plan, cell, seed, members, large=False),
+            sizes=tuple(sorted({1, settings.size})),
+            shows_hard=False,
+        ),
     )
     name, units = f"{cell.name} {part} with probe seed {seed}", len(members) * len(settings.predictors) * len(values)
     return Step(

@@ -46,8 +46,15 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "sweeps": (*PROBE, "setting", "value", "name", "predictor", "metric", "size", "members", "score"),
     "distances": ("target", "source", "assignment", "distance", "member", "kind"),
     "image_map": ("dataset", "domain", "image", "x", "y"),
+    "hard_bins": (*PROBE, "wrapper", "source", "model", "predictor", "member", "bin", "accuracy"),
+    "hard_bounds": (*PROBE, "wrapper", "source", "model", "member", "lower", "leep", "upper"),
+    "hard_map": (*PROBE, "wrapper", "source", "model", "x", "y", "label", "is_hard"),
+    "hard_images": (*PROBE, "wrapper", "source", "model", "extreme", "rank", "image", "jpeg"),
 }
 """The columns of each table, see docs/studies.md."""
+
+HARD_TABLES = ("hard_bins", "hard_bounds", "hard_map", "hard_images")
+"""Tables about hard samples, of the first seed of the probe and the first predictor."""
 
 LATER: dict[str, dict[str, str | int | float]] = {
     "costs": {"metric": "", "size": 0},
@@ -93,6 +100,12 @@ class StudyTables:
         distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
             whose features they are of. Studies from before have none.
         image_map: One row an image of each dataset, and its place on a plane. Likewise.
+        hard_bins: One row a member and a part of the samples, from the hardest on: how many its predictions name
+            rightly. ``wrapper`` says which samples are hard, ``model`` is the member that says so for the ``source``.
+            These and the next ones are there if a metric looks at hard subsets; studies from before have none.
+        hard_bounds: One row a member: LEEP on the hard samples between its bounds.
+        hard_map: One row a sample: its place on a plane, its class, and whether it is hard.
+        hard_images: One row an image among the easiest and the hardest: a small copy of it as a JPEG file.
     """
 
     members: pd.DataFrame
@@ -107,6 +120,10 @@ class StudyTables:
     sweeps: pd.DataFrame
     distances: pd.DataFrame
     image_map: pd.DataFrame
+    hard_bins: pd.DataFrame
+    hard_bounds: pd.DataFrame
+    hard_map: pd.DataFrame
+    hard_images: pd.DataFrame
 
     @property
     def tasks(self) -> tuple[Task, ...]:

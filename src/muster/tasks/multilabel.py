@@ -78,6 +78,10 @@ class MultiLabel(Task):
         """The probability of each class, whatever that of the others."""
         return scores.float().sigmoid()
 
+    def soft_loss(self, scores: Float[Tensor, "b c 1 1"], wanted: Float[Tensor, "b c 1 1"]) -> Float[Tensor, ""]:
+        """See :meth:`Task.soft_loss`: the binary cross-entropy with the teacher's probability of each class."""
+        return functional.binary_cross_entropy_with_logits(scores.float(), wanted.detach())
+
     def decide(self, predictions: Float[Tensor, "b c 1 1"]) -> Int64[Tensor, "b c"]:
         """The interval that the log-odds of each class lie in."""
         odds = predictions[:, :, 0, 0].double().logit(eps=1e-12).clamp(-_LARGEST, _LARGEST)

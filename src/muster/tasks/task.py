@@ -18,6 +18,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
@@ -210,6 +211,22 @@ class Task(ABC):
         """
         total = LOSSES[loss](scores, truth, options)
         return total if added == "none" else total + added_weight * LOSSES[added](scores, truth, options)
+
+    def soft_loss(
+        self, scores: Float[Tensor, "b outputs h w"], wanted: Float[Tensor, "b outputs h w"]
+    ) -> Float[Tensor, ""]:
+        """How far a network is from the predictions of a teacher: here the mean squared difference.
+
+        It is not asked for where :attr:`finds_objects`, as such predictions are lists.
+
+        Args:
+            scores: Of the network, before :meth:`activate`, at the places of the teacher's predictions.
+            wanted: What the teacher predicts there; no gradient goes through it.
+
+        Returns:
+            Mean over all places; smallest where both agree.
+        """
+        return functional.mse_loss(self.activate(scores), wanted.detach())
 
     def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
         """Predictions from what a head gives: the probabilities of classes, by softmax.
