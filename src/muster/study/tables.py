@@ -136,6 +136,10 @@ class StudyTables:
             raise ConfigError("The table 'targets' of a study has no row, so its task is not known.")
         return tuple(TASKS[str(name)] for name in self.targets["task"].unique())
 
+    def task_of(self, target: str) -> Task:
+        """The task of one target."""
+        return TASKS[str(self.targets.set_index("target")["task"][target])]
+
     @property
     def result(self) -> str:
         """What results are called; of several tasks, that of each."""

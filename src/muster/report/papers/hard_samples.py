@@ -51,7 +51,8 @@ def hard_sample_figures(tables: StudyTables) -> Iterator[StudyFigure]:
         for wrapper, meaning in HARD_FOR.items():
             frames = {name: _of_first_cell(getattr(tables, name), target, wrapper) for name in HARD_TABLES}
             if len(frames["hard_bins"]):
-                unit = tables.task.holds if wrapper == "haste_ca" or tables.task.is_pooled else "pixels"
+                task = tables.task_of(target)
+                unit = task.holds if wrapper == "haste_ca" or task.is_pooled else "pixels"
                 yield from _figures(frames, target, f"{wrapper}_{as_file_name(target)}", meaning, unit)
 
 
