@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
 import pytest
 import s3fs
 import yaml
@@ -186,6 +187,21 @@ def test_from_data_in_a_store_to_an_ensemble_in_it(
     image = open_dataset(f"{root}/data/tiny").test.read("0").image
     assert load_ensemble(f"{root}/tuned").predict(image).shape == (64, 64)
     assert not (copies() / "s3" / BUCKET / "pool").exists(), "a fine-tuned ensemble needs no pool"
+
+
+def test_models_in_a_store_are_ranked(store: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        make_member(tmp_path / "pool", name, seed)
+    store.put(str(tmp_path / "pool"), f"{BUCKET}/pool", recursive=True)
+    data = write_dataset(tmp_path / "tiny", images=3, tests=1, size=32)
+    words = ["--target", str(data), "--pixels_per_image", "20", "--image_size", "32", "--by", "linear_probe"]
+    words += ["--table", f"s3://{BUCKET}/tables/ranked.csv"]
+    assert start("rank", arguments=[*words, "--models", f"s3://{BUCKET}/pool/members/b"]) == 0
+    assert set(pandas.read_csv(store.open(f"{BUCKET}/tables/ranked.csv"), index_col=0).index) == {"b"}
+    assert not (copies() / "s3" / BUCKET / "pool" / "members" / "a").exists()
+    assert start("rank", arguments=[*words, "--models", f"s3://{BUCKET}/pool"]) == 0
+    assert set(pandas.read_csv(store.open(f"{BUCKET}/tables/ranked.csv"), index_col=0).index) == {"a", "b"}
+    assert start("rank", arguments=[*words, "--models", "s4://shelf/pool"]) == 2
 
 
 def test_a_pool_is_trained_into_a_store(

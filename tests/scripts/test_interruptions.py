@@ -117,6 +117,24 @@ def test_a_pool_is_completed_after_it_was_killed_at_its_start_and_interrupted(wo
     require_whole(killed, pool, interrupted)
 
 
+@pytest.mark.slow  # half a minute; tests/training/test_shared_pool.py does it with one process more
+def test_two_commands_share_a_pool_and_one_of_them_is_killed(workplace: Workplace, pool: Path) -> None:
+    shared = workplace.home / "shared"
+    words = [*workplace.training(shared), "--workers", "1"]
+    written = newer_checkpoint(shared, 2)
+    with started(words, workplace.home) as first, started(words, workplace.home) as second:
+        first.wait_until(written, "a checkpoint of each")
+        workers = first.children()
+        first.process.send_signal(signal.SIGKILL)
+        first.end(-signal.SIGKILL)
+        assert workers_gone(workers)
+        second.end()
+    require_whole(shared, pool, [])
+    starts = [first_steps(shared / "logs" / member.name) for member in Pool.open(shared)]
+    assert all(0 not in each[1:] for each in starts), f"one was trained from the beginning again: {starts}"
+    assert sum(map(len, starts)) <= 5, f"more than that of the killed one was taken up again: {starts}"
+
+
 def require_whole(killed: Path, pool: Path, interrupted: list[str]) -> None:
     """All is as in the pool that nobody interrupted, and nothing was trained twice."""
     members = Pool.open(killed)

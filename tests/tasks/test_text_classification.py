@@ -19,6 +19,7 @@ from muster.commands.main import CONFIGS, start
 from muster.commands.predict import predict_folder, require_rgb
 from muster.commands.terminal import make_console
 from muster.data import ImageSize, decode_text, encode_text, open_dataset
+from muster.data.foreseen import as_it_was_published
 from muster.data.texts import cut_text
 from muster.errors import ConfigError, DatasetError, SelectionError, UnfitMemberError
 from muster.models import build_model, put_source_heads, rebuild
@@ -217,7 +218,21 @@ def test_a_dry_run_of_h22s_texts(
     assert start("train", arguments=["--config", "train.yaml", "--dry_run", "--hardware.device", "cpu"]) == 0
     told = capsys.readouterr().out
     assert "2 members, 2 to train." in told
+    some = as_it_was_published("emotion:carer#1")  # a target of its study
+    assert some is not None
+    share = some.spec.num_classes / 6
+    assert (some.spec.holds, some.spec.name, len(some.train)) == ("texts", "CARER_classes1", round(16000 * share))
     assert {"CARER", "AG_News"} <= set(re.findall(r"^(\w+)-transformers_first_bert", told, re.MULTILINE))
+
+
+def test_a_dry_run_of_a_study_of_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--config", str(CONFIGS / "study" / "h22-texts.yaml"), "--targets", "[texts/moods#0,texts/reviews]"]
+    assert start("study", arguments=[*options, "--dry_run", "--hardware.device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^texts_moods_classes0 \(few\) +60 +60 +1x256 +3 +3 +3 +60", told, re.MULTILINE)
 
 
 def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:

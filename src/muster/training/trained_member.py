@@ -116,7 +116,7 @@ def _write(
     history = pd.DataFrame(module.history)
     write_member(job.folder, module.models[job.name], card, sample, lambda path: history.to_csv(path, index=False))
     send(loggers, _content(job, card))
-    shutil.rmtree(job.work)
+    shutil.rmtree(job.work, ignore_errors=True)  # another process may look there whether it is done
 
 
 def _content(job: MemberJob, card: Card) -> Content:
