@@ -112,6 +112,7 @@ class ScoredMembers:
         seconds: For each metric, the time of each member that it was computed for, without making its predictions.
         hard_seconds: By wrapper, the time to find what is hard for all sources.
         hard_views: What there is to show of hard subsets, if that is collected.
+        shown_seconds: The time to collect it, which no score needs.
     """
 
     members: list[Member] = field(default_factory=list)
@@ -130,6 +131,7 @@ class ScoredMembers:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     hard_seconds: dict[str, float] = field(default_factory=dict)
     hard_views: tuple[HardView, ...] = ()
+    shown_seconds: float = 0.0
 
 
 def score_members(
@@ -242,7 +244,9 @@ class _Work:
         found = self._scores(member, inputs)
         self._note(member, found)
         if self.views is not None:
+            begin = time.perf_counter()
             self.views.note(member, inputs.on_host.values)
+            self.scored.shown_seconds += time.perf_counter() - begin
         self.scored.leeps[member.name] = leep_of(predictions, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
         self.scored.on_images[member.name] = made.on_images or TranslatedClasses(

@@ -138,10 +138,11 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> dict[str, pd.D
             reference = _reference(job, cell, reader, members, specs)
             run = _Run(job, members, reader, cache, predictor, specs, reference, task_of(spec).default_metric)
             scores += run.tables(partial(_tell, progress, number * len(members)))
+            seconds = time.perf_counter() - begin - run.scored.shown_seconds
             hard = hard or (hard_tables(run.scored, train, name) if run.shows_hard else {})
             done_before |= {each.name for each in specs}
             about = {"predictor": name, "step": ALL_SCORES, "metric": "", "size": 0}
-            costs += [{**about, "seconds": time.perf_counter() - begin}, *run.costs]
+            costs += [{**about, "seconds": seconds}, *run.costs]
     keys = {**cell.cell.keys, "probe_seed": job.seed}
     tables = {"scores": pd.concat(scores), "costs": pd.DataFrame(costs), **hard}
     return {name: with_keys(table, keys) for name, table in tables.items()}
