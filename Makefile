@@ -12,7 +12,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTEST := -m pytest -q --numprocesses auto --dist loadfile --no-loadscope-reorder
 test test-all test-oldest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo study test test-all test-oldest bench docs lint clean
+.PHONY: demo study study-tasks test test-all test-oldest bench docs lint clean
 
 demo: $(CORE)  ## Train a small pool on built-in data, select three members, fine-tune them; prints two reports.
 	$(BIN)/python train.py
@@ -23,6 +23,10 @@ study: $(CORE)  ## Every table and figure of a study, on built-in data, reduced.
 	$(BIN)/python train.py
 	$(BIN)/python train.py --config configs/train/scratch.yaml
 	$(BIN)/muster study --config configs/study/worlds.yaml
+
+study-tasks: $(CORE)  ## Transfer across task types, on built-in data, reduced.
+	$(BIN)/python train.py --config configs/train/tasks.yaml
+	$(BIN)/muster study --config configs/study/tasks.yaml
 
 test: $(EXTRAS)  ## The suite, on the CPU and without a network.
 	$(BIN)/python $(PYTEST)

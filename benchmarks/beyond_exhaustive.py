@@ -27,7 +27,7 @@ from muster.search.beam import beam
 from muster.search.greedy import greedy
 from muster.search.racing import racing
 from muster.search.result import SearchResult
-from muster.selection.run import usual_image_size
+from muster.selection.probing import usual_image_size
 
 Numbers = np.ndarray[Any, Any]
 Search = Callable[[PredictionStore, int, str], SearchResult]

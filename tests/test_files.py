@@ -139,8 +139,12 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".partial-download").touch()
     (tmp_path / ".hidden").touch()
     (tmp_path / "partial-3").mkdir()
+    another = f".partial-{gone}.00000000-abcd_123file"  # of a process on another machine, which may be alive
+    (tmp_path / another).touch()
+    (tmp_path / another.replace("123", "124")).touch()
+    os.utime(tmp_path / another.replace("123", "124"), (0, 0))
     remove_partial(tmp_path)
-    kept = [".hidden", f".partial-{os.getpid()}-abcd_123file", ".partial-download", "partial-3"]
+    kept = [".hidden", f".partial-{os.getpid()}-abcd_123file", ".partial-download", "partial-3", another]
     assert names(tmp_path) == sorted(kept)
 
 

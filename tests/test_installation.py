@@ -92,22 +92,23 @@ def test_the_wheel_holds_the_configurations_the_callbacks_and_the_command(wheel:
 
 
 def test_an_unpacked_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None:
-    """With its default configuration, and its callbacks, from a folder that knows nothing of the sources."""
+    """As ``python -m muster``, with its default configuration and its callbacks, where nothing is known of sources."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     (tmp_path / "home").mkdir()
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-
-    def python(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *words], env=environment, cwd=tmp_path / "home", capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
-    where = python("-c", "import muster, muster.callbacks as c; print(muster.__file__, c.EnsembleSelection.__name__)")
+    code = """
+import muster, muster.callbacks, runpy, sys
+print(muster.__file__, muster.callbacks.EnsembleSelection.__name__)
+sys.argv = ["muster", "select", "--print_config"]
+runpy.run_module("muster", run_name="__main__")  # what python -m does
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}, cwd=tmp_path / "home",
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    where, _, shown = done.stdout.partition("\n")
     assert where.split() == [str(tmp_path / "site" / "muster" / "__init__.py"), "EnsembleSelection"]
-    code = "import sys; from muster.commands.main import main; sys.exit(main(['select', '--print_config']))"
-    shown = yaml.safe_load(python("-c", code))
-    assert (shown["pool"], shown["target"]) == ("runs/pools/worlds", "worlds/harbour_drive")
+    default = yaml.safe_load((ROOT / "configs" / "select" / "default.yaml").read_text())
+    assert (default["pool"], default["target"]) == ("runs/pools/worlds", "worlds/harbour_drive")
+    assert {name: value for name, value in yaml.safe_load(shown).items() if name in default} == default

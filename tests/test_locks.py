@@ -16,7 +16,7 @@ import pytest
 
 from muster import locks
 from muster.errors import ConfigError
-from muster.locks import ABANDONED_SECONDS, LOCK, is_locked_here, locked
+from muster.locks import ABANDONED_SECONDS, LOCK, is_held, is_locked_here, locked
 
 BOTH = """
 import sys, time
@@ -54,6 +54,18 @@ def test_a_lock_of_another_machine_counts_as_long_as_it_is_touched(tmp_path: Pat
     path = left_by_another_machine(tmp_path, ABANDONED_SECONDS / 2)
     refused(tmp_path, r"another process \(number 4321 on node-7\) is at work on a pool")
     assert path.read_text() == "4321\nnode-7\nabcd\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == [LOCK]
+
+
+def test_whether_a_folder_is_held_is_seen_from_outside(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "missing")
+    assert not is_held(tmp_path)
+    with locked(tmp_path, "a pool"):
+        assert is_held(tmp_path)
+    left_by_another_machine(tmp_path, ABANDONED_SECONDS / 2)
+    assert is_held(tmp_path)
+    left_by_another_machine(tmp_path, ABANDONED_SECONDS * 2)
+    assert not is_held(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == [LOCK]
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
 import pytest
 import s3fs
 import yaml
@@ -21,6 +22,7 @@ from muster.outputs import claimed
 from muster.pool import Pool
 from muster.remote import address_of, copies, copy_of, fetched, is_remote, send, with_copies
 from muster.training.finetuned_ensemble import load_ensemble
+from tests.execution.this_process import without_workers
 from tests.helpers import make_member
 from tests.odd_inputs.bench import Bench, write_dataset
 
@@ -187,13 +189,29 @@ def test_from_data_in_a_store_to_an_ensemble_in_it(
     assert not (copies() / "s3" / BUCKET / "pool").exists(), "a fine-tuned ensemble needs no pool"
 
 
+def test_models_in_a_store_are_ranked(store: s3fs.S3FileSystem, tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        make_member(tmp_path / "pool", name, seed)
+    store.put(str(tmp_path / "pool"), f"{BUCKET}/pool", recursive=True)
+    data = write_dataset(tmp_path / "tiny", images=3, tests=1, size=32)
+    words = ["--target", str(data), "--pixels_per_image", "20", "--image_size", "32", "--by", "linear_probe"]
+    words += ["--table", f"s3://{BUCKET}/tables/ranked.csv"]
+    assert start("rank", arguments=[*words, "--models", f"s3://{BUCKET}/pool/members/b"]) == 0
+    assert set(pandas.read_csv(store.open(f"{BUCKET}/tables/ranked.csv"), index_col=0).index) == {"b"}
+    assert not (copies() / "s3" / BUCKET / "pool" / "members" / "a").exists()
+    assert start("rank", arguments=[*words, "--models", f"s3://{BUCKET}/pool"]) == 0
+    assert set(pandas.read_csv(store.open(f"{BUCKET}/tables/ranked.csv"), index_col=0).index) == {"a", "b"}
+    assert start("rank", arguments=[*words, "--models", "s4://shelf/pool"]) == 2
+
+
 def test_a_pool_is_trained_into_a_store(
     store: s3fs.S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_dataset(tmp_path / "tiny")
     _, *words = Bench(tmp_path, tmp_path).training(output=f"s3://{BUCKET}/pool")
-    assert start("train", arguments=words) == 0
+    with without_workers():
+        assert start("train", arguments=words) == 0
     assert {"members/tiny-small_fpn/card.yaml", "members/tiny-small_fpn/model.safetensors"} <= there(store, "pool")
     moved_on(monkeypatch, tmp_path / "another machine")
     (member,) = Pool.open(f"s3://{BUCKET}/pool")

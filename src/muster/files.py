@@ -7,8 +7,10 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +27,26 @@ if TYPE_CHECKING:
     import pandas
 
 PARTIAL = ".partial-"
-"""Prefix of what is still being written; the number of the writing process follows, so that a crash can be told."""
+"""Prefix of what is still being written; the number of the writing process and a word for its machine follow, so that a
+crash can be told."""
+
+_ELSEWHERE_SECONDS = 3600.0
+"""What another machine began to write and did not touch for so long was left by a process that died there."""
 
 _OLD = ".old"
 _RANDOM_CHARACTERS = 8  # of the tempfile module
-_OURS = re.compile(rf"{re.escape(PARTIAL)}(\d+)-[a-z0-9_]{{{_RANDOM_CHARACTERS}}}")
+_OURS = re.compile(rf"{re.escape(PARTIAL)}(\d+)(?:\.([0-9a-f]{{8}}))?-[a-z0-9_]{{{_RANDOM_CHARACTERS}}}")
 _MOST_OF_A_NAME = 40
 """Characters at the end of a file's name that its partial's name keeps, so that it is not too long for a name."""
+
+
+def partial_prefix() -> str:
+    """How the names begin of what this process is still writing."""
+    return f"{PARTIAL}{os.getpid()}.{_machine_word()}-"
+
+
+def _machine_word() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -51,7 +66,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The ending stays, because some writers choose their format by it.
         ending = path.name[-_MOST_OF_A_NAME:]
-        handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=ending, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=partial_prefix(), suffix=ending, dir=path.parent)
         os.close(handle)
         yield from _filled_file(Path(name), path)
 
@@ -84,7 +99,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path = path.resolve()  # a link stays one, and what it leads to is replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_partial(path.parent)
-        name = tempfile.mkdtemp(prefix=f"{PARTIAL}{os.getpid()}-", suffix=path.name, dir=path.parent)
+        name = tempfile.mkdtemp(prefix=partial_prefix(), suffix=path.name, dir=path.parent)
         yield from _filled_folder(Path(name), path)
 
 
@@ -140,11 +155,12 @@ def remove_partial(folder: Path) -> None:
     """Delete what a killed :func:`atomic_write` or :func:`atomic_folder` left in ``folder``.
 
     What a process that is still alive writes there stays, and so does what somebody else calls by a similar name. A
-    folder that was moved aside to be replaced, and never was, is put back.
+    folder that was moved aside to be replaced, and never was, is put back. Whether a process of another machine is
+    alive nobody can tell here: what it began goes when it is old.
     """
     for left in folder.glob(f"{PARTIAL}*"):
         ours = _OURS.match(left.name)
-        if ours is None or is_alive(int(ours[1])):
+        if ours is None or _is_being_written(left, ours):
             continue
         target = folder / left.name[ours.end() :].removesuffix(_OLD)
         if left.name.endswith(_OLD) and not target.exists():
@@ -153,6 +169,15 @@ def remove_partial(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def _is_being_written(left: Path, named: re.Match[str]) -> bool:
+    if named[2] in (None, _machine_word()):
+        return is_alive(int(named[1]))
+    try:
+        return time.time() - left.stat().st_mtime < _ELSEWHERE_SECONDS
+    except FileNotFoundError:
+        return True
 
 
 def is_partial(name: str) -> bool:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from muster.errors import ConfigError, MusterError
-from muster.files import PARTIAL, is_alive
+from muster.files import is_alive, partial_prefix
 
 LOCK = ".lock"
 """File in an output folder that the process at work there holds."""
@@ -64,6 +64,26 @@ os.register_at_fork(after_in_child=_forget_locks)
 def is_locked_here(folder: Path) -> bool:
     """Whether this process has locked a folder."""
     return folder.resolve() in _open_locks.values()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether some process holds a folder, as far as one can see from outside.
+
+    Args:
+        folder: It may be missing.
+    """
+    path = folder / LOCK
+    with suppress(FileNotFoundError):
+        number = os.open(path, os.O_RDWR)
+        try:
+            holder = _Holder.read(number)
+            _lock_in_the_system(number, holder, path)  # for a moment: who wants it right then tries again
+            return _seconds_untouched(number, folder) < holder.lasts
+        except _BusyError:
+            return True
+        finally:
+            os.close(number)
+    return False
 
 
 @dataclass(frozen=True)
@@ -249,7 +269,7 @@ def _lives(process: int, path: Path) -> bool:
 
 def _seconds_untouched(number: int, folder: Path) -> float:
     """For how long nobody touched a lock, by the clock of the file system: those of two machines may differ."""
-    handle, probe = tempfile.mkstemp(prefix=f"{PARTIAL}{os.getpid()}-", dir=folder)
+    handle, probe = tempfile.mkstemp(prefix=partial_prefix(), dir=folder)
     try:
         return os.fstat(handle).st_mtime - os.fstat(number).st_mtime
     finally:

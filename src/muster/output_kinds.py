@@ -51,7 +51,7 @@ SELECTION = OutputKind(
     "selection",
     "a selection",
     ({"selection.yaml": ("format_version", "target", "metric", "members")},),
-    ("selection.yaml", "ranking.parquet", "report.html", "figures", "config.yaml", "splits.yaml", "logs"),
+    ("selection.yaml", "ranking.parquet", "report.html", "figures", "config.yaml", "splits.yaml", "logs", "work"),
     "An older selection there is as it was, and predictions that the cache took are kept.",
 )
 FINETUNING = OutputKind(
@@ -89,7 +89,7 @@ CHECK = OutputKind(
     "check",
     "a check of a dataset",
     ({"check.yaml": ("dataset", "splits", "problems")},),
-    ("check.yaml", "contact_sheet.png", "splits.yaml", "config.yaml"),
+    ("check.yaml", "contact_sheet.png", "examples.txt", "splits.yaml", "config.yaml"),
 )
 RECIPES = OutputKind(
     "recipes",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
@@ -79,15 +79,60 @@ def claimed(
     require_ours(folder, kind, details=details)
     fresh = not folder.exists()
     require_writable(folder, "output")
+    with _told_with_what_is_kept(folder, kind), sent_back(folder), locked(folder, kind.title, patience) as lock:
+        require_ours(folder, kind, details=details)  # another process may have been at work there until now
+        marked = not (folder / MARKER).exists()
+        mark(folder, kind, **details)
+        try:
+            yield lock
+        finally:
+            _tidy(folder, fresh, marked)
+
+
+Alone: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Holds a folder for as long as a block runs."""
+
+
+@contextmanager
+def shared(folder: Path, kind: OutputKind, inputs: Inputs | None = None, patience: float = 0.0) -> Iterator[Alone]:
+    """Make a folder ours that other processes may be at work in, too; otherwise as :func:`claimed`.
+
+    Args:
+        folder: Where results go; created.
+        kind: What they are.
+        inputs: See :func:`claimed`.
+        patience: Seconds to wait for another process that holds the folder.
+
+    Yields:
+        What holds the folder while something is changed there that all share.
+
+    Raises:
+        ConfigError: If the folder cannot be written, holds something else, overlaps an input, or another process holds
+            it for longer.
+        OutputError: In place of an ``OSError`` of the work, with what is kept.
+    """
+    folder = fetched(folder)
+    require_apart(folder, inputs or {})
+    require_ours(folder, kind)
+    require_writable(folder, "output")
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        with locked(folder, kind.title, patience):
+            require_ours(folder, kind)  # another process may have been at work there until now
+            yield
+
+    with _told_with_what_is_kept(folder, kind), sent_back(folder):
+        with alone():
+            mark(folder, kind)
+        yield alone
+
+
+@contextmanager
+def _told_with_what_is_kept(folder: Path, kind: OutputKind) -> Iterator[None]:
+    """Say of an operating system's error in the block what is not lost."""
     try:
-        with sent_back(folder), locked(folder, kind.title, patience) as lock:
-            require_ours(folder, kind, details=details)  # another process may have been at work there until now
-            marked = not (folder / MARKER).exists()
-            mark(folder, kind, **details)
-            try:
-                yield lock
-            finally:
-                _tidy(folder, fresh, marked)
+        yield
     except (BrokenPipeError, MusterError) as error:
         if isinstance(error, OutputError) and kind.kept not in str(error):
             raise OutputError(f"{error} {kind.kept}") from error

@@ -63,15 +63,6 @@ def test_the_list_of_commands_needs_no_library_of_models() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_a_module_of_the_interpreter_starts_it_too(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    words = [sys.executable, "-m", "muster", "select", "--print_config"]
-    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    default = yaml.safe_load((ROOT / "configs" / "select" / "default.yaml").read_text())
-    shown = yaml.safe_load(done.stdout)
-    assert {name: shown[name] for name in default} == default
-
-
 def test_from_a_pool_to_predictions(stock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command says what to type next, and that is what it would be typed as."""
     bench = Bench(tmp_path, stock)

@@ -25,10 +25,11 @@ Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 CLASSES = ("sky", "road", "tree")
 OF_WHOLE_IMAGES = {
-    "caltech101", "cifar10", "class_subset", "cub200", "image_folders", "image_list", "imagenet", "oxford_pets",
-    "regions", "stanford_dogs", "voc_classification",
+    "bdd_boxes", "caltech101", "cifar10", "class_subset", "coco_boxes", "cub200", "image_folders", "image_list",
+    "images_and_depths", "imagenet", "nyu_depth", "oxford_pets", "regions", "stanford_dogs", "voc_boxes",
+    "voc_classification",
 }  # fmt: skip
-"""Layouts without masks; they have tests of their own."""
+"""Layouts without masks of classes; they have tests of their own."""
 
 COLOURS = {0: (70, 130, 180), 1: (128, 64, 128), 2: (107, 142, 35), 255: (0, 0, 0)}
 

@@ -72,11 +72,7 @@ def test_what_is_held_out_of_scannet_is_of_other_rooms(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "task", "path"),
     [
-        ("mpii", "keypoints", "mpii_human_pose_v1_u12_1.mat"),
         ("underwater_trash", "detection", "dataset/train/a.jpg"),
-        ("nyu_depth", "depth", "nyu_depth_v2_labeled.mat"),
-        ("voc2007_detection", "detection", ""),
-        ("bdd100k_detection", "detection", ""),
     ],
 )
 def test_datasets_of_tasks_to_come_are_known_by_name(key: str, task: str, path: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from contextlib import redirect_stdout, suppress
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from muster.commands.cli import build_parser
 from muster.commands.main import COMMANDS, start
 from muster.commands.program import CONSOLE
 from tests.docs.snippets import ROOT
+from tests.execution.this_process import without_workers
 
 _CONFIGS = ROOT / "configs"
 SCRIPTS = {"train.py": "train", "select.py": "select", "finetune.py": "finetune"}
@@ -40,7 +42,7 @@ CODE_REDUCED = {
     "steps=200": "steps=2",
     "subset(150, ": "subset(40, ",
     '("runs/pools/worlds", "worlds/harbour_drive")': f'("runs/pools/worlds", "worlds/harbour_drive", {_FEW_PIXELS})',
-    ", image_size=64)  #": ", image_size=64, train_images=8, pixels_per_image=50)  #",
+    ", image_size=64)": ", image_size=64, train_images=8, pixels_per_image=50)",
     'folder="runs/selections/mine"': f'folder="runs/selections/mine", {_FEW_PIXELS}',
 }
 """What is replaced in Python blocks; each must be found."""
@@ -109,14 +111,15 @@ def split_command(command: str) -> tuple[str, list[str]]:
     return words[0], words[1:]
 
 
-def options_of(script: str) -> set[str]:
+@cache
+def options_of(script: str) -> frozenset[str]:
     """Every option of a script, as its help names them."""
     if script == "-m benchmarks":
         help_text = _benchmarks_help()
     else:
         command = COMMANDS[STARTED[script]]
         help_text = build_parser(command.function(), script, command.default_config(), use_default=False).format_help()
-    return set(re.findall(r"(?<![\w-])--[a-z_]+(?:\.[a-z_]+)*", help_text))
+    return frozenset(re.findall(r"(?<![\w-])--[a-z_]+(?:\.[a-z_]+)*", help_text))
 
 
 def _benchmarks_help() -> str:
@@ -144,7 +147,8 @@ def run_command(command: str) -> None:
     else:
         assert script in STARTED, f"{command!r}: nobody knows here how to run that"
         name = STARTED[script]
-        status = start(name, script, [*words, *reduced(name, words)])
+        with without_workers():
+            status = start(name, script, [*words, *reduced(name, words)])
         assert status == 0, f"{command!r} ended with status {status}"
 
 

@@ -129,7 +129,7 @@ def test_the_readme_leaves_nothing_alone() -> None:
 def test_every_option_that_a_page_names_exists(page: Path) -> None:
     """In commands those of the script; in sentences those of any."""
     known = {script: options_of(script) for script in STARTED}
-    anywhere = set().union(*known.values()) | options_of("-m benchmarks") | {"--help", "--print_config"}
+    anywhere = frozenset().union(*known.values()) | options_of("-m benchmarks") | {"--help", "--print_config"}
     text = page.read_text("utf-8")
     named = set(re.findall(r"(?<![\w<!-])--[a-z_]+(?:\.[a-z_]+)*", text))
     assert named <= anywhere | (LAUNCHERS if page.name == "scale.md" else set())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -21,6 +22,7 @@ from muster.execution.ray_settings import RaySettings
 from muster.execution.ray_tasks import RayTasks
 from muster.execution.ray_worker import work
 from muster.pool import Pool
+from muster.selection.record import Selection
 from muster.study.plan import StudyPlan
 from muster.study.run import StudyOutcome, run_study
 from muster.study.settings import StudySettings
@@ -31,8 +33,8 @@ from muster.training.pool_training import train_pool
 from muster.training.settings import HeadSettings, SourceSettings, TrainingSettings
 from tests.execution.test_local import Heard, run
 from tests.execution.this_process import ThisProcess
-from tests.helpers import make_pool
-from tests.odd_inputs.bench import write_dataset
+from tests.helpers import make_pool, undated
+from tests.odd_inputs.bench import start, write_dataset
 from tests.scripts.processes import alive
 from tests.scripts.test_interruptions import first_steps
 from tests.study.test_interrupted import assert_same
@@ -208,6 +210,21 @@ def study_of(home: Path, output: str, executor: Executor) -> StudyOutcome:
     training = TrainingSettings(steps=2, batch_size=2, learning_rates=(0.01,), crop_size=32)
     plan = StudyPlan.of(settings, training, HeadSettings(), Hardware("cpu"), home / output, None)
     return run_study(plan, TrainingProgress(Console(quiet=True)), executor=executor)
+
+
+def test_a_selection_is_the_same_with_both_executors(tmp_path: Path) -> None:
+    make_pool(tmp_path / "pool", 3)
+    target = write_dataset(tmp_path / "tiny", images=6, tests=1)
+    words = ["--pool", str(tmp_path / "pool"), "--target", str(target), "--size", "2", "--device", "cpu"]
+    words += ["--pixels_per_image", "20", "--resamples", "40", "--cache_gb", "0", "--metrics", "auto,parc"]
+    for name, more in (("here", []), ("ray", ["--executor", "ray", "--ray.retries", "1"])):
+        assert start("select.py", *words, *more, "--output", str(tmp_path / name)) == 0
+    here, there = (Selection.load(tmp_path / name) for name in ("here", "ray"))
+    assert undated(there) == undated(here)
+    assert here.ranking.scores.keys() == there.ranking.scores.keys() > {"soft_iou_eep", "parc"}
+    for name, scores in here.ranking.scores.items():
+        assert np.array_equal(there.ranking.scores[name], scores), name
+    assert not (tmp_path / "ray" / "work").exists()
 
 
 def test_a_study_of_a_world_finds_the_same_with_both_executors(cluster: RayTasks, tmp_path: Path) -> None:

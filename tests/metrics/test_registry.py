@@ -14,12 +14,13 @@ NAMES = {
     "ms_leep", "e_leep", "iou_eep", "soft_iou_eep", "accuracy_eep", "soft_accuracy_eep",
     "base", "leep", "nce", "n_leep", "h_score", "h_score_shrinkage",
     "logme", "gbc", "gbc_spherical", "transrate", "parc", "rsa", "dds", "knn_accuracy", "knn_shares",
-    "logistic_accuracy", "otce", "osborn", "depth_and_size",
+    "logistic_accuracy", "otce", "osborn", "depth_and_size", "logme_regression", "ridge_probe", "ridge_mean",
 }  # fmt: skip
 COSTS = {"otce", "osborn"}
 KNOWN_NEEDS = {
     "probs", "features", "image_features", "source_features", "source_labels", "predictions", "labels", "annotations",
-    "reference", "eeps", "source_miou", "train_images", "num_classes", "depth", "source_images", "target_images",
+    "reference", "numbers", "groups", "eeps", "source_miou", "train_images", "num_classes", "depth", "source_images",
+    "target_images",
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_entry_fits_its_function(name: str) -> None:
     assert set(metric.needs) <= KNOWN_NEEDS
     assert metric.larger_is_better == (name not in COSTS)
     assert (metric.definition is not None) == ("eeps" in metric.needs) == (name in ENSEMBLE_METRICS)
-    assert (metric.kind == "ensemble") == (name in ENSEMBLE_METRICS or name == "osborn")
+    assert (metric.kind == "ensemble") == (name in ENSEMBLE_METRICS or name in {"osborn", "ridge_mean"})
 
 
 @pytest.mark.parametrize("name", sorted(set(METRICS) - {"osborn"}))  # its arguments are terms of candidates

@@ -7,6 +7,7 @@ import timm
 import torch
 from torch import Tensor
 
+from muster.data.texts import words_of_length
 from muster.errors import ConfigError
 from muster.models import Segmenter, build_model, check_architecture, list_architectures
 
@@ -14,6 +15,7 @@ SMP_ENCODERS = {"dpt": "tu-vit_tiny_patch16_224"}  # the one that takes nothing 
 ARCHITECTURES = [
     name.replace("hrnet_wN", "hrnet_w4").replace("ENCODER", SMP_ENCODERS.get(name.partition(":")[0], "resnet18"))
     for name in list_architectures()
+    if not name.startswith("transformers")  # a folder each: tests/models/test_text_encoder.py
 ]
 # Other kinds of encoder: timm's, one that skips a resolution, and one made for a fixed image size.
 ARCHITECTURES += ["unet:tu-resnet10t", "fpn:mit_b0", "fpn:tu-swin_tiny_patch4_window7_224"]
@@ -21,6 +23,8 @@ ARCHITECTURES += ["unet:tu-resnet10t", "fpn:mit_b0", "fpn:tu-swin_tiny_patch4_wi
 
 def images(architecture: str, count: int = 2) -> Tensor:
     """Noise of the smallest size that is promised to work: PAN pools too often for less than 128."""
+    if architecture.startswith("text:"):
+        return words_of_length(count, 64, torch.device("cpu"))
     side = 128 if architecture.startswith("pan:") else 64
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from muster.commands.main import start as start_command
+from tests.execution.this_process import without_workers
 from tests.helpers import make_member
 
 ROOT = Path(__file__).parents[2]
@@ -26,8 +27,8 @@ _OF_OTHER_CASES = shutil.ignore_patterns("predictions")  # made with the stock's
 
 
 def start(script: str, *words: str) -> int:
-    """Run a command as its script does, in this process; warnings are shown as a user would see them."""
-    with warnings.catch_warnings():
+    """Run a command as its script does, in this process alone; warnings are shown as a user would see them."""
+    with warnings.catch_warnings(), without_workers():
         warnings.simplefilter("default")
         warnings.showwarning = _show  # pytest's keeps them for its summary
         return start_command(Path(script).stem, script, words)

@@ -23,7 +23,6 @@ class Case:
         status: Exit status of the command: 2 for an input that is refused, 0 for one that is odd but fine.
         absent: None of these may be printed.
         result: Checks afterwards what lies on disk.
-        process: Run the script in a process of its own instead of in this one.
     """
 
     kind: str
@@ -32,4 +31,3 @@ class Case:
     status: int = 2
     absent: tuple[str, ...] = ()
     result: Callable[[Bench], None] = _nothing
-    process: bool = False

@@ -6,33 +6,16 @@ The rows are in the modules ``rows_*.py`` beside this file, found by globbing: e
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.odd_inputs.bench import ROOT, Bench, start
+from tests.odd_inputs.bench import Bench, start
 from tests.odd_inputs.case import Case
 
 TABLES = sorted(path.stem for path in Path(__file__).parent.glob("rows_*.py"))
 CASES: list[Case] = [case for table in TABLES for case in importlib.import_module(f"tests.odd_inputs.{table}").CASES]
-
-
-def _run_script(words: list[str], home: Path) -> tuple[int, str]:
-    done = subprocess.run(  # a process of its own, as the user starts it
-        [sys.executable, str(ROOT / words[0]), *words[1:]],
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"COLUMNS": "200"},
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.kind for case in CASES])
@@ -49,15 +32,11 @@ def test_odd_input(
     monkeypatch.setenv("MUSTER_CACHE", str(tmp_path / "cache"))
     words = list(case.command(bench))
     capfd.readouterr()
-    if case.process:
-        status, printed = _run_script(words, bench.home)
-    else:
-        try:
-            status = start(*words)
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-        out, err = capfd.readouterr()
-        printed = out + err
+    try:
+        status = start(*words)
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    printed = "".join(capfd.readouterr())
     one_line = " ".join(printed.split())
     assert "Traceback" not in printed, printed
     for expected in case.words:

@@ -194,7 +194,7 @@ def test_errors_in_a_race_are_those_of_random_samples(metric: str, backend: Back
     candidates, shown = np.array([[0, 1], [2, 3]]), 1000
     differences, errors = [], []
     with Workers(1) as workers:
-        for seed in range(60):
+        for seed in range(30):
             store = PredictionStore.of(eeps, labels, seed, shown, backend)
             subset = candidate_subset(store, candidates, metric, workers)
             subset.add(store.chunks[0])

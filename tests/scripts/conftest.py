@@ -1,4 +1,4 @@
-"""One tiny pool, selection and fine-tuning, each made once by the real script."""
+"""One tiny pool, selection and fine-tuning, each made once by the real script; train.py by a process of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.scripts.processes import run
+from tests.scripts.processes import run, run_here
 
 CLASSES = ["ground", "wall", "sky"]
 ARCHITECTURES = ["small_fpn", "small_unet"]
@@ -83,7 +83,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 @pytest.fixture(scope="session")
 def pool(workplace: Workplace) -> Path:
     """Four members, trained by train.py without an interruption."""
-    run([*workplace.training(workplace.pool), "--logger", "csv,tensorboard"], workplace.home)
+    words = [*workplace.training(workplace.pool), "--workers", "1", "--logger", "csv,tensorboard"]
+    run(words, workplace.home)
     return workplace.pool
 
 
@@ -92,8 +93,8 @@ def selection(workplace: Workplace, pool: Path) -> Path:
     """Two of them, chosen for gamma by select.py."""
     folder = workplace.home / "selection"
     options = ["--size", "2", "--pixels_per_image", "200", "--output", str(folder)]
-    done = run(["select.py", "--pool", pool, "--target", workplace.target, *options], workplace.home)
-    assert f"Next: python finetune.py --selection {folder}" in done.stdout
+    printed = run_here(["select.py", "--pool", pool, "--target", workplace.target, *options], workplace.home)
+    assert f"Next: python finetune.py --selection {folder}" in printed
     return folder
 
 
@@ -101,6 +102,6 @@ def selection(workplace: Workplace, pool: Path) -> Path:
 def finetuned(workplace: Workplace, selection: Path) -> Path:
     """The selection, fine-tuned by finetune.py."""
     folder = workplace.home / "finetuned"
-    done = run([*workplace.finetuning(folder), "--selection", str(selection)], workplace.home)
-    assert f"--ensemble {folder}" in done.stdout
+    printed = run_here([*workplace.finetuning(folder), "--selection", str(selection)], workplace.home)
+    assert f"--ensemble {folder}" in printed
     return folder

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone")
@@ -18,6 +23,22 @@ LIMIT = 180.0
 
 def _heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def variables_of(home: Path) -> dict[str, str]:
+    """Environment variables of a script whose home folder is ``home``."""
+    return {"HOME": str(home), "MUSTER_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def children_of(process: int) -> list[int]:
+    """Process ids of what a process started, the first started first."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == process and fields[0] != "Z":
+                found.append(int(status.parent.name))
+    return sorted(found)
 
 
 class Script:
@@ -33,13 +54,7 @@ class Script:
             variables: More environment variables.
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-        environment = kept | {
-            "HOME": str(home),
-            "MUSTER_CACHE": str(home / "cache"),
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "200",
-            **variables,
-        }
+        environment = kept | variables_of(home) | variables
         self.words = [str(word) for word in words]
         self.output, self.errors = home / f"output-{time.monotonic_ns()}", home / f"errors-{time.monotonic_ns()}"
         with self.output.open("wb") as output, self.errors.open("wb") as errors:
@@ -81,13 +96,7 @@ class Script:
 
     def children(self) -> list[int]:
         """Process ids of what it started, the first started first."""
-        found = []
-        for status in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                fields = status.read_text().rpartition(")")[2].split()
-                if int(fields[1]) == self.process.pid and fields[0] != "Z":
-                    found.append(int(status.parent.name))
-        return sorted(found)
+        return children_of(self.process.pid)
 
     def kill(self) -> None:
         """End it and whatever it started in its group, the hard way."""
@@ -101,6 +110,25 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Start a script and wait for its end."""
     return Script(words, home, folder, **variables).end(status)
+
+
+def run_here(words: Sequence[str | Path], home: Path, status: int = 0) -> str:
+    """Run a script to its end in this process: an interpreter of its own takes six seconds to import everything.
+
+    Returns:
+        What it printed.
+    """
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("default")  # as a user sees them
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", [str(word) for word in words])
+        for name, value in variables_of(home).items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(words[0]), run_name="__main__")
+    assert ended.value.code == status, printed.getvalue()
+    return printed.getvalue()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from muster.pool import Pool
 from muster.selection.record import Selection
 from tests.scripts.conftest import Workplace
-from tests.scripts.processes import ROOT, run
+from tests.scripts.processes import ROOT, run_here
 
 MEMBERS = ["alpha-small_fpn", "alpha-small_unet", "beta-small_fpn", "beta-small_unet"]
 
@@ -78,9 +78,9 @@ def test_predict_writes_what_it_can_and_names_what_it_cannot_read(
     (images / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of an image")
     output = tmp_path / "out"
     options = ["--predict", images, "--ensemble", finetuned, "--output", output]
-    done = run(["finetune.py", *options], workplace.home, status=1)
-    assert "Predicted 4 of 5 images" in done.stdout
-    assert "broken.jpg" in done.stdout
+    printed = run_here(["finetune.py", *options], workplace.home, status=1)
+    assert "Predicted 4 of 5 images" in printed
+    assert "broken.jpg" in printed
     expected = {**sizes, "grey": (40, 50)}
     assert files_below(output) == sorted(
         [

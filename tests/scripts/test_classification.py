@@ -16,6 +16,7 @@ from muster.commands.main import start
 from muster.data import open_dataset
 from muster.errors import ConfigError
 from muster.files import read_yaml
+from tests.execution.this_process import without_workers
 from tests.scripts.processes import ROOT, run
 from tests.scripts.test_two_processes import BOTH, require_same_result
 
@@ -39,7 +40,8 @@ class Way:
 
 
 def command(name: str, *words: str | Path) -> None:
-    assert start(name, arguments=[str(word) for word in words]) == 0
+    with without_workers():
+        assert start(name, arguments=[str(word) for word in words]) == 0
 
 
 @pytest.fixture(scope="module")

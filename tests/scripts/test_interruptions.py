@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from muster.pool import Pool
+from tests.execution.this_process import without_workers
 from tests.scripts.conftest import STEPS, Workplace
-from tests.scripts.processes import TORCHRUN, Script, alive, started
+from tests.scripts.processes import LIMIT, TORCHRUN, Script, alive, children_of, run_here, started
 
 
 def newer_checkpoint(folder: Path, count: int = 1) -> object:
@@ -63,13 +65,17 @@ def interrupt(words: list[str], workplace: Workplace, pool: Path, how: int, wait
     return script
 
 
-def kill_one_worker(words: list[str], workplace: Workplace, pool: Path) -> Script:
-    written = newer_checkpoint(pool, 2)  # of both workers, whichever is killed
-    with started(words, workplace.home) as script:
-        script.wait_until(written, "the first checkpoints")
-        os.kill(script.children()[0], signal.SIGKILL)
-        script.end(1)
-    return script
+def kill_one_worker(folder: Path) -> None:
+    """Kill a worker that this process has started for a pool, once two of them have written a checkpoint."""
+    written, deadline = newer_checkpoint(folder, 2), time.monotonic() + LIMIT
+    while not written() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = [child for child in children_of(os.getpid()) if "muster.execution.worker" in command_of(child)]
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def command_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
 
 
 def test_a_pool_is_completed_after_one_of_its_workers_was_killed(workplace: Workplace, pool: Path) -> None:
@@ -77,17 +83,21 @@ def test_a_pool_is_completed_after_one_of_its_workers_was_killed(workplace: Work
     killed = workplace.home / "killed"
     words = workplace.training(killed)
     diverging = ["--plan.overrides", "[{members: beta-small_unet, learning_rate: 1.0e+20}]"]
-    script = kill_one_worker([*words, *diverging], workplace, killed)
+    killer = threading.Thread(target=kill_one_worker, args=(killed,))
+    killer.start()
+    printed = run_here([*words, *diverging], workplace.home, status=1)
+    killer.join()
     failures = yaml.safe_load((killed / "failures.yaml").read_text())
-    assert len(failures) == 2, script.said()
+    assert len(failures) == 2, printed
     assert "smaller learning_rate" in failures.pop("beta-small_unet")
     ((victim, reason),) = failures.items()
     assert "killed by SIGKILL" in reason
     assert (killed / "work" / victim / "last.ckpt").is_file()
-    assert f"FAILED {victim}" in script.said()
+    assert f"FAILED {victim}" in printed
     assert len(Pool.open(killed)) == 2
 
-    Script(words, workplace.home).end()  # at last in peace
+    with without_workers():
+        run_here(words, workplace.home)  # at last in peace
     require_whole(killed, pool, [victim])
 
 
@@ -105,6 +115,24 @@ def test_a_pool_is_completed_after_it_was_killed_at_its_start_and_interrupted(wo
     # At last under torchrun, where the second process has nothing to do.
     Script([*TORCHRUN, *words], workplace.home).end()
     require_whole(killed, pool, interrupted)
+
+
+@pytest.mark.slow  # half a minute; tests/training/test_shared_pool.py does it with one process more
+def test_two_commands_share_a_pool_and_one_of_them_is_killed(workplace: Workplace, pool: Path) -> None:
+    shared = workplace.home / "shared"
+    words = [*workplace.training(shared), "--workers", "1"]
+    written = newer_checkpoint(shared, 2)
+    with started(words, workplace.home) as first, started(words, workplace.home) as second:
+        first.wait_until(written, "a checkpoint of each")
+        workers = first.children()
+        first.process.send_signal(signal.SIGKILL)
+        first.end(-signal.SIGKILL)
+        assert workers_gone(workers)
+        second.end()
+    require_whole(shared, pool, [])
+    starts = [first_steps(shared / "logs" / member.name) for member in Pool.open(shared)]
+    assert all(0 not in each[1:] for each in starts), f"one was trained from the beginning again: {starts}"
+    assert sum(map(len, starts)) <= 5, f"more than that of the killed one was taken up again: {starts}"
 
 
 def require_whole(killed: Path, pool: Path, interrupted: list[str]) -> None:

@@ -44,9 +44,3 @@ def test_a_script_beside_ours_gets_the_standard_module(code: str, tmp_path: Path
     done = run(["script.py"], tmp_path, tmp_path)
     assert done.stdout.split()[0] == "select"
     assert str(tmp_path / "select.py") not in done.stdout
-
-
-def test_pytest_starts_in_the_root(tmp_path: Path) -> None:
-    words = ["-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests/metrics/test_leep.py"]
-    done = run(words, tmp_path)
-    assert "test_leep.py" in done.stdout

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from muster.data import prepared_images
@@ -29,7 +32,6 @@ from muster.training.hardware import Hardware
 from muster.training.settings import HeadSettings, TrainingSettings
 from tests.execution.this_process import ThisProcess
 from tests.helpers import make_pool
-from tests.odd_inputs.bench import write_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -39,7 +41,7 @@ TRAINING = TrainingSettings(steps=2, batch_size=4, crop_size=32, checkpoint_ever
 def settings_for(home: Path, *targets: str) -> StudySettings:
     return StudySettings(
         pools=(home / "pool",), targets=targets, sizes=(2, 3), size=2,
-        metrics=("e_leep", "accuracy_eep", "leep", "rsa"), predictors=("eep",), heads=("eep",),
+        metrics=("e_leep", "accuracy_eep", "leep", "rsa", "leep+haste_cs"), predictors=("eep",), heads=("eep",),
         equal_cost=True, image_size=32, validation_images=8, distance_images=0,
     )  # fmt: skip
 
@@ -115,27 +117,58 @@ def test_the_same_study_again_finds_everything_done(plan: StudyPlan, outcome: St
 def test_what_nobody_names_is_what_the_task_says(home: Path) -> None:
     usual = replace(settings_for(home, "scenes/waters"), metrics=(), predictors=("linear_probe", "eep"))
     usual = replace(usual, heads=("linear_probe", "eep/logme"))
-    whole = usual.of_task(CLASSIFICATION)
+    whole = usual.of_tasks((CLASSIFICATION,))
     assert whole.metrics == ("ms_leep", "e_leep", "accuracy_eep", "soft_accuracy_eep", *METRICS_OF_MEMBERS)
     assert whole.heads == ("linear_probe/e_leep", "eep/logme")
-    whole = usual.of_task(SEGMENTATION)
+    whole = usual.of_tasks((SEGMENTATION,))
     assert whole.metrics[:4] == ("ms_leep", "e_leep", "iou_eep", "soft_iou_eep")
     assert whole.heads == ("linear_probe/soft_iou_eep", "eep/logme")
     with pytest.raises(ConfigError, match="heads: expected PREDICTOR/METRIC"):
-        replace(usual, metrics=("leep",), heads=("eep",)).of_task(CLASSIFICATION)
+        replace(usual, metrics=("leep",), heads=("eep",)).of_tasks((CLASSIFICATION,))
+    both = usual.of_tasks((CLASSIFICATION, SEGMENTATION))
+    assert both.metrics[:2] == ("ms_leep", "e_leep")
+    assert both.heads == ("linear_probe/e_leep", "eep/logme")
 
 
-def test_targets_of_several_tasks_are_refused(home: Path, tmp_path: Path) -> None:
-    write_dataset(tmp_path / "tiny", images=4, tests=2, size=32)
-    with pytest.raises(ConfigError, match=r"scenes_land, scenes_rooms for classification; tiny for segmentation"):
-        plan_for(settings_for(home, "scenes/land", str(tmp_path / "tiny"), "scenes/rooms"), tmp_path)
+def test_a_loss_of_another_task_is_refused(home: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training.loss: expected one for classification"):
         plan_for(settings_for(home, "scenes/land"), tmp_path, replace(TRAINING, loss="dice"))
 
 
+def test_what_is_hard_is_kept_to_be_shown(plan: StudyPlan, outcome: StudyOutcome) -> None:
+    tables, train = outcome.tables, plan.datasets["scenes_waters"].train
+    assert set(tables.hard_bins["wrapper"]) == {"haste_cs"}
+    assert tables.hard_bins.groupby("member")["bin"].apply(list).to_dict() == {name: [1, 2, 3, 4, 5] for name in "abc"}
+    whole = tables.scores.query("metric == 'accuracy_eep' and size == 1").set_index("members")["score"]
+    of_bins = tables.hard_bins.groupby("member")["accuracy"].mean()  # bins are equal but for one image
+    assert of_bins.to_dict() == pytest.approx(whole.to_dict(), abs=0.01)
+    bounds = tables.hard_bounds
+    assert len(bounds) == 3
+    assert (bounds["lower"] <= bounds["leep"]).all()
+    assert (bounds["leep"] <= bounds["upper"]).all()
+    points = tables.hard_map
+    assert set(points["label"]) <= set(train.spec.classes)
+    assert 0 < points["is_hard"].sum() < len(points)
+    assert points[["x", "y"]].notna().all(axis=None)
+    images = tables.hard_images
+    assert images.groupby("extreme")["rank"].apply(list).to_dict() == {
+        name: [*range(1, 26)] for name in ("easy", "hard")
+    }
+    assert images["image"].is_unique
+    for row in images.groupby("extreme").head(2).to_dict("records"):
+        with Image.open(BytesIO(row["jpeg"])) as kept:
+            real = train[train.identifiers.index(row["image"])].image.permute(1, 2, 0).numpy()
+            assert max(kept.size) == min(80, max(real.shape))
+            wanted = np.asarray(Image.fromarray(real).resize(kept.size, Image.Resampling.BILINEAR), dtype=float)
+            assert np.abs(np.asarray(kept) - wanted).mean() < 12  # JPEG loses a little
+
+
 def test_the_page_is_written(outcome: StudyOutcome, plan: StudyPlan, tmp_path: Path) -> None:
     findings = replace(Findings.of(outcome.tables, plan.settings), draws=5)
-    text = write_study_report(findings, tmp_path).page.read_text("utf-8")
+    report = write_study_report(findings, tmp_path)
+    names = {f"h22_{what}_haste_cs_scenes_waters" for what in ("bins", "bounds", "map", "images")}
+    assert names <= {figure.name for figure in report.figures}
+    text = report.page.read_text("utf-8")
     assert "top-1 accuracy" in text
     assert "mIoU" not in text
 
@@ -148,6 +181,8 @@ def test_tables_of_before_are_read(outcome: StudyOutcome, tmp_path: Path) -> Non
         old = {"result": "miou", "validation_result": "validation_miou", "test_result": "test_miou"}
         pd.read_parquet(path).rename(columns=old).drop(columns="task", errors="ignore").to_parquet(path)
     read = StudyTables.read(tmp_path)
-    assert (read.task, outcome.tables.task) == (SEGMENTATION, CLASSIFICATION)
+    assert (read.tasks, outcome.tables.tasks) == ((SEGMENTATION,), (CLASSIFICATION,))
+    assert set(read.members["task"]) == {""}  # not known then
     for name in ("ensembles", "finetuned", "equal_cost", "members"):
-        pd.testing.assert_frame_equal(getattr(read, name), getattr(outcome.tables, name))
+        kept, made = (getattr(tables, name).drop(columns="task", errors="ignore") for tables in (read, outcome.tables))
+        pd.testing.assert_frame_equal(kept, made)

@@ -95,7 +95,7 @@ def settings_for(home: Path, **others: object) -> StudySettings:
 
 
 def findings_of(tables: StudyTables, settings: StudySettings) -> Findings:
-    return Findings.of(tables, settings.of_task(SEGMENTATION))
+    return Findings.of(tables, settings.of_tasks((SEGMENTATION,)))
 
 
 def plan_for(settings: StudySettings, output: Path, training: TrainingSettings = TRAINING) -> StudyPlan:
@@ -274,7 +274,7 @@ def test_models_that_say_what_is_hard_and_easier_samples_are_swept(
 
     def scored(**changes: object) -> dict[str, float]:
         alone = replace(job, metrics=("logme+haste_cs",), **changes)  # type: ignore[arg-type]
-        return dict(score_cell(alone, lambda done: None)[0].set_index("members")["score"])
+        return dict(score_cell(alone, lambda done: None)["scores"].set_index("members")["score"])
 
     easier = swept("hard_easy").set_index(["value", "members"])["score"]
     assert easier.loc[0.0].to_dict() == pytest.approx(scored())

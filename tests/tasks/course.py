@@ -9,6 +9,7 @@ from muster.data import Dataset
 from muster.pool import Pool
 from muster.report import write_finetuning_report, write_selection_report
 from muster.report.finetuned_images import finetuned_images
+from muster.report.texts import finetuned_texts
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.training.finetuned_ensemble import Ensemble
@@ -52,20 +53,29 @@ class Course:
     result: FinetuneResult
 
 
-def run_course(folder: Path, sources: dict[str, str], target: Dataset, loss: str) -> Course:
+def run_course(
+    folder: Path,
+    sources: dict[str, str],
+    target: Dataset,
+    loss: str,
+    architecture: str = "small_fpn",
+    settings: SourceSettings | None = None,
+    training: TrainingSettings | None = None,
+) -> Course:
     """Train a member on each source, select two for the target, fine-tune them, write both reports."""
     hardware = Hardware("cpu")
-    settings = SourceSettings(
+    settings = settings or SourceSettings(
         steps=12, batch_size=8, image_size=32, crop_size=32, learning_rate=0.02, loss=loss, validation_fraction=0.2
     )
     for name, reference in sources.items():
-        train_member(MemberJob(name, folder / "pool", reference, "small_fpn", "none", settings, hardware), _ignored)
+        train_member(MemberJob(name, folder / "pool", reference, architecture, "none", settings, hardware), _ignored)
     pool = Pool.open(folder / "pool")
     selection = select(pool, target, size=2, cache_gb=0.0)
-    training = TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
+    training = training or TrainingSettings(steps=12, batch_size=8, crop_size=32, learning_rate=0.02, loss=loss)
     run = fine_tune(folder / "run", pool, selection, target, training)
     write_selection_report(selection, pool, target, folder / "selection.html")
-    write_finetuning_report(run.result, folder / "finetuning.html", finetuned_images(run.ensemble, run.target, 2))
+    images, texts = finetuned_images(run.ensemble, run.target, 2), finetuned_texts(run.ensemble, run.target)
+    write_finetuning_report(run.result, folder / "finetuning.html", images, report_texts=texts)
     return Course(folder, pool, selection, run.target, run.ensemble, run.result)
 
 

@@ -33,7 +33,7 @@ from muster.tasks.multilabel import MULTILABEL, average_precision
 from muster.training.hardware import Hardware
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings, TrainingSettings
-from tests.execution.this_process import ThisProcess
+from tests.execution.this_process import ThisProcess, without_workers
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -173,7 +173,8 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Course:
     (root / "train.yaml").write_text(yaml.safe_dump(config), "utf-8")
     (root / "finetune.yaml").write_text(yaml.safe_dump({"training": {**usual, "learning_rates": [0.02]}}), "utf-8")
     cpu = ["--hardware.device", "cpu"]
-    assert start("train", arguments=["--config", str(root / "train.yaml"), *cpu]) == 0
+    with without_workers():
+        assert start("train", arguments=["--config", str(root / "train.yaml"), *cpu]) == 0
     chosen = ["--pool", str(made.pool), "--target", str(made.target), "--output", str(made.selection)]
     small = ["--size", "2", "--cache_gb", "0", "--resamples", "0", "--device", "cpu"]
     assert start("select", arguments=[*chosen, *small]) == 0
@@ -210,6 +211,27 @@ def test_files_get_all_classes_that_they_rather_have_than_not(course: Course, tm
         assert classes.split("; ") == [n for n, p in zip(CLASSES, map(float, shares), strict=True) if p >= 0.5] or (
             classes == "" and max(map(float, shares)) < 0.5
         )
+
+
+def test_an_ensemble_teaches_one_network_the_probability_of_each_class(course: Course, tmp_path: Path) -> None:
+    wanted, scores = torch.tensor([0.25, 1.0, 0.5]), torch.tensor([0.4, 2.0, 0.0], requires_grad=True)
+    loss = MULTILABEL.soft_loss(scores.view(1, 3, 1, 1), wanted.view(1, 3, 1, 1))
+    shares = scores.detach().sigmoid()
+    by_hand = -(wanted * shares.log() + (1 - wanted) * (1 - shares).log()).mean()
+    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-6)
+    loss.backward()
+    assert scores.grad is not None
+    torch.testing.assert_close(scores.grad, (shares - wanted) / 3)  # zero where both agree
+    quick = ["--training.loss", "binary", "--training.steps", "4", "--training.crop_size", "32"]
+    words = ["--ensemble", str(course.run), "--architecture", "small_unet", "--label_weight", "0"]
+    where = ["--output", str(tmp_path / "small"), "--hardware.device", "cpu"]
+    assert start("distil", arguments=[*words, *quick, *where]) == 0
+    record = yaml.safe_load((tmp_path / "small" / "distillation.yaml").read_text("utf-8"))
+    assert set(record["models"]) == {"ensemble", "distilled", "uniform soup", "greedy soup", "B1"}
+    image = next(iter(open_dataset(str(course.target)).test)).image
+    assert muster.load_ensemble(tmp_path / "small").classify(image).shape == (3,)
+    curve = [loss for _, loss in record["losses"]]
+    assert curve[-1] < curve[0]
 
 
 def test_single_models_are_ranked_by_the_classes_of_images(course: Course) -> None:

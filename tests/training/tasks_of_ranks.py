@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
@@ -165,14 +165,21 @@ def tiny_attention() -> SourceModel:
     return model
 
 
-def one_of(number: int, processes: int, port: int, folder: Path) -> None:
-    """Be one of the processes, as srun would have started it on a machine of its own, and write down what it found."""
+def as_started_by_srun(number: int, processes: int, port: int) -> dict[str, str]:
+    """Environment variables of one of the processes, on a machine of its own."""
     variables = {"SLURM_STEP_NUM_TASKS": processes, "SLURM_NTASKS": processes, "SLURM_NTASKS_PER_NODE": 1,
                  "SLURM_STEP_NUM_NODES": processes, "SLURM_NNODES": processes, "SLURM_PROCID": number,
                  "SLURM_LOCALID": 0, "SLURM_NODEID": number, "SLURM_NODELIST": "localhost",
                  "MASTER_PORT": port}  # fmt: skip
-    os.environ |= {name: str(value) for name, value in variables.items()}
-    torch.set_num_threads(1)
-    with process_group(torch.device("cpu")):
-        torch.save(compute(folder / "work"), folder / f"{number}.pt")
-        dist.barrier()
+    return {name: str(value) for name, value in variables.items()}
+
+
+def one_of(number: int, processes: int, port: int, folder: Path) -> None:
+    """Be one of the processes, as srun would have started it, and write down what it found."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in as_started_by_srun(number, processes, port).items():
+            patch.setenv(name, value)
+        torch.set_num_threads(1)
+        with process_group(torch.device("cpu")):
+            torch.save(compute(folder / "work"), folder / f"{number}.pt")
+            dist.barrier()

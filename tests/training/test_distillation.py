@@ -12,7 +12,8 @@ from PIL import Image
 from muster.data import VOID, ChannelStatistics, Dataset, ImageSize, Preprocessing
 from muster.errors import DatasetError
 from muster.models import SourceModel, build_model
-from muster.training.distillation import Distillation, soft_cross_entropy, with_unlabelled
+from muster.tasks.segmentation import SEGMENTATION
+from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
@@ -36,11 +37,11 @@ def teacher() -> Ensemble:
 def test_soft_cross_entropy_by_hand() -> None:
     scores, wanted = torch.tensor([1.0, 2.0]).view(1, 2, 1, 1), torch.tensor([0.25, 0.75]).view(1, 2, 1, 1)
     by_hand = -(0.25 * (1 - torch.tensor([1.0, 2.0]).logsumexp(0)) + 0.75 * (2 - torch.tensor([1.0, 2.0]).logsumexp(0)))
-    assert float(soft_cross_entropy(scores, wanted)) == pytest.approx(float(by_hand), abs=1e-6)
+    assert float(SEGMENTATION.soft_loss(scores, wanted)) == pytest.approx(float(by_hand), abs=1e-6)
     hard = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
     labels = torch.ones(1, 1, 1, dtype=torch.long)
     wanted_loss = torch.nn.functional.cross_entropy(scores, labels)
-    assert float(soft_cross_entropy(scores, hard)) == pytest.approx(float(wanted_loss), abs=1e-6)
+    assert float(SEGMENTATION.soft_loss(scores, hard)) == pytest.approx(float(wanted_loss), abs=1e-6)
 
 
 def test_the_network_approaches_the_ensemble_which_stays_as_it_is(

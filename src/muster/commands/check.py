@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from muster.commands.check_summary import Findings, print_check
+from muster.commands.check_summary import Findings, print_check, size_in_words
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
@@ -19,6 +20,7 @@ from muster.data import (
     Split,
     SplitCheck,
     check_split,
+    decode_text,
     open_dataset,
     repeated_images,
     split_record,
@@ -35,6 +37,8 @@ from muster.tasks.task import task_of
 
 CHECKS = Path("runs/checks")
 SHEET = "contact_sheet.png"
+EXAMPLES = "examples.txt"
+"""In place of the sheet, where a dataset holds texts."""
 
 
 def check(
@@ -50,7 +54,8 @@ def check(
     Args:
         dataset: A folder, or worlds/NAME.
         reader: Layout of the folder; by default what its dataset.yaml says, or what it looks like.
-        output: Where check.yaml, splits.yaml and contact_sheet.png go; by default runs/checks/NAME.
+        output: Where check.yaml, splits.yaml and contact_sheet.png (of texts examples.txt) go; by default
+            runs/checks/NAME.
         data: Where the dataset lies.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
@@ -89,7 +94,10 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     found = Findings(dataset, splits, *repeated_images(dataset), notes)
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])
-    if samples:
+    if samples and dataset.spec.has_texts:
+        write_text(folder / EXAMPLES, _examples(samples, dataset.spec.classes))
+        console.print(f"Examples: {folder / EXAMPLES}")
+    elif samples:
         title = f"{dataset.spec.name}: {len(dataset.train)} training and {len(dataset.test)} test images"
         write_bytes(folder / SHEET, contact_sheet(samples, dataset.spec.classes, title))
         console.print(f"Contact sheet: {folder / SHEET}")
@@ -98,9 +106,15 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     return 0 if found.usable else 1
 
 
+def _examples(samples: Sequence[tuple[str, Sample]], classes: Sequence[str]) -> str:
+    """Texts with their names and classes, to be read in place of a contact sheet."""
+    told = (f"{name} ({classes[int(sample.mask)]})\n{decode_text(sample.image)}\n" for name, sample in samples)
+    return "\n".join(told)
+
+
 def _checked(split: Split, console: Console) -> SplitCheck:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"Reading the images of {split.name}", total=len(split))
+        task = progress.add_task(f"Reading the {split.spec.holds} of {split.name}", total=len(split))
         return check_split(split, lambda done, _: progress.update(task, completed=done))
 
 
@@ -138,7 +152,7 @@ def _record(found: Findings) -> dict[str, Any]:
             "void_pixels": each.void_pixels,
             "class_pixels": dict(zip(classes, each.class_pixels, strict=True)),
             "class_images": dict(zip(classes, each.class_images, strict=True)),
-            "sizes": sorted({f"{columns} x {rows}" for rows, columns in each.sizes}),
+            "sizes": sorted({size_in_words(size, found.dataset.spec) for size in each.sizes}),
         }
         for name, each in found.splits.items()
     }

@@ -11,12 +11,12 @@ from itertools import takewhile
 from rich.console import Console
 from rich.table import Table
 
-from muster.data import Dataset, Split, SplitCheck, judge_labels
+from muster.data import Dataset, DatasetSpec, Split, SplitCheck, judge_labels
 from muster.data.layouts.voc import CLASSES
 from muster.data.published import Published
 from muster.data.tiles import whole_images
 from muster.errors import DatasetError
-from muster.tasks.task import task_of
+from muster.tasks.task import Task, task_of
 
 SHOWN = 10
 """How many faults of a kind are printed; the record has all."""
@@ -92,15 +92,21 @@ def print_check(found: Findings, console: Console) -> None:
     """
     spec = found.dataset.spec
     console.print(f"{spec.name} ({spec.domain}), {spec.num_classes} classes: {found.dataset.reference}")
-    console.print(_splits(found.splits))
+    console.print(_splits(found.splits, spec))
     console.print()
-    console.print(_classes(spec.classes, found.splits, task_of(spec).unit))
-    _list("image(s) cannot be used", found.problems, console, "red")
+    console.print(_classes(spec.classes, found.splits, task_of(spec)))
+    _list(f"{task_of(spec).sample}(s) cannot be used", found.problems, console, "red")
     for fault in found.faults:
         console.print(fault, style="red")
-    _list("group(s) of equal images in one split", [", ".join(group) for group in found.repeated], console, "yellow")
+    _list(
+        f"group(s) of equal {spec.holds} in one split",
+        [", ".join(group) for group in found.repeated],
+        console,
+        "yellow",
+    )
     pairs = [f"{test} of the test split is {train} of the training split" for test, train in found.shared]
-    _list("test image(s) are also training images, byte for byte", pairs, console, "yellow")
+    shared = f"test {task_of(spec).sample}(s) are also training {spec.holds}, byte for byte"
+    _list(shared, pairs, console, "yellow")
     for note in found.all_notes:
         console.print(note)
     if found.dataset.published is not None:
@@ -154,26 +160,32 @@ def common_advice(lines: Sequence[str]) -> str:
     return end.partition(". ")[2]
 
 
-def _splits(found: Mapping[str, SplitCheck]) -> Table:
+def size_in_words(size: tuple[int, int], spec: DatasetSpec) -> str:
+    """The size of a sample: of an image width x height, of a text its characters."""
+    rows, columns = size
+    return f"{columns} characters" if spec.has_texts else f"{columns} x {rows}"
+
+
+def _splits(found: Mapping[str, SplitCheck], spec: DatasetSpec) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("split", overflow="fold")
-    for heading in ("images", "unusable", "void", "smallest", "median", "largest"):
+    for heading in (spec.holds, "unusable", "void", "smallest", "median", "largest"):
         table.add_column(heading, justify="right")
     for name, each in found.items():
         pixels = sum(each.class_pixels) + each.void_pixels
         by_area = sorted(each.sizes, key=lambda size: (size[0] * size[1], size))
         shown = [by_area[0], by_area[len(by_area) // 2], by_area[-1]] if by_area else []
-        sizes = [f"{columns} x {rows}" for rows, columns in shown] or ["-"] * 3
+        sizes = [size_in_words(size, spec) for size in shown] or ["-"] * 3
         table.add_row(name, str(each.images), str(len(each.problems)), _share(each.void_pixels, pixels), *sizes)
     return table
 
 
-def _classes(classes: Sequence[str], found: Mapping[str, SplitCheck], unit: str) -> Table:
+def _classes(classes: Sequence[str], found: Mapping[str, SplitCheck], task: Task) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("class", overflow="fold")
     for name in found:
-        table.add_column(f"{unit}s of {name}", justify="right")
-        table.add_column("in images", justify="right")
+        table.add_column(f"{task.unit}s of {name}", justify="right")
+        table.add_column(f"in {task.holds}", justify="right")
     for index, label in enumerate(classes):
         cells = []
         for each in found.values():

@@ -116,10 +116,10 @@ def distil(
     whole = load_ensemble(fitted, hardware.resolved_device(), hardware.precision)
     if whole.classes != seen.dataset.spec.classes:
         raise ConfigError(f"{fitted} is for other classes than {seen.dataset.spec.name}. Give its own --selection.")
-    if not whole.task.has_classes:
+    if whole.task.finds_objects:
         raise ConfigError(
-            f"{fitted} is for {whole.task.name}; only ensembles that give each image or pixel one class can be "
-            "distilled so far."
+            f"{fitted} is for {whole.task.name}, whose predictions are lists of objects; only ensembles that predict "
+            "something for each image or pixel can be distilled."
         )
     name = as_file_name(f"{run.resolve().name}-{architecture or 'soup'}")
     folder = output or FINETUNINGS / name

@@ -108,6 +108,9 @@ def describe(card: EnsembleCard) -> dict[str, str]:
 
 def _outputs(task: Task) -> str:
     """What an export gives, in words."""
+    if not task.is_pooled and not task.has_classes:
+        numbers, whole = task.answer_names
+        return f"{numbers}: float32 [batch, outputs, height, width]; {whole}: int32 [batch, height, width]"
     if not task.is_pooled:
         return (
             "probabilities: float32 [batch, classes, height, width]; classes: uint8 [batch, height, width], as indices"

@@ -44,10 +44,11 @@ from muster.report import (
     write_selection_report,
 )
 from muster.report.finetuned_images import finetuned_images
+from muster.report.texts import finetuned_texts
 from muster.selection.candidates import scores_of
 from muster.selection.idle_options import idle_options
 from muster.selection.settings import SelectionSettings
-from muster.tasks.task import in_classes
+from muster.tasks.task import in_classes, task_of
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
@@ -60,7 +61,7 @@ from muster.training.finetuning import (
     require_fittable,
 )
 from muster.training.hardware import Hardware
-from muster.training.idle_settings import idle_settings
+from muster.training.idle_settings import idle_for, idle_settings
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings
 from muster.training.summary import licences_of, summarise, write_results
@@ -155,11 +156,16 @@ def finetune(
         plan = plan_with_choice(Pool.open(pool), target, training, choice, comparison)
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
-    idle = _idle(reference) | idle_settings(training, head, comparison)
+    task = task_of(plan.target.dataset.spec)
+    idle = _idle(reference) | idle_settings(training, head, comparison) | idle_for(task.holds)
     asked.refuse(idle)
+    tta = TTASettings() if idle.keys() >= {"tta.flip"} else tta
     require_usable(in_classes(plan.target.dataset.test))
     require_usable(in_classes(plan.target.train))
     require_fittable(plan.module, plan.target, hardware)
+    task = task_of(plan.target.dataset.spec)
+    if task.finds_objects and len(tta.variants) > 1:
+        raise ConfigError(f"tta: lists of objects cannot be averaged, so {task.name} takes an image as it is.")
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
@@ -237,7 +243,7 @@ def _conclude(
     result = summarise(*what, seconds, clock.resumed_at_steps, others)
     told = None if single is None else single.record(counts[LEARNED_HEAD], plan.module.settings.seed)
     result = replace(result, confirmation=plan.confirmation, equal_cost=told)
-    report_images = finetuned_images(ensemble, plan.target)
+    report_images, report_texts = finetuned_images(ensemble, plan.target), finetuned_texts(ensemble, plan.target)
     licences = licences_of(plan.pool, ensemble.names, plan.target.dataset)
     write_results(folder, result, plan.module, ensemble, licences)
     if plan.chosen is None:
@@ -245,7 +251,8 @@ def _conclude(
         write_selection_report(recorded, plan.pool, plan.target.dataset, report, command)
         write_yaml(folder / SELECTION / "splits.yaml", split_record(plan.target.dataset))
     write_text(folder / "config.yaml", configuration)
-    write_finetuning_report(result, folder / "report.html", report_images, predict_command(folder))
+    command = predict_command(folder, result.words.holds)
+    write_finetuning_report(result, folder / "report.html", report_images, command, report_texts)
     if report_images:  # there are none where predictions cannot be shown by colours
         write_bytes(folder / IMAGE_SHEET, image_sheet(report_images, result.classes))
     tables = {**selection_tables(recorded, plan.pool), **finetuning_tables(result)}

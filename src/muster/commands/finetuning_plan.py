@@ -13,14 +13,14 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 
 from muster.callbacks import EnsembleSelection
-from muster.data import ImageSize, Preprocessing, cached, channel_statistics, open_dataset
+from muster.data import cached, open_dataset, usual_preprocessing
 from muster.execution.progress import fit_progress
 from muster.files import as_file_name
 from muster.pool import Pool
 from muster.selection.candidates import Candidate, best_alone, choosing, leading_candidates, members_of
+from muster.selection.probing import resolve_train_images, usual_image_size
 from muster.selection.record import Selection
 from muster.selection.reopening import open_pool, open_target, warn_if_from_before
-from muster.selection.run import resolve_train_images, usual_image_size
 from muster.selection.settings import OF_THE_MACHINE, SelectionSettings
 from muster.tasks.task import choose_images, task_of
 from muster.training.checkpoints import CHECKPOINT
@@ -143,10 +143,11 @@ def plan_with_choice(
     count = resolve_train_images(choice.train_images, dataset.spec.probe_images)
     train = cached(choose_images(dataset.train, count, choice.seed))
     size = choice.image_size or usual_image_size(pool.eligible_for(dataset)[0] or pool.members)
-    target = TargetData(dataset, train, Preprocessing(channel_statistics(train), ImageSize.of(size)))
+    target = TargetData(dataset, train, usual_preprocessing(train, size))
     name = f"{as_file_name(dataset.spec.name)}-{pool.folder.resolve().name}"
     module = EnsembleTraining(training, dataset.spec.num_classes)
-    choice = replace(choice.of_task(task_of(dataset.spec)), train_images=count, image_size=size)
+    seen = target.preprocessing.known_size.setting
+    choice = replace(choice.of_task(task_of(dataset.spec)), train_images=count, image_size=seen)
     pool = pool.used_for(dataset.spec)
     return FinetuningPlan(name, pool, target, module, choice=choice, comparison=comparison)
 

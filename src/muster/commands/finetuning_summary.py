@@ -36,7 +36,7 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         folder: Where it was written.
         console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
     """
-    console.print(f"{result.words.title} on {result.test_images} test images of {result.target}:")
+    console.print(f"{result.words.title} on {result.test_images} test {result.words.holds} of {result.target}:")
     console.print(_result_table(result))
     if told := difference_sentence(result):
         console.print(f"\n{combined_subject(result)} reaches {told}")
@@ -53,13 +53,14 @@ def print_finetuning(result: FinetuneResult, folder: Path, console: Console) -> 
         if told:
             console.print(told)
     console.print(f"\nReport: {folder / 'report.html'}")
-    console.print(f"Next: {predict_command(folder)}")
+    console.print(f"Next: {predict_command(folder, result.words.holds)}")
 
 
-def predict_command(folder: Path) -> str:
-    """What to type next."""
-    finetune = f"{to_type('finetune')} --predict FOLDER_OF_IMAGES"
-    predict = f"{to_type('predict')} --images FOLDER_OF_IMAGES" if is_console() else finetune
+def predict_command(folder: Path, holds: str = "images") -> str:
+    """What to type next, with an ensemble for images or for texts."""
+    what = f"FOLDER_OF_{holds.upper()}"
+    finetune = f"{to_type('finetune')} --predict {what}"
+    predict = f"{to_type('predict')} --images {what}" if is_console() else finetune
     return f"{predict} --ensemble {shlex.quote(str(named(folder)))}"
 
 
@@ -70,6 +71,7 @@ def _result_table(result: FinetuneResult) -> Table:
     for heading in (
         result.words.result,
         f"{100 * result.interval_level:.0f} % interval",
+        *([result.words.error] if result.errors else []),
         "models",
         "parameters",
         "an image",
@@ -81,5 +83,6 @@ def _result_table(result: FinetuneResult) -> Table:
             str(cost.models), count_label(cost.parameters), cost_label(cost.seconds_per_image, "seconds")
         )  # fmt: skip
         interval = interval_text(result.result_intervals.get(name))
-        table.add_row(Text(result_label(result, name)), f"{result.results[name]:.3f}", interval, *costs)
+        error = [f"{result.errors[name]:.3f}" if name in result.errors else ""] if result.errors else []
+        table.add_row(Text(result_label(result, name)), f"{result.results[name]:.3f}", interval, *error, *costs)
     return table

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
 from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
+from muster.commands.classified_texts import classify_texts, listed_texts
+from muster.commands.found_files import DETECTIONS, find_in_files, require_lists, require_objects
 from muster.commands.newest import newest_ensemble
-from muster.commands.prediction_files import PredictionSettings, require_no_links, write_prediction
+from muster.commands.number_files import explain, parts_of, write_numbers
+from muster.commands.prediction_files import OVERLAYS, PredictionSettings, require_no_links, write_prediction
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
-from muster.data.spec import RGB
+from muster.data.spec import RGB, TEXTS
 from muster.errors import ConfigError, DatasetError
 from muster.files import as_file_name, write_text
 from muster.launch import only_helps
@@ -25,6 +28,7 @@ from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
 from muster.precision import Precision
 from muster.remote import fetched
+from muster.tasks.task import TASKS
 from muster.training.ensemble_card import CARD, EnsembleCard, read_card
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
 from muster.training.finetuning import ENSEMBLE
@@ -49,10 +53,11 @@ def predict(
     configuration: str = "",
     asked: Asked = Asked(),  # noqa: B008 (frozen)
 ) -> int:
-    """Predict images with a fine-tuned ensemble: a mask and an overlay of each.
+    """Predict images with a fine-tuned ensemble: a mask and an overlay of each; or classify texts.
 
     Args:
-        images: Images of any size: a file, a folder, or a text file that lists image files, one a line.
+        images: Images of any size: a file, a folder, or a text file that lists image files, one a line. For texts a
+            folder of .txt files, a .txt file with a text in each line, or a table (.csv, .tsv) with a column text.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
         output: Where masks and overlays go; by default below the folder predictions of the run, in one of its own for
             every folder of images.
@@ -132,8 +137,13 @@ def require_rgb(card: EnsembleCard, command: str) -> None:
         command: What reads them.
 
     Raises:
-        ConfigError: If it was fine-tuned on images of other than three channels.
+        ConfigError: If it was fine-tuned on images of other than three channels, or on texts.
     """
+    if TASKS[card.known_task].holds == TEXTS:
+        raise ConfigError(
+            f"{command} takes images, and the ensemble for {card.target} classifies texts. Use muster predict, or in "
+            "Python: muster.load_ensemble(PATH).classify(text)."
+        )
     if len(card.mean) != RGB:
         raise ConfigError(
             f"{command} takes RGB images, but the ensemble for {card.target} was fine-tuned on images of "
@@ -153,6 +163,8 @@ def predict_folder(
     settings: PredictionSettings = PredictionSettings(),  # noqa: B008 (frozen)
 ) -> int:
     """Write a mask and an overlay for every image, and what else is asked for; or the class of each in ``classes.csv``.
+
+    Of a model that finds objects, ``detections.json`` in COCO's form and pictures with boxes.
 
     Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
     georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
@@ -176,26 +188,44 @@ def predict_folder(
         ConfigError: If the output is something else, or overlaps the images or the ensemble, or the ensemble is for
             images of other than three channels.
     """
-    files = listed_images(images, option)
-    require_rgb(read_card(ensemble), "Prediction of files")
+    card = read_card(ensemble)
+    texts = listed_texts(images, option) if TASKS[card.known_task].holds == TEXTS else None
+    files = listed_images(images, option) if texts is None else {}
+    if texts is None:
+        require_rgb(card, "Prediction of files")
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
-    console.print(f"Members see each image at {loaded.preprocessing.known_size}.")
+    console.print(f"Members see each {loaded.task.sample} at {loaded.preprocessing.known_size}.")
+    has_numbers = not (loaded.is_pooled or loaded.task.has_classes or loaded.task.finds_objects)
+    if loaded.task.finds_objects:
+        require_lists(settings)
+    else:
+        require_objects(settings)
     if loaded.is_pooled:
         require_no_maps(settings)
+    if has_numbers:
+        parts_of(loaded, settings)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
-        strange = [path for path in unreadable_images(images) if path.stem not in files] if images.is_dir() else []
+        looks = images.is_dir() and texts is None
+        strange = [path for path in unreadable_images(images) if path.stem not in files] if looks else []
         unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
-        if loaded.is_pooled:
+        if texts is not None:
+            in_tiles, damaged = 0, list[str]()
+            classify_texts(texts, loaded, output)
+        elif loaded.is_pooled:
             in_tiles, damaged = 0, classify_files(files, loaded, output)
+        elif loaded.task.finds_objects:
+            in_tiles, damaged = 0, find_in_files(files, loaded, output, settings)
         else:
-            in_tiles, damaged = _predict_all(files, loaded, output, settings)
-        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
+            write = write_numbers if has_numbers else write_prediction
+            in_tiles, damaged = _predict_all(files, loaded, output, settings, write)
+        _explain(loaded, output, has_numbers)
         write_text(output / "config.yaml", configuration)
-    done, problems = len(files) - len(damaged), [*unread, *damaged]
-    parts = (CLASSES,) if loaded.is_pooled else settings.parts
+    done, problems = len(files if texts is None else texts) - len(damaged), [*unread, *damaged]
+    parts = _parts_of(loaded, settings, has_numbers)
     written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
-    console.print(f"Predicted {done} of {done + len(problems)} images: {written} are in {output}.")
+    told = f"{done} of {done + len(problems)} {loaded.task.holds}: {written} {'is' if not parts[1:] else 'are'}"
+    console.print(f"Predicted {told} in {output}.")
     if in_tiles:
         side = settings.tile_side or max(loaded.stored_size or (0,))
         console.print(
@@ -204,6 +234,23 @@ def predict_folder(
     for problem in problems:
         console.print(problem, style="red")
     return 1 if problems else 0
+
+
+def _parts_of(loaded: Ensemble, settings: PredictionSettings, has_numbers: bool) -> tuple[str, ...]:
+    """What is written of the images."""
+    if loaded.task.finds_objects:
+        return (DETECTIONS, OVERLAYS) if settings.overlays else (DETECTIONS,)
+    if loaded.is_pooled:
+        return (CLASSES,)
+    return parts_of(loaded, settings) if has_numbers else settings.parts
+
+
+def _explain(loaded: Ensemble, output: Path, has_numbers: bool) -> None:
+    """Say beside the files what the values in them mean."""
+    if has_numbers:
+        explain(loaded, output)
+    else:
+        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
 
 
 def listed_images(images: Path, option: str = "--images") -> dict[str, Path]:
@@ -252,14 +299,18 @@ def _resolved_below(path: Path, parent: Path) -> bool:
 
 
 def _predict_all(
-    files: Mapping[str, Path], ensemble: Ensemble, output: Path, settings: PredictionSettings
+    files: Mapping[str, Path],
+    ensemble: Ensemble,
+    output: Path,
+    settings: PredictionSettings,
+    write: Callable[[Ensemble, Path, str, Path, PredictionSettings], bool],
 ) -> tuple[int, list[str]]:
     """Write what can be written; how many images were predicted in tiles, and which could not be read."""
     require_no_links(output, settings)
     problems, in_tiles = [], 0
     for stem, path in files.items():
         try:
-            in_tiles += write_prediction(ensemble, path, stem, output, settings)
+            in_tiles += write(ensemble, path, stem, output, settings)
         except DatasetError as error:
             problems.append(str(error))
     return in_tiles, problems

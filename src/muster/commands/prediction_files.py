@@ -25,7 +25,7 @@ from muster.data.spec import VOID
 from muster.errors import ConfigError
 from muster.files import atomic_write, write_bytes
 from muster.image_files import encoded
-from muster.limits import MOST_PIXELS, require_whole
+from muster.limits import MOST_PIXELS, require_real, require_whole
 from muster.report import class_colours, mask_image
 from muster.report.palette import VOID_COLOUR
 from muster.report.prediction_images import labelled_overlay, value_colours, value_image
@@ -51,6 +51,9 @@ class PredictionSettings:
         probabilities: Whether to write the probability of every class: float16 [classes, height, width], NumPy's npy.
         confidence: Whether to write the probability of the predicted class, as a PNG of the values 0 to 255.
         uncertainty: Whether to write the entropy of the probabilities over that of a guess, likewise: 0 is sure.
+        nms: Of objects, the largest overlap (IoU) that two boxes of a class may have; the less sure one is left out.
+            null leaves all.
+        least_score: Of objects, the smallest score that is drawn.
     """
 
     tile: int | Literal["auto"] = "auto"
@@ -58,6 +61,8 @@ class PredictionSettings:
     probabilities: bool = False
     confidence: bool = False
     uncertainty: bool = False
+    nms: float | None = None
+    least_score: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -67,6 +72,9 @@ class PredictionSettings:
         """
         if self.tile not in ("auto", 0):
             require_whole("tile", self.tile, 32, MOST_PIXELS)
+        if self.nms is not None:
+            require_real("nms", self.nms, 0.0, 1.0)
+        require_real("least_score", self.least_score, 0.0, 1.0)
 
     @property
     def tile_side(self) -> int | None:

@@ -10,6 +10,7 @@ from muster.commands.words import Asked
 from muster.data import DataSettings
 from muster.files import write_table
 from muster.launch import only_helps
+from muster.remote import sent_back
 from muster.selection.rank import PROBE_OPTIONS, RANK_METRICS, rank
 from muster.selection.settings import ProbeSettings
 
@@ -29,7 +30,8 @@ def rank_models(
 
     Args:
         target: A folder, or worlds/NAME. Only its training images are looked at.
-        models: Folders of pools, of members, or that save_pretrained of transformers or SMP wrote; names on a hub.
+        models: Folders of pools, of members, or that save_pretrained of transformers or SMP wrote, also in an object
+            store (s3://...); names on a hub.
         by: What to rank by, first, and what to show beside: linear_probe (accuracy of a linear classifier on the
             features, on images that it was not fitted on), or metrics of single models of docs/metrics.md.
         table: Keep the table as a CSV file.
@@ -49,5 +51,6 @@ def rank_models(
     options = {field.name: getattr(probe, field.name) for field in fields(probe) if field.name in PROBE_OPTIONS}
     found = rank(models, target, by, data_root=data.data_root, **options)
     if table is not None:
-        write_table(table, found, index=True)
+        with sent_back(table.parent):
+            write_table(table, found, index=True)
     return 0

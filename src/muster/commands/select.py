@@ -18,6 +18,8 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console, one_line
 from muster.commands.words import Asked, record_of
 from muster.data import Dataset, open_dataset, split_record
+from muster.execution.choice import chosen_executor, idle_options
+from muster.execution.ray_settings import ExecutorName, RaySettings
 from muster.files import as_file_name, atomic_folder, write_yaml
 from muster.launch import only_helps
 from muster.machine import now, resolve_device
@@ -33,7 +35,8 @@ from muster.report import (
     selection_tables,
     write_selection_report,
 )
-from muster.selection.idle_options import idle_options
+from muster.selection.idle_options import idle_options as idle_choices
+from muster.selection.probe_tasks import ProbeTasks
 from muster.selection.record import RANKING, RECORD, Selection
 from muster.selection.reference import TRAIN
 from muster.selection.run import select
@@ -45,9 +48,11 @@ from muster.training.cluster import process_group
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
+_WORK = "work"
+"""Where members are run that tasks run; an interrupted selection finds there what they made."""
 
 OTHER_THAN_CACHE = {field.name for field in fields(SelectionSettings)} - {"cache_dir"} | {
-    *("pool", "target", "output", "logger")
+    *("pool", "target", "output", "logger", "workers", "executor", "ray")
 }
 """Options that have nothing to do with emptying the cache."""
 
@@ -57,6 +62,9 @@ def select_ensemble(
     target: str,
     output: Path | None = None,
     settings: Spread[SelectionSettings] = SelectionSettings(),  # noqa: B008 (frozen)
+    workers: int | None = None,
+    executor: ExecutorName = "local",
+    ray: RaySettings = RaySettings(),  # noqa: B008 (frozen)
     tracking: Spread[TrackingSettings] = TrackingSettings(),  # noqa: B008 (frozen)
     clear_cache: bool = False,
     configuration: str = "",
@@ -73,6 +81,9 @@ def select_ensemble(
         target: The dataset to choose for: worlds/NAME, or the folder of a dataset.
         output: Folder for the selection; by default runs/selections/TARGET-POOL. An older selection in it is replaced.
         settings: How to choose.
+        workers: Members run side by side with --executor ray, on this machine alone; by default one a core.
+        executor: Who runs the members: this process, or tasks of Ray, on this machine or on many.
+        ray: What tasks of Ray are given, and where they run.
         tracking: Where the ranking, scores and images go besides the selection's own files.
         clear_cache: Only empty the cache.
         configuration: The resolved configuration, saved as config.yaml.
@@ -86,9 +97,10 @@ def select_ensemble(
         asked.require_effect(OTHER_THAN_CACHE, "with --clear_cache, which only empties the cache", files=False)
         _clear(settings.cache_dir or default_cache_folder(), console)
         return 0
-    idle = {**idle_options(settings, target), **tracking.idle(f"{RECORD} and {RANKING} hold everything")}
+    idle = {**idle_choices(settings, target), **tracking.idle(f"{RECORD} and {RANKING} hold everything")}
+    idle |= idle_options(executor, ray) | ({} if executor == "ray" else {"workers": "without --executor ray"})
     asked.refuse(idle)
-    device = resolve_device(settings.device)
+    device = resolve_device("auto" if executor == "ray" else settings.device)
     members = Pool.open(pool)
     dataset = open_dataset(target, settings.data_root)
     settings = settings.of_task(task_of(dataset.spec))
@@ -101,15 +113,16 @@ def select_ensemble(
     }
     with claimed(folder, SELECTION, inputs), process_group(device), _progress_bar() as progress:
         cancel = CancelToken()
-        with set_by_interrupt(cancel):
-            on_device = replace(settings, device=str(device))
-            selection = select(members, dataset, on_device, progress=progress, cancel=cancel)
+        with set_by_interrupt(cancel), chosen_executor(executor, ray, 1, settings.device, workers) as elsewhere:
+            tasks = None if elsewhere is None else ProbeTasks(elsewhere, folder.absolute() / _WORK)
+            on_device = settings if tasks is not None else replace(settings, device=str(device))
+            selection = select(members, dataset, on_device, progress=progress, cancel=cancel, tasks=tasks)
         if rank() == 0:
             resolved = {
                 "output": folder,
                 "train_images": selection.probe.train_images,
                 "image_size": selection.image_size,
-                "device": str(device),
+                "device": settings.device if executor == "ray" else str(device),
                 "metric": settings.metric,
                 "metrics": settings.metrics,
             }

@@ -13,6 +13,7 @@ from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
 from muster.data import ImageSize
 from muster.data.opening import is_built_in
+from muster.data.spec import TEXTS
 from muster.pool import Pool, result_of
 from muster.remote import named
 from muster.report.tables import (
@@ -38,8 +39,8 @@ from muster.report.wording import (
     size_sentence,
     track_record_sentence,
 )
+from muster.selection.probing import known_image_sizes
 from muster.selection.record import Selection
-from muster.selection.run import known_image_sizes
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5
@@ -75,7 +76,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
     predictor, result = predictor_label(selection.predictor), selection.words.class_result
     console.print(f"Predicted {result} by class, by {predictor}: {_classes(selection)}\n")
     if selection.bootstrap_confidence is not None:
-        console.print(confidence_sentence(selection.bootstrap_confidence) + "\n")
+        console.print(confidence_sentence(selection.bootstrap_confidence, selection.words.holds) + "\n")
     if selection.foreseen_heads is not None:
         console.print(foreseen_heads_sentence(selection) + "\n")
     console.print(track_record_sentence(selection) + "\n")
@@ -135,7 +136,8 @@ def finetune_command(folder: Path, selection: Selection) -> str:
     """
     recipe = ""
     if is_built_in(selection.target_reference):
-        path = (CONFIGS / "finetune" / "worlds.yaml").resolve()
+        own = "texts-tiny.yaml" if selection.words.holds == TEXTS else "worlds.yaml"
+        path = (CONFIGS / "finetune" / own).resolve()
         here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         recipe = f" --config {shlex.quote(str(here))}"
     return f"{to_type('finetune')} --selection {shlex.quote(str(named(folder)))}{recipe}"
@@ -149,7 +151,8 @@ def _probe_line(selection: Selection, pool: Pool, chosen_size: bool) -> str:
     why = f" ({source})" if chosen_size else ""
     of_pixels = "" if selection.words.is_pooled else f"{pixels:,} probe pixels of "
     return (
-        f"{selection.target}: {of_pixels}{images} training images, seen at {ImageSize.of(selection.image_size)}{why}.\n"
+        f"{selection.target}: {of_pixels}{images} training {selection.words.holds}, seen at "
+        f"{ImageSize.of(selection.image_size)}{why}.\n"
     )
 
 

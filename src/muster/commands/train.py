@@ -161,7 +161,7 @@ def _idle(plan: PoolPlan, training: SourceSettings) -> dict[str, str]:
 def _conclude(output: Path, outcome: PoolOutcome, console: Console) -> int:
     for name, reason in outcome.failed.items():
         console.print(f"FAILED {name}: {reason}", style="red")
-    if outcome.trained or outcome.skipped:
+    if outcome.trained or outcome.skipped or outcome.by_others:
         print_pool(Pool.open(output), console)
     if outcome.failed:
         console.print("The same command tries the failed members again.")

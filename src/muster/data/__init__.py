@@ -12,6 +12,7 @@ from muster.data.loading import PreparedBatch, PreparedSplit, prepared_images
 from muster.data.opening import DataSettings, open_dataset
 from muster.data.pairing import list_images, unreadable_images
 from muster.data.preprocessing import SIDE_MULTIPLE, ChannelOrder, ImageSize, Interpolation, Preprocessing, SizeSetting
+from muster.data.showing import size_for, usual_preprocessing
 from muster.data.spec import (
     MAX_CLASSES,
     VOID,
@@ -34,6 +35,7 @@ from muster.data.statistics import (
     require_usable,
 )
 from muster.data.stream import ExampleStream, TrainingStream, cached, make_loader, preload
+from muster.data.texts import decode_text, encode_text
 from muster.data.transforms import TrainingTransform, normalise_crops, prepare_image
 from muster.data.views import Views, map_views, prepare_views, view_for
 
@@ -71,6 +73,8 @@ __all__ = [
     "check_split",
     "class_pixel_counts",
     "content_prefixes",
+    "decode_text",
+    "encode_text",
     "is_of_pixels",
     "judge_labels",
     "labelled",
@@ -88,10 +92,12 @@ __all__ = [
     "read_mask",
     "repeated_images",
     "require_usable",
+    "size_for",
     "source_of_step",
     "split_record",
     "units_of",
     "unreadable_images",
+    "usual_preprocessing",
     "view_for",
     "warn_of_shared_images",
 ]

@@ -20,7 +20,10 @@ FEWEST = 2
 
 _LEFT_OUT = -1
 
-_TASKS = ("segmentation", "classification", "multilabel")
+_ONE_CLASS = ("classification", "text_classification")
+"""Tasks with one class for a whole image, or text."""
+
+_TASKS = ("segmentation", *_ONE_CLASS, "multilabel")
 """Tasks whose truth can be cut down to some classes."""
 
 
@@ -77,7 +80,7 @@ def class_subset(whole: Dataset, spec: DatasetSpec, reference: str) -> Dataset:
             f"Some classes of {whole.spec.name!r} cannot be taken: its task is {whole.spec.task}. Expected one of "
             f"{', '.join(_TASKS)}."
         )
-    spec = replace(spec, channels=whole.spec.channels, task=whole.spec.task)
+    spec = replace(spec, channels=whole.spec.channels, task=whole.spec.task, holds=whole.spec.holds)
     places = [spec.classes.index(name) if name in spec.classes else _LEFT_OUT for name in whole.spec.classes]
     train, test = (_split(spec, split, places) for split in (whole.train, whole.test))
     return Dataset(spec, train, test, reference)
@@ -117,7 +120,7 @@ class _Reader:
     def shows_one(self, identifier: str) -> bool:
         """Whether an image shows one of the classes."""
         truth = self.whole.mask_of(identifier)
-        if self.whole.spec.task == "classification":
+        if self.whole.spec.task in _ONE_CLASS:
             return self.places[int(truth)] != _LEFT_OUT
         cut = self._cut(truth)
         return bool((cut == 1).any() if self.whole.spec.task == "multilabel" else (cut != VOID).any())
@@ -125,7 +128,7 @@ class _Reader:
     def _cut(self, truth: Tensor) -> Tensor:
         if self.whole.spec.task == "multilabel":  # one row a class
             return truth[[old for old, new in enumerate(self.places) if new != _LEFT_OUT]]
-        if self.whole.spec.task == "classification":
+        if self.whole.spec.task in _ONE_CLASS:
             return torch.tensor([[self.places[int(truth)]]])
         table = torch.full((VOID + 1,), VOID, dtype=torch.uint8)
         for old, new in enumerate(self.places):

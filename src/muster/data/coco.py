@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ class Annotations:
         categories: Name of each category by its id, in the order of the ids.
         images: The entry of each image, by what its file is called without its ending.
         by_image: What is annotated, by the id of the image.
+        points: Names of the points that objects of each category have, by its id.
     """
 
     path: Path
     categories: Mapping[int, str]
     images: Mapping[str, Mapping[str, Any]]
     by_image: Mapping[int, Sequence[Mapping[str, Any]]]
+    points: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -59,6 +61,7 @@ def read_annotations(path: Path) -> Annotations:
             raise DatasetError(f"{path}: expected the key {key!r} with a list, as COCO's annotations have it.")
     try:
         categories = {int(each["id"]): str(each["name"]) for each in content["categories"]}
+        points = {int(each["id"]): tuple(map(str, each.get("keypoints") or ())) for each in content["categories"]}
         images = {Path(each["file_name"]).with_suffix("").as_posix(): each for each in content["images"]}
         by_image: dict[int, list[Mapping[str, Any]]] = {int(each["id"]): [] for each in content["images"]}
         for annotation in content["annotations"]:
@@ -76,7 +79,7 @@ def read_annotations(path: Path) -> Annotations:
         raise DatasetError(f"{path}: two images have the same file_name.")
     if len(categories) < len(content["categories"]):
         raise DatasetError(f"{path}: two categories have the same id.")
-    return Annotations(path, dict(sorted(categories.items())), images, by_image)
+    return Annotations(path, dict(sorted(categories.items())), images, by_image, points)
 
 
 def class_indices(description: Description, annotations: Annotations) -> dict[int, int]:
@@ -209,7 +212,14 @@ def image_files(root: Path, annotations: Annotations, kind: str, folder: str | N
 class CocoDataset:
     """Opens both splits of one kind of annotations."""
 
-    def __init__(self, heading: Heading, kind: str, keys: Sequence[str], background: bool) -> None:
+    def __init__(
+        self,
+        heading: Heading,
+        kind: str,
+        keys: Sequence[str],
+        background: bool,
+        classes: Callable[[Annotations], Sequence[str]] | None = None,
+    ) -> None:
         """Read the annotations and the description.
 
         Args:
@@ -217,6 +227,7 @@ class CocoDataset:
             kind: ``instances`` or ``panoptic``.
             keys: Of the description, those that have an effect.
             background: Whether pixels of no object are a class by default.
+            classes: Finds the classes in the annotations of the training images; by default they are the categories.
 
         Raises:
             DatasetError: If something is missing or wrong.
@@ -225,7 +236,8 @@ class CocoDataset:
         self.kind = kind
         self.annotations = {split: read_annotations(path) for split, path in files.items()}
         self.background = str(heading.options.get("background", "background")) if background else VOID_WORD
-        names = list(dict.fromkeys(self.annotations["train"].categories.values()))
+        train = self.annotations["train"]
+        names = list(dict.fromkeys(train.categories.values() if classes is None else classes(train)))
         if self.background not in {VOID_WORD, *names}:
             names.insert(0, self.background)
         self.description = read_description(heading, heading.unsaid | {"classes": names}, files["train"], keys)
@@ -238,6 +250,23 @@ class CocoDataset:
                 f"{self.description.path}: key {key!r}: expected {' or '.join(allowed)}, but got {value!r}."
             )
         return str(value)
+
+    def files(self) -> dict[str, tuple[dict[str, Path], Annotations]]:
+        """The images of both splits by identifier, with the annotations that they are in.
+
+        Raises:
+            DatasetError: If an image is missing.
+        """
+        description, root = self.description, self.description.root
+        files: dict[str, dict[str, Path]] = {}
+        for name, labelled in self.annotations.items():
+            folder = description.splits.get(name, {}).get("images")
+            files[name] = image_files(root, labelled, self.kind, folder, description.spec.name)
+        if "test" not in files:
+            every = files["train"]
+            parts = divide_aloud(description, "A single file of COCO's annotations", every)
+            files = {name: {each: every[each] for each in part} for name, part in zip(SPLITS, parts, strict=True)}
+        return {name: (each, self.annotations.get(name, self.annotations["train"])) for name, each in files.items()}
 
     def opened(self, masks: Mapping[str, MaskSource], reference: str) -> Dataset:
         """The dataset, with the ground truth of its splits.
@@ -252,18 +281,14 @@ class CocoDataset:
         Raises:
             DatasetError: If an image is missing.
         """
-        description, root = self.description, self.description.root
-        files: dict[str, dict[str, Path]] = {}
-        for name, labelled in self.annotations.items():
-            folder = description.splits.get(name, {}).get("images")
-            files[name] = image_files(root, labelled, self.kind, folder, description.spec.name)
-        sources = dict(masks)
-        if "test" not in files:
-            every, sources["test"] = files["train"], masks["train"]
-            parts = divide_aloud(description, "A single file of COCO's annotations", every)
-            files = {name: {each: every[each] for each in part} for name, part in zip(SPLITS, parts, strict=True)}
+        description, files = self.description, self.files()
         train, test = (
-            make_split(description, name, FileImages(description.spec, files[name], description.bands), sources[name])
+            make_split(
+                description,
+                name,
+                FileImages(description.spec, files[name][0], description.bands),
+                masks.get(name, masks["train"]),
+            )
             for name in SPLITS
         )
         compare_counts(description, {"train": len(train), "test": len(test)})

@@ -59,7 +59,7 @@ FILE_KEYS = ("tiles", "larger_masks")
 
 LAYOUT_KEYS = (
     *("splits", "mask_suffix", "mask_variable", "columns", "background", "crowd", "overlap", "labels"),
-    *(*FILE_KEYS, *REGION_KEYS, "share", "seed"),
+    *(*FILE_KEYS, *REGION_KEYS, "share", "seed", "scale"),
 )
 """Keys that some layouts know."""
 
@@ -191,6 +191,7 @@ def read_description(
     source: Path | None = None,
     keys: Collection[str] | None = None,
     whole_images: bool = False,
+    outputs: tuple[str, ...] = (),
 ) -> Description:
     """Read and check the ``dataset.yaml`` of a folder.
 
@@ -200,6 +201,7 @@ def read_description(
         source: Where that is from, for messages.
         keys: Of :data:`MASK_KEYS` and :data:`LAYOUT_KEYS`, those that have an effect in this layout; all by default.
         whole_images: Whether classes are of whole images; none is written into a mask then, so there may be any number.
+        outputs: What the truth has in place of classes, such as depth; the file names no classes then.
 
     Returns:
         The description. An optional key without a value counts as absent. What is known of a published dataset goes
@@ -216,13 +218,19 @@ def read_description(
     values = {key: value for key, value in content.items() if value is not None or key in REQUIRED_KEYS}
     told, where = _known(heading, known, source or path, keys)
     taken = completed(path, heading.root, values, told, "mask_values" in content)
+    if outputs:
+        if "classes" in content:
+            raise DatasetError(
+                f"{path}: key 'classes': the truth here is {', '.join(outputs)}, no class. Leave it out."
+            )
+        taken["classes"] = list(outputs)
     if missing := [key for key in REQUIRED_KEYS if key not in taken]:
         raise DatasetError(f"{path}: missing {', '.join(map(repr, missing))}. At least this is needed: {EXAMPLE}")
     where = {key: path if key in content else where.get(key, source or path) for key in (*OPTIONAL_KEYS, *taken)}
     require_text(path, "source_commit", values.get("source_commit", ""))
     _notes(path, values.get("notes", []))
     ignored = require_names(where["ignore_classes"], "ignore_classes", taken.get("ignore_classes", []))
-    classes = _classes(where["classes"], taken["classes"], ignored, whole_images)
+    classes = outputs or _classes(where["classes"], taken["classes"], ignored, whole_images)
     masks, bands = mask_values_of(where, path, taken, classes, content), parse_bands(path, taken)
     return Description(
         **vars(heading),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import NoReturn
 
-from muster.data.opening import as_published
+from muster.data.class_subset import draw_classes, subset_name
+from muster.data.labelled_texts import TASK, of_texts
+from muster.data.opening import as_published, seeded
 from muster.data.published import Published, all_published, published_of
 from muster.data.spec import Dataset, DatasetSpec, Split
 from muster.errors import DatasetError
@@ -16,15 +19,21 @@ def as_it_was_published(reference: str) -> Dataset | None:
     """A published dataset with as many images as it has, none of which can be read.
 
     Args:
-        reference: A folder that is called as what is known of the dataset, or ``FOLDER:NAME``.
+        reference: A folder that is called as what is known of the dataset, or ``FOLDER:NAME``; with ``#3`` behind it
+            some of its classes.
 
     Returns:
         The dataset; its classes have numbers for names, and of one that is cut into tiles the number of these is the
-        papers'. ``None`` if no published one is called so.
+        papers'. Some of the classes have their share of the images, as if all had as many. ``None`` if no published one
+        is called so.
 
     Raises:
         DatasetError: If a file of facts is named that cannot be read.
     """
+    name, seed = seeded(reference)
+    if seed is not None:
+        whole = as_it_was_published(name)
+        return None if whole is None else _some_classes(whole, seed, reference)
     folder, named = as_published(reference)
     if named:
         known = published_of(named, Path())
@@ -37,7 +46,22 @@ def as_it_was_published(reference: str) -> Dataset | None:
         known.name, known.domain, classes, known.source, known.licence, known.citation, known.probe_images,
         task=known.task,
     )  # fmt: skip
+    if known.task == TASK:
+        spec = of_texts(spec)
     train, test = (_split(known, spec, name) for name in ("train", "test"))
+    return Dataset(spec, train, test, reference)
+
+
+def _some_classes(whole: Dataset, seed: int, reference: str) -> Dataset:
+    """See :mod:`muster.data.class_subset`."""
+    chosen = draw_classes(whole.spec.num_classes, None, seed)
+    classes = tuple(whole.spec.classes[place] for place in chosen)
+    spec = replace(whole.spec, name=subset_name(whole.spec.name, seed), classes=classes)
+    share = len(chosen) / whole.spec.num_classes
+    train, test = (
+        replace(split, spec=spec, identifiers=split.identifiers[: max(1, round(share * len(split)))])
+        for split in (whole.train, whole.test)
+    )
     return Dataset(spec, train, test, reference)
 
 

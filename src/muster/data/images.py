@@ -53,7 +53,7 @@ class StoredMask(NamedTuple):
     """A mask as its file holds it.
 
     Attributes:
-        values: ``[h, w]`` indices, uint8 or uint16, or ``[h, w, 3]`` colours.
+        values: ``[h, w]`` indices, uint8 or uint16, or depths, float32; or ``[h, w, 3]`` colours.
         tag: EXIF orientation; ``None`` if there is none.
     """
 

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from muster.data.layout import open_folder
 from muster.data.published import ENDING, all_published
+from muster.data.sentences import TEXTS_PREFIX, open_texts
 from muster.data.spec import Dataset
 from muster.errors import DatasetError, unknown_name
 from muster.remote import copy_of, fetched, is_remote
 
 WORLD_PREFIX = "worlds/"
 SCENES_PREFIX = "scenes/"
+DEPTHS_PREFIX, BOXES_PREFIX, KEYPOINTS_PREFIX = "depths/", "boxes/", "keypoints/"
 
-BUILT_IN = (WORLD_PREFIX, SCENES_PREFIX)
+BUILT_IN = (WORLD_PREFIX, SCENES_PREFIX, DEPTHS_PREFIX, BOXES_PREFIX, KEYPOINTS_PREFIX, TEXTS_PREFIX)
 """What references of datasets begin with that have no folder."""
 
 _MOST_DIGITS = 9
@@ -41,10 +43,12 @@ def open_dataset(reference: str, data_root: Path | None = None, reader: str = ""
 
     Args:
         reference: ``"worlds/NAME"``, ``"worlds/NAME@2000"`` for one of 2000 training images, ``"scenes/NAME"`` for
-            images to classify, or the path of a folder; with ``#3`` behind it, a subset of its classes drawn with seed
-            3 (:mod:`muster.data.class_subset`); with ``:cityscapes33`` behind it, read as that published dataset
-            (:mod:`muster.data.published`), or as the YAML file of this path says; a relative one is looked for below
-            ``data_root`` first, then below the current folder. (``"./worlds/NAME"`` is a folder.)
+            images to classify, ``"depths/NAME"`` for the depths of a world, ``"boxes/NAME"`` for things with boxes,
+            ``"keypoints/NAME"`` for persons with their parts, ``"texts/NAME"`` for texts, or the path of a folder; with
+            ``#3`` behind it, a subset of its classes drawn with seed 3 (:mod:`muster.data.class_subset`); with
+            ``:cityscapes33`` behind it, read as that published dataset (:mod:`muster.data.published`), or as the YAML
+            file of this path says; a relative one is looked for below ``data_root`` first, then below the current
+            folder. (``"./worlds/NAME"`` is a folder.)
         data_root: Where dataset folders are.
         reader: Layout of the folder; by default what its ``dataset.yaml`` says, or what it looks like.
 
@@ -117,11 +121,22 @@ def apart(reference: str, data_root: Path | None = None) -> tuple[str, str]:
 
 def _built_in(reference: str) -> Dataset:
     from muster.data.worlds import WORLD_NAMES, open_world
+    from muster.data.worlds.depths import open_depths
+    from muster.data.worlds.objects import open_boxes, open_keypoints
     from muster.data.worlds.scenes import open_scenes
 
+    if reference.startswith(TEXTS_PREFIX):
+        return open_texts(reference.removeprefix(TEXTS_PREFIX))
     if reference.startswith(SCENES_PREFIX):
         scenes: Dataset = open_scenes(reference.removeprefix(SCENES_PREFIX))
         return scenes
+    if reference.startswith(DEPTHS_PREFIX):
+        depths: Dataset = open_depths(*counted(reference.removeprefix(DEPTHS_PREFIX)))
+        return depths
+    for prefix, opens in ((BOXES_PREFIX, open_boxes), (KEYPOINTS_PREFIX, open_keypoints)):
+        if reference.startswith(prefix):
+            objects: Dataset = opens(reference.removeprefix(prefix))
+            return objects
     name, count = counted(reference.removeprefix(WORLD_PREFIX))
     if name not in WORLD_NAMES:
         raise DatasetError(unknown_name("built-in world", name, WORLD_NAMES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from muster.data.images import IMAGE_SUFFIXES, MASK_SUFFIXES
@@ -25,6 +26,26 @@ SHOWN = 5
 
 Files = dict[str, tuple[Path, Path]]
 """Identifier of each image -> its image and its mask."""
+
+
+@dataclass(frozen=True)
+class TruthFiles:
+    """What lies beside a folder of images.
+
+    Attributes:
+        folder: Name of its folder.
+        suffixes: File name endings that are read, in lower case.
+        word: What messages call one file.
+        kinds: What they call the kinds of files that are read.
+    """
+
+    folder: str = "masks"
+    suffixes: frozenset[str] = MASK_SUFFIXES
+    word: str = "mask"
+    kinds: str = "PNG, BMP or TIFF"
+
+
+MASKS = TruthFiles()
 
 
 def list_images(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, dataset: str = "") -> dict[str, Path]:
@@ -69,13 +90,14 @@ def unreadable_images(folder: Path) -> list[Path]:
     return list(_files_of(folder, OTHER_SUFFIXES, ""))
 
 
-def pair_up(folder: Path, dataset: str, mask_suffix: str = "") -> Files:
-    """The images of ``images/`` and ``masks/`` in a folder.
+def pair_up(folder: Path, dataset: str, mask_suffix: str = "", truths: TruthFiles = MASKS) -> Files:
+    """The images of ``images/`` and the masks of ``masks/``, or other truths, in a folder.
 
     Args:
         folder: It holds those two; or only the first, if masks have a suffix and lie beside their images.
         dataset: Name of the dataset, for the message of an error.
         mask_suffix: What follows the stem of the image in that of its mask.
+        truths: What lies beside the images.
 
     Returns:
         Image and mask by stem, in order of the stems.
@@ -83,14 +105,15 @@ def pair_up(folder: Path, dataset: str, mask_suffix: str = "") -> Files:
     Raises:
         DatasetError: If there are none, if an image or a mask is alone, or if one is of a kind that is not read.
     """
-    where = folder / "masks" if not mask_suffix or (folder / "masks").is_dir() else folder / "images"
+    where = folder / truths.folder
+    where = where if not mask_suffix or where.is_dir() else folder / "images"
     together = where.name == "images"
     images = list_images(folder / "images", dataset=dataset)
-    masks = list_images(where, MASK_SUFFIXES, dataset)
+    masks = list_images(where, truths.suffixes, dataset)
     if together:
         images = {stem: file for stem, file in images.items() if not _is_mask(stem, mask_suffix)}
         masks = {stem: file for stem, file in masks.items() if _is_mask(stem, mask_suffix)}
-    _refuse_kinds(folder, where, images, masks, dataset)
+    _refuse_kinds(folder, where, images, masks, dataset, truths)
     if not images and not masks:
         deeper = any(entry.is_dir() for entry in (folder / "images").iterdir())
         hint = " Images in sub-folders are not read: put them directly into images/." if deeper else ""
@@ -103,7 +126,7 @@ def pair_up(folder: Path, dataset: str, mask_suffix: str = "") -> Files:
                 f"so: {_few(odd)}."
             )
         masks = {stem.removesuffix(mask_suffix): file for stem, file in masks.items()}
-    require_pairs(folder, images, masks, dataset)
+    require_pairs(folder, images, masks, dataset, truths.word)
     return {stem: (images[stem], masks[stem]) for stem in images}
 
 
@@ -112,15 +135,16 @@ def _is_mask(stem: str, suffix: str) -> bool:
 
 
 def _refuse_kinds(
-    folder: Path, where: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str
+    folder: Path, where: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str, truths: TruthFiles
 ) -> None:
     """Refuse to pass over files that look as if they were meant."""
-    if where.name == "masks":
-        others = list(_files_of(where, IMAGE_SUFFIXES - MASK_SUFFIXES, _whose(dataset)))
+    if where.name == truths.folder:
+        others = list(_files_of(where, IMAGE_SUFFIXES - truths.suffixes, _whose(dataset)))
         others += [file for file in unreadable_images(where) if _stem(file) not in masks]
         if others:
             raise DatasetError(
-                f"Masks of dataset {dataset!r} must be PNG, BMP or TIFF files, but there is {_few(others)}."
+                f"{truths.word.capitalize()}s of dataset {dataset!r} must be {truths.kinds} files, but there is "
+                f"{_few(others)}."
             )
     # One of the same name as an image that is read is something beside it, e.g. the raw file it was made from.
     unread = [file for file in unreadable_images(folder / "images") if _stem(file) not in images]
@@ -131,7 +155,9 @@ def _refuse_kinds(
         )
 
 
-def require_pairs(folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str) -> None:
+def require_pairs(
+    folder: Path, images: Mapping[str, Path], masks: Mapping[str, Path], dataset: str, word: str = "mask"
+) -> None:
     """Refuse images without a mask, and masks without an image.
 
     Args:
@@ -139,11 +165,12 @@ def require_pairs(folder: Path, images: Mapping[str, Path], masks: Mapping[str, 
         images: By identifier.
         masks: Likewise.
         dataset: Name of the dataset, for the message.
+        word: What a mask is called there.
 
     Raises:
         DatasetError: If one is alone.
     """
-    for kind, other, these, those in (("image", "mask", images, masks), ("mask", "image", masks, images)):
+    for kind, other, these, those in (("image", word, images, masks), (word, "image", masks, images)):
         alone = [these[stem] for stem in these if stem not in those]
         if alone:
             raise DatasetError(

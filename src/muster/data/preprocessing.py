@@ -22,10 +22,12 @@ SizeSetting: TypeAlias = int | tuple[int, int] | str
 
 _SPELLED = re.compile(r"(?:shorter:([1-9]\d{0,8})|([1-9]\d{0,8})x([1-9]\d{0,8}))(?:/([1-9]\d{0,8})x([1-9]\d{0,8}))?")
 
+_CHARACTERS = re.compile(r"characters:([1-9]\d{0,8})")
+
 
 @dataclass(frozen=True)
 class ImageSize:
-    """The size that an image is brought to; exactly one of the first three is given.
+    """The size that an image is brought to; exactly one of the first three, or the last, is given.
 
     Attributes:
         longer: Length of the longer side in pixels; the shorter one keeps the aspect.
@@ -33,12 +35,14 @@ class ImageSize:
         exact: Rows and columns, whatever the aspect of the image was.
         crop: Rows and columns of the middle of the resized image, which is all that is seen of it. Classifiers of whole
             images are used so; the rest of the image is lost.
+        characters: Of a text, which is no image: how many of its characters are seen (:mod:`muster.data.texts`).
     """
 
     longer: int | None = None
     shorter: int | None = None
     exact: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
+    characters: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what says nothing, or two things.
@@ -49,15 +53,16 @@ class ImageSize:
         given = {name: value for name, value in vars(self).items() if value is not None and name != "crop"}
         if len(given) != 1:
             raise ConfigError(
-                f"image_size: expected one of longer, shorter and exact, but got {', '.join(given) or 'none'}."
+                "image_size: expected one of longer, shorter, exact and characters, but got "
+                f"{', '.join(given) or 'none'}."
             )
-        for side in (*(self.exact or (self.longer or self.shorter,)), *(self.crop or ())):
+        for side in (*(self.exact or (self.longer or self.shorter or self.characters,)), *(self.crop or ())):
             require_whole("image_size", side, 1, MOST_PIXELS)
         if self.crop is not None:
             self._require_room(self.crop)
 
     def _require_room(self, crop: tuple[int, int]) -> None:
-        if self.longer is not None:
+        if self.longer is not None or self.characters is not None:
             raise ConfigError(
                 "image_size: a crop needs the shorter side or rows x columns; the longer side is no bound."
             )
@@ -75,6 +80,7 @@ class ImageSize:
         Args:
             setting: A number is the longer side; ``shorter:512`` the shorter one; ``512x1024``, or a pair, rows and
                 columns. After a slash comes what is cut out of the middle: ``shorter:256/224x224``.
+                ``characters:512`` is what is seen of a text.
             option: What to call it in messages.
 
         Returns:
@@ -83,6 +89,8 @@ class ImageSize:
         Raises:
             ConfigError: If it is none of these, or out of range.
         """
+        if isinstance(setting, str) and (told := _CHARACTERS.fullmatch(setting.strip())):
+            return cls(characters=int(told[1]))
         if isinstance(setting, str):
             found = _SPELLED.fullmatch(setting.strip())
             if found is None:
@@ -100,6 +108,8 @@ class ImageSize:
     @property
     def setting(self) -> int | str:
         """What :meth:`of` reads, as records keep it: a number, or text."""
+        if self.characters is not None:
+            return f"characters:{self.characters}"
         if self.longer is not None:
             return self.longer
         cut = "" if self.crop is None else f"/{self.crop[0]}x{self.crop[1]}"
@@ -107,6 +117,8 @@ class ImageSize:
 
     def __str__(self) -> str:
         """In words."""
+        if self.characters is not None:
+            return f"{self.characters} characters from the beginning"
         cut = "" if self.crop is None else f", of which the middle {self.crop[0]} x {self.crop[1]} are seen"
         if self.exact is not None:
             return f"{self.exact[0]} x {self.exact[1]} pixels (rows x columns){cut}"
@@ -116,7 +128,7 @@ class ImageSize:
     @property
     def fixed(self) -> tuple[int, int] | None:
         """Rows and columns that every image is shown with, whatever its own; ``None`` if they depend on it."""
-        return self.crop or self.exact
+        return self.crop or self.exact or (None if self.characters is None else (1, self.characters))
 
     @property
     def of_a_square(self) -> tuple[int, int]:
@@ -157,8 +169,8 @@ class ImageSize:
         """
         if min(height, width) < 1:
             raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
-        if self.exact is not None:
-            return self.exact
+        if fixed := self.exact or (None if self.characters is None else (1, self.characters)):
+            return fixed
         wanted, given = (self.longer, max(height, width)) if self.longer else (self.shorter, min(height, width))
         assert wanted is not None  # exactly one of the three is given
         # In whole numbers, so that no machine rounds differently: floor(side * wanted / given + 1/2).
@@ -198,6 +210,11 @@ class Preprocessing:
     size: ImageSize | None = None
     channel_order: ChannelOrder = "rgb"
     interpolation: Interpolation = "bilinear"
+
+    @property
+    def of_text(self) -> int | None:
+        """How many characters of a text are seen; ``None`` for images, which have rows and columns."""
+        return None if self.size is None else self.size.characters
 
     def seen_by(self, own: Preprocessing | None) -> Preprocessing:
         """How a model sees images that are shown in this way.

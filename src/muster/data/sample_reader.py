@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Num
 from torch import Tensor
 
 from muster.data.bands import Bands, read_band_header, read_bands
@@ -78,7 +78,7 @@ class MaskSource(ABC):
 
     @abstractmethod
     def read(self, identifier: str) -> StoredMask:
-        """Class indices and void, not turned.
+        """Class indices and void, or float32 numbers such as depths, not turned.
 
         Raises:
             DatasetError: If it cannot be read, or holds what has no meaning.
@@ -274,21 +274,21 @@ class SampleReader:
         mask, as_stored = self._mask(identifier)
         return Sample(identifier, self.images.read(identifier, as_stored), mask)
 
-    def mask(self, identifier: str) -> UInt8[Tensor, "h w"]:
+    def mask(self, identifier: str) -> Num[Tensor, "h w"]:
         """The mask alone, checked in the same way; of the image only the header is read.
 
         Args:
             identifier: Name of the image within the split.
 
         Returns:
-            uint8, class indices and void.
+            As :attr:`masks` has it: uint8, class indices and void, or float32.
 
         Raises:
             DatasetError: As for the whole image, but for damaged pixels of the image.
         """
         return self._mask(identifier)[0]
 
-    def _mask(self, identifier: str) -> tuple[UInt8[Tensor, "h w"], bool]:
+    def _mask(self, identifier: str) -> tuple[Num[Tensor, "h w"], bool]:
         """The mask, and whether the image goes with it as stored, not upright."""
         if identifier not in self.images:
             raise DatasetError(f"Dataset {self.spec.name!r}: {unknown_image(identifier, self.images)}")

@@ -190,8 +190,12 @@ class ParquetRows(Rows):
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
-        """See :attr:`Rows.info`: the library writes it into the files."""
-        metadata = self._opened[0].schema_arrow.metadata or {}
+        """See :attr:`Rows.info`: the library writes it into the files; others are known by plain columns."""
+        schema = self._opened[0].schema_arrow
+        metadata = schema.metadata or {}
+        if b"huggingface" not in metadata and all(_is_plain(each) for each in schema.types):
+            kinds = zip(schema.names, schema.types, strict=True)
+            return {"features": {name: {"_type": "Value", "dtype": str(kind)} for name, kind in kinds}}
         try:
             found: Mapping[str, Any] = json.loads(metadata[b"huggingface"])["info"]
         except (KeyError, ValueError, TypeError) as error:
@@ -274,6 +278,16 @@ class ParquetRows(Rows):
     def __getstate__(self) -> dict[str, Any]:
         """Files are opened anew by whoever is handed this."""
         return {"files": self.files}
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether cells of a column of this type are numbers or strings."""
+    import pyarrow as pa
+
+    types = pa.types
+    return bool(
+        types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind) or types.is_floating(kind)
+    )
 
 
 def parquet_sets(folder: Path) -> dict[str, ParquetRows]:

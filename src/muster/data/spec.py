@@ -23,6 +23,9 @@ VOID = 255
 RGB = 3
 """Channels of images unless a dataset says otherwise."""
 
+TEXTS = "texts"
+"""What a dataset holds whose samples are texts."""
+
 PROBE_IMAGES = 150
 """Target training images that a selection looks at, unless the dataset's description says otherwise (A22 4.1)."""
 
@@ -35,10 +38,12 @@ class Sample(NamedTuple):
 
     Attributes:
         identifier: Name of the image within its split.
-        image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits.
+        image: ``[channels, h, w]``: uint8 RGB, or what the dataset says; float32 in 0..1 for more than 8 bits. A text
+            is int32 ``[1, 1, characters]``, see :mod:`muster.data.texts`.
         mask: The truth, as its task has it. Segmentation: uint8 ``[h, w]``, class indices, :data:`VOID` where nothing
-            is known. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void (:func:`labelled`);
-            as a selection sees it, also ``[k, 1]`` for an image with k classes.
+            is known. Depth: float32 ``[h, w]``, metres, NaN where nothing is known. Objects: float32, see
+            :mod:`muster.data.boxes`. Where a class is of the whole image, int64 ``[1, 1]``, and nothing is void
+            (:func:`labelled`); as a selection sees it, also ``[k, 1]`` for an image with k classes.
     """
 
     identifier: str
@@ -109,6 +114,7 @@ class DatasetSpec:
         channels: Channels of its images.
         task: What is to be predicted, see :mod:`muster.tasks.task`.
         sequences: Tells which images belong together, see :mod:`muster.data.sequences`; nothing if each is by itself.
+        holds: What its samples are: images, or :data:`TEXTS`.
     """
 
     name: str
@@ -122,6 +128,12 @@ class DatasetSpec:
     channels: int = RGB
     task: str = "segmentation"
     sequences: str = ""
+    holds: str = "images"
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether its samples are texts, and not images."""
+        return self.holds == TEXTS
 
     @property
     def num_classes(self) -> int:
@@ -139,8 +151,12 @@ class Split:
         identifiers: Names of the images, in order.
         read: Reads the image of one identifier. Must survive pickling (data loader workers).
         read_mask: Reads the mask alone, if that takes less time; likewise.
+        read_numbers: Reads what classes stand for of the image of one identifier, where they were made of numbers
+            (:meth:`muster.tasks.task.Task.in_classes`): float32, of the shape of the mask, NaN where it is void.
         content: Gives the content prefix of one identifier, see :mod:`muster.data.content`; ``None`` if it is not
             known, and then datasets are told apart by their names.
+        read_shares: Gives which part of the image of one identifier each class has, float64 ``[classes]``, where it
+            is not the part of the labelled units.
     """
 
     spec: DatasetSpec
@@ -149,6 +165,8 @@ class Split:
     read: Callable[[str], Sample]
     read_mask: Callable[[str], Tensor] | None = None
     content: Callable[[str], str] | None = None
+    read_numbers: Callable[[str], Tensor] | None = None
+    read_shares: Callable[[str], Tensor] | None = None
 
     def __len__(self) -> int:
         """Number of images."""

@@ -79,13 +79,15 @@ def channel_statistics(split: Split) -> ChannelStatistics:
         split: At least one image.
 
     Returns:
-        The statistics; a standard deviation is at least 1/255.
+        The statistics; a standard deviation is at least 1/255. Of texts, which are not normalised, 0 and 1.
 
     Raises:
         DatasetError: If the split is empty, an image cannot be read, or has another number of channels.
     """
     if len(split) == 0:
         raise DatasetError(f"Split {split.name!r} of dataset {split.spec.name!r} has no image to take statistics of.")
+    if split.spec.has_texts:
+        return ChannelStatistics((0.0,), (1.0,))
     counted, added = _Levels(split.spec.channels), _Sums(split.spec.channels)
     for index, identifier in enumerate(split.identifiers):
         image = split[index].image

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Num
 from torch import Tensor
 
 from muster.data.content import prefix_of_text
@@ -106,7 +106,7 @@ class TileReader:
         tile, mask = self._find(identifier), self.mask(identifier)
         return Sample(identifier, self.images.read_part(tile.image, tile.window), mask)
 
-    def mask(self, identifier: str) -> UInt8[Tensor, "h w"]:
+    def mask(self, identifier: str) -> Num[Tensor, "h w"]:
         """The mask of one tile alone; see :meth:`__call__`."""
         tile = self._find(identifier)
         values, size = self.masks.read_part(tile.image, tile.window)

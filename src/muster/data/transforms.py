@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 from muster.data.colour_jitter import jitter_colours
 from muster.data.preprocessing import Interpolation, Preprocessing, middle
 from muster.data.spec import as_numbers
+from muster.data.texts import cut_text
 from muster.data.truth_cuts import OF_PIXELS, Cut, Placement, Span, TruthCut
 from muster.errors import ConfigError
 
@@ -41,8 +42,11 @@ def prepare_image(
 
     Returns:
         The image resized as :meth:`muster.data.ImageSize.resized` says (with antialiasing), its middle cut out where
-        that is asked for, scaled to 0..1 and normalised, its channels in the wanted order; on the same device.
+        that is asked for, scaled to 0..1 and normalised, its channels in the wanted order; on the same device. Of a
+        text its first characters, see :func:`muster.data.texts.cut_text`.
     """
+    if preprocessing.of_text is not None:
+        return cut_text(image, preprocessing.of_text)
     size, white = preprocessing.known_size, white_level(image)
     resized = resize_image(image.float(), size.resized(image.shape[-2], image.shape[-1]), preprocessing.interpolation)
     if size.crop is not None:
@@ -80,7 +84,8 @@ class Crop(NamedTuple):
 
     Attributes:
         image: uint8, RGB (or float32 in 0..1); 0 in the padding.
-        mask: uint8, class indices, void in the padding; or the class of the whole image.
+        mask: uint8, class indices, void in the padding; or numbers such as depths, NaN in the padding; or the class of
+            the whole image.
         box: What is no padding: first row and the one after the last, first column and the one after the last.
     """
 
@@ -96,7 +101,9 @@ class TrainingTransform:
     The image is rescaled by a random factor relative to the size at which it is shown, and a crop is cut out of it at
     random; where the rescaled image is smaller than the crop, it lies in it at random, and the rest is padding (0 after
     normalisation in the image, void in the mask). The region is cut out of the stored image first and only that is
-    resized, which shows the same to within a pixel of the stored image and costs less.
+    resized, which shows the same to within a pixel of the stored image and costs less. Of masks the nearest pixel is
+    taken: nothing is blended over an edge, or with what is not known. Depths stay what they are when the image is
+    rescaled (M21 does not say; their metres are those of the scene, whatever size it is shown at).
 
     Attributes:
         preprocessing: How images are shown, at factor 1.
@@ -166,8 +173,10 @@ class TrainingTransform:
             generator: Where the randomness comes from.
 
         Returns:
-            What :func:`normalise_crops` takes.
+            What :func:`normalise_crops` takes; of a text, of which nothing is random, what is seen everywhere.
         """
+        if self.preprocessing.of_text is not None:
+            return Crop(cut_text(image, self.crop_shape[1]), mask, torch.tensor([0, 1, 0, self.crop_shape[1]]))
         cut = self._place(image, mask, generator)
         shown = [cut.rows.shown, cut.columns.shown]
         image = transforms.resize(image[cut.source], shown, InterpolationMode.BILINEAR, antialias=True)  # type: ignore[index]
@@ -233,8 +242,10 @@ def normalise_crops(
         preprocessing: What to normalise with, and the order of channels; crops have their size already.
 
     Returns:
-        float32; 0 in the padding.
+        float32; 0 in the padding. Texts come as they go in.
     """
+    if preprocessing.of_text is not None:
+        return images.float()
     down, across = (torch.arange(side, device=images.device) for side in images.shape[-2:])
     top, bottom, left, right = boxes.T[:, :, None].unbind()
     rows, columns = (down >= top) & (down < bottom), (across >= left) & (across < right)

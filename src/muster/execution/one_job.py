@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from muster.execution.executor import Failure, Job
+from muster.errors import ConfigError
+from muster.execution.executor import Executor, Failure, Job
 
 
 def _nobody(message: str) -> None:
@@ -40,3 +43,27 @@ class OneJob:
 
     def tick(self) -> None:
         """There is nothing to show."""
+
+
+def ask(executor: Executor, task: str, content: str, folder: Path) -> str:
+    """Ask one job of an executor about the place where its jobs run.
+
+    Args:
+        executor: Nothing waits in it.
+        task: As :attr:`Job.task`.
+        content: As :attr:`Job.content`.
+        folder: Where the job works; it is gone afterwards.
+
+    Returns:
+        What the job returned.
+
+    Raises:
+        ConfigError: If the executor has no place that can do this, or not what was asked for.
+    """
+    answer = OneJob()
+    executor.submit(Job(folder.name, task, content, folder))
+    executor.run(answer)
+    if answer.failure is not None:
+        raise ConfigError(f"Nothing can be computed there: {answer.failure.reason} ({answer.failure.log})")
+    shutil.rmtree(folder, ignore_errors=True)
+    return answer.result

@@ -80,9 +80,9 @@ class TrainingProgress:
         """A job was finished before."""
         del self.steps[job]
 
-    def done(self, job: str) -> None:
+    def done(self, job: str, how: str = "done") -> None:
         """A job is finished."""
-        self._end(job, f"{job}: done")
+        self._end(job, f"{job}: {how}")
 
     def failed(self, job: str, reason: str) -> None:
         """A job failed."""

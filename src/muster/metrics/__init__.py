@@ -64,6 +64,7 @@ from muster.metrics.registry import (
     get_metric,
     register,
 )
+from muster.metrics.ridge_probe import ridge_mean, ridge_predictions, ridge_probe
 from muster.metrics.rsa import rsa
 from muster.metrics.soft_accuracy_eep import soft_accuracy_eep
 from muster.metrics.soft_iou_eep import soft_class_ious, soft_iou_eep
@@ -130,6 +131,9 @@ __all__ = [
     "pearson",
     "reduce_dimensions",
     "register",
+    "ridge_mean",
+    "ridge_predictions",
+    "ridge_probe",
     "rsa",
     "similarity_hardness",
     "soft_accuracy_eep",

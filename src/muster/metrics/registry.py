@@ -41,6 +41,7 @@ from muster.metrics.nce import nce
 from muster.metrics.osborn import osborn, osborn_of_member, osborn_of_members
 from muster.metrics.otce import otce
 from muster.metrics.parc import parc
+from muster.metrics.ridge_probe import RIDGE_MEAN, ridge_mean, ridge_probe
 from muster.metrics.rsa import rsa
 from muster.metrics.soft_accuracy_eep import SOFT_ACCURACY_EEP, soft_accuracy_eep
 from muster.metrics.soft_iou_eep import SOFT_IOU_EEP, soft_iou_eep
@@ -79,8 +80,9 @@ class Metric:
         needs: What it is computed from. Of a member: ``probs`` (source probabilities) and ``features`` at the probe
             pixels, ``image_features`` (their spatial mean), ``source_features`` and ``source_labels`` (of its own
             source), ``predictions`` (arg max of its predictor) and columns of its card. Of the target: ``labels``,
-            ``annotations`` (class shares of each image), ``reference`` (image features of a model trained on the
-            target). Of an ensemble: ``eeps`` and ``labels``.
+            ``numbers`` (what labels stand for, where they are intervals of numbers), ``groups`` (the image of each
+            pixel), ``annotations`` (class shares of each image), ``reference`` (image features of a model trained on
+            the target). Of an ensemble: ``eeps`` and ``labels``.
         definition: The definition of a metric of the members' predictions together.
         combination: Of a metric that compares candidates by something else that is known of their members. A metric
             that has neither is a score of single members, and an ensemble's score is the sum of its members' scores
@@ -153,6 +155,7 @@ class Metric:
 
 _PROBS = ("probs", "labels")
 _FEATURES = ("features", "labels")
+_NUMBERS = ("features", "numbers", "groups")
 _REFERENCE = ("image_features", "reference")
 _SOURCE = ("source_features", "source_labels", "features")
 _CARDS = ("source_miou", "train_images", "num_classes")
@@ -173,6 +176,11 @@ METRICS: dict[str, Metric] = {
         Metric("h_score", "H-score", h_score, _FEATURES),
         Metric("h_score_shrinkage", "H-score (shrinkage)", partial(h_score, shrinkage=True), _FEATURES),
         Metric("logme", "LogME", logme, _FEATURES),
+        Metric("logme_regression", "LogME (numbers)", logme, ("features", "numbers")),
+        Metric("ridge_probe", "Ridge probe", ridge_probe, _NUMBERS, most_pixels=50_000),
+        Metric(
+            "ridge_mean", "Ridge mean", ridge_mean, _NUMBERS, combination=Combination(*RIDGE_MEAN), most_pixels=50_000
+        ),
         Metric("gbc", "GBC", gbc, _FEATURES),
         Metric("gbc_spherical", "GBC (spherical)", partial(gbc, covariance="spherical"), _FEATURES),
         Metric("transrate", "TransRate", transrate, _FEATURES),

@@ -45,12 +45,12 @@ class Adapted(Segmenter):
         """
         SourceModel.__init__(self)
         self.architecture, self.blueprint = blueprint.architecture, blueprint
-        self.body, self.head = body, head
-        self.feature_channels = body.feature_channels
+        self._take(body)
+        self.head = head
         self._num_classes = num_classes
         self._settle()
 
-    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+    def blank_image(self) -> Float[Tensor, "1 bands _ _"]:
         """See :meth:`SourceModel.blank_image`; of the usual size, where small ones are refused."""
         side = self.blueprint.config.get(CUT, {}).get("blank")
         return super().blank_image() if side is None else torch.zeros(1, 3, side, side, device=self.device)

@@ -55,7 +55,7 @@ def build_model(architecture: str, num_classes: int, pretraining: str = "none", 
         raise ConfigError(f"Expected a positive number of classes, but got num_classes={num_classes}.")
     family, scheme = family_of(architecture), scheme_of(pretraining)
     family.check(architecture)
-    with _seeded(seed):
+    with seeded(seed):
         started = scheme.build_body(family, architecture, pretraining)
     model = _with_head(architecture, started.body, num_classes, seed)
     model.started_from = started.known
@@ -144,7 +144,7 @@ def _with_head(architecture: str, body: Body, num_classes: int, seed: int) -> Se
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Draw from a seed within the block, and put the CPU generator back afterwards; those of GPUs are not touched."""
     generator = torch.default_generator
     state = generator.get_state()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from muster.data.statistics import ChannelStatistics
-from muster.errors import ConfigError
+from muster.errors import ConfigError, PretrainingError
 from muster.models.segmenter import Body
 from muster.registry import SpelledRegistry
 
@@ -36,6 +37,24 @@ class Family(ABC):
             ConfigError: If the parts of the name do not go together.
             PretrainingError: If there are no ImageNet weights, or they cannot be fetched.
         """
+
+    def build_published(self, architecture: str) -> Body:
+        """Build everything before the head with the weights that the architecture itself names.
+
+        Args:
+            architecture: A name that the family takes, and that was checked.
+
+        Raises:
+            PretrainingError: If it names none.
+        """
+        raise PretrainingError(
+            f"pretraining: {architecture!r} names no weights, so that none can be taken as published. Expected an "
+            "encoder of texts in a folder or on a hub (transformers:NAME), or another pretraining."
+        )
+
+    def published_file(self, architecture: str) -> Path | None:  # noqa: ARG002 (some have one)
+        """The local file of these weights; ``None`` if they are on a hub, or in several files."""
+        return None
 
     def check(self, architecture: str) -> None:  # noqa: B027 (every name may be fine)
         """Refuse a name that cannot be built, without building anything.

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from muster.models.blueprint import INNER, Blueprint
 from muster.models.padding import Part, spatial_mean
 from muster.models.source_model import SourceModel
+from muster.models.wrapped import Wrapped
 
 POOLED = "pooled"
 """The model source that builds such networks."""
 
 
-class Pooled(SourceModel):
+class Pooled(Wrapped):
     """Any network, of which one prediction is made for an image: its maps have a single place.
 
     Attributes:
@@ -34,10 +34,8 @@ class Pooled(SourceModel):
         Args:
             inner: Not pooled itself.
         """
-        super().__init__()
-        self.inner = inner
-        self.depth, self.preprocessing, self.in_channels = inner.depth, inner.preprocessing, inner.in_channels
-        self.started_from = inner.started_from
+        super().__init__(inner)
+        self.depth = inner.depth
         self._describe()
 
     def _describe(self) -> None:
@@ -56,28 +54,9 @@ class Pooled(SourceModel):
         return self.inner.num_parameters
 
     @property
-    def minimum_side(self) -> int:
-        """See :attr:`SourceModel.minimum_side`."""
-        return self.inner.minimum_side
-
-    @property
-    def side_multiple(self) -> int:
-        """See :attr:`SourceModel.side_multiple`."""
-        return self.inner.side_multiple
-
-    @property
     def scores_features(self) -> bool:
         """See :attr:`SourceModel.scores_features`."""
         return self.inner.scores_features
-
-    @property
-    def device(self) -> torch.device:
-        """See :attr:`SourceModel.device`."""
-        return self.inner.device
-
-    def blank_image(self) -> Float[Tensor, "1 bands height width"]:
-        """See :meth:`SourceModel.blank_image`."""
-        return self.inner.blank_image()
 
     def part_of(self, images: Float[Tensor, "batch bands height width"]) -> Part | None:  # noqa: ARG002
         """All of it: padding was left out of the mean."""
@@ -113,12 +92,6 @@ class Pooled(SourceModel):
     def forward(self, images: Float[Tensor, "batch bands height width"]) -> Float[Tensor, "batch classes 1 1"]:
         """See :meth:`SourceModel.forward` and :meth:`read`."""
         return super().forward(images) if self.scores_features else self._mean(self.inner(images), images)
-
-    def adapt_channels(self, channels: int) -> None:
-        """See :meth:`SourceModel.adapt_channels`."""
-        self.inner.adapt_channels(channels)
-        self.in_channels = self.inner.in_channels
-        self._describe()
 
     def replace_head(self, num_classes: int, seed: int, decoder: bool = True) -> None:  # noqa: ARG002
         """See :meth:`SourceModel.replace_head`; never with a fresh decoder, as there is nothing to decode."""

@@ -8,7 +8,7 @@ resolution.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -40,9 +40,13 @@ class Body(nn.Module):
         feature_channels: Channels of the last stage, all branches together.
         minimum_side: The smallest side, in pixels, of what the architecture can see.
         side_multiple: What both sides of an image must be multiples of.
+        in_channels: Channels of the images that it is built for.
+        holds: What it takes, as :attr:`muster.data.DatasetSpec.holds` says it of datasets.
     """
 
     side_multiple: int = SIDE_MULTIPLE
+    in_channels: int = RGB
+    holds: str = "images"
 
     def __init__(self, feature_channels: int, minimum_side: int = SIDE_MULTIPLE) -> None:
         """Say what comes out and what goes in.
@@ -65,6 +69,14 @@ class Body(nn.Module):
             The stages, first to last.
         """
         raise NotImplementedError
+
+    def described(self) -> dict[str, Any]:
+        """What a blueprint has to say beside the name of the architecture; nothing where that says all."""
+        return {}
+
+    def blank_images(self, count: int, height: int, width: int, device: torch.device) -> Tensor:
+        """See :meth:`SourceModel.blank_images`."""
+        return torch.zeros(count, self.in_channels, height, width, device=device)
 
     def without_decoder(self) -> Body:
         """What a backbone has weights for: the encoder, which shares its weights with this body; itself if that is all.
@@ -102,9 +114,8 @@ class Segmenter(SourceModel):
         """
         super().__init__()
         self.architecture = architecture
-        self.blueprint = Blueprint("native", architecture)
-        self.body = body
-        self.feature_channels = body.feature_channels
+        self.blueprint = Blueprint("native", architecture, body.described())
+        self._take(body)
         self.head: nn.Module = linear_head(body.feature_channels, num_classes, seed)
         self._num_classes = num_classes
         self._settle()
@@ -218,6 +229,17 @@ class Segmenter(SourceModel):
         """Run the body on images, padded to a size that it can take."""
         stages: StageMaps = self.body(self.pad(images))
         return stages
+
+    def _take(self, body: Body) -> None:
+        """Have a body, and what it says of itself."""
+        self.body = body
+        self.feature_channels, self.in_channels, self.holds = body.feature_channels, body.in_channels, body.holds
+
+    def blank_images(self, count: int, height: int, width: int) -> Tensor:
+        """See :meth:`SourceModel.blank_images`."""
+        if self.in_channels != self.body.in_channels:  # adapted
+            return super().blank_images(count, height, width)
+        return self.body.blank_images(count, height, width, self.device)
 
     def _settle(self) -> None:
         """Find the depth, and freeze parameters that the scores do not depend on, by one pass over a blank image."""

@@ -34,6 +34,7 @@ class SourceModel(nn.Module, ABC):
         depth: Layers: convolutions and linear layers on the longest path from image to scores, head included.
         preprocessing: How it wants its images; ``None`` for the way in which the target's are shown.
         in_channels: Channels of the images that it takes.
+        holds: What it takes, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it of datasets.
         started_from: Where the weights that it was built with come from, see
             :class:`muster.models.pretraining.scheme.StartedBody`.
     """
@@ -44,6 +45,7 @@ class SourceModel(nn.Module, ABC):
     depth: int
     preprocessing: Preprocessing | None = None
     in_channels: int = 3
+    holds: str = "images"
 
     def __init__(self) -> None:
         """Nothing is known yet of where weights come from."""
@@ -108,10 +110,20 @@ class SourceModel(nn.Module, ABC):
         """Where its weights are."""
         return next(self.parameters()).device
 
-    def blank_image(self) -> Float[Tensor, "1 bands side side"]:
+    def blank_image(self) -> Float[Tensor, "1 bands _ _"]:
         """An image to look at the network with, where only the way through it counts; small, to be quick."""
         side = max(BLANK_SIDE, self.minimum_side)
-        return torch.zeros(1, self.in_channels, side, side, device=self.device)
+        return self.blank_images(1, side, side)
+
+    def blank_images(self, count: int, height: int, width: int) -> Float[Tensor, "_ bands _ _"]:
+        """Images that show nothing, to time the network with or to see what it makes of a size.
+
+        Args:
+            count: How many.
+            height: Their rows, as prepared.
+            width: Their columns.
+        """
+        return torch.zeros(count, self.in_channels, height, width, device=self.device)
 
     @abstractmethod
     def features(

@@ -75,6 +75,7 @@ class Card:
         test_images: Number of source test images behind ``test_result``.
         test_result: What it reaches on the source test split (mIoU, top-1 accuracy); of a multi-source model the mean
             over its sources.
+        test_error: The error beside it, such as the RMSE of depths; ``None`` if the task has none.
         test_ious: IoU of each class on the source test split; ``None`` for a class that does not occur there.
         majority_result: What always answering the most frequent class reaches, for comparison.
         steps: Training steps.
@@ -125,6 +126,7 @@ class Card:
     train_images: int | None = None
     test_images: int | None = None
     test_result: float | None = None
+    test_error: float | None = None
     test_ious: tuple[float | None, ...] = ()
     majority_result: float | None = None
     steps: int | None = None

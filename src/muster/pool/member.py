@@ -165,8 +165,8 @@ class Member:
             raise PoolError(f"Member {self.name!r}: {path} does not fit {self.card.architecture!r}: {error}") from error
         model.preprocessing = self.card.preprocessing
         if self.target is not None:
-            self._adapt(model, self.target.channels)
             model = task_of(self.target).fitted(model)
+            self._adapt(model, self.target.channels)
         return model.to(device).eval()
 
     def _adapt(self, model: SourceModel, channels: int) -> None:

@@ -1,6 +1,7 @@
 """Which members have seen a target, told by the content of its images where it is known, and by names elsewhere.
 
-A member is no candidate if it was trained on the target itself; a smaller overlap is told, and the user judges.
+A member is no candidate if it was trained on the target itself; a smaller overlap is told, and the user judges. One
+that saw the target's images for another task, and so other labels, stays a candidate, and that is told too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from functools import cached_property
 
 from muster.data import ContentSketch, Dataset, content_prefixes
 from muster.errors import some_names
+from muster.models.centre_net import CENTRE_NET
+from muster.models.pooled import POOLED
 from muster.pool.card import Card
 from muster.pool.member import Member
 from muster.tasks.task import TASKS, task_of
@@ -75,7 +78,12 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
         ``"was trained on the target"`` in more words, or ``None`` for a candidate.
     """
     wanted = task_of(target.dataset.spec)
-    if TASKS[card.task].is_pooled and not wanted.is_pooled:
+    own = TASKS[card.task]
+    if own.holds != wanted.holds:
+        return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
+    if own.finds_objects and not wanted.finds_objects and card.built_by.source != CENTRE_NET:
+        return f"was trained for {card.task}, and networks of others for it are only fine-tuned to find objects"
+    if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects or has_map(card)):
         return (
             f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"
         )
@@ -88,8 +96,16 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     return next((reason for reason in reasons if reason is not None), None)
 
 
+def has_map(card: Card) -> bool:
+    """Whether a network that says one thing of a whole image has a map before its mean, as muster's own have."""
+    built = card.built_by
+    return built.source == POOLED and built.library == "native"
+
+
 def _reason(seen: ContentSketch, card: Card, target: TargetContent) -> str | None:
-    name = target.dataset.spec.name
+    name, own_task = target.dataset.spec.name, target.dataset.spec.task
+    if card.task != own_task and card.classes_of(seen.dataset) != target.dataset.spec.classes:
+        return None  # it knows nothing of these labels, and the same images with others are a source like any (M21 5.2)
     if not target.known or not seen.images:
         return f"was trained on the target, {name}" if target.is_called(seen.dataset) else None
     shared = seen.shared_with(target.both)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -129,6 +130,18 @@ class ProbeCache:
             return None
         return found
 
+    def holds(self, key: str) -> bool:
+        """Whether a file of that key is there and whole, as far as its beginning and its length tell.
+
+        Args:
+            key: 64 hexadecimal digits.
+        """
+        try:
+            with safe_open(self._path(key), "pt"):
+                return True
+        except (OSError, SafetensorError):
+            return False
+
     def put_tensors(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors by name, such as the weights of a network; likewise.
 
@@ -139,9 +152,18 @@ class ProbeCache:
         Warns:
             UserWarning: If they cannot be written.
         """
+        self.put_tensors_later(key, tensors)
+        self.finish()
+
+    def put_tensors_later(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """The same while the caller goes on; :meth:`finish` says if it went wrong.
+
+        Args:
+            key: As for :meth:`put_tensors`.
+            tensors: Likewise; not to be changed any more.
+        """
         if sum(value.nbytes for value in tensors.values()) <= self.limit_gb * 1e9:
             self._writing.start(lambda: self._write(key, tensors))
-        self.finish()
 
     def put(self, key: str, probabilities: Float32[Tensor, "pixels source_classes"]) -> None:
         """Keep a prediction, and let others go until the folder is within its limit.
@@ -163,8 +185,16 @@ class ProbeCache:
             key: See :func:`prediction_key`.
             probabilities: On any device; not to be changed any more.
         """
-        if probabilities.nbytes <= self.limit_gb * 1e9:
-            self._writing.start(lambda: self._write(key, {_TENSOR: probabilities}))
+        self.put_tensors_later(key, {_TENSOR: probabilities})
+
+    def take_over(self, path: Path) -> None:
+        """Put a file of another cache into this one; :meth:`finish` says if it went wrong.
+
+        Args:
+            path: Named by its key. More than the limit is not kept at all.
+        """
+        if path.stat().st_size <= self.limit_gb * 1e9 and not self.holds(path.stem):
+            self._writing.start(lambda: self._copy(path))
 
     def finish(self) -> None:
         """Wait until all is written.
@@ -181,9 +211,19 @@ class ProbeCache:
 
     def _write(self, key: str, tensors: Mapping[str, Tensor]) -> str | None:
         """Write one file; what kept it from being written, if anything."""
+
+        def write(partial: Path) -> None:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
+
+        return self._fill(key, write)
+
+    def _copy(self, path: Path) -> str | None:
+        return self._fill(path.stem, lambda partial: shutil.copyfile(path, partial))
+
+    def _fill(self, key: str, write: Callable[[Path], object]) -> str | None:
         try:
             with atomic_write(self._path(key)) as partial:
-                save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial)
+                write(partial)
             self._shrink()
         except OSError as problem:
             return str(problem.cause if isinstance(problem, OutputError) else problem.strerror)

@@ -6,7 +6,7 @@ Images are named by their places in the split that the probe set was drawn from.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float32
@@ -40,7 +40,7 @@ class KnownReadings:
         """Keep a reading in place of the member's earlier one."""
         self._kept.pop(member, None)
         if _bytes(reading) + sum(_bytes(each) for _, each in self._kept.values()) <= self.most_bytes:
-            self._kept[member] = images, _moved(reading, torch.device("cpu"))
+            self._kept[member] = images, reading.moved(torch.device("cpu"))
 
     def forget_all_but(self, members: Collection[str]) -> None:
         """Make room: others will not be read any more."""
@@ -66,7 +66,7 @@ class GrowingReader(ProbeReader):
         part = whole if images is None else whole.of_images(self._images)
         super().__init__(
             part._split, part.probe, whole.preprocessing, whole.device, whole._batch_size, whole._num_workers,
-            whole.precision,
+            whole.precision, whole.elsewhere,
         )  # fmt: skip
         self._parts: dict[tuple[int, ...], ProbeReader] = {}
 
@@ -109,11 +109,11 @@ class GrowingReader(ProbeReader):
     ) -> Reading:
         rest = tuple(sorted(set(self._images) - set(images)))
         if not rest:
-            return _moved(before, self.device)
+            return before.moved(self.device)
         if rest not in self._parts:  # all members that have seen the same images share it
             self._parts[rest] = self._whole.of_images(rest)
         added = self._parts[rest]._read(model, progress, features, stages)
-        return joined(self._whole.probe, [(images, _moved(before, added.probabilities.device)), (rest, added)])
+        return joined(self._whole.probe, [(images, before.moved(added.probabilities.device)), (rest, added)])
 
 
 def joined(probe: ProbeSet, parts: Sequence[tuple[tuple[int, ...], Reading]]) -> Reading:
@@ -152,13 +152,3 @@ def _tensors(reading: Reading) -> tuple[Tensor, ...]:
 
 def _bytes(reading: Reading) -> int:
     return sum(values.nbytes for values in _tensors(reading))
-
-
-def _moved(reading: Reading, device: torch.device) -> Reading:
-    return replace(
-        reading,
-        probabilities=reading.probabilities.to(device),
-        features=reading.features.to(device),
-        image_features=reading.image_features.to(device),
-        stages=tuple(stage.to(device) for stage in reading.stages),
-    )

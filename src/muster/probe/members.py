@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from muster.errors import PoolError
 from muster.pool import Member
 from muster.probe.cache import ProbeCache, prediction_key
 from muster.probe.read import ProbeReader
 from muster.probe.reading import Reading
+from muster.probe.shared_cache import SharedCache
 from muster.ranks import flag_from_rank_zero, from_rank_zero, rank
 
 
@@ -45,12 +47,12 @@ def member_probabilities(
     shape = (len(reader.probe), len(member.card.classes))
     key = member_key(member, reader)
     with _verified_beside(member):  # on every rank: all of them refuse a damaged member
-        found = look_up(key, shape, reader, cache)
-        predictions = (
-            reader.read(member.load_unverified(reader.device), progress, member.name) if found is None else found
-        )
-    if found is None:
-        keep(key, predictions, cache)
+        found = _look_up(key, shape, reader, cache)
+        if found is not None:
+            return found
+        _require_here(member, cache)
+        predictions = reader.read(member.load_unverified(reader.device), progress, member.name)
+    _keep(key, predictions, cache)
     return predictions
 
 
@@ -63,8 +65,8 @@ def member_reading(
 ) -> Reading:
     """A member's predictions at the probe pixels, and the features behind them.
 
-    The member is always run: its features would fill a cache. Its probabilities go there, for
-    :func:`member_probabilities`.
+    The member is run, as its features would fill a cache, unless somebody else just did so for this purpose (see
+    :class:`muster.probe.shared_cache.SharedCache`). Its probabilities are cached, for :func:`member_probabilities`.
 
     Args:
         member: The member.
@@ -79,10 +81,24 @@ def member_reading(
     Raises:
         PoolError: If the weights are missing or damaged.
     """
+    key = member_key(member, reader)
     with _verified_beside(member):
+        found = cache.reading(key, stages) if isinstance(cache, SharedCache) else None
+        if found is not None:
+            return found.moved(reader.device)
+        _require_here(member, cache)
         reading = reader.read_all(member.load_unverified(reader.device), progress, stages, member.name)
-    keep(member_key(member, reader), reading.probabilities, cache)
+    _keep(key, reading.probabilities, cache)
     return reading
+
+
+def _require_here(member: Member, cache: ProbeCache | None) -> None:
+    """Refuse to run a member that others were to run: on another device its numbers would be others."""
+    if isinstance(cache, SharedCache):
+        raise PoolError(
+            f"Member {member.name!r} was run elsewhere, but what it gave is not in {cache.folder}, where it was "
+            "written. Do all machines see that folder? The same command runs the member again."
+        )
 
 
 @contextmanager
@@ -100,7 +116,7 @@ def _verified_beside(member: Member) -> Iterator[None]:
             verified.result()
 
 
-def look_up(key: str, shape: tuple[int, int], reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
+def _look_up(key: str, shape: tuple[int, int], reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
     """Look into the cache on rank zero, and tell all ranks.
 
     Args:
@@ -118,7 +134,7 @@ def look_up(key: str, shape: tuple[int, int], reader: ProbeReader, cache: ProbeC
     return from_rank_zero(torch.empty(shape) if found is None else found, reader.device).to(reader.device)
 
 
-def keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
+def _keep(key: str, values: Tensor, cache: ProbeCache | None) -> None:
     """Put something into the cache, on rank zero, while the caller goes on."""
     if cache is not None and rank() == 0:
         cache.put_later(key, values)
@@ -141,6 +157,6 @@ def member_key(member: Member, reader: ProbeReader) -> str:
         member.card.architecture,
         reader.probe,
         reader.preprocessing.seen_by(member.card.preprocessing),
-        reader.device.type,
+        reader.made_on,
         reader.precision,
     )

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, Integer
+from jaxtyping import Float32, Float64, Int64, Integer
 from torch import Tensor
 
 from muster.data import VOID, Split, class_pixel_counts, is_of_pixels, units_of
@@ -34,8 +34,10 @@ class ProbeSet:
         image_sizes: Those of each image; none if they are those of its mask.
         void_images: Identifiers of the images without a labelled pixel.
         class_shares: float64 ``[images, classes]``: which part of each image's labelled pixels (all of them, not only
-            the drawn ones) each class has; zeros for an image that is all void.
+            the drawn ones) each class has; zeros for an image that is all void. What else is meant by a part, its
+            split says (:attr:`muster.data.Split.read_shares`).
         content: SHA-256 over the pixels of all images as decoded, so that a cache notices an exchanged image.
+        numbers: float32 ``[pixels]``: what the labels stand for, where they are intervals of numbers such as depths.
     """
 
     rows: Int64[Tensor, " pixels"]
@@ -47,6 +49,7 @@ class ProbeSet:
     class_shares: Float64[Tensor, "images classes"]
     content: str
     image_sizes: tuple[tuple[int, int], ...] = ()
+    numbers: Float32[Tensor, " pixels"] | None = None
 
     def __len__(self) -> int:
         """Number of pixels."""
@@ -88,6 +91,7 @@ class ProbeSet:
             class_shares=self.class_shares[chosen],
             content=hashlib.sha256(f"{self.content} {chosen}".encode()).hexdigest(),
             image_sizes=tuple(self.image_sizes[image] for image in chosen) if self.image_sizes else (),
+            numbers=None if self.numbers is None else self.numbers[places],
         )
 
 
@@ -121,17 +125,20 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
     weights = _class_weights(split)
     drawn: list[tuple[Tensor, Tensor, Tensor]] = []
     starts, sizes, image_sizes, void_images = [0], [], [], []
-    shares: list[Tensor] = []
+    shares, numbers = list[Tensor](), list[Tensor]()
     content = hashlib.sha256()
     for place in range(len(split)):
         identifier, image, mask = split[place]
         content.update(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
         pixels = _draw_pixels(mask, weights, units_of(mask, pixels_per_image), np.random.default_rng((seed, place)))
         drawn.append(pixels)
+        if split.read_numbers is not None:
+            numbers.append(split.read_numbers(identifier)[pixels[:2]].float())
         starts.append(starts[-1] + len(pixels[0]))
         sizes.append((mask.shape[0], mask.shape[1]))
         image_sizes.append((image.shape[1], image.shape[2]))
-        shares.append(_class_shares(mask, split.spec.num_classes))
+        read = split.read_shares
+        shares.append(_class_shares(mask, split.spec.num_classes) if read is None else read(identifier))
         if len(pixels[0]) == 0:
             void_images.append(identifier)
     rows, columns, labels = (torch.cat(parts) for parts in zip(*drawn, strict=True))
@@ -145,6 +152,7 @@ def draw_probe_set(split: Split, pixels_per_image: int = 1000, seed: int = 0) ->
         class_shares=torch.stack(shares),
         content=content.hexdigest(),
         image_sizes=() if image_sizes == sizes else tuple(image_sizes),
+        numbers=torch.cat(numbers) if numbers else None,
     )
 
 

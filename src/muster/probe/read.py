@@ -32,6 +32,21 @@ _BLANK_SIDE = 64
 """Side of the blank image on which a network that takes images of any size is asked how wide its stages are."""
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where members run, if that is not in the process that asks for what they predict.
+
+    Attributes:
+        device: Kind of device.
+        label: The same for people.
+        precision: Of the forward passes; never ``auto``.
+    """
+
+    device: str
+    label: str
+    precision: str
+
+
 class ProbeReader:
     """Runs one member after the other over the probe images.
 
@@ -44,8 +59,9 @@ class ProbeReader:
     Attributes:
         probe: The probe set.
         preprocessing: How images are shown to members without a preprocessing of their own.
-        device: Where members run.
+        device: Where members run, and where what was read of them is put.
         precision: In which precision, see :data:`muster.precision.Precision`; never ``auto``.
+        elsewhere: Where members run, if not here: their predictions are looked up under that kind of device.
     """
 
     def __init__(
@@ -57,6 +73,7 @@ class ProbeReader:
         batch_size: int = 16,
         num_workers: int = 0,
         precision: str = "auto",
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Keep what batches are planned from; nothing is read yet.
 
@@ -69,16 +86,22 @@ class ProbeReader:
             num_workers: Processes that read ahead.
             precision: ``auto`` is bf16-mixed on a GPU that has it, and 32-true elsewhere. Probabilities are computed in
                 float32 whatever it is.
+            elsewhere: See the class; its precision goes before.
 
         Raises:
             ConfigError: If there is no such precision.
         """
-        self.probe, self.preprocessing = probe, preprocessing
+        self.probe, self.preprocessing, self.elsewhere = probe, preprocessing, elsewhere
         self.device = torch.device(device)
-        self.precision = resolve_precision(precision, self.device)
+        self.precision = resolve_precision(precision, self.device) if elsewhere is None else elsewhere.precision
         self._split, self._batch_size, self._num_workers = split, batch_size, num_workers
         self._kept_bytes = KeptBytes()
         self._prepared: dict[Preprocessing, PreparedProbe] = {}
+
+    @property
+    def made_on(self) -> str:
+        """Kind of the device that predictions are made on."""
+        return self.device.type if self.elsewhere is None else self.elsewhere.device
 
     def prepared_for(self, own: Preprocessing | None) -> PreparedProbe:
         """The probe images as a member sees them.
@@ -105,7 +128,7 @@ class ProbeReader:
         split = replace(self._split, identifiers=tuple(self._split.identifiers[image] for image in images))
         return ProbeReader(
             split, self.probe.of_images(images), self.preprocessing, self.device, self._batch_size, self._num_workers,
-            self.precision,
+            self.precision, self.elsewhere,
         )  # fmt: skip
 
     def read(
@@ -176,7 +199,7 @@ class ProbeReader:
         if stages:  # asked of the network itself: a rank without a batch has to know too
             # What comes out is as wide for any size, but a network from elsewhere may take one size only.
             rows, columns = (_BLANK_SIDE, _BLANK_SIDE) if model.preprocessing is None else shown.shape
-            blank = torch.zeros(1, model.in_channels, rows, columns, device=self.device)
+            blank = model.blank_images(1, rows, columns)
             widths = [stage.shape[1] for stage in model.features_and_embeddings(blank)[1]]
         pixels, images = (len(self.probe), len(self.probe.images)) if features else (len(self.probe), 0)
         dimensions = model.feature_channels if features else 0

@@ -41,6 +41,15 @@ class Reading:
         nothing = torch.zeros(0, 0, device=probabilities.device)
         return cls(probabilities, nothing, nothing, ())
 
+    def moved(self, device: torch.device) -> Reading:
+        """The same on a device."""
+        return Reading(
+            self.probabilities.to(device),
+            self.features.to(device),
+            self.image_features.to(device),
+            tuple(stage.to(device) for stage in self.stages),
+        )
+
     def summed_over_ranks(self, device: torch.device) -> Reading:
         """Put the shares of all processes together."""
         return Reading(

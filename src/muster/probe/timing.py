@@ -52,8 +52,7 @@ def inference_seconds(
         raise ConfigError(f"Expected positive sizes, but got height {height}, width {width}.")
     if device is not None:
         model.to(device)
-    runs_on = next(model.parameters()).device
-    image = torch.zeros(1, model.in_channels, height, width, device=runs_on)
+    image = model.blank_images(1, height, width)
     training = model.training
     model.eval()
     try:

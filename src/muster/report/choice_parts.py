@@ -76,6 +76,8 @@ def what_predicts(
             key = f"{regime}_{predictor or 'none'}_of_{size}"
             named = f"{regime}, {str(predictor).replace('_', ' ')}"
             order = _best_metrics(with_it)
+            if not order:  # all results are alike, or there are too few
+                continue
             matrix = with_it.pivot_table(index="metric", columns="target", values="weighted_kendall").loc[order]
             matrix.insert(matrix.shape[1], "mean", matrix.mean(axis=1))
             title = f"Weighted Kendall tau of every metric: {named}"
@@ -151,7 +153,7 @@ def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) 
     order = [APPROACHES[name] for name in there]
     key = f"{choice.regime}_{choice.predictor or 'none'}_{choice.metric}"
     baseline = APPROACHES["b1"] if "b1" in there else None
-    result = tables.task.result
+    result = tables.result
     figures = [choices_figure(choices, order, baseline, f"choices_{key}", APPROACHES[CHOICE], result)]
     differences = _differences(told, there)
     finite = differences[np.isfinite(differences["low"]) & np.isfinite(differences["high"])]

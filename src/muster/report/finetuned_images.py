@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
 
-from muster.data import MAX_CLASSES
-from muster.report.images import choose_images, class_counts, make_report_image, shrink
-from muster.report.records import ReportImage
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from muster.data import MAX_CLASSES, Split
+from muster.report.display import as_rgb
+from muster.report.images import ENSEMBLE, LONGEST_SIDE, choose_images, class_counts, make_report_image, shrink
+from muster.report.records import AnyImage, DrawnImage
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import TargetData
 
@@ -15,7 +20,7 @@ SURVEYED_IMAGES = 100
 
 
 @torch.no_grad()
-def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[ReportImage]:
+def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> list[AnyImage]:
     """A few test images with the predictions of each member and of the ensemble.
 
     Args:
@@ -26,11 +31,15 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     Returns:
         The images; fewer if the test split has not so many.
     """
-    if len(ensemble.classes) > MAX_CLASSES or not ensemble.task.has_classes:  # there are not so many colours, or none
+    if target.dataset.spec.has_texts:  # they are shown otherwise
+        return []
+    if not ensemble.task.has_classes:
+        return list(_drawn(ensemble, target.dataset.test.subset(count, seed=0)))
+    if len(ensemble.classes) > MAX_CLASSES:  # there are not so many colours
         return []
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)
     places = choose_images(class_counts(some, len(ensemble.classes)), count, seed=0)
-    report_images = []
+    report_images = list[AnyImage]()
     for place in places:
         sample = shrink(some[place])
         size = (sample.mask.shape[0], sample.mask.shape[1])
@@ -42,3 +51,22 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
         }
         report_images.append(make_report_image(sample, alone, ensemble(images, size)[0]))
     return report_images
+
+
+def _drawn(ensemble: Ensemble, some: Split) -> Iterator[DrawnImage]:
+    """Images as their task draws them; none if it draws nothing."""
+    task = ensemble.task
+    for sample in some:
+        images, size = ensemble.prepare(sample.image[None]), task.places_of(sample.mask)
+        maps = zip(ensemble.names, ensemble.member_maps(images), strict=True)
+        said = {name: task.predictions(scores, size, part)[0].cpu() for name, (scores, part) in maps}
+        said[ENSEMBLE] = ensemble(images, size)[0].cpu()
+        pictures = task.pictures(as_rgb(sample.image), sample.mask, said)
+        if not pictures:
+            return
+        yield DrawnImage(sample.identifier, {name: _small(each) for name, each in pictures.items()})
+
+
+def _small(picture: UInt8[Tensor, "3 h w"]) -> UInt8[Tensor, "3 y x"]:
+    step = -(-max(picture.shape[1:]) // LONGEST_SIDE)
+    return picture[:, ::step, ::step]

@@ -11,7 +11,7 @@ from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
 from muster.report.palette import hex_colour
-from muster.report.records import ReportImage
+from muster.report.records import AnyImage
 from muster.report.tables import (
     NOTHING,
     class_table,
@@ -22,6 +22,7 @@ from muster.report.tables import (
     result_names,
     shown_name,
 )
+from muster.report.texts import ReportText, text_rows
 from muster.report.wording import predictor_label
 from muster.report.wording.confirmation import confirmation_sentence
 from muster.report.wording.equal_cost import equal_cost_sentence, single_wins, spent_on_text, trials_sentence
@@ -29,6 +30,7 @@ from muster.report.wording.finetuning import (
     cost_sentence,
     cost_text,
     difference_sentence,
+    error_text,
     head_sentence,
     interval_sentence,
     interval_text,
@@ -67,7 +69,11 @@ class _DotRow:
 
 
 def write_finetuning_report(
-    result: FinetuneResult, path: Path, report_images: Sequence[ReportImage] = (), command: str | None = None
+    result: FinetuneResult,
+    path: Path,
+    report_images: Sequence[AnyImage] = (),
+    command: str | None = None,
+    report_texts: Sequence[ReportText] = (),
 ) -> Path:
     """Write one self-contained HTML page about a fine-tuned ensemble.
 
@@ -76,6 +82,7 @@ def write_finetuning_report(
         path: The file to write.
         report_images: A few test images, see :func:`muster.report.make_report_image`.
         command: How to predict with the ensemble, if it is to be shown.
+        report_texts: Test texts, see :func:`muster.report.texts.finetuned_texts`; some of them are shown.
 
     Returns:
         ``path``.
@@ -103,7 +110,9 @@ def write_finetuning_report(
             measured_text(result),
         ],
         "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
-        "swatches": legend(result.classes),
+        "texts": text_rows(report_texts),
+        "samples": result.words.holds,
+        "swatches": legend(result.classes) if result.words.has_classes else [],
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
@@ -119,7 +128,7 @@ def write_finetuning_report(
 
 
 def _headline(result: FinetuneResult) -> str:
-    images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    images = f"{result.test_images:,} test {result.words.sample}{'s' if result.test_images != 1 else ''}"
     if single_wins(result):
         return (
             f"A single model of equal cost reaches {number(result.results[EQUAL_COST])} {result.words.result} on "
@@ -158,7 +167,8 @@ def _figures(result: FinetuneResult) -> list[tuple[str, str, list[str]]]:
 def _beside(result: FinetuneResult, name: str) -> list[str]:
     """The lines below an mIoU."""
     interval, cost = interval_text(result.result_intervals.get(name)), result.costs.get(name)
-    return [*([interval] if interval else []), *([cost_text(cost)] if cost else [])]
+    error = error_text(result, name)
+    return [line for line in (interval, error, cost_text(cost) if cost else "") if line]
 
 
 def _colour(result: FinetuneResult, name: str) -> str:
@@ -174,6 +184,7 @@ def _result_bars(result: FinetuneResult) -> list[Bar]:
     for name in result_names(result):
         notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
         notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
+        notes += [error_text(result, name)] if name in result.errors else []
         notes += [cost_text(result.costs[name])] if name in result.costs else []
         interval = result.result_intervals.get(name)
         bars.append(
@@ -337,13 +348,13 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
     predicted = ", ".join(f"{metric_label(metric)} {number(score)}" for metric, score in result.predicted.items())
     batch, size = result.batch_size, result.image_size
     entries = [
-        ("training images", f"{result.train_images:,}"),
-        ("test images", f"{result.test_images:,}"),
+        (f"training {result.words.holds}", f"{result.train_images:,}"),
+        (f"test {result.words.holds}", f"{result.test_images:,}"),
         ("steps", f"{result.steps:,}"),
         ("resumed", resumed_text(result)),
         ("learning rate", _rates(result)),
-        ("batch size", "" if batch is None else f"{batch:,} images"),
-        ("image size", "" if size is None else str(ImageSize.of(size))),
+        ("batch size", "" if batch is None else f"{batch:,} {result.words.holds}"),
+        (f"{result.words.sample} size", "" if size is None else str(ImageSize.of(size))),
         ("each test image is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
@@ -375,7 +386,7 @@ def _rates(result: FinetuneResult) -> str:
     if not result.held_out:
         return used
     tried = ", ".join(f"{rate:g}" for rate in next(iter(result.held_out.values())))
-    by = f"each member's best by {result.words.result} on held-out training images"
+    by = f"each member's best by {result.words.result} on held-out training {result.words.holds}"
     if not result.stops:
         return f"{used} (of {tried}, {by})"
     ends = ", ".join(f"{name} {steps}" for name, steps in result.stops.items())

@@ -50,7 +50,7 @@ def _figures(selection: Selection, target: Dataset) -> Iterator[StudyFigure]:
         views = [view for view in selection.hard_views if view.wrapper == wrapper]
         if not views:
             continue
-        unit = "images" if wrapper == "haste_ca" or selection.words.is_pooled else "pixels"
+        unit = selection.words.holds if wrapper == "haste_ca" or selection.words.is_pooled else "pixels"
         accuracies = {member: values for view in views for member, values in view.accuracies.items()}
         label = f"accuracy of\n{predictor_label(selection.predictor)}"
         yield bins_figure(
@@ -64,6 +64,8 @@ def _figures(selection: Selection, target: Dataset) -> Iterator[StudyFigure]:
             places = t_sne(view.features.astype(np.float64))
             title = f"{unit.capitalize()} hard for {meaning}, {by}"
             yield map_figure(places, view.labels, view.is_hard, selection.classes, f"hard_map_{wrapper}", title)
+        if target.spec.has_texts:  # the page shows them as they are
+            continue
         easy, hard = _extremes(view, selection, target)
         yield extremes_figure(easy, hard, f"hard_images_{wrapper}", f"Images hard for {meaning}, {by}")
     yield _cost(selection)
@@ -77,10 +79,8 @@ def _shown(views: list[HardView], selection: Selection) -> HardView:
 def _extremes(view: HardView, selection: Selection, target: Dataset) -> tuple[list[Tensor], list[Tensor]]:
     """The easiest and the hardest images, at most half of all each."""
     images = Split(target.spec, target.train.name, tuple(selection.train_images), target.train.read)
-    order = np.argsort(-view.hardness, kind="stable")
-    count = min(GRID * GRID, len(order) // 2)
-    read = [as_rgb(images[view.images[place]].image) for place in (*order[:count], *order[::-1][:count])]
-    return read[count:], read[:count]
+    easy, hard = ([as_rgb(images[place].image) for place in places] for places in view.extremes(GRID * GRID))
+    return easy, hard
 
 
 def _cost(selection: Selection) -> StudyFigure:

@@ -144,7 +144,8 @@ def selection_images(
     Returns:
         The images; none if the selection has no predictors, as one that was read from disk.
     """
-    if not selection.on_images or len(selection.classes) > MAX_CLASSES:  # there are not so many colours
+    # There are not so many colours; and texts are shown otherwise.
+    if not selection.on_images or len(selection.classes) > MAX_CLASSES or target.spec.has_texts:
         return []
     split = surveyed(selection, target)
     if counts is None:

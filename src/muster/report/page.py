@@ -26,7 +26,7 @@ from muster.report.palette import (
     hex_colour,
     label_colours,
 )
-from muster.report.records import ReportImage
+from muster.report.records import AnyImage, DrawnImage, ReportImage
 from muster.report.tables import number
 
 NO_VALUE = "var(--soft)"
@@ -122,14 +122,20 @@ def legend(classes: Sequence[str]) -> list[Swatch]:
     return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
 
 
-def strips(report_images: Sequence[ReportImage], classes: Sequence[str] = ()) -> list[Strip]:
+def strips(report_images: Sequence[AnyImage], classes: Sequence[str] = ()) -> list[Strip]:
     """What the templates draw of an image: itself, ground truth, every prediction in order, confidence.
 
     Args:
         report_images: The images.
         classes: Names of the classes, if each image has one as a whole: it is named then.
     """
-    return [_strip(report_image, classes) for report_image in report_images]
+    return [_drawn_strip(image) if isinstance(image, DrawnImage) else _strip(image, classes) for image in report_images]
+
+
+def _drawn_strip(drawn: DrawnImage) -> Strip:
+    shown = {name: picture.permute(1, 2, 0).contiguous().numpy() for name, picture in drawn.pictures.items()}
+    tiles = [Tile(name, "", jpeg_address(pixels), "prediction") for name, pixels in shown.items()]
+    return Strip(drawn.identifier, tuple(tiles), max(next(iter(shown.values())).shape[:2]) < PIXELATED_SIDE)
 
 
 def _strip(report_image: ReportImage, classes: Sequence[str]) -> Strip:

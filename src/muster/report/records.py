@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -25,3 +26,20 @@ class ReportImage:
     truth: Tensor
     predictions: Mapping[str, Tensor]
     confidence: Tensor
+
+
+@dataclass(frozen=True)
+class DrawnImage:
+    """One image as its task draws it, where predictions are no classes, see :meth:`muster.tasks.task.Task.pictures`.
+
+    Attributes:
+        identifier: Name of the image in its split.
+        pictures: uint8 ``[3, h, w]``, RGB, by what to call each; the image itself is first.
+    """
+
+    identifier: str
+    pictures: Mapping[str, Tensor]
+
+
+AnyImage: TypeAlias = ReportImage | DrawnImage
+"""What a report shows of an image."""

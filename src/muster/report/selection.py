@@ -15,6 +15,7 @@ from muster.pool import Pool
 from muster.remote import named
 from muster.report.diagnostics import agreement, diagnose, label_entropy, occurrence, top_count
 from muster.report.figures import BLUE, MARKERS, ORANGE, Mark, ranking_figure
+from muster.report.hard_figures import HARD_FOR
 from muster.report.hard_part import hard_figures
 from muster.report.images import class_counts, selection_images, surveyed
 from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
@@ -33,6 +34,7 @@ from muster.report.tables import (
     number,
     single_score_table,
 )
+from muster.report.texts import hard_texts, selection_texts, text_rows
 from muster.report.wording import (
     ReportWarning,
     choice_sentence,
@@ -132,12 +134,15 @@ def write_selection_report(
         "members": selection.members,
         "lead": choice_sentence(selection),
         "verdict": no_better_than_guessing(selection.guessing, selection.target),
-        "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence),
+        "bootstrap_confidence": confidence_sentence(selection.bootstrap_confidence, selection.words.holds),
         "track_record": track_record_sentence(selection),
         **_foreseen_context(selection),
         "warnings": _warnings(selection, entropy),
         "command": command or f"python finetune.py --selection {shlex.quote(str(named(path.parent)))}",
         "strips": strips(report_images, selection.classes if selection.words.is_pooled else ()),
+        "texts": text_rows(selection_texts(selection, pool, target)),
+        "hard_texts": hard_texts(selection, target, HARD_FOR),
+        "samples": target.spec.holds,
         "swatches": legend(selection.classes),
         "predictor": predictor_label(selection.predictor),
         "class_result": selection.words.class_result,
@@ -234,7 +239,7 @@ def _card(
         ("architecture", card.architecture),
         ("pre-training", card.pretraining or "not known"),
         ("parameters", count_label(card.parameters)),
-        ("training images", "not known" if card.train_images is None else f"{card.train_images:,}"),
+        (f"training {TASKS[card.task].holds}", "not known" if card.train_images is None else f"{card.train_images:,}"),
         ("LEEP on the target", f"{number(scores[name])}, {rank} of {len(scores)}"),
         (f"in the best {top_count(len(ranked.order))}", f"{100 * ranked.often[name]:.0f} %"),
     ]
@@ -358,7 +363,7 @@ def _agreement_rows(ranking: Ranking) -> list[tuple[str, list[Cell]]]:
 def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[str, str]]:
     probe = selection.probe
     from_each = "" if selection.words.is_pooled else f", {probe.pixels_per_image:,} pixels from each"
-    images = f"{len(selection.train_images):,} training images{from_each}"
+    images = f"{len(selection.train_images):,} training {selection.words.holds}{from_each}"
     return [
         ("target", str(Path(selection.data_root) / selection.target_reference)),
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
@@ -373,7 +378,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         *([("reference", selection.reference)] if selection.reference else []),
         ("search", f"{selection.search.strategy}, {_listed_count(selection)}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
-        ("image size", str(ImageSize.of(selection.image_size))),
+        (f"{selection.words.sample} size", str(ImageSize.of(selection.image_size))),
         ("seed", str(probe.seed)),
         ("entropy of the labels", _entropy_label(selection, entropy)),
         *([("device", selection.device)] if selection.device else []),

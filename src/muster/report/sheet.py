@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from muster.arrays import NumpyArray
 from muster.report.palette import hex_colour, label_colours
-from muster.report.records import ReportImage
+from muster.report.records import AnyImage, DrawnImage, ReportImage
 
 SHOWN_IMAGES = 3
 SHOWN_CLASSES = 24
@@ -23,12 +23,12 @@ _LEGEND_COLUMNS = 6
 
 
 @rc_context({"text.parse_math": False, "font.size": 8.0})
-def image_sheet(report_images: Sequence[ReportImage], classes: Sequence[str]) -> bytes:
+def image_sheet(report_images: Sequence[AnyImage], classes: Sequence[str]) -> bytes:
     """Image, ground truth and every prediction side by side, one row an image, the colours of the classes below.
 
     Args:
         report_images: At least one; the first :data:`SHOWN_IMAGES` are shown.
-        classes: Names of the classes.
+        classes: Names of the classes, where predictions are classes.
 
     Returns:
         The content of a PNG file.
@@ -45,7 +45,7 @@ def image_sheet(report_images: Sequence[ReportImage], classes: Sequence[str]) ->
             place.set_axis_off()
     for place, (caption, _) in zip(axes[0], rows[0], strict=True):
         place.set_title(_broken(caption), fontsize=8.0)
-    if len(classes) <= SHOWN_CLASSES:
+    if isinstance(report_images[0], ReportImage) and len(classes) <= SHOWN_CLASSES:
         legend_rows = -(-len(classes) // _LEGEND_COLUMNS)
         figure.set_figheight(figure.get_figheight() + legend_rows * _LEGEND_ROW)
         handles = [Patch(color=hex_colour(index), label=name) for index, name in enumerate(classes)]
@@ -53,7 +53,9 @@ def image_sheet(report_images: Sequence[ReportImage], classes: Sequence[str]) ->
     return png_of(figure)
 
 
-def _row(report_image: ReportImage) -> list[tuple[str, NumpyArray]]:
+def _row(report_image: AnyImage) -> list[tuple[str, NumpyArray]]:
+    if isinstance(report_image, DrawnImage):
+        return [(name, each.permute(1, 2, 0).contiguous().numpy()) for name, each in report_image.pictures.items()]
     image = report_image.image.permute(1, 2, 0).contiguous().numpy()
     predictions = [(name, label_colours(labels)) for name, labels in report_image.predictions.items()]
     return [("image", image), ("ground truth", label_colours(report_image.truth)), *predictions]

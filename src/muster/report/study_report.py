@@ -107,7 +107,7 @@ def headline(findings: Findings) -> str:
     targets = standings["target"].nunique()
     where = "on the one target" if targets == 1 else f"on average over {targets} targets"
     reached = standings[standings["approach"] == won.winner]["result"].mean()
-    said = f"Best {where}: {_lower(_NAMES[won.winner])}, with {number(reached)} {findings.tables.task.result}"
+    said = f"Best {where}: {_lower(_NAMES[won.winner])}, with {number(reached)} {findings.tables.result}"
     if won.second is not None and won.lead is not None:
         sure = "" if won.is_certain else ", which may be chance"
         said += f", {_points(won.lead.mean)} above {_lower(_NAMES[won.second])}{sure}"

@@ -150,13 +150,16 @@ def _value(value: float | int) -> str:
 
 
 @styled
-def hard_subsets_figure(table: pd.DataFrame, label: str = "Pearson", name: str = "hard_subsets") -> StudyFigure:
+def hard_subsets_figure(
+    table: pd.DataFrame, label: str = "Pearson", name: str = "hard_subsets", of: str = ""
+) -> StudyFigure:
     """What hard subsets change for each metric and target (H22, tables 1 and 3).
 
     Args:
         table: See :func:`muster.study.papers.hard_subset_table`.
         label: What the correlation is called.
         name: Of the files.
+        of: Which scores these are, for the title.
 
     Returns:
         The figure: a panel a metric, a row a target; a line from the plain metric to its two variants.
@@ -185,6 +188,5 @@ def hard_subsets_figure(table: pd.DataFrame, label: str = "Pearson", name: str =
     grid[0].set_ylim(len(targets) - 0.5, -0.5)
     drawing.figure.supxlabel(label, fontsize=8.0)
     legend_above(drawing)
-    return drawing.finished(
-        name, "Metrics on hard subsets", "To the right of the bar a hard subset agrees better with the results."
-    )
+    title = f"Metrics on hard subsets: {of}" if of else "Metrics on hard subsets"
+    return drawing.finished(name, title, "To the right of the bar a hard subset agrees better with the results.")

@@ -188,9 +188,11 @@ def result_table(result: FinetuneResult) -> Table:
         beyond = (None, None, None) if difference is None else (difference.result, difference.low, difference.high)
         paid = (None, None, None) if cost is None else (cost.models, cost.parameters, cost.seconds_per_image)
         baseline = "B1" if name == result.single_best else ""
-        rows.append((shown_name(result, name), result.results[name], low, high, baseline, *beyond, *paid))
-    columns = ("who", result.words.result, "low", "high", "baseline", "minus B1", "minus B1, low", "minus B1, high",
-               "models", "parameters", "seconds per image")  # fmt: skip
+        error = [result.errors.get(name)] if result.errors else []
+        rows.append((shown_name(result, name), result.results[name], low, high, *error, baseline, *beyond, *paid))
+    errors = [result.words.error] if result.errors else []
+    columns = ("who", result.words.result, "low", "high", *errors, "baseline", "minus B1", "minus B1, low",
+               "minus B1, high", "models", "parameters", "seconds per image")  # fmt: skip
     return Table(columns, rows)
 
 

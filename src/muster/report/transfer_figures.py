@@ -33,6 +33,11 @@ from muster.study.tables import MULTI_SOURCE
 _LEAST_SCALE, _MOST_SCALE = 5.0, 40.0
 """Gains beyond the second have its colour; the scale never spans less than the first, so that noise stays pale."""
 
+_BY_DOMAIN = (
+    "Rows are targets, columns sources. Blue: better than the target straight from pre-training; orange: worse. "
+    "Datasets are ordered by domain and, in a domain, by size."
+)
+
 _TRANSFERS = {
     "within": ("within one domain", BLUE, "o"),
     "across": ("across domains", ORANGE, "^"),
@@ -47,6 +52,7 @@ def gain_matrix_figure(
     domains: pd.Series[str] | None = None,
     name: str = "gain_matrix",
     title: str = "Transfer gains",
+    caption: str = _BY_DOMAIN,
 ) -> StudyFigure:
     """Transfer gains as a heat map (M21, tables 4a, 5a, 6).
 
@@ -55,6 +61,7 @@ def gain_matrix_figure(
         domains: The domain of each dataset, by name; lines are drawn where it changes. Optional.
         name: Of the files.
         title: For the heading.
+        caption: What stands below it.
 
     Returns:
         The figure.
@@ -66,8 +73,7 @@ def gain_matrix_figure(
     return drawing.finished(
         name,
         title,
-        "Rows are targets, columns sources. Blue: better than the target straight from pre-training; orange: worse. "
-        "Datasets are ordered by domain and, in a domain, by size.",
+        caption,
     )
 
 

@@ -21,6 +21,7 @@ from muster.models.adoption import Adopted, Adoption
 from muster.models.hub_files import local_or_hub
 from muster.models.model_source import facts_of, usual_side_of
 from muster.pool import CARD, MEMBERS, Member, Pool, card_of_adopted
+from muster.remote import address_of, fetched, with_copies
 from muster.tasks.task import task_of
 
 Given: TypeAlias = str | Path | nn.Module | Mapping[str, Any] | Member
@@ -80,12 +81,13 @@ def members_from(models: Given | Sequence[Given] | Mapping[str, Given]) -> tuple
 
     Args:
         models: One or several. A path is the folder of a pool (all its members), of a member, or one that
-            ``save_pretrained`` of transformers or SMP wrote, or timm for a hub; other text is a name on a hub
-            (``OWNER/NAME``). A module is a network that gives scores ``[b, classes, h, w]``, or of whole images
-            ``[b, classes]``; a mapping with the key ``from`` is an entry of a pool plan's ``adopt``, and one whose
-            ``model`` is a module says more of it (``classes``, ``mean`` and ``std``, ``image_size``, ``layer``). Any
-            other mapping gives names to models. Without ``classes`` they are numbered; without ``mean`` and ``std``
-            images are normalised by those of the target. A module of timm says both itself.
+            ``save_pretrained`` of transformers or SMP wrote, or timm for a hub, also in an object store
+            (``s3://BUCKET/FOLDER``); other text is a name on a hub (``OWNER/NAME``). A module is a network that gives
+            scores ``[b, classes, h, w]``, or of whole images ``[b, classes]``; a mapping with the key ``from`` is an
+            entry of a pool plan's ``adopt``, and one whose ``model`` is a module says more of it (``classes``, ``mean``
+            and ``std``, ``image_size``, ``layer``). Any other mapping gives names to models. Without ``classes`` they
+            are numbered; without ``mean`` and ``std`` images are normalised by those of the target. A module of timm
+            says both itself.
 
     Returns:
         The members, their names made distinct.
@@ -132,7 +134,8 @@ def _members(given: Given) -> Iterator[Member]:
 
 
 def _of_path(given: str) -> Iterator[Member]:
-    path = Path(given).expanduser()
+    path = fetched(with_copies(Path(given))).expanduser()
+    given = given if address_of(path) is None else str(path)  # a hub has no addresses of stores
     if (path / CARD).is_file():
         yield Member.open(path)
     elif (path / MEMBERS).is_dir():

@@ -59,6 +59,17 @@ class HardView:
     labels: Int[NumpyArray, " shown"]
     is_hard: Bool[NumpyArray, " shown"]
 
+    def extremes(self, most: int) -> tuple[list[int], list[int]]:
+        """The easiest and the hardest images, of :attr:`images`: the most extreme first, at most half of all each.
+
+        Args:
+            most: Of either.
+        """
+        order = np.argsort(self.hardness, kind="stable")
+        count = min(most, len(order) // 2)
+        easiest, hardest = order[:count], np.argsort(-self.hardness, kind="stable")[:count]
+        return [self.images[place] for place in easiest], [self.images[place] for place in hardest]
+
 
 class HardViews:
     """Collects what there is to show, member by member."""

@@ -60,7 +60,8 @@ class ProbedFeatures:
 
     Attributes:
         classifiers: float64 ``[2, classes, channels + 1]``, see :class:`muster.metrics.linear_probe.FittedLinearProbe`.
-        readers: For each probe image, by its place among the images looked at, which of the two was not fitted to it.
+        readers: For each image with probe pixels, by its place among the images looked at, which of the two was not
+            fitted to it.
     """
 
     classifiers: Tensor

@@ -10,15 +10,15 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.errors import PoolError, SelectionError, UnfitMemberError
+from muster.errors import SelectionError, UnfitMemberError
 from muster.metrics import (
     MetricSpec,
     depth_correction,
@@ -28,23 +28,19 @@ from muster.metrics import (
 from muster.metrics.corrections import DEFAULT_L_MAX
 from muster.metrics.eep import class_given_source
 from muster.pool import Member
-from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities, member_reading
-from muster.selection.guessing import Honest, honest_scores, is_constant
+from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities
+from muster.selection.guessing import Honest, honest_scores
 from muster.selection.hard_subsets import HardEep, HardnessModel, HardSubsets, hardness_models
 from muster.selection.hard_views import HardView, HardViews
 from muster.selection.image_predictions import ImagePredictor, TranslatedClasses
-from muster.selection.metric_inputs import NEED_READING, Inputs, UnknownError, member_inputs, target_inputs
-from muster.selection.predictors import Predicted, Predictor, leep_of
+from muster.selection.metric_inputs import Inputs, UnknownError, member_inputs, target_inputs
+from muster.selection.predictors import Predictor, leep_of
+from muster.selection.sound_reading import sound_reading
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
 
 Score: TypeAlias = float | tuple[float, ...]
-
-_DEAD = (
-    "it predicts the same at every probe pixel, whatever the image "
-    "(are its weights all zero, or its features constant?)"
-)
 
 
 @dataclass(frozen=True)
@@ -99,8 +95,7 @@ class ScoredMembers:
         members: Those that work.
         leeps: LEEP of each, of what the predictor makes of it: MS-LEEP is a sum of these.
         honest: How each does on images that its predictor was not made from.
-        on_images: What makes target predictions of each on whole images: by the predictor, or by EEP where the linear
-            probe's predictions came from the cache.
+        on_images: What makes target predictions of each on whole images.
         columns: For each metric of single members, by its name: one score a member, larger is better. Only metrics that
             have a score for every member.
         single_scores: The same by member, also of metrics that lack something of some members.
@@ -117,6 +112,7 @@ class ScoredMembers:
         seconds: For each metric, the time of each member that it was computed for, without making its predictions.
         hard_seconds: By wrapper, the time to find what is hard for all sources.
         hard_views: What there is to show of hard subsets, if that is collected.
+        shown_seconds: The time to collect it, which no score needs.
     """
 
     members: list[Member] = field(default_factory=list)
@@ -135,6 +131,7 @@ class ScoredMembers:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     hard_seconds: dict[str, float] = field(default_factory=dict)
     hard_views: tuple[HardView, ...] = ()
+    shown_seconds: float = 0.0
 
 
 def score_members(
@@ -146,6 +143,7 @@ def score_members(
     keep: Callable[[Tensor], object],
     reference: Float[Tensor, "images dimensions"] | None = None,
     progress: Progress | None = None,
+    unfit: Mapping[str, str] = MappingProxyType({}),
 ) -> ScoredMembers:
     """Look at every member once; those that give no numbers are named instead.
 
@@ -161,6 +159,7 @@ def score_members(
         keep: Takes each working member's predictions, ``[pixels, classes]``.
         reference: Features of a model trained on the target, for metrics that compare with one.
         progress: Told how far the work is.
+        unfit: Members that are known to give no numbers, with the reason.
 
     Returns:
         All but the predictions.
@@ -178,6 +177,9 @@ def score_members(
     for done, member in enumerate(members):
         if progress is not None:
             progress("probing members", done, len(members))
+        if member.name in unfit:
+            scored.broken[member.name] = unfit[member.name]
+            continue
         try:
             predictions = work.look_at(member)
         except UnfitMemberError as error:
@@ -232,21 +234,19 @@ class _Work:
             UnfitMemberError: If it gives no numbers; then nothing was noted.
         """
         predictor = self.predictor
-        # A backbone has no classes to translate on whole images: its own classifier is made anew.
-        kept = predictor.kept(member, self.reader, self.cache) if member.card.classes else None
+        kept = predictor.kept(member, self.reader, self.cache)
         reading = self._read(member, self.request.needs | (set() if kept is not None else predictor.needs))
         inputs = member_inputs(member, reading, self.scored.shared, self.request.needs)
         labels = inputs.values["labels"]
-        try:
-            made = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else Predicted(kept)
-        except ValueError as error:
-            raise UnfitMemberError(f"the {predictor.name} predictor cannot be made of it: {error}") from error
+        made = predictor.predict(inputs, member, self.reader, self.cache) if kept is None else kept
         predictions = made.predictions
         inputs = inputs.with_prediction(predictions)
         found = self._scores(member, inputs)
         self._note(member, found)
         if self.views is not None:
+            begin = time.perf_counter()
             self.views.note(member, inputs.on_host.values)
+            self.scored.shown_seconds += time.perf_counter() - begin
         self.scored.leeps[member.name] = leep_of(predictions, labels)
         self.scored.honest[member.name] = honest_scores(inputs, predictor)
         self.scored.on_images[member.name] = made.on_images or TranslatedClasses(
@@ -280,22 +280,7 @@ class _Work:
         self.scored.hard_views = () if self.views is None else self.views.views()
 
     def _read(self, member: Member, needs: frozenset[str] | set[str]) -> Reading:
-        """Run a member, or look its reading up; only as much as is needed."""
-        try:
-            if needs & NEED_READING:
-                reading = member_reading(member, self.reader, self.cache, stages="target_layers" in needs)
-            else:
-                reading = Reading.of_probabilities(member_probabilities(member, self.reader, self.cache))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # in one of many processes, perhaps: so it is not left out, as the others have it
-            raise PoolError(f"Member {member.name!r} cannot be run on the target's images: {error}") from error
-        if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
-            raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
-        # Features may tell images apart where a head of zeros does not.
-        if is_constant(reading.features) or (self.predictor.name == "eep" and is_constant(reading.probabilities)):
-            raise UnfitMemberError(_DEAD)
-        return reading
+        return sound_reading(member, self.reader, self.cache, needs, self.predictor.name)
 
     def _read_hardness_model(self, member: Member) -> Inputs:
         reading = self._read(member, self.request.needs)

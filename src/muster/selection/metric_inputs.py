@@ -21,10 +21,11 @@ from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
 from muster.metrics.ensemble_block import first_argmax
 from muster.pool import Member
 from muster.probe import ProbeSet, Reading
+from muster.tasks.task import TASKS
 
 _HOST = torch.device("cpu")
 
-_OF_PIXELS = frozenset({"probs", "labels", "features", "groups", "prediction", "predictions"})
+_OF_PIXELS = frozenset({"probs", "labels", "numbers", "features", "groups", "prediction", "predictions"})
 _OF_IMAGES = frozenset({"image_features", "annotations", "reference", "target_layers"})
 NEED_READING = frozenset({"features", "image_features", "target_layers"})
 """What takes more of a member than its probabilities."""
@@ -146,6 +147,8 @@ def target_inputs(
     }
     if reference is not None:
         shared["reference"] = reference
+    if probe.numbers is not None:
+        shared["numbers"] = probe.numbers
     return {name: _moved(value, device) for name, value in shared.items()}
 
 
@@ -162,7 +165,7 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
         The inputs; what nobody asks for may be missing.
     """
     values = {**shared, "probs": reading.probabilities}
-    if reading.probabilities.shape[1] == 0:  # a backbone
+    if not has_source_classes(member):
         del values["probs"]
     if reading.features.shape[1] or not len(reading.features):  # an exported model has none
         values |= {"features": reading.features, "image_features": reading.image_features}
@@ -173,12 +176,23 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
     return Inputs({name: _moved(value, device) for name, value in (values | _card_values(member)).items()})
 
 
+def has_source_classes(member: Member) -> bool:
+    """Whether a member predicts classes of its own that EEP can translate.
+
+    A backbone and a member of depths do not, nor one that finds objects where no objects are looked for.
+    """
+    card, task = member.card, TASKS[member.card.task]
+    lost_heads = task.finds_objects and member.target is not None and not TASKS[member.target.task].finds_objects
+    return bool(card.classes) and task.outputs_are_classes and not lost_heads
+
+
 class UnknownError(ValueError):
     """A metric needs something of a member that is not known, as of a model that others trained."""
 
 
 _WORDS = {
     "probs": "it has no source classes",
+    "numbers": "the truth of the target is classes, not numbers such as depths",
     "features": "it has no features",
     "image_features": "it has no features",
     "target_layers": "it has no features",

@@ -9,18 +9,21 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from muster.errors import UnfitMemberError
 from muster.metrics import MetricSpec, eep, fit_linear_probe, ms_leep
 from muster.pool import Member
-from muster.probe import ProbeCache, ProbeReader, keep, look_up, member_key
+from muster.probe import ProbeCache, ProbeReader, member_key
+from muster.ranks import flag_from_rank_zero, from_rank_zero, rank
 from muster.selection.image_predictions import ProbedFeatures
 from muster.selection.metric_inputs import Inputs, require_known
 
 PredictorName: TypeAlias = Literal["eep", "linear_probe"]
 
-_LINEAR_VERSION = 3
+_LINEAR_VERSION = 4
 """Part of the cache key: raise it when the linear probe gives other numbers."""
 
 
@@ -30,8 +33,7 @@ class Predicted:
 
     Attributes:
         predictions: ``[pixels, classes]``, probabilities of the target's classes at the probe pixels.
-        on_images: The same for whole images; ``None`` for predictions from the cache, and for EEP, whose table is
-            counted for every member anyway.
+        on_images: The same for whole images; ``None`` for EEP, whose table is counted for every member anyway.
     """
 
     predictions: Tensor
@@ -69,11 +71,25 @@ class Predictor:
         metric = replace(spec.metric, function=leep_of, needs=("prediction", "labels"))
         return replace(spec, metric=metric)
 
-    def kept(self, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Tensor | None:
-        """Predictions from an earlier time, if looking them up is cheaper than making them."""
+    def kept(self, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Predicted | None:
+        """What was made of a member at an earlier time, if looking it up is cheaper than making it.
+
+        In a distributed run rank zero alone looks; the others have no use for predictions on whole images.
+        """
         if self.name == "eep" or cache is None:
             return None
-        return look_up(self._key(member, reader), (len(reader.probe), self.num_classes), reader, cache)
+        found = cache.get_tensors(self.key(member, reader)) if rank() == 0 else None
+        shape = len(reader.probe), self.num_classes
+        if found is not None and found["predictions"].shape != shape:
+            found = None
+        if not flag_from_rank_zero(found is not None, reader.device):
+            return None
+        predictions = torch.empty(shape) if found is None else found["predictions"]
+        on_images = None
+        if found is not None:
+            readers = found["readers"].tolist()
+            on_images = ProbedFeatures(found["classifiers"], dict(zip(reader.probe.images, readers, strict=True)))
+        return Predicted(from_rank_zero(predictions, reader.device).to(reader.device), on_images)
 
     def predict(self, inputs: Inputs, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Predicted:
         """Make predictions, and keep them if that spares work the next time.
@@ -86,20 +102,34 @@ class Predictor:
 
         Returns:
             Probabilities of the target's classes, float32, and what gives them on whole images.
+
+        Raises:
+            UnfitMemberError: If they cannot be made of it.
         """
+        try:
+            return self._predict(inputs, member, reader, cache)
+        except ValueError as error:
+            raise UnfitMemberError(f"the {self.name} predictor cannot be made of it: {error}") from error
+
+    def _predict(self, inputs: Inputs, member: Member, reader: ProbeReader, cache: ProbeCache | None) -> Predicted:
         values = inputs.values
         require_known(values, self.needs)
         if self.name == "eep":
-            predictions = eep(values["probs"], values["labels"], self.num_classes)
-            return Predicted(predictions)
+            return Predicted(eep(values["probs"], values["labels"], self.num_classes))
         fitted = fit_linear_probe(values["features"], values["labels"], values["groups"], self.num_classes)
-        if cache is not None:
-            keep(self._key(member, reader), fitted.predictions, cache)
-        readers = dict(zip(values["groups"].tolist(), fitted.reader.tolist(), strict=True))
-        return Predicted(fitted.predictions, ProbedFeatures(fitted.classifiers.cpu(), readers))
+        by_row = dict(zip(values["groups"].tolist(), fitted.reader.tolist(), strict=True))
+        readers, images = [by_row[row] for row in sorted(by_row)], reader.probe.images
+        classifiers = fitted.classifiers.cpu()
+        if cache is not None and rank() == 0:
+            made = {"predictions": fitted.predictions, "classifiers": classifiers, "readers": torch.tensor(readers)}
+            cache.put_tensors_later(self.key(member, reader), made)
+        return Predicted(fitted.predictions, ProbedFeatures(classifiers, dict(zip(images, readers, strict=True))))
 
-    def _key(self, member: Member, reader: ProbeReader) -> str:
-        """Unlike a member's probabilities, a fitted classifier depends on the labels and the number of classes."""
+    def key(self, member: Member, reader: ProbeReader) -> str:
+        """The cache key of what a linear probe makes of a member.
+
+        Unlike the member's probabilities, a fitted classifier depends on the labels and the number of classes.
+        """
         facts = f"{member_key(member, reader)} {self.name} {_LINEAR_VERSION} {self.num_classes}"
         return hashlib.sha256(facts.encode() + reader.probe.labels.numpy().tobytes()).hexdigest()
 

@@ -22,6 +22,7 @@ from muster.probe import ProbeCache, ProbeReader, ProbeSet
 from muster.probe.growing import GrowingReader, KnownReadings
 from muster.selection.member_scoring import Progress, Request, score_members
 from muster.selection.predictors import Predictor
+from muster.selection.probe_tasks import ProbeRun
 from muster.selection.record_parts import Prefilter, PrefilterRound
 
 LEAST_IMAGES = 10
@@ -109,6 +110,7 @@ def prefilter(
     most_bytes: float,
     seed: int,
     progress: Progress | None = None,
+    run: ProbeRun | None = None,
 ) -> Kept:
     """Pass over the members that do worse than others on some of the probe images.
 
@@ -123,6 +125,8 @@ def prefilter(
         most_bytes: Most that readings take until the members look at the rest.
         seed: Of the choice of images.
         progress: Told how far the work is.
+        run: Runs members elsewhere. They are then read anew on all images of each round, and in the end: other
+            machines do not know what was read before.
 
     Returns:
         The members that are left, and a reader for them.
@@ -134,9 +138,11 @@ def prefilter(
     for images, going_on in rounds_of(
         len(members), keep, len(order), max(LEAST_IMAGES, math.ceil(LEAST_UNITS / units))
     ):
-        reader = GrowingReader(whole, known, sorted(order[:images]))
-        request = Request((leep,), leep, DEFAULT_FRACTION)
-        scored = score_members(left, reader, cache, request, predictor, _nothing, None, _named(progress, images))
+        some, request = sorted(order[:images]), Request((leep,), leep, DEFAULT_FRACTION)
+        reader = GrowingReader(whole, known, some) if run is None else whole.of_images(some)
+        unfit = {} if run is None else run.read(left, reader, request, predictor, some)
+        told = _named(progress, images)
+        scored = score_members(left, reader, cache, request, predictor, _nothing, None, told, unfit)
         rounds.append(PrefilterRound(images, len(left)))
         passed_over |= scored.broken
         leeps = {name: honest.leep for name, honest in scored.honest.items()}
@@ -148,7 +154,7 @@ def prefilter(
         left = [member for member in left if member.name in best[:going_on]]
         known.forget_all_but(best[:going_on])
     record = Prefilter(keep, len(members), len(order), tuple(rounds))
-    return Kept(tuple(left), passed_over, GrowingReader(whole, known) if rounds else whole, record)
+    return Kept(tuple(left), passed_over, GrowingReader(whole, known) if rounds and run is None else whole, record)
 
 
 def _named(progress: Progress | None, images: int) -> Progress | None:

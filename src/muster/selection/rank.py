@@ -27,8 +27,9 @@ from muster.selection.given_models import Given, GivenMember, members_from
 from muster.selection.guessing import percentile_intervals, resampled_means
 from muster.selection.member_scoring import Request, ScoredMembers, score_members
 from muster.selection.predictors import Predictor
-from muster.selection.run import probe_reader, seen_images
+from muster.selection.probing import probe_reader, seen_images
 from muster.selection.settings import SelectionSettings
+from muster.tasks.task import seen_spec
 
 if TYPE_CHECKING:
     import pandas
@@ -85,7 +86,7 @@ def rank(
         raise ConfigError(f"{', '.join(unknown)}: no option of muster.rank. It takes {', '.join(PROBE_OPTIONS)}.")
     settings = SelectionSettings().having(options)
     dataset = _dataset(data, classes, settings)
-    members = [member.used_for(dataset.spec) for member in members_from(models)]
+    members = [member.used_for(seen_spec(dataset.spec)) for member in members_from(models)]
     device = resolve_device(settings.device)
     split = seen_images(dataset, settings)
     reader = probe_reader(split, members, settings, device)

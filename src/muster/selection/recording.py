@@ -122,7 +122,7 @@ def selection_of(
         train_contents=content_prefixes(looked_at.split),
         checksums={name: looked_at.pool[name].card.checksum for name in names},
         preprocessings={name: own for name in names if (own := looked_at.pool[name].card.preprocessing)},
-        device=device_label(reader.device),
+        device=device_label(reader.device) if reader.elsewhere is None else reader.elsewhere.label,
         precision=reader.precision,
         ranking=ranking,
         on_images={name: scored.on_images[name] for name in chosen},

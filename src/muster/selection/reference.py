@@ -17,6 +17,7 @@ from muster.metrics import MetricSpec
 from muster.models import SourceModel
 from muster.pool import Member, Pool, TargetContent, reason_to_bar, without_exported
 from muster.probe import ProbeCache, ProbeReader, member_reading
+from muster.tasks.task import seen_spec
 
 if TYPE_CHECKING:
     from muster.selection.member_scoring import Progress
@@ -146,7 +147,7 @@ def find_reference(
         return trained_from(members)
     content = TargetContent(target)
     if given is not None:
-        member = Member.open(Path(given)).used_for(target.spec)
+        member = Member.open(Path(given)).used_for(seen_spec(target.spec))
         if reason_to_bar(member.card, content) is None:
             raise SelectionError(f"reference: {given} was trained on {member.card.dataset}, not {target.spec.name}.")
         return Reference(member)

@@ -5,7 +5,6 @@ Axis names: ``pixels`` the probe pixels, ``classes`` the target's, ``source_clas
 
 from __future__ import annotations
 
-import statistics
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,23 +17,14 @@ import torch
 from torch import Tensor
 
 from muster.cancel import CancelToken
-from muster.data import (
-    Dataset,
-    ImageSize,
-    Preprocessing,
-    Split,
-    cached,
-    channel_statistics,
-    judge_labels,
-    open_dataset,
-    warn_of_shared_images,
-)
-from muster.errors import SelectionError
+from muster.data import Dataset, cached, judge_labels, open_dataset, warn_of_shared_images
+from muster.errors import ConfigError, SelectionError
 from muster.machine import resolve_device
 from muster.metrics import parse_metric
 from muster.pool import Member, Pool, without_exported
 from muster.precision import resolve_precision
-from muster.probe import ProbeCache, ProbeReader, ProbeSet, default_cache_folder, draw_probe_set
+from muster.probe import ProbeCache, ProbeReader, ProbeSet, SharedCache, default_cache_folder
+from muster.ranks import world_size
 from muster.scoring.candidate_ties import require_choice
 from muster.scoring.prediction_writer import PredictionWriter
 from muster.selection.bootstrap_confidence import resample_choice
@@ -47,18 +37,18 @@ from muster.selection.member_scoring import Progress, Request, score_members
 from muster.selection.metric_inputs import require_source_samples
 from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.prefilter import prefilter
+from muster.selection.probe_tasks import ProbeRun, ProbeTasks
+from muster.selection.probing import probe_reader, resolve_train_images, seen_images
 from muster.selection.record import Selection
 from muster.selection.record_parts import Prefilter, ProbeRecord
 from muster.selection.recording import LookedAt, recorded_options, selection_of
 from muster.selection.reference import Reference, find_reference
 from muster.selection.search_runner import AUTO, find, require_searchable
-from muster.selection.settings import CacheSettings, ProbeSettings, SelectionSettings, TrainImages
+from muster.selection.settings import CacheSettings, SelectionSettings
 from muster.selection.task_metrics import question_metric
-from muster.tasks.task import choose_images, in_classes, task_of
+from muster.tasks.task import choose_images, seen_spec, task_of
 
 _GIGABYTE = 1e9
-_IMAGE_SIZE = 512
-"""Longer side, in pixels, at which a target is looked at if no card says at which size its model was trained."""
 
 
 def select(
@@ -68,6 +58,7 @@ def select(
     *,
     progress: Progress | None = None,
     cancel: CancelToken | None = None,
+    tasks: ProbeTasks | None = None,
     **options: Any,
 ) -> Selection:
     """Choose the ensemble of pool members that should do best on a target after fine-tuning, without fine-tuning any.
@@ -83,6 +74,8 @@ def select(
         progress: Told how far the work is.
         cancel: Asked whether to go on, once all members were looked at. If not, the choice rests on what was computed
             by then, and says so (``fraction``, ``search.completeness``).
+        tasks: Who runs the members; by default this process does. ``device`` and ``precision`` are then those of the
+            tasks, and this process takes a GPU for the rest if it has one.
         options: Single options by name, in place of those in ``settings``: ``select(pool, target, size=2)``.
 
     Returns:
@@ -91,8 +84,8 @@ def select(
     Raises:
         SelectionError: If fewer members than ``size`` remain, with the reasons, or the target has no labelled pixel, or
             nothing fits the budget, or what a metric needs is not there, or all candidates tie.
-        ConfigError: If an option is out of range or names nothing.
-        PoolError: If the pool or a member is missing or damaged.
+        ConfigError: If an option is out of range or names nothing, or tasks are to run members for a distributed run.
+        PoolError: If the pool or a member is missing or damaged, or tasks could not run it.
         DatasetError: If the target cannot be read, or only one class has labelled pixels in the images looked at.
         Cancelled: If ``cancel`` was set before anything usable was computed.
 
@@ -102,13 +95,15 @@ def select(
     chosen = (settings or SelectionSettings()).having(options)
     idle = idle_options(chosen, target if isinstance(target, str) else target.reference)
     require_effect(chosen, idle)
-    runs_on = resolve_device(chosen.device)
+    if tasks is not None and world_size() > 1:
+        raise ConfigError("Tasks run members for one process, but this run has several. Start a single one.")
+    runs_on = resolve_device("auto" if tasks is not None else chosen.device)
     opened = pool if isinstance(pool, Pool) else Pool.open(pool)
     dataset = target if isinstance(target, Dataset) else open_dataset(target, chosen.data_root)
     chosen = chosen.of_task(task_of(dataset.spec))
     question_metric(chosen.metric, task_of(dataset.spec))
     resolve_precision(chosen.precision, runs_on)  # one that the device has not is refused before anything is read
-    return _select(opened, dataset, chosen, idle, runs_on, progress, cancel)
+    return _select(opened, dataset, chosen, idle, runs_on, progress, cancel, tasks)
 
 
 def _select(
@@ -119,10 +114,11 @@ def _select(
     device: torch.device,
     progress: Progress | None,
     cancel: CancelToken | None,
+    tasks: ProbeTasks | None,
 ) -> Selection:
     """The choice, once everything is opened."""
     warn_of_shared_images(dataset)
-    pool = pool.used_for(dataset.spec)
+    pool = pool.used_for(seen_spec(dataset.spec))
     eligible, excluded = _comparable(*pool.eligible_for(dataset), settings)
     least = 1 if settings.size == AUTO else settings.size
     _require_enough(len(eligible), least, excluded, pool, dataset)
@@ -133,7 +129,8 @@ def _select(
     require_source_samples(eligible, specs)
     hardness_models(eligible, settings.hardness_model)
     reference = find_reference(settings.reference, pool, eligible, dataset, specs)
-    reader = probe_reader(split, eligible, settings, device)
+    elsewhere = None if tasks is None else tasks.where(settings.device, settings.precision)
+    reader = probe_reader(split, eligible, settings, device, elsewhere)
     judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist(), not task_of(split.spec).is_pooled)
     name = _usable(settings.predictor, reader.probe)
     predictor = Predictor(name, classes)
@@ -149,12 +146,14 @@ def _select(
     )
     read_twice = name == "eep" and (settings.resamples > 0 or request.counts_anew)
     with ExitStack() as stack:
-        cache = stack.enter_context(_probe_cache(settings, read_twice))
-        eligible, reader, filtered = _prefiltered(eligible, reader, predictor, cache, settings, excluded, progress)
+        cache = stack.enter_context(_probe_cache(settings, read_twice, tasks))
+        run = _run_elsewhere(tasks, cache, dataset, settings, progress)
+        eligible, reader, filtered = _prefiltered(eligible, reader, predictor, cache, settings, excluded, progress, run)
         _require_enough(len(eligible), least, excluded, pool, dataset)
         writer = stack.enter_context(_writer(reader, settings, classes, len(eligible)))
         compared_with = _reference_features(reference, reader, dataset, settings, cache, progress)
-        scored = score_members(eligible, reader, cache, request, predictor, writer.add, compared_with, progress)
+        unfit = {} if run is None else run.read(eligible, reader, request, predictor)
+        scored = score_members(eligible, reader, cache, request, predictor, writer.add, compared_with, progress, unfit)
         excluded |= scored.broken
         _require_enough(len(scored.members), least, excluded, pool, dataset)
         store = writer.store()
@@ -192,12 +191,13 @@ def _prefiltered(
     settings: SelectionSettings,
     excluded: dict[str, str],
     progress: Progress | None,
+    run: ProbeRun | None,
 ) -> tuple[tuple[Member, ...], ProbeReader, Prefilter | None]:
     """The members that look at all images, if only some are to; the others are added to those that are excluded."""
     if settings.prefilter is None:
         return eligible, reader, None
     most_bytes = settings.memory_gb * _GIGABYTE
-    kept = prefilter(eligible, settings.prefilter, reader, predictor, cache, most_bytes, settings.seed, progress)
+    kept = prefilter(eligible, settings.prefilter, reader, predictor, cache, most_bytes, settings.seed, progress, run)
     excluded |= kept.passed_over
     return kept.members, kept.reader, kept.record
 
@@ -225,42 +225,6 @@ def _comparable(
     if settings.size == 1 and settings.predictor == "eep":
         return tuple(members), excluded
     return without_exported(members, excluded, ", ranked by itself with size 1 and predictor eep")
-
-
-def seen_images(dataset: Dataset, settings: ProbeSettings) -> Split:
-    """The training images of a target that members look at, with classes as truths.
-
-    Args:
-        dataset: The target.
-        settings: How many, and which.
-    """
-    count = resolve_train_images(settings.train_images, dataset.spec.probe_images)
-    return in_classes(cached(choose_images(dataset.train, count, settings.seed)))
-
-
-def probe_reader(
-    split: Split, eligible: Sequence[Member], settings: ProbeSettings, device: torch.device
-) -> ProbeReader:
-    """What members look at a target with: the reader that knows the probe set.
-
-    Args:
-        split: The images, as :func:`seen_images` gives them.
-        eligible: Members that can be candidates: their cards say at which size images are seen by default.
-        settings: How they look.
-        device: Where they run.
-
-    Returns:
-        The reader.
-    """
-    return ProbeReader(
-        split,
-        draw_probe_set(split, settings.pixels_per_image, settings.seed),
-        Preprocessing(channel_statistics(split), ImageSize.of(settings.image_size or usual_image_size(eligible))),
-        device,
-        settings.batch_size,
-        settings.num_workers,
-        settings.precision,
-    )
 
 
 def _writer(reader: ProbeReader, settings: SelectionSettings, classes: int, members: int) -> PredictionWriter:
@@ -291,61 +255,36 @@ def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
     return "eep"
 
 
+def _run_elsewhere(
+    tasks: ProbeTasks | None,
+    cache: ProbeCache | None,
+    dataset: Dataset,
+    settings: SelectionSettings,
+    progress: Progress | None,
+) -> ProbeRun | None:
+    """The members as jobs of an executor, if there is one."""
+    if tasks is None or not isinstance(cache, SharedCache):
+        return None
+    return ProbeRun(tasks, cache, dataset.reference, settings.data_root, settings, progress)
+
+
 @contextmanager
-def _probe_cache(settings: SelectionSettings, read_twice: bool) -> Iterator[ProbeCache | None]:
+def _probe_cache(
+    settings: SelectionSettings, read_twice: bool, tasks: ProbeTasks | None
+) -> Iterator[ProbeCache | None]:
     """The cache that was asked for; or one that goes when the work is done, if members would have to be run again."""
     with ExitStack() as stack:
         cache: ProbeCache | None = None
         if settings.cache_gb > 0:
             cache = ProbeCache(_cache_folder(settings), settings.cache_gb)
-        elif read_twice:
+        elif read_twice and tasks is None:
             cache = ProbeCache(Path(stack.enter_context(TemporaryDirectory(prefix="muster-"))), settings.memory_gb)
+        if tasks is not None:
+            cache = shared = tasks.cache(cache)
+            stack.callback(shared.hand_over)
         if cache is not None:
             stack.callback(cache.finish)
         yield cache
-
-
-def usual_image_size(members: Sequence[Member]) -> int | str:
-    """Median of the image sizes that members were trained at: where a target is looked at by default.
-
-    Members that bring a size of their own count only if there are no others.
-
-    Args:
-        members: Those of which nothing is known count for nothing.
-
-    Returns:
-        What :meth:`muster.data.ImageSize.of` reads: the longer side; or what most members have, if none was trained at
-        one given so; or 512, if nothing is known of any.
-    """
-    settings = known_image_sizes(members)
-    longer = [setting for setting in settings if isinstance(setting, int)]
-    return statistics.median_low(longer) if longer else statistics.mode(settings or [_IMAGE_SIZE])
-
-
-def known_image_sizes(members: Sequence[Member]) -> list[int | str]:
-    """Image sizes of which :func:`usual_image_size` takes the median.
-
-    Args:
-        members: As there.
-
-    Returns:
-        One for each member that counts and whose card says it.
-    """
-    free = [m.card for m in members if m.card.preprocessing is None or m.card.preprocessing.size is None]
-    return [card.image_size for card in free or [m.card for m in members] if card.image_size is not None]
-
-
-def resolve_train_images(wanted: TrainImages, usual: int) -> int | None:
-    """How many target training images an option means.
-
-    Args:
-        wanted: A number, ``"auto"``, or ``None`` for all.
-        usual: What the target's description says (:attr:`muster.data.DatasetSpec.probe_images`).
-
-    Returns:
-        The number, or ``None`` for all.
-    """
-    return usual if wanted == "auto" else wanted
 
 
 def _require_enough(found: int, size: int, excluded: dict[str, str], pool: Pool, target: Dataset) -> None:

@@ -281,7 +281,15 @@ class SelectionSettings(DataSettings, CacheSettings, ProbeSettings, PredictorSet
 
         Args:
             task: Of the target.
+
+        Raises:
+            ConfigError: If the task's models can only be used one by one, and several are asked for.
         """
+        if task.finds_objects and self.size != 1:
+            raise ConfigError(
+                f"size: expected 1, as the target is for {task.name}, and lists of objects that several models find "
+                f"cannot be averaged, but got {self.size}. Choose a single model: --size 1."
+            )
         usual = (*task.ensemble_metrics, *METRICS_OF_CARDS)
         shown = [name for each in self.metrics for name in (usual if each == AUTO else (each,))]
         metric = task.default_metric if self.metric == AUTO else self.metric

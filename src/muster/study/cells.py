@@ -13,16 +13,16 @@ from muster.data import (
     Preprocessing,
     Split,
     cached,
-    channel_statistics,
     open_dataset,
     require_usable,
+    usual_preprocessing,
 )
 from muster.errors import ConfigError
 from muster.files import as_file_name
 from muster.pool import Card, Member, Pool, without_exported
 from muster.records import read_record, write_record
+from muster.selection.probing import resolve_train_images, usual_image_size
 from muster.selection.reopening import portable_reference
-from muster.selection.run import resolve_train_images, usual_image_size
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
 from muster.tasks.task import choose_images, in_classes
@@ -153,7 +153,7 @@ def make_cells(
         for seed in settings.subset_seeds:
             train = choose_images(rest, count, seed)
             require_usable(in_classes(train))
-            statistics = channel_statistics(train)
+            shown = usual_preprocessing(train, size)
             yield Cell(
                 target=dataset.spec.name,
                 reference=reference,
@@ -162,9 +162,9 @@ def make_cells(
                 subset_seed=seed,
                 train_images=train.identifiers,
                 validation_images=validation.identifiers,
-                mean=statistics.mean,
-                std=statistics.std,
-                image_size=ImageSize.of(size).setting,
+                mean=shown.statistics.mean,
+                std=shown.statistics.std,
+                image_size=shown.known_size.setting,
             )
 
 

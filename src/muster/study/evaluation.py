@@ -10,7 +10,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -26,11 +28,13 @@ from muster.scoring.outcome_counts import OutcomeCounts
 from muster.scoring.score import score_ensembles
 from muster.study.cells import Cell, CellData
 from muster.study.fits import FitRecord, load_fitted, read_record_of
+from muster.study.map_tallies import MapTallies
 from muster.study.results import CellJob
 from muster.study.tables import joined_names, with_keys
 from muster.study.whole_images import WholeImages
 from muster.tasks.task import Task, task_of
 from muster.tasks.units import draw_units
+from muster.training.evaluation import count_split, models_predictor
 from muster.training.finished import digest_of
 from muster.training.hardware import Hardware
 
@@ -44,6 +48,9 @@ VALIDATION_PIXELS = 1000
 """Labelled pixels of each validation image, drawn uniformly, that losses are means over."""
 
 _BATCH_SIZE = 16
+
+AnyResults: TypeAlias = OutcomeCounts | WholeImages | MapTallies
+"""What the results of ensembles are computed with."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,15 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
         raise ConfigError(f"{job.folder}: none of the {len(job.fits)} members was fine-tuned.")
     spec, device = cell.target.dataset.spec, job.hardware.resolved_device()
     models = {name: load_fitted(job.fits[name], spec.num_classes).to(device) for name in records}
+    keys = {**cell.cell.keys, "finetuning_seed": job.seed}
     with job.hardware.autocast():
+        if task_of(spec).finds_objects:
+            ensembles = _one_by_one(models, cell, device)
+            progress(len(cell.target.dataset.test))
+            return {
+                "ensembles": with_keys(ensembles, keys),
+                "finetuned": with_keys(_finetuned(records, ensembles), keys),
+            }
         losses = _validation_losses(job, cell, models)
         found = _Counted(job, models, task_of(spec), spec.num_classes)
         test = cell.target.dataset.test
@@ -124,8 +139,16 @@ def evaluate_cell(job: EvaluationJob, progress: Callable[[int], None]) -> dict[s
             found.add(maps, mask)
             progress(done + 1)
     ensembles = pd.concat(found.tables()).merge(losses, on=["size", "members"], how="left")
-    keys = {**cell.cell.keys, "finetuning_seed": job.seed}
     return {"ensembles": with_keys(ensembles, keys), "finetuned": with_keys(_finetuned(records, ensembles), keys)}
+
+
+def _one_by_one(models: Mapping[str, SourceModel], cell: CellData, device: torch.device | str) -> pd.DataFrame:
+    """Results of models that cannot be combined; a loss on images set aside decides nothing between them."""
+    test = cell.target.dataset.test
+    owns = [model.preprocessing for model in models.values()]
+    counts = count_split(models_predictor(models, task_of(test.spec)), test, cell.cell.preprocessing, device, owns=owns)
+    rows = [(1, name, each.result, float("nan"), float("nan")) for name, each in counts.items()]
+    return pd.DataFrame(rows, columns=["size", "members", "result", "validation_loss", "validation_result"])
 
 
 def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.DataFrame:
@@ -138,16 +161,27 @@ def _finetuned(records: Mapping[str, FitRecord], ensembles: pd.DataFrame) -> pd.
 def _maps(
     models: Mapping[str, SourceModel], split: Split, shown: Preprocessing, device: torch.device | str
 ) -> Iterator[tuple[dict[str, ImageMap], Tensor]]:
-    """Image by image, what each model predicts at its own resolution, and the mask."""
+    """Image by image, what each model predicts at its own resolution, or its scores (:func:`_is_linear`); the mask."""
     task, owns = task_of(split.spec), tuple(model.preprocessing for model in models.values())
     for batch in prepared_images(split, shown, _BATCH_SIZE, owns=owns):
         found = {}
         for name, model in models.items():
             images = view_for(batch.images, model.preprocessing).to(device)
             with torch.no_grad():
-                found[name] = ImageMap(task.activate(model(images)), model.part_of(images))
+                scores = model(images)
+                found[name] = ImageMap(task.activate(scores) if _is_linear(task) else scores, model.part_of(images))
         for place, mask in enumerate(batch.masks):
             yield {name: ImageMap(each.values[place : place + 1], each.part) for name, each in found.items()}, mask
+
+
+def _is_linear(task: Task) -> bool:
+    """Whether predictions are made at a model's own resolution and interpolated; else the task makes them of scores."""
+    return task.has_classes or task.is_pooled
+
+
+def _predictions_of(maps: Sequence[ImageMap], task: Task, truth: Tensor) -> list[Tensor]:
+    """What each model says at the places of a truth."""
+    return [task.predictions(scores, task.places_of(truth), part) for scores, part in maps]
 
 
 class _Counted:
@@ -167,6 +201,8 @@ class _Counted:
             for names, counts in ((self.together, self.counts), (self.alone, self.of_alone)):
                 if isinstance(counts, WholeImages):
                     counts.add([_rows_of(maps[name], range(1), 1, 1) for name in names], mask)
+                elif isinstance(counts, MapTallies):
+                    counts.add(_predictions_of([maps[name] for name in names], self.task, mask), mask)
             return
         height, width = mask.shape
         strip = max(1, NUMBERS_AT_ONCE // (width * self.classes * len(maps)))
@@ -185,11 +221,12 @@ class _Counted:
             if counts is None:
                 continue
             for size, rows in sorted(counts.candidates.items()):
-                results = results_of(counts, size, self.task)
-                yield pd.DataFrame({"size": size, "members": joined_names(names, rows), "result": results})
+                results, errors = results_of(counts, size, self.task), errors_of(counts, size)
+                named = {"size": size, "members": joined_names(names, rows)}
+                yield pd.DataFrame({**named, "result": results, "error": errors})
 
 
-def results_for(task: Task, members: int, classes: int, sizes: Sequence[int]) -> OutcomeCounts | WholeImages:
+def results_for(task: Task, members: int, classes: int, sizes: Sequence[int]) -> AnyResults:
     """What the results of ensembles are computed with, nothing known yet.
 
     Args:
@@ -200,10 +237,12 @@ def results_for(task: Task, members: int, classes: int, sizes: Sequence[int]) ->
     """
     if task.has_classes:
         return OutcomeCounts(members, classes, sizes)
-    return WholeImages(task, members, classes, sizes)
+    if task.is_pooled:
+        return WholeImages(task, members, classes, sizes)
+    return MapTallies(task, members, classes, sizes)
 
 
-def results_of(counts: OutcomeCounts | WholeImages, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
+def results_of(counts: AnyResults, size: int, task: Task) -> Float64[NumpyArray, " candidates"]:
     """The results of all ensembles of one size.
 
     Args:
@@ -211,10 +250,22 @@ def results_of(counts: OutcomeCounts | WholeImages, size: int, task: Task) -> Fl
         size: Members of each.
         task: Says what its result is.
     """
-    if isinstance(counts, WholeImages):
+    if not isinstance(counts, OutcomeCounts):
         return counts.results(size)
     found: NumpyArray = task.results(torch.from_numpy(counts.digests(size))).numpy()
     return found
+
+
+def errors_of(counts: AnyResults, size: int) -> Float64[NumpyArray, " candidates"]:
+    """The errors beside them, see :attr:`muster.tasks.task.Task.error`; NaN where the task has none.
+
+    Args:
+        counts: What they predict.
+        size: Members of each.
+    """
+    if isinstance(counts, OutcomeCounts):
+        return np.full(len(counts.candidates[size]), np.nan)
+    return counts.errors(size)
 
 
 def _rows_of(image_map: ImageMap, rows: range, height: int, width: int) -> Float[Tensor, "pixels classes"]:
@@ -235,7 +286,7 @@ def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, 
     names = [name for name in models if name not in job.alone]
     task = task_of(cell.target.dataset.spec)
     if names and not task.has_classes:
-        return _losses_of_whole_images(job, cell, {name: models[name] for name in names}, task)
+        return _losses_by_task(job, cell, {name: models[name] for name in names}, task)
     predictions, labels = _at_validation_pixels(cell, {name: models[name] for name in names}, job)
     if len(labels) == 0 or not names:
         return pd.DataFrame({name: pd.Series(dtype=object if name == "members" else float) for name in columns})
@@ -251,14 +302,16 @@ def _validation_losses(job: EvaluationJob, cell: CellData, models: Mapping[str, 
     return pd.concat(parts)
 
 
-def _losses_of_whole_images(
-    job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel], task: Task
-) -> pd.DataFrame:
+def _losses_by_task(job: EvaluationJob, cell: CellData, models: Mapping[str, SourceModel], task: Task) -> pd.DataFrame:
     sizes = [size for size in job.sizes if size <= len(models)]
-    found = WholeImages(task, len(models), cell.target.dataset.spec.num_classes, sizes)
+    found = results_for(task, len(models), cell.target.dataset.spec.num_classes, sizes)
+    assert not isinstance(found, OutcomeCounts)  # classes are counted otherwise
     device = job.hardware.resolved_device()
     for maps, truth in _maps(models, cell.validation, cell.cell.preprocessing, device) if len(cell.validation) else ():
-        found.add([_rows_of(each, range(1), 1, 1) for each in maps.values()], truth)
+        if isinstance(found, WholeImages):
+            found.add([_rows_of(each, range(1), 1, 1) for each in maps.values()], truth)
+        else:
+            found.add(_predictions_of(list(maps.values()), task, truth), truth)
     parts = [
         pd.DataFrame(
             {

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from muster.data import Dataset, ImageSize
+from muster.data import Dataset, size_for
 from muster.pool import Member
-from muster.selection.run import resolve_train_images
+from muster.selection.probing import resolve_train_images
 from muster.study.protocols import AT_RANDOM, MOST_FREQUENT
 from muster.study.settings import Regime, StudySettings
 from muster.training.forecast import Fits, StepTimer
@@ -158,7 +158,7 @@ class _Target:
 
     @property
     def crop(self) -> tuple[int, int]:
-        return self.training.crop_for(ImageSize.of(self.settings.image_size or USUAL_SIZE))
+        return self.training.crop_for(size_for(self.dataset.spec, self.settings.image_size or USUAL_SIZE))
 
     def fits_of(self, member: KnownMember) -> Fits:
         return Fits(member.architecture, self.dataset.spec.num_classes, self.dataset.spec, self.crop, self.training)

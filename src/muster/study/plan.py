@@ -10,6 +10,7 @@ from muster.data import Dataset, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.files import as_file_name
 from muster.pool import Member, Pool
+from muster.pool.seen import TargetContent
 from muster.selection.hard_subsets import hardness_models
 from muster.study.cells import Cell, candidates_for, make_cells
 from muster.study.distances import network_for_distances
@@ -51,6 +52,7 @@ class StudyPlan:
         compared: Datasets that are compared with the targets by their images, the targets included; empty if none are.
         not_at_hand: By name, sources that are not, and why.
         trainings: By target, how members are fine-tuned on it.
+        sharing: By target, the members that saw some of its images in training, for another task.
     """
 
     settings: StudySettings
@@ -68,6 +70,7 @@ class StudyPlan:
     compared: Mapping[str, Dataset] = field(default_factory=dict)
     not_at_hand: Mapping[str, str] = field(default_factory=dict)
     trainings: Mapping[str, TrainingSettings] = field(default_factory=dict)
+    sharing: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -81,8 +84,8 @@ class StudyPlan:
         """Open all that is named, and say what there is to do.
 
         Raises:
-            ConfigError: If two targets have the same name or different tasks, or one whose truth is no class, or the
-                training's loss or a head is none for their task.
+            ConfigError: If two targets have the same name, the loss of a target's training is none for its task, or a
+                head is none of what the study computes.
             SelectionError: If a target has too few candidates for the largest ensembles.
             PoolError: If a pool is missing or damaged.
             DatasetError: If a target cannot be opened.
@@ -92,7 +95,7 @@ class StudyPlan:
         others = [None if each is None else Pool.open(each) for each in (settings.large_pool, settings.capped_pool)]
         Pool.union([*pools, *(each for each in others if each is not None)])  # names must be different
         opened = [open_dataset(target, data_root) for target in settings.targets]
-        settings = settings.of_task(_the_task_of(opened, training))
+        settings = settings.of_tasks(_tasks_of(opened))
         datasets = {dataset.spec.name: dataset for dataset in opened}
         if len(datasets) < len(opened):
             raise ConfigError("targets: expected datasets of different names, but two are named alike.")
@@ -102,6 +105,8 @@ class StudyPlan:
             _require_hardness_models(name, eligible, settings)
         written = dict(zip(datasets, settings.targets, strict=True))
         trainings = {name: settings.training_for(target, training) for name, target in written.items()}
+        for name, each in trainings.items():
+            _require_losses(datasets[name], each)
         cells = [
             cell
             for name, dataset in datasets.items()
@@ -120,6 +125,7 @@ class StudyPlan:
         return StudyPlan(
             settings, training, head, hardware, output, pool, datasets, tuple(cells), members, left_out, large,
             capped, compared, missing, trainings,
+            {name: _sharing(dataset, (*members[name], *large[name])) for name, dataset in datasets.items()},
         )  # fmt: skip
 
     def training_of(self, cell: Cell) -> TrainingSettings:
@@ -190,25 +196,30 @@ class StudyPlan:
             cell.write(path)
 
 
-def _the_task_of(targets: Sequence[Dataset], training: TrainingSettings) -> Task:
-    """The task of all targets."""
-    named: dict[str, list[str]] = {}
-    for dataset in targets:
-        named.setdefault(dataset.spec.task, []).append(dataset.spec.name)
-    if len(named) > 1:
-        came = "; ".join(f"{', '.join(names)} for {task}" for task, names in named.items())
+def _tasks_of(targets: Sequence[Dataset]) -> tuple[Task, ...]:
+    """The tasks of the targets, each once."""
+    return tuple({task.name: task for task in (task_of(dataset.spec) for dataset in targets)}.values())
+
+
+def _require_losses(target: Dataset, training: TrainingSettings) -> None:
+    """Refuse a loss that is none of the target's task."""
+    try:
+        task_of(target.spec).require_losses(training.loss, training.added_loss, training.class_weighting)
+    except ConfigError as error:
         raise ConfigError(
-            f"targets: expected datasets for one task, whose results can be compared, but got {came}. Make a study of "
-            "each task."
-        )
-    task = task_of(targets[0].spec)
-    if not task.has_classes and not task.is_pooled:
-        raise ConfigError(
-            f"targets: {targets[0].spec.name} is for {task.name}. A study evaluates all ensembles by counting which "
-            "class each predicts, or keeps what each member predicts of a whole image; it can do neither here."
-        )
-    task.require_losses(training.loss, training.added_loss, training.class_weighting)
-    return task
+            f"{target.spec.name}: {error} In a study of several tasks, per_target names the loss of each."
+        ) from error
+
+
+def _sharing(target: Dataset, members: Sequence[Member]) -> frozenset[str]:
+    """Members that saw images of a target; such as are no candidates at all are not among them."""
+    content = TargetContent(target)
+    if not content.known:
+        return frozenset()
+    seen = {member.name: member.card.seen for member in members if member.card.task != target.spec.task}
+    return frozenset(
+        name for name, each in seen.items() if any(one.images and one.shared_with(content.both) for one in each)
+    )
 
 
 def _require_hardness_models(target: str, members: Sequence[Member], settings: StudySettings) -> None:

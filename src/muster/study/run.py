@@ -24,7 +24,7 @@ from muster.study.results import read_table
 from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.sweeps import part_name, parts_of
-from muster.study.tables import COLUMNS, StudyTables
+from muster.study.tables import COLUMNS, HARD_TABLES, StudyTables
 from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
 
 ASKS = "hardware"
@@ -149,6 +149,7 @@ def tables_of(plan: StudyPlan) -> StudyTables:
     read = {
         "scores": [read_table(folder, "scores") for folder in probes],
         "costs": [read_table(folder, "costs") for folder in probes],
+        **{name: [read_table(folder, name) for folder in probes] for name in HARD_TABLES},
         "sweeps": [read_table(folder, "sweeps") for folder in sweeps],
         "finetuned": [read_table(folder, "finetuned") for folder in results],
         "ensembles": [read_table(folder, "ensembles") for folder in results],
@@ -156,12 +157,20 @@ def tables_of(plan: StudyPlan) -> StudyTables:
         "equal_cost": [read_table(folder, "equal_cost") for folder in heads],
         **{name: [read_table(plan.distances_folder, name)] for name in ("distances", "image_map") if plan.compared},
     }
+    together = {name: _together(name, parts) for name, parts in read.items()}
+    together["finetuned"] = _told_of_images(plan, together["finetuned"])
     return StudyTables.of(
         members=_frame("members", (_member_row(members[name]) for name in sorted(members))),
         targets=_frame("targets", _target_rows(plan)),
         cells=_frame("cells", _cell_rows(plan)),
-        **{name: _together(name, parts) for name, parts in read.items()},
+        **together,
     )
+
+
+def _told_of_images(plan: StudyPlan, finetuned: pd.DataFrame) -> pd.DataFrame:
+    """With which members saw images of the target, for another task."""
+    pairs = zip(finetuned["target"], finetuned["member"], strict=True)
+    return finetuned.assign(same_images=[int(member in plan.sharing.get(target, ())) for target, member in pairs])
 
 
 def _together(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -186,6 +195,7 @@ def _member_row(member: Member) -> tuple[Any, ...]:
             card.train_images,
             len(card.classes),
             card.test_result,
+            card.task,
         ),
     )
 

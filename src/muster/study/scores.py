@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from muster.data import Split
 from muster.errors import ConfigError
 from muster.machine import resolve_device
 from muster.metrics import MetricSpec, parse_metric
@@ -27,9 +28,10 @@ from muster.selection.member_scoring import Request, ScoredMembers, score_member
 from muster.selection.predictors import Predictor, PredictorName
 from muster.selection.reference import trained_from
 from muster.study.cells import Cell, CellData
+from muster.study.hard_tables import hard_tables
 from muster.study.results import CellJob
 from muster.study.tables import ALL_SCORES, HARD_SUBSETS, ONE_METRIC, joined_names, with_keys
-from muster.tasks.task import choose_images, in_classes, task_of
+from muster.tasks.task import choose_images, in_classes, seen_spec, task_of
 from muster.training.finished import digest_of
 
 TASK = "muster.study.scores:score_job"
@@ -64,6 +66,8 @@ class ScoreJob(CellJob):
         hardness_model: Who decides what is hard; ``None`` for the usual models.
         easy_share: Share of the samples that are not hard which are looked at as well; ``None`` for none.
         easy_seed: Which ones.
+        shows_hard: Whether tables about hard samples are kept, where a metric looks at them. That changes no score, so
+            that those of studies from before stay done.
     """
 
     members: tuple[Path, ...]
@@ -80,10 +84,11 @@ class ScoreJob(CellJob):
     hardness_model: tuple[str, ...] | None = None
     easy_share: float | None = None
     easy_seed: int | None = None
+    shows_hard: bool = False
 
     def description(self) -> str:
         """See :meth:`StudyJob.description`."""
-        places = ("cell", "members", "folder", "device")
+        places = ("cell", "members", "folder", "device", "shows_hard")
         facts = {name: value for name, value in asdict(self).items() if name not in places and value is not None}
         return digest_of({**facts, "cell": asdict(Cell.read(self.cell))})
 
@@ -99,12 +104,11 @@ def score_job(content: str, tell: Callable[[str], None]) -> str:
         Nothing: the tables lie in their folder.
     """
     job = parse_record(json.loads(content), ScoreJob, "job", ConfigError)
-    scores, costs = score_cell(job, lambda done: tell(json.dumps([done, None])))
-    job.write_tables({"scores": scores, "costs": costs})
+    job.write_tables(score_cell(job, lambda done: tell(json.dumps([done, None]))))
     return ""
 
 
-def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> dict[str, pd.DataFrame]:
     """Score all candidates of a cell.
 
     Args:
@@ -112,20 +116,21 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
         progress: Told how many members were looked at, those of all predictors together.
 
     Returns:
-        The tables ``scores`` and ``costs`` of :mod:`muster.study.tables`.
+        The tables ``scores`` and ``costs`` of :mod:`muster.study.tables`, and those about hard samples if the job says.
     """
     cell = Cell.read(job.cell).open()
-    reader = _reader(job, cell)
+    train = in_classes(choose_images(cell.target.train, job.train_images, job.seed))
+    reader = _reader(job, cell, train)
     spec = cell.target.dataset.spec
-    members = [Member.open(folder).used_for(spec) for folder in job.members]
-    scores, costs = list[pd.DataFrame](), list[dict[str, Any]]()
+    members = [Member.open(folder).used_for(seen_spec(spec)) for folder in job.members]
+    scores, costs, hard = list[pd.DataFrame](), list[dict[str, Any]](), dict[str, pd.DataFrame]()
     done_before = set[str]()
     with ExitStack() as stack:
         cache = ProbeCache(job.work, CACHE_GB)
         stack.callback(cache.finish)
         for number, name in enumerate(job.predictors):
             begin = time.perf_counter()
-            predictor = Predictor(name, spec.num_classes)
+            predictor = Predictor(name, reader.probe.class_shares.shape[1])  # as the target is seen
             specs = [predictor.scored_by(parse_metric(text)) for text in job.metrics]
             specs = [each for each in specs if uses_predictor(each) or each.name not in done_before]
             if not specs:
@@ -133,11 +138,14 @@ def score_cell(job: ScoreJob, progress: Callable[[int], None]) -> tuple[pd.DataF
             reference = _reference(job, cell, reader, members, specs)
             run = _Run(job, members, reader, cache, predictor, specs, reference, task_of(spec).default_metric)
             scores += run.tables(partial(_tell, progress, number * len(members)))
+            seconds = time.perf_counter() - begin - run.scored.shown_seconds
+            hard = hard or (hard_tables(run.scored, train, name) if run.shows_hard else {})
             done_before |= {each.name for each in specs}
             about = {"predictor": name, "step": ALL_SCORES, "metric": "", "size": 0}
-            costs += [{**about, "seconds": time.perf_counter() - begin}, *run.costs]
+            costs += [{**about, "seconds": seconds}, *run.costs]
     keys = {**cell.cell.keys, "probe_seed": job.seed}
-    return with_keys(pd.concat(scores), keys), with_keys(pd.DataFrame(costs), keys)
+    tables = {"scores": pd.concat(scores), "costs": pd.DataFrame(costs), **hard}
+    return {name: with_keys(table, keys) for name, table in tables.items()}
 
 
 def uses_predictor(spec: MetricSpec) -> bool:
@@ -163,8 +171,8 @@ def warm_seconds(seconds: Sequence[float]) -> float:
     return len(seconds) * sum(others) / len(others) if others else 0.0
 
 
-def _reader(job: ScoreJob, cell: CellData) -> ProbeReader:
-    train, seen = in_classes(choose_images(cell.target.train, job.train_images, job.seed)), cell.cell
+def _reader(job: ScoreJob, cell: CellData, train: Split) -> ProbeReader:
+    seen = cell.cell
     if job.image_size is not None:
         seen = replace(seen, image_size=job.image_size)
     probe = draw_probe_set(train, job.pixels_per_image, job.seed)
@@ -203,6 +211,12 @@ class _Run:
     reference: Tensor | None
     metric: str
     costs: list[dict[str, Any]] = field(default_factory=list)
+    scored: ScoredMembers = field(default_factory=ScoredMembers)
+
+    @property
+    def shows_hard(self) -> bool:
+        """Whether there is something to show of hard subsets, and it is asked for."""
+        return self.job.shows_hard and any(spec.hard is not None for spec in self.specs)
 
     def tables(self, progress: Callable[[int], None]) -> Iterator[pd.DataFrame]:
         """Members' scores, then those of the candidates of each size."""
@@ -210,11 +224,11 @@ class _Run:
         job = self.job
         request = Request(
             tuple(self.specs), chosen_by, job.hard_fraction, hardness_model=job.hardness_model or (),
-            easy_share=job.easy_share or 0.0, easy_seed=job.easy_seed or 0,
+            easy_share=job.easy_share or 0.0, easy_seed=job.easy_seed or 0, shows_hard=self.shows_hard,
         )  # fmt: skip
         labels, classes = self.reader.probe.labels, self.predictor.num_classes
         with PredictionWriter(labels, classes, len(self.members), MEMORY_GB, device=self.reader.device) as writer:
-            scored = score_members(
+            scored = self.scored = score_members(
                 self.members, self.reader, self.cache, request, self.predictor, writer.add, self.reference,
                 progress=lambda _, done, __: progress(done),
             )  # fmt: skip

@@ -239,17 +239,27 @@ class StudySettings:
         """Numbers of members that are evaluated and scored, in ascending order."""
         return tuple(sorted({1, *self.sizes}))
 
-    def of_task(self, task: Task) -> StudySettings:
+    def of_tasks(self, tasks: Sequence[Task]) -> StudySettings:
         """With the metrics that nobody named.
 
         Args:
-            task: Of the targets.
+            tasks: Of the targets, each once. Of several, metrics are those that compare with classes, which all have in
+                a selection (:meth:`muster.tasks.task.Task.in_classes`).
 
         Raises:
-            ConfigError: If one of the heads, or of the metrics of a sweep, is none of what the study computes.
+            ConfigError: If one of the heads, or of the metrics of a sweep, is none of what the study computes; or
+                ensembles are asked for where models can only be used one by one.
         """
-        metrics = self.metrics or (*task.ensemble_metrics, *METRICS_OF_MEMBERS)
-        heads = [head if "/" in head else f"{head}/{task.default_metric}" for head in self.heads]
+        objects = [task for task in tasks if task.finds_objects]
+        if objects and (self.sizes != (1,) or self.heads):
+            raise ConfigError(
+                f"sizes, heads: expected sizes [1] and no heads, as targets are for {objects[0].name} and lists of "
+                f"objects of several models cannot be averaged, but got sizes {list(self.sizes)} and heads "
+                f"{list(self.heads)}."
+            )
+        shared = Task if len(tasks) > 1 else tasks[0]
+        metrics = self.metrics or (*shared.ensemble_metrics, *METRICS_OF_MEMBERS)
+        heads = [head if "/" in head else f"{head}/{shared.default_metric}" for head in self.heads]
         return replace(self, metrics=metrics, heads=tuple(heads))
 
     def chooser(self, text: str) -> tuple[str, str]:

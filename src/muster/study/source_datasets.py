@@ -8,9 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from muster.data import ContentSketch, Dataset, content_prefixes, open_dataset
-from muster.data.opening import SCENES_PREFIX, WORLD_PREFIX, apart, is_built_in
+from muster.data.opening import (
+    BOXES_PREFIX,
+    DEPTHS_PREFIX,
+    KEYPOINTS_PREFIX,
+    SCENES_PREFIX,
+    WORLD_PREFIX,
+    apart,
+    is_built_in,
+)
 from muster.data.published import all_published
+from muster.data.sentences import CORPORA, TEXTS_NAME, TEXTS_PREFIX
 from muster.data.worlds import WORLD_NAMES
+from muster.data.worlds.depths import DEPTHS_NAME
+from muster.data.worlds.objects import BOXES_NAME, KEYPOINTS_NAME
 from muster.data.worlds.scenes import SCENES, SCENES_NAME
 from muster.errors import ConfigError, DatasetError
 from muster.files import read_yaml
@@ -97,9 +108,17 @@ def _open(name: str, seen: ContentSketch | None, roots: Sequence[Path]) -> tuple
 def _references(name: str, roots: Sequence[Path]) -> Iterator[str]:
     if name in WORLD_NAMES:
         yield WORLD_PREFIX + name
+    own = ((DEPTHS_NAME, DEPTHS_PREFIX), (BOXES_NAME, BOXES_PREFIX), (KEYPOINTS_NAME, KEYPOINTS_PREFIX))
+    for begins, prefix in own:
+        world = name.removeprefix(begins)
+        if world != name and world in WORLD_NAMES:
+            yield prefix + world
     scenes = name.removeprefix(SCENES_NAME)
     if scenes != name and scenes in SCENES:
         yield SCENES_PREFIX + scenes
+    texts = name.removeprefix(TEXTS_NAME)
+    if texts != name and texts in CORPORA:
+        yield TEXTS_PREFIX + texts
     if name and Path(name).name == name:  # a name from elsewhere may be anything
         yield from (str(root / name) for root in roots if os.path.isdir(root / name))  # noqa: PTH112 (never an error)
     for meant in (each for each in all_published() if each.name == name):

@@ -13,7 +13,7 @@ from muster.execution.executor import Job
 from muster.files import to_builtin_types
 from muster.metrics.hard_subsets import DEFAULT_FRACTION
 from muster.pool import Member
-from muster.selection.run import usual_image_size
+from muster.selection.probing import usual_image_size
 from muster.study import distances, evaluation, fits, heads, scores, sweeps
 from muster.study.cells import Cell, kind_of
 from muster.study.distances import DistancesJob, FeaturesJob
@@ -91,6 +91,7 @@ def _score_job(plan: StudyPlan, cell: Cell, seed: int, members: Sequence[Member]
         device=plan.hardware.device,
         folder=plan.scores_folder(cell, seed, large),
         train_images=settings.probe_images,
+        shows_hard=not large and seed == settings.probe_seeds[0],
     )
 
 
@@ -125,7 +126,11 @@ def _sweep_step(plan: StudyPlan, cell: Cell, seed: int, setting: str, values: tu
         setting=setting,
         values=values,
         sweeps=settings.sweeps,
-        scores=replace(_score_job(plan, cell, seed, members, large=False), sizes=tuple(sorted({1, settings.size}))),
+        scores=replace(
+            _score_job(plan, cell, seed, members, large=False),
+            sizes=tuple(sorted({1, settings.size})),
+            shows_hard=False,
+        ),
     )
     name, units = f"{cell.name} {part} with probe seed {seed}", len(members) * len(settings.predictors) * len(values)
     return Step(

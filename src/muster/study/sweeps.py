@@ -55,7 +55,7 @@ class SweepJob(CellJob):
         for place, value in enumerate(self.values):
             names = self._names(value)
             told = partial(_tell, progress, place * units)
-            scores = _mean_of([score_cell(job, told)[0] for job in self._jobs(value, tuple(names))])
+            scores = _mean_of([score_cell(job, told)["scores"] for job in self._jobs(value, tuple(names))])
             called = self.sweeps.name_of(self.setting, value)
             named = scores.assign(metric=scores["metric"].map(names), setting=self.setting, value=value, name=called)
             yield named[named["size"].isin(self.scores.sizes)]

@@ -29,15 +29,16 @@ PRE_TRAINING, MULTI_SOURCE, SINGLE_SOURCE = "pre-training", "multi-source", "sin
 COLUMNS: dict[str, tuple[str, ...]] = {
     "members": (
         *("member", "pool", "kind", "dataset", "domain", "architecture", "pretraining", "parameters", "depth"),
-        *("train_images", "num_classes", "test_result"),
+        *("train_images", "num_classes", "test_result", "task"),
     ),
     "targets": ("target", "domain", "num_classes", "train_images", "test_images", "task"),
     "cells": (*CELL, "train_images", "validation_images", "image_size", "pixels_per_image", "probe_images"),
     "finetuned": (
         *RESULT,
         *("member", "result", "validation_result", "validation_loss", "learning_rate", "steps", "seconds", "device"),
+        *("error", "same_images"),
     ),
-    "ensembles": (*RESULT, "size", "members", "result", "validation_loss", "validation_result"),
+    "ensembles": (*RESULT, "size", "members", "result", "validation_loss", "validation_result", "error"),
     "scores": (*PROBE, "predictor", "metric", "size", "members", "score"),
     "heads": (*RESULT, "members", "plain_mean", "learned_head", "seconds", "kept"),
     "equal_cost": (*RESULT, "members", "member", "image_size", "steps", "result", "seconds"),
@@ -45,15 +46,25 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "sweeps": (*PROBE, "setting", "value", "name", "predictor", "metric", "size", "members", "score"),
     "distances": ("target", "source", "assignment", "distance", "member", "kind"),
     "image_map": ("dataset", "domain", "image", "x", "y"),
+    "hard_bins": (*PROBE, "wrapper", "source", "model", "predictor", "member", "bin", "accuracy"),
+    "hard_bounds": (*PROBE, "wrapper", "source", "model", "member", "lower", "leep", "upper"),
+    "hard_map": (*PROBE, "wrapper", "source", "model", "x", "y", "label", "is_hard"),
+    "hard_images": (*PROBE, "wrapper", "source", "model", "extreme", "rank", "image", "jpeg"),
 }
 """The columns of each table, see docs/studies.md."""
 
-LATER: dict[str, dict[str, str | int]] = {
+HARD_TABLES = ("hard_bins", "hard_bounds", "hard_map", "hard_images")
+"""Tables about hard samples, of the first seed of the probe and the first predictor."""
+
+LATER: dict[str, dict[str, str | int | float]] = {
     "costs": {"metric": "", "size": 0},
     "cells": {"pixels_per_image": 0, "probe_images": 0},
     "sweeps": {"name": ""},
     "heads": {"kept": 1},
     "targets": {"task": "segmentation"},
+    "members": {"task": ""},
+    "finetuned": {"error": float("nan"), "same_images": 0},
+    "ensembles": {"error": float("nan")},
 }
 """Columns that tables of older studies lack, and what stands there then."""
 
@@ -73,9 +84,11 @@ class StudyTables:
         members: One row a member of the pools.
         targets: One row a target.
         cells: One row a cell.
-        finetuned: One row a fine-tuned member: what it reached alone, how long it took.
-        ensembles: One row an ensemble of fine-tuned members: the result of the mean of their probabilities, by the
-            task of the targets.
+        finetuned: One row a fine-tuned member: what it reached alone, how long it took; ``error`` is the error beside
+            the result, such as the RMSE of depths (NaN where the target's task has none), and ``same_images`` is 1
+            where the member saw images of the target in training, for another task.
+        ensembles: One row an ensemble of fine-tuned members: the result of the mean of their predictions, by the task
+            of the target, and the error beside it.
         scores: One row a score; larger is better. Metrics of single members have rows of size 1 only: an ensemble's
             score is the sum of its members'.
         heads: One row an ensemble with a learned head; ``kept`` is 0 where the plain mean stayed, as no head did better
@@ -87,6 +100,12 @@ class StudyTables:
         distances: One row a target, another dataset and a way to assign images to images; ``member`` is the network
             whose features they are of. Studies from before have none.
         image_map: One row an image of each dataset, and its place on a plane. Likewise.
+        hard_bins: One row a member and a part of the samples, from the hardest on: how many its predictions name
+            rightly. ``wrapper`` says which samples are hard, ``model`` is the member that says so for the ``source``.
+            These and the next ones are there if a metric looks at hard subsets; studies from before have none.
+        hard_bounds: One row a member: LEEP on the hard samples between its bounds.
+        hard_map: One row a sample: its place on a plane, its class, and whether it is hard.
+        hard_images: One row an image among the easiest and the hardest: a small copy of it as a JPEG file.
     """
 
     members: pd.DataFrame
@@ -101,17 +120,31 @@ class StudyTables:
     sweeps: pd.DataFrame
     distances: pd.DataFrame
     image_map: pd.DataFrame
+    hard_bins: pd.DataFrame
+    hard_bounds: pd.DataFrame
+    hard_map: pd.DataFrame
+    hard_images: pd.DataFrame
 
     @property
-    def task(self) -> Task:
-        """The task of the targets.
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the targets, each once.
 
         Raises:
-            ConfigError: If the study has no target, or its task is not known here.
+            ConfigError: If the study has no target, or a task is not known here.
         """
         if self.targets.empty:
             raise ConfigError("The table 'targets' of a study has no row, so its task is not known.")
-        return TASKS[str(self.targets["task"].iloc[0])]
+        return tuple(TASKS[str(name)] for name in self.targets["task"].unique())
+
+    def task_of(self, target: str) -> Task:
+        """The task of one target."""
+        return TASKS[str(self.targets.set_index("target")["task"][target])]
+
+    @property
+    def result(self) -> str:
+        """What results are called; of several tasks, that of each."""
+        names = [task.result for task in self.tasks]
+        return names[0] if len(names) == 1 else f"result ({', '.join(names)})"
 
     @staticmethod
     def of(**tables: pd.DataFrame) -> StudyTables:
@@ -174,7 +207,7 @@ def _complete(name: str, table: pd.DataFrame | None) -> pd.DataFrame:
     return _with_later(table, later)[columns].reset_index(drop=True)
 
 
-def _with_later(table: pd.DataFrame, later: Mapping[str, str | int]) -> pd.DataFrame:
+def _with_later(table: pd.DataFrame, later: Mapping[str, str | int | float]) -> pd.DataFrame:
     """With the columns that it lacks, or that some of the tables that it was put together from lack."""
     filled = {}
     for column, value in later.items():

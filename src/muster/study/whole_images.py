@@ -75,6 +75,10 @@ class WholeImages:
             found[place] = self.task.results(self.task.digest(total[None]))[0]
         return found
 
+    def errors(self, size: int) -> Float64[NumpyArray, " candidates"]:
+        """NaN: no task of whole images has an error beside its result."""
+        return np.full(len(self.candidates[size]), np.nan)
+
     def losses(self, size: int) -> Float64[NumpyArray, " candidates"]:
         """What a learned head would make small, as a mean over the images: NaN without an image.
 

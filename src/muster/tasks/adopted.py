@@ -8,6 +8,7 @@ from muster.models.source_model import SourceModel
 from muster.tasks.classification import CLASSIFICATION
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
+from muster.tasks.text_classification import TEXT_CLASSIFICATION
 
 
 def task_of_network(model: SourceModel, said: str = "") -> Task:
@@ -18,15 +19,22 @@ def task_of_network(model: SourceModel, said: str = "") -> Task:
         said: Name of the task that it was trained for, if the model or whoever adopts it says one.
 
     Returns:
-        By default classification for one that scores whole images, segmentation for others.
+        By default classification for one that scores whole images, or texts, and segmentation for others.
 
     Raises:
         ConfigError: If there is no such task, or it cannot be one of such a network.
     """
     found = CLASSIFICATION if isinstance(model, Pooled) else SEGMENTATION
+    if model.holds == TEXT_CLASSIFICATION.holds:
+        found = TEXT_CLASSIFICATION
     if not said:
         return found
     task = TASKS[said]
+    if task.holds != found.holds:
+        raise ConfigError(
+            f"task: {model.architecture} takes {found.holds}, and {said} is for {task.holds}. Leave it out, or name "
+            "another task."
+        )
     if task.is_pooled != found.is_pooled:
         scored = "whole images" if found.is_pooled else "every place of an image"
         raise ConfigError(

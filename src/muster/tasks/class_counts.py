@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torch.nn import functional
 
 from muster.data import Split, class_pixel_counts, labelled
 from muster.tasks.loss import LossOptions
@@ -40,6 +40,10 @@ class ClassCounts(Task):
     ) -> Float[Tensor, ""]:
         """See :meth:`Task.loss`."""
         return super().loss(scores, truth, loss, replace(options, void=self.void), added, added_weight)
+
+    def soft_loss(self, scores: Float[Tensor, "b c h w"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+        """See :meth:`Task.soft_loss`: the cross-entropy between the teacher's probabilities and the network's."""
+        return -(wanted.detach() * functional.log_softmax(scores.float(), dim=1)).sum(dim=1).mean()
 
     def without_truth(self, truth: Tensor) -> Tensor:
         """See :meth:`Task.without_truth`."""
@@ -124,6 +128,6 @@ def confusion_matrix(
     Returns:
         Units, truth by prediction.
     """
-    # torchmetrics drops the dimensions of a single class.
-    counts = multiclass_confusion_matrix(labels, truth.long(), num_classes, ignore_index=void, validate_args=False)
-    return counts.view(num_classes, num_classes)
+    known = truth != void
+    places = truth[known].long() * num_classes + labels[known]
+    return torch.bincount(places, minlength=num_classes**2).view(num_classes, num_classes)

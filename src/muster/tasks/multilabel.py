@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Integer, Real, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from muster.data import VOID, Sample, Split
-from muster.tasks.classification import LEAST_OF_A_CLASS
+from muster.tasks.covering import covering
 from muster.tasks.task import TASKS, Task
 
 BINS = 256
@@ -58,15 +57,7 @@ class MultiLabel(Task):
         """
         if count is None or count >= len(split) or count < 1:
             return split.subset(count, seed)
-        order = np.random.default_rng(seed % 2**64).permutation(len(split))
-        has = torch.stack([split.mask(index)[:, 0] == 1 for index in order.tolist()]).numpy()
-        chosen = np.zeros(len(split), dtype=bool)
-        for label in np.argsort(has.sum(axis=0), kind="stable"):
-            wanted = max(0, LEAST_OF_A_CLASS - int(has[chosen, label].sum()))
-            chosen[np.flatnonzero(has[:, label] & ~chosen)[: min(wanted, count - int(chosen.sum()))]] = True
-        chosen[np.flatnonzero(~chosen)[: count - int(chosen.sum())]] = True
-        kept = sorted(order[chosen].tolist())
-        return replace(split, identifiers=tuple(split.identifiers[index] for index in kept))
+        return covering(split, lambda index: split.mask(index)[:, 0] == 1, count, seed)
 
     def notes_on(self, split: Split) -> tuple[str, ...]:
         """See :meth:`Task.notes_on`: what is not known, and classes that no image is without."""
@@ -86,6 +77,10 @@ class MultiLabel(Task):
     def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
         """The probability of each class, whatever that of the others."""
         return scores.float().sigmoid()
+
+    def soft_loss(self, scores: Float[Tensor, "b c 1 1"], wanted: Float[Tensor, "b c 1 1"]) -> Float[Tensor, ""]:
+        """See :meth:`Task.soft_loss`: the binary cross-entropy with the teacher's probability of each class."""
+        return functional.binary_cross_entropy_with_logits(scores.float(), wanted.detach())
 
     def decide(self, predictions: Float[Tensor, "b c 1 1"]) -> Int64[Tensor, "b c"]:
         """The interval that the log-odds of each class lie in."""

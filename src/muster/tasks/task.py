@@ -12,15 +12,18 @@ resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, UnfitMemberError
+from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -48,6 +51,14 @@ class Task(ABC):
             :mod:`muster.metrics`.
         default_metric: Name of the metric that ensembles are chosen by where nobody names one.
         selected_as: Name of the task that a selection sees, where it is another one, see :meth:`in_classes`.
+        error: What the error that stands beside the result is called, smaller being better (RMSE of depth); empty where
+            there is none. Where there is one, transfer gains are of it, as in M21.
+        error_key: The same in names of columns.
+        outputs_are_classes: Whether each output of a member of this task stands for a class, whose score EEP can
+            translate into classes of a target.
+        answer_names: What an exported file calls predictions, and what :meth:`answers` makes of them.
+        answer_slack: By how much the latter may differ from those of the ensemble, and still count as the same.
+        holds: What its datasets hold, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -64,8 +75,19 @@ class Task(ABC):
     ensemble_metrics: tuple[str, ...] = ("ms_leep", "e_leep")
     default_metric: str = "e_leep"
     selected_as: str = ""
+    error: str = ""
+    error_key: str = ""
+    outputs_are_classes: bool = True
+    answer_names: tuple[str, str] = ("probabilities", "classes")
+    answer_slack: int = 0
+    holds: str = "images"
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
+
+    @property
+    def sample(self) -> str:
+        """What one of a dataset's samples is called, for sentences: an image, a text."""
+        return self.holds.removesuffix("s")
 
     @property
     def title(self) -> str:
@@ -113,13 +135,26 @@ class Task(ABC):
         """
         return ()
 
-    def fitted(self, model: SourceModel) -> SourceModel:
+    def fitted(self, model: SourceModel, seed: int = 0) -> SourceModel:
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
+        Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
+        it took the mean of. Of one with heads for objects the network behind them is taken.
+
+        Args:
+            model: The network.
+            seed: The seed of weights that the task adds, if it adds any.
+
         Raises:
-            UnfitMemberError: If it has one prediction for a whole image, and the task needs one for every place.
+            UnfitMemberError: If it has one prediction for a whole image and no such map, and the task needs one for
+                every place; or if one of the two is about texts, and the other about images.
         """
+        if model.holds != self.holds:
+            raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
+        model = without_heads(model, seed)
         if not self.is_pooled and isinstance(model, Pooled):
+            if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
+                return model.inner
             raise UnfitMemberError(
                 f"{model.architecture} has one prediction for a whole image, and {self.name} needs one for every place."
             )
@@ -177,6 +212,22 @@ class Task(ABC):
         total = LOSSES[loss](scores, truth, options)
         return total if added == "none" else total + added_weight * LOSSES[added](scores, truth, options)
 
+    def soft_loss(
+        self, scores: Float[Tensor, "b outputs h w"], wanted: Float[Tensor, "b outputs h w"]
+    ) -> Float[Tensor, ""]:
+        """How far a network is from the predictions of a teacher: here the mean squared difference.
+
+        It is not asked for where :attr:`finds_objects`, as such predictions are lists.
+
+        Args:
+            scores: Of the network, before :meth:`activate`, at the places of the teacher's predictions.
+            wanted: What the teacher predicts there; no gradient goes through it.
+
+        Returns:
+            Mean over all places; smallest where both agree.
+        """
+        return functional.mse_loss(self.activate(scores), wanted.detach())
+
     def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
         """Predictions from what a head gives: the probabilities of classes, by softmax.
 
@@ -214,6 +265,10 @@ class Task(ABC):
         """What is predicted, of the predictions at the places of the truth: the most probable class."""
         return predictions.argmax(dim=1)
 
+    def object_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """The classes of the objects that are found; those of the label space, where it has no others."""
+        return tuple(classes)
+
     def answers(self, predictions: Float[Tensor, "b outputs ..."]) -> Tensor | None:  # noqa: ARG002 (for some)
         """What a program that uses an exported ensemble takes for its answer, beside the predictions themselves.
 
@@ -225,6 +280,25 @@ class Task(ABC):
             can be exported.
         """
         return None
+
+    def pictures(
+        self,
+        image: UInt8[Tensor, "3 h w"],  # noqa: ARG002 (for those who draw)
+        truth: Tensor | None,  # noqa: ARG002
+        predictions: Mapping[str, Tensor],  # noqa: ARG002
+    ) -> dict[str, UInt8[Tensor, "3 h w"]]:
+        """What a report shows of one image, where predictions are no classes that could be coloured.
+
+        Args:
+            image: RGB.
+            truth: Of the image; ``None`` if it is not known.
+            predictions: As :meth:`predictions` gives them for the places of the truth, without the axis of images, by
+                the name of who predicts; what counts most is last.
+
+        Returns:
+            Pictures, all of the size of the image, by what to call them; none where there is nothing to show.
+        """
+        return {}
 
     def in_words(self, predictions: Sequence[float], names: Sequence[str]) -> dict[str, str | float]:
         """What a table says of one image of which one prediction is made.
@@ -328,6 +402,19 @@ class Task(ABC):
             Larger is better; NaN where nothing was scored.
         """
 
+    def errors(self, digests: Tensor) -> Float64[Tensor, ...]:
+        """The error beside the result, see :attr:`error`; NaN where there is none.
+
+        Args:
+            digests: As for :meth:`results`.
+        """
+        return torch.full_like(self.results(digests), torch.nan)
+
+    def error_of(self, tally: Tensor) -> float | None:
+        """:meth:`errors` of one tally; ``None`` where there is none."""
+        value = float(self.errors(self.digest(tally[None]))[0])
+        return None if value != value else value  # NaN
+
     def result_of(self, tally: Tensor) -> float:
         """The result of one tally.
 
@@ -388,6 +475,11 @@ def task_of(spec: DatasetSpec) -> Task:
 def in_classes(split: Split) -> Split:
     """Images as a selection sees them, see :meth:`Task.in_classes`."""
     return task_of(split.spec).in_classes(split)
+
+
+def seen_spec(spec: DatasetSpec) -> DatasetSpec:
+    """A dataset as a selection sees it, see :attr:`Task.selected_as`: what members are fitted to that look at it."""
+    return replace(spec, task=TASKS[spec.task].selected_as or spec.task)
 
 
 def choose_images(split: Split, count: int | None, seed: int) -> Split:

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from muster.data.spec import VOID
 from muster.report.palette import confidence_colours, label_colours
-from muster.report.records import ReportImage
+from muster.report.records import AnyImage, DrawnImage
 from muster.report.tables import Table
 from muster.tracking.kinds import Chart, Content, Picture
 from muster.tracking.loggers import send
@@ -21,7 +21,7 @@ def send_report(
     loggers: Sequence[Logger],
     tables: Mapping[str, Table],
     numbers: Mapping[str, float],
-    report_images: Sequence[ReportImage] = (),
+    report_images: Sequence[AnyImage] = (),
     classes: Sequence[str] = (),
     files: Sequence[Path] = (),
     charts: Sequence[Chart] = (),
@@ -42,7 +42,10 @@ def send_report(
     send(loggers, Content(numbers, dict(tables), pictures, names, files, charts))
 
 
-def _picture(report_image: ReportImage) -> Picture:
+def _picture(report_image: AnyImage) -> Picture:
+    if isinstance(report_image, DrawnImage):
+        first, *others = ((name, each.permute(1, 2, 0).numpy()) for name, each in report_image.pictures.items())
+        return Picture(report_image.identifier, first[1], {}, dict(others))
     maps = {"ground truth": report_image.truth, **report_image.predictions}
     painted = {name: label_colours(labels) for name, labels in maps.items()}
     return Picture(

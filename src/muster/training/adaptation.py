@@ -11,6 +11,7 @@ from torch import nn
 
 from muster.errors import ConfigError
 from muster.models import SourceModel
+from muster.models.centre_net import CentreNet
 from muster.models.pooled import Pooled
 from muster.training.settings import Adapt
 
@@ -29,10 +30,16 @@ def adapt_member(name: str, model: SourceModel, adapt: Adapt, rank: int, seed: i
         seed: The seed of its initial weights. The global random state is left as it was.
 
     Raises:
-        ConfigError: If LoRA is asked for and the member has no attention, or peft is not installed.
+        ConfigError: If LoRA is asked for and the member has no attention, or peft is not installed; or if the member
+            finds objects.
     """
     if adapt == "full":
         return
+    if isinstance(model, CentreNet):
+        raise ConfigError(
+            f"training.adapt: expected full, as what finds objects is more than a linear head on the features of "
+            f"{name}, but got {adapt}."
+        )
     head = {id(parameter) for parameter in head_of(model).parameters()}
     for parameter in model.parameters():
         if id(parameter) not in head:

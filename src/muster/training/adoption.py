@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from muster.data import ContentSketch, Dataset, ImageSize, content_prefixes, open_dataset
+from muster.data import ContentSketch, Dataset, ImageSize, content_prefixes, open_dataset, usual_preprocessing
 from muster.errors import ConfigError
 from muster.models import SOURCES, SourceModel
 from muster.models.adoption import Adopted, Adoption
@@ -23,7 +23,8 @@ _SEED = 0
 """Of the source sample."""
 
 _IMAGE_SIZE = 512
-"""Longer side, in pixels, at which source images are looked at if nothing says at which the model was trained."""
+"""Longer side in pixels, or number of characters, at which a source is looked at if nothing says how the model was
+trained."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,11 @@ def _require_same_classes(entry: Adoption, adopted: Adopted, source: Dataset) ->
 
 
 def _sample(model: SourceModel, source: Dataset, device: torch.device | str) -> dict[str, Tensor]:
-    assert model.preprocessing is not None  # every source gives one
-    shown = replace(model.preprocessing, size=model.preprocessing.size or ImageSize(longer=_IMAGE_SIZE))
+    own = model.preprocessing
+    if own is None:  # of texts
+        shown = usual_preprocessing(source.train, _IMAGE_SIZE)
+    else:
+        shown = replace(own, size=own.size or ImageSize(longer=_IMAGE_SIZE))
     return sample_source(model, in_classes(source.train), shown, _SEED, device)
 
 

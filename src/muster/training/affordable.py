@@ -47,7 +47,10 @@ def affordable(
     device, stored = hardware.resolved_device(), target.test_shape
     usual = target.preprocessing.seen_by(model.preprocessing).known_size
     once = usual.fit(*stored)
-    options = [SpentOn(usual.setting, scales, flip, 0.0) for scales in SCALES for flip in (False, True)]
+    views = [(scales, flip) for scales in SCALES for flip in (False, True)]
+    if usual.characters is not None:  # of a text there is one view
+        views = views[:1]
+    options = [SpentOn(usual.setting, *view, 0.0) for view in views]
     sizes = {str(place): _sizes(option, once) for place, option in enumerate(options)}
     with hardware.autocast():
         together = {
@@ -108,6 +111,8 @@ def _times(size: ImageSize, factor: float) -> ImageSize:
     def enlarged(side: int) -> int:
         return max(1, round(side * factor / SIDE_MULTIPLE)) * SIDE_MULTIPLE
 
+    if size.characters is not None:
+        return ImageSize(characters=enlarged(size.characters))
     # A crop is enlarged likewise, and what is rounded up must not be more than there is.
     crop = None if size.crop is None else (enlarged(size.crop[0]), enlarged(size.crop[1]))
     if size.exact is not None:

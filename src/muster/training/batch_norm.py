@@ -7,7 +7,7 @@ for the time of a fit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -33,7 +33,7 @@ class SynchronisedBatchNorm(LayerSync):
             self._replaced = replace_layers(model)
             return model
         for layer in _layers(model):
-            layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign, arg-type]
+            layer.forward = partial(_forward, layer, layer.forward)  # type: ignore[method-assign]
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
@@ -79,7 +79,7 @@ def _layers(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
-def _forward(layer: _BatchNorm, alone: partial[Tensor], images: Tensor) -> Tensor:
+def _forward(layer: _BatchNorm, alone: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """What the layer computes, with the mean and variance over all processes."""
     if not layer.training or not dist.is_initialized():
         return alone(images)

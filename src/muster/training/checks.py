@@ -94,7 +94,7 @@ def _has_single_values(model: SourceModel, crop: tuple[int, int]) -> bool:
     was_training = model.training
     try:
         model.eval()
-        model(torch.zeros(1, model.in_channels, *crop, device=model.device))
+        model(model.blank_images(1, *crop))
     finally:
         model.train(was_training)
         for handle in handles:

@@ -84,12 +84,18 @@ def measure_costs(
     for name, each in others.items():
         costs[name] = Cost(1, each.model.num_parameters, seconds_of[name])
     sizes = [shown.seen_by(own).shape_of(*size) for own in module.owns]
+    of_what, apart = (
+        f"image of {_in_words(sizes)} pixels (rows x columns)",
+        "the image and enlarging the prediction are",
+    )
+    if shown.of_text is not None:
+        of_what, apart = f"text of {shown.of_text} characters", "the text is"
     how = (
-        f"forward passes of one image of {_in_words(sizes)} pixels (rows x columns)"
+        f"forward passes of one {of_what}"
         f"{f', {ensemble.tta.in_words}' if len(variants) > 1 else ''} on {device_label(device)}, the "
         f"shortest of up to {ROUNDS} medians of {REPETITIONS}; an ensemble takes the sum of its members"
-        f"{', a model that looks several times the sum of its passes' if others else ''}; reading the image and "
-        "enlarging the prediction are left out"
+        f"{', a model that looks several times the sum of its passes' if others else ''}; reading "
+        f"{apart} left out"
     )
     return costs, how
 

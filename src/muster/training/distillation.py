@@ -1,7 +1,4 @@
-"""One network taught by an ensemble: it learns the ensemble's probabilities beside the labels.
-
-Axis names: ``b`` images, ``c`` classes, ``h`` and ``w`` rows and columns of a crop.
-"""
+"""One network taught by an ensemble: it learns the ensemble's probabilities beside the labels."""
 
 from __future__ import annotations
 
@@ -9,14 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from muster.data import IMAGE_SUFFIXES, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
 from muster.data.spec import RGB
 from muster.errors import DatasetError
-from muster.models import ImageMap, Part, SourceModel, upsample_probabilities
+from muster.models import ImageMap, SourceModel, upsample_probabilities
 from muster.tasks.task import task_of
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.modules import HISTORY_EVERY, EnsembleTraining
@@ -29,8 +24,9 @@ UNLABELLED = "unlabelled: "
 class Distillation(EnsembleTraining):
     """A network that learns from labels and from what an ensemble says of the same crops.
 
-    The loss is ``label_weight`` times that of the settings against the labels, plus the rest times the cross-entropy
-    between the ensemble's probabilities and the network's. A batch without a labelled pixel has the second part only.
+    The loss is ``label_weight`` times that of the settings against the labels, plus the rest times
+    :meth:`muster.tasks.task.Task.soft_loss` against the ensemble's predictions: for classes, the cross-entropy between
+    the ensemble's probabilities and the network's. A batch without a labelled unit has the second part only.
 
     Attributes:
         label_weight: From 0, the ensemble's probabilities alone, to 1, the labels alone.
@@ -71,30 +67,14 @@ class Distillation(EnsembleTraining):
         ((_, student),) = self.models.items()
         view = view_for(images, student.preprocessing)
         maps = ImageMap(student(view), student.part_of(view))
-        wanted = self._teachers[0](images, (masks.shape[-2], masks.shape[-1]))  # of whole images a single place
-        loss = soft_cross_entropy(maps.values, wanted, maps.part)
+        places = self.of_task.places_of(masks)
+        wanted = self._teachers[0](images, places)
+        loss = self.of_task.soft_loss(upsample_probabilities(maps.values.float(), places, maps.part), wanted)
         if bool(self.of_task.is_known(masks).any()):
             loss = self.label_weight * self._loss_of(maps, masks) + (1 - self.label_weight) * loss
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.last_step:
             self._record([loss])
         return loss
-
-
-def soft_cross_entropy(
-    scores: Float[Tensor, "b c y x"], wanted: Float[Tensor, "b c h w"], part: Part | None = None
-) -> Float[Tensor, ""]:
-    """Cross-entropy between wanted probabilities and those of scores that are brought to their size.
-
-    Args:
-        scores: Before softmax, at a network's own resolution.
-        wanted: Probabilities; no gradient goes through them.
-        part: Which part of the scores shows the images, if they were padded.
-
-    Returns:
-        Mean over all pixels; smallest where both agree.
-    """
-    brought = upsample_probabilities(scores.float(), (wanted.shape[-2], wanted.shape[-1]), part)
-    return -(wanted.detach() * functional.log_softmax(brought, dim=1)).sum(dim=1).mean()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from muster.data.spec import TEXTS
 from muster.model_page import NOT_STATED, ModelPage
 from muster.tasks.task import TASKS
 
@@ -33,18 +34,24 @@ def ensemble_page(
     Returns:
         The content of its README.md.
     """
-    is_pooled = TASKS[task].is_pooled
+    is_pooled, finds_objects = TASKS[task].is_pooled, TASKS[task].finds_objects
     many = f"{len(members)} {task} models" if len(members) > 1 else f"A {task} model"
     output = "class" if TASKS[task].has_classes else "output"
     learned = f"with a learned weight and bias for each member and {output}"
     combined = learned if head_kept else "combined by the plain mean of their probabilities"
+    if finds_objects:
+        combined = "used by itself"
     about = (
-        f"{many}, chosen by muster and fine-tuned on {target}, {combined}. Images of any size go in, predictions come "
-        "out."
+        f"{many}, chosen by muster and fine-tuned on {target}, {combined}. "
+        f"{TASKS[task].holds.capitalize()} of any size go in, predictions come out."
     )
     usage = 'import muster\nimport muster.data\n\nensemble = muster.from_pretrained("PATH_OR_REPOSITORY")\n' + (
-        'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
+        'probabilities = ensemble.classify("A text.")  # one a class'
+        if TASKS[task].holds == TEXTS
+        else 'probabilities = ensemble.classify(muster.data.read_image("photo.jpg"))  # one a class'
         if is_pooled
+        else 'found = ensemble.find(muster.data.read_image("photo.jpg"))  # box, score, class of each'
+        if finds_objects
         else 'mask = ensemble.predict(muster.data.read_image("photo.jpg"))  # class indices [h, w]'
     )
     facts = {

@@ -87,7 +87,8 @@ class Rival:
         """How it is trained, apart from the number of steps: on crops of the same size, whatever the images' size."""
         settings, module = self.module.settings.without_choices(), self.module
         rate, size = module.rates.get(self.name, settings.initial_rate), self.target.preprocessing.known_size
-        return replace(settings, learning_rate=rate, crop_size=settings.crop_for(size))
+        crop = None if size.characters is not None else settings.crop_for(size)
+        return replace(settings, learning_rate=rate, crop_size=crop)
 
     @property
     def steps(self) -> int:

@@ -63,6 +63,11 @@ class SplitCounts:
         return self.task.result_of(self.tally)
 
     @property
+    def error(self) -> float | None:
+        """The error beside it, see :attr:`muster.tasks.task.Task.error`; ``None`` if the task has none."""
+        return self.task.error_of(self.tally)
+
+    @property
     def class_results(self) -> tuple[float | None, ...]:
         """The part of each class in it; ``None`` for a class that does not occur in the truth."""
         return self.task.class_results_of(self.tally)

@@ -15,7 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from muster.data import ChannelStatistics, ImageSize, Preprocessing, Views, map_views, prepare_views, view_for
+from muster.data import (
+    ChannelStatistics,
+    ImageSize,
+    Preprocessing,
+    Views,
+    encode_text,
+    map_views,
+    prepare_views,
+    view_for,
+)
 from muster.data.spec import RGB
 from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of
@@ -28,6 +37,7 @@ from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.records import write_record
+from muster.tasks.found_objects import SCORE, suppress
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (
@@ -203,11 +213,11 @@ class Ensemble(nn.Module):
         return self.task.is_pooled
 
     @torch.no_grad()
-    def classify(self, image: Num[Tensor, "channels h w"]) -> Float[Tensor, " classes"]:
-        """Probabilities of the classes of one image of any size, by an ensemble that classifies whole images.
+    def classify(self, image: Num[Tensor, "channels h w"] | str) -> Float[Tensor, " classes"]:
+        """Probabilities of the classes of one image of any size, by an ensemble that classifies whole images, or texts.
 
         Args:
-            image: As for :meth:`predict`.
+            image: As for :meth:`predict`; or a text, as it is or as :func:`muster.data.encode_text` gives it.
 
         Returns:
             float32, on the CPU.
@@ -217,9 +227,33 @@ class Ensemble(nn.Module):
         """
         if not self.is_pooled:
             raise ValueError("Expected an ensemble for classification, but this one segments images; use predict.")
-        self._require_image(image)
-        probabilities: Tensor = self(self.prepare(image[None]), (1, 1))[0, :, 0, 0]
+        shown = encode_text(image) if isinstance(image, str) and self.preprocessing.of_text is not None else image
+        shown = self._require_image(shown)
+        probabilities: Tensor = self(self.prepare(shown[None]), (1, 1))[0, :, 0, 0]
         return probabilities.float().cpu()
+
+    @torch.no_grad()
+    def find(self, image: Num[Tensor, "channels h w"], nms: float | None = None) -> Float[Tensor, "n columns"]:
+        """The objects in one image of any size, by a model that finds objects.
+
+        Args:
+            image: As for :meth:`predict`.
+            nms: The largest overlap (IoU) that two boxes of a class may have; the less sure one is left out. ``None``
+                leaves all.
+
+        Returns:
+            float32, on the CPU, the surest first: left, top, right, bottom in pixels of the image, score, class; and
+            across and down of each point where objects have points.
+
+        Raises:
+            ValueError: If the image is of another kind or shape, or the ensemble finds no objects.
+        """
+        if not self.task.finds_objects:
+            raise ValueError(f"Expected a model that finds objects, but this one is for {self.task.name}.")
+        self._require_image(image)
+        found = self(self.prepare(image[None]), (image.shape[1], image.shape[2]))[0, :, :, 0].float().cpu()
+        found = found[:, found[SCORE] > 0]
+        return (found if nms is None else suppress(found, nms)).T
 
     @torch.no_grad()
     def predict(self, image: Num[Tensor, "channels h w"]) -> UInt8[Tensor, "h w"]:
@@ -235,8 +269,9 @@ class Ensemble(nn.Module):
         Raises:
             ValueError: If the image is of another kind or shape, or the ensemble classifies whole images.
         """
-        if self.is_pooled:
-            raise ValueError("Expected an ensemble for segmentation, but this one classifies images; use classify.")
+        if self.is_pooled or self.task.finds_objects:
+            told = "classifies images; use classify" if self.is_pooled else "finds objects; use find"
+            raise ValueError(f"Expected an ensemble for segmentation, but this one {told}.")
         self._require_image(image)
         prepared = self.prepare(image[None])
         maps = list(self.probability_maps(prepared))
@@ -249,15 +284,19 @@ class Ensemble(nn.Module):
             labels[rows.start : rows.stop] = total.argmax(dim=0).to(torch.uint8).cpu()
         return labels
 
-    def _require_image(self, image: Tensor) -> None:
+    def _require_image(self, image: object) -> Tensor:
         channels = len(self.preprocessing.statistics.mean)
+        if self.preprocessing.of_text is not None:
+            return _require_text(image)
         kinds = {torch.uint8} if channels == RGB else {torch.uint8, torch.float32}
         if not isinstance(image, Tensor) or image.dtype not in kinds or image.ndim != 3 or image.shape[0] != channels:
-            came = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+            shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
+            came = type(image).__name__ if shape is None else f"{tuple(shape)} of {dtype}"
             raise ValueError(
                 f"Expected image as a torch uint8 tensor [{channels}, height, width], but got {came}. "
                 "muster.data.read_image(path) reads a file so; torch.from_numpy(array).permute(2, 0, 1) turns an array."
             )
+        return image
 
     def save(
         self, folder: Path, target: str, versions: dict[str, str], licences: Mapping[str, str] | None = None
@@ -300,6 +339,15 @@ class Ensemble(nn.Module):
             )
             write_record(partial / CARD, card, FORMAT_VERSION)
             (partial / PAGE).write_text(card.page(), "utf-8")
+
+
+def _require_text(text: object) -> Tensor:
+    if not isinstance(text, Tensor) or text.dtype != torch.int32 or text.ndim != 3 or text.shape[:2] != (1, 1):
+        raise ValueError(
+            "Expected a text, as a string or as muster.data.encode_text(string) gives it, but got "
+            f"{tuple(text.shape) if isinstance(text, Tensor) else type(text).__name__}."
+        )
+    return text
 
 
 def load_ensemble(path: Path | str, device: torch.device | str = "cpu", precision: Precision = "auto") -> Ensemble:

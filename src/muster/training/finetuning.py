@@ -252,6 +252,8 @@ def build_ensemble(
     ensemble.to(device).eval()
     ensemble.precision, ensemble.tta = hardware.resolved_precision(), tta
     ensemble.stored_size = usual_stored_size(target.train)
+    if ensemble.task.finds_objects:  # there is nothing to combine
+        return ensemble
     if head.optimizer == "lbfgs":
         learn_head(ensemble, target.train, seed, device, settings=head)
         return ensemble

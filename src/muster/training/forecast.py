@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from muster.data import Dataset, DatasetSpec, ImageSize
+from muster.data import Dataset, DatasetSpec, size_for
 from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.models import build_model
 from muster.tasks.task import task_of
@@ -169,7 +169,7 @@ def forecast_members(jobs: Sequence[MemberJob], sources: Mapping[str, Dataset]) 
 def _forecast(job: MemberJob, sources: Sequence[Dataset]) -> MemberForecast:
     settings, spec = job.settings, sources[0].spec
     classes = sum(source.spec.num_classes for source in sources)
-    crop = settings.crop_for(ImageSize.of(settings.image_size))
+    crop = settings.crop_for(size_for(spec, settings.image_size))
     images = sum(min(len(source.train), settings.train_images or len(source.train)) for source in sources)
     trials = len(settings.all_step_counts) * len(settings.tried_rates)
     fits = Fits(job.architecture, classes, spec, crop, settings)
@@ -213,7 +213,7 @@ def seconds_per_step(fits: Fits, hardware: Hardware, steps: int) -> float:
     module.task = task
     module.to(device).train()
     optimizer: torch.optim.Optimizer = module.configure_optimizers()["optimizer"]
-    images = torch.zeros(crops, fits.spec.channels, *fits.crop_size, device=device)
+    images = model.blank_images(crops, *fits.crop_size)
     if hardware.resolved_channels_last():
         images = images.contiguous(memory_format=torch.channels_last)
     truths = torch.zeros(crops, *((1, 1) if task.is_pooled else fits.crop_size), dtype=torch.long, device=device)

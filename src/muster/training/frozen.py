@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Num
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
@@ -150,6 +150,8 @@ class FrozenData(FitData):
         The truth of a whole image stays as it is.
         """
         places, mirrored = (tuple(each.tolist()) for each in batch)
+        if self.preprocessing.of_text is not None:  # a text has no mirror image
+            mirrored = (False,) * len(places)
         if task_of(self.train.spec).is_pooled:
             masks = [as_numbers(self.train.mask(place)) for place in places]
         else:
@@ -158,10 +160,10 @@ class FrozenData(FitData):
             masks = [_resized(mask, size) for mask in shown]
         return FrozenBatch(self, places, mirrored), torch.stack(masks).to(batch[0].device)
 
-    def _mask(self, place: int, mirrored: bool) -> Int64[Tensor, "h w"]:
+    def _mask(self, place: int, mirrored: bool) -> Num[Tensor, "h w"]:
         mask = self.train.mask(place)
         shown = _resized(mask, self.preprocessing.shape_of(mask.shape[0], mask.shape[1]))
-        return (shown.flip(-1) if mirrored else shown).long()
+        return as_numbers(shown.flip(-1) if mirrored else shown)
 
 
 class _Places(TrainingStream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.data.spec import TEXTS
 from muster.tasks.loss import LOSSES
 from muster.training.settings import ComparisonSettings, HeadSettings, SourceSettings, TrainingSettings
 
@@ -47,6 +48,19 @@ def idle_settings(
         }
         idle |= {f"head.{name}": f"with --head.optimizer {head.optimizer}" for name in of_the_other[head.optimizer]}
     return idle
+
+
+OF_IMAGES = ("training.crop_size", "training.scale_range", "training.colour_jitter", "tta.flip", "tta.scales")
+"""Options that are about the looks of an image."""
+
+
+def idle_for(holds: str) -> dict[str, str]:
+    """Settings that change nothing for what a dataset holds, as :func:`idle_settings` gives them.
+
+    Args:
+        holds: Images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
+    """
+    return dict.fromkeys(OF_IMAGES, "on texts, which are neither cut nor mirrored") if holds == TEXTS else {}
 
 
 def _beside_lists(training: TrainingSettings) -> dict[str, str]:

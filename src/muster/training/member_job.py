@@ -117,7 +117,7 @@ class MemberJob:
         """
         names = ("batch_size", "schedule", "seed")
         asked: dict[str, object] = {name: getattr(self.settings, name) for name in names}
-        asked |= {"architecture": self.architecture, "image_size": ImageSize.of(self.settings.image_size).setting}
+        asked |= {"architecture": self.architecture, "image_size": self._image_size_like(card)}
         if not self.settings.tried_rates:  # otherwise the card has the one that was chosen
             asked["learning_rate"] = self.settings.initial_rate
         if self.settings.tried_stops == 1 and len(self.settings.step_counts) < 2:  # likewise
@@ -126,6 +126,12 @@ class MemberJob:
         if other:
             return "trained with " + ", ".join(f"{name} {value} (now {asked[name]})" for name, value in other.items())
         return "trained in another way" if card.recipe and card.recipe != self.recipe_hash else ""
+
+    def _image_size_like(self, card: Card) -> int | str:
+        """The image size that is asked for, as a card has it: of texts a plain number is one of characters."""
+        size = ImageSize.of(self.settings.image_size)
+        of_texts = card.image_size is not None and ImageSize.of(card.image_size).characters is not None
+        return (ImageSize(characters=size.longer) if of_texts and size.longer else size).setting
 
     def own_statistics(self) -> ChannelStatistics | None:
         """What the member's images are always normalised with; ``None`` for the statistics of each dataset.

@@ -64,7 +64,13 @@ def _the_task_of(datasets: Sequence[Dataset]) -> Task:
             f"plan.multi_source: expected datasets for one task, as one loss trains all heads, but got {came}. Make a "
             "member of each task."
         )
-    return task_of(datasets[0].spec)
+    task = task_of(datasets[0].spec)
+    if task.finds_objects:
+        raise ConfigError(
+            f"plan.multi_source: {task.name} has heads that several sources cannot share a layer with so far. Train a "
+            "member for each source."
+        )
+    return task
 
 
 def head_predictor(model: SourceModel, source: int, task: Task) -> Predictor:

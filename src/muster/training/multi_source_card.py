@@ -33,7 +33,7 @@ def joined_card(cards: Sequence[Card]) -> Card:
     Returns:
         The card of all.
     """
-    records = tuple(map(_record, cards))
+    records, errors = tuple(map(_record, cards)), [card.test_error for card in cards]
     together = mixed_statistics([ChannelStatistics(card.mean, card.std) for card in cards])
     domains = {record.domain for record in records}
     return replace(
@@ -46,6 +46,7 @@ def joined_card(cards: Sequence[Card]) -> Card:
         train_images=sum(record.train_images for record in records),
         test_images=sum(record.test_images for record in records),
         test_result=fmean(record.test_result for record in records),
+        test_error=None if None in errors else fmean(error for error in errors if error is not None),
         test_ious=tuple(iou for card in cards for iou in card.test_ious),
         majority_result=fmean(record.majority_result for record in records),
         licence="",

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from muster.data import Dataset, ImageSize, open_dataset, require_usable, warn_of_shared_images
+from muster.data import Dataset, open_dataset, require_usable, size_for, warn_of_shared_images
 from muster.data.opening import is_built_in
 from muster.errors import ConfigError, unknown_name
 from muster.files import as_file_name
@@ -274,9 +274,9 @@ def _check_batches(job: MemberJob, opened: Mapping[str, Dataset]) -> None:
         job.hardware.require_devices(job.hardware.devices)
         require_shared_batches(job.settings, job.hardware.devices)  # torchrun or not, a member has its own processes
         if job.settings.batch_size == 1:
-            classes = opened[job.sources[0]].spec.num_classes
-            model = build_model(job.architecture, classes)
-            require_trainable({job.name: model}, job.settings, ImageSize.of(job.settings.image_size))
+            spec = opened[job.sources[0]].spec
+            model = build_model(job.architecture, spec.num_classes)
+            require_trainable({job.name: model}, job.settings, size_for(spec, job.settings.image_size))
     except ConfigError as error:
         raise ConfigError(f"{job.name}: {error}") from error
 

@@ -240,6 +240,8 @@ class FinetuneResult:
             results stand beside the others.
         head_choice: How it was decided whether the learned head is kept; ``None`` where it was kept in any case. Where
             it was not kept, what stands under ``"learned head"`` is the plain mean.
+        errors: Under the keys of ``results``, the error that stands beside each, such as RMSE; empty if the task has
+            none.
     """
 
     EARLIER_NAMES: ClassVar = {"mious": "results", "miou_intervals": "result_intervals", "miou": "result"}
@@ -289,6 +291,7 @@ class FinetuneResult:
     equal_cost: EqualCost | None = None
     task: str = "segmentation"
     head_choice: HeadChoice | None = None
+    errors: dict[str, float] = field(default_factory=dict)
 
     @property
     def head_kept(self) -> bool:

@@ -175,8 +175,10 @@ class TrainingSettings:
             image_size: Size of the images.
 
         Returns:
-            In pixels.
+            In pixels; of texts all that is seen.
         """
+        if image_size.characters is not None:  # of texts nothing is cut out
+            return image_size.of_a_square
         size = image_size if self.crop_size is None else ImageSize.of(self.crop_size, "crop_size")
         return size.of_a_square
 

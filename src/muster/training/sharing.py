@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -18,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from muster.errors import ConfigError
-from muster.execution.executor import Executor, Job
-from muster.execution.one_job import OneJob
+from muster.execution.executor import Executor
+from muster.execution.one_job import ask
 from muster.execution.placement import visible_gpus, worker_environments
 from muster.machine import available_cores
 from muster.models import SourceModel
@@ -189,10 +188,5 @@ def hardware_of(executor: Executor, hardware: Hardware, folder: Path) -> Hardwar
     Raises:
         ConfigError: If the executor has no place that can do this, or not what was asked for.
     """
-    answer = OneJob()
-    executor.submit(Job(folder.name, _RESOLVE, json.dumps(asdict(hardware)), folder))
-    executor.run(answer)
-    if answer.failure is not None:
-        raise ConfigError(f"Nothing can be computed there: {answer.failure.reason} ({answer.failure.log})")
-    shutil.rmtree(folder, ignore_errors=True)
-    return parse_record(json.loads(answer.result), Hardware, "hardware", ConfigError)
+    answer = ask(executor, _RESOLVE, json.dumps(asdict(hardware)), folder)
+    return parse_record(json.loads(answer), Hardware, "hardware", ConfigError)

@@ -40,6 +40,7 @@ class Evaluated:
         beyond_high: Upper end.
         seconds_per_image: Time of all forward passes over the first image.
         parameters: Number of weights and biases.
+        error: The error beside the result, such as RMSE; ``None`` if the task has none.
         class_ious: IoU of each class; ``None`` where it does not occur in the ground truth.
     """
 
@@ -54,6 +55,7 @@ class Evaluated:
     beyond_high: float | None
     seconds_per_image: float
     parameters: int
+    error: float | None
     class_ious: tuple[float | None, ...]
 
 
@@ -94,6 +96,7 @@ def evaluate_side_by_side(ensembles: Mapping[str, Ensemble], split: Split, seed:
                 beyond_high=None if difference is None else difference.high,
                 seconds_per_image=seconds_of(each, (height, width)),
                 parameters=sum(value.numel() for value in each.parameters()),
+                error=counts[name].error,
                 class_ious=counts[name].class_results,
             )
         )
@@ -146,14 +149,16 @@ def _require_fitting(name: str, ensemble: Ensemble, split: Split) -> None:
         )
 
 
-def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU") -> str:
+def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU", error: str = "") -> str:
     """The rows as a table.
 
     Args:
         rows: At least one.
         result: What results are called.
+        error: What the error beside them is called, if there is one.
     """
-    headings = ["ensemble", "members", "size", f"{result} (95 % interval)", f"beyond {rows[0].name}", "ms an image"]
+    errors = [error] if error else []
+    headings = ["ensemble", "members", "size", f"{result} (95 % interval)", f"beyond {rows[0].name}", *errors]
     cells = [
         [
             row.name,
@@ -161,12 +166,13 @@ def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU") -> st
             str(row.image_size),
             f"{row.result:.3f}{_ends(row.low, row.high)}",
             "" if row.beyond_first is None else f"{row.beyond_first:+.3f}{_ends(row.beyond_low, row.beyond_high, '+')}",
+            *(["" if row.error is None else f"{row.error:.3f}"] if errors else []),
             f"{1000 * row.seconds_per_image:.1f}",
             f"{row.parameters / 1e6:.2f} M",
         ]
         for row in rows
     ]
-    return "\n".join([*markdown_table([*headings, "parameters"], cells), ""])
+    return "\n".join([*markdown_table([*headings, "ms an image", "parameters"], cells), ""])
 
 
 def _ends(low: float | None, high: float | None, sign: str = "") -> str:

@@ -70,7 +70,8 @@ def _nothing_to_choose(settings: SourceSettings) -> _Chosen:
 
 def _fresh(job: MemberJob, spec: DatasetSpec) -> SourceModel:
     """The member before its training."""
-    model = task_of(spec).fitted(build_model(job.architecture, spec.num_classes, job.start, job.settings.seed))
+    seed = job.settings.seed
+    model = task_of(spec).fitted(build_model(job.architecture, spec.num_classes, job.start, seed), seed)
     model.adapt_channels(spec.channels)
     return model
 

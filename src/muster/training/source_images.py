@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muster.data import Dataset, ImageSize, Preprocessing, Split, cached, channel_statistics, require_usable
+from muster.data import Dataset, Preprocessing, Split, cached, require_usable, usual_preprocessing
 from muster.tasks.task import choose_images, in_classes
 from muster.training.member_job import MemberJob
 
@@ -48,5 +48,4 @@ class SourceImages:
         if settings.validation_fraction > 0:
             train, held = train.hold_out(settings.validation_fraction, settings.seed)
         require_usable(in_classes(train), masks_only=True)
-        statistics = job.own_statistics() or channel_statistics(train)
-        return cls(dataset, train, held, Preprocessing(statistics, ImageSize.of(settings.image_size)))
+        return cls(dataset, train, held, usual_preprocessing(train, settings.image_size, job.own_statistics()))

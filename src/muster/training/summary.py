@@ -101,6 +101,7 @@ def summarise(
         resamples=DRAWS if intervals else 0,
         confusion=counts[LEARNED_HEAD].confusion_rows,
         head_choice=ensemble.head_choice,
+        errors={name: error for name, each in counts.items() if (error := each.error) is not None},
     )
 
 

@@ -16,7 +16,7 @@ from muster.files import to_builtin_types, write_yaml
 from muster.models import SourceModel, weights_file
 from muster.pool import CARD, HISTORY, Card, software_versions, write_member
 from muster.tasks.source_sample import sample_sources
-from muster.tasks.task import TASKS, in_classes
+from muster.tasks.task import TASKS, in_classes, task_of
 from muster.tracking import LOGS, Content, Run, send
 from muster.training.evaluation import Predictor, SplitCounts, count_split
 from muster.training.member_job import MemberJob
@@ -87,7 +87,8 @@ def finish_member(
         if not writes:
             return
         shown = [(in_classes(source.train), source.preprocessing) for source in sources]
-        sample = sample_sources(model, shown, job.settings.seed, device, job.settings.sample_images)
+        looking = task_of(shown[0][0].spec).fitted(model)
+        sample = sample_sources(looking, shown, job.settings.seed, device, job.settings.sample_images)
     cards = [
         _card(job, source, seen, module, model, found["prediction"], seconds)
         for source, found in zip(sources, counts, strict=True)
@@ -115,7 +116,7 @@ def _write(
     history = pd.DataFrame(module.history)
     write_member(job.folder, module.models[job.name], card, sample, lambda path: history.to_csv(path, index=False))
     send(loggers, _content(job, card))
-    shutil.rmtree(job.work)
+    shutil.rmtree(job.work, ignore_errors=True)  # another process may look there whether it is done
 
 
 def _content(job: MemberJob, card: Card) -> Content:
@@ -161,6 +162,7 @@ def _card(
         train_images=len(source.train),
         test_images=len(source.dataset.test),
         test_result=counts.result,
+        test_error=counts.error,
         test_ious=counts.class_results,
         majority_result=counts.task.guess(source.train, counts.tally),
         steps=module.last_step_of(job.name),

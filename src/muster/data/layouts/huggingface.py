@@ -14,7 +14,8 @@
 Classes of masks come from ``dataset.yaml`` beside it. ``columns: {image: NAME, mask: NAME}`` names columns that are
 called otherwise, ``splits: {train: NAME, test: NAME}`` other sets. A set with one column of images and one of class
 labels is one of whole images: its classes are those of that column, and ``columns: {label: NAME}`` names it. Of a
-column of lists of class labels an image has several. The library is not needed: the files are Arrow tables or Parquet.
+column of lists of class labels an image has several. A set with a column of texts and one of labels is one of texts
+(:mod:`muster.data.text_rows`). The library is not needed: the files are Arrow tables or Parquet.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from muster.data.sample_reader import ImageSource, MaskSource, make_split
 from muster.data.saved_rows import INFO, STATE, Rows, SavedRows, folder_of_parquet, parquet_sets
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts, divide_aloud
+from muster.data.text_rows import open_text_rows, text_columns
 from muster.errors import DatasetError, unknown_name
 
 SETS = "dataset_dict.json"
@@ -74,6 +76,8 @@ class HuggingFace(Layout):
         info = rows["train"].info
         said = {key: str(info.get(old) or "") for key, old in (("licence", "license"), ("citation", "citation"))}
         keys = (*MASK_KEYS, "splits", "columns")
+        if (columns_of_texts := text_columns(heading, info)) is not None:
+            return open_text_rows(heading, rows, said, columns_of_texts, reference)
         if (label := _class_column(heading, info)) is not None:
             return _open_classes(heading, rows, info, said, label, reference)
         description = read_description(heading, heading.unsaid | said, _source(rows["train"]), keys)

@@ -37,13 +37,14 @@ class ImageFolders(Layout):
     """``train/CLASS/IMAGE`` and ``test/CLASS/IMAGE``."""
 
     def recognises(self, folder: Path) -> bool:
-        """By at least two folders below ``train`` with images in them, none of which holds masks.
+        """By at least two folders below ``train`` with images in them, none of which holds masks or depth maps.
 
         Where there is ``test`` or ``val`` without a folder in it, it is something else.
         """
         train = folder / "train"
         names = _folders(train)
-        if len(names) < 2 or "masks" in names or not all(_begins_with_images(train / name) for name in names[:3]):
+        has_truths = "masks" in names or {"images", "depth"} <= set(names)
+        if len(names) < 2 or has_truths or not all(_begins_with_images(train / name) for name in names[:3]):
             return False
         tests = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
         return not tests or any(map(_folders, tests))

@@ -29,7 +29,7 @@ from pathlib import Path
 from muster.data.dataset_yaml import FILE_KEYS, IMAGE_KEYS, MASK_KEYS, Description, Heading, read_description
 from muster.data.file_dataset import dataset_of_files
 from muster.data.layout import DEFAULT, LAYOUTS, Layout
-from muster.data.pairing import Files, pair_up
+from muster.data.pairing import MASKS, Files, TruthFiles, pair_up
 from muster.data.sample_reader import FileMasks, MaskReader
 from muster.data.spec import Dataset
 from muster.data.splits import SPLITS_FILE, compare_counts, divide, read_splits
@@ -55,13 +55,16 @@ class ImagesAndMasks(Layout):
 LAYOUTS.add(DEFAULT, ImagesAndMasks())
 
 
-def open_described(description: Description, reference: str, masks: MaskReader = FileMasks) -> Dataset:
+def open_described(
+    description: Description, reference: str, masks: MaskReader = FileMasks, truths: TruthFiles = MASKS
+) -> Dataset:
     """Open a dataset folder (see the module's text for how it may look).
 
     Args:
         description: Of the folder.
         reference: What the dataset is to be called in records.
         masks: How its masks are read.
+        truths: What lies beside the images.
 
     Returns:
         The dataset; images are read when asked for.
@@ -72,12 +75,12 @@ def open_described(description: Description, reference: str, masks: MaskReader =
     Warns:
         UserWarning: If ``counts`` in the description disagrees with what is found, or ``val`` is left unused.
     """
-    train, test, test_name = _find_splits(description)
+    train, test, test_name = _find_splits(description, truths)
     compare_counts(description, {"train": len(train), test_name: len(test)})
     return dataset_of_files(description, train, test, reference, masks)
 
 
-def _find_splits(description: Description) -> tuple[Files, Files, str]:
+def _find_splits(description: Description, truths: TruthFiles) -> tuple[Files, Files, str]:
     """Files of the training and of the test split, and what the folder calls the latter."""
     root, dataset = description.root, description.spec.name
     suffix = require_text(description.path, "mask_suffix", description.options.get("mask_suffix", ""))
@@ -88,17 +91,18 @@ def _find_splits(description: Description) -> tuple[Files, Files, str]:
         other = "images/" if whole else SPLITS_FILE
         raise DatasetError(f"{root} has both train/ and {other}, so its splits are not clear. Move one of them away.")
     if whole:
-        files = pair_up(root, dataset, suffix)
+        files = pair_up(root, dataset, suffix, truths)
         names = read_splits(root / SPLITS_FILE, files) if named else divide(root, files, description.spec.sequences)
         train, test = ({name: files[name] for name in part} for part in names)
         return train, test, "test"
     test_name = next((name for name in ("test", "val") if (root / name).is_dir()), None)
     if not divided or test_name is None:
         raise DatasetError(
-            f"Expected train/ and test/ (or val/) in {root} (dataset {dataset!r}), each with images/ and masks/, but "
-            f"{'train/' if not divided else 'test/'} is missing. Without splits, put images/ and masks/ directly into "
-            f"the folder: a fifth is then held out for testing."
+            f"Expected train/ and test/ (or val/) in {root} (dataset {dataset!r}), each with images/ and "
+            f"{truths.folder}/, but {'train/' if not divided else 'test/'} is missing. Without splits, put images/ and "
+            f"{truths.folder}/ directly into the folder: a fifth is then held out for testing."
         )
     if test_name == "test" and (root / "val").is_dir():
         warnings.warn(f"{root} has test/ and val/: test/ is the test split, val/ is not used.", stacklevel=3)
-    return pair_up(root / "train", dataset, suffix), pair_up(root / test_name, dataset, suffix), test_name
+    found = [pair_up(root / name, dataset, suffix, truths) for name in ("train", test_name)]
+    return found[0], found[1], test_name

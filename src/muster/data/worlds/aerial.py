@@ -11,8 +11,15 @@ import numpy as np
 
 from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Area, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = ("meadow", "crop", "soil", "tree", "road", "path", "roof", "water", "pool", "vehicle", "boat", "car_park")
+
+HEIGHT = 20.0
+"""Metres from the camera to the ground in the middle of the image, for things of usual size."""
+
+TALL = {"tree": 7.0, "roof": 6.0, "vehicle": 1.6, "boat": 1.0, "water": -1.0, "pool": -1.0}
+"""Metres above the ground of what is not flat on it."""
 
 PALETTE: Palette = {
     "meadow": [(0.40, 0.52, 0.26), (0.46, 0.52, 0.30), (0.36, 0.46, 0.24)],
@@ -73,6 +80,16 @@ def draw(renderer: Renderer) -> None:
     crossing = _streets(renderer, land)
     _houses(renderer, land, crossing)
     _trees(renderer)
+    _measure(renderer)
+
+
+def _measure(renderer: Renderer) -> None:
+    """The camera looks forward a little, so that the ground is farther at the top; what is tall is nearer than that."""
+    if renderer.distance is None:
+        return
+    ground = np.float32(HEIGHT / renderer.style.zoom) * (np.float32(1.3) - np.float32(0.6) * renderer.y)
+    tall = np.array([TALL.get(name, 0.0) for name in FINE], np.float32)
+    renderer.distance[:] = ground - tall[renderer.labels]
 
 
 def _fields(renderer: Renderer, land: _Land) -> None:
@@ -121,6 +138,7 @@ def _water(renderer: Renderer) -> None:
         _boat(renderer, area)
 
 
+@a_thing("boat")
 def _boat(renderer: Renderer, water: Area) -> None:
     """A boat, if the place picked for it is wet."""
     generator = renderer.generator
@@ -173,6 +191,7 @@ def _slab(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, ha
     )  # fmt: skip
 
 
+@a_thing("vehicle")
 def _vehicle(renderer: Renderer, land: _Land, p: float, q: float, along: bool) -> None:
     long, wide = 0.034 * renderer.style.zoom, 0.017 * renderer.style.zoom
     half_p, half_q = (long, wide) if along else (wide, long)
@@ -201,6 +220,7 @@ def _houses(renderer: Renderer, land: _Land, streets: list[tuple[bool, float, fl
             _roof(renderer, land, p, q, half_p, half_q)
 
 
+@a_thing("roof")
 def _roof(renderer: Renderer, land: _Land, p: float, q: float, half_p: float, half_q: float) -> None:
     """A gable roof: a bright and a dark side, and a shadow."""
     generator = renderer.generator

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Area, Colour, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = (
     "sky", "building", "tree", "grass", "road", "marking", "pavement", "car", "truck", "person", "pole", "sign",
     "water", "crane", "bonnet",
 )  # fmt: skip
+
+NEAR, FAR, BONNET = 4.0, 80.0, 1.5
+"""Metres to the ground at the lower edge, to whatever is farther than that, and to the own car."""
 
 PALETTE: Palette = {
     "sky": [(0.45, 0.62, 0.88), (0.62, 0.72, 0.85), (0.74, 0.76, 0.80)],
@@ -52,6 +57,22 @@ class _View:
     verge: float
     zoom: float
 
+    def away(self, s: float) -> float:
+        """Metres to something at scale ``s``."""
+        return min(FAR, NEAR / max(s, NEAR / FAR))
+
+    def plane(self, y: Floats) -> Floats:
+        """Metres to the ground in each row."""
+        below = (y - np.float32(self.horizon)) / np.float32(1.0 - self.horizon)
+        away: Floats = np.float32(NEAR) / np.maximum(below, np.float32(NEAR / FAR))
+        return away
+
+    def beside(self, u: float, far: float, near: float, x: Floats) -> Floats:
+        """Metres to a wall along the road at ``u``, in each column."""
+        scale = np.clip((x - np.float32(self.vanish)) / np.float32(u), np.float32(far), np.float32(near))
+        away: Floats = np.float32(NEAR) / scale
+        return away
+
     def ground(self, s: float) -> float:
         return self.horizon + s * (1.0 - self.horizon)
 
@@ -70,8 +91,10 @@ def draw(renderer: Renderer) -> None:
         zoom=zoom,
     )
     _sky(renderer, view)
+    renderer.stand(FAR)
     _skyline(renderer, view)
     water_side = generator.pick((-1, 1)) if generator.chance(renderer.amount("water", 0.0)) else 0
+    renderer.stand(lambda: view.plane(renderer.y))
     _ground(renderer, view, water_side)
     _road(renderer, view)
     for side in (-1, 1):
@@ -80,6 +103,7 @@ def draw(renderer: Renderer) -> None:
     if water_side:
         _cranes(renderer, view, water_side)
     _traffic(renderer, view)
+    renderer.stand(BONNET)
     if generator.chance(renderer.amount("bonnet", 0.3)):
         renderer.paint(
             renderer.ellipse(1.08, view.vanish, 0.17, renderer.aspect * 0.55), "bonnet", renderer.colour("bonnet")
@@ -180,12 +204,14 @@ def _house(renderer: Renderer, view: _View, side: int, inner: float, far: float,
     tall = generator.uniform(0.45, 1.1) * view.zoom * renderer.amount("storeys", 1.0)
     kind = "bricks" if generator.chance(0.2) else "windows"
     scale = min(max(near * 1.3, 0.6), 1.6)
+    renderer.stand(lambda: view.beside(side * inner, far, near, renderer.x))
     corners = [(view.ground(s) - up * s, view.across(side * inner, s)) for s, up in ((far, tall), (near, tall))]
     foot = [(view.ground(s), view.across(side * inner, s)) for s in (near, far)]
     dark = (colour[0] * 0.72, colour[1] * 0.72, colour[2] * 0.74)
     renderer.paint(renderer.polygon(*corners, *foot), "building", dark, kind, 0.16, scale)
     edge, end = view.across(side * inner, near), view.across(side * (inner + generator.uniform(0.6, 1.4)), near)
     top = view.ground(near) - tall * near
+    renderer.stand(view.away(near))
     front = renderer.box(top, min(edge, end), view.ground(near), max(edge, end))
     renderer.paint(front, "building", colour, kind, 0.16, scale)
     if generator.chance(0.5):
@@ -196,6 +222,7 @@ def _house(renderer: Renderer, view: _View, side: int, inner: float, far: float,
 def _tree(renderer: Renderer, view: _View, u: float, s: float) -> None:
     generator = renderer.generator
     x, foot, tall = view.across(u, s), view.ground(s), generator.uniform(0.45, 0.85) * s * view.zoom
+    renderer.stand(view.away(s))
     renderer.paint(renderer.box(foot - tall * 0.5, x - 0.03 * s, foot, x + 0.03 * s), "tree", renderer.colour("trunk"))
     colour = _hazed(renderer, renderer.colour("tree"), s)
     for _ in range(3):
@@ -216,6 +243,7 @@ def _cranes(renderer: Renderer, view: _View, side: int) -> None:
     for _ in range(1 + generator.count(renderer.amount("cranes", 1.0))):
         s = generator.uniform(0.12, 0.4)
         x = view.across(side * generator.uniform(0.9, 2.0), s)
+        renderer.stand(view.away(s))
         foot, tall = view.horizon + 0.02 + s * 0.12, generator.uniform(0.9, 1.4) * s + 0.1
         colour = _hazed(renderer, renderer.colour("crane"), s)
         thick = 0.012 + 0.03 * s
@@ -242,6 +270,7 @@ def _traffic(renderer: Renderer, view: _View) -> None:
     ]
     for s, name in sorted(things):
         side = generator.pick((-1, 1))
+        renderer.stand(view.away(s * 0.8 if name == "truck" else s))
         if name == "car":
             _car(renderer, view, side * view.road * generator.uniform(0.4, 0.62), s)
         elif name == "truck":
@@ -257,6 +286,7 @@ def _shadow(renderer: Renderer, view: _View, x: float, s: float, half: float) ->
     renderer.shade(renderer.ellipse(view.ground(s), x, 0.035 * s, half * s * 1.15), 0.55)
 
 
+@a_thing("car")
 def _car(renderer: Renderer, view: _View, u: float, s: float) -> None:
     generator, z = renderer.generator, view.zoom
     x, foot, half, tall = view.across(u, s), view.ground(s), 0.20 * s * z, 0.28 * s * z
@@ -284,6 +314,7 @@ def _car(renderer: Renderer, view: _View, u: float, s: float) -> None:
         renderer.paint(spot, "car", light)
 
 
+@a_thing("truck")
 def _truck(renderer: Renderer, view: _View, u: float, s: float) -> None:
     z = view.zoom
     x, foot, half, tall = view.across(u, s), view.ground(s), 0.25 * s * z, 0.62 * s * z
@@ -296,6 +327,7 @@ def _truck(renderer: Renderer, view: _View, u: float, s: float) -> None:
     renderer.paint(renderer.box(foot - tall * 0.2, x - half, foot - tall * 0.12, x + half), "truck", (0.18, 0.18, 0.19))
 
 
+@a_thing("person")
 def _person(renderer: Renderer, view: _View, u: float, s: float) -> None:
     generator, z = renderer.generator, view.zoom
     x, foot, tall = view.across(u, s), view.ground(s), generator.uniform(0.34, 0.42) * s * z
@@ -303,6 +335,12 @@ def _person(renderer: Renderer, view: _View, u: float, s: float) -> None:
     _shadow(renderer, view, x, s, 0.07 * z)
     stride = wide * generator.uniform(0.1, 0.9)
     trousers = renderer.colour("trousers")
+    if renderer.things is not None:
+        renderer.things.point("head", foot - tall * 0.91, x)
+        renderer.things.point("hip", foot - tall * 0.44, x)
+        for side, way in (("left", -1), ("right", 1)):
+            renderer.things.point(f"{side} shoulder", foot - tall * 0.8, x + way * wide * 0.8)
+            renderer.things.point(f"{side} foot", foot - tall * 0.03, x + way * stride)
     for leg in (-stride, stride):
         renderer.paint(
             renderer.box(foot - tall * 0.45, x + leg - wide * 0.4, foot, x + leg + wide * 0.4), "person", trousers

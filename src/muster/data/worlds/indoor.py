@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Colour, Palette, Renderer
+from muster.data.worlds.things import a_thing
 
 FINE = (
     "wall", "ceiling", "floor", "window", "door", "picture", "shelf", "sofa", "bed", "table", "chair", "lamp", "rug",
     "plant", "curtain", "screen",
 )  # fmt: skip
+
+HANGING = 0.6
+"""Distance of a lamp from the ceiling, as a share of that of the back wall."""
 
 PALETTE: Palette = {
     "wall": [(0.74, 0.70, 0.62), (0.62, 0.68, 0.68), (0.70, 0.58, 0.50), (0.78, 0.76, 0.72)],
@@ -44,6 +49,29 @@ class _Room:
     bottom: float
     right: float
 
+    @property
+    def deep(self) -> float:
+        """Metres to the back wall, which looks the smaller the farther it is."""
+        return 2.0 / (self.bottom - self.top)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Where all that leads away from the viewer meets: (y, x)."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
+
+    def away(self, foot: float) -> float:
+        """Metres to what stands on the floor with its foot in a row."""
+        y, _ = self.middle
+        return self.deep * (self.bottom - y) / (max(foot, self.bottom) - y)
+
+    def shell(self, renderer: Renderer) -> Floats:
+        """Metres to the walls, the floor and the ceiling: the nearest of the planes in each direction, ``[h, w]``."""
+        y, x = self.middle
+        down = np.abs(renderer.y - np.float32(y)) / np.float32(self.bottom - y)
+        across = np.abs(renderer.x - np.float32(x)) / np.float32(self.right - x)
+        away: Floats = np.float32(self.deep) / np.maximum(np.maximum(down, across), np.float32(1))
+        return away
+
 
 def draw(renderer: Renderer) -> None:
     """Paint one room, back wall first, then furniture towards the viewer."""
@@ -54,11 +82,13 @@ def draw(renderer: Renderer) -> None:
         bottom=generator.uniform(0.58, 0.72),
         right=aspect * generator.uniform(0.76, 0.95),
     )
+    renderer.stand(lambda: room.shell(renderer))
     _shell(renderer, room)
     _wall_things(renderer, room)
     if generator.chance(renderer.amount("rug", 0.5)):
         _rug(renderer, room)
     _furniture(renderer, room)
+    renderer.stand(room.deep * HANGING)
     if generator.chance(renderer.amount("pendant", 0.45)):
         _pendant(renderer, room)
 
@@ -108,6 +138,7 @@ def _wall_things(renderer: Renderer, room: _Room) -> None:
         x += width + generator.uniform(0.02, 0.14)
 
 
+@a_thing("window")
 def _window(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     generator = renderer.generator
     tall = room.bottom - room.top
@@ -126,6 +157,7 @@ def _window(renderer: Renderer, room: _Room, left: float, right: float) -> None:
             )
 
 
+@a_thing("picture")
 def _picture(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     generator = renderer.generator
     top = room.top + generator.uniform(0.08, 0.18)
@@ -135,6 +167,7 @@ def _picture(renderer: Renderer, room: _Room, left: float, right: float) -> None
     renderer.paint(inner, "picture", renderer.colour("picture"), generator.pick(("clouds", "leaves", "checks")), 0.25)
 
 
+@a_thing("door")
 def _door(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.12, 0.25)
     colour = renderer.colour("door")
@@ -145,6 +178,7 @@ def _door(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     renderer.paint(renderer.box(middle - 0.01, right - 0.025, middle + 0.01, right - 0.008), "door", (0.85, 0.78, 0.45))
 
 
+@a_thing("shelf")
 def _shelf(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.05, 0.4)
     renderer.paint(renderer.box(top, left, room.bottom, right), "shelf", renderer.colour("shelf"))
@@ -152,6 +186,7 @@ def _shelf(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     renderer.paint(inner, "shelf", renderer.colour("shelf"), "books", 0.35, 0.9)
 
 
+@a_thing("screen")
 def _screen(renderer: Renderer, room: _Room, left: float, right: float) -> None:
     top = room.top + (room.bottom - room.top) * renderer.generator.uniform(0.3, 0.45)
     renderer.paint(
@@ -190,6 +225,7 @@ def _furniture(renderer: Renderer, room: _Room) -> None:
     ]
     for foot, name in sorted(pieces):
         size = (0.6 + (foot - room.bottom) * 1.6) * renderer.style.zoom
+        renderer.stand(room.away(foot))
         makers[name][0](renderer, foot, renderer.aspect * generator.uniform(0.08, 0.92), size)
 
 
@@ -197,6 +233,7 @@ def _grounded(renderer: Renderer, foot: float, x: float, half: float) -> None:
     renderer.shade(renderer.ellipse(foot, x, 0.03, half * 1.1), 0.65)
 
 
+@a_thing("sofa")
 def _sofa(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.26 * size, 0.26 * size
     colour = renderer.colour("sofa")
@@ -218,6 +255,7 @@ def _sofa(renderer: Renderer, foot: float, x: float, size: float) -> None:
     renderer.shade(renderer.box(foot - tall * 0.5, x - 0.006, foot - 0.01, x + 0.006), 0.7)
 
 
+@a_thing("bed")
 def _bed(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.30 * size, 0.20 * size
     _grounded(renderer, foot, x, half)
@@ -231,6 +269,7 @@ def _bed(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("table")
 def _table(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.20 * size, 0.20 * size
     colour = renderer.colour("table")
@@ -249,6 +288,7 @@ def _table(renderer: Renderer, foot: float, x: float, size: float) -> None:
     renderer.paint(renderer.box(top, x - half, top + 0.02, x + half), "table", _toned(colour, 0.75))
 
 
+@a_thing("chair")
 def _chair(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half, tall = 0.085 * size, 0.30 * size
     colour = renderer.colour("chair")
@@ -268,6 +308,7 @@ def _chair(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("plant")
 def _plant(renderer: Renderer, foot: float, x: float, size: float) -> None:
     generator, tall = renderer.generator, 0.26 * size
     pot = renderer.polygon(
@@ -288,6 +329,7 @@ def _plant(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(leaf, "plant", _toned(colour, generator.uniform(0.75, 1.15)), "leaves", 0.15, 0.6)
 
 
+@a_thing("lamp")
 def _lamp(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """A standard lamp."""
     tall = 0.48 * size

@@ -17,7 +17,7 @@ from muster.errors import DatasetError, unknown_name
 
 
 def read_world_image(name: str, identifier: str) -> Sample:
-    """Draw one image.
+    """Draw one image with the class of each pixel.
 
     Args:
         name: A world.
@@ -29,6 +29,33 @@ def read_world_image(name: str, identifier: str) -> Sample:
     Raises:
         DatasetError: If there is no such world, or the identifier is not a number.
     """
+    renderer, image = _draw(name, identifier, measures=False)
+    world = WORLDS[name]
+    mask = _coarsen(name, int(identifier) % len(world.scenes))[renderer.labels]
+    if world.borders:
+        _void_borders(mask)
+    return Sample(identifier, torch.from_numpy(image), torch.from_numpy(mask))
+
+
+def read_world_depth(name: str, identifier: str) -> Sample:
+    """Draw the same image with the depth of each pixel.
+
+    Args:
+        name: See :func:`read_world_image`.
+        identifier: Likewise.
+
+    Returns:
+        The image, with float32 ``[h, w]``: metres to the surface, NaN where there is none (sky, open water).
+
+    Raises:
+        DatasetError: As there.
+    """
+    renderer, image = _draw(name, identifier, measures=True)
+    assert renderer.distance is not None  # it was asked for
+    return Sample(identifier, torch.from_numpy(image), torch.from_numpy(renderer.distance))
+
+
+def _draw(name: str, identifier: str, measures: bool) -> tuple[Renderer, NDArray[np.uint8]]:
     if name not in WORLDS:
         raise DatasetError(unknown_name("world", name, WORLDS))
     if not (identifier.isascii() and identifier.isdigit()):
@@ -39,13 +66,9 @@ def read_world_image(name: str, identifier: str) -> Sample:
     # The world's name is part of the key, so no two worlds show the same scenes.
     generator = Generator((zlib.crc32(name.encode()) << 24) + int(identifier))
     domain, style = world.scenes[int(identifier) % len(world.scenes)]
-    renderer = Renderer(generator, style, world.size, domain.fine, domain.palette)
+    renderer = Renderer(generator, style, world.size, domain.fine, domain.palette, measures)
     domain.draw(renderer)
-    image = renderer.finish()
-    mask = _coarsen(name, int(identifier) % len(world.scenes))[renderer.labels]
-    if world.borders:
-        _void_borders(mask)
-    return Sample(identifier, torch.from_numpy(image), torch.from_numpy(mask))
+    return renderer, renderer.finish()
 
 
 @lru_cache(maxsize=64)

@@ -7,8 +7,12 @@ import numpy as np
 from muster.data.worlds.random_generator import Floats
 from muster.data.worlds.renderer import Palette, Renderer
 from muster.data.worlds.textures import TILE, texture
+from muster.data.worlds.things import a_thing
 
 FINE = ("open_water", "sand", "rock", "brain_coral", "fan_coral", "kelp", "fish", "diver", "wreck", "bubbles", "urchin")
+
+FAR, SWIMMING = 9.0, 4.0
+"""Metres to the far end of the bottom, and to what swims."""
 
 PALETTE: Palette = {
     "open_water": [(0.16, 0.48, 0.66), (0.14, 0.52, 0.58), (0.20, 0.44, 0.70)],
@@ -32,9 +36,11 @@ def draw(renderer: Renderer) -> None:
     generator = renderer.generator
     _water(renderer)
     floor = _bottom(renderer, generator.uniform(0.55, 0.82))
+    renderer.stand(_away(floor + 0.06, floor))
     if generator.chance(renderer.amount("wreck", 0.2)):
         _wreck(renderer, floor)
     _growth(renderer, floor)
+    renderer.stand(SWIMMING)
     for _ in range(generator.count(renderer.amount("fish", 3.0))):
         _fish(
             renderer,
@@ -47,6 +53,18 @@ def draw(renderer: Renderer) -> None:
     if generator.chance(renderer.amount("diver", 0.3)):
         _diver(renderer)
     _light(renderer)
+
+
+def _away(foot: float, floor: float) -> float:
+    """Metres to what stands on the bottom with its foot in a row; things grow with their nearness."""
+    return FAR * 0.65 / (0.65 + max(foot - floor, 0.0) * 1.8)
+
+
+def _plane(y: Floats, floor: float) -> Floats:
+    """Metres to the bottom in each row."""
+    down = np.maximum(y - np.float32(floor), np.float32(0))
+    away: Floats = np.float32(FAR * 0.65) / (np.float32(0.65) + down * np.float32(1.8))
+    return away
 
 
 def _water(renderer: Renderer) -> None:
@@ -66,8 +84,10 @@ def _bottom(renderer: Renderer, level: float) -> float:
     """Far rocks, then the sea floor; returns its row."""
     generator = renderer.generator
     if generator.chance(renderer.amount("ridge", 0.5)):
+        renderer.stand(FAR)
         ridge = renderer.everywhere(renderer.y >= _outline(renderer, level - generator.uniform(0.02, 0.15), 0.12))
         renderer.paint(ridge, "rock", renderer.hazed(renderer.colour("rock"), 0.45), "clouds", 0.15, 0.5)
+    renderer.stand(lambda: _plane(renderer.y, level))
     floor = renderer.everywhere(renderer.y >= _outline(renderer, level, 0.04))
     renderer.paint(floor, "sand", renderer.colour("sand"), "ripples", 0.09, 0.9)
     return level
@@ -90,6 +110,7 @@ def _growth(renderer: Renderer, floor: float) -> None:
     ]
     for foot, name in sorted(things):
         size = (0.65 + (foot - floor) * 1.8) * renderer.style.zoom
+        renderer.stand(_away(foot, floor))
         makers[name][0](renderer, foot, generator.uniform(0.0, renderer.aspect), size)
 
 
@@ -103,6 +124,7 @@ def _rock(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(boulder, "rock", colour, "clouds", 0.2, 0.4)
 
 
+@a_thing("brain_coral")
 def _brain_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half = renderer.generator.uniform(0.07, 0.14) * size
     renderer.shade(renderer.ellipse(foot, x, 0.03, half * 1.15), 0.6)
@@ -116,6 +138,7 @@ def _brain_coral(renderer: Renderer, foot: float, x: float, size: float) -> None
     )
 
 
+@a_thing("fan_coral")
 def _fan_coral(renderer: Renderer, foot: float, x: float, size: float) -> None:
     """Branches that spread from one foot."""
     generator, colour = renderer.generator, renderer.colour("fan_coral")
@@ -146,6 +169,7 @@ def _kelp(renderer: Renderer, foot: float, x: float, size: float) -> None:
         renderer.paint(box._replace(inside=inside), "kelp", colour, "planks", 0.12, 0.6)
 
 
+@a_thing("urchin")
 def _urchin(renderer: Renderer, foot: float, x: float, size: float) -> None:
     half = 0.055 * size
     renderer.paint(
@@ -153,6 +177,7 @@ def _urchin(renderer: Renderer, foot: float, x: float, size: float) -> None:
     )
 
 
+@a_thing("fish")
 def _fish(renderer: Renderer, y: float, x: float, long: float) -> None:
     generator = renderer.generator
     way = generator.pick((-1, 1))
@@ -181,6 +206,7 @@ def _school(renderer: Renderer) -> None:
         renderer.paint(spot, "fish", colour)
 
 
+@a_thing("diver")
 def _diver(renderer: Renderer) -> None:
     """A swimmer with tank and fins, and the bubbles above."""
     generator = renderer.generator
@@ -217,6 +243,7 @@ def _diver(renderer: Renderer) -> None:
         renderer.paint(ball, "bubbles", renderer.colour("bubbles"))
 
 
+@a_thing("wreck")
 def _wreck(renderer: Renderer, floor: float) -> None:
     """A hull half in the sand, with portholes and a mast."""
     generator = renderer.generator

@@ -39,7 +39,8 @@ class Backbone(Segmenter):
         SourceModel.__init__(self)
         self.architecture, self.blueprint = network.architecture, Blueprint("backbone", network.architecture)
         self.started_from = network.started_from
-        self.body, self.head = network.body.without_decoder(), nn.Identity()
+        self._take(network.body.without_decoder())
+        self.head = nn.Identity()
         self._num_classes = 0
         self._has_decoder = False
         self.eval()
@@ -104,6 +105,10 @@ class BackboneSource(ModelSource):
         entry.required("architecture", "pretraining")
         entry.unused("model", "encoder", "layer", "classes", "arguments", "data")
         network = build_model(str(entry.architecture), 1, entry.weights or entry.pretraining)
+        if network.holds != "images":
+            raise entry.error(
+                "from: backbone is for networks of images. Encoders of texts come with from: transformers"
+            )
         model = Backbone(network)
         model.preprocessing = entry.preprocessing(_preprocessing(str(entry.architecture)))
         return Adopted(model, (), pretraining=entry.pretraining)

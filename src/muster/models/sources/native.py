@@ -7,9 +7,10 @@ from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
 from muster.models.build import build_model
 from muster.models.model_source import SOURCES, ModelSource
-from muster.models.segmenter import CHANNELS, HEADS
+from muster.models.segmenter import CHANNELS, HEADS, Segmenter
 from muster.models.source_heads import put_source_heads
 from muster.models.source_model import SourceModel
+from muster.models.text_encoder import TEXT, TextConfig, build_text_body
 
 
 class Native(ModelSource):
@@ -25,7 +26,11 @@ class Native(ModelSource):
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:
         """See :meth:`ModelSource.build`."""
-        model = build_model(blueprint.architecture, num_classes)
+        if TEXT in blueprint.config:  # whole in itself: what its architecture names may lie elsewhere, or nowhere
+            body = build_text_body(TextConfig.of(blueprint.config[TEXT]))
+            model = Segmenter(blueprint.architecture, body, num_classes)
+        else:
+            model = build_model(blueprint.architecture, num_classes)
         channels = blueprint.config.get(CHANNELS, model.in_channels)
         if not isinstance(channels, int):
             raise ConfigError(f"Expected a number of channels for {blueprint.architecture!r}, but got {channels!r}.")

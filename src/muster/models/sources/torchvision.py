@@ -1,4 +1,4 @@
-"""Segmentation models and image classifiers of torchvision: weights from a file, or published ones by name."""
+"""Segmentation models, classifiers and detectors of torchvision: weights from a file, or published ones by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
-from torchvision.models import get_model, get_model_weights, list_models, segmentation
+from torchvision.models import detection, get_model, get_model_weights, list_models, segmentation
 from torchvision.models.segmentation.lraspp import LRASPP
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing
@@ -23,6 +23,7 @@ from muster.models.hub import IMAGENET, hub_weights
 from muster.models.model_source import SOURCES, ModelSource
 from muster.models.segmenter import Body, StageMaps
 from muster.models.source_model import SourceModel
+from muster.models.sources._torchvision_detectors import DETECTOR, adopt_detector, detector
 from muster.models.tensors import load_tensors, read_tensors
 
 _HEADS = ("classifier.4.bias", "classifier.low_classifier.bias")
@@ -44,8 +45,10 @@ class Torchvision(ModelSource):
         builders = list_models(module=segmentation)
         if entry.model in (classifiers := list_models(module=models)):
             return _classifier(entry)
+        if entry.model in (detectors := list_models(module=detection)):
+            return _detector(entry)
         if entry.model not in builders:
-            both = [*builders, *classifiers]
+            both = [*builders, *classifiers, *detectors]
             raise entry.error(unknown_name("torchvision model", entry.model, both).rstrip("."))
         entry.unused("layer", "arguments")
         published = None if Path(str(entry.weights)).suffix else _published(entry)
@@ -61,10 +64,21 @@ class Torchvision(ModelSource):
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
+        if DETECTOR in blueprint.config:
+            return detector(blueprint.config[DETECTOR])
         if ARGUMENTS in blueprint.config:
             return cut(blueprint, _built_classifier(blueprint.config))
         network = _built(blueprint.config["builder"], blueprint.config["num_classes"])
         return _lraspp(blueprint, network) if isinstance(network, LRASPP) else cut(blueprint, network)
+
+
+def _detector(entry: Adoption) -> Adopted:
+    """A model that finds objects, of which the backbone is taken."""
+    entry.unused("layer", "arguments", "classes", "data")
+    path = Path(str(entry.weights)).expanduser()
+    published = None if path.suffix else _published(entry)
+    tensors = read_tensors(path) if published is None else _download(published)
+    return adopt_detector(entry, dict(tensors), "" if published is None else "BSD-3-Clause")
 
 
 def _classifier(entry: Adoption) -> Adopted:

@@ -1,4 +1,6 @@
-"""Semantic segmentation models and image classifiers of Hugging Face transformers, from a folder or a hub.
+"""Models of Hugging Face transformers, from a folder or a hub: semantic segmentation, classifiers of images and texts.
+
+Encoders of texts without a classifier become backbones, which have no source classes.
 
 Axis names: ``b`` images, ``q`` queries, ``c`` classes, ``h`` and ``w`` the model's own resolution.
 """
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from muster.errors import ConfigError
 from muster.extras import needs_extra
+from muster.models import text_loading
 from muster.models.adapted import adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
@@ -24,6 +27,8 @@ from muster.models.hub_files import licence_in, local_or_hub
 from muster.models.image_processing import image_processing
 from muster.models.model_source import SOURCES, Facts, ModelSource
 from muster.models.source_model import SourceModel
+from muster.models.text_adoption import adopt_text, build_text_model
+from muster.models.text_encoder import TEXT
 
 _FILES = ("config.json", "preprocessor_config.json", "README.md")
 _OF_MASKS = {"mask2former": "model.pixel_level_module", "maskformer": "model.pixel_level_module"}
@@ -38,8 +43,11 @@ class Transformers(ModelSource):
     def adopt(self, entry: Adoption) -> Adopted:
         """See :meth:`ModelSource.adopt`."""
         entry.required("model")
-        entry.unused("weights", "architecture", "encoder", "pretraining", "arguments")
-        folder = local_or_hub(entry.model, (*_FILES, "*.safetensors", "*.safetensors.index.json"))
+        entry.unused("weights", "architecture", "encoder", "pretraining")
+        folder = local_or_hub(entry.model, (*_FILES, *text_loading.FILES, "*.safetensors", "*.safetensors.index.json"))
+        if (config := _text_config(folder)) is not None:
+            return adopt_text(entry, folder, config)
+        entry.unused("arguments")
         if not list(folder.glob("*.safetensors")):
             folder = local_or_hub(entry.model, (*_FILES, "*.bin", "*.bin.index.json"))
         network = _loaded(folder)
@@ -53,6 +61,8 @@ class Transformers(ModelSource):
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
+        if TEXT in blueprint.config:
+            return build_text_model(blueprint)
         transformers = needs_extra("transformers", "huggingface")
         content = deepcopy(blueprint.config["config"])  # configs of some releases take theirs apart
         try:
@@ -69,6 +79,16 @@ class Transformers(ModelSource):
             return None
         side = getattr(config, "image_size", 0)
         return Facts(None, _classes_of(network), side if isinstance(side, int) else 0, task=_task_of(network))
+
+
+def _text_config(folder: Path) -> Any:
+    """The config of a model of texts; ``None`` of one of images, and where there is none that can be read."""
+    transformers = needs_extra("transformers", "huggingface")
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError):
+        return None  # told when the model is loaded
+    return config if type(config) in transformers.AutoModelForSequenceClassification._model_mapping else None
 
 
 def _loaded(folder: Path) -> Any:

@@ -52,7 +52,7 @@ def a22_part(findings: Findings) -> PagePart:
     of_size = ensembles[ensembles["size"] == size]
     if of_size.empty or tables.scores.empty:
         return PagePart("Ensembles (A22)", f"No ensemble of {size} members was evaluated and scored.")
-    figures, shown, result = list[StudyFigure](), dict[str, Table](), tables.task.result
+    figures, shown, result = list[StudyFigure](), dict[str, Table](), tables.result
     setup = pd.DataFrame(setup_column(tables.members, of_size, size).items(), columns=["of a target", "this study"])
     shown["What is compared (table 1)"] = frame_table(setup)
     correlations = of_all(findings.agreement, size).drop(columns=["low", "high"])  # A22 shows no intervals
@@ -133,7 +133,7 @@ def _of_choices(
     found = [chosen_sources_figure(chosen_sources(chosen, tables.members), _datasets(tables), f"a22_sources_{key}")]
     if len(singles):
         found.insert(
-            0, members_figure(ensemble_and_members(chosen, results, heads), f"a22_members_{key}", tables.task.result)
+            0, members_figure(ensemble_and_members(chosen, results, heads), f"a22_members_{key}", tables.result)
         )
     return found
 

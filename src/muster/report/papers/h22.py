@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from muster.report.hard_figures import HARD_FOR_IN_WORDS, cost_figure
+from muster.report.papers.hard_samples import hard_sample_figures, shown_targets
 from muster.report.probe_parts import members_of
 from muster.report.study_page import PagePart
 from muster.report.study_style import StudyFigure
@@ -27,7 +28,7 @@ _TEXT = "Pearson correlation with results on all samples, and on hard subsets al
 
 
 def h22_part(tables: StudyTables) -> PagePart:
-    """What hard subsets change (H22, tables 1, 3 and 4, figure 4).
+    """What hard subsets change (H22, tables 1, 3 and 4, figure 4), and what is hard (figures 1 to 3 and 5 to 9).
 
     Args:
         tables: Of a study that computed metrics with and without ``+haste_ca`` or ``+haste_cs``.
@@ -50,7 +51,7 @@ def h22_part(tables: StudyTables) -> PagePart:
         shown[f"What hard subsets change on average, per cent: {named}"] = frame_table(
             hard_subset_gain(table).assign(metric=lambda rows: [metric_label(str(name)) for name in rows["metric"]]), 1
         )
-        figures.append(hard_subsets_figure(table, name=f"h22_subsets_{key}"))
+        figures.append(hard_subsets_figure(table, name=f"h22_subsets_{key}", of=named))
         buckets = bucket_sweep(part)
         if len(buckets):
             figures.append(sweep_figure(buckets, "bucket", name=f"h22_buckets_{key}", logarithmic=False,
@@ -59,7 +60,15 @@ def h22_part(tables: StudyTables) -> PagePart:
             shown[f"Which target suits a source, correlation over targets: {named}"] = _labelled(over_targets)
     if len(costs := hard_subset_seconds(tables.costs)) and costs["hard"].any():
         figures.append(_cost_figure(costs))
-    return PagePart(_TITLE, _TEXT, figures, shown)
+    figures += hard_sample_figures(tables)
+    return PagePart(_TITLE, f"{_TEXT}{_left_out(tables)}", figures, shown)
+
+
+def _left_out(tables: StudyTables) -> str:
+    count, there = len(shown_targets(tables)), tables.hard_bins["target"].nunique()
+    if count == there:
+        return ""
+    return f" Hard samples are shown of the first {count} of {there} targets; the tables hard_* have those of all."
 
 
 def _labelled(table: pd.DataFrame) -> Table:

@@ -16,7 +16,9 @@ from muster.report.transfer_figures import (
     small_full_figure,
 )
 from muster.study.papers import (
+    across_tasks,
     best_source_shares,
+    chains_by_task,
     distance_matrix,
     gain_matrix,
     gains_in_both,
@@ -25,6 +27,8 @@ from muster.study.papers import (
     multi_source_against_largest,
     rank_correlations,
     small_against_full,
+    task_gain_matrix,
+    task_transfer_shares,
     transfer_gains,
     with_distances,
 )
@@ -34,6 +38,10 @@ _TITLE = "Transfer gains and domain distance (M21)"
 
 _NO_GAIN = "No target was trained straight from a member's pre-training, so no gain is known."
 _GAIN = "A gain compares a target trained from a source with the same target without one."
+_HOW_ORDERED = (
+    "Rows are targets, columns sources, each task by task. Blue: better than the target straight from pre-training; "
+    "orange: worse. The gain of depth is that of its RMSE, with the sign turned."
+)
 _NO_DISTANCE = "No distances between datasets were computed."
 
 _ASSIGNED = {
@@ -72,6 +80,7 @@ def m21_part(tables: StudyTables, capped_pool: str | None = None) -> PagePart:
     figures, shown = list[StudyFigure](), dict[str, Table]()
     known = bool(gains["gain"].notna().any())
     if known:
+        figures += _by_task(gains, shown) if across_tasks(gains) else []
         figures += _matrices(tables, gains)
         _levels(gains, shown)
         figures += _regimes(tables, gains, shown)
@@ -90,13 +99,27 @@ def _matrices(tables: StudyTables, gains: pd.DataFrame) -> list[StudyFigure]:
         )
         results = amount_matrix_figure(
             gain_matrix(part, "result"),
-            tables.task.result,
+            tables.result,
             3,
             domains,
             f"m21_results_{regime}",
             f"Results behind them: {regime}",
         )
         figures.append(results)
+    return figures
+
+
+def _by_task(gains: pd.DataFrame, shown: dict[str, Table]) -> list[StudyFigure]:
+    """Gains by the task of source and target (tables 4, 5 and 11)."""
+    figures = list[StudyFigure]()
+    for regime, part in gains.groupby("regime", sort=False):
+        matrix = chains_by_task(part)
+        tasks = pd.Series({name: name.rpartition(" (")[2] for name in (*matrix.index, *matrix.columns)})
+        title = f"Transfer gains across tasks, images: {regime}"
+        figures.append(gain_matrix_figure(matrix, tasks, f"m21_tasks_{regime}", title, _HOW_ORDERED))
+        mean = f"Mean gain by task of target (rows) and source, images: {regime}"
+        shown[mean] = frame_table(task_gain_matrix(part).reset_index(), 1)
+        shown[f"Levels of gain by tasks (table 11), images: {regime}"] = frame_table(task_transfer_shares(part))
     return figures
 
 

@@ -26,11 +26,11 @@ def equal_cost_sentence(result: FinetuneResult) -> str:
     if single is None:
         return ""
     beyond = single.ensemble_beyond
-    against = points_text(beyond.result)
+    against, chance = points_text(beyond.result), chance_text(beyond, result.interval_level, result.words.holds)
     seconds = {name: cost_label(result.costs[name].seconds_per_image, "seconds") for name in (EQUAL_COST, LEARNED_HEAD)}
     return (
         f"The ensemble reaches {against} a single model of equal cost, which reaches "
-        f"{number(result.results[EQUAL_COST])}{chance_text(beyond, result.interval_level)}. That model is "
+        f"{number(result.results[EQUAL_COST])}{chance}. That model is "
         f"{single.member}, the best member by {metric_label(single.chosen_by)} alone, fine-tuned for {single.steps:,} "
         f"steps, with {spent_on_text(single.spent_on)}: {seconds[EQUAL_COST]} an image against the ensemble's "
         f"{seconds[LEARNED_HEAD]}."
@@ -39,7 +39,10 @@ def equal_cost_sentence(result: FinetuneResult) -> str:
 
 def spent_on_text(option: SpentOn) -> str:
     """What a model's time for an image goes to, e.g. ``3 scales, mirrored too, of images of 96 pixels``."""
-    images = f"images of {ImageSize.of(option.image_size)}"
+    size = ImageSize.of(option.image_size)
+    if size.characters is not None:
+        return f"texts of {size}"
+    images = f"images of {size}"
     if option.scales == (1.0,):
         return f"{images}, mirrored too" if option.flip else f"one view of {images}"
     scales = ", ".join(f"{scale:g}" for scale in option.scales)

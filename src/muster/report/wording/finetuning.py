@@ -27,6 +27,12 @@ def interval_text(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
+def error_text(result: FinetuneResult, name: str) -> str:
+    """The error beside a result, such as RMSE; empty if there is none."""
+    error = result.errors.get(name)
+    return "" if error is None else f"{result.words.error} {number(error)}"
+
+
 def subject(result: FinetuneResult) -> str:
     """What sentences are about: the ensemble, or its only member by name."""
     return "The ensemble" if len(result.members) > 1 else result.members[0]
@@ -50,16 +56,17 @@ def head_sentence(result: FinetuneResult) -> str:
     if choice is None:
         return ""
     if choice.plain_mean is None:
-        return "The learned head was not kept: there were no held-out training images to compare it on."
+        return f"The learned head was not kept: there were no held-out training {result.words.holds} to compare it on."
     told, mean = result.words.result, number(choice.plain_mean)
     ways = f"left out in {choice.folds} parts, one after the other" if choice.folds > 1 else "left out"
-    which = f"{choice.images:,} training images {ways}; the members had learned from them"
+    which = f"{choice.images:,} training {result.words.holds} {ways}; the members had learned from them"
     if choice.penalty is None:
         best = number(max(choice.held_out.values()))
         heads = "none of the heads that were tried did" if len(choice.held_out) > 1 else "it did no"
-        said = f"The learned head was not kept: on held-out images {heads} better than the plain mean"
+        said = f"The learned head was not kept: on held-out {result.words.holds} {heads} better than the plain mean"
         return f"{said} ({told} {best}, the plain mean {mean}). Compared on {which}."
-    said = f"The learned head was kept, with a penalty of {choice.penalty:g}: on held-out images it reached {told}"
+    held = f"on held-out {result.words.holds}"
+    said = f"The learned head was kept, with a penalty of {choice.penalty:g}: {held} it reached {told}"
     return f"{said} {number(choice.held_out[choice.penalty])}, the plain mean {mean}. Compared on {which}."
 
 
@@ -80,7 +87,11 @@ def difference_sentence(result: FinetuneResult) -> str:
     told = f"{against} {result.single_best}, the single best member by LEEP{of} (B1), fine-tuned likewise"
     if is_itself:
         told = f"{against} without it"
-    return told + chance_text(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level) + "."
+    return (
+        told
+        + chance_text(result.differences_to_single_best.get(LEARNED_HEAD), result.interval_level, result.words.holds)
+        + "."
+    )
 
 
 def points_text(difference: float) -> str:
@@ -91,14 +102,20 @@ def points_text(difference: float) -> str:
     return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} than"
 
 
-def chance_text(difference: Difference | None, level: float) -> str:
-    """The interval of a difference in points, and what it allows to be said; empty if there is none."""
+def chance_text(difference: Difference | None, level: float, holds: str = "images") -> str:
+    """The interval of a difference in points, and what it allows to be said; empty if there is none.
+
+    Args:
+        difference: With its interval.
+        level: Of the interval.
+        holds: What the test split holds: images, or texts.
+    """
     if difference is None or difference.low is None or difference.high is None:
         return ""
     low, high = (f"{100 * end:+.1f}".replace("-", "\N{MINUS SIGN}") for end in (difference.low, difference.high))
     told = f" ({100 * level:.0f} % interval of the difference: {low} to {high} points)"
     if difference.low <= 0 <= difference.high:
-        return told + "; the test images cannot tell that from no difference"
+        return f"{told}; the test {holds} cannot tell that from no difference"
     return told
 
 
@@ -128,7 +145,11 @@ def _times(ratio: float) -> str:
 
 def measured_text(result: FinetuneResult) -> str:
     """How the time for an image was measured; empty if it was not."""
-    return f"Time for an image: {result.cost_measured}." if result.cost_measured else ""
+    return (
+        f"Time for {'an' if result.words.sample == 'image' else 'a'} {result.words.sample}: {result.cost_measured}."
+        if result.cost_measured
+        else ""
+    )
 
 
 def interval_sentence(result: FinetuneResult) -> str:
@@ -140,14 +161,14 @@ def interval_sentence(result: FinetuneResult) -> str:
     Returns:
         One or two sentences.
     """
-    images = f"{result.test_images:,} test image{'s' if result.test_images != 1 else ''}"
+    images = f"{result.test_images:,} test {result.words.sample}{'s' if result.test_images != 1 else ''}"
     if not result.result_intervals:
         return f"No interval can be given for {images}."
     told = (
         f"Intervals: {100 * result.interval_level:.0f} %, from {result.resamples:,} bootstrap samples of the {images}, "
-        "the same for every model. They say nothing about another seed or other training images."
+        f"the same for every model. They say nothing about another seed or other training {result.words.holds}."
     )
-    few = " So few images make intervals come out too narrow."
+    few = f" So few {result.words.holds} make intervals come out too narrow."
     return told + (few if result.test_images < FEW_IMAGES else "")
 
 

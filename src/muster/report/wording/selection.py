@@ -160,11 +160,12 @@ def interruption_line(selection: Selection) -> str:
     return f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}" if selection.interrupted else ""
 
 
-def confidence_sentence(confidence: BootstrapConfidence | None) -> str:
-    """How sure the choice is over bootstrap samples of the probe images.
+def confidence_sentence(confidence: BootstrapConfidence | None, holds: str = "images") -> str:
+    """How sure the choice is over bootstrap samples of the probe images, or texts.
 
     Args:
         confidence: The numbers.
+        holds: What the target holds.
 
     Returns:
         A sentence; empty if nothing is known of it.
@@ -175,12 +176,12 @@ def confidence_sentence(confidence: BootstrapConfidence | None) -> str:
     often = frequency.index(max(frequency))
     against = "the one other candidate" if rivals == 1 else f"the best of {rivals} other candidates"
     rival = f" (candidate {often + 1} in {100 * frequency[often]:.0f} %)" if often else ""
-    clear = "a clear lead" if confidence.low > 0 else "other images could have put another candidate first"
+    clear = "a clear lead" if confidence.low > 0 else f"other {holds} could have put another candidate first"
     return (
         f"The chosen ensemble is {'ahead of' if confidence.margin >= 0 else 'behind'} {against} by "
-        f"{abs(confidence.margin):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe images, "
-        f"{100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and {confidence.high:.2g}, and "
-        f"it is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
+        f"{abs(confidence.margin):.2g}; over {confidence.resamples} resamples of the {confidence.images} probe "
+        f"{holds}, {100 * confidence.level:g} % of its margins lie between {confidence.low:.2g} and "
+        f"{confidence.high:.2g}, and it is best in {100 * frequency[0]:.0f} % of them{rival}: {clear}."
     )
 
 

@@ -54,12 +54,21 @@ from muster.study.papers.m21_analyses import (
     small_against_full,
     with_distances,
 )
+from muster.study.papers.task_transfer import (
+    across_tasks,
+    chains_by_task,
+    task_gain_matrix,
+    task_transfer_shares,
+    with_task_transfer,
+)
 
 __all__ = [
+    "across_tasks",
     "assigned_distance",
     "best_of_each_size",
     "best_source_shares",
     "bucket_sweep",
+    "chains_by_task",
     "chosen_sources",
     "correlation_table",
     "correlations_within",
@@ -93,8 +102,11 @@ __all__ = [
     "single_model_pairs",
     "small_against_full",
     "target_selection_table",
+    "task_gain_matrix",
+    "task_transfer_shares",
     "transfer_gains",
     "tweak_table",
     "with_depth",
     "with_distances",
+    "with_task_transfer",
 ]

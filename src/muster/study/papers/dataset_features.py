@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from muster.arrays import NumpyArray
-from muster.data import Dataset, ImageSize, Preprocessing, Split, channel_statistics
+from muster.data import Dataset, Split, usual_preprocessing
 from muster.models import SourceModel
 from muster.pool import Member
 from muster.probe import ProbeReader, draw_probe_set
@@ -76,7 +76,7 @@ def image_features(
         SelectionError: If no image has a label.
     """
     chosen = in_classes(split.subset(images, seed))
-    shown = Preprocessing(channel_statistics(chosen), ImageSize.of(image_size))
+    shown = usual_preprocessing(chosen, image_size)
     probe = draw_probe_set(chosen, 1, seed)
     features = ProbeReader(chosen, probe, shown, device).read_all(model, stages=False).image_features
     return tuple(chosen.identifiers[place] for place in probe.images), features.cpu().numpy()

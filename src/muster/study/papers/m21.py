@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from muster.arrays import Column, NumpyArray, to_column
-from muster.study.papers.frames import mean_over_finetuning_seeds, require_columns
+from muster.study.papers.frames import require_columns
 from muster.study.tables import CELL, MULTI_SOURCE, PRE_TRAINING
 
 VERY_POSITIVE, POSITIVE, NEGATIVE = 10.0, 2.0, -2.0
@@ -73,6 +73,9 @@ def gain_level(gain: float) -> str:
 def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """The gain of every member that was trained on a source, with the absolute results behind it.
 
+    Where the target's task has an error beside its result (:attr:`muster.tasks.task.Task.error`: the RMSE of depths),
+    the gain is of that, with the sign turned, as in M21.
+
     Args:
         finetuned: Of a study.
         members: Of a study. Those of kind ``pre-training`` are the denominators.
@@ -88,28 +91,50 @@ def transfer_gains(finetuned: pd.DataFrame, members: pd.DataFrame, targets: pd.D
     """
     require_columns("members", members, _ABOUT_MEMBERS)
     require_columns("targets", targets, ["target", "domain", "train_images"])
-    about = members[_ABOUT_MEMBERS].drop_duplicates("member")
-    of_target = targets[["target", "domain", "train_images"]].rename(
-        columns={"domain": "target_domain", "train_images": "target_images"}
+    about = _with_task(members)[[*_ABOUT_MEMBERS, "task"]].drop_duplicates("member")
+    of_target = _with_task(targets)[["target", "domain", "train_images", "task"]].rename(
+        columns={"domain": "target_domain", "train_images": "target_images", "task": "target_task"}
     )
-    results = mean_over_finetuning_seeds(finetuned, "member").merge(about, on="member").merge(of_target, on="target")
-    is_straight = results["kind"] == PRE_TRAINING
-    straight = results[is_straight].groupby([*CELL, *_START], dropna=False)["result"].mean().rename("straight_result")
-    gains = results[~is_straight].merge(straight.reset_index(), on=[*CELL, *_START], how="left")
-    known = gains["straight_result"].notna().to_numpy()
-    gain = np.full(len(gains), np.nan)
-    if known.any():
-        gain[known] = relative_transfer_gain(
-            gains["result"].to_numpy(float)[known], gains["straight_result"].to_numpy(float)[known]
-        )
+    results = _results(finetuned).merge(about, on="member").merge(of_target, on="target")
+    results["task"] = results["task"].where(results["task"] != "", results["target_task"])
+    is_straight, start = results["kind"] == PRE_TRAINING, [*CELL, *_START]
+    straight = results[is_straight].groupby(start, dropna=False)[["result", "error"]].mean().add_prefix("straight_")
+    gains = results[~is_straight].merge(straight.reset_index(), on=start, how="left")
     multi = gains["kind"] == MULTI_SOURCE
     within = np.where(gains["domain"] == gains["target_domain"], "within", "across")
+    gain = _gain_of(gains)
     return gains.assign(
         gain=gain,
         level=["" if np.isnan(value) else gain_level(value) for value in gain],
         domain_transfer=np.where(multi, MULTI_SOURCE, within),
         size_order=np.where(gains["train_images"] > gains["target_images"], "larger", "smaller"),
     )
+
+
+def _with_task(frame: pd.DataFrame) -> pd.DataFrame:
+    """Frames of older studies say no task: all members were of that of the targets."""
+    return frame if "task" in frame else frame.assign(task="")
+
+
+def _results(finetuned: pd.DataFrame) -> pd.DataFrame:
+    """Results, errors, and whether images are shared, of each member: the mean over seeds of fine-tuning."""
+    require_columns("finetuned", finetuned, [*CELL, "member", "result"])
+    whole = finetuned.assign(
+        **{name: value for name, value in (("error", np.nan), ("same_images", 0)) if name not in finetuned}
+    )
+    means = whole.groupby([*CELL, "member"], sort=True)[["result", "error", "same_images"]].mean().reset_index()
+    return means.assign(same_images=means["same_images"] > 0)
+
+
+def _gain_of(gains: pd.DataFrame) -> Float[NumpyArray, " rows"]:
+    """Per cent, of the error where one is known; NaN where nothing is known straight from pre-training."""
+    gain = np.full(len(gains), np.nan)
+    for column, lower_is_better in (("result", False), ("error", True)):  # what is known of errors wins
+        reached, straight = (gains[name].to_numpy(float) for name in (column, f"straight_{column}"))
+        known = ~np.isnan(reached) & (straight > 0)  # of nothing there is no gain
+        if known.any():
+            gain[known] = relative_transfer_gain(reached[known], straight[known], lower_is_better)
+    return gain
 
 
 def level_shares(gains: pd.DataFrame, by: Sequence[str] = ("regime", "domain_transfer")) -> pd.DataFrame:

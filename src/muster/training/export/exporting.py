@@ -95,7 +95,7 @@ def export_ensemble(
         ConfigError: If the format is not known.
         ExportError: If a package is missing, a member cannot be exported, or the file does not agree with the ensemble.
     """
-    if ensemble.task.answers(torch.zeros(1, len(ensemble.classes))) is None:
+    if ensemble.task.answers(_of_one_place(ensemble)) is None:
         raise ExportError(
             f"Only ensembles that predict classes can be exported so far, and this one is for {ensemble.task.name}. "
             f"Predict with it in Python: muster.load_ensemble(PATH)."
@@ -106,7 +106,7 @@ def export_ensemble(
     with atomic_write(path) as partial, _quiet(), _in_single_precision(ensemble):
         with _explained(ensemble, file_format, fixed_size):
             program = trace(EnsembleGraph(ensemble), shapes[0][1:], fixed_size is not None)
-            chosen.write(program, partial, metadata or {})
+            chosen.write(program, partial, metadata or {}, ensemble.task.answer_names)
         agreement = compare(ensemble, chosen, partial, shapes)
         unit = ensemble.task.unit
         if not agreement.holds:
@@ -117,6 +117,11 @@ def export_ensemble(
             )
         size = partial.stat().st_size
     return Exported(path, size, agreement)
+
+
+def _of_one_place(ensemble: Ensemble) -> Tensor:
+    """Predictions of the shape that :meth:`muster.tasks.task.Task.answers` takes."""
+    return torch.zeros(1, len(ensemble.classes), *(() if ensemble.is_pooled else (1, 1)))
 
 
 def require_installed(file_format: FileFormat) -> None:
@@ -157,8 +162,10 @@ def compare(ensemble: Ensemble, file_format: FileFormat, path: Path, shapes: lis
                 f"the ensemble gives {list(wanted.shape)}. It was removed."
             )
         # NaN anywhere makes the difference NaN, which is not small.
-        difference = max(difference, float((probabilities - wanted).abs().nan_to_num(torch.inf).max()))
-        equal = min(equal, float((classes == answers).float().mean()))
+        relative = (probabilities - wanted).abs() / wanted.abs().clamp(min=1)  # of numbers beyond 1, as depths are
+        difference = max(difference, float(relative.nan_to_num(torch.inf).max()))
+        same = (classes.long() - answers.long()).abs() <= ensemble.task.answer_slack
+        equal = min(equal, float(same.float().mean()))
     return Agreement(difference, equal, tuple(shapes))
 
 

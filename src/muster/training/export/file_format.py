@@ -33,13 +33,20 @@ class FileFormat(ABC):
     needs: tuple[str, ...] = ()
 
     @abstractmethod
-    def write(self, program: ExportedProgram, path: Path, metadata: dict[str, str]) -> None:
+    def write(
+        self,
+        program: ExportedProgram,
+        path: Path,
+        metadata: dict[str, str],
+        names: tuple[str, str] = ("probabilities", "classes"),
+    ) -> None:
         """Write a program.
 
         Args:
             program: As :func:`muster.training.export.graph.trace` gives it.
             path: The file to write.
             metadata: Text to put into the file, by keys that begin with ``muster.``.
+            names: What it calls its outputs, where the format has names for them.
 
         Raises:
             Exception: Of many classes, if an operation has no counterpart in this format.

@@ -26,7 +26,9 @@ class OnnxFile(FileFormat):
     suffix = ".onnx"
     needs = ("onnx", "onnxscript", "onnxruntime")
 
-    def write(self, program: ExportedProgram, path: Path, metadata: dict[str, str]) -> None:
+    def write(
+        self, program: ExportedProgram, path: Path, metadata: dict[str, str], names: tuple[str, str] = OUTPUTS
+    ) -> None:
         """See :meth:`FileFormat.write`."""
         size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
         if size > MOST_BYTES:
@@ -37,7 +39,7 @@ class OnnxFile(FileFormat):
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(names),
             external_data=False,
             verbose=False,
         )
@@ -54,7 +56,7 @@ class OnnxFile(FileFormat):
         session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
 
         def segment(image: Tensor) -> tuple[NumpyArray, NumpyArray]:
-            probabilities, classes = session.run(list(OUTPUTS), {INPUT: image.numpy()})
+            probabilities, classes = session.run(None, {INPUT: image.numpy()})
             return probabilities, classes
 
         return segment

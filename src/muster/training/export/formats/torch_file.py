@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from muster.arrays import NumpyArray
 from muster.training.export.file_format import FORMATS, FileFormat, Segments
+from muster.training.export.graph import OUTPUTS
 
 METADATA = "muster.json"
 """Name of the extra file inside that holds the metadata."""
@@ -22,7 +23,13 @@ class TorchFile(FileFormat):
 
     suffix = ".pt2"
 
-    def write(self, program: ExportedProgram, path: Path, metadata: dict[str, str]) -> None:
+    def write(
+        self,
+        program: ExportedProgram,
+        path: Path,
+        metadata: dict[str, str],
+        names: tuple[str, str] = OUTPUTS,  # noqa: ARG002 (outputs are told apart by their place)
+    ) -> None:
         """See :meth:`FileFormat.write`."""
         with path.open("wb") as file:  # of a path torch would keep the name inside
             torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})

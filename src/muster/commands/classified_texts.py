@@ -1,0 +1,80 @@
+"""What an ensemble that classifies texts says of them: one table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from muster.commands.classified_files import CLASSES
+from muster.data.labelled_texts import TEXT, read_text
+from muster.data.layouts.text_list import DELIMITERS
+from muster.errors import DatasetError
+from muster.files import atomic_write
+from muster.remote import fetched
+from muster.training.finetuned_ensemble import Ensemble
+
+_ENDING = ".txt"
+
+
+def listed_texts(place: Path, option: str = "--images") -> list[tuple[str, str]]:
+    """What is to be classified.
+
+    Args:
+        place: A folder of ``.txt`` files, each a text; a ``.txt`` file with a text in each line; or a table (``.csv``,
+            ``.tsv``) with a column ``text``.
+        option: What named it, for messages.
+
+    Returns:
+        Where each text is, and the text.
+
+    Raises:
+        DatasetError: If it is none of these, or holds no text.
+    """
+    place = fetched(place, DatasetError)
+    if not place.exists() or not (place.is_dir() or place.suffix.lower() in {_ENDING, *DELIMITERS}):
+        raise DatasetError(
+            f"{option}: {place} holds no texts. Give a folder of {_ENDING} files, a {_ENDING} file with a text in each "
+            f"line, or a table ({', '.join(DELIMITERS)}) with a column {TEXT}."
+        )
+    found = [(where, text) for where, text in _texts(place, option) if text.strip()]
+    if not found:
+        raise DatasetError(f"{option}: there is no text in {place}.")
+    return found
+
+
+def _texts(place: Path, option: str) -> Iterator[tuple[str, str]]:
+    if place.is_dir():
+        for path in sorted(place.rglob(f"*{_ENDING}")):
+            yield str(path), read_text(path)
+        return
+    content = read_text(place)
+    if place.suffix.lower() == _ENDING:
+        for number, line in enumerate(content.splitlines(), start=1):
+            yield f"{place}, line {number}", line
+        return
+    reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=DELIMITERS[place.suffix.lower()])
+    if TEXT not in (reader.fieldnames or ()):
+        raise DatasetError(f"{option}: {place} has no column {TEXT} in its first line.")
+    for cells in reader:
+        yield f"{place}, line {reader.line_num}", cells[TEXT] or ""
+
+
+def classify_texts(texts: list[tuple[str, str]], ensemble: Ensemble, output: Path) -> None:
+    """Write the class of every text, and the probabilities of all, one row a text.
+
+    Args:
+        texts: Where each is, and the text, as :func:`listed_texts` gives them.
+        ensemble: In evaluation mode; it classifies texts.
+        output: Where ``classes.csv`` goes.
+    """
+    columns = [TEXT, "place", *ensemble.task.in_words([0.0] * len(ensemble.classes), ensemble.classes)]
+    rows = [
+        (text, where, *ensemble.task.in_words(ensemble.classify(text).tolist(), ensemble.classes).values())
+        for where, text in texts
+    ]
+    with atomic_write(output / CLASSES) as partial:
+        pd.DataFrame(rows, columns=columns).to_csv(partial, index=False)

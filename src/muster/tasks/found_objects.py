@@ -1,0 +1,269 @@
+"""What tasks have in common whose truth is objects, each with a place of its own.
+
+What is found in an image is ``[columns, t, 1]``: left, top, right, bottom in pixels of the stored image, score, class,
+and across and down of each point where objects have points. It has that shape since predictions are maps elsewhere.
+
+Axis names: ``b`` images, ``rows`` and ``columns`` those of a truth (:mod:`muster.data.boxes`), ``t`` objects found,
+``c`` classes; in a tally ``rows`` and ``bins`` as in :mod:`muster.tasks.precision_recall`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64, Real, UInt8
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from muster.arrays import NumpyArray
+from muster.data import Sample, Split
+from muster.data.boxes import CLASS, IGNORED, areas, of_known_objects
+from muster.errors import ConfigError
+from muster.tasks.covering import covering
+from muster.tasks.object_pictures import draw_objects
+from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
+from muster.tasks.task import Task
+
+SCORE, LABEL, FOUND_POINTS = 4, 5, 6
+"""Columns of what is found; those before are the box."""
+
+LEAST_SHOWN = 0.3
+"""Reports show objects of at least this score."""
+
+
+class FindsObjects(Task):
+    """A task whose result is average precision.
+
+    Attributes:
+        thresholds: Of the similarity that a found object needs to be right; precision is averaged over them.
+        has_points: Whether objects have points.
+    """
+
+    finds_objects = True
+    has_points = False
+    unit = "object"
+    selected_as = "classification"
+    thresholds: tuple[float, ...]
+
+    @abstractmethod
+    def similarities(
+        self, found: Float64[NumpyArray, "t columns"], truth: Float64[NumpyArray, "n columns_of_truth"],
+        image: Float64[NumpyArray, " columns_of_truth"],
+    ) -> Float64[NumpyArray, "t n"]:  # fmt: skip
+        """How alike what is found is to what is there, in 0..1; classes aside.
+
+        Args:
+            found: In one image.
+            truth: Its objects.
+            image: The first row of the truth.
+        """
+
+    def scored_classes(self, outputs: int) -> int:
+        """How many classes have a part in the result."""
+        return outputs
+
+    def in_classes(self, split: Split) -> Split:
+        """One unit for each class that an image has an object of; an image without any is passed over.
+
+        The shares of the classes in an image are those of their boxes' areas, an overlap counted as often as there are
+        boxes in it.
+
+        Source:
+            Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", 2021, section 6.2.
+        """
+        spec, reader = replace(split.spec, task=self.selected_as), ClassesOfObjects(split)
+        return replace(split, spec=spec, read=reader, read_mask=reader.mask, read_shares=reader.shares)
+
+    def subset(self, split: Split, count: int | None, seed: int) -> Split:
+        """See :meth:`Task.subset`: at least two images of each class, where there are so many."""
+        if count is None or count >= len(split) or count < 1:
+            return split.subset(count, seed)
+        classes = self.scored_classes(split.spec.num_classes)
+        return covering(split, lambda index: _shares(split.mask(index), classes) > 0, count, seed)
+
+    def notes_on(self, split: Split) -> tuple[str, ...]:
+        """See :meth:`Task.notes_on`: how many objects there are, and how many count neither way."""
+        truths = [split.mask(index) for index in range(len(split))]
+        known = [int(of_known_objects(truth).sum()) for truth in truths]
+        passed = sum(int(((truth[1:, CLASS] >= 0) & (truth[1:, IGNORED] > 0)).sum()) for truth in truths)
+        empty = sum(count == 0 for count in known)
+        notes = [f"{split.name} has {sum(known)} objects, at most {max(known, default=0)} in an image."]
+        if empty:
+            notes.append(f"{empty} image(s) of {split.name} have none: a selection passes them over.")
+        if passed:
+            notes.append(f"{passed} objects of {split.name}, crowds or difficult ones, are neither learned nor scored.")
+        return tuple(notes)
+
+    def activate(self, scores: Float[Tensor, "*any outputs h w"]) -> Float[Tensor, "*any outputs h w"]:
+        """Nothing: what a network says is looked at by :meth:`predictions` alone."""
+        return scores.float()
+
+    def places_of(self, truth: Float[Tensor, "*b rows columns"]) -> tuple[int, int]:
+        """Rows and columns of the stored image: objects are found in its pixels."""
+        first = truth.reshape(-1, truth.shape[-1])[0]
+        return int(first[3]), int(first[2])
+
+    def decide(self, predictions: Float[Tensor, "b columns t 1"]) -> Float[Tensor, "b columns t 1"]:
+        """All of it."""
+        return predictions
+
+    def without_truth(self, truth: Float[Tensor, "*b rows columns"]) -> Float[Tensor, "*b rows columns"]:
+        """See :meth:`Task.without_truth`."""
+        nothing = truth.clone()
+        nothing[..., 0, IGNORED] = 1
+        return nothing
+
+    def is_known(self, truth: Float[Tensor, "*b rows columns"]) -> Tensor:
+        """See :meth:`Task.is_known`."""
+        return of_known_objects(truth)[..., None].expand(truth.shape)
+
+    def about_truth(self, predictions: Tensor, truth: Tensor) -> Tensor:  # noqa: ARG002
+        """There are no units with a prediction each, see :meth:`known_units`."""
+        raise self._no_head()
+
+    def unit_losses(self, about_truth: Tensor, truth: Tensor) -> Tensor:  # noqa: ARG002
+        """There are no units with a prediction each, see :meth:`known_units`."""
+        raise self._no_head()
+
+    def known_units(self, truth: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """There are no units with a prediction each, which a head could combine.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise self._no_head()
+
+    def _no_head(self) -> ConfigError:
+        return ConfigError(f"Networks for {self.name} are used one by one: their lists of objects cannot be combined.")
+
+    def no_tally(self, outputs: int) -> Int64[Tensor, "c rows bins"]:
+        """See :meth:`Task.no_tally`."""
+        rows = 2 * len(self.thresholds) + 1
+        return torch.zeros(self.scored_classes(outputs), rows, BINS, dtype=torch.int64)
+
+    def tally(
+        self, decided: Float[Tensor, "b columns t 1"], truth: Float[Tensor, "b n columns_of_truth"], outputs: int
+    ) -> Int64[Tensor, "b c rows bins"]:
+        """See :meth:`Task.tally`: matched within each image, counted by score; on the CPU."""
+        pairs = zip(decided[..., 0].transpose(1, 2).double().cpu(), truth.double().cpu(), strict=True)
+        return torch.stack([self._of_image(found.numpy(), there.numpy(), outputs) for found, there in pairs])
+
+    def _of_image(self, found: NumpyArray, truth: NumpyArray, outputs: int) -> Int64[Tensor, "c rows bins"]:
+        image, objects = truth[0], truth[1:]
+        if image[IGNORED]:
+            return self.no_tally(outputs)
+        found, objects = found[found[:, SCORE] > 0], objects[objects[:, CLASS] >= 0]
+        return counts_of_image(
+            found[:, SCORE],
+            found[:, LABEL].astype(np.int64),
+            self.similarities(found, objects, image),
+            objects[:, CLASS].astype(np.int64),
+            objects[:, IGNORED].astype(np.int64),
+            np.array(self.thresholds),
+            self.scored_classes(outputs),
+        )
+
+    def digest(self, tally: Int64[Tensor, "b c rows bins"]) -> Int64[Tensor, "b c rows bins"]:
+        """All of it: 5 kB an image and class, with ten thresholds."""
+        return tally
+
+    def results(self, digests: Real[Tensor, "... c rows bins"]) -> Float64[Tensor, ...]:
+        """The mean over the classes of which there are objects."""
+        mean: Tensor = average_precision(digests).nanmean(dim=-1)
+        return mean
+
+    def class_results_of(self, tally: Int64[Tensor, "c rows bins"]) -> tuple[float | None, ...]:
+        """Average precision of each class."""
+        return tuple(None if value != value else value for value in average_precision(tally).tolist())
+
+    def guess(self, train: Split, tally: Tensor) -> float:  # noqa: ARG002
+        """0: whoever does not look finds no object at its place."""
+        return 0.0
+
+    def units_of_outputs(self, tally: Int64[Tensor, "c rows bins"]) -> tuple[int, ...]:
+        """Objects of each class."""
+        return tuple(objects_there(tally).tolist())
+
+    def pictures(
+        self, image: UInt8[Tensor, "3 h w"], truth: Tensor | None, predictions: Mapping[str, Tensor]
+    ) -> dict[str, UInt8[Tensor, "3 h w"]]:
+        """What a report shows of one image: the boxes that there are, and those that are found.
+
+        Args:
+            image: RGB, as stored.
+            truth: Of the image; ``None`` if it is not known.
+            predictions: What is found, ``[columns, t, 1]`` as :meth:`predictions` gives it, by the name of who finds
+                it; the same objects are shown once, under the last name.
+
+        Returns:
+            Pictures of the size of the image, by what to call them.
+        """
+        shown = {"image": image}
+        if truth is not None:
+            shown["ground truth"] = draw_objects(image, self.truth_objects(truth), points=self.has_points)
+        last = list(predictions.values())[-1] if predictions else None
+        for place, (name, found) in enumerate(predictions.items(), start=1):
+            if place < len(predictions) and last is not None and torch.equal(found, last):
+                continue
+            rows = found[..., 0].T
+            kept = rows[rows[:, SCORE] >= LEAST_SHOWN]
+            shown[name] = draw_objects(image, kept, points=self.has_points)
+        return shown
+
+    def truth_objects(self, truth: Float[Tensor, "rows columns"]) -> Float[Tensor, "n columns_of_found"]:
+        """What is there, in the columns of what is found; the score of each is 1."""
+        known = truth[of_known_objects(truth)]
+        ones = torch.ones(len(known), 1)
+        return torch.cat([known[:, :4], ones, known[:, CLASS : CLASS + 1], self._points_of(known)], dim=1)
+
+    def _points_of(self, known: Tensor) -> Tensor:
+        return known[:, :0]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassesOfObjects:
+    """Reads images with the list of the classes that they have objects of: int64 ``[classes of the image, 1]``."""
+
+    split: Split
+
+    def __call__(self, identifier: str) -> Sample:
+        """Read one image."""
+        sample = self.split.read(identifier)
+        return sample._replace(mask=self._classes(sample.mask))
+
+    def mask(self, identifier: str) -> Int64[Tensor, "classes 1"]:
+        """The classes alone."""
+        return self._classes(self.split.mask_of(identifier))
+
+    def shares(self, identifier: str) -> Float64[Tensor, " classes"]:
+        """Which part of the area of all boxes those of each class have."""
+        return _shares(self.split.mask_of(identifier), self.split.spec.num_classes)
+
+    def _classes(self, truth: Tensor) -> Tensor:
+        return (_shares(truth, self.split.spec.num_classes) > 0).nonzero()
+
+
+def _shares(truth: Float[Tensor, "rows columns"], classes: int) -> Float64[Tensor, " classes"]:
+    known = truth[of_known_objects(truth)]
+    total = torch.zeros(classes, dtype=torch.float64)
+    total.index_add_(0, known[:, CLASS].long(), areas(known).double())
+    return total / total.sum().clamp(min=1e-12)
+
+
+def suppress(found: Float[Tensor, "columns t"], overlap: float) -> Float[Tensor, "columns kept"]:
+    """Leave out boxes that a hotter one of their class covers.
+
+    Args:
+        found: In one image.
+        overlap: The largest IoU that two boxes of a class may have (M21, appendix C, takes 0.3 on some datasets).
+
+    Returns:
+        Those that stay, the hottest first.
+    """
+    found = found[:, found[SCORE] > 0]
+    kept = batched_nms(found[:4].T, found[SCORE], found[LABEL].long(), overlap)
+    return found[:, kept]
