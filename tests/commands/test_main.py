@@ -83,6 +83,7 @@ def test_from_a_pool_to_predictions(stock: Path, tmp_path: Path, capsys: pytest.
     assert saved == {
         "images": images, "ensemble": "tuned", "output": "here", "hardware": {"device": "cpu", "precision": "32-true"},
         "tile": "auto", "overlays": True, "probabilities": False, "confidence": False, "uncertainty": False,
+        "least_score": 0.3, "nms": None,
     }  # fmt: skip
     assert main(["predict", "--images", images, "--hardware.devices", "2"]) == 2
     assert "--hardware.devices has no effect on prediction" in capsys.readouterr().err

@@ -25,9 +25,9 @@ Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 CLASSES = ("sky", "road", "tree")
 OF_WHOLE_IMAGES = {
-    "bdd_boxes", "caltech101", "cifar10", "class_subset", "coco_boxes", "cub200", "image_folders", "image_list",
-    "images_and_depths", "imagenet", "nyu_depth", "oxford_pets", "regions", "stanford_dogs", "voc_boxes",
-    "voc_classification",
+    "bdd_boxes", "caltech101", "cifar10", "class_subset", "coco_boxes", "coco_keypoints", "cub200", "image_folders",
+    "image_list", "images_and_depths", "imagenet", "mpii", "numbered_csv", "nyu_depth", "oxford_pets", "regions",
+    "semicolon_lists", "stanford_dogs", "text_folders", "text_list", "tweet_eval", "voc_boxes", "voc_classification",
 }  # fmt: skip
 """Layouts without masks of classes; they have tests of their own."""
 

@@ -182,6 +182,7 @@ def test_worlds_give_what_is_seen_of_each_thing() -> None:
     assert "reef" in OBJECT_WORLDS
 
 
+@pytest.mark.filterwarnings("ignore:.* is not the whole of BDD100K boxes")
 def test_a_check_tells_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bdd(tmp_path / "data")
     assert start("check", arguments=[str(tmp_path / "data"), "--output", str(tmp_path / "check")]) == 1

@@ -258,8 +258,10 @@ def test_every_file_of_facts_can_be_read() -> None:
     for each in all_published():
         assert set(each.readers) <= set(LAYOUTS.names())
         assert all((each.domain, each.source, each.get, each.licence, each.citation))
-        # Another reading of a folder that is told already; and lists of texts that look like any others.
-        assert each.told_by or each.key in {"cityscapes33", "carer", "ag_news", "tweeteval_sentiment"}
+        # Another reading of a folder that is told already; lists of texts, and boxes, in folders that look like others.
+        named = {"cityscapes33", "carer", "ag_news", "tweeteval_sentiment"}
+        named |= {"coco_detection", "coco_keypoints", "voc2007_detection"}
+        assert each.told_by or each.key in named
         assert set(each.unverified) <= {"classes", "num_classes", "counts", "licence", "citation"}
         assert each.looked_up or each.unverified
 

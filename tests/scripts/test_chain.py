@@ -110,8 +110,9 @@ def test_another_metric_reads_no_image_and_runs_no_member_again(
     kept = sorted(cache.iterdir())
     assert len(kept) == 2 * len(MEMBERS)  # what each says of its own classes, and of the target's
     for path in kept:
-        probabilities = load_file(path)["probabilities"]
-        save_file({"probabilities": probabilities * 0 + 1 / probabilities.shape[1]}, path)
+        found = load_file(path)
+        name = "probabilities" if "probabilities" in found else "predictions"
+        save_file({**found, name: found[name] * 0 + 1 / found[name].shape[1]}, path)
     output = workplace.home / "again"
     arguments = ["--pool", str(pool), "--target", str(workplace.target), "--size", "2", "--pixels_per_image", "200"]
     # By MS-LEEP itself nothing could be chosen then: all candidates tie.

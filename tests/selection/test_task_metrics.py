@@ -111,5 +111,8 @@ def test_only_metrics_of_other_tasks_alone_are_questioned() -> None:
             question_metric(metric, MULTILABEL)
     with pytest.warns(UserWarning, match=r"iou_eep\+haste_ca is a metric of segmentation"):
         question_metric("iou_eep+haste_ca", CLASSIFICATION)
-    with pytest.warns(UserWarning, match=r"accuracy_eep is a metric of classification, and .* mIoU.* soft_iou_eep"):
+    with pytest.warns(
+        UserWarning,
+        match=r"accuracy_eep is a metric of classification, text_classification, and .* mIoU.* soft_iou_eep",
+    ):
         question_metric("accuracy_eep", SEGMENTATION)

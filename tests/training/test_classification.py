@@ -15,7 +15,7 @@ import muster
 from muster.commands.predict import predict_folder
 from muster.commands.terminal import make_console
 from muster.data import Dataset, open_dataset, prepare_image
-from muster.errors import ConfigError, SelectionError
+from muster.errors import ConfigError
 from muster.models import build_model
 from muster.models.pooled import Pooled
 from muster.pool import Pool
@@ -113,9 +113,10 @@ def test_networks_that_segment_are_candidates_too(selection: Selection) -> None:
     assert all(value is None or 0 <= value <= 1 for value in selection.class_ious)
 
 
-def test_classifiers_are_no_candidates_for_segmentation(pool: Pool) -> None:
-    with pytest.raises(SelectionError, match=r"land \(was trained for classification, with one prediction for a whole"):
-        select(pool, "worlds/attic", size=2, train_images=4, cache_gb=0.0)
+def test_classifiers_of_our_own_are_candidates_for_segmentation(pool: Pool) -> None:
+    """By the map that their prediction is the mean of."""
+    chosen = select(pool, "worlds/attic", size=2, train_images=4, cache_gb=0.0, resamples=0)
+    assert (chosen.task, set(chosen.member_names)) == ("segmentation", {"waters", "land", "segmenter"})
 
 
 def test_the_result_is_the_share_of_images_that_are_right(run: Run) -> None:

@@ -174,19 +174,6 @@ class CentreNet(Wrapped):
         self._make_heads(num_classes, seed)
 
 
-def without_heads(model: SourceModel, seed: int = 0) -> SourceModel:
-    """The network that heads for objects were put on, with a fresh linear head; any other network as it is.
-
-    Args:
-        model: Any.
-        seed: The seed of the fresh head.
-    """
-    if not isinstance(model, CentreNet):
-        return model
-    model.inner.replace_head(model.num_classes, seed, decoder=False)
-    return model.inner
-
-
 def with_heads(model: SourceModel, kind: str, seed: int = 0) -> CentreNet:
     """A network with heads of a kind: the same one if it has them.
 

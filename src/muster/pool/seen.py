@@ -13,7 +13,6 @@ from functools import cached_property
 
 from muster.data import ContentSketch, Dataset, content_prefixes
 from muster.errors import some_names
-from muster.models.centre_net import CENTRE_NET
 from muster.models.pooled import POOLED
 from muster.pool.card import Card
 from muster.pool.member import Member
@@ -81,8 +80,8 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     own = TASKS[card.task]
     if own.holds != wanted.holds:
         return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
-    if own.finds_objects and not wanted.finds_objects and card.built_by.source != CENTRE_NET:
-        return f"was trained for {card.task}, and networks of others for it are only fine-tuned to find objects"
+    if own.finds_objects and not wanted.finds_objects:
+        return f"was trained for {card.task}, and so far such networks are only fine-tuned to find objects"
     if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects or has_map(card)):
         return (
             f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"

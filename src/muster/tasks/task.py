@@ -23,7 +23,6 @@ from torch.nn import functional
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, UnfitMemberError
-from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -135,11 +134,11 @@ class Task(ABC):
         """
         return ()
 
-    def fitted(self, model: SourceModel, seed: int = 0) -> SourceModel:
+    def fitted(self, model: SourceModel, seed: int = 0) -> SourceModel:  # noqa: ARG002 (for those who add weights)
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
         Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
-        it took the mean of. Of one with heads for objects the network behind them is taken.
+        it took the mean of.
 
         Args:
             model: The network.
@@ -151,7 +150,6 @@ class Task(ABC):
         """
         if model.holds != self.holds:
             raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
-        model = without_heads(model, seed)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
                 return model.inner
