@@ -156,4 +156,5 @@ def _best_shrinkage(known: Sequence[_Known], order: Sequence[tuple[str, str]], s
 
 def _rows(known: _Known, values: Float[NumpyArray, " candidates"]) -> pd.DataFrame:
     about = {**known.candidates.key, "probe_seed": known.probe_seed, "predictor": "", "metric": COMBINATION}
-    return pd.DataFrame({"members": known.candidates.texts(), "score": values}).assign(**about)
+    columns = {name: [value] * len(values) for name, value in about.items()}
+    return pd.DataFrame({**columns, "members": known.candidates.texts(), "score": values})
