@@ -104,8 +104,10 @@ def test_a_selection_is_told_of_choices_made_like_it(tmp_path_factory: pytest.Te
     selection = select(pool, make_target(4), size=3, pixels_per_image=20, cache_gb=0.0, resamples=0, predictor="eep")
     past = record_of(selection)
     assert {(each.metric, each.predictor, each.size) for each in past} == {("soft_iou_eep", "eep", 3)}
+    different = len({each.target for each in past})
+    assert 5 < different < len(past)
     assert (
-        f"on {len(past)} targets (5 different ones, some with two pools) whose candidates were all fine-tuned"
+        f"on {len(past)} targets ({different} different ones, some with two pools) whose candidates were all fine-tuned"
         in track_record_sentence(selection)
     )
     assert "no study has followed choices of 5" in track_record_sentence(replace(selection, size=5))
