@@ -109,6 +109,7 @@ def test_the_result_is_mean_ap_of_what_is_found(course: Course) -> None:
     page = (course.run / "report.html").read_text()
     assert "mAP on the 10 test images" in page
     assert "mIoU" not in page
+    assert "learned head" not in page  # there are none
     assert {member.card.task for member in Pool.open(course.root / "pool")} == {"detection"}
     with pytest.raises(ValueError, match="finds objects; use find"):
         loaded.predict(test[0].image)

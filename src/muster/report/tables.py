@@ -166,6 +166,8 @@ def selection_tables(selection: Selection, pool: Pool) -> dict[str, Table]:
 
 def shown_name(result: FinetuneResult, name: str) -> str:
     """What tables and figures call a result: an ensemble without a learned head is the plain mean of its members."""
+    if name == LEARNED_HEAD and result.words.finds_objects:
+        return result.members[0]  # a network by itself
     return PLAIN_MEAN if name == LEARNED_HEAD and not result.head_kept else name
 
 
@@ -175,6 +177,8 @@ def result_names(result: FinetuneResult) -> list[str]:
     rest = [name for name in singles if name not in (*result.members, result.single_best)]
     outside = [result.single_best] if result.single_best not in result.members else []
     mean = [PLAIN_MEAN] if len(result.members) > 1 and result.head_kept else []  # without a head they are the same
+    if result.words.finds_objects:  # there are no heads: a result is that of one network
+        return [name for name in (*outside, *result.members, *rest) if name in result.results]
     known = [LEARNED_HEAD, *mean, EQUAL_COST, *outside, *result.members, *rest]
     return [name for name in known if name in result.results]
 

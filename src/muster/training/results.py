@@ -296,7 +296,7 @@ class FinetuneResult:
     @property
     def head_kept(self) -> bool:
         """Whether the ensemble has a learned head."""
-        return self.head_choice is None or self.head_choice.kept
+        return not self.words.finds_objects and (self.head_choice is None or self.head_choice.kept)
 
     @property
     def words(self) -> Task:
