@@ -54,6 +54,16 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     return moved.to(values.device)
 
 
+def mean_over_ranks(values: Tensor, device: torch.device) -> Tensor:
+    """:func:`sum_over_ranks`, divided by the number of processes: what each divides by where gradients are averaged.
+
+    Args:
+        values: Of the same shape on every rank.
+        device: This rank's device.
+    """
+    return sum_over_ranks(values, device) / world_size()
+
+
 def largest_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     """The largest that any process has, element by element.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from muster.data import VOID
 from muster.errors import ConfigError
 from muster.models.padding import Part, upsample
-from muster.ranks import sum_over_ranks, world_size
+from muster.ranks import mean_over_ranks
 from muster.registry import Registry
 
 ClassWeighting: TypeAlias = Literal["none", "sqrt", "inverse"]
@@ -84,7 +84,7 @@ def per_labelled_pixel(
     """
     labelled = masks != void
     each = labelled if class_weights is None else class_weights[masks.masked_fill(~labelled, 0)] * labelled
-    weight = sum_over_ranks(each.sum().float(), masks.device) / world_size()
+    weight = mean_over_ranks(each.sum().float(), masks.device)
     return total / weight.clamp(min=1.0 if class_weights is None else 1e-6)
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from muster.data import PreparedSplit, Split, Views, map_views
 from muster.data.views import bytes_of
 from muster.models import ImageMap
-from muster.ranks import sum_over_ranks, world_size
+from muster.ranks import mean_over_ranks, world_size
 from muster.tasks.task import Task
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.finetuned_ensemble import Ensemble, EnsembleHead
@@ -75,10 +75,10 @@ class HeadTraining(pl.LightningModule):
         for index, image, mask in batch:
             total = total + head_loss(self.task, self.head, self._scores(index, image), mask.to(self.device))
         known = torch.tensor(sum(len(self.task.known_units(mask)[0]) for _, _, mask in batch))
-        everywhere = sum_over_ranks(known, self.device).item() / world_size()
+        everywhere = mean_over_ranks(known, self.device).item()
         loss = total / max(1 / world_size(), everywhere)
         if self.global_step % HISTORY_EVERY == 0 or self.global_step + 1 == self.settings.steps:
-            self._record(sum_over_ranks(loss.detach().cpu(), self.device).item() / world_size())
+            self._record(mean_over_ranks(loss.detach().cpu(), self.device).item())
         return loss + self.settings.penalty * distance_from_mean(self.head)
 
     def _record(self, loss: float) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from muster.ranks import sum_over_ranks, world_size
+from muster.ranks import mean_over_ranks
 from muster.tasks.centres import CentreTargets, centre_targets, take
 from muster.tasks.loss import LOSSES, LossOptions
 
@@ -81,7 +81,7 @@ def over_ranks(count: Tensor) -> Tensor:
 
     In a distributed fit it is the mean over the processes, see :func:`muster.tasks.loss.per_labelled_pixel`.
     """
-    return (sum_over_ranks(count.float(), count.device) / world_size()).clamp(min=1)
+    return mean_over_ranks(count.float(), count.device).clamp(min=1)
 
 
 LOSSES.add("centres", Centres())

@@ -17,7 +17,7 @@ from torch.optim import AdamW, Optimizer
 from muster.extras import needs_extra
 from muster.models import Body
 from muster.models.segmenter import embeddings_of
-from muster.ranks import sum_over_ranks, world_size
+from muster.ranks import mean_over_ranks
 from muster.training.modules import TrainingDivergedError, is_finite
 from muster.training.optimizers import with_schedule
 from muster.training.simclr.settings import SimCLRSettings
@@ -97,7 +97,7 @@ class SimCLR(pl.LightningModule):
         """One batch."""
         loss = self.contrast(*batch)
         if self.global_step % self._every == 0 or self.global_step + 1 == self.settings.steps:
-            self._record(sum_over_ranks(loss.detach().cpu(), self.device).item() / world_size())
+            self._record(mean_over_ranks(loss.detach().cpu(), self.device).item())
         return loss
 
     def _record(self, loss: float) -> None:
