@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muster.data.boxes import POINTS
 from muster.models.padding import Part
-from muster.tasks.centres import cells_of_pixels, centre_targets, put_heat, radius_of, take, whole_cells
+from muster.tasks.centres import CentreTargets, cells_of_pixels, centre_targets, put_heat, radius_of, take, whole_cells
 from muster.tasks.keypoints import PointMaps
 from muster.tasks.loss import LOSSES, LossOptions
 from muster.tasks.losses.centres import box_losses, distance, focal, over_ranks
@@ -23,19 +23,19 @@ class PointTargets(NamedTuple):
     """What a network is to say of the points of some images; of all objects one after the other.
 
     Attributes:
+        boxes: What it is to say of the boxes around them.
         heat: 1 at the cell of each point, falling off around it as around centres.
         places: The cell of each point, row after row.
         has: Which of these are known, of an object that is learned.
         offsets: From the cell to the point.
-        centres: The cell of each point's object.
-        away: From that cell to the point.
+        away: To the point from the cell of its object's centre.
     """
 
+    boxes: CentreTargets
     heat: Float[Tensor, "b k h w"]
     places: Int64[Tensor, "b nk"]
     has: Bool[Tensor, "b nk"]
     offsets: Float[Tensor, "b nk 2"]
-    centres: Int64[Tensor, "b n"]
     away: Float[Tensor, "b n k 2"]
 
 
@@ -64,7 +64,7 @@ def point_targets(
     centres = torch.stack([boxes.places % shape[1], boxes.places // shape[1]], dim=-1)
     flat = (cells[..., 1] * shape[1] + cells[..., 0]).flatten(1)
     offsets = (places - cells).flatten(1, 2)
-    return PointTargets(heat, flat, has.flatten(1), offsets, boxes.places, places - centres[:, :, None])
+    return PointTargets(boxes, heat, flat, has.flatten(1), offsets, places - centres[:, :, None])
 
 
 class KeypointLosses:
@@ -81,11 +81,10 @@ class KeypointLosses:
     ) -> Float[Tensor, ""]:
         """See :class:`muster.tasks.loss.Loss`; truths are those of :mod:`muster.data.boxes`."""
         maps, shape = PointMaps.of(scores.float()), (scores.shape[2], scores.shape[3])
-        boxes = centre_targets(masks, 1, shape, options.part)
         points = point_targets(masks, shape, options.part)
-        total = box_losses(maps.heat, maps.offset, maps.size, boxes)
-        asked = boxes.asked.expand_as(points.heat)
-        said = take(maps.away, points.centres).reshape(points.away.shape)
+        total = box_losses(maps.heat, maps.offset, maps.size, points.boxes)
+        asked = points.boxes.asked.expand_as(points.heat)
+        said = take(maps.away, points.boxes.places).reshape(points.away.shape)
         of_points = focal(maps.point_heat, points.heat, asked)
         of_points = of_points + distance(take(maps.point_offset, points.places), points.offsets, points.has)
         of_points = of_points + distance(said.flatten(1, 2), points.away.flatten(1, 2), points.has)
