@@ -7,7 +7,6 @@ over.
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache, partial
 
 import numpy as np
@@ -20,8 +19,7 @@ from muster.data.opening import BOXES_PREFIX, KEYPOINTS_PREFIX
 from muster.data.spec import Dataset, DatasetSpec, Sample, Split
 from muster.data.worlds import DRAWING_VERSION
 from muster.data.worlds.catalogue import WORLDS
-from muster.data.worlds.random_generator import Generator
-from muster.data.worlds.renderer import Renderer
+from muster.data.worlds.render import draw_scene
 from muster.data.worlds.things import Thing, Things
 from muster.errors import DatasetError, unknown_name
 
@@ -129,16 +127,12 @@ def _truth_of(world: str, task: str, identifier: str) -> Tensor:
 @lru_cache(maxsize=512)
 def _drawn(world: str, task: str, identifier: str) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Tensor]:
     """Image and truth; kept, as truths are asked for alone, and cost as much as images."""
-    generator = Generator((zlib.crc32(world.encode()) << 24) + _number(task, identifier))
-    described = WORLDS[world]
-    domain, style = described.scenes[int(identifier) % len(described.scenes)]
-    size = described.size[0] * _TIMES, described.size[1] * _TIMES
-    renderer = Renderer(generator, style, size, domain.fine, domain.palette)
-    renderer.things = Things(size)
-    domain.draw(renderer)
-    image = renderer.finish()
+    renderer, image = draw_scene(world, _number(task, identifier), int(identifier), _TIMES, tells_things=True)
+    assert renderer.things is not None  # they were asked for
     rows = _boxes(world, renderer.things) if task == "detection" else _persons(renderer.things)
-    return image, objects_truth(size, rows, [TOLERANCE] * len(POINTS) if task == "keypoints" else ())
+    return image, objects_truth(
+        (image.shape[1], image.shape[2]), rows, [TOLERANCE] * len(POINTS) if task == "keypoints" else ()
+    )
 
 
 def _boxes(world: str, things: Things) -> list[tuple[float, ...]]:

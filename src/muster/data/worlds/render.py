@@ -13,6 +13,7 @@ from muster.data.spec import VOID, Sample
 from muster.data.worlds.catalogue import WORLDS, Domain
 from muster.data.worlds.random_generator import Generator
 from muster.data.worlds.renderer import Renderer
+from muster.data.worlds.things import Things
 from muster.errors import DatasetError, unknown_name
 
 
@@ -29,7 +30,7 @@ def read_world_image(name: str, identifier: str) -> Sample:
     Raises:
         DatasetError: If there is no such world, or the identifier is not a number.
     """
-    renderer, image = _draw(name, identifier, measures=False)
+    renderer, image = _draw_for(name, identifier, measures=False)
     world = WORLDS[name]
     mask = _coarsen(name, int(identifier) % len(world.scenes))[renderer.labels]
     if world.borders:
@@ -50,23 +51,44 @@ def read_world_depth(name: str, identifier: str) -> Sample:
     Raises:
         DatasetError: As there.
     """
-    renderer, image = _draw(name, identifier, measures=True)
+    renderer, image = _draw_for(name, identifier, measures=True)
     assert renderer.distance is not None  # it was asked for
     return Sample(identifier, torch.from_numpy(image), torch.from_numpy(renderer.distance))
 
 
-def _draw(name: str, identifier: str, measures: bool) -> tuple[Renderer, NDArray[np.uint8]]:
+def _draw_for(name: str, identifier: str, measures: bool) -> tuple[Renderer, NDArray[np.uint8]]:
     if name not in WORLDS:
         raise DatasetError(unknown_name("world", name, WORLDS))
     if not (identifier.isascii() and identifier.isdigit()):
         raise DatasetError(
             f"Expected the number of an image of world {name!r}, such as '0007', but got {identifier!r}."
         )
+    return draw_scene(name, int(identifier), int(identifier), measures=measures)
+
+
+def draw_scene(
+    name: str, number: int, turn: int, times: int = 1, measures: bool = False, tells_things: bool = False
+) -> tuple[Renderer, NDArray[np.uint8]]:
+    """Draw one scene of a world.
+
+    Args:
+        name: The world.
+        number: What it shows; other numbers are other scenes.
+        turn: Whose turn it is among the kinds of scenes of a world that has several.
+        times: How much larger its sides are than those of the world's images.
+        measures: Whether distances are kept.
+        tells_things: Whether the things that it shows are told, one by one.
+
+    Returns:
+        What it was painted with, and the image, uint8 ``[3, h, w]``.
+    """
     world = WORLDS[name]
     # The world's name is part of the key, so no two worlds show the same scenes.
-    generator = Generator((zlib.crc32(name.encode()) << 24) + int(identifier))
-    domain, style = world.scenes[int(identifier) % len(world.scenes)]
-    renderer = Renderer(generator, style, world.size, domain.fine, domain.palette, measures)
+    generator = Generator((zlib.crc32(name.encode()) << 24) + number)
+    domain, style = world.scenes[turn % len(world.scenes)]
+    size = world.size[0] * times, world.size[1] * times
+    renderer = Renderer(generator, style, size, domain.fine, domain.palette, measures)
+    renderer.things = Things(size) if tells_things else None
     domain.draw(renderer)
     return renderer, renderer.finish()
 
