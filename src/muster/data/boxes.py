@@ -25,6 +25,9 @@ from muster.data.truth_cuts import Cut, Span, TruthCut
 CLASS, IGNORED, AREA, POINTS = 4, 5, 6, 7
 """Columns; those before are the box."""
 
+SCORE, LABEL, FOUND_POINTS = 4, 5, 6
+"""Columns of objects that a network finds, after the box; of each point across and down alone."""
+
 CROWD, PASSED_OVER = 1, 2
 """Why an object is neither learned nor scored: it stands for many (COCO's crowds, any number of boxes in it count
 neither way), or it is too hard or has no points (of what is found, one box for it counts neither way)."""
@@ -63,13 +66,14 @@ def mirrored_points(names: Sequence[str]) -> tuple[int, ...]:
     Args:
         names: Such as ``left_eye``, ``right eye``, ``l_wrist``, ``nose``.
     """
-    plain = [_words(name) for name in names]
+    plain = [words_of(name) for name in names]
     swapped = {"left": "right", "right": "left", "l": "r", "r": "l"}
     others = [tuple(swapped.get(word, word) for word in words) for words in plain]
     return tuple(plain.index(other) if other in plain else place for place, other in enumerate(others))
 
 
-def _words(name: str) -> tuple[str, ...]:
+def words_of(name: str) -> tuple[str, ...]:
+    """The words that a point's name is made of, in small letters: those of ``left_eye`` are left and eye."""
     return tuple(name.casefold().replace("_", " ").replace("-", " ").split())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from muster.data.spec import VOID, Dataset, DatasetSpec, Sample, Split
+from muster.data.spec import VOID, Dataset, DatasetSpec, Split
 from muster.errors import DatasetError
 
 SHARES = (0.4, 1.0)
@@ -87,50 +88,30 @@ def class_subset(whole: Dataset, spec: DatasetSpec, reference: str) -> Dataset:
 
 
 def _split(spec: DatasetSpec, whole: Split, places: Sequence[int]) -> Split:
-    reader = _Reader(whole, tuple(places))
-    shown = tuple(name for name in whole.identifiers if reader.shows_one(name))
+    changed = whole.with_truths(spec, partial(_cut, spec.task, tuple(places)))
+    shown = tuple(name for name in whole.identifiers if _shows_one(spec.task, changed.mask_of(name)))
     if not shown:
         raise DatasetError(
             f"No image of split {whole.name!r} of {whole.spec.name!r} shows one of {', '.join(spec.classes)}. Take "
             "another seed or a larger share."
         )
-    return Split(spec, whole.name, shown, reader, reader.mask, whole.content)
+    return replace(changed, identifiers=shown)
 
 
-@dataclass(frozen=True, eq=False)
-class _Reader:
-    """Reads the images of another dataset with the truth of some of its classes.
+def _shows_one(task: str, truth: Tensor) -> bool:
+    """Whether a cut truth says of an image that it shows one of the classes."""
+    if task in _ONE_CLASS:
+        return int(truth) != _LEFT_OUT
+    return bool((truth == 1).any() if task == "multilabel" else (truth != VOID).any())
 
-    Attributes:
-        whole: The images.
-        places: For each class of the other dataset its new place, or -1.
-    """
 
-    whole: Split
-    places: tuple[int, ...]
-
-    def __call__(self, identifier: str) -> Sample:
-        sample = self.whole.read(identifier)
-        return sample._replace(mask=self._cut(sample.mask))
-
-    def mask(self, identifier: str) -> Tensor:
-        """The truth alone."""
-        return self._cut(self.whole.mask_of(identifier))
-
-    def shows_one(self, identifier: str) -> bool:
-        """Whether an image shows one of the classes."""
-        truth = self.whole.mask_of(identifier)
-        if self.whole.spec.task in _ONE_CLASS:
-            return self.places[int(truth)] != _LEFT_OUT
-        cut = self._cut(truth)
-        return bool((cut == 1).any() if self.whole.spec.task == "multilabel" else (cut != VOID).any())
-
-    def _cut(self, truth: Tensor) -> Tensor:
-        if self.whole.spec.task == "multilabel":  # one row a class
-            return truth[[old for old, new in enumerate(self.places) if new != _LEFT_OUT]]
-        if self.whole.spec.task in _ONE_CLASS:
-            return torch.tensor([[self.places[int(truth)]]])
-        table = torch.full((VOID + 1,), VOID, dtype=torch.uint8)
-        for old, new in enumerate(self.places):
-            table[old] = VOID if new == _LEFT_OUT else new
-        return table[truth.long()]
+def _cut(task: str, places: tuple[int, ...], truth: Tensor) -> Tensor:
+    """The truth of some of the classes, whose new places stand at the old ones; those left out have none."""
+    if task == "multilabel":  # one row a class
+        return truth[[old for old, new in enumerate(places) if new != _LEFT_OUT]]
+    if task in _ONE_CLASS:
+        return torch.tensor([[places[int(truth)]]])
+    table = torch.full((VOID + 1,), VOID, dtype=torch.uint8)
+    for old, new in enumerate(places):
+        table[old] = VOID if new == _LEFT_OUT else new
+    return table[truth.long()]

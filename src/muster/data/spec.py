@@ -194,6 +194,19 @@ class Split:
         """:meth:`mask`, of the image with this identifier."""
         return self.read(identifier).mask if self.read_mask is None else self.read_mask(identifier)
 
+    def with_truths(self, spec: DatasetSpec, change: Callable[[Tensor], Tensor]) -> Split:
+        """The same images with other truths.
+
+        Args:
+            spec: What the dataset is then.
+            change: Makes a truth of the present one. Must survive pickling (data loader workers).
+
+        Returns:
+            Its masks alone are read as fast as those of this one.
+        """
+        reader = _WithTruths(self, change)
+        return replace(self, spec=spec, read=reader, read_mask=reader.mask)
+
     def subset(self, count: int | None, seed: int) -> Split:
         """The same ``count`` images for the same seed, in the order of the whole split.
 
@@ -261,6 +274,21 @@ class Split:
                 stacklevel=3,
             )
         return set(self.subset(count, seed).identifiers)
+
+
+@dataclass(frozen=True, eq=False)
+class _WithTruths:
+    """Reads the images of a split with changed truths."""
+
+    split: Split
+    change: Callable[[Tensor], Tensor]
+
+    def __call__(self, identifier: str) -> Sample:
+        sample = self.split.read(identifier)
+        return sample._replace(mask=self.change(sample.mask))
+
+    def mask(self, identifier: str) -> Tensor:
+        return self.change(self.split.mask_of(identifier))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float, Float64, Int32, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Sample, Split
+from muster.data import VOID, Split
 from muster.tasks.depth_pictures import depth_pictures
 from muster.tasks.task import TASKS, Task
 
@@ -60,8 +61,8 @@ class Depth(Task):
         edges = _edges_of(split)
         ends = ["0", *(f"{edge:.3g}" for edge in edges.tolist()), "far"]
         names = tuple(f"{near} to {far}{'' if far == 'far' else ' m'}" for near, far in pairwise(ends))
-        spec, reader = replace(split.spec, task=self.selected_as, classes=names), _Intervals(split, edges)
-        return replace(split, spec=spec, read=reader, read_mask=reader.mask, read_numbers=split.mask_of)
+        spec = replace(split.spec, task=self.selected_as, classes=names)
+        return replace(split.with_truths(spec, partial(_interval_of, edges)), read_numbers=split.mask_of)
 
     def notes_on(self, split: Split) -> tuple[str, ...]:
         """See :meth:`Task.notes_on`: the range of the depths, and how much is not known."""
@@ -204,22 +205,9 @@ def _edges_of(split: Split) -> Float[Tensor, " edges"]:
     return edges[edges > torch.cat([some.min()[None], edges[:-1]])]
 
 
-@dataclass(frozen=True, eq=False)
-class _Intervals:
-    """Reads images with the interval of each pixel's depth as truth: uint8, void where it is not known."""
-
-    split: Split
-    edges: Float[Tensor, " edges"]
-
-    def __call__(self, identifier: str) -> Sample:
-        sample = self.split.read(identifier)
-        return sample._replace(mask=self._of(sample.mask))
-
-    def mask(self, identifier: str) -> Tensor:
-        return self._of(self.split.mask_of(identifier))
-
-    def _of(self, depths: Tensor) -> UInt8[Tensor, "h w"]:
-        return torch.bucketize(depths, self.edges, right=True).to(torch.uint8).masked_fill(depths.isnan(), VOID)
+def _interval_of(edges: Float[Tensor, " edges"], depths: Float[Tensor, "h w"]) -> UInt8[Tensor, "h w"]:
+    """The interval of each pixel's depth, void where it is not known."""
+    return torch.bucketize(depths, edges, right=True).to(torch.uint8).masked_fill(depths.isnan(), VOID)
 
 
 DEPTH = TASKS.add("depth", Depth())

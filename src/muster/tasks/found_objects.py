@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,16 +21,13 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from muster.arrays import NumpyArray
-from muster.data import Sample, Split
-from muster.data.boxes import CLASS, IGNORED, areas, of_known_objects
+from muster.data import Split
+from muster.data.boxes import CLASS, IGNORED, LABEL, SCORE, areas, of_known_objects
 from muster.errors import ConfigError
 from muster.tasks.covering import covering
 from muster.tasks.object_pictures import draw_objects
 from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
 from muster.tasks.task import Task
-
-SCORE, LABEL, FOUND_POINTS = 4, 5, 6
-"""Columns of what is found; those before are the box."""
 
 LEAST_SHOWN = 0.3
 """Reports show objects of at least this score."""
@@ -75,8 +73,8 @@ class FindsObjects(Task):
         Source:
             Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", 2021, section 6.2.
         """
-        spec, reader = replace(split.spec, task=self.selected_as), ClassesOfObjects(split)
-        return replace(split, spec=spec, read=reader, read_mask=reader.mask, read_shares=reader.shares)
+        spec, count = replace(split.spec, task=self.selected_as), split.spec.num_classes
+        return replace(split.with_truths(spec, partial(_classes_of, count)), read_shares=partial(_shares_in, split))
 
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: at least two images of each class, where there are so many."""
@@ -224,27 +222,14 @@ class FindsObjects(Task):
         return known[:, :0]
 
 
-@dataclass(frozen=True, eq=False)
-class ClassesOfObjects:
-    """Reads images with the list of the classes that they have objects of: int64 ``[classes of the image, 1]``."""
+def _classes_of(count: int, truth: Float[Tensor, "rows columns"]) -> Int64[Tensor, "classes 1"]:
+    """The classes that an image has objects of, as a list."""
+    return (_shares(truth, count) > 0).nonzero()
 
-    split: Split
 
-    def __call__(self, identifier: str) -> Sample:
-        """Read one image."""
-        sample = self.split.read(identifier)
-        return sample._replace(mask=self._classes(sample.mask))
-
-    def mask(self, identifier: str) -> Int64[Tensor, "classes 1"]:
-        """The classes alone."""
-        return self._classes(self.split.mask_of(identifier))
-
-    def shares(self, identifier: str) -> Float64[Tensor, " classes"]:
-        """Which part of the area of all boxes those of each class have."""
-        return _shares(self.split.mask_of(identifier), self.split.spec.num_classes)
-
-    def _classes(self, truth: Tensor) -> Tensor:
-        return (_shares(truth, self.split.spec.num_classes) > 0).nonzero()
+def _shares_in(split: Split, identifier: str) -> Float64[Tensor, " classes"]:
+    """Which part of the area of all boxes of an image those of each class have."""
+    return _shares(split.mask_of(identifier), split.spec.num_classes)
 
 
 def _shares(truth: Float[Tensor, "rows columns"], classes: int) -> Float64[Tensor, " classes"]:

@@ -17,14 +17,14 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.data import VOID, DatasetSpec, Sample, Split
-from muster.data.boxes import AREA, CLASS, POINTS, ObjectCut, mirrored_points, of_known_objects
+from muster.data import VOID, DatasetSpec, Split
+from muster.data.boxes import AREA, CLASS, FOUND_POINTS, POINTS, ObjectCut, mirrored_points, of_known_objects
 from muster.data.truth_cuts import TruthCut
 from muster.models.centre_net import HEADS, with_heads
 from muster.models.padding import Part
 from muster.models.source_model import SourceModel
 from muster.tasks.centres import Peaks, boxes_at, find_peaks, in_pixels, take
-from muster.tasks.found_objects import FOUND_POINTS, FindsObjects
+from muster.tasks.found_objects import FindsObjects
 from muster.tasks.task import TASKS
 
 LEAST_HEAT = 0.1
@@ -68,8 +68,7 @@ class Keypoints(FindsObjects):
 
         So a selection asks whether features tell the points apart at their places. (M21 does not select.)
         """
-        spec, reader = replace(split.spec, task=self.selected_as), _PixelsOfPoints(split)
-        return replace(split, spec=spec, read=reader, read_mask=reader.mask)
+        return split.with_truths(replace(split.spec, task=self.selected_as), _pixels_of)
 
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: any images."""
@@ -172,21 +171,8 @@ def points_of(
     return torch.stack(chosen, dim=2)
 
 
-@dataclass(frozen=True, eq=False)
-class _PixelsOfPoints:
-    """Reads images with the pixels at known points as truth: uint8 ``[h, w]``."""
-
-    split: Split
-
-    def __call__(self, identifier: str) -> Sample:
-        sample = self.split.read(identifier)
-        return sample._replace(mask=_pixels_of(sample.mask))
-
-    def mask(self, identifier: str) -> Tensor:
-        return _pixels_of(self.split.mask_of(identifier))
-
-
 def _pixels_of(truth: Float[Tensor, "rows columns"]) -> UInt8[Tensor, "h w"]:
+    """The class of each pixel at a known point; all others are void."""
     width, height = (int(side) for side in truth[0, 2:4].tolist())
     mask = torch.full((height, width), VOID, dtype=torch.uint8)
     known = truth[of_known_objects(truth) & (truth[:, CLASS] >= 0), POINTS:]

@@ -6,14 +6,14 @@ Axis names: ``b`` images, ``c`` classes, ``bins`` intervals of a score; ``2`` is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Float64, Int64, Integer, Real, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Sample, Split
+from muster.data import VOID, Split
 from muster.tasks.covering import covering
 from muster.tasks.task import TASKS, Task
 
@@ -45,9 +45,7 @@ class MultiLabel(Task):
 
     def in_classes(self, split: Split) -> Split:
         """One unit for each class that an image has; an image without any is passed over."""
-        spec = replace(split.spec, task=self.selected_as)
-        reader = _OneByOne(split)
-        return replace(split, spec=spec, read=reader, read_mask=reader.mask)
+        return split.with_truths(replace(split.spec, task=self.selected_as), _classes_of)
 
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: at least two images that have each class, where there are so many.
@@ -185,21 +183,8 @@ def average_precision(counts: Real[Tensor, "*any c 2 bins"]) -> Float64[Tensor, 
     return (gained * precision).sum(dim=-1) / total.masked_fill(total == 0, torch.nan)
 
 
-@dataclass(frozen=True, eq=False)
-class _OneByOne:
-    """Reads images with the list of the classes that they have as truth: int64 ``[classes of the image, 1]``."""
-
-    split: Split
-
-    def __call__(self, identifier: str) -> Sample:
-        sample = self.split.read(identifier)
-        return sample._replace(mask=_classes_of(sample.mask))
-
-    def mask(self, identifier: str) -> Tensor:
-        return _classes_of(self.split.mask_of(identifier))
-
-
 def _classes_of(truth: UInt8[Tensor, "c 1"]) -> Int64[Tensor, "classes 1"]:
+    """The classes that an image has, as a list."""
     return (truth[:, 0] == 1).nonzero()
 
 

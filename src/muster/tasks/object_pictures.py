@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-_SCORE, _LABEL, _POINTS = 4, 5, 6
+from muster.data.boxes import FOUND_POINTS, LABEL, SCORE
+
 _HUE = 0.618034
 """From class to class hues go on by the golden section, so that neighbours differ."""
 
@@ -40,9 +41,9 @@ def draw_objects(
     side = max(picture.size)
     width, font = max(1, side // 256), ImageFont.load_default(max(10, side // 40))
     for row in found.flip(0).tolist():  # the best on top
-        colour = colour_of(0 if points else int(row[_LABEL]))
+        colour = colour_of(0 if points else int(row[LABEL]))
         draw.rectangle(_upright(row[:4]), outline=colour, width=width)
-        for place, (x, y) in enumerate(zip(row[_POINTS::2], row[_POINTS + 1 :: 2], strict=True)):
+        for place, (x, y) in enumerate(zip(row[FOUND_POINTS::2], row[FOUND_POINTS + 1 :: 2], strict=True)):
             if x == x:  # no NaN: it is known
                 radius = max(1, side // 100)
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour_of(place + 1), outline=_INK)
@@ -58,7 +59,7 @@ def _write(
     colour: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    text = f"{classes[int(row[_LABEL])]} {row[_SCORE]:.2f}"
+    text = f"{classes[int(row[LABEL])]} {row[SCORE]:.2f}"
     left, top = row[0], max(0.0, row[1] - font.getbbox(text)[3] - 2)
     draw.rectangle(draw.textbbox((left + 1, top), text, font=font), fill=colour)
     draw.text((left + 1, top), text, fill=_INK, font=font)

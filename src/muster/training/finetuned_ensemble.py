@@ -25,6 +25,7 @@ from muster.data import (
     prepare_views,
     view_for,
 )
+from muster.data.boxes import SCORE
 from muster.data.spec import RGB
 from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of
@@ -37,7 +38,7 @@ from muster.output_kinds import ENSEMBLE
 from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.records import write_record
-from muster.tasks.found_objects import SCORE, suppress
+from muster.tasks.found_objects import suppress
 from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from muster.data.boxes import CROWD, PASSED_OVER
+from muster.data.boxes import CROWD, PASSED_OVER, words_of
 from muster.data.coco import Annotations, CocoDataset, is_found
 from muster.data.dataset_yaml import IMAGE_KEYS, Heading
 from muster.data.layout import LAYOUTS, Layout
@@ -44,8 +44,7 @@ OTHER_TOLERANCE = 0.065
 
 def tolerances_of(names: Sequence[str]) -> tuple[float, ...]:
     """COCO's constants of points by their names."""
-    words = (name.casefold().replace("_", " ").replace("-", " ").split()[-1] for name in names)
-    return tuple(TOLERANCES.get(word, OTHER_TOLERANCE) for word in words)
+    return tuple(TOLERANCES.get(words_of(name)[-1], OTHER_TOLERANCE) for name in names)
 
 
 class CocoKeypoints(Layout):
