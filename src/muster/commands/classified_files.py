@@ -9,7 +9,7 @@ import pandas as pd
 
 from muster.commands.prediction_files import PredictionSettings
 from muster.data import read_image
-from muster.errors import ConfigError, DatasetError
+from muster.errors import DatasetError
 from muster.files import atomic_write
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -50,10 +50,6 @@ def require_no_maps(settings: PredictionSettings) -> None:
     Raises:
         ConfigError: If it was asked for.
     """
-    usual = PredictionSettings()
-    idle = [name for name, value in vars(settings).items() if name != "overlays" and value != getattr(usual, name)]
-    if idle:
-        raise ConfigError(
-            f"{', '.join(f'--{name}' for name in idle)}: the ensemble has one class for a whole image, so there are no "
-            "maps. Leave it out."
-        )
+    settings.require_unused(
+        settings.all_but("overlays"), "the ensemble has one class for a whole image, so there are no maps."
+    )

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from muster.commands.prediction_files import OVERLAYS, PredictionSettings
 from muster.data import read_image
-from muster.errors import ConfigError, DatasetError
-from muster.files import atomic_write, write_text
-from muster.tasks.found_objects import FOUND_POINTS, LABEL, SCORE
+from muster.data.boxes import FOUND_POINTS, LABEL, SCORE
+from muster.errors import DatasetError
+from muster.files import write_bytes, write_text
+from muster.image_files import encoded
 from muster.tasks.object_pictures import draw_objects
 from muster.training.finetuned_ensemble import Ensemble
 
@@ -87,9 +88,7 @@ def _write_picture(path: Path, image: Tensor, found: Tensor, names: Sequence[str
     moved[:, :4] *= times
     moved[:, FOUND_POINTS:] *= times
     drawn = draw_objects(larger, moved, names, points=found.shape[1] > FOUND_POINTS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as partial:
-        Image.fromarray(drawn.permute(1, 2, 0).contiguous().numpy().astype("uint8")).save(partial, "PNG")
+    write_bytes(path, encoded(Image.fromarray(drawn.permute(1, 2, 0).contiguous().numpy()), "PNG"))
 
 
 def require_lists(settings: PredictionSettings) -> None:
@@ -98,13 +97,10 @@ def require_lists(settings: PredictionSettings) -> None:
     Raises:
         ConfigError: If it was asked for.
     """
-    usual, used = PredictionSettings(), ("overlays", "nms", "least_score")
-    idle = [name for name, value in vars(settings).items() if name not in used and value != getattr(usual, name)]
-    if idle:
-        raise ConfigError(
-            f"{', '.join(f'--{name}' for name in idle)}: the model gives a list of objects for each image, so there "
-            "are no maps. Leave it out."
-        )
+    settings.require_unused(
+        settings.all_but("overlays", "nms", "least_score"),
+        "the model gives a list of objects for each image, so there are no maps.",
+    )
 
 
 def require_objects(settings: PredictionSettings) -> None:
@@ -113,10 +109,4 @@ def require_objects(settings: PredictionSettings) -> None:
     Raises:
         ConfigError: If it was asked for.
     """
-    usual = PredictionSettings()
-    idle = [name for name in ("nms", "least_score") if getattr(settings, name) != getattr(usual, name)]
-    if idle:
-        raise ConfigError(
-            f"{', '.join(f'--{name}' for name in idle)}: the ensemble finds no objects that could overlap or have a "
-            "score. Leave it out."
-        )
+    settings.require_unused(("nms", "least_score"), "the ensemble finds no objects that could overlap or have a score.")

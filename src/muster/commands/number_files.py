@@ -17,7 +17,6 @@ from torch import Tensor
 from muster.arrays import NumpyArray
 from muster.commands.prediction_files import PredictionSettings
 from muster.data import read_image
-from muster.errors import ConfigError
 from muster.files import write_bytes, write_text
 from muster.image_files import encoded
 from muster.training.finetuned_ensemble import Ensemble
@@ -41,17 +40,10 @@ def parts_of(ensemble: Ensemble, settings: PredictionSettings) -> tuple[str, ...
     Raises:
         ConfigError: If what is asked for are maps of probabilities.
     """
-    usual = PredictionSettings()
-    idle = [
-        name
-        for name in ("probabilities", "confidence", "uncertainty")
-        if getattr(settings, name) != getattr(usual, name)
-    ]
-    if idle:
-        raise ConfigError(
-            f"{', '.join(f'--{name}' for name in idle)}: the ensemble predicts {ensemble.task.answer_names[0]}, a "
-            "number for each pixel, and no probabilities. Leave it out."
-        )
+    settings.require_unused(
+        ("probabilities", "confidence", "uncertainty"),
+        f"the ensemble predicts {ensemble.task.answer_names[0]}, a number for each pixel, and no probabilities.",
+    )
     return (ensemble.task.answer_names[0], *((PICTURES,) if settings.overlays else ()))
 
 

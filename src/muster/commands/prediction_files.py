@@ -6,9 +6,9 @@ Axis names: ``c`` classes, ``h`` and ``w`` rows and columns of the image.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -75,6 +75,25 @@ class PredictionSettings:
         if self.nms is not None:
             require_real("nms", self.nms, 0.0, 1.0)
         require_real("least_score", self.least_score, 0.0, 1.0)
+
+    def require_unused(self, names: Iterable[str], why: str) -> None:
+        """Refuse options without an effect.
+
+        Args:
+            names: Of attributes.
+            why: They have none, in a sentence.
+
+        Raises:
+            ConfigError: If one of them is not as it is by itself.
+        """
+        usual = PredictionSettings()
+        if idle := [name for name in names if getattr(self, name) != getattr(usual, name)]:
+            raise ConfigError(f"{', '.join(f'--{name}' for name in idle)}: {why} Leave it out.")
+
+    @staticmethod
+    def all_but(*used: str) -> list[str]:
+        """The names of all other attributes."""
+        return [each.name for each in fields(PredictionSettings) if each.name not in used]
 
     @property
     def tile_side(self) -> int | None:
