@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,6 +106,10 @@ class Regression(Task):
         names = tuple(f"interval {place}" for place in range(INTERVALS))
         spec, reader = replace(split.spec, task=self.selected_as, classes=names), Binned(split, edges)
         return replace(split, spec=spec, read=reader, read_mask=reader.mask)
+
+    def some_classes(self, spec: DatasetSpec, places: Sequence[int | None]) -> Callable[[Tensor], Tensor]:
+        """One number is one class, and stays."""
+        return torch.clone
 
     def activate(self, scores: Tensor) -> Tensor:
         return scores.float()
@@ -249,6 +253,17 @@ def test_the_truth_of_a_whole_image_is_not_resized_for_frozen_members(course: Co
     settings = TrainingSettings(steps=40, batch_size=8, crop_size=32, learning_rate=0.1, loss="squared", adapt="frozen")
     run = fine_tune(tmp_path / "frozen", course.pool, course.selection, course.target.dataset, settings)
     assert run.result.results[LEARNED_HEAD] > 0.3  # whole numbers would leave nothing between -1, 0 and 1
+
+
+def test_some_classes_are_what_the_task_makes_of_them(course: Course) -> None:
+    whole = course.target.dataset
+    some = open_dataset(f"{whole.reference}#1")
+    assert (some.spec.task, some.spec.classes, some.train.identifiers) == (
+        "regression",
+        ("tone",),
+        whole.train.identifiers,
+    )
+    assert torch.equal(some.test.mask(0), whole.test.mask(0))
 
 
 def test_what_needs_classes_is_refused(course: Course, tmp_path: Path) -> None:

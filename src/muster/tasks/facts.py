@@ -67,6 +67,11 @@ class TaskFacts:
         return self.holds.removesuffix("s")
 
     @property
+    def has_class_maps(self) -> bool:
+        """Whether the truth of an image is a map of classes, so that it has void and regions."""
+        return self.has_classes and not self.is_pooled
+
+    @property
     def title(self) -> str:
         """:attr:`result` where a sentence begins; an abbreviation such as mIoU stays as it is."""
         return self.result if self.result[1:2].isupper() else self.result[:1].upper() + self.result[1:]
