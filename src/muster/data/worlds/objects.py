@@ -127,7 +127,7 @@ def _spec(begins: str, world: str, classes: tuple[str, ...], task: str) -> Datas
 
 
 def _dataset(spec: DatasetSpec, prefix: str, drawing: _Drawing) -> Dataset:
-    read, content, truth = (partial(each, drawing) for each in (_read, _content, _truth_of))
+    read, content, truth = partial(_read, drawing), partial(_content, drawing), partial(_truth_of, drawing)
     splits = [
         Split(spec, name, tuple(f"{start + number:05d}" for number in range(count)), read, truth, content)
         for name, start, count in (("train", 0, TRAIN), ("test", _FIRST_TEST, TEST))
