@@ -98,8 +98,8 @@ def distil(
         raise ConfigError("--unlabelled and --pretraining are for a network that is taught. Give its --architecture.")
     if training.schedule == "plateau":
         raise ConfigError(
-            "--training.schedule: expected step, poly, cosine or constant, as a taught network learns from all images "
-            "and has none to look at, but got plateau."
+            "--training.schedule: expected step, poly, cosine or constant, as a taught network learns from all of "
+            "the training split and has none to look at, but got plateau."
         )
     if training.adapt != "full":
         raise ConfigError(

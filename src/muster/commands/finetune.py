@@ -139,7 +139,9 @@ def finetune(
         asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
         return predict_with(predict, ensemble, output, hardware, configuration, OTHER_THAN_PREDICTION, "--predict")
     if ensemble is not None:
-        raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
+        raise ConfigError(
+            "--ensemble is what --predict predicts with. Give --predict with what is to be predicted as well."
+        )
     if target is not None and pool is None and selection is None:
         raise ConfigError(
             "--target goes with --pool, and members are then chosen at the start; or with --selection, and then says "
@@ -205,7 +207,7 @@ def _run(
     target = plan.target.dataset.spec.name
     options = yaml.safe_load(configuration) or {}
     run = Run(folder, "finetune", folder.name, plan.pool.folder.resolve().name, target, options)
-    headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
+    headline = f"Fine-tuning for {target} on {task_of(plan.target.train.spec).samples(len(plan.target.train))}."
     with tracked(logger, run) as loggers:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)

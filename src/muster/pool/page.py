@@ -51,7 +51,7 @@ def member_page(card: Card) -> str:
     usage = (
         "import muster\n\n"
         'member = muster.from_pretrained("PATH_OR_REPOSITORY")\n'
-        "model = member.load_model()  # probabilities of its own classes: model.predict(images)"
+        f"model = member.load_model()  # probabilities of its own classes: model.predict({TASKS[card.task].holds})"
     )
     page = ModelPage(
         title=card.name,
@@ -77,7 +77,7 @@ def _reached(card: Card) -> dict[str, float]:
 
 
 def _results(card: Card) -> dict[str, str]:
-    reached = TASKS[card.task].result
+    reached, holds = TASKS[card.task].result, TASKS[card.task].holds
     if not card.sources:
         return {
             f"{reached} on its test split": "" if card.test_result is None else f"{card.test_result:.3f}",
@@ -86,7 +86,7 @@ def _results(card: Card) -> dict[str, str]:
             else f"{card.majority_result:.3f}",
         }
     return {
-        f"{source.dataset}: training images, {reached} on its test split, of the most frequent class": (
+        f"{source.dataset}: training {holds}, {reached} on its test split, of the most frequent class": (
             f"{source.train_images}, {source.test_result:.3f}, {source.majority_result:.3f}"
         )
         for source in card.sources
@@ -94,15 +94,16 @@ def _results(card: Card) -> dict[str, str]:
 
 
 def _facts(card: Card) -> dict[str, str]:
+    task = TASKS[card.task]
     said = {
         "architecture": card.architecture,
         "parameters": f"{card.parameters:,}",
         "pre-training": card.started_from.get("source", card.pretraining),
         "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
         "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
-        "image size in training": _known(card.image_size),
-        "training images": _known(card.train_images),
-        "training": f"{card.steps} steps of {card.batch_size} images, seed {card.seed}" if card.steps else "",
+        f"{task.sample} size in training": _known(card.image_size),
+        f"training {task.holds}": _known(card.train_images),
+        "training": f"{card.steps} steps of {card.batch_size} {task.holds}, seed {card.seed}" if card.steps else "",
         **_results(card),
         "SHA-256 of the weights": card.checksum,
         "made with": ", ".join(f"{name} {version}" for name, version in card.versions.items()),

@@ -195,8 +195,8 @@ def cost_figure(seconds: Mapping[str, float], hard: Sequence[str], name: str, ti
     only_grid(axes, "x")
     return drawing.finished(
         name, title,
-        "Orange: to find the hard samples, once for each source, from what the members made of the images. Running the "
-        "members comes on top, for all alike.",
+        "Orange: to find the hard samples, once for each source, from what the members made of the samples. Running "
+        "the members comes on top, for all alike.",
     )  # fmt: skip
 
 

@@ -216,8 +216,8 @@ class _Rounds:
         module.train()
         if any(each.is_empty for each in counts.values()):
             raise DatasetError(
-                f"The {len(self.held)} training images of dataset {self.held.spec.name!r} held out to compare "
-                "candidates on have no labelled pixel. Give a larger held_out_fraction, or another seed."
+                f"The {len(self.held)} training {task.holds} of dataset {self.held.spec.name!r} held out to compare "
+                f"candidates on have no labelled {task.unit}. Give a larger held_out_fraction, or another seed."
             )
         results = {key: each.result for key, each in counts.items()}
         return tuple(results.get(str(place)) for place in range(len(candidates)))

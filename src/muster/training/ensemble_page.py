@@ -56,7 +56,7 @@ def ensemble_page(
     )
     facts = {
         **{f"member {number}": f"{name} ({kind})" for number, (name, kind) in enumerate(members.items(), start=1)},
-        "image size": str(image_size),
+        f"{TASKS[task].sample} size": str(image_size),
         "made with": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     page = ModelPage(

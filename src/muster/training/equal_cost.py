@@ -27,6 +27,7 @@ from torch import Tensor
 from muster.data import Split, Views
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
+from muster.tasks.task import task_of
 from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
@@ -156,7 +157,7 @@ class _Maker:
 
     def __init__(self, rival: Rival) -> None:
         if len(rival.target.train) < 2:
-            raise _LeftOutError("of a single training image none can be held out.")
+            raise _LeftOutError(f"of a single training {task_of(rival.target.train.spec).sample} none can be held out.")
         self.rival, self.settings = rival, rival.settings
         self.kept, self.held = rival.target.train.hold_out(self.settings.held_out_fraction, self.settings.seed)
         self.description = {
@@ -219,7 +220,8 @@ class _Maker:
                 continue
             counts = self._count(ensemble, self.held, [options[place] for place in places])
             if counts[0].is_empty:
-                raise _LeftOutError("the training images held out have no labelled pixel.")
+                task = task_of(self.held.spec)
+                raise _LeftOutError(f"the training {task.holds} held out have no labelled {task.unit}.")
             found |= {place: each.result for place, each in zip(places, counts, strict=True)}
             self.seconds += time.monotonic() - started
         return tuple(replace(option, result=found[place]) for place, option in enumerate(options))

@@ -76,8 +76,8 @@ class MultiSource:
         """
         if capped := [source.label for source in opened if source.train_images is not None]:
             raise self.error(
-                f"{', '.join(capped)}: the number of training images is the same for all sources of a member. Set it "
-                "by an override (train_images)"
+                f"{', '.join(capped)}: the number of training {opened[0].dataset.spec.holds} is the same for all "
+                "sources of a member. Set it by an override (train_images)"
             )
         self._check([source.dataset for source in opened])
         if not self.all_but:
@@ -117,13 +117,13 @@ def require_one_rate(settings: SourceSettings) -> None:
     """
     if settings.schedule == "plateau":
         raise ConfigError(
-            "expected another schedule than plateau for a multi-source member: held-out images of several datasets "
+            "expected another schedule than plateau for a multi-source member: held-out samples of several datasets "
             "have no common loss. Give it one by an override."
         )
     if settings.tried_rates:
         raise ConfigError(
             "expected one learning rate, one number of steps and no tried_stops for a multi-source member, but got "
             f"learning_rates {list(settings.learning_rates)}, step_counts {list(settings.step_counts)} and tried_stops "
-            f"{settings.tried_stops}: held-out images of several datasets have no common result to choose by. Give it "
+            f"{settings.tried_stops}: held-out samples of several datasets have no common result to choose by. Give it "
             "one of each by an override."
         )
