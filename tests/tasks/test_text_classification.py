@@ -130,7 +130,7 @@ def test_others_models_are_members_beside(course: Course, tmp_path: Path) -> Non
         entry = Adoption.from_mapping({"name": name, "from": "transformers", "model": str(tmp_path / name), **more})
         adopt_member(AdoptionJob(tmp_path / "pool", entry))
     pool = Pool.union([course.pool, Pool.open(tmp_path / "pool")])
-    with pytest.warns(UserWarning, match="theirs do not say which images"):
+    with pytest.warns(UserWarning, match="theirs do not say which texts"):
         found = select(pool, "texts/reviews", size=2, train_images=40, metrics=("e_leep",), cache_gb=0.0)
     assert set(found.member_names) == {"posts", "news", "theirs", "encoder"}
     assert torch.tensor(list(found.member_scores.values())).isfinite().all()
@@ -233,7 +233,7 @@ def test_a_dry_run_of_a_study_of_texts(
     options = ["--config", str(CONFIGS / "study" / "h22-texts.yaml"), "--targets", "[texts/moods#0,texts/reviews]"]
     assert start("study", arguments=[*options, "--dry_run", "--hardware.device", "cpu"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^texts_moods_classes0 \(few\) +60 +60 +1x256 +3 +3 +3 +60", told, re.MULTILINE)
+    assert re.search(r"^texts_moods_classes0 \(few\) +60 +60 +256 characters +3 +3 +3 +60", told, re.MULTILINE)
 
 
 def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:

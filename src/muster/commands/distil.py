@@ -39,11 +39,12 @@ from muster.training.distilling import (
 )
 from muster.training.ensemble_card import read_card
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from muster.training.finetuning import ENSEMBLE as FOLDER
-from muster.training.finetuning import TargetData, forget_checkpoint, target_data
+from muster.training.finetuning import forget_checkpoint
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
+from muster.training.run_files import ENSEMBLE as FOLDER
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData, target_data
 
 RECORD_FILE = "distillation.yaml"
 

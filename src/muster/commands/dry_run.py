@@ -113,7 +113,7 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     devices, is_timed = hardware.devices, any(target.hours is not None for target in targets)
     hours_heading = ["device hours" if devices > 1 else "hours"] if is_timed else []
     table = _table(
-        "target", "images", "test", "crop", "candidates", "fine-tuned", "fits", "steps", "ensembles", *hours_heading
+        "target", "training", "test", "crop", "candidates", "fine-tuned", "fits", "steps", "ensembles", *hours_heading
     )
     for each in targets:
         hours = [in_hours((each.hours or 0) * devices)] if is_timed else []
@@ -125,7 +125,7 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     on = "a device" if devices == 1 else f"each of {devices} devices"
     lines = [
         f"{len(targets)} targets with their numbers of labels, {sum(each.fits for each in targets):,} fits.",
-        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks at images.",
+        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks.",
         f"Memory: up to about {in_bytes(max(each.device_bytes for each in targets))} on {on} in float32.",
         f"Disk: {in_bytes(sum(each.weight_bytes for each in targets))} of fine-tuned weights at most.",
         _time_told(sum((each.hours or 0) * devices for each in targets) if is_timed else None),
@@ -142,7 +142,7 @@ def _time_told(hours: float | None) -> str:
     if hours is None:
         return "Time: nothing was timed. --timed_steps 3 times steps on this machine."
     return (
-        f"Time: {in_hours(hours)} device hours, by a few steps on blank crops, timed here; reading images, evaluation "
+        f"Time: {in_hours(hours)} device hours, by a few steps on blank crops, timed here; reading data, evaluation "
         "on the way, and what devices tell each other are left out."
     )
 

@@ -52,17 +52,11 @@ from muster.tasks.task import in_classes, task_of
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
-from muster.training.finetuning import (
-    CONFUSION,
-    RESULT,
-    build_ensemble,
-    evaluate,
-    forget_checkpoint,
-    require_fittable,
-)
+from muster.training.finetuning import build_ensemble, evaluate, forget_checkpoint, require_fittable
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_for, idle_settings
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
+from muster.training.run_files import CONFUSION, RESULT
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings
 from muster.training.summary import licences_of, summarise, write_results
 

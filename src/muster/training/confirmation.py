@@ -29,13 +29,14 @@ from muster.tasks.task import task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import count_split, maps_of
-from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
 from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import Confirmation, ConfirmationRound
+from muster.training.run_files import WORK
+from muster.training.target_data import TargetData
 
 FIRST_SHARE = 10
 """The first round has one of so many parts of the steps."""

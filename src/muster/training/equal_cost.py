@@ -32,18 +32,19 @@ from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
 from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
+from muster.training.passes import SeveralPasses
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, Difference, EqualCost, SpentOn
+from muster.training.run_files import WORK
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 
 
 class _LeftOutError(Exception):

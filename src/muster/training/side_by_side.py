@@ -17,10 +17,10 @@ from muster.markdown import markdown_table
 from muster.probe.timing import inference_seconds
 from muster.tasks.facts import TaskFacts
 from muster.tasks.task import task_of
-from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.intervals import differences_to, result_intervals
+from muster.training.passes import SeveralPasses
 
 _REPETITIONS = 3
 
