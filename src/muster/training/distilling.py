@@ -114,13 +114,13 @@ def teach(
         architecture: What :func:`muster.models.build_model` builds.
         pretraining: What it starts from.
         label_weight: See :class:`Distillation`.
-        unlabelled: Folder of images without labels.
+        unlabelled: Where images, or texts, without labels are; see :func:`with_unlabelled`.
         settings: How to train.
         folder: The folder of the run; checkpoints go to its folder ``work``.
         hardware: What to compute on.
 
     Returns:
-        An ensemble of one, in evaluation mode; how it was taught; and the number of images without labels.
+        An ensemble of one, in evaluation mode; how it was taught; and the number of samples without labels.
     """
     student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
     student.adapt_channels(target.dataset.spec.channels)
