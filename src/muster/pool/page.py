@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from muster.data import ImageSize
+from muster.data.spec import TEXTS
 from muster.model_page import NOT_STATED, ModelPage
 from muster.pool.card import Card
 from muster.tasks.task import TASKS
@@ -99,9 +101,8 @@ def _facts(card: Card) -> dict[str, str]:
         "architecture": card.architecture,
         "parameters": f"{card.parameters:,}",
         "pre-training": card.started_from.get("source", card.pretraining),
-        "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
-        "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
-        f"{task.sample} size in training": _known(card.image_size),
+        **({} if task.holds == TEXTS else _channels(card)),
+        f"{task.sample} size in training": "" if card.image_size is None else str(ImageSize.of(card.image_size)),
         f"training {task.holds}": _known(card.train_images),
         "training": f"{card.steps} steps of {card.batch_size} {task.holds}, seed {card.seed}" if card.steps else "",
         **_results(card),
@@ -109,6 +110,14 @@ def _facts(card: Card) -> dict[str, str]:
         "made with": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
     }
     return {label: value for label, value in said.items() if value}
+
+
+def _channels(card: Card) -> dict[str, str]:
+    """What images are normalised with."""
+    return {
+        "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
+        "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
+    }
 
 
 def _known(value: object) -> str:
