@@ -42,6 +42,7 @@ class FindsObjects(Task):
     """
 
     finds_objects = True
+    outputs_are_classes = False  # a selection looks at images or points, and heat is of centres
     has_points = False
     unit = "object"
     selected_as = "classification"

@@ -23,6 +23,7 @@ from torch.nn import functional
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, UnfitMemberError
+from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -84,7 +85,8 @@ class Task(TaskFacts, ABC):
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
         Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
-        it took the mean of.
+        it took the mean of. Heads for objects are left behind where none are looked for: of such a network the rest is
+        used, as of a backbone.
 
         Args:
             model: The network.
@@ -96,6 +98,7 @@ class Task(TaskFacts, ABC):
         """
         if model.holds != self.holds:
             raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
+        model = without_heads(model)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
                 return model.inner
