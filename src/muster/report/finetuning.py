@@ -102,6 +102,7 @@ def write_finetuning_report(
         "result_title": result.words.title,
         "class_result": result.words.class_result,
         "unit": result.words.unit,
+        "has_void": result.words.has_class_maps,
         "miou_bars": _result_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",

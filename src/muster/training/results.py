@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from muster.data.spec import FIRST_TASK
 from muster.tasks.task import TASKS, Task
 
 PLAIN_MEAN = "plain mean"
@@ -289,7 +290,7 @@ class FinetuneResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     confirmation: Confirmation | None = None
     equal_cost: EqualCost | None = None
-    task: str = "segmentation"
+    task: str = FIRST_TASK
     head_choice: HeadChoice | None = None
     errors: dict[str, float] = field(default_factory=dict)
 

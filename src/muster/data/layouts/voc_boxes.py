@@ -59,7 +59,7 @@ class VocBoxes(Layout):
         }
         for images in splits.values():
             require_images({name: file for name, (file, _) in images.items()}, f"the lists in {root / LISTS}")
-        return dataset_of_objects(description, splits, reference, "detection")
+        return dataset_of_objects(description, splits, reference, task="detection")
 
 
 def _lists(heading: Heading) -> dict[str, str]:
