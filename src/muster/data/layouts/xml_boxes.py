@@ -64,7 +64,7 @@ class XmlBoxes(Layout):
             split: {name: (image, boxes.annotated(indices)) for name, (image, boxes) in files.items()}
             for split, files in found.items()
         }
-        return dataset_of_objects(description, splits, reference, "detection")
+        return dataset_of_objects(description, splits, reference, task="detection")
 
 
 def _folder(heading: Heading, split: str) -> Path:
