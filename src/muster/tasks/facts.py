@@ -38,6 +38,8 @@ class TaskFacts:
         holds: What its datasets hold, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
         written_as: Name of the kind of files that predictions are written as, of those in
             :mod:`muster.commands.predictions`; empty for what fits such predictions.
+        built_in_recipe: What fine-tunes small networks on its built-in datasets: a file of configs/finetune, and more
+            options, if any.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -61,6 +63,7 @@ class TaskFacts:
     answer_slack: int = 0
     holds: str = "images"
     written_as: str = ""
+    built_in_recipe: str = "worlds.yaml"
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
 

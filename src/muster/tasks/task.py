@@ -23,6 +23,7 @@ from torch.nn import functional
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
 from muster.errors import ConfigError, DatasetError, UnfitMemberError
+from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -106,7 +107,8 @@ class Task(TaskFacts, ABC):
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
         Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
-        it took the mean of.
+        it took the mean of. Heads for objects are left behind where none are looked for: of such a network the rest is
+        used, as of a backbone.
 
         Args:
             model: The network.
@@ -118,6 +120,7 @@ class Task(TaskFacts, ABC):
         """
         if model.holds != self.holds:
             raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
+        model = without_heads(model)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
                 return model.inner
@@ -237,6 +240,14 @@ class Task(TaskFacts, ABC):
 
         Returns:
             Pictures, all of the size of the image, by what to call them; none where there is nothing to show.
+        """
+        return {}
+
+    def drawn_colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:  # noqa: ARG002
+        """What colours in :meth:`pictures` stand for, as red, green and blue in 0..255; none where they need no key.
+
+        Args:
+            classes: Of the dataset.
         """
         return {}
 

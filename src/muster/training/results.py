@@ -300,6 +300,11 @@ class FinetuneResult:
         return not self.words.finds_objects and (self.head_choice is None or self.head_choice.kept)
 
     @property
+    def scored_classes(self) -> tuple[str, ...]:
+        """What :attr:`class_ious` and :attr:`class_pixels` are of: the classes, or those of objects with points."""
+        return self.words.object_classes(self.classes)
+
+    @property
     def words(self) -> Task:
         """What results and units are called."""
         return TASKS[self.task]
