@@ -126,8 +126,7 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     lines = [
         f"{len(targets)} targets with their numbers of labels, {sum(each.fits for each in targets):,} fits.",
         f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks.",
-        f"Memory: up to about {in_bytes(max(each.device_bytes for each in targets))} on {on} in float32.",
-        f"Disk: {in_bytes(sum(each.weight_bytes for each in targets))} of fine-tuned weights at most.",
+        *_space_told(targets, on),
         _time_told(sum((each.hours or 0) * devices for each in targets) if is_timed else None),
     ]
     console.print("\n".join(lines), markup=False)
@@ -136,6 +135,18 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
 def _crop(rows: int, columns: int) -> str:
     """What a fit sees of an image, or of a text, which is one row of characters."""
     return f"{columns} characters" if rows == 1 else f"{rows}x{columns}"
+
+
+def _space_told(targets: Sequence[TargetForecast], on: str) -> list[str]:
+    memory, disk = max(each.device_bytes for each in targets), sum(each.weight_bytes for each in targets)
+    unknown = max(each.unknown for each in targets)
+    doubt = f" Of {unknown} adopted members the networks are not known before: they are left out." if unknown else ""
+    if not memory:
+        return [f"Memory and disk: not known.{doubt}"]
+    return [
+        f"Memory: up to about {in_bytes(memory)} on {on} in float32.{doubt}",
+        f"Disk: {in_bytes(disk)} of fine-tuned weights at most.",
+    ]
 
 
 def _time_told(hours: float | None) -> str:

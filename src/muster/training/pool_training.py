@@ -31,6 +31,7 @@ from muster.outputs import Inputs, shared
 from muster.pool import MEMBERS, Member
 from muster.records import parse_record
 from muster.remote import send
+from muster.tasks.task import task_of
 from muster.training import member_lock
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
@@ -188,8 +189,8 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     specs = {reference: open_dataset(reference).spec for reference in references}
 
     @cache
-    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
-        return training_bytes(build_model(architecture, num_classes), batch_size, crop_size)
+    def needed(architecture: str, classes: int, batch_size: int, crop_size: tuple[int, int], is_pooled: bool) -> int:
+        return training_bytes(build_model(architecture, classes), batch_size, crop_size, is_pooled)
 
     return [
         needed(
@@ -197,6 +198,7 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
             sum(specs[reference].num_classes for reference in job.sources),
             job.settings.batch_size,
             job.settings.crop_for(size_for(specs[job.sources[0]], job.settings.image_size)),
+            task_of(specs[job.sources[0]]).is_pooled,
         )
         for job in jobs
     ]
