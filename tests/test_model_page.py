@@ -11,6 +11,7 @@ from muster.model_page import ModelPage, licence_identifier
 from muster.pool.page import inherited_licences, member_page
 from muster.tasks.classification import CLASSIFICATION
 from muster.tasks.multilabel import MULTILABEL
+from muster.tasks.segmentation import SEGMENTATION
 from tests.report.made_up import make_card
 
 PAGE = ModelPage(
@@ -19,6 +20,7 @@ PAGE = ModelPage(
     usage="import muster",
     facts={"size": "3"},
     classes=("sky_1", "tree <b>"),
+    task=SEGMENTATION,
     licences={"data of x": "CC BY 4.0", "weights": "CC-BY 4.0"},
     datasets=["x y/z", "x y/z"],
     citations=["Someone (2020)", "", "Someone (2020)"],

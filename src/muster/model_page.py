@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from muster.markdown import markdown_table
-from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import Task
 
 PAGE = "README.md"
@@ -46,10 +45,10 @@ class ModelPage:
         facts: What is known of it: label and value.
         classes: Its label space.
         licences: Terms of the data and weights that it is made from, by what they are of.
+        task: What it predicts.
         datasets: Names of these datasets.
         citations: What to cite.
         tags: Words that it is found by, besides those that all have.
-        task: What it predicts.
         reached: For each dataset that it was tested on, its result.
     """
 
@@ -59,10 +58,10 @@ class ModelPage:
     facts: Mapping[str, str]
     classes: Sequence[str]
     licences: Mapping[str, str]
+    task: Task
     datasets: Sequence[str] = ()
     citations: Sequence[str] = ()
     tags: Sequence[str] = ()
-    task: Task = SEGMENTATION
     reached: Mapping[str, float] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
@@ -188,6 +189,32 @@ def write_sun_rgbd(root: Path) -> Expected:
     return {"train": {"000001": values}, "test": {"000001": values}}
 
 
+def write_sun_rgbd_toolbox(root: Path) -> Expected:
+    """Both archives: MATLAB stores columns before rows, and its paths begin with folders of the publishers' machine."""
+    scenes = {"kv1/NYUdata/NYU0001": [[0, 1, 37], [24, 2, 0]], "kv2/kinect2data/000002_a": [[5, 5, 0], [0, 37, 1]]}
+    toolbox, far = root / "SUNRGBDtoolbox", "/n/fs/sun3d/data/SUNRGBD"
+    for folder in ("Metadata", "traintestSUNRGBD"):
+        (toolbox / folder).mkdir(parents=True)
+    with h5py.File(toolbox / "Metadata/SUNRGBD2Dseg.mat", "w") as file:
+        group = file.create_group("SUNRGBD2Dseg")
+        references = group.create_dataset("seglabel", (len(scenes), 1), h5py.ref_dtype)
+        for number, rows in enumerate(scenes.values()):
+            file[f"#refs#/{number}"] = np.array(rows, np.uint8).T
+            references[number, 0] = file[f"#refs#/{number}"].ref
+    for scene in scenes:
+        picture(root / f"SUNRGBD/{scene}/image/first.jpg")
+    listed = np.array(
+        [(f"{far}/{scene}/image/first.jpg", "first.jpg") for scene in scenes], [("rgbpath", "O"), ("rgbname", "O")]
+    )
+    savemat(toolbox / "Metadata/SUNRGBDMeta.mat", {"SUNRGBDMeta": listed})
+    test, train = (np.array([f"{far}/{scene}"], object) for scene in scenes)
+    savemat(toolbox / "traintestSUNRGBD/allsplit.mat", {"alltrain": train, "alltest": test})
+    return {
+        "train": {"kv2/kinect2data/000002_a": [[4, 4, 255], [255, 36, 0]]},
+        "test": {"kv1/NYUdata/NYU0001": [[255, 0, 36], [23, 1, 255]]},
+    }
+
+
 def write_scannet(root: Path) -> Expected:
     """Folders of scenes, of which lists say which are for training; one scene is in neither list."""
     for scene in ("scene0191_00", "scene0191_01", "scene0002_00", "scene0568_00", "scene0707_00"):
@@ -244,6 +271,7 @@ WRITERS: dict[str, Callable[[Path], Expected]] = {
     "isprs": write_isprs,
     "isaid": write_isaid,
     "sun_rgbd": write_sun_rgbd,
+    "sun_rgbd_toolbox": write_sun_rgbd_toolbox,
     "scannet": write_scannet,
     "suim": write_suim,
     "vgallery": write_vgallery,

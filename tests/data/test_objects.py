@@ -90,12 +90,37 @@ def write_bdd(root: Path) -> None:
         (root / f"labels/det_20/det_{split}.json").write_text(json.dumps(entries))
 
 
-WRITERS = {"coco_detection": write_coco, "voc2007_detection": write_voc, "bdd100k_detection": write_bdd}
+def write_trash(root: Path) -> None:
+    """XML beside the images, and the same boxes in another form; a name with a slip, and one that is no class."""
+    for split, images in (("train", IMAGES["train"]), ("test", IMAGES["test"]), ("val", {})):
+        (root / "dataset" / split).mkdir(parents=True)
+        for name, boxes in images.items():
+            picture(root / f"dataset/{split}/{name}.jpg")
+            (root / f"dataset/{split}/{name}.txt").write_text("0 0.5 0.5 0.1 0.1")
+            words = {"cat": "rov", "dog": "platstic"}
+            objects = "".join(
+                f"<object><name>{name}</name><difficult>{int(hard)}</difficult><bndbox><xmin>{int(left) + 1}</xmin>"
+                f"<ymin>{int(top) + 1}</ymin><xmax>{int(right)}</xmax><ymax>{int(bottom)}</ymax></bndbox></object>"
+                for left, top, right, bottom, name, hard in (
+                    *[(*box[:4], words[box[4]], box[5]) for box in boxes],
+                    (0, 0, 3, 3, "cloth", False),
+                )
+            )
+            size = "<size><width>24</width><height>16</height><depth>3</depth></size>"
+            (root / f"dataset/{split}/{name}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+
+
+WRITERS = {
+    "coco_detection": write_coco,
+    "voc2007_detection": write_voc,
+    "bdd100k_detection": write_bdd,
+    "underwater_trash": write_trash,
+}
 
 
 def written(dataset: Dataset) -> dict[str, dict[str, Boxes]]:
     """What a dataset says, as it was written."""
-    names = {"car": "cat", "rider": "dog"}
+    names = {"car": "cat", "rider": "dog", "rov": "cat", "plastic": "dog"}
     found: dict[str, dict[str, Boxes]] = {}
     for split in (dataset.train, dataset.test):
         for sample in split:
@@ -112,15 +137,15 @@ def written(dataset: Dataset) -> dict[str, dict[str, Boxes]]:
 @pytest.mark.parametrize("key", WRITERS)
 def test_a_copy_has_the_boxes_that_were_written(key: str, tmp_path: Path) -> None:
     WRITERS[key](tmp_path)
-    dataset = open_dataset(str(tmp_path) if key == "bdd100k_detection" else f"{tmp_path}:{key}")
+    dataset = open_dataset(str(tmp_path) if key in {"bdd100k_detection", "underwater_trash"} else f"{tmp_path}:{key}")
     assert dataset.spec.task == "detection"
-    expected = IMAGES
-    if key == "voc2007_detection":  # whole pixels
+    expected, of_xml = IMAGES, {"voc2007_detection", "underwater_trash"}
+    if key in of_xml:  # whole pixels
         whole = [(float(int(x1)), y1, float(int(x2)), y2, *rest) for x1, y1, x2, y2, *rest in IMAGES["train"]["000005"]]
         expected = {**IMAGES, "train": {**IMAGES["train"], "000005": whole}}  # type: ignore[dict-item]
     assert written(dataset) == expected
     flags = dataset.train.mask_of("000005")[1:, 5].tolist()
-    assert flags == [0, PASSED_OVER if key == "voc2007_detection" else CROWD]
+    assert flags == [0, PASSED_OVER if key in of_xml else CROWD]
 
 
 @pytest.mark.filterwarnings(PARTIAL)
@@ -159,6 +184,31 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     Image.new("RGB", (20, 16)).save(other / "train2017/000007.jpg")
     with pytest.raises(DatasetError, match=r"expected .*000007.jpg with 24 x 16 pixels .* it is 20 x 16"):
         open_dataset(f"{other}:coco_detection").train.mask_of("000007")
+
+
+def test_boxes_beside_images_of_ones_own(tmp_path: Path) -> None:
+    """Without a spec: classes are the names that occur, or what labels say of them."""
+    write_trash(tmp_path)
+    (tmp_path / "dataset" / "test").rename(tmp_path / "dataset" / "valid")
+    (tmp_path / "dataset/val").rmdir()
+    content: dict[str, Any] = {"name": "mine", "domain": "sea", "reader": "xml_boxes"}
+    (tmp_path / "dataset/dataset.yaml").write_text(json.dumps(content))
+    dataset = open_dataset(str(tmp_path / "dataset"))
+    assert dataset.spec.classes == ("cloth", "platstic", "rov")
+    assert dataset.train.mask_of("000005")[1:, 4].tolist() == [2, 1, 0]
+    content["labels"] = {"platstic": "rov", "cloth": "void"}
+    content["classes"] = ["rov", "fish"]
+    (tmp_path / "dataset/dataset.yaml").write_text(json.dumps(content))
+    assert open_dataset(str(tmp_path / "dataset")).train.mask_of("000005")[1:, 4].tolist() == [0, 0]
+    (tmp_path / "dataset/dataset.yaml").write_text(json.dumps({**content, "labels": {"cloth": "void"}}))
+    with pytest.raises(DatasetError, match=r"00000[57].xml: .*class 'platstic'"):
+        open_dataset(str(tmp_path / "dataset"))
+    (tmp_path / "dataset/train/000007.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"1 of the 2 XML files in .*train are without image .* e\.g\. 000007\.xml"):
+        open_dataset(str(tmp_path / "dataset"))
+    (tmp_path / "dataset/dataset.yaml").write_text(json.dumps({**content, "splits": {"train": "tran"}}))
+    with pytest.raises(DatasetError, match=r"expected a folder tran/ with images and their XML files"):
+        open_dataset(str(tmp_path / "dataset"))
 
 
 def test_worlds_give_what_is_seen_of_each_thing() -> None:

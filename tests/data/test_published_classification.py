@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from muster.commands.main import start
 from muster.data import LAYOUTS, Dataset, content_prefixes, open_dataset, require_usable
 from muster.data.layout import look_at, name_layout
 from muster.data.layouts.caltech101 import TRAINING_IMAGES
-from muster.data.published import FOLDER, all_published, read_published
+from muster.data.published import FOLDER, Published, all_published, read_published
 from muster.errors import DatasetError
 from tests.data.layout_writers import save
 
@@ -262,8 +263,16 @@ def test_every_file_of_facts_can_be_read() -> None:
         named = {"cityscapes33", "carer", "ag_news", "tweeteval_sentiment"}
         named |= {"coco_detection", "coco_keypoints", "voc2007_detection"}
         assert each.told_by or each.key in named
-        assert set(each.unverified) <= {"classes", "num_classes", "counts", "licence", "citation"}
-        assert each.looked_up or each.unverified
+        assert set(each.unverified) <= {"classes", "num_classes", "counts", "licence"}
+
+
+@pytest.mark.parametrize("published", all_published(), ids=lambda each: each.key)
+def test_facts_name_a_second_source_or_that_there_is_none(published: Published) -> None:
+    """Of classes (their number, where the copy names them), of numbers of images, and of the licence."""
+    classes = "classes" if "classes" in published.dataset else "num_classes"
+    told = {*published.checked, *published.unverified}
+    assert {classes, "counts", "licence"} <= told
+    assert all(re.search(r"[\w.-]+/[\w.-]*|A22|M21|et al", source) for source in published.checked.values())
 
 
 @pytest.mark.parametrize(
@@ -289,9 +298,9 @@ def test_a_check_compares_a_copy_with_what_was_published(tmp_path: Path, capsys:
     write_dogs(tmp_path / "copy")
     assert start("check", arguments=[str(tmp_path / "copy"), "--output", str(tmp_path / "out")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Not the whole of Stanford Dogs as it was published: 2 of 120 (classes), 2 of 12000 (train)" in printed
+    assert "This copy is not the whole of Stanford Dogs: it has 2 of 120 (classes), 2 of 12000 (train)" in printed
     assert "vision.stanford.edu/aditya86/ImageNetDogs/: images.tar and lists.tar." in printed
-    assert "Not looked up: licence" in printed
+    assert "No second source was found for: licence" in printed
     found = yaml.safe_load((tmp_path / "out" / "check.yaml").read_text("utf-8"))["published"]
     assert (found["name"], found["missing"][2]) == ("Stanford Dogs", "2 of 8580 (test)")
     write_birds(tmp_path / "mine", {"1": "a", "2": "b"}, {"a": "1", "b": "2"})

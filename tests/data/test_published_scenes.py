@@ -1,17 +1,17 @@
-"""Published segmentation datasets that are not of streets, beside other readers; and those of tasks to come."""
+"""Published segmentation datasets that are not of streets, beside other readers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from torchvision.datasets import VOCSegmentation
 
 from muster.data import Dataset, open_dataset
-from muster.data.published import published_named
+from muster.data.hdf5 import open_hdf5
 from muster.errors import DatasetError
 from tests.data.scene_spec_writers import WRITERS, decode_coco_slowly, write_coco_panoptic, write_voc
 
@@ -69,24 +69,22 @@ def test_what_is_held_out_of_scannet_is_of_other_rooms(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("key", "task", "path"),
-    [
-        ("underwater_trash", "detection", "dataset/train/a.jpg"),
-    ],
-)
-def test_datasets_of_tasks_to_come_are_known_by_name(key: str, task: str, path: str, tmp_path: Path) -> None:
-    """By name, and some by their looks; to open one says why that cannot be done."""
-    published = published_named(key)
-    assert (published.task, published.readers) == (task, ())
-    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({"spec": key}))
-    message = rf"{published.name} \({key}\.yaml\) is not read so far: .* its task, {task}, yet"
-    with pytest.raises(DatasetError, match=message):
-        open_dataset(str(tmp_path))
-    if path:
-        (tmp_path / "dataset.yaml").unlink()
-        for told in (*published.told_by, path):
-            (tmp_path / told).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / told).mkdir(exist_ok=True)
-        with pytest.raises(DatasetError, match=message):
-            open_dataset(str(tmp_path))
+@pytest.mark.filterwarnings(PARTIAL)
+def test_the_toolbox_of_sun_rgbd_says_what_is_wrong(tmp_path: Path) -> None:
+    dataset = opened("sun_rgbd_toolbox", tmp_path / "copy")
+    Image.new("RGB", (5, 5)).save(tmp_path / "copy/SUNRGBD/kv2/kinect2data/000002_a/image/first.jpg")
+    with pytest.raises(
+        DatasetError, match=r"000002_a/image/first\.jpg is 5 x 5 and seglabel 2 of .*2Dseg\.mat is 3 x 2"
+    ):
+        dataset.train.mask(0)
+    with h5py.File(tmp_path / "other.mat", "w") as file:
+        file.create_group("SUNRGBD2Dseg").create_dataset("seglabel", (3, 1), h5py.ref_dtype)
+    labels = tmp_path / "copy/SUNRGBDtoolbox/Metadata/SUNRGBD2Dseg.mat"
+    labels.unlink()
+    (tmp_path / "other.mat").rename(labels)
+    open_hdf5.cache_clear()
+    with pytest.raises(DatasetError, match=r"as many masks as .*Meta\.mat lists images, which is 2, but it has 3"):
+        open_dataset(str(tmp_path / "copy"))
+    (tmp_path / "copy/SUNRGBDtoolbox/Metadata/SUNRGBDMeta.mat").unlink()
+    with pytest.raises(DatasetError, match=r"SUNRGBDMeta\.mat cannot be read.*SUNRGBDtoolbox\.zip"):
+        open_dataset(str(tmp_path / "copy"))

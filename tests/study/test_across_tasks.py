@@ -15,6 +15,7 @@ from muster.data import open_dataset, prepared_images
 from muster.errors import ConfigError
 from muster.execution.progress import TrainingProgress
 from muster.models import build_model, upsample_probabilities
+from muster.models.centre_net import with_heads
 from muster.models.pooled import Pooled
 from muster.models.sources.backbone import Backbone
 from muster.pool import write_member
@@ -51,14 +52,21 @@ def settings_for(pool: Path, per_target: tuple[TargetOverride, ...] = DEPTH_LOSS
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Members of depth, of masks (of a target's own images), of whole images, and one that was never trained."""
+    """Members of depth, of masks (of a target's own images), of whole images, of objects, and one never trained."""
     folder = tmp_path_factory.mktemp("across") / "pool"
     make_member(folder, "masks", 0, trained_on=open_dataset("worlds/attic"))
-    for name, seed, task in (("depths", 1, "depth"), ("whole", 2, "classification"), ("straight", 3, "")):
+    for name, seed, task in (
+        ("depths", 1, "depth"),
+        ("whole", 2, "classification"),
+        ("straight", 3, ""),
+        ("objects", 4, "detection"),
+    ):
         member = make_member(folder, name, seed, classes=1 if task == "depth" else 3)
         model, card = member.load_model(), replace(member.card, task=task or "segmentation")
         if task == "classification":
             model = Pooled(model)
+        if task == "detection":
+            model = with_heads(model, "boxes")
         if not task:
             model = Backbone(build_model("small_fpn", 2, seed=seed))
             card = replace(card, classes=(), dataset="", seen_datasets=(), contents=(), test_result=None)
@@ -82,8 +90,14 @@ def outcome(plan: StudyPlan) -> StudyOutcome:
 def test_a_member_of_another_task_that_saw_the_images_stays_a_candidate(plan: StudyPlan) -> None:
     with pytest.warns(UserWarning, match="masks: trained on 12 of the 12 .* with the labels of that dataset"):
         candidates_for(plan.pool, plan.datasets["depths_attic"])
-    assert {member.name for member in plan.members["depths_attic"]} == {"depths", "masks", "straight", "whole"}
-    assert {member.name for member in plan.members["attic"]} == {"depths", "straight", "whole"}
+    assert {member.name for member in plan.members["depths_attic"]} == {
+        "depths",
+        "masks",
+        "objects",
+        "straight",
+        "whole",
+    }
+    assert {member.name for member in plan.members["attic"]} == {"depths", "objects", "straight", "whole"}
     assert "was trained on the target, attic" in plan.excluded["attic"]["masks"]
     assert dict(plan.sharing) == {"depths_attic": frozenset({"masks"}), "attic": frozenset()}
 
@@ -92,7 +106,7 @@ def test_results_are_those_of_each_targets_task(plan: StudyPlan, outcome: StudyO
     assert not outcome.failed
     (cell,) = (cell for cell in plan.cells if cell.target == "depths_attic")
     test, found = plan.datasets["depths_attic"].test, dict[str, list[torch.Tensor]]()
-    for name in ("masks", "whole"):
+    for name in ("masks", "objects", "whole"):
         model = load_fitted(plan.fit_folder(cell, 0, name), 1)
         for batch in prepared_images(test, cell.preprocessing):
             assert isinstance(batch.images, torch.Tensor)
@@ -102,7 +116,7 @@ def test_results_are_those_of_each_targets_task(plan: StudyPlan, outcome: StudyO
             found.setdefault(name, []).append(upsample_probabilities(maps, size, model.part_of(batch.images))[:, 0])
     truth = torch.stack([sample.mask for sample in test]).double()
     table = outcome.tables.ensembles.set_index(["target", "members"])
-    for members in (("masks",), ("masks", "whole")):
+    for members in (("masks",), ("masks", "whole"), ("objects", "whole")):
         predicted = torch.stack([torch.cat(found[name]) for name in members]).mean(dim=0).double()
         hits = torch.maximum(predicted / truth, truth / predicted) < 1.25
         row = table.loc[("depths_attic", " ".join(members))]
@@ -117,7 +131,7 @@ def test_gains_of_depth_are_those_of_its_error(outcome: StudyOutcome) -> None:
     tables = outcome.tables
     gains = transfer_gains(tables.finetuned, tables.members, tables.targets).set_index(["target", "member"])
     reached = tables.finetuned.set_index(["target", "member"])
-    for member in ("depths", "masks", "whole"):
+    for member in ("depths", "masks", "objects", "whole"):
         errors = [reached.loc[("depths_attic", name), "error"] for name in (member, "straight")]
         assert gains.loc[("depths_attic", member), "gain"] == pytest.approx(100 * (1 - errors[0] / errors[1]))
     results = [reached.loc[("attic", name), "result"] for name in ("depths", "straight")]
@@ -137,6 +151,27 @@ def test_the_page_shows_gains_by_task(plan: StudyPlan, outcome: StudyOutcome, tm
 def test_each_task_needs_a_loss_of_its_own(pool: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"depths_attic: training.loss: .* for depth .*per_target names the loss"):
         StudyPlan.of(settings_for(pool, ()), TRAINING, HeadSettings(), Hardware("cpu"), tmp_path, None)
+
+
+def test_networks_of_other_tasks_learn_to_find_objects(pool: Path, tmp_path: Path) -> None:
+    loss = (TargetOverride(["boxes/harbour_drive"], loss="centres"),)
+    asked = replace(
+        settings_for(pool), per_target=loss, targets=("boxes/harbour_drive",), sizes=(1,), size=1,
+        metrics=("e_leep", "parc"),
+    )  # fmt: skip
+    plan = StudyPlan.of(asked, TRAINING, HeadSettings(), Hardware("cpu"), tmp_path, None)
+    found = run_study(plan, TrainingProgress(Console(quiet=True)), workers=1, executor=ThisProcess())
+    assert not found.failed
+    everyone = {"depths", "masks", "objects", "straight", "whole"}
+    assert set(found.tables.finetuned["member"]) == everyone
+    parc = found.tables.scores.set_index("members").query("metric == 'parc'")["score"]
+    assert set(parc.index) == everyone
+    assert parc.between(-1, 1).all()
+    for name in everyone:
+        fitted = load_fitted(plan.fit_folder(plan.cells[0], 0, name), 3)
+        assert fitted(torch.zeros(1, 3, 32, 32)).shape == (1, 7, 8, 8)  # three classes, offset and size
+    gains = transfer_gains(found.tables.finetuned, found.tables.members, found.tables.targets)
+    assert set(gains["target_task"]) == {"detection"}
 
 
 def test_shares_and_means_by_hand() -> None:

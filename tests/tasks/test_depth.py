@@ -21,7 +21,7 @@ import muster
 from muster.commands.export import describe
 from muster.commands.main import start
 from muster.commands.predict import predict_folder
-from muster.commands.prediction_files import PredictionSettings
+from muster.commands.predictions.settings import PredictionSettings
 from muster.data import VOID, Dataset, DatasetSpec, Sample, Split, open_dataset
 from muster.errors import ConfigError, SelectionError
 from muster.metrics import ridge_mean, ridge_probe

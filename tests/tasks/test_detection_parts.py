@@ -23,10 +23,13 @@ from muster.models.padding import Part
 from muster.models.pooled import Pooled
 from muster.probe import draw_probe_set
 from muster.tasks.centres import centre_targets, find_peaks, radius_of
+from muster.tasks.classification import CLASSIFICATION
+from muster.tasks.depth import DEPTH
 from muster.tasks.detection import DETECTION
 from muster.tasks.found_objects import suppress
 from muster.tasks.loss import LossOptions
 from muster.tasks.precision_recall import average_precision
+from muster.tasks.segmentation import SEGMENTATION
 
 IMAGE = (40, 60)  # rows, columns
 
@@ -48,6 +51,7 @@ def test_heads_go_on_any_network_and_are_built_again() -> None:
     inner = build_model("small_fpn", 4, seed=3)
     images = torch.randn(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
     features, depth = inner.eval().features(images), inner.depth
+    of_whole = Pooled(inner).features(images)
     model = with_heads(Pooled(inner), "boxes", seed=1).eval()
     assert torch.equal(model.features(images), features)
     assert model(images).shape == (2, 8, *features.shape[-2:])
@@ -57,6 +61,15 @@ def test_heads_go_on_any_network_and_are_built_again() -> None:
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.eval()(images), model(images))
     assert with_heads(model, "boxes") is model
+    whole = model.state_dict()
+    for task in (SEGMENTATION, DEPTH, CLASSIFICATION):  # the rest is a source for them like any
+        other = task.fitted(model)
+        assert torch.equal(other.features(images), of_whole if task is CLASSIFICATION else features)
+        other.replace_head(5, seed=2)
+        built = rebuild(other.blueprint, 5)
+        built.load_state_dict(other.state_dict())
+        assert torch.equal(built.eval()(images), other.eval()(images))
+    assert model.state_dict().keys() == whole.keys()  # the detector is as it was
     points = with_heads(model, "points")
     assert sum(HEADS["points"].outputs(4)) == 19 == points.eval()(images).shape[1]
     before = torch.random.get_rng_state()

@@ -26,6 +26,8 @@ from muster.models import build_model
 from muster.models.padding import Part
 from muster.pool import Pool
 from muster.probe import draw_probe_set
+from muster.report import write_finetuning_report
+from muster.report.finetuned_images import finetuned_images
 from muster.selection.run import select
 from muster.tasks.keypoints import KEYPOINTS
 from muster.tasks.loss import LossOptions
@@ -247,6 +249,12 @@ def test_from_a_pool_to_points(tmp_path: Path) -> None:
     nearest = found[(found[:, :2] - truth[:2]).abs().sum(dim=1).argmin()]
     assert (nearest[:4] - truth[:4]).abs().max() < 12
     assert run.result.results[LEARNED_HEAD] >= 0
+    write_finetuning_report(run.result, tmp_path / "report.html", finetuned_images(run.ensemble, run.target, 1))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    swatches = [name for name in ("object", "left_eye", "right_eye") if f"</i>{name}" in page.replace("<wbr>", "")]
+    assert swatches == ["object", "left_eye", "right_eye"]
+    assert "100.0 % of the objects" in page
+    assert "ensemble<" not in page  # there is one network
 
 
 @pytest.mark.filterwarnings("ignore:.*is not the whole of")

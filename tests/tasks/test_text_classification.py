@@ -14,9 +14,10 @@ import yaml
 
 import muster
 from muster.commands.check import check_opened
-from muster.commands.classified_texts import listed_texts
 from muster.commands.main import CONFIGS, start
-from muster.commands.predict import predict_folder, require_rgb
+from muster.commands.predict import predict_folder
+from muster.commands.predictions.of_images import require_rgb
+from muster.commands.predictions.texts import listed_texts
 from muster.commands.terminal import make_console
 from muster.data import ImageSize, decode_text, encode_text, open_dataset
 from muster.data.foreseen import as_it_was_published
@@ -184,8 +185,8 @@ def test_texts_are_classified_in_one_table(course: Course, tmp_path: Path) -> No
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "a.txt").write_text("lovely and\ncharming")
     (tmp_path / "table.tsv").write_text("id\ttext\n1\tlovely and charming\n")
-    assert [text for _, text in listed_texts(tmp_path / "some")] == ["lovely and\ncharming"]
-    assert [text for _, text in listed_texts(tmp_path / "table.tsv")] == ["lovely and charming"]
+    assert list(listed_texts(tmp_path / "some").values()) == ["lovely and\ncharming"]
+    assert list(listed_texts(tmp_path / "table.tsv").values()) == ["lovely and charming"]
     (tmp_path / "empty.csv").write_text("id\n1\n")
     for name, message in (("none.txt", "holds no texts"), ("empty.csv", "has no column text")):
         with pytest.raises(DatasetError, match=message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 import muster
+from muster.commands.predict import predict_folder
+from muster.commands.predictions.of_images import OfImages
+from muster.commands.predictions.settings import PredictionSettings
+from muster.commands.predictions.writer import WRITERS
+from muster.commands.terminal import make_console
 from muster.data import Dataset, DatasetSpec, Sample, Split, open_dataset, read_image
 from muster.data.dataset_yaml import Heading
 from muster.data.layout import LAYOUTS, Layout
@@ -98,6 +103,7 @@ class Regression(Task):
     is_pooled = True
     losses = ("squared",)
     selected_as = "classification"
+    written_as = "tones"
 
     def in_classes(self, split: Split) -> Split:
         """Intervals with as many images each."""
@@ -106,6 +112,10 @@ class Regression(Task):
         names = tuple(f"interval {place}" for place in range(INTERVALS))
         spec, reader = replace(split.spec, task=self.selected_as, classes=names), Binned(split, edges)
         return replace(split, spec=spec, read=reader, read_mask=reader.mask)
+
+    def some_classes(self, spec: DatasetSpec, places: Sequence[int | None]) -> Callable[[Tensor], Tensor]:
+        """One number is one class, and stays."""
+        return torch.clone
 
     def activate(self, scores: Tensor) -> Tensor:
         return scores.float()
@@ -158,16 +168,39 @@ class Regression(Task):
         return (int(tally[0]),)
 
 
+class Tones(OfImages):
+    """Writes a line for every image."""
+
+    lines = ""
+
+    @staticmethod
+    def takes(task: Task) -> bool:
+        return False  # of other tasks
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return ("tones.txt",)
+
+    def add(self, name: str, sample: Path) -> bool:
+        self.lines += f"{name} {float(self.ensemble.classify(read_image(sample))[0]):.4f}\n"
+        return False
+
+    def finish(self) -> None:
+        (self.output / "tones.txt").write_text(self.lines)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _known() -> Iterator[None]:
     """Known to muster while this file is tested."""
     TASKS.add("regression", Regression())
+    WRITERS.add("tones", Tones)
     LOSSES.add("squared", Squared())
     LAYOUTS.add("numbers", Numbers())
     yield
     TASKS.remove("regression")
     LOSSES.remove("squared")
     LAYOUTS.remove("numbers")
+    WRITERS.remove("tones")
 
 
 def write(root: Path, counts: dict[str, int], channel: int, seed: int) -> str:
@@ -249,6 +282,28 @@ def test_the_truth_of_a_whole_image_is_not_resized_for_frozen_members(course: Co
     settings = TrainingSettings(steps=40, batch_size=8, crop_size=32, learning_rate=0.1, loss="squared", adapt="frozen")
     run = fine_tune(tmp_path / "frozen", course.pool, course.selection, course.target.dataset, settings)
     assert run.result.results[LEARNED_HEAD] > 0.3  # whole numbers would leave nothing between -1, 0 and 1
+
+
+def test_some_classes_are_what_the_task_makes_of_them(course: Course) -> None:
+    whole = course.target.dataset
+    some = open_dataset(f"{whole.reference}#1")
+    assert (some.spec.task, some.spec.classes, some.train.identifiers) == (
+        "regression",
+        ("tone",),
+        whole.train.identifiers,
+    )
+    assert torch.equal(some.test.mask(0), whole.test.mask(0))
+
+
+def test_predictions_are_files_of_its_own(course: Course, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images, ensemble = course.folder / "target" / "test", course.folder / "run" / "ensemble"
+    assert predict_folder(images, ensemble, tmp_path / "out", "cpu", make_console()) == 0
+    assert "Predicted 12 of 12 images: tones.txt is in" in " ".join(capsys.readouterr().out.split())
+    loaded, lines = muster.load_ensemble(ensemble), (tmp_path / "out" / "tones.txt").read_text().splitlines()
+    said = {name: float(tone) for name, _, tone in (line.partition(" ") for line in lines)}
+    assert said["3"] == pytest.approx(float(loaded.classify(read_image(images / "3.png"))[0]), abs=1e-4)
+    with pytest.raises(ConfigError, match="--nms: the ensemble finds no objects"):
+        predict_folder(images, ensemble, tmp_path / "x", "cpu", make_console(), settings=PredictionSettings(nms=0.5))
 
 
 def test_what_needs_classes_is_refused(course: Course, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_files_are_classified_in_one_table(run: Run, target: Dataset, tmp_path: 
 
 
 def test_what_is_for_maps_alone_is_refused(run: Run, tmp_path: Path) -> None:
-    from muster.commands.prediction_files import PredictionSettings
+    from muster.commands.predictions.settings import PredictionSettings
 
     write(tmp_path, "images", "some", 1, 9)
     wanted = PredictionSettings(confidence=True)

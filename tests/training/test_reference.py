@@ -12,13 +12,15 @@ import torch
 from PIL import Image
 
 import muster
-from muster.data import Dataset, ImageSize, Preprocessing, Split, channel_statistics, open_dataset
+from muster.data import Dataset, ImageSize, Preprocessing, Split, channel_statistics, open_dataset, prepared_images
 from muster.errors import SelectionError
-from muster.metrics import rsa
+from muster.metrics import parse_metric, rsa
 from muster.models import Blueprint
-from muster.pool import Member, Pool
+from muster.models.centre_net import CentreNet
+from muster.pool import Member, Pool, TargetContent, reason_to_bar
 from muster.probe import ProbeCache, ProbeReader, draw_probe_set, member_reading
-from muster.selection.reference import TRAIN, trained_from
+from muster.selection.reference import TRAIN, find_reference, trained_from
+from muster.tasks.task import choose_images, seen_spec
 from muster.training.hardware import Hardware
 from muster.training.reference import reference_model, starting_member, starts_afresh, steps_for, training_for
 from muster.training.settings import TrainingSettings
@@ -139,3 +141,31 @@ def test_select_trains_one_and_compares_with_it(pool: Pool, images: Dataset, tmp
     assert chosen.single_scores["rsa"] == pytest.approx(by_hand, abs=1e-5)
     again = muster.select(pool, images, metrics=("rsa",), reference="train", cache_dir=folder, **CHEAP)
     assert again.single_scores["rsa"] == pytest.approx(chosen.single_scores["rsa"], abs=1e-5)
+
+
+def test_boxes_are_compared_with_a_network_that_finds_them(pool: Pool, tmp_path: Path) -> None:
+    target, folder = open_dataset("boxes/harbour_drive"), tmp_path / "cache"
+    options = {**CHEAP, "train_images": 6, "reference": TRAIN, "cache_dir": folder}
+    chosen = muster.select(pool, target, metrics=("rsa", "dds"), **options)
+    used, train = tuple(member.used_for(seen_spec(target.spec)) for member in pool), choose_images(target.train, 6, 0)
+    shown_as, told = shown(train), list[int]()
+    note = lambda step, loss: told.append(step)  # noqa: E731
+    network = reference_model(starting_member(used), train, shown_as, HARDWARE, 0, ProbeCache(folder), note)
+    assert told == []  # it was in the cache
+    assert isinstance(network, CentreNet)
+    assert network.num_classes == 3
+    (shown_images,) = prepared_images(train, shown_as)
+    assert isinstance(shown_images.images, torch.Tensor)
+    with torch.no_grad():
+        means = network.features(shown_images.images).mean(dim=(2, 3)).double()
+        ours = used[0].load_model().features(shown_images.images)[:, :, 0, 0].double()
+    assert chosen.single_scores["rsa"][used[0].name] == pytest.approx(rsa(ours, means), abs=1e-4)
+
+
+def test_one_that_does_not_fit_is_no_reference(pool: Pool, images: Dataset) -> None:
+    target = make_target(4)
+    classifier = replace(pool["b"].card, task="classification", blueprint=Blueprint("timm", "resnet18"))
+    odd = replace(pool, members=(replace(pool["b"], card=classifier),))
+    assert reason_to_bar(classifier, TargetContent(target)) is not None
+    with pytest.raises(SelectionError, match="has none for"):
+        find_reference(None, odd, (), target, (parse_metric("rsa"),))

@@ -123,12 +123,11 @@ def print_check(found: Findings, console: Console) -> None:
 
 def _compare(published: Published, numbers: Mapping[str, int], console: Console) -> None:
     """Say whether a copy is whole, and on what terms it may be used."""
-    if missing := published.missing(numbers):
-        told = f"Not the whole of {published.name} as it was published: {', '.join(missing)}. {published.to_be_had}"
+    if told := published.how_it_differs("This copy", numbers):
         console.print(told, style="yellow")
     else:
         console.print(f"As many classes and images as {published.name} was published with.")
-    doubt = f" (Not looked up: {', '.join(published.unverified)}.)" if published.unverified else ""
+    doubt = f" (No second source was found for: {', '.join(published.unverified)}.)" if published.unverified else ""
     console.print(f"Licence: {published.licence}. To cite: {published.citation}{doubt}")
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import muster
 from muster.commands.newest import newest_ensemble
-from muster.commands.predict import require_rgb, run_folder
+from muster.commands.predict import run_folder
+from muster.commands.predictions.of_images import require_rgb
 from muster.commands.terminal import make_console
 from muster.errors import ConfigError, OutputError
 from muster.files import as_file_name

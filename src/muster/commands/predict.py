@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
-from muster.commands.classified_files import CLASSES, classify_files, require_no_maps
-from muster.commands.classified_texts import classify_texts, listed_texts
-from muster.commands.found_files import DETECTIONS, find_in_files, require_lists, require_objects
 from muster.commands.newest import newest_ensemble
-from muster.commands.number_files import explain, parts_of, write_numbers
-from muster.commands.prediction_files import OVERLAYS, PredictionSettings, require_no_links, write_prediction
+from muster.commands.predictions.settings import PredictionSettings
+from muster.commands.predictions.writer import PredictionWriter, Sample, writer_of
 from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
-from muster.data import IMAGE_SUFFIXES, list_images, unreadable_images
-from muster.data.spec import RGB, TEXTS
-from muster.errors import ConfigError, DatasetError
+from muster.errors import DatasetError
 from muster.files import as_file_name, write_text
 from muster.launch import only_helps
 from muster.output_kinds import PREDICTIONS
 from muster.outputs import claimed
 from muster.precision import Precision
-from muster.remote import fetched
 from muster.tasks.task import TASKS
-from muster.training.ensemble_card import CARD, EnsembleCard, read_card
-from muster.training.finetuned_ensemble import Ensemble, load_ensemble
+from muster.training.ensemble_card import CARD, read_card
+from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
 
@@ -86,7 +80,7 @@ def predict_with(
     """Fill in the options that were not given, and predict; see :func:`predict`.
 
     Args:
-        images: A file, a folder or a list, see :func:`listed_images`.
+        images: A file, a folder or a list, see :meth:`muster.commands.predictions.writer.PredictionWriter.listed`.
         ensemble: What to predict with, if it was named.
         output: Where results go, if that was named.
         hardware: What to compute on.
@@ -129,28 +123,6 @@ def run_folder(ensemble: Path) -> Path:
     return ensemble.parent if ensemble.name == ENSEMBLE and (ensemble / CARD).is_file() else ensemble
 
 
-def require_rgb(card: EnsembleCard, command: str) -> None:
-    """Check that an ensemble takes the images that a command reads.
-
-    Args:
-        card: The ensemble's.
-        command: What reads them.
-
-    Raises:
-        ConfigError: If it was fine-tuned on images of other than three channels, or on texts.
-    """
-    if TASKS[card.known_task].holds == TEXTS:
-        raise ConfigError(
-            f"{command} takes images, and the ensemble for {card.target} classifies texts. Use muster predict, or in "
-            "Python: muster.load_ensemble(PATH).classify(text)."
-        )
-    if len(card.mean) != RGB:
-        raise ConfigError(
-            f"{command} takes RGB images, but the ensemble for {card.target} was fine-tuned on images of "
-            f"{len(card.mean)} channel(s). Predict in Python: muster.load_ensemble(PATH).predict(image)."
-        )
-
-
 def predict_folder(
     images: Path,
     ensemble: Path,
@@ -162,17 +134,14 @@ def predict_folder(
     option: str = "--images",
     settings: PredictionSettings = PredictionSettings(),  # noqa: B008 (frozen)
 ) -> int:
-    """Write a mask and an overlay for every image, and what else is asked for; or the class of each in ``classes.csv``.
+    """Write what an ensemble predicts of each of some images or texts, as :mod:`muster.commands.predictions` has it.
 
-    Of a model that finds objects, ``detections.json`` in COCO's form and pictures with boxes.
-
-    Masks are 8-bit palette PNGs whose values are class indices; ``classes.txt`` names them. Maps of a
-    georeferenced TIFF are GeoTIFFs. An image that cannot be read is named, and the others are predicted all the same.
+    What cannot be read is named, and the others are predicted all the same.
 
     Args:
-        images: A file, a folder or a list of images of any size, see :func:`listed_images`.
+        images: A file, a folder or a list, see :meth:`muster.commands.predictions.writer.PredictionWriter.listed`.
         ensemble: What finetune.py wrote.
-        output: Where ``masks/`` and ``overlays/`` go.
+        output: Where files go.
         device: Where the ensemble runs.
         console: Where to print.
         configuration: What was asked for, saved as config.yaml.
@@ -189,45 +158,42 @@ def predict_folder(
             images of other than three channels.
     """
     card = read_card(ensemble)
-    texts = listed_texts(images, option) if TASKS[card.known_task].holds == TEXTS else None
-    files = listed_images(images, option) if texts is None else {}
-    if texts is None:
-        require_rgb(card, "Prediction of files")
+    kind = writer_of(TASKS[card.known_task])
+    samples = kind.listed(images, option, card)
     loaded = load_ensemble(ensemble, device, precision)
     kept_apart = None if _resolved_below(output, run_folder(ensemble) / PREDICTIONS_FOLDER) else run_folder(ensemble)
     console.print(f"Members see each {loaded.task.sample} at {loaded.preprocessing.known_size}.")
-    has_numbers = not (loaded.is_pooled or loaded.task.has_classes or loaded.task.finds_objects)
-    if loaded.task.finds_objects:
-        require_lists(settings)
-    else:
-        require_objects(settings)
-    if loaded.is_pooled:
-        require_no_maps(settings)
-    if has_numbers:
-        parts_of(loaded, settings)
+    writer = kind(loaded, output, settings)
     with claimed(output, PREDICTIONS, {option: images, "--ensemble": kept_apart}, images=str(images.resolve())):
-        looks = images.is_dir() and texts is None
-        strange = [path for path in unreadable_images(images) if path.stem not in files] if looks else []
-        unread = [f"{path} is of a kind that is not read. Convert it to PNG." for path in strange]
-        if texts is not None:
-            in_tiles, damaged = 0, list[str]()
-            classify_texts(texts, loaded, output)
-        elif loaded.is_pooled:
-            in_tiles, damaged = 0, classify_files(files, loaded, output)
-        elif loaded.task.finds_objects:
-            in_tiles, damaged = 0, find_in_files(files, loaded, output, settings)
-        else:
-            write = write_numbers if has_numbers else write_prediction
-            in_tiles, damaged = _predict_all(files, loaded, output, settings, write)
-        _explain(loaded, output, has_numbers)
+        unread = kind.passed_over(images, samples)
+        in_tiles, damaged = _write_all(writer, samples)
         write_text(output / "config.yaml", configuration)
-    done, problems = len(files if texts is None else texts) - len(damaged), [*unread, *damaged]
-    parts = _parts_of(loaded, settings, has_numbers)
+    return _summary(writer, len(samples) - len(damaged), in_tiles, [*unread, *damaged], console)
+
+
+def _write_all(writer: PredictionWriter[Sample], samples: Mapping[str, Sample]) -> tuple[int, list[str]]:
+    """Write what can be written; how many samples were predicted in tiles, and which could not be read."""
+    writer.begin()
+    problems, in_tiles = [], 0
+    for name, sample in samples.items():
+        try:
+            in_tiles += writer.add(name, sample)
+        except DatasetError as error:
+            problems.append(str(error))
+    writer.finish()
+    return in_tiles, problems
+
+
+def _summary(
+    writer: PredictionWriter[Sample], done: int, in_tiles: int, problems: Sequence[str], console: Console
+) -> int:
+    """Print what was written and what could not be; the exit status."""
+    loaded, parts = writer.ensemble, writer.parts
     written = " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)
     told = f"{done} of {done + len(problems)} {loaded.task.holds}: {written} {'is' if not parts[1:] else 'are'}"
-    console.print(f"Predicted {told} in {output}.")
+    console.print(f"Predicted {told} in {writer.output}.")
     if in_tiles:
-        side = settings.tile_side or max(loaded.stored_size or (0,))
+        side = writer.settings.tile_side or max(loaded.stored_size or (0,))
         console.print(
             f"{in_tiles} of them in overlapping tiles of {side} pixels, each shown to the members as an image."
         )
@@ -236,81 +202,5 @@ def predict_folder(
     return 1 if problems else 0
 
 
-def _parts_of(loaded: Ensemble, settings: PredictionSettings, has_numbers: bool) -> tuple[str, ...]:
-    """What is written of the images."""
-    if loaded.task.finds_objects:
-        return (DETECTIONS, OVERLAYS) if settings.overlays else (DETECTIONS,)
-    if loaded.is_pooled:
-        return (CLASSES,)
-    return parts_of(loaded, settings) if has_numbers else settings.parts
-
-
-def _explain(loaded: Ensemble, output: Path, has_numbers: bool) -> None:
-    """Say beside the files what the values in them mean."""
-    if has_numbers:
-        explain(loaded, output)
-    else:
-        write_text(output / "classes.txt", "".join(f"{index} {name}\n" for index, name in enumerate(loaded.classes)))
-
-
-def listed_images(images: Path, option: str = "--images") -> dict[str, Path]:
-    """What is to be predicted.
-
-    Args:
-        images: An image file, a folder of images, or a text file with one image file a line; relative ones are looked
-            for beside it.
-        option: What named it, for messages.
-
-    Returns:
-        Files by what to call their predictions.
-
-    Raises:
-        DatasetError: If there is nothing to predict, or two files would be called alike.
-    """
-    images = fetched(images, DatasetError)
-    if images.is_dir():
-        if files := list_images(images, IMAGE_SUFFIXES):
-            return files
-        raise DatasetError(f"{option}: {images} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    if not images.is_file():
-        raise DatasetError(f"{option}: {images} is neither a folder nor a file. Give a folder of images, or an image.")
-    if images.suffix.lower() in IMAGE_SUFFIXES:
-        return {images.stem: images}
-    if images.suffix.lower() != ".txt":
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DatasetError(f"{option}: {images} is neither an image ({kinds}) nor a list of images (.txt).")
-    try:
-        lines = images.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{option}: {images} is no text in UTF-8: {error}.") from error
-    found: dict[str, Path] = {}
-    for path in (images.parent / line.strip() for line in lines if line.strip()):
-        if found.setdefault(path.stem, path) != path:
-            raise DatasetError(
-                f"{images} lists {found[path.stem]} and {path}, whose predictions would be called alike."
-            )
-    if not found:
-        raise DatasetError(f"{option}: {images} lists no image.")
-    return found
-
-
 def _resolved_below(path: Path, parent: Path) -> bool:
     return parent.resolve() in path.resolve().parents
-
-
-def _predict_all(
-    files: Mapping[str, Path],
-    ensemble: Ensemble,
-    output: Path,
-    settings: PredictionSettings,
-    write: Callable[[Ensemble, Path, str, Path, PredictionSettings], bool],
-) -> tuple[int, list[str]]:
-    """Write what can be written; how many images were predicted in tiles, and which could not be read."""
-    require_no_links(output, settings)
-    problems, in_tiles = [], 0
-    for stem, path in files.items():
-        try:
-            in_tiles += write(ensemble, path, stem, output, settings)
-        except DatasetError as error:
-            problems.append(str(error))
-    return in_tiles, problems

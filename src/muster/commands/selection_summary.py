@@ -13,7 +13,6 @@ from muster.commands.main import CONFIGS
 from muster.commands.program import to_type
 from muster.data import ImageSize
 from muster.data.opening import is_built_in
-from muster.data.spec import TEXTS
 from muster.pool import Pool, result_of
 from muster.remote import named
 from muster.report.tables import (
@@ -131,15 +130,14 @@ def finetune_command(folder: Path, selection: Selection) -> str:
 
     Args:
         folder: Where the selection lies.
-        selection: Says for which target. Built-in worlds go with the tiny networks of the built-in pool, whose recipe
-            is named.
+        selection: Says for which target. Built-in datasets go with small networks, whose recipe is named.
     """
     recipe = ""
     if is_built_in(selection.target_reference):
-        own = "texts-tiny.yaml" if selection.words.holds == TEXTS else "worlds.yaml"
+        own, *options = selection.words.built_in_recipe.split()
         path = (CONFIGS / "finetune" / own).resolve()
         here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        recipe = f" --config {shlex.quote(str(here))}"
+        recipe = " ".join(["", "--config", shlex.quote(str(here)), *options])
     return f"{to_type('finetune')} --selection {shlex.quote(str(named(folder)))}{recipe}"
 
 

@@ -8,11 +8,12 @@ from pathlib import Path, PurePath
 from typing import NoReturn
 
 from muster.data.class_subset import draw_classes, subset_name
-from muster.data.labelled_texts import TASK, of_texts
+from muster.data.labelled_texts import of_texts
 from muster.data.opening import as_published, seeded
 from muster.data.published import Published, all_published, published_of
-from muster.data.spec import Dataset, DatasetSpec, Split
+from muster.data.spec import TEXTS, Dataset, DatasetSpec, Split
 from muster.errors import DatasetError
+from muster.tasks.task import TASKS
 
 
 def as_it_was_published(reference: str) -> Dataset | None:
@@ -46,7 +47,7 @@ def as_it_was_published(reference: str) -> Dataset | None:
         known.name, known.domain, classes, known.source, known.licence, known.citation, known.probe_images,
         task=known.task,
     )  # fmt: skip
-    if known.task == TASK:
+    if TASKS[known.task].holds == TEXTS:
         spec = of_texts(spec)
     train, test = (_split(known, spec, name) for name in ("train", "test"))
     return Dataset(spec, train, test, reference)

@@ -22,9 +22,6 @@ from muster.data.texts import encode_text
 from muster.errors import DatasetError, unknown_name
 from muster.user_files import open_regular
 
-TASK = "text_classification"
-"""What such datasets are for."""
-
 TEXT, LABEL = "text", "label"
 """Names of columns, unless ``columns`` says others."""
 
@@ -141,7 +138,7 @@ def read_text(path: Path) -> str:
 
 def of_texts(spec: DatasetSpec) -> DatasetSpec:
     """What a dataset of texts is, from what its description says."""
-    return replace(spec, task=TASK, holds=TEXTS, channels=1)
+    return replace(spec, task="text_classification", holds=TEXTS, channels=1)
 
 
 def dataset_of_rows(

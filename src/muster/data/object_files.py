@@ -78,8 +78,9 @@ def dataset_of_objects(
     description: Description,
     splits: Mapping[str, Mapping[str, tuple[Path, Annotated]]],
     reference: str,
-    task: str,
     tolerances: Sequence[float] = (),
+    *,
+    task: str,
 ) -> Dataset:
     """A dataset of image files with objects.
 
@@ -87,8 +88,8 @@ def dataset_of_objects(
         description: What was read of it.
         splits: For ``train`` and ``test``, file and annotations of each identifier.
         reference: What it is to be called in records.
-        task: What it is for.
         tolerances: Of the points, if objects have points.
+        task: What it is for.
 
     Raises:
         DatasetError: If a split is empty, or both have an image.

@@ -53,8 +53,8 @@ class Published:
         crop_size: Rows and columns of a training crop.
         statistics: ``mean`` and ``std`` of red, green and blue on the scale of 0 to 1.
         taken_from: Where single facts are from, by the keys of this file; ``chosen`` for what nobody published.
-        looked_up: Where these facts were looked up, if they were.
-        unverified: Which of them could not be.
+        checked: Which second source says the same, by the keys of this file: a repository and a path, or a page.
+        unverified: For which of them none was found.
     """
 
     path: Path
@@ -77,7 +77,7 @@ class Published:
     crop_size: tuple[int, int] | None = None
     statistics: dict[str, tuple[float, ...]] = field(default_factory=dict)
     taken_from: dict[str, str] = field(default_factory=dict)
-    looked_up: tuple[str, ...] = ()
+    checked: dict[str, str] = field(default_factory=dict)
     unverified: tuple[str, ...] = ()
 
     @property
@@ -108,6 +108,20 @@ class Published:
         """
         told = {key: count for key, count in self.official.items() if key in found}
         return [f"{found[key]} of {count} ({key})" for key, count in told.items() if found[key] != count]
+
+    def how_it_differs(self, copy: str, found: Mapping[str, int]) -> str:
+        """In what a copy is not as large as was published, as sentences; empty for a whole copy.
+
+        Args:
+            copy: What the sentences call it.
+            found: See :meth:`missing`.
+        """
+        if not (odd := self.missing(found)):
+            return ""
+        doubt = (
+            " (No second source was found for these numbers: they may be wrong.)" if "counts" in self.unverified else ""
+        )
+        return f"{copy} is not the whole of {self.name}: it has {', '.join(odd)}.{doubt} {self.to_be_had}"
 
     @property
     def to_be_had(self) -> str:
@@ -203,9 +217,11 @@ def _require_sound(published: Published) -> None:
         size = getattr(published, key)
         if size is not None and not all(0 < side < _LARGEST for side in size):
             raise DatasetError(f"{path}: {key}: expected rows and columns, but got {list(size)}.")
-    for key in (*published.taken_from, *published.unverified):
+    for key in (*published.taken_from, *published.checked, *published.unverified):
         if not hasattr(published, key) and key not in published.dataset:
-            raise DatasetError(f"{path}: taken_from or unverified name {key}, which is no key of this file.")
+            raise DatasetError(f"{path}: taken_from, checked or unverified name {key}, which is no key of this file.")
+    if both := set(published.checked) & set(published.unverified):
+        raise DatasetError(f"{path}: {', '.join(sorted(both))}: expected under checked or unverified, but got both.")
 
 
 def compare_published(published: Published, root: Path, found: Mapping[str, int]) -> None:
@@ -219,7 +235,5 @@ def compare_published(published: Published, root: Path, found: Mapping[str, int]
     Warns:
         UserWarning: If one differs.
     """
-    if odd := published.missing(found):
-        warnings.warn(
-            f"{root} is not the whole of {published.name}: it has {', '.join(odd)}. {published.to_be_had}", stacklevel=4
-        )
+    if told := published.how_it_differs(str(root), found):
+        warnings.warn(told, stacklevel=4)

@@ -26,6 +26,9 @@ RGB = 3
 TEXTS = "texts"
 """What a dataset holds whose samples are texts."""
 
+FIRST_TASK = "segmentation"
+"""What a dataset is for that does not say it, and what records are of from the time when there was no other task."""
+
 PROBE_IMAGES = 150
 """Target training images that a selection looks at, unless the dataset's description says otherwise (A22 4.1)."""
 
@@ -126,7 +129,7 @@ class DatasetSpec:
     probe_images: int = PROBE_IMAGES
     ignore_index: int | None = VOID
     channels: int = RGB
-    task: str = "segmentation"
+    task: str = FIRST_TASK
     sequences: str = ""
     holds: str = "images"
 

@@ -5,7 +5,7 @@ from muster.pool.card import FORMAT_VERSION, Card, SourceRecord, result_of, soft
 from muster.pool.listing import MEMBERS
 from muster.pool.member import CARD, HISTORY, SOURCE_SAMPLE, WEIGHTS, Member, write_member
 from muster.pool.pool import Pool, Verification, verify_pool, without_exported
-from muster.pool.seen import TargetContent, reason_to_bar
+from muster.pool.seen import TargetContent, reason_seen, reason_to_bar
 
 __all__ = [
     "CARD",
@@ -21,6 +21,7 @@ __all__ = [
     "TargetContent",
     "Verification",
     "card_of_adopted",
+    "reason_seen",
     "reason_to_bar",
     "result_of",
     "software_versions",

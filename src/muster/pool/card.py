@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import ClassVar
 
 from muster.data import ContentSketch, Preprocessing
+from muster.data.spec import FIRST_TASK
 from muster.models import Blueprint
 from muster.tasks.task import TASKS
 
@@ -120,7 +121,7 @@ class Card:
     depth: int
     versions: dict[str, str]
     checksum: str
-    task: str = "segmentation"
+    task: str = FIRST_TASK
     image_size: int | str | None = None
     crop_size: int | str | None = None
     train_images: int | None = None

@@ -16,7 +16,7 @@ from muster.errors import some_names
 from muster.models.pooled import POOLED
 from muster.pool.card import Card
 from muster.pool.member import Member
-from muster.tasks.task import TASKS, task_of
+from muster.tasks.task import TASKS, Task, task_of
 
 SAME_FRACTION = 0.5
 """A member counts as trained on the target if at least this share of its training images are the target's. (Chosen: a
@@ -76,16 +76,31 @@ def reason_to_bar(card: Card, target: TargetContent) -> str | None:
     Returns:
         ``"was trained on the target"`` in more words, or ``None`` for a candidate.
     """
-    wanted = task_of(target.dataset.spec)
+    return _unfit(card, task_of(target.dataset.spec)) or reason_seen(card, target)
+
+
+def _unfit(card: Card, wanted: Task) -> str | None:
+    """Why a network cannot be used for a task."""
     own = TASKS[card.task]
     if own.holds != wanted.holds:
         return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
-    if own.finds_objects and not wanted.finds_objects:
-        return f"was trained for {card.task}, and so far such networks are only fine-tuned to find objects"
     if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects or has_map(card)):
         return (
             f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"
         )
+    return None
+
+
+def reason_seen(card: Card, target: TargetContent) -> str | None:
+    """That a model was trained on a target, or may have been.
+
+    Args:
+        card: Says what the model was trained on.
+        target: The target.
+
+    Returns:
+        As :func:`reason_to_bar`; ``None`` if it was not.
+    """
     if not card.dataset and card.classes and target.has_classes(card.classes):
         return (
             f"may have been trained on the target, {target.dataset.spec.name}: it has the same classes, and its card "

@@ -60,7 +60,8 @@ def _drawn(ensemble: Ensemble, some: Split) -> Iterator[DrawnImage]:
         images, size = ensemble.prepare(sample.image[None]), task.places_of(sample.mask)
         maps = zip(ensemble.names, ensemble.member_maps(images), strict=True)
         said = {name: task.predictions(scores, size, part)[0].cpu() for name, (scores, part) in maps}
-        said[ENSEMBLE] = ensemble(images, size)[0].cpu()
+        if not task.finds_objects:  # of which there is one network, and no ensemble
+            said[ENSEMBLE] = ensemble(images, size)[0].cpu()
         pictures = task.pictures(as_rgb(sample.image), sample.mask, said)
         if not pictures:
             return

@@ -102,6 +102,7 @@ def write_finetuning_report(
         "result_title": result.words.title,
         "class_result": result.words.class_result,
         "unit": result.words.unit,
+        "has_void": result.words.has_class_maps,
         "miou_bars": _result_bars(result),
         "miou_notes": [
             trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
@@ -112,7 +113,7 @@ def write_finetuning_report(
         "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
         "texts": text_rows(report_texts),
         "samples": result.words.holds,
-        "swatches": legend(result.classes) if result.words.has_classes else [],
+        "swatches": legend(result.classes) if result.words.has_classes else _drawn_legend(result),
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
@@ -125,6 +126,12 @@ def write_finetuning_report(
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
     }
     return write_page("finetuning.html", path, context)
+
+
+def _drawn_legend(result: FinetuneResult) -> list[Swatch]:
+    """What the colours stand for in pictures that the task draws."""
+    colours = result.words.drawn_colours(result.classes)
+    return [Swatch(label, f"rgb({red}, {green}, {blue})") for label, (red, green, blue) in colours.items()]
 
 
 def _headline(result: FinetuneResult) -> str:
@@ -225,7 +232,7 @@ def _class_context(result: FinetuneResult) -> dict[str, object]:
         "class_columns": table.columns[1:],
         "class_rows": rows,
         "dot_keys": _dot_keys(result),
-        "dot_rows": [_dot_row(result, index) for index in range(len(result.classes))],
+        "dot_rows": [_dot_row(result, index) for index in range(len(result.scored_classes))],
     }
 
 
@@ -238,7 +245,9 @@ def _shape(result: FinetuneResult, name: str) -> str:
 
 
 def _dot_keys(result: FinetuneResult) -> list[_Dot]:
-    keys = [_Dot(shown_name(result, LEARNED_HEAD), 0.0, "full", BLUE)]
+    keys = []
+    if LEARNED_HEAD in result_names(result):
+        keys.append(_Dot(shown_name(result, LEARNED_HEAD), 0.0, "full", BLUE))
     if PLAIN_MEAN in result_names(result):
         keys.append(_Dot("plain mean", 0.0, "ring", BLUE))
     if result.single_best in result.results:
@@ -261,7 +270,7 @@ def _dot_row(result: FinetuneResult, index: int) -> _DotRow:
     share = result.class_pixels[index] / max(sum(result.class_pixels), 1)
     note = f"{100 * share:.1f} % of the {result.words.unit}s" if dots else "not in the test split"
     predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
-    return _DotRow(result.classes[index], note, dots, predicted)
+    return _DotRow(result.scored_classes[index], note, dots, predicted)
 
 
 def _scatter_context(result: FinetuneResult) -> dict[str, object]:

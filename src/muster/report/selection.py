@@ -147,6 +147,7 @@ def write_selection_report(
         "predictor": predictor_label(selection.predictor),
         "class_result": selection.words.class_result,
         "unit": selection.words.unit,
+        "has_void": selection.words.has_class_maps,
         "shown_by": _shown_by(selection),
         "is_fitted": selection.predictor == "linear_probe",
         "class_bars": _class_bars(selection),

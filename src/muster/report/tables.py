@@ -205,7 +205,7 @@ def class_table(result: FinetuneResult) -> Table:
     names = result_names(result)
     total = max(sum(result.class_pixels), 1)
     rows: list[tuple[Cell, ...]] = []
-    for index, label in enumerate(result.classes):
+    for index, label in enumerate(result.scored_classes):
         predicted = result.predicted_class_ious[index] if result.predicted_class_ious else None
         reached = (result.class_ious[name][index] for name in names)
         rows.append((label, result.class_pixels[index] / total, predicted, *reached))

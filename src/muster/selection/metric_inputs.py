@@ -177,13 +177,8 @@ def member_inputs(member: Member, reading: Reading, shared: Mapping[str, Any], n
 
 
 def has_source_classes(member: Member) -> bool:
-    """Whether a member predicts classes of its own that EEP can translate.
-
-    A backbone and a member of depths do not, nor one that finds objects where no objects are looked for.
-    """
-    card, task = member.card, TASKS[member.card.task]
-    lost_heads = task.finds_objects and member.target is not None and not TASKS[member.target.task].finds_objects
-    return bool(card.classes) and task.outputs_are_classes and not lost_heads
+    """Whether a member predicts classes of its own that EEP can translate: a backbone does not, nor one of depths."""
+    return bool(member.card.classes) and TASKS[member.card.task].outputs_are_classes
 
 
 class UnknownError(ValueError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from muster.data import ChannelStatistics, DatasetSpec, ImageSize, Preprocessing
+from muster.data.spec import FIRST_TASK
 from muster.errors import ConfigError, SelectionError
 from muster.files import to_builtin_types
 from muster.machine import now
@@ -171,7 +172,7 @@ class SelectionRecord:
     precision: str = ""
     date: str = ""
     preprocessings: dict[str, Preprocessing] = field(default_factory=dict)
-    task: str = "segmentation"
+    task: str = FIRST_TASK
     prefilter: Prefilter | None = None
 
     @property

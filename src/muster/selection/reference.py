@@ -15,9 +15,9 @@ from muster.data import Dataset, Preprocessing, Split
 from muster.errors import SelectionError
 from muster.metrics import MetricSpec
 from muster.models import SourceModel
-from muster.pool import Member, Pool, TargetContent, reason_to_bar, without_exported
+from muster.pool import Member, Pool, TargetContent, reason_seen, without_exported
 from muster.probe import ProbeCache, ProbeReader, member_reading
-from muster.tasks.task import seen_spec
+from muster.tasks.task import seen_spec, task_of
 
 if TYPE_CHECKING:
     from muster.selection.member_scoring import Progress
@@ -80,7 +80,9 @@ class Reference:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> SourceModel:
-        """The member's network, trained on the target; see :func:`muster.training.reference.reference_model`.
+        """The member's network, trained on the target, as a selection looks at it.
+
+        See :func:`muster.training.reference.reference_model`.
 
         Args:
             train: The images.
@@ -101,7 +103,8 @@ class Reference:
                 progress("training the reference model", done, steps)
 
         hardware = Hardware(device.type, precision=precision, num_workers=0)  # type: ignore[arg-type]  # names of these
-        return reference_model(self.member, train, preprocessing, hardware, seed, cache, tell).to(device)
+        trained = reference_model(self.member, train, preprocessing, hardware, seed, cache, tell)
+        return task_of(seen_spec(train.spec)).fitted(trained).to(device)
 
 
 def trained_from(members: Sequence[Member]) -> Reference:
@@ -148,10 +151,10 @@ def find_reference(
     content = TargetContent(target)
     if given is not None:
         member = Member.open(Path(given)).used_for(seen_spec(target.spec))
-        if reason_to_bar(member.card, content) is None:
+        if reason_seen(member.card, content) is None:
             raise SelectionError(f"reference: {given} was trained on {member.card.dataset}, not {target.spec.name}.")
         return Reference(member)
-    trained = [member for member in pool if reason_to_bar(member.card, content) is not None]
+    trained = [member for member in pool if reason_seen(member.card, content) is not None]
     if not trained:
         raise SelectionError(
             f"{', '.join(asking)} compare with a model trained on the target, and the pool {pool.folder} has none for "

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from muster.arrays import NumpyArray
+from muster.data.spec import FIRST_TASK
 from muster.errors import ConfigError
 from muster.files import atomic_write
 from muster.tasks.task import TASKS, Task
@@ -61,7 +62,7 @@ LATER: dict[str, dict[str, str | int | float]] = {
     "cells": {"pixels_per_image": 0, "probe_images": 0},
     "sweeps": {"name": ""},
     "heads": {"kept": 1},
-    "targets": {"task": "segmentation"},
+    "targets": {"task": FIRST_TASK},
     "members": {"task": ""},
     "finetuned": {"error": float("nan"), "same_images": 0},
     "ensembles": {"error": float("nan")},

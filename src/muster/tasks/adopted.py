@@ -11,6 +11,15 @@ from muster.tasks.task import TASKS, Task
 from muster.tasks.text_classification import TEXT_CLASSIFICATION
 
 
+def usual_task(is_pooled: bool) -> Task:
+    """What a network of images is for, where nothing else says it.
+
+    Args:
+        is_pooled: Whether it scores whole images, and not every place.
+    """
+    return CLASSIFICATION if is_pooled else SEGMENTATION
+
+
 def task_of_network(model: SourceModel, said: str = "") -> Task:
     """The task of a network.
 
@@ -24,7 +33,7 @@ def task_of_network(model: SourceModel, said: str = "") -> Task:
     Raises:
         ConfigError: If there is no such task, or it cannot be one of such a network.
     """
-    found = CLASSIFICATION if isinstance(model, Pooled) else SEGMENTATION
+    found = usual_task(isinstance(model, Pooled))
     if model.holds == TEXT_CLASSIFICATION.holds:
         found = TEXT_CLASSIFICATION
     if not said:

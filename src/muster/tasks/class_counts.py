@@ -6,15 +6,16 @@ the truth and the second the prediction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import Split, class_pixel_counts, labelled
+from muster.data import VOID, DatasetSpec, Split, class_pixel_counts, labelled
 from muster.tasks.loss import LossOptions
 from muster.tasks.task import Task
 
@@ -40,6 +41,13 @@ class ClassCounts(Task):
     ) -> Float[Tensor, ""]:
         """See :meth:`Task.loss`."""
         return super().loss(scores, truth, loss, replace(options, void=self.void), added, added_weight)
+
+    def some_classes(self, spec: DatasetSpec, places: Sequence[int | None]) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """See :meth:`Task.some_classes`: those that are left out are void."""
+        table = torch.full((max(len(places), VOID) + 1,), self.void)  # all that 8 bits hold, and one more than classes
+        for old, new in enumerate(places):
+            table[old] = self.void if new is None else new
+        return partial(_looked_up, table)
 
     def soft_loss(self, scores: Float[Tensor, "b c h w"], wanted: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
         """See :meth:`Task.soft_loss`: the cross-entropy between the teacher's probabilities and the network's."""
@@ -112,6 +120,11 @@ class ClassCounts(Task):
     def units_of_outputs(self, tally: Int64[Tensor, "c c"]) -> tuple[int, ...]:
         """Those of each true class."""
         return tuple(tally.sum(dim=1).tolist())
+
+
+def _looked_up(table: Int64[Tensor, " values"], truth: Integer[Tensor, "h w"]) -> Integer[Tensor, "h w"]:
+    """Every class as the table has it, in the type of the truth."""
+    return table[truth.long()].to(truth.dtype)
 
 
 def confusion_matrix(

@@ -54,6 +54,7 @@ class Depth(Task):
     selected_as = "segmentation"
     outputs_are_classes = False
     answer_names, answer_slack = ("depth", "millimetres"), 1
+    built_in_recipe = "worlds.yaml --training.loss l1_smoothness"
     hub_tags = ("depth-estimation",)
 
     def in_classes(self, split: Split) -> Split:

@@ -34,6 +34,7 @@ class Detection(FindsObjects):
 
     name, result, key, class_result = "detection", "mAP", "map", "AP"
     losses = ("centres",)
+    built_in_recipe = "boxes.yaml"
     hub_tags = ("object-detection",)
     thresholds = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 

@@ -36,6 +36,10 @@ class TaskFacts:
             of them.
         answer_slack: By how much the latter may differ from those of the ensemble, and still count as the same.
         holds: What its datasets hold, images or texts, as :attr:`muster.data.DatasetSpec.holds` says it.
+        written_as: Name of the kind of files that predictions are written as, of those in
+            :mod:`muster.commands.predictions`; empty for what fits such predictions.
+        built_in_recipe: What fine-tunes small networks on its built-in datasets: a file of configs/finetune, and more
+            options, if any.
         hub_tags: What the Hugging Face hub calls such models, the name of its task first; none if it has no name.
         hub_metric: What it calls the result; empty if it has no name for it.
     """
@@ -58,6 +62,8 @@ class TaskFacts:
     answer_names: tuple[str, str] = ("probabilities", "classes")
     answer_slack: int = 0
     holds: str = "images"
+    written_as: str = ""
+    built_in_recipe: str = "worlds.yaml"
     hub_tags: tuple[str, ...] = ()
     hub_metric: str = ""
 
@@ -65,6 +71,11 @@ class TaskFacts:
     def sample(self) -> str:
         """What one of a dataset's samples is called, for sentences: an image, a text."""
         return self.holds.removesuffix("s")
+
+    @property
+    def has_class_maps(self) -> bool:
+        """Whether the truth of an image is a map of classes, so that it has void and regions."""
+        return self.has_classes and not self.is_pooled
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ Axis names: ``b`` images, ``rows`` and ``columns`` those of a truth (:mod:`muste
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,7 +25,7 @@ from muster.data import Split
 from muster.data.boxes import CLASS, IGNORED, LABEL, SCORE, areas, of_known_objects
 from muster.errors import ConfigError
 from muster.tasks.covering import covering
-from muster.tasks.object_pictures import draw_objects
+from muster.tasks.object_pictures import colour_of, draw_objects
 from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
 from muster.tasks.task import Task
 
@@ -42,6 +42,7 @@ class FindsObjects(Task):
     """
 
     finds_objects = True
+    outputs_are_classes = False  # a selection looks at images or points, and heat is of centres
     has_points = False
     unit = "object"
     selected_as = "classification"
@@ -195,7 +196,7 @@ class FindsObjects(Task):
             image: RGB, as stored.
             truth: Of the image; ``None`` if it is not known.
             predictions: What is found, ``[columns, t, 1]`` as :meth:`predictions` gives it, by the name of who finds
-                it; the same objects are shown once, under the last name.
+                it.
 
         Returns:
             Pictures of the size of the image, by what to call them.
@@ -203,14 +204,16 @@ class FindsObjects(Task):
         shown = {"image": image}
         if truth is not None:
             shown["ground truth"] = draw_objects(image, self.truth_objects(truth), points=self.has_points)
-        last = list(predictions.values())[-1] if predictions else None
-        for place, (name, found) in enumerate(predictions.items(), start=1):
-            if place < len(predictions) and last is not None and torch.equal(found, last):
-                continue
+        for name, found in predictions.items():
             rows = found[..., 0].T
             kept = rows[rows[:, SCORE] >= LEAST_SHOWN]
             shown[name] = draw_objects(image, kept, points=self.has_points)
         return shown
+
+    def drawn_colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+        """See :meth:`Task.drawn_colours`: of each class; with points, of the box and each point."""
+        shown = (*self.object_classes(classes), *classes) if self.has_points else tuple(classes)
+        return {name: colour_of(place) for place, name in enumerate(shown)}
 
     def truth_objects(self, truth: Float[Tensor, "rows columns"]) -> Float[Tensor, "n columns_of_found"]:
         """What is there, in the columns of what is found; the score of each is 1."""

@@ -42,6 +42,7 @@ class Keypoints(FindsObjects):
 
     name, result, key, class_result = "keypoints", "AP50", "ap50", "AP50"
     losses = ("keypoints",)
+    built_in_recipe = "keypoints.yaml"
     hub_tags = ("keypoint-detection",)
     selected_as = "segmentation"
     thresholds = (0.5,)

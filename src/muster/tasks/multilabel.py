@@ -5,15 +5,16 @@ Axis names: ``b`` images, ``c`` classes, ``bins`` intervals of a score; ``2`` is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int64, Integer, Real, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from muster.data import VOID, Split
+from muster.data import VOID, DatasetSpec, Split
 from muster.tasks.covering import covering
 from muster.tasks.task import TASKS, Task
 
@@ -56,6 +57,14 @@ class MultiLabel(Task):
         if count is None or count >= len(split) or count < 1:
             return split.subset(count, seed)
         return covering(split, lambda index: split.mask(index)[:, 0] == 1, count, seed)
+
+    def some_classes(self, spec: DatasetSpec, places: Sequence[int | None]) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """See :meth:`Task.some_classes`: their rows."""
+        return partial(_rows_of, [old for old, new in enumerate(places) if new is not None])
+
+    def shows_a_class(self, truth: UInt8[Tensor, "c 1"]) -> bool:
+        """See :meth:`Task.shows_a_class`."""
+        return bool((truth == 1).any())
 
     def notes_on(self, split: Split) -> tuple[str, ...]:
         """See :meth:`Task.notes_on`: what is not known, and classes that no image is without."""
@@ -181,6 +190,11 @@ def average_precision(counts: Real[Tensor, "*any c 2 bins"]) -> Float64[Tensor, 
     gained = counts.double().flip(-1)[..., 1, :]
     total = having[..., -1]
     return (gained * precision).sum(dim=-1) / total.masked_fill(total == 0, torch.nan)
+
+
+def _rows_of(kept: list[int], truth: UInt8[Tensor, "c 1"]) -> UInt8[Tensor, "kept 1"]:
+    """The rows of some classes."""
+    return truth[kept]
 
 
 def _classes_of(truth: UInt8[Tensor, "c 1"]) -> Int64[Tensor, "classes 1"]:

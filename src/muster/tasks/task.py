@@ -12,7 +12,7 @@ resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +22,8 @@ from torch.nn import functional
 
 from muster.data.spec import DatasetSpec, Split
 from muster.data.truth_cuts import OF_PIXELS, OF_THE_IMAGE, TruthCut
-from muster.errors import ConfigError, UnfitMemberError
+from muster.errors import ConfigError, DatasetError, UnfitMemberError
+from muster.models.centre_net import without_heads
 from muster.models.padding import Part
 from muster.models.pooled import Pooled, pooled
 from muster.models.prediction import probabilities_of, upsample_probabilities
@@ -69,6 +70,28 @@ class Task(TaskFacts, ABC):
         """
         return split
 
+    def some_classes(self, spec: DatasetSpec, places: Sequence[int | None]) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """How the truth of an image is cut down to some of the classes of its dataset.
+
+        Args:
+            spec: Of the whole dataset.
+            places: Of each of its classes, the index that it has then; ``None`` for those that are left out.
+
+        Returns:
+            Makes one truth of the other, and survives pickling (data loader workers).
+
+        Raises:
+            DatasetError: If that cannot be done, as here.
+        """
+        raise DatasetError(
+            f"Some classes of {spec.name!r} cannot be taken: it is for {self.name}, whose truths cannot be cut down to "
+            "some classes."
+        )
+
+    def shows_a_class(self, truth: Tensor) -> bool:
+        """Whether the truth of an image, cut by :meth:`some_classes`, is of one of the classes that are left."""
+        return bool(self.is_known(truth).any())
+
     def notes_on(self, split: Split) -> tuple[str, ...]:  # noqa: ARG002 (for those who have any)
         """What a check of a dataset says of truths that :meth:`in_classes` does not show, in whole sentences.
 
@@ -84,7 +107,8 @@ class Task(TaskFacts, ABC):
         """A network as this task needs it: one whose map is averaged, where a prediction is made for a whole image.
 
         Where one is made for every place, a network of muster's own that was trained on whole images gives the map that
-        it took the mean of.
+        it took the mean of. Heads for objects are left behind where none are looked for: of such a network the rest is
+        used, as of a backbone.
 
         Args:
             model: The network.
@@ -96,6 +120,7 @@ class Task(TaskFacts, ABC):
         """
         if model.holds != self.holds:
             raise UnfitMemberError(f"{model.architecture} takes {model.holds}, and {self.name} is about {self.holds}.")
+        model = without_heads(model)
         if not self.is_pooled and isinstance(model, Pooled):
             if model.inner.blueprint.library == "native":  # it has a map, of which the mean was taken
                 return model.inner
@@ -215,6 +240,14 @@ class Task(TaskFacts, ABC):
 
         Returns:
             Pictures, all of the size of the image, by what to call them; none where there is nothing to show.
+        """
+        return {}
+
+    def drawn_colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:  # noqa: ARG002
+        """What colours in :meth:`pictures` stand for, as red, green and blue in 0..255; none where they need no key.
+
+        Args:
+            classes: Of the dataset.
         """
         return {}
 

@@ -18,6 +18,7 @@ class TextClassification(Classification):
     """The task: share of the texts of a split whose class is the most probable one."""
 
     name, unit, holds = "text_classification", "text", TEXTS
+    built_in_recipe = "texts-tiny.yaml"
     hub_tags = ("text-classification",)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from muster.data.spec import FIRST_TASK
 from muster.errors import ConfigError
 from muster.files import read_yaml
 from muster.machine import device_label, now
@@ -84,7 +85,7 @@ class DistillResult:
     device: str = ""
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
-    task: str = "segmentation"
+    task: str = FIRST_TASK
 
     @property
     def words(self) -> Task:

@@ -11,6 +11,7 @@ from muster.models import Blueprint, TTASettings
 from muster.models.pooled import POOLED
 from muster.records import read_record
 from muster.remote import fetched
+from muster.tasks.adopted import usual_task
 from muster.training.ensemble_page import ensemble_page
 from muster.training.results import HeadChoice
 
@@ -66,7 +67,7 @@ class EnsembleCard:
     def known_task(self) -> str:
         """What it predicts, as far as a card from before says it."""
         pooled = any(blueprint.source == POOLED for blueprint in self.blueprints)
-        return self.task or ("classification" if pooled else "segmentation")
+        return self.task or usual_task(pooled).name
 
     @property
     def built_by(self) -> tuple[Blueprint, ...]:

@@ -16,8 +16,8 @@ def ensemble_page(
     image_size: int | str,
     licences: Mapping[str, str],
     versions: Mapping[str, str],
-    task: str = "segmentation",
-    head_kept: bool = True,
+    task: str,
+    head_kept: bool,
 ) -> str:
     """The page of a fine-tuned ensemble.
 

@@ -26,7 +26,7 @@ from muster.data import (
     view_for,
 )
 from muster.data.boxes import SCORE
-from muster.data.spec import RGB
+from muster.data.spec import FIRST_TASK, RGB
 from muster.errors import ConfigError
 from muster.files import as_file_name, sha256_of
 from muster.model_page import PAGE
@@ -39,7 +39,6 @@ from muster.outputs import replaced
 from muster.precision import Precision, autocast, resolve_precision
 from muster.records import write_record
 from muster.tasks.found_objects import suppress
-from muster.tasks.segmentation import SEGMENTATION
 from muster.tasks.task import TASKS, Task
 from muster.training.ensemble_card import (
     CARD,
@@ -104,12 +103,12 @@ class Ensemble(nn.Module):
         members: Sequence[SourceModel],
         classes: Sequence[str],
         preprocessing: Preprocessing,
-        task: Task = SEGMENTATION,
+        task: Task | None = None,
     ) -> None:
         """Begin with the plain mean of the members."""
         super().__init__()
         self.names, self.classes = tuple(names), tuple(classes)
-        self.preprocessing, self.task = preprocessing, task
+        self.preprocessing, self.task = preprocessing, task or TASKS[FIRST_TASK]
         self.members = nn.ModuleList(members)
         self.head = EnsembleHead(len(self.names), len(self.classes))
         self.precision = "32-true"

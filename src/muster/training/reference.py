@@ -138,7 +138,7 @@ def _network(start: Member, train: Split, seed: int) -> SourceModel:
     """The network with a new head, before it is trained."""
     card, classes = start.card, train.spec.num_classes
     if not starts_afresh(start):
-        model = start.load_model()
+        model = start.used_for(train.spec).load_model()  # the target's own task, not as a selection sees it
         model.replace_head(classes, seed)
         return model
     fresh = build_model(card.architecture, classes, card.pretraining, seed)

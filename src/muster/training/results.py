@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from muster.data.spec import FIRST_TASK
 from muster.tasks.task import TASKS, Task
 
 PLAIN_MEAN = "plain mean"
@@ -289,7 +290,7 @@ class FinetuneResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     confirmation: Confirmation | None = None
     equal_cost: EqualCost | None = None
-    task: str = "segmentation"
+    task: str = FIRST_TASK
     head_choice: HeadChoice | None = None
     errors: dict[str, float] = field(default_factory=dict)
 
@@ -297,6 +298,11 @@ class FinetuneResult:
     def head_kept(self) -> bool:
         """Whether the ensemble has a learned head."""
         return not self.words.finds_objects and (self.head_choice is None or self.head_choice.kept)
+
+    @property
+    def scored_classes(self) -> tuple[str, ...]:
+        """What :attr:`class_ious` and :attr:`class_pixels` are of: the classes, or those of objects with points."""
+        return self.words.object_classes(self.classes)
 
     @property
     def words(self) -> Task:

@@ -62,7 +62,7 @@ class BddBoxes(Layout):
             splits[split] = {
                 Path(str(each["name"])).stem: (files[str(each["name"])], _annotated(each, path)) for each in entries
             }
-        return dataset_of_objects(description, splits, reference, "detection")
+        return dataset_of_objects(description, splits, reference, task="detection")
 
 
 def _annotated(entry: Mapping[str, Any], path: Path) -> Annotated:

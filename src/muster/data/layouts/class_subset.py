@@ -22,6 +22,7 @@ from muster.data.other_dataset import open_other
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
 from muster.data.yaml_checks import is_whole, wrong
+from muster.tasks.task import task_of
 
 NAME = "class_subset"
 
@@ -40,7 +41,8 @@ class ClassSubset(Layout):
         classes = [whole.spec.classes[place] for place in draw_classes(whole.spec.num_classes, share, seed)]
         said = {key: text for key in ("domain", "source", "licence", "citation") if (text := getattr(whole.spec, key))}
         known = {**heading.unsaid, "name": subset_name(whole.spec.name, seed), **said, "classes": classes}
-        description = read_description(heading, known, keys=SUBSET_KEYS, whole_images=whole.spec.task != "segmentation")
+        has_maps = task_of(whole.spec).has_class_maps
+        description = read_description(heading, known, keys=SUBSET_KEYS, whole_images=not has_maps)
         if description.ignored_classes or list(description.spec.classes) != classes:
             raise wrong(heading.path, "classes", "nothing, as they are drawn", list(description.spec.classes))
         found = class_subset(whole, description.spec, reference)

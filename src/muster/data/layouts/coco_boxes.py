@@ -49,7 +49,7 @@ class CocoBoxes(Layout):
                 name: (file, _annotated(labelled.images[name], labelled.by_image, indices, path))
                 for name, file in files.items()
             }
-        return dataset_of_objects(found.description, splits, reference, "detection")
+        return dataset_of_objects(found.description, splits, reference, task="detection")
 
 
 def _annotated(

@@ -68,7 +68,7 @@ class CocoKeypoints(Layout):
             splits[split] = {
                 name: (file, _annotated(labelled.images[name], labelled, len(classes))) for name, file in files.items()
             }
-        return dataset_of_objects(found.description, splits, reference, "keypoints", tolerances_of(classes))
+        return dataset_of_objects(found.description, splits, reference, tolerances_of(classes), task="keypoints")
 
 
 def _points_of(labelled: Annotations) -> tuple[str, ...]:

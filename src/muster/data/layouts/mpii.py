@@ -61,7 +61,7 @@ class Mpii(Layout):
         require_images({name: file for name, (file, _) in images.items()}, str(path))
         parts = zip(("train", "test"), divide(heading.root, list(images)), strict=True)
         splits = {split: {name: images[name] for name in names} for split, names in parts}
-        return dataset_of_objects(description, splits, reference, "keypoints", tolerances_of(JOINTS))
+        return dataset_of_objects(description, splits, reference, tolerances_of(JOINTS), task="keypoints")
 
 
 def _places(root: Path) -> tuple[Path, Path]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from muster.arrays import NumpyArray
 from muster.data.content import prefix_of_bytes
 from muster.data.dataset_yaml import Heading, read_description
 from muster.data.depth_files import in_metres
+from muster.data.hdf5 import open_hdf5
 from muster.data.images import Header, StoredMask
 from muster.data.layout import LAYOUTS, Layout
 from muster.data.matlab import column_of, read_matlab
@@ -30,8 +29,6 @@ from muster.data.sample_reader import ImageSource, MaskSource, make_split
 from muster.data.spec import Dataset
 from muster.data.splits import compare_counts
 from muster.errors import DatasetError
-from muster.extras import needs_extra
-from muster.user_files import require_regular
 
 _FILE, _SPLITS = "nyu_depth_v2_labeled.mat", "splits.mat"
 _INDICES = {"train": "trainNdxs", "test": "testNdxs"}
@@ -58,20 +55,9 @@ class NyuDepth(Layout):
         return Dataset(description.spec, made["train"], made["test"], reference)
 
 
-@lru_cache(maxsize=4)
-def _open(path: Path) -> Any:
-    """The file, opened once a process; loader processes are started anew or open it themselves."""
-    h5py = needs_extra("h5py", "nyu", f"{path} is read by h5py", DatasetError)
-    try:
-        require_regular(path)
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DatasetError(f"{path} is no MATLAB file of version 7.3: {error}. Is the download complete?") from error
-
-
 def _values(path: Path, name: str, identifier: str) -> NumpyArray:
     """One image or depth map, rows first: MATLAB stores columns first."""
-    file = _open(path)
+    file = open_hdf5(path)
     place = int(identifier) - 1
     if name not in file or not 0 <= place < len(file[name]):
         raise DatasetError(f"{path}: expected number {identifier} of {name}, but it is not there.")
@@ -94,7 +80,7 @@ class _Images(ImageSource):
         return f"image {identifier} of {self.path}"
 
     def header(self, identifier: str) -> Header:
-        file = _open(self.path)
+        file = open_hdf5(self.path)
         *_, columns, rows = file["images"].shape
         del identifier  # all have one size
         return Header(None, (rows, columns))

@@ -30,12 +30,12 @@ from PIL import Image, ImageDraw
 from muster.data.dataset_yaml import IMAGE_KEYS, Description
 from muster.data.images import StoredMask
 from muster.data.json_files import read_json
+from muster.data.label_names import indices_of_labels
 from muster.data.layout import LAYOUTS
 from muster.data.mask_values import VOID_WORD
 from muster.data.paired_layout import PairedLayout, Plan
 from muster.data.sample_reader import MaskReader, MaskSource
 from muster.data.spec import VOID
-from muster.data.yaml_checks import wrong
 from muster.errors import DatasetError, unknown_name
 
 _GROUP = "group"
@@ -58,26 +58,8 @@ class Polygons(PairedLayout):
 
     def mask_reader(self, description: Description) -> MaskReader:
         """See :meth:`PairedLayout.mask_reader`."""
-        indices, below = _indices(description), _background(description)
+        indices, below = indices_of_labels(description), _background(description)
         return lambda _, files, __: PolygonMasks(files, indices, below)
-
-
-def _indices(description: Description) -> dict[str, int]:
-    """Class index, or void, of every label that is known."""
-    named, where = description.options.get("labels", {}), description.path
-    if description.published is not None and "labels" not in description.own:
-        where = description.published.path
-    if not isinstance(named, dict):
-        raise wrong(where, "labels", "labels, each with a class or void", named)
-    found = {name: index for index, name in enumerate(description.spec.classes)}
-    found |= dict.fromkeys(description.ignored_classes, VOID)
-    known = dict(found)
-    for label, name in named.items():
-        if name != VOID_WORD and name not in known:
-            told = unknown_name("class", str(name), (*known, VOID_WORD))
-            raise DatasetError(f"{where}: key 'labels': {label!r}: {told}")
-        found[str(label)] = VOID if name == VOID_WORD else known[name]
-    return found
 
 
 def _background(description: Description) -> int:

@@ -38,6 +38,7 @@ from muster.data.spec import Dataset, DatasetSpec, Sample, Split
 from muster.data.splits import compare_counts, unknown_image
 from muster.data.yaml_checks import is_whole, wrong
 from muster.errors import DatasetError, unknown_name
+from muster.tasks.task import task_of
 
 NAME = "regions"
 
@@ -112,7 +113,7 @@ class Regions(Layout):
 def _segmented(heading: Heading) -> Dataset:
     """The dataset whose regions are meant."""
     found = open_other(heading, NAME)
-    if found.spec.task != "segmentation":
+    if not task_of(found.spec).has_class_maps:
         came = heading.options["of"]
         raise wrong(heading.path, "of", f"a segmentation dataset, not one for {found.spec.task}", came)
     return found

@@ -62,7 +62,7 @@ class VocClassification(Layout):
             require_images(
                 {name: file for name, (file, _) in each.items()}, f"lists of {sets[split]} in {root / LISTS}"
             )
-        return open_copy(description, splits, reference, "multilabel")
+        return open_copy(description, splits, reference, task="multilabel")
 
 
 def _sets(heading: Heading) -> dict[str, str]:

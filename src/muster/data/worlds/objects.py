@@ -7,6 +7,8 @@ over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
@@ -39,7 +41,7 @@ _THINGS = frozenset({
     "bed", "table", "chair", "plant", "lamp", "brain_coral", "fan_coral", "urchin", "fish", "diver", "wreck",
 })  # fmt: skip
 _TIMES = 2  # as large as the world
-_FIRST, _FIRST_TEST = 3_000_000, 60_000
+_FIRST, _FIRST_OF_POINTS, _FIRST_TEST = 3_000_000, 3_100_000, 60_000
 _LEAST_SIDE, _LEAST_PIXELS = 4, 20
 
 
@@ -69,7 +71,8 @@ def open_boxes(name: str) -> Dataset:
     """
     if name not in OBJECT_WORLDS:
         raise DatasetError(unknown_name("world with boxes", name, OBJECT_WORLDS))
-    return _dataset(name, BOXES_NAME, BOXES_PREFIX, classes_with_things(name), "detection")
+    spec = _spec(BOXES_NAME, name, classes_with_things(name), task="detection")
+    return _dataset(spec, BOXES_PREFIX, _Drawing(name, _FIRST, _boxes))
 
 
 def open_keypoints(name: str) -> Dataset:
@@ -86,11 +89,34 @@ def open_keypoints(name: str) -> Dataset:
     """
     if name not in PERSON_WORLDS:
         raise DatasetError(unknown_name("world with keypoints", name, PERSON_WORLDS))
-    return _dataset(name, KEYPOINTS_NAME, KEYPOINTS_PREFIX, POINTS, "keypoints")
+    spec = _spec(KEYPOINTS_NAME, name, POINTS, task="keypoints")
+    drawing = _Drawing(name, _FIRST_OF_POINTS, _persons, (TOLERANCE,) * len(POINTS))
+    return _dataset(spec, KEYPOINTS_PREFIX, drawing)
 
 
-def _dataset(world: str, begins: str, prefix: str, classes: tuple[str, ...], task: str) -> Dataset:
-    spec = DatasetSpec(
+@dataclass(frozen=True)
+class _Drawing:
+    """What images show, and what is told of them.
+
+    Attributes:
+        world: Its name.
+        first: Number of the first image.
+        rows: Objects as :func:`muster.data.boxes.objects_truth` takes them, of the things of an image of the world.
+        tolerances: Of the points of an object, if it has points.
+    """
+
+    world: str
+    first: int
+    rows: Callable[[str, Things], list[tuple[float, ...]]]
+    tolerances: tuple[float, ...] = ()
+
+    def number(self, identifier: str) -> int:
+        """Of the image, among all of the world; it says what is drawn."""
+        return self.first + int(identifier)
+
+
+def _spec(begins: str, world: str, classes: tuple[str, ...], task: str) -> DatasetSpec:
+    return DatasetSpec(
         name=f"{begins}{world}",
         domain=WORLDS[world].domain,
         classes=classes,
@@ -98,41 +124,38 @@ def _dataset(world: str, begins: str, prefix: str, classes: tuple[str, ...], tas
         licence="Apache-2.0",
         task=task,
     )
-    read, content = partial(_read, world, task), partial(_content, world, task)
-    truth = partial(_truth_of, world, task)
+
+
+def _dataset(spec: DatasetSpec, prefix: str, drawing: _Drawing) -> Dataset:
+    read, content, truth = partial(_read, drawing), partial(_content, drawing), partial(_truth_of, drawing)
     splits = [
         Split(spec, name, tuple(f"{start + number:05d}" for number in range(count)), read, truth, content)
         for name, start, count in (("train", 0, TRAIN), ("test", _FIRST_TEST, TEST))
     ]
-    return Dataset(spec, splits[0], splits[1], f"{prefix}{world}")
+    return Dataset(spec, splits[0], splits[1], f"{prefix}{drawing.world}")
 
 
-def _number(task: str, identifier: str) -> int:
-    return _FIRST + int(identifier) + (100_000 if task == "keypoints" else 0)
+def _content(drawing: _Drawing, identifier: str) -> str:
+    return prefix_of_text(f"muster/worlds/{DRAWING_VERSION}/{_TIMES}/{drawing.world}/{drawing.number(identifier)}")
 
 
-def _content(world: str, task: str, identifier: str) -> str:
-    return prefix_of_text(f"muster/worlds/{DRAWING_VERSION}/{_TIMES}/{world}/{_number(task, identifier)}")
-
-
-def _read(world: str, task: str, identifier: str) -> Sample:
-    image, truth = _drawn(world, task, identifier)
+def _read(drawing: _Drawing, identifier: str) -> Sample:
+    image, truth = _drawn(drawing, identifier)
     return Sample(identifier, torch.from_numpy(image.copy()), truth.clone())
 
 
-def _truth_of(world: str, task: str, identifier: str) -> Tensor:
-    return _drawn(world, task, identifier)[1].clone()
+def _truth_of(drawing: _Drawing, identifier: str) -> Tensor:
+    return _drawn(drawing, identifier)[1].clone()
 
 
 @lru_cache(maxsize=512)
-def _drawn(world: str, task: str, identifier: str) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Tensor]:
+def _drawn(drawing: _Drawing, identifier: str) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Tensor]:
     """Image and truth; kept, as truths are asked for alone, and cost as much as images."""
-    renderer, image = draw_scene(world, _number(task, identifier), int(identifier), _TIMES, tells_things=True)
+    number = drawing.number(identifier)
+    renderer, image = draw_scene(drawing.world, number, int(identifier), _TIMES, tells_things=True)
     assert renderer.things is not None  # they were asked for
-    rows = _boxes(world, renderer.things) if task == "detection" else _persons(renderer.things)
-    return image, objects_truth(
-        (image.shape[1], image.shape[2]), rows, [TOLERANCE] * len(POINTS) if task == "keypoints" else ()
-    )
+    rows = drawing.rows(drawing.world, renderer.things)
+    return image, objects_truth((image.shape[1], image.shape[2]), rows, drawing.tolerances)
 
 
 def _boxes(world: str, things: Things) -> list[tuple[float, ...]]:
@@ -146,8 +169,8 @@ def _boxes(world: str, things: Things) -> list[tuple[float, ...]]:
     return found
 
 
-def _persons(things: Things) -> list[tuple[float, ...]]:
-    found = []
+def _persons(world: str, things: Things) -> list[tuple[float, ...]]:  # noqa: ARG001 (they are called so in all)
+    found = list[tuple[float, ...]]()
     for number, thing in enumerate(things.found, start=1):
         box = _seen(things, number) if thing.name == "person" else None
         if box is not None:

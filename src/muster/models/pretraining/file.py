@@ -19,7 +19,7 @@ from muster.models.tensors import faults_of
 PICKLES = (".bin", ".ckpt", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 """Endings of files that may hold objects beside tensors."""
 
-_BODY, _HEAD, _POOLED = "body.", "head.", "inner."
+_BODY, _HEAD, _INNER = "body.", "head.", "inner."
 
 
 class WeightsFile(Scheme):
@@ -62,9 +62,10 @@ SCHEMES.add("file", WeightsFile())
 
 
 def _of_a_segmenter(found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors of a member that classifies whole images, by the names of the network that it takes the mean of."""
-    is_pooled = bool(found) and all(name.startswith(_POOLED) for name in found)
-    return {name.removeprefix(_POOLED): tensor for name, tensor in found.items()} if is_pooled else found
+    """The tensors of the network within a member that classifies whole images or finds objects, by its own names."""
+    if not any(name.startswith(f"{_INNER}{_BODY}") for name in found):
+        return found
+    return {name.removeprefix(_INNER): tensor for name, tensor in found.items() if name.startswith(_INNER)}
 
 
 def _of_its_backbone(

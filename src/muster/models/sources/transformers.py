@@ -57,7 +57,7 @@ class Transformers(ModelSource):
         layer = entry.layer or _OF_MASKS.get(network.config.model_type)
         model = adapt(blueprint, network, layer, scores_of=_scores_of(network), usual_side=side)
         classes = entry.complete(model, own, _classes_of(network))
-        return Adopted(model, classes, licence_in(folder), task=_task_of(network))
+        return Adopted(model, classes, licence_in(folder), task="multilabel" if _has_several(network) else "")
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
@@ -78,7 +78,12 @@ class Transformers(ModelSource):
         if not type(network).__module__.startswith("transformers.") or config is None:
             return None
         side = getattr(config, "image_size", 0)
-        return Facts(None, _classes_of(network), side if isinstance(side, int) else 0, task=_task_of(network))
+        return Facts(
+            None,
+            _classes_of(network),
+            side if isinstance(side, int) else 0,
+            task="multilabel" if _has_several(network) else "",
+        )
 
 
 def _text_config(folder: Path) -> Any:
@@ -187,9 +192,9 @@ def semantic_scores(output: Any) -> Tensor:
     return maps.log() - maps.sum(dim=1, keepdim=True).log()
 
 
-def _task_of(network: Any) -> str:
-    """The task that its config names, where its scores do not tell."""
-    return "multilabel" if getattr(network.config, "problem_type", None) == "multi_label_classification" else ""
+def _has_several(network: Any) -> bool:
+    """Whether its config says that an image may have several classes, which its scores do not tell."""
+    return getattr(network.config, "problem_type", None) == "multi_label_classification"
 
 
 def _classes_of(network: Any) -> tuple[str, ...]:
