@@ -17,7 +17,6 @@ from muster.models import build_model
 from muster.tasks.task import task_of
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
-from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
 from muster.training.sharing import USED_FRACTION, bytes_of, layer_outputs, places
 
@@ -205,6 +204,9 @@ def seconds_per_step(fits: Fits, hardware: Hardware, steps: int) -> float:
     Returns:
         Seconds for a step on each device, the median.
     """
+    # Here, since Lightning takes seconds to import, and a forecast mostly times nothing.
+    from muster.training.modules import EnsembleTraining
+
     device = torch.device(hardware.resolved_device())
     batch = -(-fits.settings.batch_size // hardware.devices)
     crops = min(batch, _crops_at_once(fits, device))

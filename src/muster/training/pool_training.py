@@ -37,9 +37,7 @@ from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
 from muster.training.member_lock import member_held
-from muster.training.multi_source import train_multi_source
 from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
-from muster.training.source import train_member
 
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
@@ -268,6 +266,10 @@ def train_job(content: str, tell: Callable[[str], None]) -> str:
         Nothing if it was trained: it lies in its folder. Otherwise :data:`TAKEN` or :data:`THERE`.
     """
     job = parse_record(json.loads(content), MemberJob, "job", PoolError)
+    # Here, since whoever starts the processes trains nothing, and Lightning takes seconds to import.
+    from muster.training.multi_source import train_multi_source
+    from muster.training.source import train_member
+
     train = train_multi_source if job.datasets else train_member
     with member_held(job.work) if local_rank() == 0 else nullcontext(True) as held:  # the others help the first one
         if not held:
