@@ -204,7 +204,7 @@ def test_boxes_beside_images_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"00000[57].xml: .*class 'platstic'"):
         open_dataset(str(tmp_path / "dataset"))
     (tmp_path / "dataset/train/000007.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"1 of the 2 XML files in .*train are without image .* e\.g\. 000007\.xml"):
+    with pytest.raises(DatasetError, match=r"1 of the 2 XML files in .*train have no image .* e\.g\. 000007\.xml"):
         open_dataset(str(tmp_path / "dataset"))
     (tmp_path / "dataset/dataset.yaml").write_text(json.dumps({**content, "splits": {"train": "tran"}}))
     with pytest.raises(DatasetError, match=r"expected a folder tran/ with images and their XML files"):
