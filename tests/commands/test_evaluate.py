@@ -14,7 +14,7 @@ from PIL import Image
 from muster.commands.main import main
 from muster.data import read_image
 from muster.training.finetuned_ensemble import HEAD, Ensemble, load_ensemble
-from muster.training.finetuning import ENSEMBLE
+from muster.training.run_files import ENSEMBLE
 from tests.odd_inputs.bench import Bench, write_dataset
 
 

@@ -25,9 +25,9 @@ Samples = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 CLASSES = ("sky", "road", "tree")
 OF_WHOLE_IMAGES = {
-    "bdd_boxes", "caltech101", "cifar10", "class_subset", "coco_boxes", "coco_keypoints", "cub200", "image_folders",
-    "image_list", "images_and_depths", "imagenet", "mpii", "numbered_csv", "nyu_depth", "oxford_pets", "regions",
-    "semicolon_lists", "stanford_dogs", "sun_rgbd", "text_folders", "text_list", "tweet_eval", "voc_boxes",
+    "bdd_boxes", "caltech101", "cifar10", "class_subset", "coco_boxes", "coco_keypoints", "cub200", "flowers102",
+    "image_folders", "image_list", "images_and_depths", "imagenet", "mpii", "numbered_csv", "nyu_depth", "oxford_pets",
+    "regions", "semicolon_lists", "stanford_dogs", "sun_rgbd", "text_folders", "text_list", "tweet_eval", "voc_boxes",
     "voc_classification", "xml_boxes",
 }  # fmt: skip
 """Layouts without masks of classes, or of one published dataset; they have tests of their own."""

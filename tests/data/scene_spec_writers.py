@@ -232,6 +232,12 @@ def write_scannet(root: Path) -> Expected:
     }
 
 
+def write_scannet_20(root: Path) -> Expected:
+    """The same files: 36 is the bathtub and 39 other furniture, 40 is none of the benchmark's."""
+    values = [[255, 0, 255], [18, 19, 255]]
+    return {split: dict.fromkeys(names, values) for split, names in write_scannet(root).items()}
+
+
 def write_suim(root: Path) -> Expected:
     """BMP masks; one has a row more than its image, and one a border in mixed colours."""
     rows = [["#000000", "#0000ff", "#00ff00"], ["#00ffff", "#ff00ff", "#ffffff"]]
@@ -273,6 +279,7 @@ WRITERS: dict[str, Callable[[Path], Expected]] = {
     "sun_rgbd": write_sun_rgbd,
     "sun_rgbd_toolbox": write_sun_rgbd_toolbox,
     "scannet": write_scannet,
+    "scannet20": write_scannet_20,
     "suim": write_suim,
     "vgallery": write_vgallery,
 }

@@ -240,3 +240,15 @@ def test_a_check_tells_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "train has 2 objects, at most 1 in an image." in told
     assert "1 objects of train, crowds or difficult ones" in told
     assert "(1 images) has a class: nothing can be learned" in told  # the test image has no object
+    image = tmp_path / "data/images/100k/train/000007.jpg"
+    image.write_bytes(image.read_bytes()[:100])
+    assert start("check", arguments=[str(tmp_path / "data"), "--output", str(tmp_path / "again")]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 image(s) cannot be used" in told
+    assert "train has 1 objects, at most 1 in an image." in told
+    labels = tmp_path / "data/labels/det_20/det_train.json"
+    labels.write_text(labels.read_text().replace("rider", "raider"))
+    with pytest.raises(
+        DatasetError, match=r"det_train\.json: 000005\.jpg: Unknown category 'raider'. Did you mean 'rider'"
+    ):
+        open_dataset(str(tmp_path / "data"))

@@ -94,6 +94,14 @@ def write_dogs(root: Path, lists: str = "lists") -> None:
         savemat(root / lists / f"{split}_list.mat", {"file_list": cells, "labels": np.array(labels, float)[:, None]})
 
 
+def write_flowers(root: Path) -> None:
+    """Classes 5 and 77, each with an image in every list."""
+    for number in range(1, 7):
+        save(root / f"jpg/image_{number:05}.jpg", picture(30 * number))
+    savemat(root / "imagelabels.mat", {"labels": np.array([[77, 5, 77, 5, 5, 77]], np.uint8)})
+    savemat(root / "setid.mat", {"trnid": np.array([[2, 3]]), "valid": np.array([[1, 4]]), "tstid": np.array([[6, 5]])})
+
+
 def write_caltech(root: Path) -> None:
     """Two classes of three and two images, and the one that is none."""
     for name, count in (("accordion", 3), ("ant", 2), ("BACKGROUND_Google", 4)):
@@ -153,6 +161,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "CIFAR-10": ("cifar10", write_cifar),
     "Stanford Dogs": ("stanford_dogs", write_dogs),
     "Caltech-101": ("caltech101", write_caltech),
+    "Flowers102": ("flowers102", write_flowers),
     "ImageNet": ("imagenet", write_imagenet),
     "ImageNet of Kaggle": ("imagenet", write_imagenet_of_kaggle),
     "ImageNet in folders": ("image_folders", write_imagenet_folders),
@@ -160,6 +169,11 @@ WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
 _IMAGENET = ({"n01440764/n01440764_7": 0, "n01443537/n01443537_8": 1},
              {f"ILSVRC2012_val_{row:08}": label for row, label in ((1, 1), (2, 0), (3, 1))})  # fmt: skip
 EXPECTED = {
+    "Flowers102": (
+        ("5", "77"),
+        {"image_00002": 0, "image_00003": 1, "image_00001": 1, "image_00004": 0},
+        {"image_00006": 1, "image_00005": 0},
+    ),
     "CUB-200-2011": (
         ("002.Laysan_Albatross", "010.Red_winged_Blackbird"),
         {"010.Red_winged_Blackbird/bird_1": 1, "002.Laysan_Albatross/bird_1": 0},
@@ -260,7 +274,7 @@ def test_every_file_of_facts_can_be_read() -> None:
         assert set(each.readers) <= set(LAYOUTS.names())
         assert all((each.domain, each.source, each.get, each.licence, each.citation))
         # Another reading of a folder that is told already; lists of texts, and boxes, in folders that look like others.
-        named = {"cityscapes33", "carer", "ag_news", "tweeteval_sentiment"}
+        named = {"cityscapes33", "scannet20", "carer", "ag_news", "tweeteval_sentiment"}
         named |= {"coco_detection", "coco_keypoints", "voc2007_detection"}
         assert each.told_by or each.key in named
         assert set(each.unverified) <= {"classes", "num_classes", "counts", "licence"}
@@ -351,6 +365,7 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
         ("Stanford Dogs", "dataset.yaml", "classes: [a, b]", r"leave 'classes' out: the lists say them"),
         ("Caltech-101", "101_ObjectCategories/bass/image_0001.jpg", "", r"bass: expected at least 2 images.*got 1"),
         ("ImageNet", "ILSVRC2012_devkit_t12/data/meta.mat", "", r"meta\.mat is no MATLAB file"),
+        ("Flowers102", "setid.mat", "abc", r"setid\.mat is no MATLAB file .*102flowers\.tgz"),
         (
             "ImageNet",
             "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",

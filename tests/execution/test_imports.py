@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("matplotlib", "jinja2", "muster.report", "muster.search", "muster.scoring", "muster.selection")
 
 
@@ -16,11 +18,18 @@ def imported_by(module: str, after: str = "sys") -> set[str]:
 
 def test_a_training_worker_imports_neither_reports_nor_searches() -> None:
     # Lightning imports torchmetrics, and that imports matplotlib wherever it is installed: no work of ours.
-    modules = imported_by("muster.training.pool_training", after="pytorch_lightning")
-    assert "muster.training.source" in modules
+    modules = imported_by("muster.training.pool_training, muster.training.source", after="pytorch_lightning")
+    assert "muster.training.multi_source" not in modules  # of what trains, only what was asked for
     assert "muster.execution.local" in modules
     found = {name for name in modules if name.startswith(tuple(f"{each}." for each in HEAVY)) or name in HEAVY}
     assert found == set()
+
+
+@pytest.mark.parametrize("command", ["select", "train", "predict"])
+def test_a_command_that_trains_nothing_itself_imports_no_library_for_it(command: str) -> None:
+    modules = imported_by(f"muster.commands.{command}, muster.models.families.small, muster.commands.cli")
+    assert f"muster.commands.{command}" in modules
+    assert not {"pytorch_lightning", "timm", "segmentation_models_pytorch", "torchvision", "wandb"} & modules
 
 
 def test_a_worker_that_waits_imports_next_to_nothing() -> None:

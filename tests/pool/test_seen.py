@@ -88,7 +88,7 @@ def test_the_same_name_and_other_content_stays_a_candidate_and_is_told(tmp_path:
     candidates, messages = told(tmp_path, target())
     assert candidates == ["a", "b"]
     assert len(messages) == 2
-    assert "a: trained on another dataset that is called office as well. It shares no image file" in messages[0]
+    assert "a: trained on another dataset that is called office as well. It shares no file with" in messages[0]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from muster.report.wording.finetuning import (
     result_label,
     resumed_text,
 )
+from muster.tasks.segmentation import SEGMENTATION
+from muster.tasks.text_classification import TEXT_CLASSIFICATION
 from muster.training.results import EQUAL_COST, Confirmation, ConfirmationRound, EqualCost, HeadChoice, SpentOn
 from tests.report.made_up import make_result
 
@@ -60,8 +62,8 @@ def test_no_baseline_no_sentence() -> None:
 
 
 def test_costs() -> None:
-    assert cost_text(Cost(1, 338_000, 0.0031)) == "1 model, 338 k parameters, 3.1 ms an image"
-    assert cost_text(Cost(3, 1_020_000, 1.6)) == "3 models, 1.02 M parameters, 1.6 s an image"
+    assert cost_text(Cost(1, 338_000, 0.0031), SEGMENTATION) == "1 model, 338 k parameters, 3.1 ms an image"
+    assert cost_text(Cost(3, 1_020_000, 1.6), TEXT_CLASSIFICATION) == "3 models, 1.02 M parameters, 1.6 s a text"
     assert "3.0 times the parameters and 3.0 times the time" in cost_sentence(make_result())
     alone = make_result(members=("delta",))
     same = alone.costs | {LEARNED_HEAD: replace(alone.costs["delta"], parameters=alone.costs["delta"].parameters + 12)}

@@ -13,15 +13,7 @@ from muster.report.texts import finetuned_texts
 from muster.selection import Selection
 from muster.selection.run import select
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import (
-    TargetData,
-    build_ensemble,
-    evaluate,
-    fit_members,
-    load_members,
-    target_data,
-    with_baseline,
-)
+from muster.training.finetuning import build_ensemble, evaluate, fit_members, load_members, with_baseline
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.modules import EnsembleTraining
@@ -29,6 +21,7 @@ from muster.training.results import FinetuneResult
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
 from muster.training.summary import summarise, write_results
+from muster.training.target_data import TargetData, target_data
 
 
 @dataclass

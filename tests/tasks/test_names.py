@@ -29,14 +29,19 @@ OF_OTHERS = {
 }
 
 
+MENTIONED = re.compile(rf"[\"']({'|'.join(NAMES)})[\"']|\btask\b|\bwords\.|muster\.tasks\.")
+
+
 def named(code: str) -> Iterator[tuple[int, str]]:
     """Line and name of each place where code knows a task."""
-    tree = ast.parse(code)
-    said = {id(part) for node in ast.walk(tree) for part in declared(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node.value in NAMES and id(node) not in said:
-            yield node.lineno, str(node.value)
-        elif isinstance(node, ast.Compare | ast.Match):
+    if not MENTIONED.search(code):
+        return
+    nodes = list(ast.walk(ast.parse(code)))
+    constants = [node for node in nodes if isinstance(node, ast.Constant) and node.value in NAMES]
+    said = {id(part) for node in nodes for part in declared(node)} if constants else set()
+    yield from ((node.lineno, str(node.value)) for node in constants if id(node) not in said)
+    for node in nodes:
+        if isinstance(node, ast.Compare | ast.Match):
             parts = [node.left, *node.comparators] if isinstance(node, ast.Compare) else [node.subject]
             if any(asks(part) for part in parts) and (isinstance(node, ast.Match) or any(map(is_fixed, parts))):
                 yield node.lineno, ast.unparse(node)
@@ -66,8 +71,8 @@ def asks(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id == "task"
     if isinstance(node, ast.Attribute):
-        of = ast.unparse(node.value)
-        return node.attr == "task" or (node.attr in OF_TASKS and of.rpartition(".")[2] in {"task", "words"})
+        is_of_task = node.attr in OF_TASKS and ast.unparse(node.value).rpartition(".")[2] in {"task", "words"}
+        return node.attr == "task" or is_of_task
     return False
 
 

@@ -17,23 +17,29 @@ from muster.commands.check import check_opened
 from muster.commands.main import CONFIGS, start
 from muster.commands.predict import predict_folder
 from muster.commands.predictions.of_images import require_rgb
-from muster.commands.predictions.texts import listed_texts
 from muster.commands.terminal import make_console
 from muster.data import ImageSize, decode_text, encode_text, open_dataset
 from muster.data.foreseen import as_it_was_published
+from muster.data.plain_texts import listed_texts
 from muster.data.texts import cut_text
 from muster.errors import ConfigError, DatasetError, SelectionError, UnfitMemberError
 from muster.models import build_model, put_source_heads, rebuild
 from muster.pool import Pool
 from muster.report import write_finetuning_report
+from muster.report.distillation import write_distillation_report
 from muster.report.texts import ReportText, text_rows
 from muster.selection.run import select
 from muster.tasks.task import TASKS, task_of
 from muster.tasks.text_classification import TEXT_CLASSIFICATION
 from muster.training.adoption import AdoptionJob, adopt_member
+from muster.training.distillation import with_unlabelled
+from muster.training.distilling import compare, result_of, teach
 from muster.training.ensemble_card import read_card
+from muster.training.finetuned_ensemble import load_ensemble
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
+from muster.training.multi_source_plan import MultiSource
+from muster.training.planned_source import PlannedSource
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import SourceSettings, TrainingSettings
 from tests.helpers import make_member
@@ -130,7 +136,7 @@ def test_others_models_are_members_beside(course: Course, tmp_path: Path) -> Non
         entry = Adoption.from_mapping({"name": name, "from": "transformers", "model": str(tmp_path / name), **more})
         adopt_member(AdoptionJob(tmp_path / "pool", entry))
     pool = Pool.union([course.pool, Pool.open(tmp_path / "pool")])
-    with pytest.warns(UserWarning, match="theirs do not say which images"):
+    with pytest.warns(UserWarning, match="theirs do not say which texts"):
         found = select(pool, "texts/reviews", size=2, train_images=40, metrics=("e_leep",), cache_gb=0.0)
     assert set(found.member_names) == {"posts", "news", "theirs", "encoder"}
     assert torch.tensor(list(found.member_scores.values())).isfinite().all()
@@ -156,10 +162,10 @@ def test_reports_show_texts(course: Course) -> None:
     page = (course.folder / "finetuning.html").read_text("utf-8")
     assert "on the 60 test texts" in page
     assert "Right, the surest first" in page
-    assert not re.search(
-        r"\bimages?\b", re.sub(r"<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL).replace("an image", "")
-    )
     chosen = (course.folder / "selection.html").read_text("utf-8")
+    for shown in (page, chosen):
+        words = re.sub(r"<style>.*?</style>|<script>.*?</script>|<[^>]*>", "", shown, flags=re.DOTALL)
+        assert re.findall(r".{0,30}\b(?:images?|pixels?)\b.{0,30}", words) == []
     assert "Training texts, each member" in chosen
     texts = [decode_text(sample.image) for sample in course.target.dataset.train]
     assert sum(text in html.unescape(chosen) for text in texts) >= 8  # of each kind up to four
@@ -185,14 +191,41 @@ def test_texts_are_classified_in_one_table(course: Course, tmp_path: Path) -> No
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "a.txt").write_text("lovely and\ncharming")
     (tmp_path / "table.tsv").write_text("id\ttext\n1\tlovely and charming\n")
-    assert list(listed_texts(tmp_path / "some").values()) == ["lovely and\ncharming"]
-    assert list(listed_texts(tmp_path / "table.tsv").values()) == ["lovely and charming"]
+    assert list(listed_texts(tmp_path / "some", "--images").values()) == ["lovely and\ncharming"]
+    assert list(listed_texts(tmp_path / "table.tsv", "--images").values()) == ["lovely and charming"]
     (tmp_path / "empty.csv").write_text("id\n1\n")
     for name, message in (("none.txt", "holds no texts"), ("empty.csv", "has no column text")):
         with pytest.raises(DatasetError, match=message):
-            listed_texts(tmp_path / name)
+            listed_texts(tmp_path / name, "--images")
     with pytest.raises(ConfigError, match="An exported file takes images, and the ensemble for texts_reviews classif"):
         require_rgb(read_card(ensemble), "An exported file")
+
+
+def test_one_encoder_is_taught_by_two(course: Course, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("a dull plot\n\na lovely cast\n")
+    ensemble = load_ensemble(course.folder / "run" / "ensemble")
+    settings = TrainingSettings(steps=3, batch_size=8, optimizer="adamw", learning_rate=0.002, schedule="constant")
+    given = (ensemble, course.target), (0.5, tmp_path / "more.txt", settings, tmp_path, Hardware("cpu"))
+    made, module, unlabelled = teach(*given[0], "text:tiny", "none", *given[1])
+    assert unlabelled == 2
+    assert made.classify("a lovely cast").shape == (2,)
+    with_both = with_unlabelled(course.target.train, tmp_path / "more.txt")
+    assert decode_text(with_both[-1].image) == "a lovely cast"
+    assert not made.task.is_known(with_both[-1].mask).any()
+    models = compare({"ensemble": ensemble, "distilled": made}, {}, course.target, seed=0)
+    result = result_of(models, course.target, unlabelled, module, Hardware("cpu"))
+    page = write_distillation_report(result, tmp_path / "report.html", "next").read_text("utf-8")
+    assert "120 training texts and 2 without labels; top-1 accuracy on 60 test texts." in page
+    assert "ms a text" in page
+    assert "one text." in page
+    with pytest.raises(UnfitMemberError, match="small_fpn takes images, and text_classification is about texts"):
+        teach(*given[0], "small_fpn", "none", *given[1])
+
+
+def test_one_encoder_does_not_learn_from_texts_and_images() -> None:
+    sources = [PlannedSource(name, open_dataset(name), name) for name in ("texts/posts", "scenes/rooms")]
+    with pytest.raises(ConfigError, match=r"'both': expected datasets for one task.*texts_posts for text_classific"):
+        MultiSource("text:tiny", datasets=["texts/posts", "scenes/rooms"], name="both").members(sources)
 
 
 def test_a_check_counts_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,7 +266,7 @@ def test_a_dry_run_of_a_study_of_texts(
     options = ["--config", str(CONFIGS / "study" / "h22-texts.yaml"), "--targets", "[texts/moods#0,texts/reviews]"]
     assert start("study", arguments=[*options, "--dry_run", "--hardware.device", "cpu"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^texts_moods_classes0 \(few\) +60 +60 +1x256 +3 +3 +3 +60", told, re.MULTILINE)
+    assert re.search(r"^texts_moods_classes0 \(few\) +60 +60 +256 characters +3 +3 +3 +60", told, re.MULTILINE)
 
 
 def test_frozen_encoders_and_their_heads(course: Course, tmp_path: Path) -> None:

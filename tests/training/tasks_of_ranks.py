@@ -18,10 +18,9 @@ from muster.models.adapted import adapt
 from muster.ranks import rank, sum_over_ranks, world_size
 from muster.tasks.loss import LossOptions
 from muster.tasks.segmentation import SEGMENTATION
-from muster.training.cluster import process_group
 from muster.training.evaluation import count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData, fit_members
+from muster.training.finetuning import fit_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit, fit_steps
 from muster.training.hardware import Hardware
@@ -29,11 +28,13 @@ from muster.training.head import judge_penalties, learn_head
 from muster.training.head_kept import fit_kept_head
 from muster.training.head_units import collect_units
 from muster.training.modules import EnsembleTraining
+from muster.training.process_group import process_group
 from muster.training.results import HeadChoice
 from muster.training.settings import HeadSettings, TrainingSettings
 from muster.training.simclr import SimCLRSettings
 from muster.training.simclr.images import ViewData, ViewPairs
 from muster.training.simclr.module import SimCLR
+from muster.training.target_data import TargetData
 from tests.helpers import make_target, shown
 
 STATISTICS = ChannelStatistics((0.5,) * 3, (0.25,) * 3)

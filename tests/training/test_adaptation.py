@@ -17,13 +17,14 @@ from muster.models import SourceModel, build_model
 from muster.models.sources.backbone import Backbone
 from muster.tasks.segmentation import SEGMENTATION
 from muster.training.adaptation import adapt_member, attention_layers, merge_adapters
-from muster.training.finetuning import TargetData, fit_members
+from muster.training.finetuning import fit_members
 from muster.training.fitting import fit
 from muster.training.frozen import FrozenBatch, FrozenData, FrozenFeatures
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_settings
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import SourceSettings, TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import shown, upsampled
 
 pytestmark = [

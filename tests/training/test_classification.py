@@ -26,13 +26,11 @@ from muster.selection import Selection
 from muster.selection.run import select
 from muster.training.distilling import UNIFORM, compare, result_of, soups_of, teach
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import (
-    ENSEMBLE,
-)
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
 from muster.training.multi_source import train_multi_source
 from muster.training.results import LEARNED_HEAD
+from muster.training.run_files import ENSEMBLE
 from muster.training.settings import SourceSettings, TrainingSettings
 from muster.training.source import train_member
 from tests.data.test_image_folders import write

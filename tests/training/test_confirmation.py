@@ -18,13 +18,14 @@ from muster.pool import Pool
 from muster.selection.candidates import Candidate, choosing, leading_candidates, members_of, scores_of
 from muster.tasks.segmentation import mean_iou
 from muster.training.confirmation import Trial, confirm, total_round_steps
-from muster.training.finetuning import TargetData, load_members
+from muster.training.finetuning import load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.results import Confirmation
 from muster.training.settings import ComparisonSettings, TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import confusion_matrices, make_pool, shown, upsampled
 from tests.report.made_up import make_selection
 

@@ -21,13 +21,14 @@ from muster.training.clock import Clock
 from muster.training.equal_cost import EqualCostModel, Rival, make_equal_cost
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData, load_members
+from muster.training.finetuning import load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import SpentOn
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import make_pool, shown, upsampled
 
 pytestmark = [

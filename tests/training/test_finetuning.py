@@ -29,25 +29,20 @@ from muster.training.clock import Clock
 from muster.training.evaluation import model_predictor
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.finetuning import (
-    CONFUSION,
-    ENSEMBLE,
-    HISTORY,
-    RESULT,
-    WORK,
-    TargetData,
     build_ensemble,
     evaluate,
     fit_members,
     forget_checkpoint,
     load_members,
-    target_data,
     with_baseline,
 )
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, FinetuneResult
+from muster.training.run_files import CONFUSION, ENSEMBLE, HISTORY, RESULT, WORK
 from muster.training.settings import TrainingSettings
 from muster.training.summary import summarise, write_results
+from muster.training.target_data import TargetData, target_data
 from tests.helpers import confusion_matrices, make_pool, shown
 
 SETTINGS = TrainingSettings(steps=4, batch_size=2, crop_size=32, seed=1, checkpoint_every=2)

@@ -33,20 +33,14 @@ from muster.selection.run import select
 from muster.tasks.segmentation import SEGMENTATION
 from muster.training.evaluation import count_split, model_predictor
 from muster.training.finetuned_ensemble import load_ensemble
-from muster.training.finetuning import (
-    TargetData,
-    build_ensemble,
-    evaluate,
-    fit_members,
-    load_members,
-    target_data,
-)
+from muster.training.finetuning import build_ensemble, evaluate, fit_members, load_members
 from muster.training.fit_data import FitData
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD
 from muster.training.settings import HeadSettings, TrainingSettings
 from muster.training.summary import summarise, write_results
+from muster.training.target_data import TargetData, target_data
 from tests.helpers import make_member, shown
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")

@@ -12,10 +12,11 @@ from torch.nn import functional
 from muster.data import VOID, Dataset, prepare_image
 from muster.models import build_model
 from muster.models.padding import upsample
-from muster.training.finetuning import TargetData, fit_members
+from muster.training.finetuning import fit_members
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import Adapt, TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import shown
 from tests.training.diary import Diary
 

@@ -19,13 +19,15 @@ from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.checkpoints import CHECKPOINT
 from muster.training.clock import Clock
 from muster.training.evaluation import model_predictor
-from muster.training.finetuning import WORK, TargetData, fit_members, load_members
+from muster.training.finetuning import fit_members, load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.rates import _best
+from muster.training.run_files import WORK
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import confusion_matrices, make_pool, make_target, shown
 
 pytestmark = [

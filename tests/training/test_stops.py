@@ -17,7 +17,7 @@ from muster.pool import Pool
 from muster.tasks.segmentation import SEGMENTATION, mean_iou
 from muster.training.averaging import averaging_decay
 from muster.training.evaluation import model_predictor
-from muster.training.finetuning import TargetData, fit_members, load_members
+from muster.training.finetuning import fit_members, load_members
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
@@ -25,6 +25,7 @@ from muster.training.held_out import stops_of
 from muster.training.idle_settings import idle_settings
 from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import confusion_matrices, make_pool, shown
 from tests.training.diary import Diary
 

@@ -16,11 +16,12 @@ from muster.models import TTASettings, Variant, build_model
 from muster.tasks.class_counts import confusion_matrix
 from muster.training.costs import measure_costs
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from muster.training.finetuning import TargetData, evaluate
+from muster.training.finetuning import evaluate
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 from tests.helpers import upsampled
 
 SHOWN = Preprocessing(ChannelStatistics((0.5,) * 3, (0.25,) * 3), ImageSize(64))

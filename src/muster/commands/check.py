@@ -90,7 +90,8 @@ def check_opened(dataset: Dataset, folder: Path, console: Console) -> int:
     train, test = map(task.in_classes, whole)
     dataset = replace(dataset, spec=train.spec, train=train, test=test)
     splits = {split.name: _checked(split, console) for split in (train, test)}
-    notes = tuple(note for split in whole for note in task.notes_on(split))
+    usable = (replace(each, identifiers=_usable(splits[each.name], each)) for each in whole)
+    notes = tuple(note for split in usable if len(split) for note in task.notes_on(split))
     found = Findings(dataset, splits, *repeated_images(dataset), notes)
     print_check(found, console)
     samples = _shown(dataset.train, splits[dataset.train.name])
@@ -110,6 +111,12 @@ def _examples(samples: Sequence[tuple[str, Sample]], classes: Sequence[str]) -> 
     """Texts with their names and classes, to be read in place of a contact sheet."""
     told = (f"{name} ({classes[int(sample.mask)]})\n{decode_text(sample.image)}\n" for name, sample in samples)
     return "\n".join(told)
+
+
+def _usable(found: SplitCheck, split: Split) -> tuple[str, ...]:
+    """The images that can be read with their truths."""
+    unusable = set(found.unusable)
+    return tuple(each for each in split.identifiers if each not in unusable)
 
 
 def _checked(split: Split, console: Console) -> SplitCheck:

@@ -110,7 +110,7 @@ def print_check(found: Findings, console: Console) -> None:
     for note in found.all_notes:
         console.print(note)
     if found.dataset.published is not None:
-        _compare(found.dataset.published, found.numbers, console)
+        _compare(found.dataset.published, spec.holds, found.numbers, console)
     if names_are_assumed(found):
         console.print(
             "The names of the classes are those of the Pascal VOC challenge: nothing in the folder says others. If "
@@ -121,12 +121,12 @@ def print_check(found: Findings, console: Console) -> None:
     console.print(told, style="bold")
 
 
-def _compare(published: Published, numbers: Mapping[str, int], console: Console) -> None:
+def _compare(published: Published, holds: str, numbers: Mapping[str, int], console: Console) -> None:
     """Say whether a copy is whole, and on what terms it may be used."""
     if told := published.how_it_differs("This copy", numbers):
         console.print(told, style="yellow")
     else:
-        console.print(f"As many classes and images as {published.name} was published with.")
+        console.print(f"As many classes and {holds} as {published.name} was published with.")
     doubt = f" (No second source was found for: {', '.join(published.unverified)}.)" if published.unverified else ""
     console.print(f"Licence: {published.licence}. To cite: {published.citation}{doubt}")
 

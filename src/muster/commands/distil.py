@@ -6,6 +6,7 @@ import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from muster.commands.finetuning_summary import predict_command
 from muster.commands.newest import FINETUNINGS, newest_ensemble
 from muster.commands.predict import run_folder
 from muster.commands.program import to_type
@@ -13,6 +14,7 @@ from muster.commands.spread import Spread
 from muster.commands.terminal import make_console
 from muster.commands.words import Asked, record_of
 from muster.data import DataSettings
+from muster.data.spec import TEXTS
 from muster.errors import ConfigError
 from muster.files import as_file_name, read_yaml, to_builtin_types, write_text, write_yaml
 from muster.launch import only_helps
@@ -39,11 +41,12 @@ from muster.training.distilling import (
 )
 from muster.training.ensemble_card import read_card
 from muster.training.finetuned_ensemble import Ensemble, load_ensemble
-from muster.training.finetuning import ENSEMBLE as FOLDER
-from muster.training.finetuning import TargetData, forget_checkpoint, target_data
+from muster.training.finetuning import forget_checkpoint
 from muster.training.hardware import Hardware
-from muster.training.idle_settings import idle_settings
+from muster.training.idle_settings import idle_for, idle_settings
+from muster.training.run_files import ENSEMBLE as FOLDER
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData, target_data
 
 RECORD_FILE = "distillation.yaml"
 
@@ -65,16 +68,17 @@ def distil(
 ) -> int:
     """Bring a fine-tuned ensemble down to one network.
 
-    Given an architecture, a network of it learns the ensemble's probabilities on the target's training images, beside
-    their labels. The weights of members that share an architecture are averaged too, all of them (uniform soup) and
-    those that help on held-out training images (greedy soup). A report compares all with the ensemble and with B1. What
+    Given an architecture, a network of it learns the ensemble's probabilities on the target's training split, beside
+    its labels. The weights of members that share an architecture are averaged too, all of them (uniform soup) and
+    those that help on what is held out of it (greedy soup). A report compares all with the ensemble and with B1. What
     is written can be predicted with and exported as any ensemble: the network in the folder ensemble, soups beside it.
 
     Args:
         ensemble: What to bring down, as finetune.py wrote it; by default the newest run below runs/finetunings.
         architecture: Of the network to teach; without one only weights are averaged.
         pretraining: What that network starts from: none, imagenet, or a .safetensors file.
-        unlabelled: Folder of further images of the target's kind, without labels, to teach the network on.
+        unlabelled: Folder of further images of the target's kind, without labels, to teach the network on; of texts
+            a folder of .txt files, a .txt file with a text in each line, or a table (.csv, .tsv) with a column text.
         label_weight: Weight of the labels in its loss, from 0 to 1; the rest is that of the ensemble's probabilities.
         selection: The selection that the ensemble was made from; by default what its run says.
         target: Where the target dataset lies now, if it was moved.
@@ -92,19 +96,7 @@ def distil(
         ConfigError: If options do not go together.
     """
     require_real("label_weight", label_weight, 0.0, 1.0)
-    if architecture is not None:
-        check_architecture(architecture)
-    elif unlabelled is not None or pretraining != "none":
-        raise ConfigError("--unlabelled and --pretraining are for a network that is taught. Give its --architecture.")
-    if training.schedule == "plateau":
-        raise ConfigError(
-            "--training.schedule: expected step, poly, cosine or constant, as a taught network learns from all images "
-            "and has none to look at, but got plateau."
-        )
-    if training.adapt != "full":
-        raise ConfigError(
-            f"--training.adapt: expected full, as the taught network learns everything, but got {training.adapt}."
-        )
+    _require_teachable(architecture, pretraining, unlabelled, training)
     idle = _idle(architecture, training)
     asked.refuse(idle)
     if only_helps():
@@ -121,6 +113,8 @@ def distil(
             f"{fitted} is for {whole.task.name}, whose predictions are lists of objects; only ensembles that predict "
             "something for each image or pixel can be distilled."
         )
+    if architecture is not None:
+        asked.refuse(idle_for(whole.task.holds))
     name = as_file_name(f"{run.resolve().name}-{architecture or 'soup'}")
     folder = output or FINETUNINGS / name
     inputs = {"--ensemble": run, "--unlabelled": unlabelled, "the target": seen.dataset.reference}
@@ -131,7 +125,7 @@ def distil(
         result = _conclude(whole, taught, seen, fitted, folder, training, hardware)
         resolved = {"ensemble": fitted, "output": folder, **hardware.resolved_options()}
         write_text(folder / "config.yaml", record_of(configuration, idle, resolved))
-        command = _export_command(result, folder)
+        command = _next_command(result, folder)
         write_distillation_report(result, folder / "report.html", command)
         forget_checkpoint(folder)
     reached = whole.task.result
@@ -141,6 +135,25 @@ def distil(
         console.print(f"  {part:<13} {model.result:.3f} {reached}  {cost}")
     console.print(f"Report: {folder / 'report.html'}")
     return 0
+
+
+def _require_teachable(
+    architecture: str | None, pretraining: str, unlabelled: Path | None, training: TrainingSettings
+) -> None:
+    """Refuse options of a network that is to be taught which do not go together."""
+    if architecture is not None:
+        check_architecture(architecture)
+    elif unlabelled is not None or pretraining != "none":
+        raise ConfigError("--unlabelled and --pretraining are for a network that is taught. Give its --architecture.")
+    if training.schedule == "plateau":
+        raise ConfigError(
+            "--training.schedule: expected step, poly, cosine or constant, as a taught network learns from all of "
+            "the training split and has none to look at, but got plateau."
+        )
+    if training.adapt != "full":
+        raise ConfigError(
+            f"--training.adapt: expected full, as the taught network learns everything, but got {training.adapt}."
+        )
 
 
 def _idle(architecture: str | None, training: TrainingSettings) -> dict[str, str]:
@@ -203,12 +216,22 @@ def selection_of(run: Path) -> Path:
     return Path(said)
 
 
-def _export_command(result: DistillResult, folder: Path) -> str:
-    """How to write the network that the headline is about as one file; nothing if none was made."""
+def _next_command(result: DistillResult, folder: Path) -> str:
+    """How to write the network that the headline is about as one file, or to use it where no file can be made.
+
+    Args:
+        result: The results.
+        folder: Of the run.
+
+    Returns:
+        Nothing if no network was made.
+    """
     best = best_network(result)
     if best is None:
         return ""
     place = folder if best == DISTILLED else _place(folder, best)
+    if result.words.holds == TEXTS:  # which no exported file takes
+        return predict_command(place, TEXTS)
     return f"{to_type('export')} --ensemble {shlex.quote(str(named(place)))}"
 
 

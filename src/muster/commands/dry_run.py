@@ -63,12 +63,12 @@ def print_pool_forecast(
         adopted: How many members are adopted besides.
     """
     devices = hardware.devices
-    table = _table("member", "images", "classes", "crop", "fits", "steps", "memory", *_hours_heading(members, devices))
+    held = " and ".join(dict.fromkeys(member.fits.spec.holds for member in members)) or "images"
+    table = _table("member", held, "classes", "crop", "fits", "steps", "memory", *_hours_heading(members, devices))
     for member in members:
-        rows, columns = member.fits.crop_size
         hours = "there" if member.is_there else "" if member.hours is None else in_hours(member.hours * devices)
         table.add_row(
-            member.name, f"{member.train_images:,}", str(member.fits.num_classes), f"{rows}x{columns}",
+            member.name, f"{member.train_images:,}", str(member.fits.num_classes), _crop(*member.fits.crop_size),
             str(member.number_of_fits), f"{member.steps:,}", in_bytes(member.fits.device_bytes(devices)),
             *([hours] if _is_timed(members) else []),
         )  # fmt: skip
@@ -113,32 +113,47 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     devices, is_timed = hardware.devices, any(target.hours is not None for target in targets)
     hours_heading = ["device hours" if devices > 1 else "hours"] if is_timed else []
     table = _table(
-        "target", "images", "test", "crop", "candidates", "fine-tuned", "fits", "steps", "ensembles", *hours_heading
+        "target", "training", "test", "crop", "candidates", "fine-tuned", "fits", "steps", "ensembles", *hours_heading
     )
     for each in targets:
-        rows, columns = each.crop_size
         hours = [in_hours((each.hours or 0) * devices)] if is_timed else []
         table.add_row(
-            f"{each.target} ({each.regime})", f"{each.train_images:,}", f"{each.test_images:,}", f"{rows}x{columns}",
+            f"{each.target} ({each.regime})", f"{each.train_images:,}", f"{each.test_images:,}", _crop(*each.crop_size),
             str(each.candidates), str(each.fitted), f"{each.fits:,}", f"{each.steps:,}", f"{each.ensembles:,}", *hours,
         )  # fmt: skip
     console.print(table)
     on = "a device" if devices == 1 else f"each of {devices} devices"
     lines = [
         f"{len(targets)} targets with their numbers of labels, {sum(each.fits for each in targets):,} fits.",
-        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks at images.",
-        f"Memory: up to about {in_bytes(max(each.device_bytes for each in targets))} on {on} in float32.",
-        f"Disk: {in_bytes(sum(each.weight_bytes for each in targets))} of fine-tuned weights at most.",
+        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks.",
+        *_space_told(targets, on),
         _time_told(sum((each.hours or 0) * devices for each in targets) if is_timed else None),
     ]
     console.print("\n".join(lines), markup=False)
+
+
+def _crop(rows: int, columns: int) -> str:
+    """What a fit sees of an image, or of a text, which is one row of characters."""
+    return f"{columns} characters" if rows == 1 else f"{rows}x{columns}"
+
+
+def _space_told(targets: Sequence[TargetForecast], on: str) -> list[str]:
+    memory, disk = max(each.device_bytes for each in targets), sum(each.weight_bytes for each in targets)
+    unknown = max(each.unknown for each in targets)
+    doubt = f" Of {unknown} adopted members the networks are not known before: they are left out." if unknown else ""
+    if not memory:
+        return [f"Memory and disk: not known.{doubt}"]
+    return [
+        f"Memory: up to about {in_bytes(memory)} on {on} in float32.{doubt}",
+        f"Disk: {in_bytes(disk)} of fine-tuned weights at most.",
+    ]
 
 
 def _time_told(hours: float | None) -> str:
     if hours is None:
         return "Time: nothing was timed. --timed_steps 3 times steps on this machine."
     return (
-        f"Time: {in_hours(hours)} device hours, by a few steps on blank crops, timed here; reading images, evaluation "
+        f"Time: {in_hours(hours)} device hours, by a few steps on blank crops, timed here; reading data, evaluation "
         "on the way, and what devices tell each other are left out."
     )
 

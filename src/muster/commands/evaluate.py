@@ -68,8 +68,8 @@ def evaluate(
     console = make_console()
     task = task_of(dataset.spec)
     size = "" if task.is_pooled else ", masks at their stored size"
-    console.print(f"{len(dataset.test)} test images of {dataset.spec.name}{size}.")
-    console.print(evaluated_as_markdown(rows, task.result, task.error), markup=False, soft_wrap=True)
+    console.print(f"{task.samples(len(dataset.test), 'test')} of {dataset.spec.name}{size}.")
+    console.print(evaluated_as_markdown(rows, task), markup=False, soft_wrap=True)
     if table is not None:
         _write(table, rows, dataset.spec.classes)
     return 0

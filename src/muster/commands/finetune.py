@@ -52,17 +52,11 @@ from muster.tasks.task import in_classes, task_of
 from muster.tracking import Run, TrackingSettings, tracked
 from muster.tracking.reports import send_report
 from muster.training.clock import Clock
-from muster.training.finetuning import (
-    CONFUSION,
-    RESULT,
-    build_ensemble,
-    evaluate,
-    forget_checkpoint,
-    require_fittable,
-)
+from muster.training.finetuning import build_ensemble, evaluate, forget_checkpoint, require_fittable
 from muster.training.hardware import Hardware
 from muster.training.idle_settings import idle_for, idle_settings
 from muster.training.results import EQUAL_COST, LEARNED_HEAD
+from muster.training.run_files import CONFUSION, RESULT
 from muster.training.settings import ComparisonSettings, HeadSettings, TrainingSettings
 from muster.training.summary import licences_of, summarise, write_results
 
@@ -139,7 +133,9 @@ def finetune(
         asked.require_effect(OTHER_THAN_PREDICTION, "with --predict, which trains nothing", files=False)
         return predict_with(predict, ensemble, output, hardware, configuration, OTHER_THAN_PREDICTION, "--predict")
     if ensemble is not None:
-        raise ConfigError("--ensemble is what --predict predicts with. Give --predict with a folder of images as well.")
+        raise ConfigError(
+            "--ensemble is what --predict predicts with. Give --predict with what is to be predicted as well."
+        )
     if target is not None and pool is None and selection is None:
         raise ConfigError(
             "--target goes with --pool, and members are then chosen at the start; or with --selection, and then says "
@@ -205,7 +201,7 @@ def _run(
     target = plan.target.dataset.spec.name
     options = yaml.safe_load(configuration) or {}
     run = Run(folder, "finetune", folder.name, plan.pool.folder.resolve().name, target, options)
-    headline = f"Fine-tuning for {target} on {len(plan.target.train)} images."
+    headline = f"Fine-tuning for {target} on {task_of(plan.target.train.spec).samples(len(plan.target.train))}."
     with tracked(logger, run) as loggers:
         with fit_progress(console, plan.total_steps, headline) as progress:
             clock, writes = fit_plan(plan, folder, hardware, progress, loggers)

@@ -28,18 +28,12 @@ from muster.training.clock import Clock, Progress
 from muster.training.confirmation import Trial, confirm, confirmation_folder, total_round_steps
 from muster.training.equal_cost import EqualCostModel, Rival, make_equal_cost
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import (
-    TargetData,
-    first_checkpoint,
-    fit_members,
-    load_members,
-    target_data,
-    with_baseline,
-)
+from muster.training.finetuning import first_checkpoint, fit_members, load_members, with_baseline
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
 from muster.training.results import Confirmation
 from muster.training.settings import ComparisonSettings, TrainingSettings
+from muster.training.target_data import TargetData, target_data
 
 SELECTION = "selection"
 

@@ -74,7 +74,7 @@ def _result_table(result: FinetuneResult) -> Table:
         *([result.words.error] if result.errors else []),
         "models",
         "parameters",
-        "an image",
+        result.words.a_sample,
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for name in result_names(result):

@@ -53,7 +53,7 @@ COMMANDS: dict[str, Command] = {
     "finetune": Command(
         "muster.commands.finetune:finetune", "fine-tune and combine what was chosen", "finetune/modern.yaml"
     ),
-    "predict": Command("muster.commands.predict:predict", "predict images", first="images"),
+    "predict": Command("muster.commands.predict:predict", "predict images or texts", first="images"),
     "evaluate": Command(
         "muster.commands.evaluate:evaluate", "compare fine-tuned ensembles on a labelled dataset", first="ensemble"
     ),

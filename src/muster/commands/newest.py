@@ -7,7 +7,7 @@ from pathlib import Path
 from muster.commands.program import short_name
 from muster.errors import ConfigError
 from muster.selection.record import RECORD
-from muster.training.finetuning import ENSEMBLE
+from muster.training.run_files import ENSEMBLE
 
 SELECTIONS = Path("runs") / "selections"
 FINETUNINGS = Path("runs") / "finetunings"

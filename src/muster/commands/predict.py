@@ -25,8 +25,8 @@ from muster.precision import Precision
 from muster.tasks.task import TASKS
 from muster.training.ensemble_card import CARD, read_card
 from muster.training.finetuned_ensemble import load_ensemble
-from muster.training.finetuning import ENSEMBLE
 from muster.training.hardware import Hardware
+from muster.training.run_files import ENSEMBLE
 
 PREDICTIONS_FOLDER = "predictions"
 _DIGITS = 8

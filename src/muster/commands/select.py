@@ -42,9 +42,8 @@ from muster.selection.reference import TRAIN
 from muster.selection.run import select
 from muster.selection.settings import SelectionSettings
 from muster.tasks.task import task_of
-from muster.tracking import LOGS, Run, TrackingSettings, copy_tracked, tracked
-from muster.tracking.reports import send_report
-from muster.training.cluster import process_group
+from muster.tracking import LOGS, TrackingSettings, copy_tracked
+from muster.training.process_group import process_group
 
 _SELECTIONS = Path("runs") / "selections"
 _GIGABYTE = 1e9
@@ -156,6 +155,11 @@ def _track(
     images: Sequence[ReportImage],
 ) -> None:
     """Tell trackers of a selection that is on disk already: they keep a copy."""
+    if not kinds:
+        return
+    from muster.tracking import Run, tracked
+    from muster.tracking.reports import send_report
+
     name = pool.folder.resolve().name
     run = Run(folder / LOGS, "select", folder.resolve().name, name, selection.target, options)
     files = [folder / each for each in ("report.html", RECORD, RANKING)]

@@ -60,7 +60,7 @@ def print_selection(selection: Selection, pool: Pool, folder: Path, console: Con
         console: Where to print, as :func:`muster.commands.terminal.make_console` makes it.
         chosen_size: Whether muster chose the image size, and should say so.
     """
-    verdict = no_better_than_guessing(selection.guessing, selection.target)
+    verdict = no_better_than_guessing(selection.guessing, selection.target, selection.words.holds)
     if verdict:
         console.print(verdict + "\n")
     console.print(_probe_line(selection, pool, chosen_size))

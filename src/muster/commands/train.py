@@ -22,7 +22,7 @@ from muster.execution.ray_settings import ExecutorName, RaySettings
 from muster.launch import only_helps
 from muster.models.adoption import Adoption
 from muster.outputs import Inputs
-from muster.pool import Pool, result_of, verify_pool
+from muster.pool import Pool, holds_of, result_of, verify_pool
 from muster.remote import named
 from muster.tracking import TrackingSettings
 from muster.training.forecast import forecast_members, timed
@@ -178,7 +178,7 @@ def print_pool(pool: Pool, console: Console) -> int:
         "member",
         "domain",
         "classes",
-        "images",
+        holds_of(member.card for member in pool),
         "parameters",
         f"test {result_of(member.card for member in pool)}",
         "majority",

@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Num
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+
+from muster.late import late
+
+transforms = late("torchvision.transforms.v2.functional")
 
 HUE_SHARE = 0.25
 """Turn of the hue at strength 1, as a share of the whole circle: a quarter of what the others change (SimCLR, 2020)."""
@@ -48,4 +51,5 @@ def jitter_colours(
             changed = transforms.adjust_saturation(changed, saturation)
         elif in_colour:
             changed = transforms.adjust_hue(changed, hue)
-    return changed if in_colour else changed[:, 0]
+    found: Tensor = changed if in_colour else changed[:, 0]
+    return found

@@ -12,7 +12,8 @@ from jaxtyping import Int64, Num
 from torch import Tensor
 
 from muster.data.preprocessing import Preprocessing
-from muster.data.transforms import TrainingTransform, normalise_crops, resize_image
+from muster.data.resizing import resized
+from muster.data.transforms import TrainingTransform, normalise_crops
 from muster.data.truth_cuts import OF_PIXELS, TruthCut
 from muster.data.views import Views
 
@@ -103,5 +104,5 @@ class CropViews:
             wanted = self.shown.seen_by(own)
             # Normalised first: at the edge of the padding, pixels are to be mixed with its 0, not with black.
             images = normalise_crops(crops, boxes, wanted)
-            views[own] = resize_image(images, self.size_for(own), wanted.interpolation)
+            views[own] = resized(images, self.size_for(own), wanted.interpolation)
         return views

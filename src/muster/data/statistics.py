@@ -56,6 +56,7 @@ class SplitCheck:
         examples: For each class, the one with the most pixels of it; ``None`` for a class without a pixel.
         sizes: Rows and columns of each, in order.
         has_masks: Whether the truth is of pixels, and not of whole images.
+        unusable: Names of the images that cannot be used.
     """
 
     images: int
@@ -67,6 +68,7 @@ class SplitCheck:
     examples: tuple[str | None, ...]
     sizes: tuple[tuple[int, int], ...]
     has_masks: bool
+    unusable: tuple[str, ...]
 
 
 def channel_statistics(split: Split) -> ChannelStatistics:
@@ -187,7 +189,7 @@ def check_split(
     Returns:
         The problems, and what the readable images hold.
     """
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     all_void: list[str] = []
     sizes: list[tuple[int, int]] = []
     classes = split.spec.num_classes
@@ -198,7 +200,7 @@ def check_split(
         try:
             mask, size = _mask_and_size(split, index, masks_only)
         except DatasetError as error:
-            problems.append(str(error))
+            problems[identifier] = str(error)
         else:
             known, has_masks = labelled(mask), is_of_pixels(mask)
             counts = torch.bincount(mask[known], minlength=classes)[:classes]
@@ -215,7 +217,7 @@ def check_split(
     class_pixels = tuple(total.tolist())
     return SplitCheck(
         images=len(split),
-        problems=tuple(problems),
+        problems=tuple(problems.values()),
         class_pixels=class_pixels,
         void_pixels=void_pixels,
         notes=_notes(split, class_pixels, all_void, has_masks),
@@ -223,6 +225,7 @@ def check_split(
         examples=tuple(examples.get(index) for index in range(classes)),
         sizes=tuple(sizes),
         has_masks=has_masks,
+        unusable=tuple(problems),
     )
 
 

@@ -14,21 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64, Num
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from muster.data.colour_jitter import jitter_colours
-from muster.data.preprocessing import Interpolation, Preprocessing, middle
+from muster.data.preprocessing import Preprocessing, middle
+from muster.data.resizing import resized
 from muster.data.spec import as_numbers
 from muster.data.texts import cut_text
 from muster.data.truth_cuts import OF_PIXELS, Cut, Placement, Span, TruthCut
 from muster.errors import ConfigError
-
-_MODES = {
-    "bilinear": InterpolationMode.BILINEAR,
-    "bicubic": InterpolationMode.BICUBIC,
-    "nearest": InterpolationMode.NEAREST_EXACT,
-}
 
 
 def prepare_image(
@@ -48,35 +41,18 @@ def prepare_image(
     if preprocessing.of_text is not None:
         return cut_text(image, preprocessing.of_text)
     size, white = preprocessing.known_size, white_level(image)
-    resized = resize_image(image.float(), size.resized(image.shape[-2], image.shape[-1]), preprocessing.interpolation)
+    shown = resized(image.float(), size.resized(image.shape[-2], image.shape[-1]), preprocessing.interpolation)
     if size.crop is not None:
-        top, left = (middle(side, cut) for side, cut in zip(resized.shape[-2:], size.crop, strict=True))
-        resized = resized[..., top : top + size.crop[0], left : left + size.crop[1]]
+        top, left = (middle(side, cut) for side, cut in zip(shown.shape[-2:], size.crop, strict=True))
+        shown = shown[..., top : top + size.crop[0], left : left + size.crop[1]]
     if preprocessing.interpolation == "bicubic":
-        resized = resized.clamp(0, white)  # it swings beyond the range at edges
-    return _normalise(resized / white, preprocessing)
+        shown = shown.clamp(0, white)  # it swings beyond the range at edges
+    return _normalise(shown / white, preprocessing)
 
 
 def white_level(image: Tensor) -> float:
     """The number that stands for 1: images of 8 bits are whole numbers up to 255, others float32 in 0..1."""
     return 255.0 if image.dtype == torch.uint8 else 1.0
-
-
-def resize_image(
-    image: Float32[Tensor, "*b channels h w"], size: tuple[int, int], interpolation: Interpolation
-) -> Float32[Tensor, "*b channels y x"]:
-    """Bring images to a size, smaller ones with antialiasing.
-
-    Args:
-        image: On any device.
-        size: Rows and columns.
-        interpolation: How.
-
-    Returns:
-        The images; the same ones if they have the size.
-    """
-    resized: Tensor = transforms.resize(image, list(size), _MODES[interpolation], antialias=True)
-    return resized
 
 
 class Crop(NamedTuple):
@@ -178,8 +154,8 @@ class TrainingTransform:
         if self.preprocessing.of_text is not None:
             return Crop(cut_text(image, self.crop_shape[1]), mask, torch.tensor([0, 1, 0, self.crop_shape[1]]))
         cut = self._place(image, mask, generator)
-        shown = [cut.rows.shown, cut.columns.shown]
-        image = transforms.resize(image[cut.source], shown, InterpolationMode.BILINEAR, antialias=True)  # type: ignore[index]
+        shown = (cut.rows.shown, cut.columns.shown)
+        image = resized(image[cut.source], shown, "bilinear")  # type: ignore[index]
         if self.colour_jitter:
             image = jitter_colours(image, self.colour_jitter, generator)
         example = torch.zeros(image.shape[0], *cut.shape, dtype=image.dtype)
@@ -257,5 +233,6 @@ def _normalise(
     image: Float32[Tensor, "*b channels y x"], preprocessing: Preprocessing
 ) -> Float32[Tensor, "*b channels y x"]:
     statistics = preprocessing.statistics
-    normalised: Tensor = transforms.normalize(image, list(statistics.mean), list(statistics.std))
+    mean, std = (image.new_tensor(each)[:, None, None] for each in (statistics.mean, statistics.std))
+    normalised = image.sub(mean).div_(std)
     return normalised.flip(-3) if preprocessing.channel_order == "bgr" else normalised

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Num
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
+from muster.data.resizing import resized
 from muster.data.spec import VOID
 
 Span: TypeAlias = tuple[float, float]
@@ -101,8 +100,8 @@ class MapCut(TruthCut):
 
     def __call__(self, truth: Num[Tensor, "h w"], cut: Cut) -> Num[Tensor, "rows columns"]:
         """See :class:`TruthCut`; values are those of the nearest stored pixel."""
-        shown = [cut.rows.shown, cut.columns.shown]
-        part = transforms.resize(truth[cut.source][None], shown, InterpolationMode.NEAREST_EXACT)[0]  # type: ignore[index]
+        shown = (cut.rows.shown, cut.columns.shown)
+        part = resized(truth[cut.source][None], shown, "nearest")[0]  # type: ignore[index]
         unknown = torch.nan if truth.is_floating_point() else VOID
         found = torch.full(cut.shape, unknown, dtype=truth.dtype)
         found[cut.target] = part.flip(-1) if cut.is_mirrored else part  # type: ignore[index]

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-import timm
 import torch
-import torchvision
 from torch import Tensor
 
 from muster.errors import PretrainingError
+from muster.late import late
+
+timm, torchvision = late("timm"), late("torchvision")
 
 _PREFIXES = (
     "",

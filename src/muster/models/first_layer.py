@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-from timm.models import adapt_input_conv
 from torch import nn
 
 from muster.errors import ConfigError
+from muster.late import late
+
+timm = late("timm")
 
 RGB = 3
 
@@ -42,6 +44,6 @@ def adapt_first_layer(body: nn.Module, channels: int, name: str) -> None:
     path, old = found[0]
     new = deepcopy(old)  # whatever is particular about it, such as how it pads, stays
     new.in_channels = channels
-    new.weight = nn.Parameter(adapt_input_conv(channels, old.weight.detach()), old.weight.requires_grad)
+    new.weight = nn.Parameter(timm.models.adapt_input_conv(channels, old.weight.detach()), old.weight.requires_grad)
     parent, _, last = path.rpartition(".")
     setattr(body.get_submodule(parent), last, new)

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import timm
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from muster.data.statistics import ChannelStatistics
 from muster.errors import PretrainingError
+from muster.late import late
 from muster.models.weight_packages import PACKAGES
+
+timm = late("timm")
 
 
 @contextmanager

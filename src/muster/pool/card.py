@@ -195,6 +195,11 @@ def result_of(cards: Iterable[Card]) -> str:
     return names.pop() if len(names) == 1 else "result"
 
 
+def holds_of(cards: Iterable[Card]) -> str:
+    """What members were trained on: images, texts, or images and texts."""
+    return " and ".join(dict.fromkeys(TASKS[card.task].holds for card in cards)) or "images"
+
+
 def software_versions() -> dict[str, str]:
     """Versions of what a result depends on most."""
     packages = ("muster", "torch", "torchvision", "pytorch-lightning", "timm", "segmentation-models-pytorch")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from muster.data import ImageSize
+from muster.data.spec import TEXTS
 from muster.model_page import NOT_STATED, ModelPage
 from muster.pool.card import Card
 from muster.tasks.task import TASKS
@@ -51,7 +53,7 @@ def member_page(card: Card) -> str:
     usage = (
         "import muster\n\n"
         'member = muster.from_pretrained("PATH_OR_REPOSITORY")\n'
-        "model = member.load_model()  # probabilities of its own classes: model.predict(images)"
+        f"model = member.load_model()  # probabilities of its own classes: model.predict({TASKS[card.task].holds})"
     )
     page = ModelPage(
         title=card.name,
@@ -77,7 +79,7 @@ def _reached(card: Card) -> dict[str, float]:
 
 
 def _results(card: Card) -> dict[str, str]:
-    reached = TASKS[card.task].result
+    reached, holds = TASKS[card.task].result, TASKS[card.task].holds
     if not card.sources:
         return {
             f"{reached} on its test split": "" if card.test_result is None else f"{card.test_result:.3f}",
@@ -86,7 +88,7 @@ def _results(card: Card) -> dict[str, str]:
             else f"{card.majority_result:.3f}",
         }
     return {
-        f"{source.dataset}: training images, {reached} on its test split, of the most frequent class": (
+        f"{source.dataset}: training {holds}, {reached} on its test split, of the most frequent class": (
             f"{source.train_images}, {source.test_result:.3f}, {source.majority_result:.3f}"
         )
         for source in card.sources
@@ -94,20 +96,28 @@ def _results(card: Card) -> dict[str, str]:
 
 
 def _facts(card: Card) -> dict[str, str]:
+    task = TASKS[card.task]
     said = {
         "architecture": card.architecture,
         "parameters": f"{card.parameters:,}",
         "pre-training": card.started_from.get("source", card.pretraining),
-        "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
-        "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
-        "image size in training": _known(card.image_size),
-        "training images": _known(card.train_images),
-        "training": f"{card.steps} steps of {card.batch_size} images, seed {card.seed}" if card.steps else "",
+        **({} if task.holds == TEXTS else _channels(card)),
+        f"{task.sample} size in training": "" if card.image_size is None else str(ImageSize.of(card.image_size)),
+        f"training {task.holds}": _known(card.train_images),
+        "training": f"{card.steps} steps of {card.batch_size} {task.holds}, seed {card.seed}" if card.steps else "",
         **_results(card),
         "SHA-256 of the weights": card.checksum,
         "made with": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
     }
     return {label: value for label, value in said.items() if value}
+
+
+def _channels(card: Card) -> dict[str, str]:
+    """What images are normalised with."""
+    return {
+        "channel means, of 0 to 1": ", ".join(f"{value:.4f}" for value in card.mean),
+        "channel standard deviations": ", ".join(f"{value:.4f}" for value in card.std),
+    }
 
 
 def _known(value: object) -> str:

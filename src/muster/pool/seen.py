@@ -117,7 +117,7 @@ def has_map(card: Card) -> bool:
 
 
 def _reason(seen: ContentSketch, card: Card, target: TargetContent) -> str | None:
-    name, own_task = target.dataset.spec.name, target.dataset.spec.task
+    name, own_task, holds = target.dataset.spec.name, target.dataset.spec.task, target.dataset.spec.holds
     if card.task != own_task and card.classes_of(seen.dataset) != target.dataset.spec.classes:
         return None  # it knows nothing of these labels, and the same images with others are a source like any (M21 5.2)
     if not target.known or not seen.images:
@@ -131,7 +131,7 @@ def _reason(seen: ContentSketch, card: Card, target: TargetContent) -> str | Non
     if shared and (whole or shared >= SAME_FRACTION * seen.images):
         return (
             f"was trained on the target, {name}, under the name {seen.dataset}: {_count(seen, shared)} of its "
-            f"{seen.images:,} training images are images of {name}"
+            f"{seen.images:,} training {holds} are {holds} of {name}"
         )
     return None
 
@@ -176,21 +176,21 @@ def _warn(members: Sequence[Member], target: TargetContent) -> None:
 
 def _overlap(seen: ContentSketch, target: TargetContent) -> str:
     """What to say of a candidate that has seen something of the target; nothing of most."""
-    name = target.dataset.spec.name
+    name, holds = target.dataset.spec.name, target.dataset.spec.holds
     tested, trained = seen.shared_with(target.test), seen.shared_with(target.train)
     if tested:
         return (
-            f"trained on {_count(seen, tested)} of the {len(target.test):,} test images of {name} (in {seen.dataset}). "
-            "What an ensemble with them reaches on the test split will look better than it is."
+            f"trained on {_count(seen, tested)} of the {len(target.test):,} test {holds} of {name} (in "
+            f"{seen.dataset}). What an ensemble with them reaches on the test split will look better than it is."
         )
     if trained:
         return (
-            f"trained on {_count(seen, trained)} of the {len(target.train):,} training images of {name} (in "
+            f"trained on {_count(seen, trained)} of the {len(target.train):,} training {holds} of {name} (in "
             f"{seen.dataset}), with the labels of that dataset. Their scores may be higher than they deserve."
         )
     if target.is_called(seen.dataset):
         return (
-            f"trained on another dataset that is called {seen.dataset} as well. It shares no image file with the "
+            f"trained on another dataset that is called {seen.dataset} as well. It shares no file with the "
             "target, so they stay candidates. (Copies that were encoded anew are not found: if it is the same data, "
             "move these members out of the pool.)"
         )
@@ -205,20 +205,22 @@ def _warn_of_old_cards(members: Sequence[Member], target: TargetContent) -> None
     without = [
         m.card for m in members if any(not seen.images for seen in m.card.seen) or (m.card.classes and not m.card.seen)
     ]
-    name = target.dataset.spec.name
+    name, holds = target.dataset.spec.name, target.dataset.spec.holds
     _warn_of_names(
+        holds,
         [card.name for card in without if not card.is_adopted],
         f", as cards from before. Whether they have seen {name} is told by the name of the dataset alone. Train them "
-        "again to have the images compared.",
+        f"again to have the {holds} compared.",
     )
     _warn_of_names(
+        holds,
         [card.name for card in without if card.is_adopted],
         f". Whether they have seen {name} is told by names alone. Adopt them with `data`, the folder of what they were "
-        "trained on, to have the images compared.",
+        f"trained on, to have the {holds} compared.",
     )
 
 
-def _warn_of_names(names: Sequence[str], advice: str) -> None:
+def _warn_of_names(holds: str, names: Sequence[str], advice: str) -> None:
     if names:
         shown = some_names(names)
-        warnings.warn(f"The card(s) of {shown} do not say which images the model was trained on{advice}", stacklevel=5)
+        warnings.warn(f"The card(s) of {shown} do not say which {holds} the model was trained on{advice}", stacklevel=5)

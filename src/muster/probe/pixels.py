@@ -165,12 +165,12 @@ def _class_weights(split: Split) -> np.ndarray[tuple[int], np.dtype[np.float64]]
     """What each mask value weighs: the inverse frequency of its class, 0 for void."""
     name = split.spec.name
     if len(split) == 0:
-        raise SelectionError(f"Dataset {name!r} has no training image to draw probe pixels from.")
+        raise SelectionError(f"Dataset {name!r} has no training {split.spec.holds} to draw a probe set from.")
     counts = class_pixel_counts(split, split.spec.num_classes).numpy()
     if counts.sum() == 0:
         raise SelectionError(
-            f"All {len(split)} training images used of dataset {name!r} are void: there is no label to compare "
-            f"predictions with. Use more images, or check its masks ({VOID} means void)."
+            f"All {len(split)} training {split.spec.holds} used of dataset {name!r} are void: there is no label to "
+            f"compare predictions with. Use more of them, or check its masks ({VOID} means void)."
         )
     weights = np.zeros(max(VOID + 1, len(counts)))  # a truth of more than 8 bits has no void, and classes beyond
     weights[: len(counts)] = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)

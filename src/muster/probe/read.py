@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from muster.data import Preprocessing, Split
+from muster.data import DatasetSpec, Preprocessing, Split
 from muster.machine import free_bytes
 from muster.models import SourceModel
 from muster.models.padding import spatial_mean
@@ -97,6 +97,11 @@ class ProbeReader:
         self._split, self._batch_size, self._num_workers = split, batch_size, num_workers
         self._kept_bytes = KeptBytes()
         self._prepared: dict[Preprocessing, PreparedProbe] = {}
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """Of the images that are read, as a selection sees them."""
+        return self._split.spec
 
     @property
     def made_on(self) -> str:

@@ -89,7 +89,7 @@ def what_predicts(
             figures.append(agreement_figure(rows, references=beside, name=f"tau_intervals_{key}"))
     strata = agreement[(agreement["size"] == size) & (agreement["result"] == MEAN) & (agreement["stratum"] != ALL)]
     for regime in dict.fromkeys(map(str, strata["regime"])):
-        shown[f"Among candidates whose members are alike, images: {regime}"] = _alike(
+        shown[f"Among candidates whose members are alike, labels: {regime}"] = _alike(
             strata[strata["regime"] == regime]
         )
     return PagePart("What predicts", _WHAT_PREDICTS, figures, shown)
@@ -174,7 +174,7 @@ def what_to_do(gains: pd.DataFrame, tables: StudyTables, choice: StudiedChoice) 
     by = metric_label(choice.metric)
     by += f" ({choice.predictor.replace('_', ' ')})" if choice.predictor else ""
     what = "single model" if choice.size == 1 else f"ensemble of {choice.size}"
-    text = f"The {what} that {by} chooses; images: {choice.regime}."
+    text = f"The {what} that {by} chooses; labels: {choice.regime}."
     return PagePart("What one should do", text, figures, shown)
 
 

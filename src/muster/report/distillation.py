@@ -12,7 +12,6 @@ from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, DistillRes
 
 _COLOURS = {ENSEMBLE: BLUE, BASELINE: ORANGE}
 _OTHERS = "#66aad1"
-_COLUMNS = ("ms an image", "times as fast as the ensemble", "MB", "parameters")
 
 
 def write_distillation_report(result: DistillResult, path: Path, command: str) -> Path:
@@ -60,13 +59,22 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
         "headline": headline(result),
         "lead": lead(result),
         "bars": bars,
-        "columns": ("model", result.words.result, *_COLUMNS),
+        "columns": (
+            "model",
+            result.words.result,
+            f"ms {result.words.a_sample}",
+            "times as fast as the ensemble",
+            "MB",
+            "parameters",
+        ),
         "result_title": result.words.title,
         "rows": rows,
         "command": command,
         "has_baseline": BASELINE in result.models,
         "settings": [(key, str(value)) for key, value in result.settings.items()],
-        "test_images": f"{result.test_images:,}",
+        "test_samples": result.words.samples(result.test_images, "test"),
+        "sample": result.words.sample,
+        "enlarged": not result.words.is_pooled,
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
     }
     return write_page("distillation.html", path, context)
@@ -106,5 +114,6 @@ def lead(result: DistillResult) -> str:
     """What was learned from."""
     more = f" and {result.unlabelled_images:,} without labels" if result.unlabelled_images else ""
     return (
-        f"{result.train_images:,} training images{more}; {result.words.result} on {result.test_images:,} test images."
+        f"{result.words.samples(result.train_images, 'training')}{more}; {result.words.result} on "
+        f"{result.words.samples(result.test_images, 'test')}."
     )

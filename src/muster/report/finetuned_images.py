@@ -13,7 +13,7 @@ from muster.report.display import as_rgb
 from muster.report.images import ENSEMBLE, LONGEST_SIDE, choose_images, class_counts, make_report_image, shrink
 from muster.report.records import AnyImage, DrawnImage
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData
+from muster.training.target_data import TargetData
 
 SURVEYED_IMAGES = 100
 """Images are chosen from so many, so that a large test split is not read for the sake of four of them."""

@@ -105,7 +105,7 @@ def write_finetuning_report(
         "has_void": result.words.has_class_maps,
         "miou_bars": _result_bars(result),
         "miou_notes": [
-            trials_sentence(result.equal_cost, result.words.result) if result.equal_cost else "",
+            trials_sentence(result.equal_cost, result.words) if result.equal_cost else "",
             head_sentence(result),
             interval_sentence(result),
             measured_text(result),
@@ -135,7 +135,7 @@ def _drawn_legend(result: FinetuneResult) -> list[Swatch]:
 
 
 def _headline(result: FinetuneResult) -> str:
-    images = f"{result.test_images:,} test {result.words.sample}{'s' if result.test_images != 1 else ''}"
+    images = result.words.samples(result.test_images, "test")
     if single_wins(result):
         return (
             f"A single model of equal cost reaches {number(result.results[EQUAL_COST])} {result.words.result} on "
@@ -175,7 +175,7 @@ def _beside(result: FinetuneResult, name: str) -> list[str]:
     """The lines below an mIoU."""
     interval, cost = interval_text(result.result_intervals.get(name)), result.costs.get(name)
     error = error_text(result, name)
-    return [line for line in (interval, error, cost_text(cost) if cost else "") if line]
+    return [line for line in (interval, error, cost_text(cost, result.words) if cost else "") if line]
 
 
 def _colour(result: FinetuneResult, name: str) -> str:
@@ -192,7 +192,7 @@ def _result_bars(result: FinetuneResult) -> list[Bar]:
         notes = [] if name in (LEARNED_HEAD, PLAIN_MEAN, EQUAL_COST, *result.members) else ["not in the ensemble"]
         notes += [_spent(result.equal_cost)] if name == EQUAL_COST and result.equal_cost else []
         notes += [error_text(result, name)] if name in result.errors else []
-        notes += [cost_text(result.costs[name])] if name in result.costs else []
+        notes += [cost_text(result.costs[name], result.words)] if name in result.costs else []
         interval = result.result_intervals.get(name)
         bars.append(
             Bar(
@@ -364,7 +364,7 @@ def _settings(result: FinetuneResult) -> list[tuple[str, str]]:
         ("learning rate", _rates(result)),
         ("batch size", "" if batch is None else f"{batch:,} {result.words.holds}"),
         (f"{result.words.sample} size", "" if size is None else str(ImageSize.of(size))),
-        ("each test image is predicted", result.tta),
+        (f"each test {result.words.sample} is predicted", result.tta),
         ("seed", str(result.seed)),
         ("time", f"{minutes} min {seconds} s"),
         ("device", result.device + (f", precision {result.precision}" if result.precision else "")),

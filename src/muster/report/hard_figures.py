@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.ticker import FuncFormatter, NullLocator
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from muster.arrays import NumpyArray
+from muster.data.resizing import resized
 from muster.metrics.leep_bounds import LeepBounds
 from muster.report.figures import BLUE, INK, ORANGE
 from muster.report.study_style import (
@@ -195,8 +194,8 @@ def cost_figure(seconds: Mapping[str, float], hard: Sequence[str], name: str, ti
     only_grid(axes, "x")
     return drawing.finished(
         name, title,
-        "Orange: to find the hard samples, once for each source, from what the members made of the images. Running the "
-        "members comes on top, for all alike.",
+        "Orange: to find the hard samples, once for each source, from what the members made of the samples. Running "
+        "the members comes on top, for all alike.",
     )  # fmt: skip
 
 
@@ -241,7 +240,7 @@ def tiled(images: Sequence[UInt8[Tensor, "_ _ _"]], rows: int) -> UInt8[NumpyArr
     for place, image in enumerate(images[: rows * GRID]):
         scale = _TILE / max(image.shape[1:])
         height, width = (max(1, round(side * scale)) for side in image.shape[1:])
-        small = transforms.resize(image, [height, width], InterpolationMode.BILINEAR, antialias=True)
+        small = resized(image, (height, width), "bilinear")
         top = place // GRID * step + (_TILE - height) // 2
         left = place % GRID * step + (_TILE - width) // 2
         whole[:, top : top + height, left : left + width] = small

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from muster.arrays import NumpyArray
+from muster.data.resizing import resized
 from muster.data.spec import MAX_CLASSES, VOID, Dataset, Sample, Split, labelled
 from muster.data.transforms import prepare_image
 from muster.models import SourceModel
@@ -92,9 +91,9 @@ def shrink(sample: Sample, longest_side: int = LONGEST_SIDE) -> Sample:
     if max(height, width) <= longest_side and sample.image.shape[1:] == sample.mask.shape:
         return sample
     scale = min(1.0, longest_side / max(height, width))
-    size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    image = transforms.resize(sample.image, size, InterpolationMode.BILINEAR, antialias=True)
-    mask = transforms.resize(sample.mask[None], size, InterpolationMode.NEAREST)[0]
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    image = resized(sample.image, size, "bilinear")
+    mask = resized(sample.mask[None], size, "nearest")[0]
     return Sample(sample.identifier, image, mask)
 
 

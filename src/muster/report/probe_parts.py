@@ -29,8 +29,8 @@ _SWEEPS = (
 
 SWEPT = {
     "pixels_per_image": "probe pixels of an image",
-    "train_images": "labelled images",
-    "image_size": "longer side of the images",
+    "train_images": "labelled samples",
+    "image_size": "size at which samples are seen",
     "dimensions": "dimensions of the features",
     "hard_fraction": "share that counts as hard",
     "hard_bucket": "bucket from hard to easy",

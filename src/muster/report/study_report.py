@@ -167,7 +167,7 @@ def study_parts(findings: Findings) -> Iterator[PagePart]:
     tables, size = findings.tables, findings.size
     for regime, predictor in _series(findings):
         part = what_to_do(findings.gains, tables, StudiedChoice(findings.chooser[1], predictor, size, regime))
-        named = ", ".join(filter(None, (f"images: {regime}", predictor.replace("_", " "))))
+        named = ", ".join(filter(None, (f"labels: {regime}", predictor.replace("_", " "))))
         yield replace(part, title=f"What one should do ({named})")
     yield _of_ensembles(findings)
     if size > 1:

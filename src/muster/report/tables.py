@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from muster.metrics import parse_metric
-from muster.pool import Pool, result_of
+from muster.pool import Pool, holds_of, result_of
 from muster.selection.record import Selection
 from muster.selection.record_parts import ForeseenHeads
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Confirmation, FinetuneResult
@@ -118,7 +118,7 @@ def member_table(selection: Selection, pool: Pool) -> Table:
         )
     reached = result_of(member.card for member in pool)
     columns = ("member", "chosen", "LEEP", "source", "domain", "architecture", f"source {reached}",
-               f"majority {reached}", "parameters", "training images")  # fmt: skip
+               f"majority {reached}", "parameters", f"training {holds_of(member.card for member in pool)}")  # fmt: skip
     return Table(columns, rows)
 
 
@@ -196,7 +196,7 @@ def result_table(result: FinetuneResult) -> Table:
         rows.append((shown_name(result, name), result.results[name], low, high, *error, baseline, *beyond, *paid))
     errors = [result.words.error] if result.errors else []
     columns = ("who", result.words.result, "low", "high", *errors, "baseline", "minus B1", "minus B1, low",
-               "minus B1, high", "models", "parameters", "seconds per image")  # fmt: skip
+               "minus B1, high", "models", "parameters", f"seconds per {result.words.sample}")  # fmt: skip
     return Table(columns, rows)
 
 

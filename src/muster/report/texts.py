@@ -20,7 +20,7 @@ from muster.report.tables import number
 from muster.selection.hard_views import HardView
 from muster.selection.record import Selection
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData
+from muster.training.target_data import TargetData
 
 SURVEYED_TEXTS = 100
 """Texts are chosen from so many."""

@@ -245,8 +245,8 @@ def small_full_figure(both: pd.DataFrame, small: str, full: str, name: str = "sm
     axes.axline((0, 0), slope=1, color=GREY, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
     axes.axhline(0, color=PALE, linewidth=0.9, zorder=1)
     axes.axvline(0, color=PALE, linewidth=0.9, zorder=1)
-    axes.set_xlabel(f"gain, per cent, images: {small}")
-    axes.set_ylabel(f"gain, per cent, images: {full}")
+    axes.set_xlabel(f"gain, per cent, labels: {small}")
+    axes.set_ylabel(f"gain, per cent, labels: {full}")
     legend_above(drawing)
     return drawing.finished(
         name,

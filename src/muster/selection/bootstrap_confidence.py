@@ -74,7 +74,7 @@ def resample_choice(
 
     def report(done: int, total: int) -> None:
         if progress is not None:
-            progress("resampling images", done, total)
+            progress(f"resampling {reader.spec.holds}", done, total)
         cancel.check()
 
     labels, groups = reader.probe.labels, reader.probe.image_of_pixel

@@ -192,9 +192,9 @@ _WORDS = {
     "image_features": "it has no features",
     "target_layers": "it has no features",
     "source_miou": "its card does not say what it reaches on its source",
-    "train_images": "its card does not say on how many images it was trained",
-    "source_images": "its card does not say on how many images it was trained",
-    **dict.fromkeys(NEED_SOURCE, "it carries no sample of its source images (source_sample.safetensors)"),
+    "train_images": "its card does not say how much it was trained on",
+    "source_images": "its card does not say how much it was trained on",
+    **dict.fromkeys(NEED_SOURCE, "it carries no sample of its source (source_sample.safetensors)"),
 }
 
 
@@ -250,8 +250,9 @@ def require_source_samples(members: Sequence[Member], specs: Sequence[MetricSpec
         return
     lacking = [member.name for member in members if not _has_source(member)]
     if lacking and len(lacking) == len(members):
+        holds = " and ".join(dict.fromkeys(TASKS[member.card.task].holds for member in members))
         raise SelectionError(
-            f"{', '.join(asking)} compare with the members' own source images, but {', '.join(lacking)} carry no "
+            f"{', '.join(asking)} compare with the members' own source {holds}, but {', '.join(lacking)} carry no "
             "sample of them (source_sample.safetensors with stage_K, features and labels). Leave these metrics out, or "
             "train these members again with train.py."
         )

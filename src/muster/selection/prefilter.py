@@ -134,14 +134,14 @@ def prefilter(
     order, known = image_order(whole.probe, seed), KnownReadings(most_bytes)
     leep = predictor.scored_by(parse_metric("leep"))
     left, passed_over, rounds = list(members), dict[str, str](), list[PrefilterRound]()
-    units = len(whole.probe) / len(order)
+    units, holds = len(whole.probe) / len(order), whole.spec.holds
     for images, going_on in rounds_of(
         len(members), keep, len(order), max(LEAST_IMAGES, math.ceil(LEAST_UNITS / units))
     ):
         some, request = sorted(order[:images]), Request((leep,), leep, DEFAULT_FRACTION)
         reader = GrowingReader(whole, known, some) if run is None else whole.of_images(some)
         unfit = {} if run is None else run.read(left, reader, request, predictor, some)
-        told = _named(progress, images)
+        told = _named(progress, images, holds)
         scored = score_members(left, reader, cache, request, predictor, _nothing, None, told, unfit)
         rounds.append(PrefilterRound(images, len(left)))
         passed_over |= scored.broken
@@ -149,7 +149,8 @@ def prefilter(
         best = sorted(leeps, key=lambda name: (-leeps[name], name))
         for place, name in enumerate(best[going_on:], start=going_on + 1):
             passed_over[name] = (
-                f"passed over by the prefilter: LEEP {leeps[name]:.3f} on {images} probe images, {place} of {len(best)}"
+                f"passed over by the prefilter: LEEP {leeps[name]:.3f} on {images} probe {holds}, {place} of "
+                f"{len(best)}"
             )
         left = [member for member in left if member.name in best[:going_on]]
         known.forget_all_but(best[:going_on])
@@ -157,8 +158,8 @@ def prefilter(
     return Kept(tuple(left), passed_over, GrowingReader(whole, known) if rounds and run is None else whole, record)
 
 
-def _named(progress: Progress | None, images: int) -> Progress | None:
-    return None if progress is None else lambda _, done, total: progress(f"prefilter, {images} images", done, total)
+def _named(progress: Progress | None, images: int, holds: str) -> Progress | None:
+    return None if progress is None else lambda _, done, total: progress(f"prefilter, {images} {holds}", done, total)
 
 
 def _nothing(predictions: Tensor) -> None:

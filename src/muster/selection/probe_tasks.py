@@ -168,8 +168,8 @@ class ProbeRun:
         if heard.failures:
             told = "; ".join(f"{name}: {each.reason} ({each.log})" for name, each in heard.failures.items())
             raise PoolError(
-                f"{len(heard.failures)} of {len(waiting)} members could not be run on the target's images. {told}. The "
-                "same command tries them again; the others are not run again."
+                f"{len(heard.failures)} of {len(waiting)} members could not be run on the target's "
+                f"{reader.spec.holds}. {told}. The same command tries them again; the others are not run again."
             )
         shutil.rmtree(self.tasks.folder / _JOBS, ignore_errors=True)
         return heard.unfit

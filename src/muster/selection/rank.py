@@ -91,7 +91,9 @@ def rank(
     split = seen_images(dataset, settings)
     reader = probe_reader(split, members, settings, device)
     if len(reader.probe.images) < 2:
-        raise ConfigError("data: expected at least 2 images with labelled pixels, to fit on some and look at others.")
+        raise ConfigError(
+            f"data: expected at least 2 {split.spec.holds} with labels, to fit on some and look at others."
+        )
     predictor = Predictor("linear_probe", split.spec.num_classes)
     probed = replace(predictor.scored_by(parse_metric("leep")), name="leep of the linear probe")  # all models have it
     predictions: list[Tensor] = []

@@ -104,8 +104,8 @@ def require_same_data(selection: SelectionRecord, dataset: Dataset) -> None:
     gone = sorted(set(selection.train_images) - set(dataset.train.identifiers))
     if gone:
         raise SelectionError(
-            f"{len(gone)} training images of the selection are no longer in {name}, e.g. {gone[0]}. Restore them, give "
-            "the data that the selection was made for (--target), or run select.py again."
+            f"{len(gone)} training {dataset.spec.holds} of the selection are no longer in {name}, e.g. {gone[0]}. "
+            "Restore them, give the data that the selection was made for (--target), or run select.py again."
         )
     if dataset.train.content is None:
         return
@@ -113,16 +113,17 @@ def require_same_data(selection: SelectionRecord, dataset: Dataset) -> None:
         if dataset.spec.name.casefold() != selection.target.casefold():
             raise SelectionError(
                 f"The selection was made for {selection.target!r}, but this is {name}. It is a selection from before, "
-                "which does not know the content of its images, so the names must agree. Run select.py again."
+                f"which does not know the content of its {dataset.spec.holds}, so the names must agree. Run select.py "
+                "again."
             )
         return
     found = content_prefixes(replace(dataset.train, identifiers=selection.train_images))
     recorded = zip(selection.train_images, selection.train_contents, found, strict=True)
     if others := [identifier for identifier, before, now in recorded if before != now]:
         raise SelectionError(
-            f"{len(others)} of the {len(found)} training images that the selection looked at have another content in "
-            f"{name}, e.g. {others[0]}. Restore them, give the data that the selection was made for (--target), or run "
-            "select.py again."
+            f"{len(others)} of the {len(found)} training {dataset.spec.holds} that the selection looked at have "
+            f"another content in {name}, e.g. {others[0]}. Restore them, give the data that the selection was made for "
+            "(--target), or run select.py again."
         )
 
 

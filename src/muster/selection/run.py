@@ -132,7 +132,7 @@ def _select(
     elsewhere = None if tasks is None else tasks.where(settings.device, settings.precision)
     reader = probe_reader(split, eligible, settings, device, elsewhere)
     judge_labels(split, (reader.probe.class_shares > 0).sum(dim=0).tolist(), not task_of(split.spec).is_pooled)
-    name = _usable(settings.predictor, reader.probe)
+    name = _usable(settings.predictor, reader.probe, task_of(split.spec).sample)
     predictor = Predictor(name, classes)
     specs = tuple(predictor.scored_by(spec) for spec in specs)
     request = Request(
@@ -243,13 +243,13 @@ def _hard_eep(request: Request, predictor: PredictorName) -> str:
     return request.hard_eep if predictor == "eep" else "held out"
 
 
-def _usable(predictor: PredictorName, probe: ProbeSet) -> PredictorName:
+def _usable(predictor: PredictorName, probe: ProbeSet, sample: str) -> PredictorName:
     """The predictor that was asked for, if the probe set allows it."""
     if predictor == "eep" or len(probe.images) > 1:
         return predictor
     warnings.warn(
-        "All probe pixels are from one image, so none is left to check a linear probe on: EEP is used. More "
-        "labelled images would make the choice more reliable.",
+        f"The whole probe set is of one {sample}, so none is left to check a linear probe on: EEP is used. More "
+        f"labelled {sample}s would make the choice more reliable.",
         stacklevel=4,
     )
     return "eep"

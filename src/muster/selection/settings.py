@@ -271,8 +271,8 @@ class SelectionSettings(DataSettings, CacheSettings, ProbeSettings, PredictorSet
         require_whole("foresee_heads", self.foresee_heads, 0, MOST_FORESEEN)
         if self.foresee_heads and self.predictor != "linear_probe":
             raise ConfigError(
-                f"foresee_heads: expected 0 with predictor {self.predictor}, which is made from the images that heads "
-                f"would be fitted on, but got {self.foresee_heads}. Use predictor linear_probe."
+                f"foresee_heads: expected 0 with predictor {self.predictor}, which is made from what heads would be "
+                f"fitted on, but got {self.foresee_heads}. Use predictor linear_probe."
             )
         super().__post_init__()
 

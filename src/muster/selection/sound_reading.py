@@ -12,11 +12,9 @@ from muster.probe import ProbeCache, ProbeReader, Reading, member_probabilities,
 from muster.selection.guessing import is_constant
 from muster.selection.metric_inputs import NEED_READING, has_source_classes
 from muster.selection.predictors import PredictorName
+from muster.tasks.task import task_of
 
-_DEAD = (
-    "it predicts the same at every probe pixel, whatever the image "
-    "(are its weights all zero, or its features constant?)"
-)
+_DEAD = "it predicts the same at every probe {unit} (are its weights all zero, or its features constant?)"
 
 
 def sound_reading(
@@ -46,11 +44,11 @@ def sound_reading(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # in one of many processes, perhaps: so it is not left out, as the others have it
-        raise PoolError(f"Member {member.name!r} cannot be run on the target's images: {error}") from error
+        raise PoolError(f"Member {member.name!r} cannot be run on the target's {reader.spec.holds}: {error}") from error
     if not all(torch.isfinite(values).all() for values in (reading.probabilities, reading.features)):
-        raise UnfitMemberError("its predictions on the target's images are not finite (NaN)")
+        raise UnfitMemberError(f"its predictions on the target's {reader.spec.holds} are not finite (NaN)")
     # Features may tell images apart where a head of zeros does not.
     translated = predictor == "eep" and has_source_classes(member)
     if is_constant(reading.features) or (translated and is_constant(reading.probabilities)):
-        raise UnfitMemberError(_DEAD)
+        raise UnfitMemberError(_DEAD.format(unit=task_of(reader.spec).unit))
     return reading

@@ -26,7 +26,7 @@ from muster.selection.reopening import portable_reference
 from muster.study.settings import StudySettings
 from muster.study.tables import MULTI_SOURCE, PRE_TRAINING, SINGLE_SOURCE
 from muster.tasks.task import choose_images, in_classes
-from muster.training.finetuning import TargetData
+from muster.training.target_data import TargetData
 
 FORMAT_VERSION = 1
 

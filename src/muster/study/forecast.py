@@ -87,6 +87,7 @@ class TargetForecast:
         weight_bytes: Disk for what is fine-tuned.
         seconds_per_step: Mean over the candidates, as timed; ``None`` if nothing was.
         batch_size: Crops of a step.
+        unknown: Members whose network is not known before they are adopted, of all that can be fine-tuned.
     """
 
     target: str
@@ -104,6 +105,7 @@ class TargetForecast:
     weight_bytes: int
     seconds_per_step: float | None
     batch_size: int
+    unknown: int
 
     @property
     def hours(self) -> float | None:
@@ -200,5 +202,5 @@ class _Target:
             runs * total, steps, scored * probed + runs * total * len(dataset.test), sum(sizes) + len(alone),
             max((fits.device_bytes(self.hardware.devices) for fits in each), default=0),
             runs * total * max((fits.weight_bytes for fits in each), default=0),
-            seconds, training.batch_size,
+            seconds, training.batch_size, len(candidates) + len(alone) - len(built),
         )  # fmt: skip

@@ -14,10 +14,9 @@ import pandas as pd
 from jaxtyping import Num
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from muster.data import Split
+from muster.data.resizing import resized
 from muster.selection.hard_views import HardView
 from muster.selection.member_scoring import ScoredMembers
 from muster.study.papers.image_map import t_sne
@@ -99,8 +98,8 @@ def thumbnail(image: Num[Tensor, "_ h w"]) -> bytes:
     from muster.report.display import as_rgb  # here, as reports import studies
 
     scale = min(1.0, SIDE / max(image.shape[1:]))
-    size = [max(1, round(side * scale)) for side in image.shape[1:]]
-    small = transforms.resize(as_rgb(image), size, InterpolationMode.BILINEAR, antialias=True)
+    height, width = (max(1, round(side * scale)) for side in image.shape[1:])
+    small = resized(as_rgb(image), (height, width), "bilinear")
     content = BytesIO()
     Image.fromarray(small.permute(1, 2, 0).cpu().numpy()).save(content, "JPEG", quality=_QUALITY)
     return content.getvalue()

@@ -23,14 +23,12 @@ from muster.training.clock import Clock, Progress
 from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts
 from muster.training.finetuning import (
-    TargetData,
     build_ensemble,
     evaluate,
     fit_members,
     forget_checkpoint,
     load_members,
     require_fittable,
-    target_data,
     with_baseline,
 )
 from muster.training.hardware import Hardware
@@ -38,6 +36,7 @@ from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
 from muster.training.settings import HeadSettings, TrainingSettings
+from muster.training.target_data import TargetData, target_data
 
 Part = TypeVar("Part")
 

@@ -25,6 +25,7 @@ from muster.study.schedule import Schedule, Step
 from muster.study.steps import phases_of
 from muster.study.sweeps import part_name, parts_of
 from muster.study.tables import COLUMNS, HARD_TABLES, StudyTables
+from muster.tasks.task import task_of
 from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
 
 ASKS = "hardware"
@@ -122,7 +123,8 @@ def _memory_of(plan: StudyPlan) -> list[int]:
     crops = [(training.crop_for(size), training.batch_size) for training, size in fits]
     crop, batch = max(crops, key=lambda each: math.prod(each[0]) * each[1])
     kinds = {member.card.architecture: member for members in plan.members.values() for member in members}
-    return [training_bytes(member.load_model(), batch, crop) for member in kinds.values()]
+    is_pooled = all(task_of(dataset.spec).is_pooled for dataset in plan.datasets.values())
+    return [training_bytes(member.load_model(), batch, crop, is_pooled) for member in kinds.values()]
 
 
 def tables_of(plan: StudyPlan) -> StudyTables:

@@ -73,6 +73,25 @@ class TaskFacts:
         return self.holds.removesuffix("s")
 
     @property
+    def a_sample(self) -> str:
+        """:attr:`sample` with its article: an image, a text."""
+        return f"{'an' if self.sample[0] in 'aeiou' else 'a'} {self.sample}"
+
+    def samples(self, count: int, before: str = "") -> str:
+        """So many samples, for sentences.
+
+        Args:
+            count: How many.
+            before: A word between, such as test.
+
+        Example:
+            >>> from muster.tasks.task import TASKS
+            >>> TASKS["text_classification"].samples(1200, "test")
+            '1,200 test texts'
+        """
+        return " ".join(filter(None, [f"{count:,}", before, self.sample if count == 1 else self.holds]))
+
+    @property
     def has_class_maps(self) -> bool:
         """Whether the truth of an image is a map of classes, so that it has void and regions."""
         return self.has_classes and not self.is_pooled

@@ -18,16 +18,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64, Real, UInt8
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from muster.arrays import NumpyArray
 from muster.data import VOID, Split
 from muster.data.boxes import CLASS, FOUND_POINTS, IGNORED, LABEL, SCORE, areas, of_known_objects
 from muster.errors import ConfigError
+from muster.late import late
 from muster.tasks.covering import covering
 from muster.tasks.object_pictures import colour_of, draw_enlarged
 from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
 from muster.tasks.task import Task
+
+ops = late("torchvision.ops")
 
 LEAST_SHOWN = 0.3
 """Reports show objects of at least this score."""
@@ -260,5 +262,5 @@ def suppress(found: Float[Tensor, "columns t"], overlap: float) -> Float[Tensor,
         Those that stay, the hottest first.
     """
     found = found[:, found[SCORE] > 0]
-    kept = batched_nms(found[:4].T, found[SCORE], found[LABEL].long(), overlap)
+    kept = ops.batched_nms(found[:4].T, found[SCORE], found[LABEL].long(), overlap)
     return found[:, kept]

@@ -13,11 +13,12 @@ from muster.errors import MusterError
 from muster.models import SourceModel, TTASettings
 from muster.probe.timing import inference_seconds
 from muster.ranks import from_rank_zero
-from muster.training.costs import SeveralPasses, seconds_together
+from muster.training.costs import seconds_together
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import TargetData
 from muster.training.hardware import Hardware
+from muster.training.passes import SeveralPasses
 from muster.training.results import SpentOn
+from muster.training.target_data import TargetData
 
 SCALES: tuple[tuple[float, ...], ...] = ((1.0,), (1.0, 1.25), (0.75, 1.0, 1.25), (0.75, 1.0, 1.25, 1.5))
 """Scales at which an image can be seen; each set with and without its mirror images."""

@@ -13,11 +13,13 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from pytorch_lightning.plugins import LayerSync
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from muster.late import late
 from muster.ranks import sum_with_gradients
+
+timm = late("timm")
 
 
 class SynchronisedBatchNorm(LayerSync):
@@ -55,7 +57,7 @@ def replace_layers(model: nn.Module) -> dict[str, _BatchNorm]:
         The layers that were there, by their places.
     """
     replaced = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}
-    convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    timm.layers.convert_sync_batchnorm(model)
     return replaced
 
 

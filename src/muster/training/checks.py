@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -60,25 +57,6 @@ def require_trainable(models: Mapping[str, SourceModel], settings: TrainingSetti
                 f"{crop[1]} pixels, but got 1: one of its batch normalisations would see a single value, whose "
                 "variance is not defined. Give larger batches or larger crops."
             )
-
-
-class TakesCrops(Callback):
-    """Checks the members of a fit right before its first step, whoever chose them."""
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse members that cannot take the crops.
-
-        Args:
-            trainer: Its data module knows the images.
-            pl_module: An :class:`EnsembleTraining`.
-
-        Raises:
-            ConfigError: See :func:`require_trainable`.
-        """
-        module: Any = pl_module
-        image_size: ImageSize = trainer.datamodule.preprocessing.known_size  # type: ignore[attr-defined]
-        models = dict(zip(module.names, module.members, strict=True))
-        require_trainable(models, module.settings, image_size)
 
 
 @torch.no_grad()

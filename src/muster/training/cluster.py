@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
-import torch.distributed as dist
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -42,29 +38,3 @@ def cluster_environment() -> ClusterEnvironment:
             "no --ntasks."
         )
     return SLURMEnvironment(auto_requeue=False)
-
-
-@contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the other processes that torchrun or srun started, if they did; a group that is there is left alone.
-
-    Args:
-        device: This process's.
-
-    Yields:
-        Nothing.
-    """
-    if launched_processes() == 1 or dist.is_initialized():
-        yield
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    environment = cluster_environment()
-    # Of srun's variables torch knows none, and of torchrun's store more than an address.
-    place = f"tcp://{environment.main_address}:{environment.main_port}" if launcher() == "srun" else "env://"
-    ranks = (environment.global_rank(), environment.world_size()) if launcher() == "srun" else (-1, -1)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", place, rank=ranks[0], world_size=ranks[1])
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()

@@ -29,13 +29,14 @@ from muster.tasks.task import task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
 from muster.training.evaluation import count_split, maps_of
-from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
 from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
 from muster.training.results import Confirmation, ConfirmationRound
+from muster.training.run_files import WORK
+from muster.training.target_data import TargetData
 
 FIRST_SHARE = 10
 """The first round has one of so many parts of the steps."""
@@ -216,8 +217,8 @@ class _Rounds:
         module.train()
         if any(each.is_empty for each in counts.values()):
             raise DatasetError(
-                f"The {len(self.held)} training images of dataset {self.held.spec.name!r} held out to compare "
-                "candidates on have no labelled pixel. Give a larger held_out_fraction, or another seed."
+                f"The {len(self.held)} training {task.holds} of dataset {self.held.spec.name!r} held out to compare "
+                f"candidates on have no labelled {task.unit}. Give a larger held_out_fraction, or another seed."
             )
         results = {key: each.result for key, each in counts.items()}
         return tuple(results.get(str(place)) for place in range(len(candidates)))

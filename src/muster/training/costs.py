@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from muster.data import Preprocessing
 from muster.machine import device_label
-from muster.models import SourceModel, Variant
 from muster.probe.timing import inference_seconds
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining
+from muster.training.passes import SeveralPasses
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN, Cost
 
 ROUNDS, REPETITIONS = 5, 3
@@ -20,34 +18,6 @@ ROUNDS, REPETITIONS = 5, 3
 
 ROUNDS_END_AFTER = 5.0
 """... but no round begins after so many seconds: where models are slow, the clock's noise matters less."""
-
-
-@dataclass(frozen=True, eq=False)
-class SeveralPasses:
-    """A model that looks at an image several times.
-
-    Attributes:
-        model: The model.
-        sizes: Rows and columns of what it sees each time.
-    """
-
-    model: SourceModel
-    sizes: Sequence[tuple[int, int]]
-
-    @classmethod
-    def of(
-        cls, model: SourceModel, shown: Preprocessing, variants: Sequence[Variant], stored: tuple[int, int]
-    ) -> SeveralPasses:
-        """What a model sees of an image.
-
-        Args:
-            model: The model.
-            shown: How the image is shown to models without a preprocessing of their own.
-            variants: The ways in which it is shown.
-            stored: Its rows and columns, as stored.
-        """
-        shape = shown.seen_by(model.preprocessing).shape_of(*stored)
-        return cls(model, [variant.shape_of(*shape) for variant in variants])
 
 
 def measure_costs(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from muster.data import IMAGE_SUFFIXES, Preprocessing, Sample, Split, Views, list_images, read_image, view_for
+from muster.data import (
+    IMAGE_SUFFIXES,
+    Preprocessing,
+    Sample,
+    Split,
+    Views,
+    encode_text,
+    list_images,
+    read_image,
+    view_for,
+)
+from muster.data.plain_texts import listed_texts
 from muster.data.spec import RGB
 from muster.errors import DatasetError
 from muster.models import ImageMap, SourceModel, upsample_probabilities
@@ -18,7 +30,10 @@ from muster.training.modules import HISTORY_EVERY, EnsembleTraining
 from muster.training.settings import TrainingSettings
 
 UNLABELLED = "unlabelled: "
-"""What names of images without labels begin with, so that they are no names of training images."""
+"""What names of samples without labels begin with, so that they are no names of training samples."""
+
+OPTION = "--unlabelled"
+"""What names their place, for messages."""
 
 
 class Distillation(EnsembleTraining):
@@ -79,41 +94,47 @@ class Distillation(EnsembleTraining):
 
 @dataclass(frozen=True)
 class _WithUnlabelled:
-    """Reads labelled images as ever, and files without labels as images of which nothing is known."""
+    """Reads labelled samples as ever, and others as samples of which nothing is known: image files, and texts."""
 
     labelled: Split
-    files: dict[str, Path]
+    others: Mapping[str, Path | str]
 
     def __call__(self, identifier: str) -> Sample:
-        if identifier not in self.files:
+        if identifier not in self.others:
             return self.labelled.read(identifier)
-        image, task = read_image(self.files[identifier]), task_of(self.labelled.spec)
+        other, task = self.others[identifier], task_of(self.labelled.spec)
+        image = encode_text(other, identifier) if isinstance(other, str) else read_image(other)
         if task.is_pooled:
             return Sample(identifier, image, task.without_truth(self.labelled.mask(0)))
         return Sample(identifier, image, task.without_truth(torch.zeros(image.shape[1:], dtype=torch.uint8)))
 
 
-def with_unlabelled(train: Split, folder: Path) -> Split:
-    """Training images and images without labels, as one split.
+def with_unlabelled(train: Split, place: Path) -> Split:
+    """Training samples and samples without labels, as one split.
 
     Args:
-        train: The labelled images.
-        folder: Image files.
+        train: The labelled ones.
+        place: A folder of image files; for texts what :func:`muster.data.plain_texts.listed_texts` takes.
 
     Returns:
         The labelled ones first.
 
     Raises:
-        DatasetError: If the folder holds no image, or the training images are not RGB.
+        DatasetError: If there is nothing in the place, or the training images are not RGB.
     """
+    found: Mapping[str, Path | str] = listed_texts(place, OPTION) if train.spec.has_texts else _images(train, place)
+    others = {f"{UNLABELLED}{name}": other for name, other in found.items()}
+    read = _WithUnlabelled(train, others)
+    return replace(train, identifiers=(*train.identifiers, *others), read=read, read_mask=None, content=None)
+
+
+def _images(train: Split, folder: Path) -> dict[str, Path]:
     if train.spec.channels != RGB:
         raise DatasetError(
-            f"--unlabelled: its images are read as RGB, but those of {train.spec.name} have {train.spec.channels} "
+            f"{OPTION}: its images are read as RGB, but those of {train.spec.name} have {train.spec.channels} "
             "channel(s). Leave it out."
         )
     found = list_images(folder, IMAGE_SUFFIXES)
     if not found:
-        raise DatasetError(f"--unlabelled: {folder} holds no image. Give a folder of image files.")
-    files = {f"{UNLABELLED}{stem}": path for stem, path in found.items()}
-    read = _WithUnlabelled(train, files)
-    return replace(train, identifiers=(*train.identifiers, *files), read=read, read_mask=None, content=None)
+        raise DatasetError(f"{OPTION}: {folder} holds no image. Give a folder of image files.")
+    return found

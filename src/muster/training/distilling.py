@@ -21,15 +21,17 @@ from muster.tasks.task import TASKS, Task, task_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.distillation import Distillation, with_unlabelled
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import RESULT, WORK, TargetData, require_fittable
+from muster.training.finetuning import require_fittable
 from muster.training.fit_data import FitData
 from muster.training.fitting import fit
 from muster.training.hardware import Hardware
 from muster.training.intervals import result_intervals
 from muster.training.results import FinetuneResult
+from muster.training.run_files import RESULT, WORK
 from muster.training.settings import TrainingSettings
 from muster.training.side_by_side import count_ensembles, seconds_of
 from muster.training.soup import Soup, alike, greedy_soup, uniform_soup
+from muster.training.target_data import TargetData
 
 ENSEMBLE, DISTILLED, UNIFORM, GREEDY, BASELINE = "ensemble", "distilled", "uniform soup", "greedy soup", "B1"
 
@@ -112,13 +114,13 @@ def teach(
         architecture: What :func:`muster.models.build_model` builds.
         pretraining: What it starts from.
         label_weight: See :class:`Distillation`.
-        unlabelled: Folder of images without labels.
+        unlabelled: Where images, or texts, without labels are; see :func:`with_unlabelled`.
         settings: How to train.
         folder: The folder of the run; checkpoints go to its folder ``work``.
         hardware: What to compute on.
 
     Returns:
-        An ensemble of one, in evaluation mode; how it was taught; and the number of images without labels.
+        An ensemble of one, in evaluation mode; how it was taught; and the number of samples without labels.
     """
     student = build_model(architecture, len(ensemble.classes), pretraining, settings.seed)
     student.adapt_channels(target.dataset.spec.channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from muster.data import ImageSize
 from muster.data.spec import TEXTS
 from muster.model_page import NOT_STATED, ModelPage
 from muster.tasks.task import TASKS
@@ -56,7 +57,7 @@ def ensemble_page(
     )
     facts = {
         **{f"member {number}": f"{name} ({kind})" for number, (name, kind) in enumerate(members.items(), start=1)},
-        "image size": str(image_size),
+        f"{TASKS[task].sample} size": str(ImageSize.of(image_size)),
         "made with": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     page = ModelPage(

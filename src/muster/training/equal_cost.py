@@ -27,22 +27,24 @@ from torch import Tensor
 from muster.data import Split, Views
 from muster.limits import MOST_STEPS
 from muster.models import SourceModel
+from muster.tasks.task import task_of
 from muster.training.adaptation import merge_adapters
 from muster.training.affordable import affordable, shown_at, tta_of
 from muster.training.checkpoints import keep_checkpoint_of
 from muster.training.clock import Clock, Progress
-from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import WORK, TargetData
 from muster.training.finished import Finished, digest_of, read_finished, write_finished
 from muster.training.fitting import fit
 from muster.training.frozen import make_fit_data
 from muster.training.hardware import Hardware
 from muster.training.intervals import differences_to
 from muster.training.modules import EnsembleTraining, TrainingDivergedError, is_finite
+from muster.training.passes import SeveralPasses
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, Difference, EqualCost, SpentOn
+from muster.training.run_files import WORK
 from muster.training.settings import TrainingSettings
+from muster.training.target_data import TargetData
 
 
 class _LeftOutError(Exception):
@@ -156,7 +158,7 @@ class _Maker:
 
     def __init__(self, rival: Rival) -> None:
         if len(rival.target.train) < 2:
-            raise _LeftOutError("of a single training image none can be held out.")
+            raise _LeftOutError(f"of a single training {task_of(rival.target.train.spec).sample} none can be held out.")
         self.rival, self.settings = rival, rival.settings
         self.kept, self.held = rival.target.train.hold_out(self.settings.held_out_fraction, self.settings.seed)
         self.description = {
@@ -219,7 +221,8 @@ class _Maker:
                 continue
             counts = self._count(ensemble, self.held, [options[place] for place in places])
             if counts[0].is_empty:
-                raise _LeftOutError("the training images held out have no labelled pixel.")
+                task = task_of(self.held.spec)
+                raise _LeftOutError(f"the training {task.holds} held out have no labelled {task.unit}.")
             found |= {place: each.result for place, each in zip(places, counts, strict=True)}
             self.seconds += time.monotonic() - started
         return tuple(replace(option, result=found[place]) for place, option in enumerate(options))

@@ -270,7 +270,7 @@ class Ensemble(nn.Module):
             ValueError: If the image is of another kind or shape, or the ensemble classifies whole images.
         """
         if self.is_pooled or self.task.finds_objects:
-            told = "classifies images; use classify" if self.is_pooled else "finds objects; use find"
+            told = f"classifies {self.task.holds}; use classify" if self.is_pooled else "finds objects; use find"
             raise ValueError(f"Expected an ensemble for segmentation, but this one {told}.")
         self._require_image(image)
         prepared = self.prepare(image[None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,13 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from muster.data import (
-    Dataset,
-    Preprocessing,
     Split,
     Views,
-    cached,
     view_for,
-    warn_of_shared_images,
 )
 from muster.models import SourceModel, TTASettings, Variant
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord
-from muster.selection.reopening import require_same_data
 from muster.tasks.task import task_of
 from muster.training.adaptation import merge_adapters
 from muster.training.checkpoints import CHECKPOINT, keep_checkpoint_of
@@ -41,53 +36,9 @@ from muster.training.head_kept import fit_kept_head
 from muster.training.modules import EnsembleTraining
 from muster.training.rates import Trials, choose_rates, trial_folder
 from muster.training.results import LEARNED_HEAD, PLAIN_MEAN
+from muster.training.run_files import WORK
 from muster.training.settings import HeadSettings, TrainingSettings
-
-WORK = "work"
-ENSEMBLE = "ensemble"
-RESULT = "result.yaml"
-HISTORY = "history.csv"
-CONFUSION = "confusion.csv"
-
-
-@dataclass(frozen=True)
-class TargetData:
-    """The target as fine-tuning sees it.
-
-    Attributes:
-        dataset: The target.
-        train: The training images used.
-        preprocessing: How images are shown to members without a preprocessing of their own.
-    """
-
-    dataset: Dataset
-    train: Split
-    preprocessing: Preprocessing
-
-    @property
-    def test_shape(self) -> tuple[int, int]:
-        """Rows and columns of the first test image, as stored: what models are timed with."""
-        height, width = self.dataset.test[0].image.shape[1:]
-        return height, width
-
-
-def target_data(selection: SelectionRecord, dataset: Dataset) -> TargetData:
-    """The target exactly as the selection saw it: the same images, statistics and size.
-
-    Args:
-        selection: Says which.
-        dataset: The target.
-
-    Returns:
-        The data to fine-tune on.
-
-    Raises:
-        SelectionError: If the dataset is not the one selected for: other classes, or images that are gone or others.
-    """
-    require_same_data(selection, dataset)
-    warn_of_shared_images(dataset)
-    train = cached(replace(dataset.train, identifiers=selection.train_images))
-    return TargetData(dataset, train, selection.preprocessing)
+from muster.training.target_data import TargetData
 
 
 def require_fittable(

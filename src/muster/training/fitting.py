@@ -18,12 +18,13 @@ from muster.tasks.task import task_of
 from muster.training.averaging import Averaging
 from muster.training.batch_norm import SynchronisedBatchNorm
 from muster.training.checkpoints import CHECKPOINT, WholeCheckpoints, require_plain
-from muster.training.checks import TakesCrops, require_shared_batches
+from muster.training.checks import require_shared_batches
 from muster.training.cluster import cluster_environment
 from muster.training.fit_data import FitData
 from muster.training.hardware import Hardware
 from muster.training.modules import EnsembleTraining, TrainingDivergedError
 from muster.training.plateau import HalvesRates
+from muster.training.takes_crops import TakesCrops
 
 
 def fit(

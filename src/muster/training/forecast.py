@@ -17,9 +17,8 @@ from muster.models import build_model
 from muster.tasks.task import task_of
 from muster.training.hardware import Hardware
 from muster.training.member_job import MemberJob
-from muster.training.modules import EnsembleTraining
 from muster.training.settings import TrainingSettings
-from muster.training.sharing import USED_FRACTION, bytes_of, layer_outputs
+from muster.training.sharing import USED_FRACTION, bytes_of, layer_outputs, places
 
 TIMED_ON_A_GPU = 3
 """Steps that are timed where nobody says how many; on a CPU none are, as one of a large network takes minutes there."""
@@ -53,11 +52,12 @@ class NetworkSize:
         """Numbers that are trained, with a linear head."""
         return self.parameters + num_classes * (self.feature_channels + 1)
 
-    def device_bytes(self, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
+    def device_bytes(self, num_classes: int, batch_size: int, crop_size: tuple[int, int], is_pooled: bool) -> int:
         """See :func:`muster.training.sharing.training_bytes`; what is padded is counted."""
         padded = math.prod(-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in crop_size)
         outputs = round(self.outputs_per_pixel * padded)
-        return bytes_of(self.with_head(num_classes), outputs, num_classes, batch_size, crop_size)
+        scored = places(crop_size, is_pooled)
+        return bytes_of(self.with_head(num_classes), outputs, num_classes, batch_size, scored)
 
     def file_bytes(self, num_classes: int) -> int:
         """Bytes of a file of all weights."""
@@ -102,7 +102,8 @@ class Fits:
     def device_bytes(self, devices: int) -> int:
         """Bytes on each of the devices that share a batch, about."""
         batch = -(-self.settings.batch_size // devices)
-        return size_of(self.architecture).device_bytes(self.num_classes, batch, self.crop_size)
+        is_pooled = task_of(self.spec).is_pooled
+        return size_of(self.architecture).device_bytes(self.num_classes, batch, self.crop_size, is_pooled)
 
     @property
     def weight_bytes(self) -> int:
@@ -203,6 +204,9 @@ def seconds_per_step(fits: Fits, hardware: Hardware, steps: int) -> float:
     Returns:
         Seconds for a step on each device, the median.
     """
+    # Here, since Lightning takes seconds to import, and a forecast mostly times nothing.
+    from muster.training.modules import EnsembleTraining
+
     device = torch.device(hardware.resolved_device())
     batch = -(-fits.settings.batch_size // hardware.devices)
     crops = min(batch, _crops_at_once(fits, device))
@@ -237,8 +241,8 @@ def _crops_at_once(fits: Fits, device: torch.device) -> int:
     if device.type != "cuda":
         return _MOST_ON_A_CPU
     room = torch.cuda.get_device_properties(device).total_memory * USED_FRACTION
-    size, fitting = size_of(fits.architecture), 1
-    while size.device_bytes(fits.num_classes, 2 * fitting, fits.crop_size) <= room and fitting < 1 << 16:
+    size, fitting, is_pooled = size_of(fits.architecture), 1, task_of(fits.spec).is_pooled
+    while size.device_bytes(fits.num_classes, 2 * fitting, fits.crop_size, is_pooled) <= room and fitting < 1 << 16:
         fitting *= 2
     return max(2, fitting)
 

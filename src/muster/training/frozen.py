@@ -16,10 +16,9 @@ from jaxtyping import Float, Num
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from muster.data import Preprocessing, Split, TrainingStream, as_numbers, make_loader, prepare_image
+from muster.data.resizing import resized
 from muster.models import SourceModel
 from muster.models.padding import without_padding
 from muster.ranks import largest_over_ranks
@@ -185,8 +184,7 @@ def _largest(shapes: Sequence[Sequence[int]], device: torch.device) -> tuple[int
 
 
 def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    resized: Tensor = transforms.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
-    return resized
+    return resized(mask[None], size, "nearest")[0]
 
 
 def make_fit_data(

@@ -42,10 +42,11 @@ def held_out_results(
     predict = models_predictor(module.models, task_of(held.spec))
     counts = count_split(predict, held, preprocessing, device, owns=module.owns)
     if all(each.is_empty for each in counts.values()):
+        task = task_of(held.spec)
         raise DatasetError(
-            f"The {len(held)} training images of dataset {held.spec.name!r} held out to choose a learning rate or the "
-            "number of steps by have no labelled pixel. Give a larger held_out_fraction, another seed, or a single "
-            "learning_rate and tried_stops 1."
+            f"The {len(held)} training {task.holds} of dataset {held.spec.name!r} held out to choose a learning rate "
+            f"or the number of steps by have no labelled {task.unit}. Give a larger held_out_fraction, another seed, "
+            "or a single learning_rate and tried_stops 1."
         )
     module.train()
     # The checkpoint of a finished trial does not say which members diverged.

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from muster.data import Dataset, Views, open_dataset, view_for
-from muster.errors import ConfigError
+from muster.data import Views, open_dataset, view_for
 from muster.models import SourceModel, build_model, put_source_heads, source_heads
 from muster.tasks.task import Task, task_of
 from muster.tracking import tracked
@@ -32,12 +29,11 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
 
     Raises:
         TrainingDivergedError: If the loss became infinite or NaN.
-        ConfigError: If the datasets are for different tasks.
         MusterError: If a dataset or the weights to start from cannot be read.
     """
     settings = job.settings
     datasets = [open_dataset(reference) for reference in job.datasets]
-    task = _the_task_of(datasets)
+    task = task_of(datasets[0].spec)
     sources = [SourceImages.of(job, dataset) for dataset in datasets]
     seen = seen_in(job, sources)
     network = build_model(job.architecture, 1, job.start, settings.seed)
@@ -53,24 +49,6 @@ def train_multi_source(job: MemberJob, progress: Progress) -> None:
         trainer = fit(module, data, job.work, job.hardware, [clock], loggers)
         predictors = [head_predictor(model, place, task) for place in range(len(datasets))]
         finish_member(job, sources, seen, module, predictors, clock.seconds, trainer.is_global_zero, loggers)
-
-
-def _the_task_of(datasets: Sequence[Dataset]) -> Task:
-    """The task of all sources."""
-    tasks = {dataset.spec.task: dataset.spec.name for dataset in datasets}
-    if len(tasks) > 1:
-        came = ", ".join(f"{name} for {task}" for task, name in tasks.items())
-        raise ConfigError(
-            f"plan.multi_source: expected datasets for one task, as one loss trains all heads, but got {came}. Make a "
-            "member of each task."
-        )
-    task = task_of(datasets[0].spec)
-    if task.finds_objects:
-        raise ConfigError(
-            f"plan.multi_source: {task.name} has heads that several sources cannot share a layer with so far. Train a "
-            "member for each source."
-        )
-    return task
 
 
 def head_predictor(model: SourceModel, source: int, task: Task) -> Predictor:

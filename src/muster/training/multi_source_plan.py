@@ -9,6 +9,7 @@ from pathlib import Path
 from muster.data import Dataset
 from muster.errors import ConfigError, some_names, unknown_name
 from muster.files import as_file_name
+from muster.tasks.task import task_of
 from muster.training.planned_source import PlannedSource
 from muster.training.settings import SourceSettings
 
@@ -71,38 +72,55 @@ class MultiSource:
             For each the first part of its name, where the entry has none, and its sources.
 
         Raises:
-            ConfigError: If ``all_but`` is none of the datasets, no dataset is left, two have one name, their images
-                differ in channels, or a number of images is said of one of them alone.
+            ConfigError: If ``all_but`` is none of the datasets, no dataset is left, two have one name, they are for
+                different tasks or for one whose heads no sources share, their images differ in channels, or a number
+                of images is said of one of them alone.
         """
         if capped := [source.label for source in opened if source.train_images is not None]:
             raise self.error(
-                f"{', '.join(capped)}: the number of training images is the same for all sources of a member. Set it "
-                "by an override (train_images)"
+                f"{', '.join(capped)}: the number of training {opened[0].dataset.spec.holds} is the same for all "
+                "sources of a member. Set it by an override (train_images)"
             )
-        self._check([source.dataset for source in opened])
+        self._require_names([source.dataset for source in opened])
         if not self.all_but:
+            self._require_alike(opened)
             return [("all", tuple(opened))]
         names = [source.dataset.spec.name for source in opened]
         if self.all_but not in (EACH, *names):
             raise self.error(f"all_but: {unknown_name('dataset', self.all_but, (EACH, *names)).rstrip('.')}")
         left_out = names if self.all_but == EACH else [self.all_but]
-        return [
-            (f"all_but_{name}", tuple(source for source in opened if source.dataset.spec.name != name))
-            for name in left_out
-        ]
+        others = {name: tuple(each for each in opened if each.dataset.spec.name != name) for name in left_out}
+        for sources in others.values():
+            self._require_alike(sources)
+        return [(f"all_but_{name}", sources) for name, sources in others.items()]
 
-    def _check(self, opened: Sequence[Dataset]) -> None:
+    def _require_alike(self, sources: Sequence[PlannedSource]) -> None:
+        specs = [source.dataset.spec for source in sources]
+        tasks = {spec.task: spec.name for spec in specs}
+        if len(tasks) > 1:
+            came = ", ".join(f"{name} for {task}" for task, name in tasks.items())
+            raise self.error(
+                f"expected datasets for one task, as one loss trains all heads, but got {came}. Make a member of each "
+                "task"
+            )
+        if task_of(specs[0]).finds_objects:
+            raise self.error(
+                f"{specs[0].task} has heads that several sources cannot share a layer with so far. Train a member for "
+                "each source"
+            )
+        channels = {spec.channels for spec in specs}
+        if len(channels) > 1:
+            raise self.error(
+                f"expected datasets whose images have the same number of channels, as one backbone sees them "
+                f"all, but got {', '.join(map(str, sorted(channels)))}"
+            )
+
+    def _require_names(self, opened: Sequence[Dataset]) -> None:
         names = [dataset.spec.name for dataset in opened]
         if len(names) < (2 if self.all_but else 1):
             raise self.error(f"expected at least {2 if self.all_but else 1} datasets, but got {len(names)}")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise self.error(f"expected datasets of different names, but more than one is called {some_names(twice)}")
-        channels = {dataset.spec.channels for dataset in opened}
-        if len(channels) > 1:
-            raise self.error(
-                "expected datasets whose images have the same number of channels, as one backbone sees them all, but "
-                f"got {', '.join(map(str, sorted(channels)))}"
-            )
 
 
 def require_one_rate(settings: SourceSettings) -> None:
@@ -117,13 +135,13 @@ def require_one_rate(settings: SourceSettings) -> None:
     """
     if settings.schedule == "plateau":
         raise ConfigError(
-            "expected another schedule than plateau for a multi-source member: held-out images of several datasets "
+            "expected another schedule than plateau for a multi-source member: held-out samples of several datasets "
             "have no common loss. Give it one by an override."
         )
     if settings.tried_rates:
         raise ConfigError(
             "expected one learning rate, one number of steps and no tried_stops for a multi-source member, but got "
             f"learning_rates {list(settings.learning_rates)}, step_counts {list(settings.step_counts)} and tried_stops "
-            f"{settings.tried_stops}: held-out images of several datasets have no common result to choose by. Give it "
+            f"{settings.tried_stops}: held-out samples of several datasets have no common result to choose by. Give it "
             "one of each by an override."
         )

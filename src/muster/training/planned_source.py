@@ -84,7 +84,8 @@ def _some_images(reference: str, dataset: Dataset, count: int) -> PlannedSource:
     """A seeded choice of its training images."""
     if not 1 <= count <= len(dataset.train):
         raise ConfigError(
-            f"plan: {reference} asks for {count} training images, but {dataset.spec.name!r} has {len(dataset.train)}."
+            f"plan: {reference} asks for {count} training {dataset.spec.holds}, but {dataset.spec.name!r} has "
+            f"{len(dataset.train)}."
         )
     return PlannedSource(reference, dataset, _label(dataset, count), count)
 

@@ -92,7 +92,7 @@ def held_out_losses(module: EnsembleTraining, held: Split, preprocessing: Prepro
     known = losses[-1] > 0
     if not bool(known.any()):
         raise DatasetError(
-            f"The {len(held)} training images of dataset {held.spec.name!r} held out for schedule plateau have nothing "
-            "labelled. Hold more out, give another seed, or another schedule."
+            f"The {len(held)} training {held.spec.holds} of dataset {held.spec.name!r} held out for schedule plateau "
+            "have nothing labelled. Hold more out, give another seed, or another schedule."
         )
     return [float(value) for value in losses[:-1, known].mean(dim=1)]

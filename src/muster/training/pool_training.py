@@ -31,14 +31,13 @@ from muster.outputs import Inputs, shared
 from muster.pool import MEMBERS, Member
 from muster.records import parse_record
 from muster.remote import send
+from muster.tasks.task import task_of
 from muster.training import member_lock
 from muster.training.adoption import AdoptionJob, adopt_member
 from muster.training.hardware import Hardware
 from muster.training.member_job import WORK, MemberJob
 from muster.training.member_lock import member_held
-from muster.training.multi_source import train_multi_source
 from muster.training.sharing import environments_side_by_side, hardware_of, training_bytes, workers_side_by_side
-from muster.training.source import train_member
 
 FAILURES = "failures.yaml"
 CONFIG = "config.yaml"
@@ -190,8 +189,8 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
     specs = {reference: open_dataset(reference).spec for reference in references}
 
     @cache
-    def needed(architecture: str, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
-        return training_bytes(build_model(architecture, num_classes), batch_size, crop_size)
+    def needed(architecture: str, classes: int, batch_size: int, crop_size: tuple[int, int], is_pooled: bool) -> int:
+        return training_bytes(build_model(architecture, classes), batch_size, crop_size, is_pooled)
 
     return [
         needed(
@@ -199,6 +198,7 @@ def memory_of(jobs: Sequence[MemberJob]) -> list[int]:
             sum(specs[reference].num_classes for reference in job.sources),
             job.settings.batch_size,
             job.settings.crop_for(size_for(specs[job.sources[0]], job.settings.image_size)),
+            task_of(specs[job.sources[0]]).is_pooled,
         )
         for job in jobs
     ]
@@ -266,6 +266,10 @@ def train_job(content: str, tell: Callable[[str], None]) -> str:
         Nothing if it was trained: it lies in its folder. Otherwise :data:`TAKEN` or :data:`THERE`.
     """
     job = parse_record(json.loads(content), MemberJob, "job", PoolError)
+    # Here, since whoever starts the processes trains nothing, and Lightning takes seconds to import.
+    from muster.training.multi_source import train_multi_source
+    from muster.training.source import train_member
+
     train = train_multi_source if job.datasets else train_member
     with member_held(job.work) if local_rank() == 0 else nullcontext(True) as held:  # the others help the first one
         if not held:

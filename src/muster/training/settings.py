@@ -301,7 +301,7 @@ class SourceSettings(TrainingSettings):
         require_real("validation_fraction", self.validation_fraction, 0.0, 1.0, below=True)
         if self.schedule == "plateau" and self.validation_fraction == 0:
             raise ConfigError(
-                "validation_fraction: expected more than 0 with schedule plateau, which looks at held-out images."
+                "validation_fraction: expected more than 0 with schedule plateau, which looks at what is held out."
             )
         if self.train_images is not None:
             require_whole("train_images", self.train_images)

@@ -42,23 +42,36 @@ _SCORE_COPIES = 4  # upsampled scores, their softmax, its logarithm, and the gra
 _BYTES = 4  # float32, although half of it may do
 
 
-def training_bytes(model: SourceModel, batch_size: int, crop_size: tuple[int, int]) -> int:
+def training_bytes(model: SourceModel, batch_size: int, crop_size: tuple[int, int], is_pooled: bool = False) -> int:
     """Memory that training a network takes on a GPU; rather too much than too little.
 
     Args:
         model: The network. It is neither run nor changed: only shapes are computed.
         batch_size: Crops of one step on the device.
         crop_size: Their rows and columns, in pixels.
+        is_pooled: Whether one prediction is made for a whole crop, not one for each of its pixels.
 
     Returns:
         Bytes: weights with their gradients and momentum, the output of every layer for a batch in float32, the scores
         at the size of the crops, and what a process takes in any case.
     """
     weights = sum(value.numel() for value in model.parameters())
-    return bytes_of(weights, layer_outputs(model, crop_size), model.num_classes, batch_size, crop_size)
+    return bytes_of(
+        weights, layer_outputs(model, crop_size), model.num_classes, batch_size, places(crop_size, is_pooled)
+    )
 
 
-def bytes_of(weights: int, outputs: int, num_classes: int, batch_size: int, crop_size: tuple[int, int]) -> int:
+def places(crop_size: tuple[int, int], is_pooled: bool) -> int:
+    """For how many places of a crop there are scores.
+
+    Args:
+        crop_size: Its rows and columns, in pixels.
+        is_pooled: Whether one prediction is made for all of it.
+    """
+    return 1 if is_pooled else math.prod(crop_size)
+
+
+def bytes_of(weights: int, outputs: int, num_classes: int, batch_size: int, scored: int) -> int:
     """See :func:`training_bytes`.
 
     Args:
@@ -66,9 +79,9 @@ def bytes_of(weights: int, outputs: int, num_classes: int, batch_size: int, crop
         outputs: What :func:`layer_outputs` gives for such a crop.
         num_classes: Of the head.
         batch_size: Crops of one step on the device.
-        crop_size: Their rows and columns, in pixels.
+        scored: See :func:`places`.
     """
-    scores = num_classes * math.prod(crop_size) * batch_size * _SCORE_COPIES
+    scores = num_classes * scored * batch_size * _SCORE_COPIES
     return CONTEXT_BYTES + (weights * _WEIGHT_COPIES + outputs * batch_size + scores) * _BYTES
 
 

@@ -15,11 +15,12 @@ from muster.data import Preprocessing, Split, Views
 from muster.errors import ConfigError
 from muster.markdown import markdown_table
 from muster.probe.timing import inference_seconds
+from muster.tasks.facts import TaskFacts
 from muster.tasks.task import task_of
-from muster.training.costs import SeveralPasses
 from muster.training.evaluation import SplitCounts, count_split
 from muster.training.finetuned_ensemble import Ensemble
 from muster.training.intervals import differences_to, result_intervals
+from muster.training.passes import SeveralPasses
 
 _REPETITIONS = 3
 
@@ -149,16 +150,15 @@ def _require_fitting(name: str, ensemble: Ensemble, split: Split) -> None:
         )
 
 
-def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU", error: str = "") -> str:
+def evaluated_as_markdown(rows: Sequence[Evaluated], task: TaskFacts) -> str:
     """The rows as a table.
 
     Args:
         rows: At least one.
-        result: What results are called.
-        error: What the error beside them is called, if there is one.
+        task: What results, errors and samples are called.
     """
-    errors = [error] if error else []
-    headings = ["ensemble", "members", "size", f"{result} (95 % interval)", f"beyond {rows[0].name}", *errors]
+    errors = [task.error] if task.error else []
+    headings = ["ensemble", "members", "size", f"{task.result} (95 % interval)", f"beyond {rows[0].name}", *errors]
     cells = [
         [
             row.name,
@@ -172,7 +172,7 @@ def evaluated_as_markdown(rows: Sequence[Evaluated], result: str = "mIoU", error
         ]
         for row in rows
     ]
-    return "\n".join([*markdown_table([*headings, "ms an image", "parameters"], cells), ""])
+    return "\n".join([*markdown_table([*headings, f"ms {task.a_sample}", "parameters"], cells), ""])
 
 
 def _ends(low: float | None, high: float | None, sign: str = "") -> str:

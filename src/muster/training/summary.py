@@ -15,14 +15,16 @@ from muster.model_page import NOT_STATED
 from muster.pool import Pool, software_versions
 from muster.pool.page import inherited_licences
 from muster.selection.record import SelectionRecord
-from muster.training.costs import SeveralPasses, measure_costs
+from muster.training.costs import measure_costs
 from muster.training.evaluation import SplitCounts
 from muster.training.finetuned_ensemble import Ensemble
-from muster.training.finetuning import CONFUSION, ENSEMBLE, HISTORY, RESULT, TargetData
 from muster.training.hardware import Hardware
 from muster.training.intervals import DRAWS, LEVEL, differences_to, result_intervals
 from muster.training.modules import EnsembleTraining
+from muster.training.passes import SeveralPasses
 from muster.training.results import LEARNED_HEAD, FinetuneResult, confusion_table
+from muster.training.run_files import CONFUSION, ENSEMBLE, HISTORY, RESULT
+from muster.training.target_data import TargetData
 
 
 def summarise(

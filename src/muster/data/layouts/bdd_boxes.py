@@ -10,8 +10,7 @@
 
 An entry is ``{"name": "0000f77c-6257be58.jpg", "labels": [{"category": "car", "box2d": {"x1": 45.2, "y1": 254.5, "x2":
 357.8, "y2": 487.9}, "attributes": {"crowd": false}}]}``; other keys are passed over. Classes are those of the
-benchmark; boxes of others (other vehicle, other person, trailer) are left out, and crowds are neither learned nor
-scored.
+benchmark; boxes of :data:`OTHERS` are left out, and crowds are neither learned nor scored.
 
 Source: https://doc.bdd100k.com/format.html (looked up through the repository bdd100k/bdd100k, which has the same).
 """
@@ -29,11 +28,14 @@ from muster.data.layout import LAYOUTS, Layout
 from muster.data.object_files import Annotated, dataset_of_objects
 from muster.data.spec import Dataset
 from muster.data.text_lists import require_images
-from muster.errors import DatasetError
+from muster.errors import DatasetError, unknown_name
 
 CLASSES = (
     "pedestrian", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle", "traffic light", "traffic sign",
 )  # fmt: skip
+
+OTHERS = frozenset({"other vehicle", "other person", "trailer"})
+"""What has boxes and is none of the benchmark's classes."""
 
 _LABELS, _IMAGES = "labels/det_20", "images/100k"
 _SETS = {"train": "train", "test": "val"}  # labels of the test images are not public
@@ -77,6 +79,8 @@ def _annotated(entry: Mapping[str, Any], path: Path) -> Annotated:
             raise DatasetError(
                 f"{path}: {entry['name']}: a box2d has no {error}; expected x1, y1, x2 and y2."
             ) from error
+        if name not in CLASSES and name not in OTHERS:
+            raise DatasetError(f"{path}: {entry['name']}: {unknown_name('category', str(name), CLASSES)}")
         if name in CLASSES:
             crowd = CROWD if (label.get("attributes") or {}).get("crowd") else 0
             rows.append((*corners, float(CLASSES.index(name)), float(crowd)))

@@ -13,18 +13,19 @@ Axis names: ``batch`` images, ``bands`` (channels), ``height`` and ``width`` of 
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
-import timm
 from jaxtyping import Float
-from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 
 from muster.data.statistics import ChannelStatistics
 from muster.errors import PretrainingError
+from muster.late import late
 from muster.models.family import FAMILIES, Family
 from muster.models.hub import IMAGENET, hub_weights, timm_repository
 from muster.models.segmenter import Body, StageMaps
+
+timm = late("timm")
 
 _NAME = re.compile(r"hrnet_w([1-9][0-9]*)")
 
@@ -36,11 +37,11 @@ class HRNetBody(Body):
     bilinearly and concatenated; unlike there, one linear classifier follows, without a hidden layer.
     """
 
-    def __init__(self, network: HighResolutionNet, width: int) -> None:
+    def __init__(self, network: Any, width: int) -> None:
         """Take over the parts of timm's network that segmentation needs.
 
         Args:
-            network: The network, without a classification head.
+            network: timm's ``HighResolutionNet``, without a classification head.
             width: N, the channels of its finest branch.
         """
         super().__init__(feature_channels=15 * width)
@@ -87,7 +88,7 @@ def hrnet_body(width: int, imagenet: bool) -> HRNetBody:
         PretrainingError: If there are no ImageNet weights for this width, or they cannot be fetched.
     """
     if not imagenet:
-        return HRNetBody(HighResolutionNet(_configuration(width), head=""), width)
+        return HRNetBody(timm.models.hrnet.HighResolutionNet(_configuration(width), head=""), width)
     known = pretrained_widths()
     if width not in known:
         raise PretrainingError(
@@ -97,7 +98,7 @@ def hrnet_body(width: int, imagenet: bool) -> HRNetBody:
         )
     with hub_weights(f"timm's ImageNet weights of hrnet_w{width}"):
         network = timm.create_model(f"hrnet_w{width}", pretrained=True, features_only=True, feature_location="")
-    return HRNetBody(cast("HighResolutionNet", network), width)
+    return HRNetBody(network, width)
 
 
 def _configuration(width: int) -> dict[str, Any]:

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
-import segmentation_models_pytorch as smp
-import timm
 from jaxtyping import Float
-from segmentation_models_pytorch.base import SegmentationModel
 from torch import Tensor, nn
 
 from muster.data.preprocessing import SIDE_MULTIPLE
 from muster.data.statistics import ChannelStatistics
 from muster.errors import ConfigError, PretrainingError, unknown_name
+from muster.late import late
 from muster.models.family import FAMILIES, Family
 from muster.models.hub import IMAGENET, hub_weights, timm_repository, timm_statistics
 from muster.models.segmenter import Body, StageMaps
 
-SMP_ARCHITECTURES: tuple[str, ...] = tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
-"""The names before the colon."""
+smp, timm = late("segmentation_models_pytorch"), late("timm")
 
 # PAN pools its map, a sixteenth of the image, three times by two.
 _MINIMUM_SIDES = {"pan": 128}
@@ -34,11 +32,11 @@ _USUAL_STATISTICS = ("resnet", "resnext", "se_", "vgg", "densenet", "efficientne
 class SMPBody(Body):
     """Encoder and decoder of an SMP network; its own segmentation head, and the upsampling in it, are left out."""
 
-    def __init__(self, network: SegmentationModel, minimum_side: int) -> None:
+    def __init__(self, network: Any, minimum_side: int) -> None:
         """Take over encoder and decoder.
 
         Args:
-            network: What SMP built.
+            network: What SMP built, a ``SegmentationModel``.
             minimum_side: The smallest image side, in pixels, that it can take.
         """
         convolutions = [m for m in network.segmentation_head.modules() if isinstance(m, nn.Conv2d)]
@@ -99,11 +97,16 @@ def _stages(encoded: Sequence[Tensor], images: Tensor) -> StageMaps:
     return [[maps] for maps in encoded if maps is not images and maps.shape[1] > 0]
 
 
+def smp_architectures() -> tuple[str, ...]:
+    """The names before the colon."""
+    return tuple(sorted(smp.MODEL_ARCHITECTURES_MAPPING))
+
+
 def smp_body(architecture: str, encoder: str, imagenet: bool) -> SMPBody:
     """Build encoder and decoder.
 
     Args:
-        architecture: One of :data:`SMP_ARCHITECTURES`.
+        architecture: One of :func:`smp_architectures`.
         encoder: An SMP encoder, or ``tu-`` and the name of a timm model.
         imagenet: Whether to fetch the encoder's weights; all others are drawn from the global generator.
 
@@ -163,7 +166,7 @@ def check_encoder(architecture: str, encoder: str) -> None:
     """Refuse an encoder that neither SMP nor timm knows, and name those that are spelled alike.
 
     Args:
-        architecture: One of :data:`SMP_ARCHITECTURES`.
+        architecture: One of :func:`smp_architectures`.
         encoder: What shall be its encoder.
 
     Raises:
@@ -218,19 +221,19 @@ class SMPFamily(Family):
 
     def names(self) -> tuple[str, ...]:
         """See :meth:`Family.names`."""
-        return tuple(f"{name}:ENCODER" for name in SMP_ARCHITECTURES)
+        return tuple(f"{name}:ENCODER" for name in smp_architectures())
 
     def takes(self, architecture: str) -> bool:
         """Every name with a colon, so that the message says which part of it is not known."""
-        return ":" in architecture or architecture in SMP_ARCHITECTURES
+        return ":" in architecture or architecture in smp_architectures()
 
     def check(self, architecture: str) -> None:
         """See :meth:`Family.check`."""
         name, colon, encoder = architecture.partition(":")
         if not colon:
             raise ConfigError(f"Architecture {name!r} needs the name of an encoder, e.g. '{name}:resnet18'.")
-        if name not in SMP_ARCHITECTURES:
-            raise ConfigError(unknown_name("architecture (the part before the colon)", name, SMP_ARCHITECTURES))
+        if name not in smp_architectures():
+            raise ConfigError(unknown_name("architecture (the part before the colon)", name, smp_architectures()))
         check_encoder(name, encoder)
 
     def build(self, architecture: str, imagenet: bool) -> SMPBody:

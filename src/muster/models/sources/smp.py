@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import segmentation_models_pytorch as smp
 from torch import nn
 
 from muster.data import Preprocessing
 from muster.errors import ConfigError
+from muster.late import late
 from muster.models.adapted import Adapted, adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
@@ -19,6 +19,8 @@ from muster.models.hub_files import local_or_hub
 from muster.models.model_source import SOURCES, ModelSource
 from muster.models.source_model import SourceModel
 from muster.models.tensors import load_tensors, read_tensors
+
+smp = late("segmentation_models_pytorch")
 
 _CLASS = "_model_class"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")

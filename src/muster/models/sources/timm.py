@@ -11,15 +11,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
-import timm
-from timm.data.config import resolve_data_config
-from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from muster.data import ChannelStatistics, ImageSize, Preprocessing
 from muster.data.preprocessing import Interpolation
 from muster.errors import ConfigError, unknown_name
+from muster.late import late
 from muster.models.adapted import adapt, cut
 from muster.models.adoption import Adopted, Adoption
 from muster.models.blueprint import Blueprint
@@ -27,6 +24,8 @@ from muster.models.hub_files import licence_in, local_or_hub
 from muster.models.model_source import SOURCES, Facts, ModelSource
 from muster.models.source_model import SourceModel
 from muster.models.tensors import load_tensors, read_tensors
+
+timm = late("timm")
 
 _SAFE, _PICKLED = "model.safetensors", "pytorch_model.bin"
 _TRAINED_ON_IMAGENET = re.compile(r"in\d+k")
@@ -70,7 +69,7 @@ class Timm(ModelSource):
         config: Any = getattr(network, "pretrained_cfg", None)
         if not isinstance(config, Mapping):
             return None
-        found: dict[str, Any] = resolve_data_config({}, pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
+        found: dict[str, Any] = timm.data.resolve_data_config({}, pretrained_cfg=dict(config))
         return Facts(
             _preprocessing(found),
             _classes_of(config, int(getattr(network, "num_classes", 0))),
@@ -117,7 +116,7 @@ def _config_of(entry: Adoption, tensors: Mapping[str, Tensor]) -> dict[str, Any]
 
 def _built(config: Mapping[str, Any]) -> nn.Module:
     """The network with random weights."""
-    known = {field.name for field in fields(PretrainedCfg)}
+    known = {field.name for field in fields(timm.models.PretrainedCfg)}
     said = {key: value for key, value in (config.get("pretrained_cfg") or {}).items() if key in known}
     passed = {key: config[key] for key in ("num_classes", "global_pool") if key in config} | config.get(
         "model_args", {}
@@ -164,10 +163,10 @@ def _classes_of(config: Mapping[str, Any], count: int) -> tuple[str, ...]:
     """Those of ImageNet, where the weights' name says that they were trained on it and the number is right."""
     if not count or config.get("num_classes") != count or not _TRAINED_ON_IMAGENET.search(str(config.get("tag") or "")):
         return ()
-    subset = infer_imagenet_subset({"num_classes": count})
+    subset = timm.data.infer_imagenet_subset({"num_classes": count})
     if subset is None:
         return ()
-    known: Any = ImageNetInfo(subset)
+    known: Any = timm.data.ImageNetInfo(subset)
     return _distinct(list(known.label_names()), list(known.label_descriptions()))
 
 

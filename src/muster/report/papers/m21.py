@@ -95,7 +95,7 @@ def _matrices(tables: StudyTables, gains: pd.DataFrame) -> list[StudyFigure]:
     domains, figures = _domains(tables), list[StudyFigure]()
     for regime, part in gains.groupby("regime", sort=False):
         figures.append(
-            gain_matrix_figure(gain_matrix(part), domains, f"m21_gains_{regime}", f"Transfer gains, images: {regime}")
+            gain_matrix_figure(gain_matrix(part), domains, f"m21_gains_{regime}", f"Transfer gains, labels: {regime}")
         )
         results = amount_matrix_figure(
             gain_matrix(part, "result"),
@@ -115,11 +115,11 @@ def _by_task(gains: pd.DataFrame, shown: dict[str, Table]) -> list[StudyFigure]:
     for regime, part in gains.groupby("regime", sort=False):
         matrix = chains_by_task(part)
         tasks = pd.Series({name: name.rpartition(" (")[2] for name in (*matrix.index, *matrix.columns)})
-        title = f"Transfer gains across tasks, images: {regime}"
+        title = f"Transfer gains across tasks, labels: {regime}"
         figures.append(gain_matrix_figure(matrix, tasks, f"m21_tasks_{regime}", title, _HOW_ORDERED))
-        mean = f"Mean gain by task of target (rows) and source, images: {regime}"
+        mean = f"Mean gain by task of target (rows) and source, labels: {regime}"
         shown[mean] = frame_table(task_gain_matrix(part).reset_index(), 1)
-        shown[f"Levels of gain by tasks (table 11), images: {regime}"] = frame_table(task_transfer_shares(part))
+        shown[f"Levels of gain by tasks (table 11), labels: {regime}"] = frame_table(task_transfer_shares(part))
     return figures
 
 

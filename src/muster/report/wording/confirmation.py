@@ -25,8 +25,8 @@ def confirmation_sentence(result: FinetuneResult) -> str:
         who, was = "The only candidate", "was"
     return (
         f"{who} by {metric} ({_counted(len(told.members), 'member')}) {was} fine-tuned briefly on "
-        f"{told.train_images:,} training images and compared on the other {told.held_out_images:,}, which took "
-        f"{_duration(told.seconds)}. {_outcome(told, result.words.result)}"
+        f"{told.train_images:,} training {result.words.holds} and compared on the other {told.held_out_images:,}, "
+        f"which took {_duration(told.seconds)}. {_outcome(told, result.words.result)}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from muster.data import ImageSize
 from muster.report.tables import cost_label, metric_label, number
 from muster.report.wording.finetuning import chance_text, points_text
+from muster.tasks.facts import TaskFacts
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, EqualCost, FinetuneResult, SpentOn
 
 
@@ -32,8 +33,8 @@ def equal_cost_sentence(result: FinetuneResult) -> str:
         f"The ensemble reaches {against} a single model of equal cost, which reaches "
         f"{number(result.results[EQUAL_COST])}{chance}. That model is "
         f"{single.member}, the best member by {metric_label(single.chosen_by)} alone, fine-tuned for {single.steps:,} "
-        f"steps, with {spent_on_text(single.spent_on)}: {seconds[EQUAL_COST]} an image against the ensemble's "
-        f"{seconds[LEARNED_HEAD]}."
+        f"steps, with {spent_on_text(single.spent_on)}: {seconds[EQUAL_COST]} {result.words.a_sample} against the "
+        f"ensemble's {seconds[LEARNED_HEAD]}."
     )
 
 
@@ -49,12 +50,12 @@ def spent_on_text(option: SpentOn) -> str:
     return f"{images}, at scales {scales}{', mirrored too' if option.flip else ''}"
 
 
-def trials_sentence(single: EqualCost, result: str) -> str:
+def trials_sentence(single: EqualCost, task: TaskFacts) -> str:
     """How it was decided what the time is spent on.
 
     Args:
         single: The model of equal cost.
-        result: What results are called.
+        task: What results and samples are called.
 
     Returns:
         Two sentences.
@@ -62,7 +63,7 @@ def trials_sentence(single: EqualCost, result: str) -> str:
     minutes, seconds = divmod(round(single.seconds), 60)
     return (
         f"What the single model spends its time on was decided by trials of {single.trial_steps:,} steps on "
-        f"{single.train_images:,} training images and {result} on the other {single.held_out_images:,}; whatever takes "
-        f"no longer for an image than the ensemble's {cost_label(single.budget, 'seconds')}, as measured before them, "
-        f"was tried. All of it took {minutes} min {seconds} s."
+        f"{single.train_images:,} training {task.holds} and {task.result} on the other {single.held_out_images:,}; "
+        f"whatever takes no longer for {task.a_sample} than the ensemble's {cost_label(single.budget, 'seconds')}, as "
+        f"measured before them, was tried. All of it took {minutes} min {seconds} s."
     )

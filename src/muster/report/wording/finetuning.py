@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from muster.report.tables import cost_label, count_label, number
 from muster.report.wording.selection import predictor_label
+from muster.tasks.facts import TaskFacts
 from muster.training.results import EQUAL_COST, LEARNED_HEAD, PLAIN_MEAN, Cost, Difference, FinetuneResult
 
 FEW_IMAGES = 30
@@ -15,11 +16,11 @@ _SAME_COST = 1.05
 """Costs up to this ratio count as equal: a time for an image is not measured more closely."""
 
 
-def cost_text(cost: Cost) -> str:
+def cost_text(cost: Cost, task: TaskFacts) -> str:
     """A cost for people, e.g. ``3 models, 1.02 M parameters, 9.1 ms an image``."""
     models = f"{cost.models} model{'s' if cost.models != 1 else ''}"
     seconds = cost_label(cost.seconds_per_image, "seconds")
-    return f"{models}, {count_label(cost.parameters)} parameters, {seconds} an image"
+    return f"{models}, {count_label(cost.parameters)} parameters, {seconds} {task.a_sample}"
 
 
 def interval_text(ends: Sequence[float] | None) -> str:
@@ -131,7 +132,8 @@ def cost_sentence(result: FinetuneResult) -> str:
     ensemble, best = result.costs.get(LEARNED_HEAD), result.costs.get(result.single_best)
     if ensemble is None or best is None or result.members == (result.single_best,):
         return ""
-    told = f"{subject(result)} costs {cost_text(ensemble)}; {result.single_best} costs {cost_text(best)}"
+    ours, other = (cost_text(cost, result.words) for cost in (ensemble, best))
+    told = f"{subject(result)} costs {ours}; {result.single_best} costs {other}"
     parameters = ensemble.parameters / max(best.parameters, 1)
     seconds = ensemble.seconds_per_image / best.seconds_per_image
     if max(parameters, seconds) <= _SAME_COST:
@@ -145,11 +147,7 @@ def _times(ratio: float) -> str:
 
 def measured_text(result: FinetuneResult) -> str:
     """How the time for an image was measured; empty if it was not."""
-    return (
-        f"Time for {'an' if result.words.sample == 'image' else 'a'} {result.words.sample}: {result.cost_measured}."
-        if result.cost_measured
-        else ""
-    )
+    return f"Time for {result.words.a_sample}: {result.cost_measured}." if result.cost_measured else ""
 
 
 def interval_sentence(result: FinetuneResult) -> str:
@@ -161,7 +159,7 @@ def interval_sentence(result: FinetuneResult) -> str:
     Returns:
         One or two sentences.
     """
-    images = f"{result.test_images:,} test {result.words.sample}{'s' if result.test_images != 1 else ''}"
+    images = result.words.samples(result.test_images, "test")
     if not result.result_intervals:
         return f"No interval can be given for {images}."
     told = (

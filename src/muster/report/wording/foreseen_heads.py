@@ -24,8 +24,9 @@ def foreseen_heads_sentence(selection: SelectionRecord) -> str:
     who = " + ".join(told.candidates[best])
     leads = "it leads then too" if best == 0 else f"{who} leads then, with {number(told.with_head[best])}"
     return (
-        "With the head that fine-tuning would learn, fitted on other images of the probe set, the chosen ensemble "
+        "With the head that fine-tuning would learn, fitted on other "
+        f"{selection.words.holds} of the probe set, the chosen ensemble "
         f"scores {reached} by {metric_label(selection.metric)} ({told.units:,} {selection.words.unit}s of "
-        f"{told.images:,} images){how}. Of the {len(told.candidates)} leading candidates {leads}; the choice stays as "
-        "it is."
+        f"{told.images:,} {selection.words.holds}){how}. Of the {len(told.candidates)} leading candidates {leads}; the "
+        "choice stays as it is."
     )

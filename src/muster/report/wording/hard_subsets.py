@@ -13,7 +13,7 @@ _READ = {
     "held out": " Ensembles: on the union of their members' hard subsets.",
 }
 _LINEAR = (
-    " The linear probe was not fitted anew: its predictions, each of an image that it was not fitted on, are read "
+    " The linear probe was not fitted anew: its predictions, each of {a_sample} that it was not fitted on, are read "
     "on the hard subset."
 )
 
@@ -29,7 +29,7 @@ def hard_label(selection: Selection) -> str:
     """
     if not selection.hardness_models:
         return ""
-    linear = _LINEAR if selection.predictor == "linear_probe" else ""
+    linear = _LINEAR.format(a_sample=selection.words.a_sample) if selection.predictor == "linear_probe" else ""
     fraction = selection.hard_fraction
     part = "" if fraction is None else f" The hardest {100 * fraction:g} % count."
     return f"{_by(selection.hardness_models)}{part}{_READ.get(selection.hard_eep, '')}{linear}"

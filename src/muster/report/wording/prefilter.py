@@ -19,7 +19,7 @@ def prefilter_sentence(selection: SelectionRecord) -> str:
         return ""
     steps = ", ".join(f"{step.members} at {step.images}" for step in found.rounds)
     return (
-        f"Prefilter: {found.keep} of {found.members} members looked at all {found.images} probe images ({steps}), "
-        f"which is {100 * found.share:.0f} % of the looks that all of them would have taken. A member that was passed "
-        "over can be one that the best ensemble needs."
+        f"Prefilter: {found.keep} of {found.members} members looked at all {found.images} probe "
+        f"{selection.words.holds} ({steps}), which is {100 * found.share:.0f} % of the looks that all of them would "
+        "have taken. A member that was passed over can be one that the best ensemble needs."
     )

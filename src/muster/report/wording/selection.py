@@ -126,7 +126,8 @@ def _proof(selection: Selection) -> str:
             f"have the largest.{others}"
         )
     if selection.search.strategy == "racing":
-        return f"The best of the {selection.search.candidates:,} candidates: all were scored on all pixels."
+        count, units = selection.search.candidates, f"{selection.words.unit}s"
+        return f"The best of the {count:,} candidates: all were scored on all {units}."
     return "The best ensemble of this size."
 
 
@@ -148,15 +149,16 @@ def _distance(selection: Selection) -> str:
         return "nothing is promised of how far it is from the best"
     return (
         f"with confidence {status.confidence:g} (normal approximation) the best of the {status.candidates:,} "
-        f"candidates on these pixels: the other {status.dropped:,} fell too far behind on a random part of them. Other "
-        "images may differ"
+        f"candidates on these {selection.words.unit}s: the other {status.dropped:,} fell too far behind on a random "
+        f"part of them. Other {selection.words.holds} may differ"
     )
 
 
 def interruption_line(selection: Selection) -> str:
     """What an interruption left undone, on one line of a terminal; empty if there was none."""
     if selection.fraction < 1:
-        return f"Interrupted: the scores rest on a random {100 * selection.fraction:.0f} % of the probe pixels."
+        share = f"{100 * selection.fraction:.0f} % of the probe {selection.words.unit}s"
+        return f"Interrupted: the scores rest on a random {share}."
     return f"{SEARCH_INTERRUPTED.title}. {SEARCH_INTERRUPTED.text}" if selection.interrupted else ""
 
 

@@ -49,7 +49,7 @@ def warning_of(finding: Finding) -> ReportWarning:
         case ScoringInterrupted(fraction):
             return ReportWarning(
                 "Scoring was interrupted",
-                f"The scores rest on a random {100 * fraction:.0f} % of the probe pixels. Run select.py again for all; "
+                f"The scores rest on a random {100 * fraction:.0f} % of the probe set. Run select.py again for all; "
                 "the members' predictions are in the cache.",
             )
         case SearchInterrupted():
@@ -57,7 +57,7 @@ def warning_of(finding: Finding) -> ReportWarning:
         case SingleClass():
             return ReportWarning(
                 "Only one class was seen",
-                "The target's training images hold a single class, so every member looks perfect. Label more classes.",
+                "The target's training split holds a single class, so every member looks perfect. Label more classes.",
             )
         case ScoresAlike(candidates, best, median):
             return ReportWarning(
@@ -73,12 +73,13 @@ def warning_of(finding: Finding) -> ReportWarning:
             )
 
 
-def no_better_than_guessing(guessing: Guessing | None, target: str) -> str:
+def no_better_than_guessing(guessing: Guessing | None, target: str, holds: str = "images") -> str:
     """Why a selection is no recommendation: no member does better than guessing.
 
     Args:
         guessing: How the members compare with it.
         target: Name of the target.
+        holds: What it holds: images, or texts.
 
     Returns:
         In words; empty if some member is better, or if nothing is known of it.
@@ -88,11 +89,11 @@ def no_better_than_guessing(guessing: Guessing | None, target: str) -> str:
     explained = f"{100 * max(guessing.explained, 0):.0f} %"
     return (
         f"No member of this pool does better on {target} than guessing by class frequency, so nothing here says which "
-        f"ensemble to fine-tune. The best of them, {guessing.best}, has a LEEP of {guessing.best_leep:.3f} on images "
-        f"that its predictor was not made from ({100 * guessing.level:g} % interval over the images {guessing.low:.3f} "
-        f"to {guessing.high:.3f}), guessing {guessing.leep:.3f}: that explains {explained} of the entropy of the "
-        f"labels. Its mean IoU there is {guessing.best_iou:.3f}, that of always naming the most frequent class "
-        f"{guessing.iou:.3f}. Better means at least {100 * LEAST_EXPLAINED:.0f} % explained, an interval above "
-        "guessing, and a larger mean IoU. More labelled images, a larger image_size, or sources that are closer to the "
-        "target could help."
+        f"ensemble to fine-tune. The best of them, {guessing.best}, has a LEEP of {guessing.best_leep:.3f} on {holds} "
+        f"that its predictor was not made from ({100 * guessing.level:g} % interval over the {holds} "
+        f"{guessing.low:.3f} to {guessing.high:.3f}), guessing {guessing.leep:.3f}: that explains {explained} of the "
+        f"entropy of the labels. Its mean IoU there is {guessing.best_iou:.3f}, that of always naming the most "
+        f"frequent class {guessing.iou:.3f}. Better means at least {100 * LEAST_EXPLAINED:.0f} % explained, an "
+        f"interval above guessing, and a larger mean IoU. More labelled {holds}, a larger image_size, or sources that "
+        "are closer to the target could help."
     )

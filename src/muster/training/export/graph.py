@@ -14,17 +14,19 @@ from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Float32, Integer, UInt8
-from timm.layers.conv2d_same import Conv2dSame
 from torch import SymInt, Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 from muster.data.preprocessing import ImageSize, Interpolation, Preprocessing
+from muster.late import late
 from muster.models import upsample_probabilities
 from muster.models.pooled import Pooled
 from muster.models.tta import Variant
 from muster.training.finetuned_ensemble import Ensemble
+
+timm = late("timm")
 
 INPUT = "image"
 OUTPUTS = ("probabilities", "classes")
@@ -289,14 +291,14 @@ def _as_symbol(count: Tensor, least: int = 1) -> SymInt:
 
 def _with_known_padding(member: nn.Module) -> nn.Module:
     """A member whose convolutions of TensorFlow's kind pad by a number that is known before the graph runs."""
-    if not any(isinstance(module, Conv2dSame) for module in member.modules()):
+    if not any(isinstance(module, timm.layers.Conv2dSame) for module in member.modules()):
         return member
     # Weights are shared with the original, so that a copy costs nothing.
     known = {id(tensor): tensor for tensor in (*member.parameters(), *member.buffers())}
     copy = deepcopy(member, known)
     for parent in list(copy.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, Conv2dSame):
+            if isinstance(child, timm.layers.Conv2dSame):
                 setattr(parent, name, _SamePadding(child))
     return copy
 
