@@ -21,6 +21,7 @@ from muster.models.centre_net import HEADS, make_heads, with_heads
 from muster.models.model_source import rebuild
 from muster.models.padding import Part
 from muster.models.pooled import Pooled
+from muster.models.sources.backbone import Backbone
 from muster.probe import draw_probe_set
 from muster.tasks.centres import centre_targets, find_peaks, radius_of
 from muster.tasks.classification import CLASSIFICATION
@@ -338,3 +339,11 @@ def test_a_selection_sees_classes_and_shares_of_areas() -> None:
     assert "1 image(s) of train have none" in notes[1]
     assert "1 objects of train, crowds" in notes[2]
     assert {DETECTION.subset(split, 2, seed).identifiers for seed in range(4)} <= {("0", "2"), ("0", "1"), ("1", "2")}
+
+
+def test_a_backbone_gets_the_decoder_of_its_architecture() -> None:
+    segments, bare = build_model("small_fpn", 2), Backbone(build_model("small_fpn", 2))
+    one, other = DETECTION.fitted(segments), DETECTION.fitted(bare)
+    other.replace_head(2, seed=0)  # it had no classes
+    assert [tuple(each.shape) for each in other.parameters()] == [tuple(each.shape) for each in one.parameters()]
+    assert other.blueprint == one.blueprint
