@@ -239,7 +239,7 @@ class Task(TaskScoring, ABC):
                 the name of who predicts; what counts most is last.
 
         Returns:
-            Pictures, all of the size of the image, by what to call them; none where there is nothing to show.
+            Pictures, all of one size, by what to call them; none where there is nothing to show.
         """
         return {}
 
