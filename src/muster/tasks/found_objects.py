@@ -44,7 +44,7 @@ class FindsObjects(Task):
     """
 
     finds_objects = True
-    outputs_are_classes = False  # a selection looks at images or points, and heat is of centres
+    outputs_are_classes = False  # a selection looks at pixels, and heat is of centres
     has_points = False
     unit = "object"
     selected_as = "segmentation"
