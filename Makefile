@@ -22,6 +22,7 @@ demo: $(CORE)  ## Train a small pool on built-in data, select three members, fin
 study: $(CORE)  ## Every table and figure of a study, on built-in data, reduced.
 	$(BIN)/python train.py
 	$(BIN)/python train.py --config configs/train/scratch.yaml
+	$(BIN)/python train.py --config configs/train/capped.yaml
 	$(BIN)/muster study --config configs/study/worlds.yaml
 
 study-tasks: $(CORE)  ## Transfer across task types, on built-in data, reduced.

@@ -119,7 +119,10 @@ def test_a_study_is_foreseen_before_its_pools_are_trained(
     assert {name for name, count in images.items() if count == "1,000"} == {"ADE20K (few)", "COCO Panoptic (few)"}
     assert start("study", arguments=["--config", str(study / "b21-detection.yaml"), "--dry_run", *CPU]) == 0
     told = capsys.readouterr().out
-    assert "Memory and disk: not known. Of 6 adopted members the networks are not known before" in told
+    assert (
+        "Memory and disk: not known. Left out: adopted members, whose networks are known once they are there (6)."
+        in told
+    )
     lines = [line.split() for line in told.splitlines() if line.startswith("VOC2007 boxes (all)")]
     assert [line[-8:] for line in lines] == [["5,011", "4,952", "384x384", "6", "6", "6", "40,000", "6"]]
     assert list(tmp_path.iterdir()) == []

@@ -4,13 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from muster.commands.selection_summary import print_selection
+from muster.commands.selection_summary import finetune_command, print_selection
 from muster.commands.terminal import make_console
 from muster.pool import Pool
 from muster.search import SearchStatus
 from muster.selection import Selection
 from muster.selection.record_parts import Guessing, SizeStep
+from muster.tasks.task import TASKS, Task
 from tests.report.made_up import listing_only, make_pool, make_selection
 
 SEARCHED = {"search": SearchStatus("beam", 10, 30)}
@@ -111,3 +113,11 @@ def test_says_how_hard_subsets_were_found() -> None:
     shown = printed(replace(make_selection(), hardness_models={"haste_cs": {"source0": "delta"}}, hard_eep="whole"))
     assert "The hardness model is delta for members of source0." in shown
     assert "with the EEPs of the whole probe set" in shown
+
+
+@pytest.mark.parametrize("task", list(TASKS), ids=lambda task: task.name)
+def test_built_in_datasets_go_with_a_recipe_of_their_task(task: Task) -> None:
+    selection = replace(make_selection(), target_reference="boxes/harbour_drive", task=task.name)
+    recipe = finetune_command(Path("chosen"), selection).split("--config ")[1].split()
+    training = yaml.safe_load(Path(recipe[0]).read_text())["training"]
+    assert (recipe[-1] if len(recipe) > 1 else training.get("loss", "scores")) in task.losses

@@ -54,6 +54,22 @@ def test_a_wheel_becomes_what_imagenet_finds(wheel: Path, capsys: pytest.Capture
         assert part in told
 
 
+def test_a_checkpoint_of_vissl_is_a_backbone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As its model zoo has them: below four keys, behind a prefix, and beside heads of pretexts."""
+    network = torchvision.models.resnet18()
+    trunk = {
+        f"_feature_blocks.{name}": each for name, each in network.state_dict().items() if not name.startswith("fc")
+    }
+    model = {"trunk": trunk, "heads": {"0.clf.weight": torch.zeros(3, 3)}}
+    torch.save({"classy_state_dict": {"base_model": {"model": model}}, "phase": 3}, tmp_path / "zoo.torch")
+    output = tmp_path / "out.safetensors"
+    options = ("--learned", "jigsaw", "--output", str(output))
+    assert convert(tmp_path / "zoo.torch", *options, architecture="encoder:resnet18") == 0
+    assert "of the backbone resnet18" in capsys.readouterr().out
+    with safe_open(output, framework="pt") as file:
+        assert torch.equal(file.get_tensor("layer4.1.conv2.weight"), network.layer4[1].conv2.weight)
+
+
 @pytest.mark.parametrize(
     ("options", "architecture", "told"),
     [

@@ -315,6 +315,15 @@ def test_evaluation_shows_both_numbers(course: Course, tmp_path: Path, capsys: p
     assert row["error"] == pytest.approx(result["errors"][LEARNED_HEAD], rel=1e-3)
 
 
-def test_a_distillation_is_refused(course: Course, tmp_path: Path) -> None:
-    asked = ["--ensemble", str(course.run), "--architecture", "small_fpn", "--output", str(tmp_path / "d")]
-    assert start("distil", arguments=asked) == 2
+def test_one_network_is_taught_by_an_ensemble_of_depths(
+    course: Course, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--ensemble", str(course.run), "--architecture", "small_fpn", "--output", str(tmp_path / "taught")]
+    assert start("distil", arguments=[*asked, "--hardware.device", "cpu"]) == 2
+    assert "training.loss: expected one for depth (l1, l1_smoothness), but got 'scores'" in capsys.readouterr().err
+    options = {"loss": "l1", "steps": 20, "batch_size": 8, "learning_rate": 0.05, "crop_size": 32}
+    quick = [word for name, value in options.items() for word in (f"--training.{name}", str(value))]
+    assert start("distil", arguments=[*asked, *quick, "--hardware.device", "cpu"]) == 0
+    record = yaml.safe_load((tmp_path / "taught" / "distillation.yaml").read_text("utf-8"))
+    assert set(record["models"]) == {"ensemble", "distilled", "uniform soup", "greedy soup", "B1"}
+    assert record["losses"][-1][1] < 0.7 * record["losses"][0][1]

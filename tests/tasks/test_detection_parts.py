@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
-from muster.data import DatasetSpec, Preprocessing, Sample, Split
+from muster.data import VOID, DatasetSpec, Preprocessing, Sample, Split
 from muster.data.boxes import CROWD, MOST_OBJECTS, PASSED_OVER, ObjectCut, mirrored_points, objects_truth
 from muster.data.preprocessing import ImageSize
 from muster.data.statistics import ChannelStatistics
@@ -21,6 +21,7 @@ from muster.models.centre_net import HEADS, make_heads, with_heads
 from muster.models.model_source import rebuild
 from muster.models.padding import Part
 from muster.models.pooled import Pooled
+from muster.models.sources.backbone import Backbone
 from muster.probe import draw_probe_set
 from muster.tasks.centres import centre_targets, find_peaks, radius_of
 from muster.tasks.classification import CLASSIFICATION
@@ -323,12 +324,26 @@ def test_a_selection_sees_classes_and_shares_of_areas() -> None:
     ]
     image = torch.zeros(3, *IMAGE, dtype=torch.uint8)
     split = Split(spec, "train", ("0", "1", "2"), lambda name: Sample(name, image, truths[int(name)]))
-    probe = draw_probe_set(DETECTION.in_classes(split), 1000)
-    assert probe.labels.tolist() == [0, 2, 1]
-    assert probe.image_of_pixel.tolist() == [0, 0, 2]
+    seen = DETECTION.in_classes(split)
+    mask = seen.mask(0)
+    assert mask[:10, :5].unique().tolist() == mask[:10, 5:10].unique().tolist() == [2]  # the smaller box is on top
+    assert mask[10:20, :10].unique().tolist() == [0]
+    assert (mask[:10, 10:15] == 2).all()
+    assert int((mask != VOID).sum()) == 250
+    assert (seen.mask(1) == VOID).all()
+    probe = draw_probe_set(seen, 40)
+    assert set(probe.image_of_pixel.tolist()) == {0, 2}
     assert probe.class_shares.tolist() == [[0.5, 0, 0.5], [0, 0, 0], [0, 1, 0]]
     notes = DETECTION.notes_on(split)
     assert notes[0] == "train has 4 objects, at most 3 in an image."
     assert "1 image(s) of train have none" in notes[1]
     assert "1 objects of train, crowds" in notes[2]
     assert {DETECTION.subset(split, 2, seed).identifiers for seed in range(4)} <= {("0", "2"), ("0", "1"), ("1", "2")}
+
+
+def test_a_backbone_gets_the_decoder_of_its_architecture() -> None:
+    segments, bare = build_model("small_fpn", 2), Backbone(build_model("small_fpn", 2))
+    one, other = DETECTION.fitted(segments), DETECTION.fitted(bare)
+    other.replace_head(2, seed=0)  # it had no classes
+    assert [tuple(each.shape) for each in other.parameters()] == [tuple(each.shape) for each in one.parameters()]
+    assert other.blueprint == one.blueprint

@@ -27,8 +27,6 @@ OF_OTHERS = {
     ("muster/data/layouts/coco_instances.py", "segmentation"),  # a key of COCO's files
     ("muster/data/layouts/huggingface.py", "segmentation"),  # what a column of masks may be called
 }
-
-
 MENTIONED = re.compile(rf"[\"']({'|'.join(NAMES)})[\"']|\btask\b|\bwords\.|muster\.tasks\.")
 
 

@@ -126,7 +126,7 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     on = "a device" if devices == 1 else f"each of {devices} devices"
     lines = [
         f"{len(targets)} targets with their numbers of labels, {sum(each.fits for each in targets):,} fits.",
-        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} looks.",
+        f"Steps: {sum(each.steps for each in targets):,}; {sum(each.passes for each in targets):,} forward passes.",
         *_space_told(targets, on),
         _time_told(sum((each.hours or 0) * devices for each in targets) if is_timed else None),
     ]
@@ -141,7 +141,7 @@ def _crop(rows: int, columns: int) -> str:
 def _space_told(targets: Sequence[TargetForecast], on: str) -> list[str]:
     memory, disk = max(each.device_bytes for each in targets), sum(each.weight_bytes for each in targets)
     unknown = max(each.unknown for each in targets)
-    doubt = f" Of {unknown} adopted members the networks are not known before: they are left out." if unknown else ""
+    doubt = f" Left out: adopted members, whose networks are known once they are there ({unknown})." if unknown else ""
     if not memory:
         return [f"Memory and disk: not known.{doubt}"]
     return [

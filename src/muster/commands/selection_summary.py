@@ -40,6 +40,7 @@ from muster.report.wording import (
 )
 from muster.selection.probing import known_image_sizes
 from muster.selection.record import Selection
+from muster.tasks.task import TASKS
 
 RUNNERS_UP = 5
 METRICS_BESIDE = 5
@@ -134,7 +135,7 @@ def finetune_command(folder: Path, selection: Selection) -> str:
     """
     recipe = ""
     if is_built_in(selection.target_reference):
-        own, *options = selection.words.built_in_recipe.split()
+        own, *options = TASKS[selection.task].built_in_recipe.split()
         path = (CONFIGS / "finetune" / own).resolve()
         here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         recipe = " ".join(["", "--config", shlex.quote(str(here)), *options])

@@ -88,7 +88,7 @@ class CentreNet(Wrapped):
         """Put fresh heads on a network, which loses its classifier.
 
         Args:
-            inner: One that segments, or a backbone, whose stages are read side by side.
+            inner: One that segments; or a backbone, which gets a fresh decoder where its architecture has one.
             num_classes: At least 1.
             kind: See the class.
             seed: The seed of the heads.
@@ -98,7 +98,7 @@ class CentreNet(Wrapped):
         """
         if not isinstance(inner, Segmenter):
             raise UnfitMemberError(f"{inner.architecture} has no map that heads for objects could be put on.")
-        inner.replace_head(1, seed=0, decoder=False)
+        inner.replace_head(1, seed)
         super().__init__(inner)
         self.kind, self.architecture = kind, inner.architecture
         self.feature_channels = inner.feature_channels

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from muster.errors import ConfigError
 from muster.user_files import require_regular
 
-_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "params", "weights")
-"""Keys under which training scripts keep the weights in a checkpoint."""
+_NESTED = (
+    *("state_dict", "model_state_dict", "model_state", "classy_state_dict", "base_model", "model"),
+    *("net", "trunk", "params", "weights"),
+)
+"""Keys under which training scripts keep the weights in a checkpoint; VISSL's lie under four of them."""
 
 _SHOWN = 5
 

@@ -84,7 +84,7 @@ def _unfit(card: Card, wanted: Task) -> str | None:
     own = TASKS[card.task]
     if own.holds != wanted.holds:
         return f"was trained for {card.task}, with {own.holds}, and {wanted.name} is about {wanted.holds}"
-    if own.is_pooled and not (wanted.is_pooled or wanted.finds_objects or has_map(card)):
+    if own.is_pooled and not (wanted.is_pooled or has_map(card)):
         return (
             f"was trained for {card.task}, with one prediction for a whole image, and {wanted.name} needs one a place"
         )

@@ -8,10 +8,11 @@ from muster.report.figures import BLUE, ORANGE
 from muster.report.page import Bar, write_page
 from muster.report.tables import number
 from muster.report.wording.finetuning import interval_text
-from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, DistillResult
+from muster.training.distilling import BASELINE, DISTILLED, ENSEMBLE, Compared, DistillResult
 
 _COLOURS = {ENSEMBLE: BLUE, BASELINE: ORANGE}
 _OTHERS = "#66aad1"
+_COLUMNS = ("times as fast as the ensemble", "MB", "parameters")
 
 
 def write_distillation_report(result: DistillResult, path: Path, command: str) -> Path:
@@ -25,50 +26,15 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
     Returns:
         ``path``.
     """
-    whole = result.models[ENSEMBLE]
-    bars, rows = [], []
-    for name, model in result.models.items():
-        ends, text = model.interval, interval_text(model.interval)
-        colour = _COLOURS.get(name, _OTHERS)
-        bars.append(
-            Bar(
-                name,
-                model.result,
-                number(model.result),
-                colour,
-                name == ENSEMBLE,
-                model.of,
-                whisker=ends,
-                range_text=text,
-            )
-        )
-        times = whole.seconds_per_image / model.seconds_per_image
-        rows.append(
-            (
-                name,
-                number(model.result),
-                f"{1000 * model.seconds_per_image:.1f}",
-                f"{times:.1f}",
-                f"{model.megabytes:.1f}",
-                f"{model.parameters:,}",
-            )
-        )
     context = {
         "title": f"Distillation for {result.target}",
         "target": result.target,
         "headline": headline(result),
         "lead": lead(result),
-        "bars": bars,
-        "columns": (
-            "model",
-            result.words.result,
-            f"ms {result.words.a_sample}",
-            "times as fast as the ensemble",
-            "MB",
-            "parameters",
-        ),
+        "bars": [_bar(name, model) for name, model in result.models.items()],
+        "columns": ("model", result.words.result, f"ms {result.words.a_sample}", *_COLUMNS),
         "result_title": result.words.title,
-        "rows": rows,
+        "rows": _rows(result),
         "command": command,
         "has_baseline": BASELINE in result.models,
         "settings": [(key, str(value)) for key, value in result.settings.items()],
@@ -78,6 +44,35 @@ def write_distillation_report(result: DistillResult, path: Path, command: str) -
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
     }
     return write_page("distillation.html", path, context)
+
+
+def _bar(name: str, model: Compared) -> Bar:
+    return Bar(
+        name,
+        model.result,
+        number(model.result),
+        _COLOURS.get(name, _OTHERS),
+        name == ENSEMBLE,
+        model.of,
+        whisker=model.interval,
+        range_text=interval_text(model.interval),
+    )
+
+
+def _rows(result: DistillResult) -> list[tuple[str, ...]]:
+    """For each model its result and what it costs."""
+    whole = result.models[ENSEMBLE]
+    return [
+        (
+            name,
+            number(model.result),
+            f"{1000 * model.seconds_per_image:.1f}",
+            f"{whole.seconds_per_image / model.seconds_per_image:.1f}",
+            f"{model.megabytes:.1f}",
+            f"{model.parameters:,}",
+        )
+        for name, model in result.models.items()
+    ]
 
 
 def headline(result: DistillResult) -> str:

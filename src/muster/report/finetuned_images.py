@@ -34,7 +34,7 @@ def finetuned_images(ensemble: Ensemble, target: TargetData, count: int = 4) -> 
     if target.dataset.spec.has_texts:  # they are shown otherwise
         return []
     if not ensemble.task.has_classes:
-        return list(_drawn(ensemble, target.dataset.test.subset(count, seed=0)))
+        return list(_drawn(ensemble, ensemble.task.subset(target.dataset.test, count, seed=0)))
     if len(ensemble.classes) > MAX_CLASSES:  # there are not so many colours
         return []
     some = target.dataset.test.subset(SURVEYED_IMAGES, seed=0)

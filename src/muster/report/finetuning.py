@@ -9,7 +9,7 @@ from pathlib import Path
 from muster.data import ImageSize
 from muster.report.confusions import confusion_context
 from muster.report.figures import BLUE, ORANGE, loss_figure, scatter_figure
-from muster.report.page import Bar, Cell, Swatch, distinct_colours, heat, legend, strips, svg_address, write_page
+from muster.report.page import Bar, Cell, Swatch, distinct_colours, drawn_legend, heat, strips, svg_address, write_page
 from muster.report.palette import hex_colour
 from muster.report.records import AnyImage
 from muster.report.tables import (
@@ -113,7 +113,7 @@ def write_finetuning_report(
         "strips": strips(report_images, result.classes if result.words.is_pooled else ()),
         "texts": text_rows(report_texts),
         "samples": result.words.holds,
-        "swatches": legend(result.classes) if result.words.has_classes else _drawn_legend(result),
+        "swatches": drawn_legend(result.classes, result.words),
         **_class_context(result),
         **confusion_context(result.confusion, result.classes),
         **_scatter_context(result),
@@ -126,12 +126,6 @@ def write_finetuning_report(
         "footer": f"muster {result.versions.get('muster', '')}".strip(),
     }
     return write_page("finetuning.html", path, context)
-
-
-def _drawn_legend(result: FinetuneResult) -> list[Swatch]:
-    """What the colours stand for in pictures that the task draws."""
-    colours = result.words.drawn_colours(result.classes)
-    return [Swatch(label, f"rgb({red}, {green}, {blue})") for label, (red, green, blue) in colours.items()]
 
 
 def _headline(result: FinetuneResult) -> str:

@@ -28,6 +28,7 @@ from muster.report.palette import (
 )
 from muster.report.records import AnyImage, DrawnImage, ReportImage
 from muster.report.tables import number
+from muster.tasks.task import Task
 
 NO_VALUE = "var(--soft)"
 """Behind a cell without a number."""
@@ -120,6 +121,14 @@ def heat(value: float | None, scale: float = 1.0, digits: int = 2, text: str | N
 def legend(classes: Sequence[str]) -> list[Swatch]:
     """The colour of each class."""
     return [Swatch(label, hex_colour(index)) for index, label in enumerate(classes)]
+
+
+def drawn_legend(classes: Sequence[str], task: Task) -> list[Swatch]:
+    """What colours stand for in pictures of predictions: classes, or what the task draws where it has none."""
+    if task.has_classes:
+        return legend(classes)
+    colours = task.drawn_colours(classes)
+    return [Swatch(label, f"rgb({red}, {green}, {blue})") for label, (red, green, blue) in colours.items()]
 
 
 def strips(report_images: Sequence[AnyImage], classes: Sequence[str] = ()) -> list[Strip]:

@@ -366,6 +366,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
     probe = selection.probe
     from_each = "" if selection.words.is_pooled else f", {probe.pixels_per_image:,} pixels from each"
     images = f"{len(selection.train_images):,} training {selection.words.holds}{from_each}"
+    listed = "scored" if selection.search.lists_all else "kept"
     return [
         ("target", str(Path(selection.data_root) / selection.target_reference)),
         ("pool", f"{selection.pool} ({len(pool)} members, {len(selection.member_scores)} eligible)"),
@@ -378,7 +379,7 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         *([("hard subsets", hard_label(selection))] if selection.hardness_models else []),
         *([("layers that add 1", f"{selection.l_max:g}")] if selection.l_max is not None else []),
         *([("reference", selection.reference)] if selection.reference else []),
-        ("search", f"{selection.search.strategy}, {_listed_count(selection)}"),
+        ("search", f"{selection.search.strategy}, {len(selection.ranking):,} candidates {listed}"),
         ("probe set", images + (f"; {len(selection.void_images)} of them all void" if selection.void_images else "")),
         (f"{selection.words.sample} size", str(ImageSize.of(selection.image_size))),
         ("seed", str(probe.seed)),
@@ -387,10 +388,6 @@ def _settings(selection: Selection, pool: Pool, entropy: float) -> list[tuple[st
         *([("date", date_text(selection.date))] if selection.date else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in selection.versions.items())),
     ]
-
-
-def _listed_count(selection: Selection) -> str:
-    return f"{len(selection.ranking):,} candidates {'scored' if selection.search.lists_all else 'kept'}"
 
 
 def _entropy_label(selection: Selection, entropy: float) -> str:

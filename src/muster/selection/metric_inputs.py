@@ -19,7 +19,7 @@ from torch import Tensor
 from muster.errors import PoolError, SelectionError
 from muster.metrics import MetricSpec, hard_images_to_pixels, reduce_dimensions
 from muster.metrics.ensemble_block import first_argmax
-from muster.pool import Member
+from muster.pool import Member, holds_of
 from muster.probe import ProbeSet, Reading
 from muster.tasks.task import TASKS
 
@@ -250,7 +250,7 @@ def require_source_samples(members: Sequence[Member], specs: Sequence[MetricSpec
         return
     lacking = [member.name for member in members if not _has_source(member)]
     if lacking and len(lacking) == len(members):
-        holds = " and ".join(dict.fromkeys(TASKS[member.card.task].holds for member in members))
+        holds = holds_of(member.card for member in members)
         raise SelectionError(
             f"{', '.join(asking)} compare with the members' own source {holds}, but {', '.join(lacking)} carry no "
             "sample of them (source_sample.safetensors with stage_K, features and labels). Leave these metrics out, or "

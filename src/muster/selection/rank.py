@@ -92,7 +92,8 @@ def rank(
     reader = probe_reader(split, members, settings, device)
     if len(reader.probe.images) < 2:
         raise ConfigError(
-            f"data: expected at least 2 {split.spec.holds} with labels, to fit on some and look at others."
+            f"data: expected at least 2 {split.spec.holds} with labels, to fit on some and look at others, but got "
+            f"{len(reader.probe.images)}. Label more."
         )
     predictor = Predictor("linear_probe", split.spec.num_classes)
     probed = replace(predictor.scored_by(parse_metric("leep")), name="leep of the linear probe")  # all models have it

@@ -25,6 +25,7 @@ from muster.study.papers.domain_distance import domain_distances
 from muster.study.papers.image_map import MAP_IMAGES, image_map
 from muster.study.results import RECORD, StudyJob, read_table
 from muster.study.tables import COLUMNS, PRE_TRAINING, SINGLE_SOURCE
+from muster.tasks.task import seen_spec
 from muster.training.finished import digest_of
 
 FEATURES_TASK = "muster.study.distances:features_job"
@@ -93,7 +94,7 @@ def features_job(content: str, tell: Callable[[str], None]) -> str:
     job = parse_record(json.loads(content), FeaturesJob, "job", ConfigError)
     train = replace((dataset := open_dataset(job.dataset)).train, identifiers=job.images)
     device = resolve_device(job.device)
-    model = Member.open(job.member).used_for(dataset.spec).load_model(device)
+    model = Member.open(job.member).used_for(seen_spec(dataset.spec)).load_model(device)
     names, features = image_features(model, train, job.image_size, len(train), SEED, device)
     columns = [str(dimension) for dimension in range(features.shape[1])]
     table = pd.DataFrame(features, columns=columns)

@@ -20,12 +20,12 @@ from jaxtyping import Float, Float64, Int64, Real, UInt8
 from torch import Tensor
 
 from muster.arrays import NumpyArray
-from muster.data import Split
-from muster.data.boxes import CLASS, IGNORED, LABEL, SCORE, areas, of_known_objects
+from muster.data import VOID, Split
+from muster.data.boxes import CLASS, FOUND_POINTS, IGNORED, LABEL, SCORE, areas, of_known_objects
 from muster.errors import ConfigError
 from muster.late import late
 from muster.tasks.covering import covering
-from muster.tasks.object_pictures import colour_of, draw_objects
+from muster.tasks.object_pictures import colour_of, draw_enlarged
 from muster.tasks.precision_recall import BINS, average_precision, counts_of_image, objects_there
 from muster.tasks.task import Task
 
@@ -44,10 +44,10 @@ class FindsObjects(Task):
     """
 
     finds_objects = True
-    outputs_are_classes = False  # a selection looks at images or points, and heat is of centres
+    outputs_are_classes = False  # a selection looks at pixels, and heat is of centres
     has_points = False
     unit = "object"
-    selected_as = "classification"
+    selected_as = "segmentation"
     thresholds: tuple[float, ...]
 
     @abstractmethod
@@ -68,16 +68,18 @@ class FindsObjects(Task):
         return outputs
 
     def in_classes(self, split: Split) -> Split:
-        """One unit for each class that an image has an object of; an image without any is passed over.
+        """The pixels of boxes, whose class is that of the smallest box around them; every other pixel is void.
 
-        The shares of the classes in an image are those of their boxes' areas, an overlap counted as often as there are
-        boxes in it.
+        So a selection asks whether features tell the classes apart at their places: images that show several classes
+        at once hardly differ as wholes. The shares of the classes in an image are those of their boxes' areas, an
+        overlap counted as often as there are boxes in it.
 
         Source:
-            Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", 2021, section 6.2.
+            Bolya et al., "Scalable Diverse Model Selection for Accessible Transfer Learning", 2021, section 6.2, for
+            the shares; the pixels are ours.
         """
-        spec, count = replace(split.spec, task=self.selected_as), split.spec.num_classes
-        return replace(split.with_truths(spec, partial(_classes_of, count)), read_shares=partial(_shares_in, split))
+        seen = split.with_truths(replace(split.spec, task=self.selected_as), _pixels_of_boxes)
+        return replace(seen, read_shares=partial(_shares_in, split))
 
     def subset(self, split: Split, count: int | None, seed: int) -> Split:
         """See :meth:`Task.subset`: at least two images of each class, where there are so many."""
@@ -191,7 +193,7 @@ class FindsObjects(Task):
 
     def pictures(
         self, image: UInt8[Tensor, "3 h w"], truth: Tensor | None, predictions: Mapping[str, Tensor]
-    ) -> dict[str, UInt8[Tensor, "3 h w"]]:
+    ) -> dict[str, UInt8[Tensor, "3 y x"]]:
         """What a report shows of one image: the boxes that there are, and those that are found.
 
         Args:
@@ -201,15 +203,15 @@ class FindsObjects(Task):
                 it.
 
         Returns:
-            Pictures of the size of the image, by what to call them.
+            Pictures, by what to call them; small images are enlarged.
         """
-        shown = {"image": image}
+        shown = {"image": draw_enlarged(image, torch.zeros(0, FOUND_POINTS))}
         if truth is not None:
-            shown["ground truth"] = draw_objects(image, self.truth_objects(truth), points=self.has_points)
+            shown["ground truth"] = draw_enlarged(image, self.truth_objects(truth), points=self.has_points)
         for name, found in predictions.items():
             rows = found[..., 0].T
             kept = rows[rows[:, SCORE] >= LEAST_SHOWN]
-            shown[name] = draw_objects(image, kept, points=self.has_points)
+            shown[name] = draw_enlarged(image, kept, points=self.has_points)
         return shown
 
     def drawn_colours(self, classes: Sequence[str]) -> dict[str, tuple[int, int, int]]:
@@ -227,9 +229,14 @@ class FindsObjects(Task):
         return known[:, :0]
 
 
-def _classes_of(count: int, truth: Float[Tensor, "rows columns"]) -> Int64[Tensor, "classes 1"]:
-    """The classes that an image has objects of, as a list."""
-    return (_shares(truth, count) > 0).nonzero()
+def _pixels_of_boxes(truth: Float[Tensor, "rows columns"]) -> UInt8[Tensor, "h w"]:
+    """The class of the smallest box around each pixel; void where there is none, or one that is ignored alone."""
+    width, height = (int(side) for side in truth[0, 2:4].tolist())
+    mask = torch.full((height, width), VOID, dtype=torch.uint8)
+    known = truth[of_known_objects(truth)]
+    for left, top, right, bottom, label in known[areas(known).argsort(descending=True), : CLASS + 1].tolist():
+        mask[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = int(label)
+    return mask
 
 
 def _shares_in(split: Split, identifier: str) -> Float64[Tensor, " classes"]:

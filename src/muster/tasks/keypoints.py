@@ -44,7 +44,6 @@ class Keypoints(FindsObjects):
     losses = ("keypoints",)
     built_in_recipe = "keypoints.yaml"
     hub_tags = ("keypoint-detection",)
-    selected_as = "segmentation"
     thresholds = (0.5,)
     has_points = True
 
@@ -70,10 +69,6 @@ class Keypoints(FindsObjects):
         So a selection asks whether features tell the points apart at their places. (M21 does not select.)
         """
         return split.with_truths(replace(split.spec, task=self.selected_as), _pixels_of)
-
-    def subset(self, split: Split, count: int | None, seed: int) -> Split:
-        """See :meth:`Task.subset`: any images."""
-        return split.subset(count, seed)
 
     def predictions(
         self, scores: Float[Tensor, "b outputs h w"], size: tuple[int, int], part: Part | None = None

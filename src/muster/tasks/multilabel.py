@@ -40,6 +40,7 @@ class MultiLabel(Task):
 
     name, unit, result, key, class_result = "multilabel", "image", "mean AP", "map", "AP"
     is_pooled = True
+    built_in_recipe = "worlds.yaml --training.loss binary"
     losses = ("binary",)
     selected_as = "classification"
     hub_tags = ("image-classification",)

@@ -19,6 +19,9 @@ from muster.data.boxes import FOUND_POINTS, LABEL, SCORE
 _HUE = 0.618034
 """From class to class hues go on by the golden section, so that neighbours differ."""
 
+LEAST_PICTURE = 384
+"""Longer side in pixels at which boxes, points and names can be told apart."""
+
 _INK = (20, 20, 24)
 
 
@@ -50,6 +53,18 @@ def draw_objects(
         if classes:
             _write(draw, row, classes, colour, font)
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).contiguous()
+
+
+def draw_enlarged(
+    image: UInt8[Tensor, "3 h w"], found: Float[Tensor, "n columns"], classes: Sequence[str] = (), points: bool = False
+) -> UInt8[Tensor, "3 y x"]:
+    """The same on a small image enlarged by a whole number, to :data:`LEAST_PICTURE` pixels or more."""
+    times = max(1, -(-LEAST_PICTURE // max(image.shape[1:])))
+    larger = image.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+    moved = found.clone()
+    moved[:, :4] *= times
+    moved[:, FOUND_POINTS:] *= times
+    return draw_objects(larger, moved, classes, points)
 
 
 def _write(

@@ -14,11 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from muster.data import (
-    Split,
-    Views,
-    view_for,
-)
+from muster.data import Split, Views, view_for
 from muster.models import SourceModel, TTASettings, Variant
 from muster.pool import Pool
 from muster.selection.record import SelectionRecord

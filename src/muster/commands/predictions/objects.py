@@ -18,14 +18,11 @@ from muster.data import read_image
 from muster.data.boxes import FOUND_POINTS, LABEL, SCORE
 from muster.files import write_bytes, write_text
 from muster.image_files import encoded
-from muster.tasks.object_pictures import draw_objects
+from muster.tasks.object_pictures import draw_enlarged
 from muster.tasks.task import Task
 from muster.training.finetuned_ensemble import Ensemble
 
 DETECTIONS = "detections.json"
-
-LEAST_PICTURE = 384
-"""Pictures of smaller images are enlarged by a whole number, so that what is written in them can be read."""
 
 _KEPT = 0.01
 """Objects of a smaller score are not written: there are always some, up to a hundred an image."""
@@ -100,12 +97,7 @@ def _annotation(row: Sequence[float]) -> dict[str, Any]:
 
 
 def _write_picture(path: Path, image: Tensor, found: Tensor, names: Sequence[str]) -> None:
-    times = max(1, -(-LEAST_PICTURE // max(image.shape[1:])))
-    larger = image[:3].repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
-    moved = found.clone()
-    moved[:, :4] *= times
-    moved[:, FOUND_POINTS:] *= times
-    drawn = draw_objects(larger, moved, names, points=found.shape[1] > FOUND_POINTS)
+    drawn = draw_enlarged(image[:3], found, names, points=found.shape[1] > FOUND_POINTS)
     write_bytes(path, encoded(Image.fromarray(drawn.permute(1, 2, 0).contiguous().numpy()), "PNG"))
 
 

@@ -1,4 +1,4 @@
-"""Whoever writes predictions: one kind of files in each module beside this one, which need no line anywhere else."""
+"""What all kinds of prediction files have in common. Each kind is a module beside this one and named nowhere else."""
 
 from __future__ import annotations
 

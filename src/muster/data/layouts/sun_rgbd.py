@@ -99,7 +99,10 @@ def _images(path: Path) -> dict[str, str]:
 def _named(path: Path, key: str, images: Mapping[str, str]) -> list[str]:
     names = [_below(path, str(place)) for place in column_of(path, read_matlab(path), key)]
     if strange := [name for name in names if name not in images]:
-        raise DatasetError(f"{path}: {key}: {len(strange)} of its images are not listed, e.g. {strange[0]}.")
+        raise DatasetError(
+            f"{path}: {key}: expected images that {_LISTED} lists, but got {strange[0]} and {len(strange) - 1} more. "
+            "Are both of the same download?"
+        )
     return names
 
 

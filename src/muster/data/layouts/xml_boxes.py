@@ -86,8 +86,8 @@ def _files(folder: Path) -> dict[str, tuple[Path, BoxFile]]:
     images, boxes = list_images(folder), list_images(folder, {_SUFFIX})
     if alone := [path.name for name, path in boxes.items() if name not in images]:
         raise DatasetError(
-            f"{len(alone)} of the {len(boxes)} XML files in {folder} are without image of the same stem, e.g. "
-            f"{alone[0]}. Is the download complete?"
+            f"{len(alone)} of the {len(boxes)} XML files in {folder} have no image of the same stem, e.g. {alone[0]}. "
+            "Is the download complete?"
         )
     return {name: (images[name], read_boxes(path)) for name, path in boxes.items()}
 

@@ -56,8 +56,9 @@ class Transformers(ModelSource):
         side = max(own.size.fixed) if own is not None and own.size is not None and own.size.fixed else 0
         layer = entry.layer or _OF_MASKS.get(network.config.model_type)
         model = adapt(blueprint, network, layer, scores_of=_scores_of(network), usual_side=side)
-        classes = entry.complete(model, own, _classes_of(network))
-        return Adopted(model, classes, licence_in(folder), task="multilabel" if _has_several(network) else "")
+        said = self.facts_of(network) or Facts()
+        classes = entry.complete(model, own, said.classes)
+        return Adopted(model, classes, licence_in(folder), task=said.task)
 
     def build(self, blueprint: Blueprint, num_classes: int) -> SourceModel:  # noqa: ARG002 (its config says it)
         """See :meth:`ModelSource.build`."""
@@ -78,11 +79,10 @@ class Transformers(ModelSource):
         if not type(network).__module__.startswith("transformers.") or config is None:
             return None
         side = getattr(config, "image_size", 0)
+        # Scores do not tell whether an image may have several classes.
+        has_several = getattr(config, "problem_type", None) == "multi_label_classification"
         return Facts(
-            None,
-            _classes_of(network),
-            side if isinstance(side, int) else 0,
-            task="multilabel" if _has_several(network) else "",
+            None, _classes_of(network), side if isinstance(side, int) else 0, task="multilabel" if has_several else ""
         )
 
 
@@ -190,11 +190,6 @@ def semantic_scores(output: Any) -> Tensor:
     masks = output.masks_queries_logits.float().sigmoid()
     maps = torch.einsum("bqc,bqhw->bchw", classes, masks).clamp(min=torch.finfo(torch.float32).tiny)
     return maps.log() - maps.sum(dim=1, keepdim=True).log()
-
-
-def _has_several(network: Any) -> bool:
-    """Whether its config says that an image may have several classes, which its scores do not tell."""
-    return getattr(network.config, "problem_type", None) == "multi_label_classification"
 
 
 def _classes_of(network: Any) -> tuple[str, ...]:

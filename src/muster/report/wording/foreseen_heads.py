@@ -24,9 +24,8 @@ def foreseen_heads_sentence(selection: SelectionRecord) -> str:
     who = " + ".join(told.candidates[best])
     leads = "it leads then too" if best == 0 else f"{who} leads then, with {number(told.with_head[best])}"
     return (
-        "With the head that fine-tuning would learn, fitted on other "
-        f"{selection.words.holds} of the probe set, the chosen ensemble "
-        f"scores {reached} by {metric_label(selection.metric)} ({told.units:,} {selection.words.unit}s of "
-        f"{told.images:,} {selection.words.holds}){how}. Of the {len(told.candidates)} leading candidates {leads}; the "
-        "choice stays as it is."
+        f"With the head that fine-tuning would learn, fitted on other {selection.words.holds} of the probe set, the "
+        f"chosen ensemble scores {reached} by {metric_label(selection.metric)} ({told.units:,} "
+        f"{selection.words.unit}s of {told.images:,} {selection.words.holds}){how}. Of the {len(told.candidates)} "
+        f"leading candidates {leads}; the choice stays as it is."
     )
