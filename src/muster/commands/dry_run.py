@@ -88,7 +88,8 @@ def _totals(waiting: Sequence[MemberForecast], devices: int, workers: int | None
     at_work = sorted((member.number_of_fits * member.fits.checkpoint_bytes for member in waiting), reverse=True)
     beside = at_work[: workers or 1]
     on = "a device" if devices == 1 else f"each of {devices} devices"
-    steps_told = f"Steps: {steps:,} in {trials} fits, {images:,} crops."
+    crops = "texts" if all(member.fits.spec.has_texts for member in waiting) else "crops"
+    steps_told = f"Steps: {steps:,} in {trials} fits, {images:,} {crops}."
     if any(member.chooses_steps for member in waiting):
         steps_told += " Of numbers of steps to choose from the last fit counts with the largest."
     memory_told = f"Memory: up to about {in_bytes(memory)} on {on} in float32; half precision takes less."

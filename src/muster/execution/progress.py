@@ -98,7 +98,7 @@ class TrainingProgress:
                 f"{job} {step}/{self.steps[job]}{'' if loss is None else f' loss {loss:.3f}'}"
                 for job, (step, loss) in self._running().items()
             )
-            self.console.print(f"{self._summary()}: {running}")
+            self.console.print(": ".join(filter(None, [self._summary(), running])))
 
     def end(self) -> None:
         """Take the table away."""
