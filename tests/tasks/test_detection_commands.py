@@ -115,7 +115,7 @@ def test_the_result_is_mean_ap_of_what_is_found(course: Course) -> None:
         loaded.predict(test[0].image)
 
 
-def test_a_selection_scores_images(course: Course) -> None:
+def test_a_selection_has_metrics_of_pixels_and_of_whole_images(course: Course) -> None:
     ranking = pd_read(course.root / "selected/ranking.parquet")
     assert set(ranking.columns) >= {"e_leep", "ms_leep", "parc", "knn_shares"}
     record = yaml.safe_load((course.root / "selected/selection.yaml").read_text())

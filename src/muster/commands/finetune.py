@@ -117,13 +117,13 @@ def finetune(
             auto is that of the fit.
         comparison: What is compared with the chosen members, before and after they are fine-tuned.
         tracking: Where training curves, tables and images go besides the run's own files.
-        predict: Only predict the images of this folder.
+        predict: Only predict what is here: images, or texts, as muster predict takes them.
         ensemble: What to predict with; by default the newest run below runs/finetunings.
         configuration: The resolved configuration, saved as config.yaml.
         asked: What the user gave: an option without effect is refused.
 
     Returns:
-        0, or 1 if an image could not be predicted.
+        0, or 1 if an image or text could not be predicted.
 
     Raises:
         ConfigError: If options do not go together, or there is no selection yet.
@@ -152,16 +152,11 @@ def finetune(
         plan = plan_with_choice(Pool.open(pool), target, training, choice, comparison)
     folder = output or FINETUNINGS / plan.name
     reference = plan.target.dataset.reference
-    task = task_of(plan.target.dataset.spec)
-    idle = _idle(reference) | idle_settings(training, head, comparison) | idle_for(task.holds)
+    holds = plan.target.dataset.spec.holds
+    idle = _idle(reference) | idle_settings(training, head, comparison) | idle_for(holds)
     asked.refuse(idle)
     tta = TTASettings() if idle.keys() >= {"tta.flip"} else tta
-    require_usable(in_classes(plan.target.dataset.test))
-    require_usable(in_classes(plan.target.train))
-    require_fittable(plan.module, plan.target, hardware)
-    task = task_of(plan.target.dataset.spec)
-    if task.finds_objects and len(tta.variants) > 1:
-        raise ConfigError(f"tta: lists of objects cannot be averaged, so {task.name} takes an image as it is.")
+    _require_sound(plan, tta, hardware)
     resolved: dict[str, object] = {"output": folder, "selection": chosen, **hardware.resolved_options()}
     if chosen is None:
         resolved |= {"image_size": plan.target.preprocessing.known_size.setting, "train_images": len(plan.target.train)}
@@ -175,6 +170,19 @@ def finetune(
     if result is not None:
         print_finetuning(result, folder, console)
     return 0
+
+
+def _require_sound(plan: FinetuningPlan, tta: TTASettings, hardware: Hardware) -> None:
+    """Refuse a target that cannot be read or learned from, and what does not go with it, before hours go into it."""
+    require_usable(in_classes(plan.target.dataset.test))
+    require_usable(in_classes(plan.target.train))
+    require_fittable(plan.module, plan.target, hardware)
+    task = task_of(plan.target.dataset.spec)
+    if task.finds_objects and len(tta.variants) > 1:
+        raise ConfigError(
+            f"tta: expected one scale and no mirror images for {task.name}, whose lists of objects cannot be averaged, "
+            f"but got {len(tta.variants)} views of an image. Leave tta out."
+        )
 
 
 def _idle(reference: str) -> dict[str, str]:
