@@ -33,6 +33,9 @@ from muster.study.tables import MULTI_SOURCE
 _LEAST_SCALE, _MOST_SCALE = 5.0, 40.0
 """Gains beyond the second have its colour; the scale never spans less than the first, so that noise stays pale."""
 
+_LONGEST_NAME = 40
+"""Letters of a name before it is cut: enough for a dataset with its task behind it."""
+
 _BY_DOMAIN = (
     "Rows are targets, columns sources. Blue: better than the target straight from pre-training; orange: worse. "
     "Datasets are ordered by domain and, in a domain, by size."
@@ -122,7 +125,7 @@ def _matrix(
     domains: pd.Series[str] | None,
 ) -> Drawing:
     rows, columns = matrix.shape
-    labels = [short(text, 26) for text in _names(matrix.columns)]
+    labels = [short(text, _LONGEST_NAME) for text in _names(matrix.columns)]
     side = min(0.42, 5.2 / max(columns, 1))
     width = min(7.0, 1.9 + side * columns)
     drawing = start(0.55 + 0.055 * max(map(len, labels)) + 0.26 * rows, max(width, 3.4))
@@ -144,7 +147,7 @@ def _matrix(
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xticks(range(columns), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), [short(text) for text in _names(matrix.index)])
+    axes.set_yticks(range(rows), [short(text, _LONGEST_NAME) for text in _names(matrix.index)])
     axes.set_ylabel(str(matrix.index.name or ""))
     axes.set_xlabel(str(matrix.columns.name or ""))
     axes.grid(visible=False)
