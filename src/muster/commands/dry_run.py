@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from muster.data.spec import TEXTS, all_held
 from muster.errors import ConfigError
 from muster.limits import require_whole
 from muster.study.forecast import TargetForecast
@@ -63,13 +64,14 @@ def print_pool_forecast(
         adopted: How many members are adopted besides.
     """
     devices = hardware.devices
-    held = " and ".join(dict.fromkeys(member.fits.spec.holds for member in members)) or "images"
+    held = all_held(member.fits.spec.holds for member in members)
     table = _table("member", held, "classes", "crop", "fits", "steps", "memory", *_hours_heading(members, devices))
     for member in members:
         hours = "there" if member.is_there else "" if member.hours is None else in_hours(member.hours * devices)
         table.add_row(
-            member.name, f"{member.train_images:,}", str(member.fits.num_classes), _crop(*member.fits.crop_size),
-            str(member.number_of_fits), f"{member.steps:,}", in_bytes(member.fits.device_bytes(devices)),
+            member.name, f"{member.train_images:,}", str(member.fits.num_classes),
+            _crop(member.fits.crop_size, member.fits.spec.holds), str(member.number_of_fits), f"{member.steps:,}",
+            in_bytes(member.fits.device_bytes(devices)),
             *([hours] if _is_timed(members) else []),
         )  # fmt: skip
     console.print(table)
@@ -119,8 +121,9 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     for each in targets:
         hours = [in_hours((each.hours or 0) * devices)] if is_timed else []
         table.add_row(
-            f"{each.target} ({each.regime})", f"{each.train_images:,}", f"{each.test_images:,}", _crop(*each.crop_size),
-            str(each.candidates), str(each.fitted), f"{each.fits:,}", f"{each.steps:,}", f"{each.ensembles:,}", *hours,
+            f"{each.target} ({each.regime})", f"{each.train_images:,}", f"{each.test_images:,}",
+            _crop(each.crop_size, each.holds), str(each.candidates), str(each.fitted), f"{each.fits:,}",
+            f"{each.steps:,}", f"{each.ensembles:,}", *hours,
         )  # fmt: skip
     console.print(table)
     on = "a device" if devices == 1 else f"each of {devices} devices"
@@ -133,9 +136,10 @@ def print_study_forecast(console: Console, targets: Sequence[TargetForecast], ha
     console.print("\n".join(lines), markup=False)
 
 
-def _crop(rows: int, columns: int) -> str:
+def _crop(size: tuple[int, int], holds: str) -> str:
     """What a fit sees of an image, or of a text, which is one row of characters."""
-    return f"{columns} characters" if rows == 1 else f"{rows}x{columns}"
+    rows, columns = size
+    return f"{columns} characters" if holds == TEXTS else f"{rows}x{columns}"
 
 
 def _space_told(targets: Sequence[TargetForecast], on: str) -> list[str]:

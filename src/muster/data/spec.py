@@ -6,7 +6,7 @@ Axis names: ``h`` and ``w`` are the rows and columns of one image, each image ha
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
 
@@ -34,6 +34,11 @@ PROBE_IMAGES = 150
 
 MAX_CLASSES = 255
 """Masks are 8-bit and 255 is void, so a label space has at most this many classes."""
+
+
+def all_held(kinds: Iterable[str]) -> str:
+    """What several datasets hold together: images, texts, or images and texts; images where there is none."""
+    return " and ".join(dict.fromkeys(kinds)) or "images"
 
 
 class Sample(NamedTuple):

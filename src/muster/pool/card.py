@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import ClassVar
 
 from muster.data import ContentSketch, Preprocessing
-from muster.data.spec import FIRST_TASK
+from muster.data.spec import FIRST_TASK, all_held
 from muster.models import Blueprint
 from muster.tasks.task import TASKS
 
@@ -197,7 +197,7 @@ def result_of(cards: Iterable[Card]) -> str:
 
 def holds_of(cards: Iterable[Card]) -> str:
     """What members were trained on: images, texts, or images and texts."""
-    return " and ".join(dict.fromkeys(TASKS[card.task].holds for card in cards)) or "images"
+    return all_held(TASKS[card.task].holds for card in cards)
 
 
 def software_versions() -> dict[str, str]:

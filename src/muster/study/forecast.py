@@ -76,6 +76,7 @@ class TargetForecast:
         regime: What the number of labels is called.
         train_images: Training images that are used.
         test_images: Images that results are of.
+        holds: What these are: images, or texts.
         crop_size: Rows and columns of the training crops.
         candidates: Members that can be candidates.
         fitted: Members that are fine-tuned for each choice of images and each seed, large ones included.
@@ -94,6 +95,7 @@ class TargetForecast:
     regime: str
     train_images: int
     test_images: int
+    holds: str
     crop_size: tuple[int, int]
     candidates: int
     fitted: int
@@ -198,8 +200,9 @@ class _Target:
         built = [self.fits_of(member) for member in (*candidates, *alone) if member.architecture]
         each = {fits.architecture: fits for fits in built}.values()
         return TargetForecast(
-            dataset.spec.name, regime.name, images, len(dataset.test), self.crop, len(candidates), total,
-            runs * total, steps, scored * probed + runs * total * len(dataset.test), sum(sizes) + len(alone),
+            dataset.spec.name, regime.name, images, len(dataset.test), dataset.spec.holds, self.crop,
+            len(candidates), total, runs * total, steps,
+            scored * probed + runs * total * len(dataset.test), sum(sizes) + len(alone),
             max((fits.device_bytes(self.hardware.devices) for fits in each), default=0),
             runs * total * max((fits.weight_bytes for fits in each), default=0),
             seconds, training.batch_size, len(candidates) + len(alone) - len(built),

@@ -11,7 +11,7 @@ resolution, ``h`` and ``w`` that of the truth; ``...`` any others, such as draws
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ from muster.tasks.loss import LOSSES, LossOptions
 from muster.tasks.scoring import TaskScoring
 
 
-class Task(TaskScoring, ABC):
+class Task(TaskScoring):
     """A kind of task.
 
     What it is called, and which losses and metrics it has, is said by the attributes of
